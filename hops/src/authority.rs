@@ -1,0 +1,318 @@
+//! A host and a port, checked once.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU16,
+    str::FromStr,
+    sync::Arc,
+};
+
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+/// Where a connection can be made to: a host and a port that is not zero.
+///
+/// It reads and shows the form of RFC 9112 §3.2.3, `host:port`, with IPv6 addresses in brackets. A name stays
+/// spelled as it was written; nothing in it can end a line or a field.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Authority {
+    host: Host,
+    port: NonZeroU16,
+}
+
+/// The host of an [`Authority`]: a name that somebody has to look up, or an address.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A registered name: letters, digits, `-`, `_` and `.`, at most 253 bytes and a final dot.
+    Name(Arc<str>),
+    /// An address literal.
+    Address(IpAddr),
+}
+
+/// Why a text is no [`Authority`]. The text itself is not repeated: it may hold a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidAuthority {
+    /// There is no port and none is implied.
+    #[error("the port is missing; write `host:port`")]
+    MissingPort,
+    /// The port is no number from 1 to 65535.
+    #[error("the port is not a number from 1 to 65535")]
+    InvalidPort,
+    /// There is nothing before the port.
+    #[error("the host is missing; write `host:port`")]
+    MissingHost,
+    /// An IPv6 address without its brackets, or with a broken one.
+    #[error("an IPv6 address is written in brackets, as in `[::1]:8080`")]
+    Brackets,
+    /// The brackets hold no IPv6 address.
+    #[error("there is no IPv6 address between the brackets")]
+    InvalidAddress,
+    /// The host ends in a number and is no IPv4 address, which resolvers read in surprising ways.
+    #[error("a host that ends in a number must be an IPv4 address of four decimal parts")]
+    AmbiguousAddress,
+    /// The name has a character that names don't have, or an empty or too long part.
+    #[error(
+        "the host is no valid name; use letters, digits, `-`, `_` and `.`, and punycode for others"
+    )]
+    InvalidName,
+    /// The text is a URL.
+    #[error("a URL stands where `host:port` is expected")]
+    Url,
+    /// The text has user information before an `@`.
+    #[error("credentials stand before the host; give them in settings of their own")]
+    UserInformation,
+}
+
+impl Authority {
+    /// Puts a host and a port together.
+    pub fn new(host: Host, port: NonZeroU16) -> Self {
+        Self { host, port }
+    }
+
+    /// Reads `host:port`, or `host` alone with the port that its scheme implies.
+    ///
+    /// # Errors
+    /// As [`FromStr`], except that a missing port is none.
+    pub fn with_default_port(text: &str, port: NonZeroU16) -> Result<Self, InvalidAuthority> {
+        let (host, written) = split(text)?;
+        // RFC 3986 §6.2.3: an empty port is the scheme's own.
+        let port = match written {
+            None | Some("") => port,
+            Some(written) => parse_port(written)?,
+        };
+        Ok(Self { host: host.parse()?, port })
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, never zero.
+    pub fn port(&self) -> u16 {
+        self.port.get()
+    }
+
+    /// The same host at another port.
+    #[must_use]
+    pub fn with_port(&self, port: NonZeroU16) -> Self {
+        Self { host: self.host.clone(), port }
+    }
+}
+
+impl From<SocketAddr> for Authority {
+    /// Port zero, which no connection has, becomes 1.
+    fn from(address: SocketAddr) -> Self {
+        let port = NonZeroU16::new(address.port()).unwrap_or(NonZeroU16::MIN);
+        Self { host: Host::Address(address.ip()), port }
+    }
+}
+
+impl FromStr for Authority {
+    type Err = InvalidAuthority;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAuthority> {
+        let (host, port) = split(text)?;
+        let host = host.parse()?;
+        Ok(Self { host, port: parse_port(port.ok_or(InvalidAuthority::MissingPort)?)? })
+    }
+}
+
+impl FromStr for Host {
+    type Err = InvalidAuthority;
+
+    /// Reads a name, an IPv4 address, or an IPv6 address in brackets.
+    fn from_str(text: &str) -> Result<Self, InvalidAuthority> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or(InvalidAuthority::Brackets)?;
+            let address: Ipv6Addr = inner.parse().map_err(|_| InvalidAuthority::InvalidAddress)?;
+            return Ok(Self::Address(address.into()));
+        }
+        if text.is_empty() {
+            return Err(InvalidAuthority::MissingHost);
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Ok(Self::Address(address.into()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
+            return Err(InvalidAuthority::InvalidName);
+        }
+        // `127.1` and `0x7f000001` are addresses to many resolvers, and would pass by the routes for 127.0.0.1.
+        if name.rsplit('.').next().is_some_and(is_number) {
+            return Err(InvalidAuthority::AmbiguousAddress);
+        }
+        Ok(Self::Name(text.into()))
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Authority {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Splits the host from the port, which may be missing; neither is checked yet.
+fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
+    if text.contains("://") {
+        return Err(InvalidAuthority::Url);
+    }
+    if text.contains('@') {
+        return Err(InvalidAuthority::UserInformation);
+    }
+    if text.starts_with('[') {
+        let end = text.find(']').ok_or(InvalidAuthority::Brackets)? + 1;
+        let (host, rest) = text.split_at(end);
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(InvalidAuthority::Brackets),
+        };
+    }
+    match text.split_once(':') {
+        Some((_, port)) if port.contains(':') => Err(InvalidAuthority::Brackets),
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((text, None)),
+    }
+}
+
+fn parse_port(text: &str) -> Result<NonZeroU16, InvalidAuthority> {
+    // `u16::from_str` takes a sign, which a port has not.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(InvalidAuthority::InvalidPort);
+    }
+    text.parse().map_err(|_| InvalidAuthority::InvalidPort)
+}
+
+fn is_label(label: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(is_valid)
+}
+
+/// Whether a resolver may take this last label for a part of an address (the URL standard's "ends in a number").
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || label.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// RFC 1035 §2.3.4, without the final dot.
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, InvalidAuthority>) {
+        let parsed = text.parse::<Authority>().map(|authority| authority.to_string());
+        assert_eq!(parsed.as_deref().map_err(|error| *error), expected, "{text:?}");
+    }
+
+    #[test]
+    fn names_and_addresses_read_and_show_alike() {
+        for text in [
+            "example.com:443",
+            "EXAMPLE.com:80",
+            "a_b.example.:1",
+            "xn--bcher-kva.example:65535",
+            "127.0.0.1:8888",
+            "[::1]:8080",
+            "[2001:db8::1]:443",
+            "localhost:3128",
+            "1password.com:443",
+            "0xabc.example:443",
+        ] {
+            check(text, Ok(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_authority_says_why() {
+        use InvalidAuthority as E;
+        check("example.com", Err(E::MissingPort));
+        check("", Err(E::MissingHost));
+        check(":80", Err(E::MissingHost));
+        check("example.com:", Err(E::InvalidPort));
+        check("example.com:0", Err(E::InvalidPort));
+        check("example.com:+80", Err(E::InvalidPort));
+        check("example.com:65536", Err(E::InvalidPort));
+        check("example.com:80 ", Err(E::InvalidPort));
+        check("2001:db8::1:443", Err(E::Brackets));
+        check("[::1", Err(E::Brackets));
+        check("[::1]443", Err(E::Brackets));
+        check("[::1]", Err(E::MissingPort));
+        check("[127.0.0.1]:80", Err(E::InvalidAddress));
+        check("[fe80::1%25eth0]:80", Err(E::InvalidAddress));
+        check("127.1:80", Err(E::AmbiguousAddress));
+        check("0x7f000001:80", Err(E::AmbiguousAddress));
+        check("1.2.3.4.5:80", Err(E::AmbiguousAddress));
+        check("999.1.1.1:80", Err(E::AmbiguousAddress));
+        check("a..b:80", Err(E::InvalidName));
+        check(".:80", Err(E::InvalidName));
+        check("bücher.example:80", Err(E::InvalidName));
+        check("a b:80", Err(E::InvalidName));
+        check("a\r\nb:80", Err(E::InvalidName));
+        check("a/b:80", Err(E::InvalidName));
+        check("http://a:80", Err(E::Url));
+        check("u:p@a:80", Err(E::UserInformation));
+        check(&format!("{}:80", "a".repeat(64)), Err(E::InvalidName));
+        check(&format!("{}a:80", "a.".repeat(127)), Err(E::InvalidName));
+    }
+
+    #[test]
+    fn a_scheme_may_imply_the_port() {
+        let http = NonZeroU16::new(80).unwrap();
+        let parse =
+            |text| Authority::with_default_port(text, http).map(|parsed| parsed.to_string());
+        assert_eq!(parse("example.com").unwrap(), "example.com:80");
+        assert_eq!(parse("example.com:").unwrap(), "example.com:80");
+        assert_eq!(parse("[::1]").unwrap(), "[::1]:80");
+        assert_eq!(parse("example.com:8080").unwrap(), "example.com:8080");
+        assert_eq!(parse("example.com:x"), Err(InvalidAuthority::InvalidPort));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_parses_shows_as_itself_and_is_safe_on_the_wire(text in "\\PC{0,40}|[a-z0-9.:\\[\\]_-]{0,40}") {
+            if let Ok(authority) = text.parse::<Authority>() {
+                let shown = authority.to_string();
+                prop_assert_eq!(shown.parse::<Authority>(), Ok(authority));
+                prop_assert!(shown.bytes().all(|byte| byte.is_ascii_graphic() && !b"/@?#\\".contains(&byte)));
+            }
+        }
+    }
+}

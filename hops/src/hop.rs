@@ -1,0 +1,86 @@
+//! The seam: what a hop is, and how it comes from its settings.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+use crate::{Authority, HopError, InvalidSetting, Secret, Tunnel};
+
+/// One upstream on the way to a target.
+///
+/// A chain calls [`enter`](Self::enter), then [`extend`](Self::extend), once for each connection, on a tunnel that
+/// already reaches [`address`](Self::address). Both run under the chain's timeouts; dropping either future drops the
+/// tunnel with it, so cancellation is always safe. One hop serves many connections at once.
+#[async_trait]
+pub trait Hop: fmt::Debug + Send + Sync {
+    /// Where the previous stop must connect to, to reach this hop.
+    fn address(&self) -> &Authority;
+
+    /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
+    ///
+    /// # Errors
+    /// What kept the tunnel from being prepared.
+    async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
+        Ok(tunnel)
+    }
+
+    /// Extends an entered `tunnel` as far as `next`. Bytes read past the exchange go back with [`Tunnel::unread`].
+    ///
+    /// # Errors
+    /// What kept the hop from reaching `next`; the tunnel is gone then.
+    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError>;
+
+    /// How this hop takes plain `http://` requests in absolute-form; `None`: they go through a tunnel, as all else.
+    fn forwarding(&self) -> Option<&Forwarding> {
+        None
+    }
+}
+
+/// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).
+#[derive(Clone, Debug, Default)]
+pub struct Forwarding {
+    /// Fields that the request gets for this hop, and that the hop keeps to itself, such as `Proxy-Authorization`.
+    pub fields: Vec<(&'static str, Secret)>,
+    /// Whether a connection may carry one request after another.
+    pub reuse: Reuse,
+}
+
+/// Whether an upstream connection may carry more than one plain request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may, for requests of the same client connection.
+    #[default]
+    SameClient,
+    /// Each request goes on a connection of its own, such as for a new exit address each.
+    Never,
+}
+
+/// The settings of one kind of hop, as an operator writes them.
+///
+/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default.
+pub trait HopConfig: DeserializeOwned + 'static {
+    /// The name that stands as `kind:` in the configuration, in kebab-case.
+    const KIND: &'static str;
+
+    /// Checks the settings and builds the hop. Opens no connection; may read the files that the settings name.
+    ///
+    /// # Errors
+    /// The setting at fault, without its value where that could be a secret.
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
+}
+
+/// What a hop can know of its surroundings while it is built.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BuildContext<'a> {
+    /// The directory that relative paths in the settings start from.
+    pub directory: &'a Path,
+}
+
+impl<'a> BuildContext<'a> {
+    /// For settings whose relative paths start from `directory`.
+    pub fn new(directory: &'a Path) -> Self {
+        Self { directory }
+    }
+}

@@ -1,0 +1,65 @@
+//! The kinds of hop that a program knows.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings};
+
+/// The kinds of hop that a program knows, by name. A value that is passed, not a global.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Kind>,
+}
+
+/// One kind of hop: how it is built from settings.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    build: Build,
+}
+
+type Build = fn(&Settings, &BuildContext<'_>) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
+
+impl Registry {
+    /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
+    #[must_use]
+    pub fn with<C: HopConfig>(mut self) -> Self {
+        self.kinds.insert(C::KIND, Kind { build: build::<C> });
+        self
+    }
+
+    /// The kind of this name.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        self.kinds.get(name).copied()
+    }
+
+    /// The names of all kinds, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.kinds.keys().copied()
+    }
+}
+
+impl Kind {
+    /// Builds a hop of this kind.
+    ///
+    /// # Errors
+    /// Every setting that is at fault, with its path below `settings`.
+    pub fn build(
+        &self,
+        settings: &Settings,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
+        (self.build)(settings, context)
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind").finish_non_exhaustive()
+    }
+}
+
+fn build<C: HopConfig>(
+    settings: &Settings,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
+    settings.read::<C>()?.build(context).map_err(|invalid| vec![invalid])
+}

@@ -1,0 +1,578 @@
+//! Settings that nobody has read yet, and what can be wrong with them.
+
+use std::{fmt, iter::Enumerate, slice, str::FromStr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess,
+        Unexpected, Visitor,
+        value::{MapAccessDeserializer, StrDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use serde_yaml::{
+    Mapping, Value,
+    value::{Tag, TaggedValue},
+};
+
+/// A part of the configuration that nobody has read yet. `Debug` shows the names in it and no value.
+#[derive(Clone, Default, PartialEq, Hash)]
+pub struct Settings(Value);
+
+/// One thing that is wrong with settings. Its text never holds a value of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSetting {
+    path: KeyPath,
+    fault: Fault,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// No setting has this name.
+    UnknownKey {
+        /// The names there are.
+        known: &'static [&'static str],
+    },
+    /// A setting that has no default is not there.
+    MissingKey(&'static str),
+    /// The value is of another type.
+    WrongType {
+        /// What is expected, with its article.
+        expected: String,
+        /// What stands there, with its article.
+        found: &'static str,
+    },
+    /// The value is one of a few names, and this is none of them.
+    UnknownValue {
+        /// The names there are.
+        known: &'static [&'static str],
+    },
+    /// Anything else, as a clause about the setting.
+    Other(String),
+}
+
+/// Where a setting stands: the keys and indices on the way down to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeyPath(Vec<Key>);
+
+/// One step of a [`KeyPath`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A key of a mapping.
+    Name(String),
+    /// A place in a list, counted from zero.
+    Index(usize),
+}
+
+impl Settings {
+    /// Reads them as a `T`. A text where a number or a boolean is expected is read as one, since it may come from a
+    /// variable.
+    ///
+    /// # Errors
+    /// Everything that is wrong: what is found wrong is left out, and the rest is read on.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
+        let mut problems = Vec::new();
+        let mut rest = self.0.clone();
+        loop {
+            let invalid = match T::deserialize(Node(&rest)) {
+                Ok(value) if problems.is_empty() => return Ok(value),
+                Ok(_) => return Err(problems),
+                Err(invalid) => invalid,
+            };
+            let missing = match &invalid.fault {
+                Fault::MissingKey(key) => Some(*key),
+                _ => None,
+            };
+            let is_removed = |problem: &InvalidSetting| {
+                missing.is_some_and(|key| {
+                    problem.path == invalid.path.clone().then(Key::Name(key.to_owned()))
+                })
+            };
+            // A key that is missing because it was wrong and left out is no second problem.
+            let is_new = !problems.iter().any(is_removed);
+            let is_left_out = leave_out(&mut rest, &invalid.path.0);
+            if is_new {
+                problems.push(invalid);
+            }
+            if !is_left_out || problems.len() >= PROBLEMS_MAX {
+                return Err(problems);
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names =
+            self.0.as_mapping().into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
+        f.debug_set().entries(names).finish()
+    }
+}
+
+impl InvalidSetting {
+    /// `message` is a clause about the setting `key` that says what to do, and does not repeat its value.
+    pub fn new(key: &str, message: impl Into<String>) -> Self {
+        let path = if key.is_empty() {
+            KeyPath::default()
+        } else {
+            KeyPath(vec![Key::Name(key.to_owned())])
+        };
+        Self { path, fault: Fault::Other(message.into()) }
+    }
+
+    /// Where the setting stands, below the settings that were read.
+    pub fn path(&self) -> &KeyPath {
+        &self.path
+    }
+
+    /// What is wrong with it.
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    /// The same problem, where its settings stand below `key` of others.
+    #[must_use]
+    pub fn below(mut self, key: Key) -> Self {
+        self.path.0.insert(0, key);
+        self
+    }
+
+    fn without_path(fault: Fault) -> Self {
+        Self { path: KeyPath::default(), fault }
+    }
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fault {
+            Fault::UnknownKey { known: [] } => f.write_str("no key is expected here"),
+            Fault::UnknownKey { known } => {
+                f.write_str("no such setting; known are ")?;
+                write_names(f, known)
+            }
+            Fault::MissingKey(key) => write!(f, "the setting `{key}` is missing"),
+            Fault::WrongType { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Fault::UnknownValue { known } => {
+                f.write_str("no such value; known are ")?;
+                write_names(f, known)
+            }
+            Fault::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for InvalidSetting {}
+
+impl KeyPath {
+    /// This path and one step more.
+    #[must_use]
+    pub fn then(mut self, key: Key) -> Self {
+        self.0.push(key);
+        self
+    }
+
+    /// The path of these names.
+    pub fn of<const N: usize>(names: [&str; N]) -> Self {
+        Self(names.into_iter().map(|name| Key::Name(name.to_owned())).collect())
+    }
+
+    /// The steps from the top.
+    pub fn keys(&self) -> &[Key] {
+        &self.0
+    }
+
+    /// This path, and `below` after it.
+    #[must_use]
+    pub fn join(mut self, below: &Self) -> Self {
+        self.0.extend_from_slice(&below.0);
+        self
+    }
+}
+
+impl From<Vec<Key>> for KeyPath {
+    fn from(keys: Vec<Key>) -> Self {
+        Self(keys)
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, key) in self.0.iter().enumerate() {
+            match key {
+                Key::Name(name) if position == 0 => f.write_str(name)?,
+                Key::Name(name) => write!(f, ".{name}")?,
+                Key::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
+    for (position, name) in names.iter().enumerate() {
+        write!(f, "{}`{name}`", if position == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+/// Marks what stands at `path` as left out; `false` where that is everything, or not there.
+fn leave_out(value: &mut Value, path: &[Key]) -> bool {
+    let [key, below @ ..] = path else { return false };
+    let inner = match (key, value) {
+        (Key::Name(name), Value::Mapping(mapping)) => mapping.get_mut(name.as_str()),
+        (Key::Index(index), Value::Sequence(list)) => list.get_mut(*index),
+        _ => None,
+    };
+    match inner {
+        Some(inner) if below.is_empty() => {
+            *inner = Value::Tagged(Box::new(TaggedValue {
+                tag: Tag::new(LEFT_OUT),
+                value: Value::Null,
+            }));
+            true
+        }
+        Some(inner) => leave_out(inner, below),
+        None => false,
+    }
+}
+
+fn is_left_out(value: &Value) -> bool {
+    matches!(value, Value::Tagged(tagged) if tagged.tag == LEFT_OUT)
+}
+
+/// No file can hold this tag.
+const LEFT_OUT: &str = "left out";
+
+/// After this many the rest is noise.
+const PROBLEMS_MAX: usize = 200;
+
+/// Reads a value, and knows the path of what it could not read.
+#[derive(Clone, Copy)]
+struct Node<'de>(&'de Value);
+
+impl Node<'_> {
+    /// The number or boolean that a text stands for.
+    fn scalar<T: FromStr>(&self) -> Option<T> {
+        self.0.as_str()?.parse().ok()
+    }
+}
+
+macro_rules! read_from_text {
+    ($($method:ident => $type:ty, $visit:ident;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+            match self.scalar::<$type>() {
+                Some(value) => visitor.$visit(value),
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Node<'de> {
+    type Error = InvalidSetting;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(value), ..) => visitor.visit_u64(value),
+                (_, Some(value), _) => visitor.visit_i64(value),
+                (.., value) => visitor.visit_f64(value.unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Sequence(list) => visitor.visit_seq(Elements { list: list.iter().enumerate() }),
+            Value::Mapping(mapping) => {
+                visitor.visit_map(Entries { entries: mapping.iter(), value: None })
+            }
+            Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
+        }
+    }
+
+    read_from_text! {
+        deserialize_bool => bool, visit_bool;
+        deserialize_u8 => u64, visit_u64;
+        deserialize_u16 => u64, visit_u64;
+        deserialize_u32 => u64, visit_u64;
+        deserialize_u64 => u64, visit_u64;
+        deserialize_i8 => i64, visit_i64;
+        deserialize_i16 => i64, visit_i64;
+        deserialize_i32 => i64, visit_i64;
+        deserialize_i64 => i64, visit_i64;
+        deserialize_f32 => f64, visit_f64;
+        deserialize_f64 => f64, visit_f64;
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
+            Value::Mapping(mapping) => {
+                let entries = Entries { entries: mapping.iter(), value: None };
+                visitor.visit_enum(MapAccessDeserializer::new(entries))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    /// A derived struct would read a list as its fields in order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::Sequence(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"a mapping")),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+struct Elements<'de> {
+    list: Enumerate<slice::Iter<'de, Value>>,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = InvalidSetting;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, InvalidSetting> {
+        let Some((index, value)) = self.list.find(|(_, value)| !is_left_out(value)) else {
+            return Ok(None);
+        };
+        seed.deserialize(Node(value)).map(Some).map_err(|invalid| invalid.below(Key::Index(index)))
+    }
+}
+
+struct Entries<'de> {
+    entries: serde_yaml::mapping::Iter<'de>,
+    value: Option<(&'de str, &'de Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = InvalidSetting;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, InvalidSetting> {
+        let Some((key, value)) = self.entries.find(|(_, value)| !is_left_out(value)) else {
+            return Ok(None);
+        };
+        let Some(name) = key.as_str() else {
+            return Err(de::Error::custom("a key here must be a text; write it in quotes"));
+        };
+        self.value = Some((name, value));
+        let key: StrDeserializer<'_, InvalidSetting> = name.into_deserializer();
+        seed.deserialize(key).map(Some).map_err(|invalid| invalid.below(Key::Name(name.to_owned())))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        let (name, value) =
+            self.value.take().ok_or_else(|| <InvalidSetting as de::Error>::custom("no key"))?;
+        seed.deserialize(Node(value)).map_err(|invalid| invalid.below(Key::Name(name.to_owned())))
+    }
+}
+
+impl de::Error for InvalidSetting {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::without_path(Fault::Other(message.to_string()))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::without_path(Fault::WrongType {
+            expected: in_words(&expected.to_string()),
+            found: name_of(&found),
+        })
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => {
+                "a number out of range"
+            }
+            found => name_of(&found),
+        };
+        Self::without_path(Fault::WrongType { expected: in_words(&expected.to_string()), found })
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::without_path(Fault::UnknownValue { known })
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::without_path(Fault::UnknownKey { known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::without_path(Fault::MissingKey(field))
+    }
+}
+
+fn name_of(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Str(_) | Unexpected::Char(_) => "a text",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "a mapping",
+        _ => "something else",
+    }
+}
+
+/// Says in an operator's words what serde's name for a type means.
+fn in_words(expected: &str) -> String {
+    let (low, high) = match expected {
+        "a string" | "string" => return "a text".into(),
+        "a sequence" => return "a list".into(),
+        "a map" => return "a mapping".into(),
+        "a boolean" => return "`true` or `false`".into(),
+        "u8" => (0, u64::from(u8::MAX)),
+        "u16" => (0, u64::from(u16::MAX)),
+        "a nonzero u16" => (1, u64::from(u16::MAX)),
+        "u32" => (0, u64::from(u32::MAX)),
+        "a nonzero u32" => (1, u64::from(u32::MAX)),
+        "u64" | "usize" => return "a whole number that is not negative".into(),
+        "a nonzero u64" | "a nonzero usize" => return "a whole number above zero".into(),
+        _ if expected.starts_with("struct ") => return "a mapping".into(),
+        _ => return expected.to_owned(),
+    };
+    format!("a whole number from {low} to {high}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Sample {
+        name: String,
+        #[serde(default)]
+        port: Option<u16>,
+        #[serde(default)]
+        flag: bool,
+        #[serde(default)]
+        inner: BTreeMap<String, Inner>,
+        #[serde(default)]
+        list: Vec<u8>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Inner {
+        level: Level,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Level {
+        Low,
+        High,
+    }
+
+    fn read(yaml: &str) -> Result<Sample, Vec<String>> {
+        let settings: Settings = serde_yaml::from_str(yaml).unwrap();
+        settings.read::<Sample>().map_err(|problems| {
+            problems.iter().map(|problem| format!("{}: {problem}", problem.path())).collect()
+        })
+    }
+
+    #[track_caller]
+    fn check(yaml: &str, expected: &[&str]) {
+        assert_eq!(read(yaml).unwrap_err(), expected, "{yaml}");
+    }
+
+    #[test]
+    fn a_text_from_a_variable_is_a_number_or_a_boolean() {
+        let sample = read("{name: a, port: '8080', flag: 'true'}").unwrap();
+        assert_eq!((sample.port, sample.flag), (Some(8080), true));
+    }
+
+    #[test]
+    fn every_problem_is_found_with_its_path() {
+        check(
+            "{nme: a}",
+            &[
+                "nme: no such setting; known are `name`, `port`, `flag`, `inner`, `list`",
+                ": the setting `name` is missing",
+            ],
+        );
+        check(
+            "{name: 5, port: 70000, flag: maybe, list: [1, x, 3, 300]}",
+            &[
+                "name: expected a text, found a number",
+                "port: expected a whole number from 0 to 65535, found a number out of range",
+                "flag: expected `true` or `false`, found a text",
+                "list[1]: expected a whole number from 0 to 255, found a text",
+                "list[3]: expected a whole number from 0 to 255, found a number out of range",
+            ],
+        );
+        check(
+            "{name: a, inner: {x: {level: middle}, y: {level: low, l: 1}, z: {}}}",
+            &[
+                "inner.x.level: no such value; known are `low`, `high`",
+                "inner.y.l: no such setting; known are `level`",
+                "inner.z: the setting `level` is missing",
+            ],
+        );
+        check("[1]", &[": expected a mapping, found a list"]);
+        check("{name: a, 5: b}", &[": a key here must be a text; write it in quotes"]);
+        check("{name: !secret hunter2}", &["name: a YAML tag has no meaning here; remove it"]);
+    }
+
+    #[test]
+    fn no_problem_quotes_a_value() {
+        for yaml in
+            ["{name: [hunter2]}", "{name: a, port: hunter2}", "{name: a, flag: hunter2}", "hunter2"]
+        {
+            assert!(!read(yaml).unwrap_err().concat().contains("hunter2"), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_names_only() {
+        let settings: Settings = serde_yaml::from_str("{name: hunter2}").unwrap();
+        assert_eq!(format!("{settings:?}"), r#"{"name"}"#);
+    }
+}

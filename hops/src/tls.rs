@@ -1,0 +1,178 @@
+//! TLS with a hop itself, inside which everything else then runs.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Deserializer, de};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore, crypto,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+use crate::{BuildContext, HopError, Host, InvalidSetting, Stream, Tunnel};
+
+/// What stands as `tls:` of a hop: `true`, `false`, or a mapping of `ca` and `server_name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TlsSettings {
+    /// No TLS.
+    #[default]
+    Off,
+    /// TLS, checked as told.
+    On(TlsChecks),
+}
+
+/// How the certificate of a hop is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsChecks {
+    /// A PEM file of the authorities to trust, and no other; without it, those of the system.
+    pub ca: Option<PathBuf>,
+    /// The name that the certificate must have; without it, the host of the hop's address.
+    pub server_name: Option<String>,
+}
+
+/// Makes TLS with one hop.
+#[derive(Clone)]
+pub struct TlsClient {
+    connector: TlsConnector,
+    server_name: ServerName<'static>,
+}
+
+impl TlsClient {
+    /// What `settings` ask for, with a hop at `host`; `None` where that is no TLS.
+    ///
+    /// # Errors
+    /// Names what is wrong below `tls`: a file that can't be read or holds no certificate, or a name that is none.
+    pub fn new(
+        settings: &TlsSettings,
+        host: &Host,
+        context: &BuildContext<'_>,
+    ) -> Result<Option<Self>, InvalidSetting> {
+        let TlsSettings::On(checks) = settings else { return Ok(None) };
+        let server_name = server_name(checks.server_name.as_deref(), host).map_err(below_tls)?;
+        let provider = Arc::new(crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions();
+        let builder = builder
+            .map_err(|error| InvalidSetting::new("tls", format!("can't be set up: {error}")))?;
+        let mut config = match &checks.ca {
+            Some(ca) => {
+                let roots = read_roots(&context.directory.join(ca)).map_err(below_tls)?;
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            None => {
+                let verifier =
+                    rustls_platform_verifier::Verifier::new(provider).map_err(|error| {
+                        InvalidSetting::new(
+                            "tls",
+                            format!("the system's certificates can't be used: {error}"),
+                        )
+                    })?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
+                    .with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), server_name }))
+    }
+
+    /// Makes TLS over `tunnel`.
+    ///
+    /// # Errors
+    /// [`HopError::Tls`], with what rustls says.
+    pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
+        let stream = self
+            .connector
+            .connect(self.server_name.clone(), tunnel)
+            .await
+            .map_err(HopError::Tls)?;
+        Ok(Tunnel::layered(stream))
+    }
+}
+
+impl Stream for TlsStream<Tunnel> {
+    fn socket(&self) -> Option<&tokio::net::TcpStream> {
+        self.get_ref().0.bottom()
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for TlsSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TlsVisitor)
+    }
+}
+
+struct TlsVisitor;
+
+impl<'de> de::Visitor<'de> for TlsVisitor {
+    type Value = TlsSettings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`true`, `false`, or a mapping of `ca` and `server_name`")
+    }
+
+    fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<TlsSettings, E> {
+        Ok(if is_on { TlsSettings::On(TlsChecks::default()) } else { TlsSettings::Off })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TlsSettings, E> {
+        match text.parse() {
+            Ok(is_on) => self.visit_bool(is_on),
+            Err(_) => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TlsSettings, A::Error> {
+        TlsChecks::deserialize(de::value::MapAccessDeserializer::new(map)).map(TlsSettings::On)
+    }
+}
+
+fn below_tls(invalid: InvalidSetting) -> InvalidSetting {
+    invalid.below(crate::Key::Name("tls".into()))
+}
+
+fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>, InvalidSetting> {
+    let name = match (written, host) {
+        (Some(name), _) => name.to_owned(),
+        (None, Host::Address(address)) => return Ok(ServerName::from(*address)),
+        (None, Host::Name(name)) => name.to_string(),
+    };
+    ServerName::try_from(name)
+        .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, InvalidSetting> {
+    let fail = |message: String| InvalidSetting::new("ca", message);
+    let shown = path.display();
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|error| fail(format!("`{shown}` can't be read: {error}")))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        let certificate =
+            certificate.map_err(|error| fail(format!("`{shown}` is no PEM file: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| fail(format!("`{shown}` has an unusable certificate: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(fail(format!(
+            "`{shown}` has no certificate; expected `-----BEGIN CERTIFICATE-----`"
+        )));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,234 @@
+//! A stream to some stop of a chain.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// What a [`Tunnel`] can run over. A layer that wraps another stream names the socket at the bottom, so that a reset
+/// can be carried through it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket below all layers, if there is one.
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// A stream to some stop of a chain, with the bytes already read from it beside it.
+///
+/// It reads those early bytes first, so no reader can lose them. Dropping it closes the connection.
+pub struct Tunnel {
+    early: Bytes,
+    io: Io,
+}
+
+/// What carries a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
+pub enum Io {
+    /// TCP and nothing else.
+    Socket(TcpStream),
+    /// Anything else, such as TLS.
+    Layered(Box<dyn Stream>),
+}
+
+impl Tunnel {
+    /// A tunnel over a connected socket.
+    pub fn socket(socket: TcpStream) -> Self {
+        Self { early: Bytes::new(), io: Io::Socket(socket) }
+    }
+
+    /// A tunnel over a layer, such as TLS, that wraps another one.
+    pub fn layered(stream: impl Stream + 'static) -> Self {
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)) }
+    }
+
+    /// Puts bytes that were read too far back in front of what is still to be read.
+    pub fn unread(&mut self, bytes: Bytes) {
+        if self.early.is_empty() {
+            self.early = bytes;
+        } else if !bytes.is_empty() {
+            let mut joined = BytesMut::with_capacity(bytes.len() + self.early.len());
+            joined.extend_from_slice(&bytes);
+            joined.extend_from_slice(&self.early);
+            self.early = joined.freeze();
+        }
+    }
+
+    /// The bytes read ahead, and what carries the rest.
+    pub fn into_parts(self) -> (Bytes, Io) {
+        (self.early, self.io)
+    }
+
+    /// The socket below all layers, if there is one.
+    pub fn bottom(&self) -> Option<&TcpStream> {
+        self.io.bottom()
+    }
+}
+
+impl Io {
+    /// The socket below all layers, if there is one.
+    pub fn bottom(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::Layered(stream) => stream.socket(),
+        }
+    }
+}
+
+impl Stream for Tunnel {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.bottom()
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").field("early", &self.early.len()).field("io", &self.io).finish()
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socket(_) => "Socket",
+            Self::Layered(_) => "Layered",
+        })
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let count = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..count]);
+        self.early.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Io {
+    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        Pin::new(match self {
+            Self::Socket(socket) => socket,
+            Self::Layered(stream) => stream,
+        })
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        Pin::new(match self {
+            Self::Socket(socket) => socket,
+            Self::Layered(stream) => stream,
+        })
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.reader().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writer().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writer().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Socket(socket) => socket.is_write_vectored(),
+            Self::Layered(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_shutdown(cx)
+    }
+}
+
+impl Stream for tokio::io::DuplexStream {}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn unread_bytes_come_first_and_in_order() {
+        let (near, mut far) = duplex(64);
+        let mut tunnel = Tunnel::layered(near);
+        far.write_all(b"four").await.unwrap();
+        drop(far);
+        tunnel.unread(Bytes::from_static(b"three "));
+        tunnel.unread(Bytes::new());
+        tunnel.unread(Bytes::from_static(b"one two "));
+        let mut small = [0; 3];
+        tunnel.read_exact(&mut small).await.unwrap();
+        assert_eq!(&small, b"one");
+        let mut rest = String::new();
+        tunnel.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, " two three four");
+    }
+}

@@ -1,0 +1,1 @@
+//! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.

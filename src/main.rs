@@ -1,0 +1,3 @@
+//! The program `mooltiroute`.
+
+fn main() {}
