@@ -1,0 +1,161 @@
+//! Reading a body to its end, however that is known.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    BadBody, BodyLength, Fields, Truncated,
+    chunked::{Chunked, ChunkedReader},
+};
+
+/// Takes the body of one message off a buffer that grows as bytes arrive, and leaves what follows it.
+#[derive(Clone, Debug)]
+pub struct BodyReader {
+    state: State,
+}
+
+/// What a body gives next.
+#[derive(Clone, Debug)]
+pub enum Decoded {
+    /// Bytes of the content, never none.
+    Data(Bytes),
+    /// The trailer fields; then comes the end.
+    Trailers(Fields),
+    /// The body is whole.
+    End,
+    /// More bytes are needed.
+    NeedMore,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Length(u64),
+    Chunked(ChunkedReader),
+    UntilClose,
+}
+
+impl BodyReader {
+    /// Reads a body of this length.
+    pub fn new(length: BodyLength) -> Self {
+        let state = match length {
+            BodyLength::Empty => State::Length(0),
+            BodyLength::Length(bytes) => State::Length(bytes),
+            BodyLength::Chunked => State::Chunked(ChunkedReader::default()),
+            BodyLength::UntilClose => State::UntilClose,
+        };
+        Self { state }
+    }
+
+    /// Takes the next piece off the front of `seen`, without copying it.
+    ///
+    /// # Errors
+    /// What is wrong with the body; the connection must close.
+    pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Decoded, BadBody> {
+        Ok(match &mut self.state {
+            State::Length(0) => Decoded::End,
+            State::Length(_) | State::UntilClose if seen.is_empty() => Decoded::NeedMore,
+            State::Length(left) => {
+                // The lesser of the two is no more than a length in memory.
+                let bytes = (*left).min(seen.len() as u64);
+                *left -= bytes;
+                Decoded::Data(seen.split_to(bytes as usize).freeze())
+            }
+            State::Chunked(reader) => match reader.decode(seen)? {
+                Chunked::Data(data) => Decoded::Data(data),
+                Chunked::Trailers(trailers) => Decoded::Trailers(trailers),
+                Chunked::End => Decoded::End,
+                Chunked::NeedMore => Decoded::NeedMore,
+            },
+            State::UntilClose => Decoded::Data(seen.split().freeze()),
+        })
+    }
+
+    /// The connection ended. For a body that lasts until then, that is its end.
+    ///
+    /// # Errors
+    /// If bytes are missing.
+    pub fn end(&mut self) -> Result<(), Truncated> {
+        if matches!(self.state, State::UntilClose) {
+            self.state = State::Length(0);
+        }
+        if self.is_at_end() { Ok(()) } else { Err(Truncated) }
+    }
+
+    /// Whether the body is whole, so that what comes next is another message.
+    pub fn is_at_end(&self) -> bool {
+        match &self.state {
+            State::Length(left) => *left == 0,
+            State::Chunked(reader) => reader.is_at_end(),
+            State::UntilClose => false,
+        }
+    }
+
+    /// How many bytes are left, where that is known before they come: they can be moved without being looked at.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.state {
+            State::Length(left) => Some(left),
+            State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// Counts bytes of a body of known length that were moved past this reader.
+    pub fn skip(&mut self, bytes: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of `input` by `step` bytes, whether the end is reached or allowed by the end of the connection, and
+    /// what is left over.
+    fn read(length: BodyLength, input: &[u8], step: usize) -> (Vec<u8>, bool, Vec<u8>) {
+        let (mut reader, mut seen, mut content) =
+            (BodyReader::new(length), BytesMut::new(), Vec::new());
+        for part in input.chunks(step) {
+            seen.extend_from_slice(part);
+            while let Decoded::Data(data) = reader.decode(&mut seen).unwrap() {
+                assert!(!data.is_empty());
+                content.extend_from_slice(&data);
+            }
+        }
+        (content, reader.end().is_ok(), seen.to_vec())
+    }
+
+    #[track_caller]
+    fn check(length: BodyLength, input: &str, expected: (&str, bool, &str)) {
+        for step in [1, 2, usize::MAX] {
+            let (content, is_whole, left) = read(length, input.as_bytes(), step);
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            let got = (text(content), is_whole, text(left));
+            assert_eq!((got.0.as_str(), got.1, got.2.as_str()), expected, "by {step}");
+        }
+    }
+
+    #[test]
+    fn each_length_ends_where_it_says() {
+        check(BodyLength::Empty, "GET", ("", true, "GET"));
+        check(BodyLength::Length(0), "GET", ("", true, "GET"));
+        check(BodyLength::Length(3), "abcGET", ("abc", true, "GET"));
+        check(BodyLength::Length(3), "ab", ("ab", false, ""));
+        check(BodyLength::Length(u64::MAX), "ab", ("ab", false, ""));
+        check(BodyLength::Chunked, "3\r\nabc\r\n0\r\n\r\nGET", ("abc", true, "GET"));
+        check(BodyLength::Chunked, "3\r\nabc\r\n0\r\n", ("abc", false, ""));
+        check(BodyLength::Chunked, "", ("", false, ""));
+        check(BodyLength::UntilClose, "abc", ("abc", true, ""));
+        check(BodyLength::UntilClose, "", ("", true, ""));
+    }
+
+    #[test]
+    fn bytes_moved_past_the_reader_count() {
+        let mut reader = BodyReader::new(BodyLength::Length(5));
+        reader.skip(3);
+        assert_eq!(reader.remaining(), Some(2));
+        assert_eq!(reader.end(), Err(Truncated));
+        reader.skip(2);
+        assert!(reader.is_at_end());
+        assert_eq!(BodyReader::new(BodyLength::Chunked).remaining(), None);
+    }
+}

@@ -1,0 +1,478 @@
+//! The head of a request.
+
+use std::{fmt, str};
+
+use bytes::Bytes;
+
+use super::{
+    BadRequest, BodyLength, Fields, Target, Version,
+    fields::{Line, elements},
+    framing::{Framing, decimal},
+    head, target,
+};
+
+/// The head of a request that can be read in one way only.
+///
+/// `Debug` shows the method, the target without user information, path and query, and the names of the fields.
+#[derive(Clone)]
+pub struct RequestHead {
+    head: Bytes,
+    method_bytes: usize,
+    target: Target,
+    version: Version,
+    fields: Fields,
+    framing: Framing,
+}
+
+impl RequestHead {
+    /// `head` is what httparse took for one; here is what it does not check.
+    pub(super) fn new(
+        head: Bytes,
+        method_bytes: usize,
+        target_bytes: usize,
+        version: Version,
+        lines: Vec<Line>,
+    ) -> Result<Self, BadRequest> {
+        let target_start = method_bytes + 1;
+        let line_end = target_start + target_bytes + " HTTP/1.1".len();
+        if !head[line_end..].starts_with(b"\r\n") || head::has_bare_lf(&head, &lines) {
+            return Err(BadRequest::BareLf);
+        }
+        let target = head.slice(target_start..target_start + target_bytes);
+        let target = Target::parse(&head[..method_bytes], target)?;
+        let fields = Fields::new(head.clone(), lines);
+        check_host(&fields, version)?;
+        let framing = Framing::of(&fields, version)?;
+        let is_connect = matches!(target, Target::Tunnel(_));
+        if is_connect && (framing.is_chunked || framing.content_length.is_some_and(|n| n > 0)) {
+            return Err(BadRequest::Framing("CONNECT has no body, but a field announces one"));
+        }
+        Ok(Self { head, method_bytes, target, version, fields, framing })
+    }
+
+    /// The method, a token in its own case.
+    pub fn method(&self) -> &str {
+        // A token is ASCII.
+        str::from_utf8(&self.head[..self.method_bytes]).unwrap_or_default()
+    }
+
+    /// Where it wants to go.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The version that the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields as they came.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Where the body ends. A CONNECT has none: what follows it belongs to the tunnel.
+    pub fn body_length(&self) -> BodyLength {
+        match self.framing {
+            _ if matches!(self.target, Target::Tunnel(_)) => BodyLength::Empty,
+            Framing { is_chunked: true, .. } => BodyLength::Chunked,
+            Framing { content_length: Some(length), .. } => BodyLength::Length(length),
+            Framing { content_length: None, .. } => BodyLength::Empty,
+        }
+    }
+
+    /// The value of `Host`, which stands at most once.
+    pub fn host(&self) -> Option<&[u8]> {
+        self.fields.values("Host").next()
+    }
+
+    /// Whether the client connection may carry another request (RFC 9112 §9.3).
+    ///
+    /// `Proxy-Connection: close` counts too: clients of old send it to proxies. With HTTP/1.0 a proxy never persists.
+    pub fn wants_keep_alive(&self) -> bool {
+        self.version == Version::Http11
+            && !self.fields.lists_token("Connection", "close")
+            && !self.fields.lists_token("Proxy-Connection", "close")
+    }
+
+    /// Whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        self.version == Version::Http11 && self.fields.lists_token("Expect", "100-continue")
+    }
+
+    /// Whether the client says that it reads trailers of a response (RFC 9110 §10.1.4).
+    pub fn accepts_trailers(&self) -> bool {
+        self.fields.lists_token("TE", "trailers")
+    }
+
+    /// The protocols that the client offers to switch to, as the value of an `Upgrade` field to send on.
+    ///
+    /// None with HTTP/1.0 (RFC 9110 §7.8), and never `h2c`: the client would talk HTTP/2 behind our back.
+    pub fn upgrade(&self) -> Option<String> {
+        (self.version == Version::Http11).then(|| upgrade(&self.fields)).flatten()
+    }
+
+    /// How often it may still be forwarded. Of meaning with OPTIONS and TRACE alone (RFC 9110 §7.6.2), so `None` for
+    /// other methods; zero is for the recipient itself to answer.
+    pub fn max_forwards(&self) -> Option<u64> {
+        if !matches!(self.method(), "OPTIONS" | "TRACE") {
+            return None;
+        }
+        self.fields.values("Max-Forwards").next().and_then(decimal)
+    }
+}
+
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method())
+            .field("target", &self.target)
+            .field("version", &self.version)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The protocols that a head offers or takes up, if its `Connection` says so, as the value of an `Upgrade` field.
+pub(super) fn upgrade(fields: &Fields) -> Option<String> {
+    if !fields.lists_token("Connection", "upgrade") {
+        return None;
+    }
+    let is_protocol =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~/".contains(byte);
+    let protocols: Vec<&str> = fields
+        .values("Upgrade")
+        .flat_map(elements)
+        .filter(|protocol| protocol.iter().all(is_protocol))
+        .filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+        .filter_map(|protocol| str::from_utf8(protocol).ok())
+        .collect();
+    (!protocols.is_empty()).then(|| protocols.join(", "))
+}
+
+/// RFC 9112 §3.2: one in HTTP/1.1, and none that is no host, also where the target is what counts.
+fn check_host(fields: &Fields, version: Version) -> Result<(), BadRequest> {
+    let mut hosts = fields.values("Host");
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(BadRequest::SeveralHosts),
+        (Some(host), None) if target::is_host(host) => Ok(()),
+        (Some(_), None) => Err(BadRequest::InvalidHost),
+        (None, None) if version == Version::Http11 => Err(BadRequest::MissingHost),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Says what httparse stumbled over, and which protocol it may have been instead.
+pub(super) fn explain(error: httparse::Error, seen: &[u8]) -> BadRequest {
+    match (seen, error) {
+        ([0x16, ..], _) => return BadRequest::Tls,
+        ([version @ (4 | 5), ..], _) => return BadRequest::Socks(*version),
+        _ if seen.starts_with(b"PRI * HTTP/2.0") => return BadRequest::Http2,
+        (_, httparse::Error::TooManyHeaders) => return BadRequest::TooManyFields,
+        (_, httparse::Error::HeaderName) => {
+            return BadRequest::FieldLine(
+                "has no name, white space at its start or before the colon, or no colon",
+            );
+        }
+        (_, httparse::Error::HeaderValue) => {
+            return BadRequest::FieldLine("has a control character or a bare CR in its value");
+        }
+        _ => {}
+    }
+    let line_bytes = seen.iter().position(|byte| *byte == b'\n');
+    let line = seen[..line_bytes.unwrap_or(seen.len())].trim_ascii_end();
+    let words: Vec<&[u8]> = line.splitn(4, |byte| *byte == b' ').collect();
+    match words[..] {
+        [b"GET", _] if line_bytes.is_some() => BadRequest::NoVersion,
+        [_, _, version] if is_other_version(version) => BadRequest::Version,
+        _ => BadRequest::RequestLine,
+    }
+}
+
+/// Whether it is a version that is not served, or the start of one.
+fn is_other_version(word: &[u8]) -> bool {
+    let number = word.strip_prefix(b"HTTP/").unwrap_or_default();
+    let is_number = match number {
+        [major] | [major, b'.'] => major.is_ascii_digit(),
+        [major, b'.', minor] => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    };
+    is_number && !b"1.0".starts_with(number) && !b"1.1".starts_with(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::http::{HeadLimits, HeadReader};
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 300, fields: 5 };
+
+    /// Reads one head, all at once with `after` behind it or byte by byte, and gives what was left over.
+    fn read(input: &[u8], step: usize) -> Result<Option<(RequestHead, BytesMut)>, BadRequest> {
+        let (mut reader, mut seen) = (HeadReader::new(LIMITS), BytesMut::new());
+        for part in input.chunks(step) {
+            seen.extend_from_slice(part);
+            if let Some(head) = reader.request(&mut seen)? {
+                return Ok(Some((head, seen)));
+            }
+        }
+        Ok(None)
+    }
+
+    #[track_caller]
+    fn parse(input: &str) -> RequestHead {
+        let input = input.as_bytes();
+        for after in ["", "GET ", "\0\r\n\r\n"] {
+            let (_, left) = read(&[input, after.as_bytes()].concat(), usize::MAX).unwrap().unwrap();
+            assert_eq!(left, after);
+        }
+        let (head, left) = read(input, 1).unwrap().unwrap();
+        assert_eq!(left, "");
+        head
+    }
+
+    #[track_caller]
+    fn refused(input: impl AsRef<[u8]>, expected: BadRequest) {
+        for step in [1, 7, usize::MAX] {
+            let got = read(input.as_ref(), step).map(|head| head.map(|(head, _)| head));
+            let input = String::from_utf8_lossy(input.as_ref());
+            assert_eq!(got.expect_err(&input), expected, "{input:?} by {step}");
+        }
+    }
+
+    /// `lines` are the fields of a request.
+    #[track_caller]
+    fn refused_with(lines: &str, expected: BadRequest) {
+        refused(format!("POST http://a/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n"), expected);
+    }
+
+    #[track_caller]
+    fn length(version: &str, lines: &str, expected: BodyLength) {
+        let head = parse(&format!("POST http://a/ HTTP/{version}\r\nHost: a\r\n{lines}\r\n"));
+        assert_eq!(head.body_length(), expected, "{lines:?}");
+    }
+
+    #[test]
+    fn order_case_repetition_and_bytes_are_kept() {
+        let input =
+            b"PoST http://a/x HTTP/1.1\r\nhOst:a\r\nX:\t1 2 \r\nx:\r\nX: \xff,\xc3\xa9\r\n\r\n";
+        let (head, left) = read(input, 1).unwrap().unwrap();
+        assert_eq!(head.method(), "PoST");
+        assert_eq!(head.version(), Version::Http11);
+        let fields: Vec<(&[u8], &[u8])> = head.fields().iter().collect();
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"hOst", b"a"), (b"X", b"1 2"), (b"x", b""), (b"X", b"\xff,\xc3\xa9")];
+        assert_eq!(fields, expected);
+        assert!(left.is_empty());
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_are_skipped_but_not_without_end() {
+        assert_eq!(parse("\r\n\r\nGET / HTTP/1.0\r\n\r\n").version(), Version::Http10);
+        refused("\r\n".repeat(9), BadRequest::EmptyLines);
+    }
+
+    #[test]
+    fn requests_on_one_connection_are_read_in_turn() {
+        let mut seen = BytesMut::from(
+            "GET /1 HTTP/1.0\r\n\r\nGET /2 HTTP/1.0\r\nA: b\r\n\r\n\r\nGET /3 HTTP/1.0\r\n\r\nGE",
+        );
+        let mut reader = HeadReader::new(LIMITS);
+        for path in ["/1", "/2", "/3"] {
+            let head = reader.request(&mut seen).unwrap().unwrap();
+            assert_eq!(*head.target(), Target::Origin(path.into()));
+        }
+        assert!(reader.request(&mut seen).unwrap().is_none());
+        assert_eq!(seen, "GE");
+    }
+
+    #[test]
+    fn other_protocols_are_recognised() {
+        refused(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", BadRequest::Tls);
+        refused(b"\x05\x01\0", BadRequest::Socks(5));
+        refused(b"\x04\x01\0\x50\x7f\0\0\x01\0", BadRequest::Socks(4));
+        refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadRequest::Http2);
+        refused("GET /\r\n", BadRequest::NoVersion);
+        refused("GET / HTTP/2.0\r\n\r\n", BadRequest::Version);
+        refused("GET / HTTP/1.2\r\n\r\n", BadRequest::Version);
+        refused("GET / HTTP/0.9\r\n\r\n", BadRequest::Version);
+        refused("SSH-2.0-OpenSSH_9.6\r\n", BadRequest::RequestLine);
+        refused("hello there\r\n", BadRequest::RequestLine);
+    }
+
+    #[test]
+    fn a_broken_request_line_is_refused() {
+        for line in [
+            "GET / http/1.1\r\n\r\n",
+            "GET / HTTP/1.1 \r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET /  HTTP/1.1\r\n\r\n",
+            "GET / x HTTP/1.1\r\n\r\n",
+            "GET\t/ HTTP/1.1\r\n\r\n",
+            " GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/11\r\n\r\n",
+            "GET / HTTP/1.1\rX\r\n\r\n",
+            "GE(T / HTTP/1.1\r\n\r\n",
+            "GET /\0 HTTP/1.1\r\n\r\n",
+            "\0\r\n\r\n",
+            "\rGET / HTTP/1.1\r\n\r\n",
+        ] {
+            refused(line, BadRequest::RequestLine);
+        }
+    }
+
+    #[test]
+    fn a_bare_lf_is_refused_wherever_it_stands() {
+        refused("GET / HTTP/1.0\n\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\n\r\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\r\n\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\r\nA: b\n\r\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\r\nA: b\r\n\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\r\nA: b\nC: d\r\n\r\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\nA: b\r\nC: d\r\n\r\n", BadRequest::BareLf);
+        refused("GET / HTTP/1.0\r\nA:\nC: d\r\n\r\n", BadRequest::BareLf);
+    }
+
+    #[test]
+    fn a_broken_field_line_is_refused() {
+        let name = BadRequest::FieldLine(
+            "has no name, white space at its start or before the colon, or no colon",
+        );
+        refused_with("A : b\r\n", name);
+        refused_with("A\r\n", name);
+        refused_with(": b\r\n", name);
+        refused_with("A: b\r\n c\r\n", name);
+        refused_with("A: b\r\n\tc\r\n", name);
+        refused_with("A\0: b\r\n", name);
+        refused_with("A b: c\r\n", name);
+        refused("GET / HTTP/1.1\r\n Host: a\r\n\r\n", name);
+        let value = BadRequest::FieldLine("has a control character or a bare CR in its value");
+        refused_with("A: b\0c\r\n", value);
+        refused_with("A: b\rc\r\n", value);
+        refused_with("A: \x0b\r\n", value);
+        refused_with("A: b\x7f\r\n", value);
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        refused("GET / HTTP/1.1\r\n\r\n", BadRequest::MissingHost);
+        refused("CONNECT a:1 HTTP/1.1\r\n\r\n", BadRequest::MissingHost);
+        refused_with("hOST: a\r\n", BadRequest::SeveralHosts);
+        refused("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", BadRequest::SeveralHosts);
+        refused("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadRequest::InvalidHost);
+        refused("GET http://a/ HTTP/1.1\r\nHost: u@a\r\n\r\n", BadRequest::InvalidHost);
+        assert_eq!(parse("GET / HTTP/1.1\r\nHost:\r\n\r\n").host(), Some(&b""[..]));
+        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n").host(), None);
+    }
+
+    #[test]
+    fn the_limits_hold() {
+        refused(format!("GET /{}", "a".repeat(300)), BadRequest::TargetTooLong);
+        refused(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(300)), BadRequest::TargetTooLong);
+        refused_with(&format!("A: {}\r\n", "a".repeat(300)), BadRequest::HeadTooLarge);
+        refused_with(&"A: b\r\n".repeat(5), BadRequest::TooManyFields);
+        parse(&format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(4)));
+        let head = "GET / HTTP/1.0\r\nA: \r\n\r\n";
+        parse(&head.replace("A: ", &format!("A: {}", "a".repeat(300 - head.len()))));
+        let long = head.replace("A: ", &format!("A: {}", "a".repeat(301 - head.len())));
+        refused(long, BadRequest::HeadTooLarge);
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_known() {
+        length("1.1", "", BodyLength::Empty);
+        length("1.1", "Content-Length: 0\r\n", BodyLength::Length(0));
+        length("1.0", "content-length:  007\t\r\n", BodyLength::Length(7));
+        length("1.1", "Content-Length: 5\r\nContent-Length: 5, 5\r\n", BodyLength::Length(5));
+        length("1.1", "Content-Length: 18446744073709551615\r\n", BodyLength::Length(u64::MAX));
+        length("1.1", "Transfer-Encoding: chunked\r\n", BodyLength::Chunked);
+        length("1.1", "transfer-encoding: Chunked \r\n", BodyLength::Chunked);
+        let head = parse("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(head.body_length(), BodyLength::Empty);
+    }
+
+    #[test]
+    fn a_length_that_is_not_clear_is_refused() {
+        let number = BadRequest::Framing("`Content-Length` is no number");
+        for value in
+            ["", "+1", "-1", "1 2", "0x10", "1.0", "18446744073709551616", "5,", ",5", "\"5\""]
+        {
+            refused_with(&format!("Content-Length: {value}\r\n"), number);
+        }
+        let differ = BadRequest::Framing("`Content-Length` stands there with different values");
+        refused_with("Content-Length: 5, 6\r\n", differ);
+        refused_with("Content-Length: 5\r\nContent-Length: 6\r\n", differ);
+        refused_with(
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            BadRequest::Framing("`Content-Length` and `Transfer-Encoding` stand in one message"),
+        );
+        let coding = BadRequest::Framing("`Transfer-Encoding` does not end in one `chunked`");
+        for value in [
+            "",
+            "gzip",
+            "identity",
+            "chunked, gzip",
+            "chunked, chunked",
+            "xchunked",
+            "chunked;q=1",
+            "chunked,",
+        ] {
+            refused_with(&format!("Transfer-Encoding: {value}\r\n"), coding);
+        }
+        refused_with("Transfer-Encoding: gzip, chunked\r\n", BadRequest::UnknownCoding);
+        refused_with(
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+            BadRequest::UnknownCoding,
+        );
+        refused(
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            BadRequest::Framing("`Transfer-Encoding` stands in a message of HTTP/1.0"),
+        );
+        let connect = BadRequest::Framing("CONNECT has no body, but a field announces one");
+        refused("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", connect);
+        refused("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", connect);
+    }
+
+    #[test]
+    fn what_the_client_wants_of_the_connection_is_understood() {
+        let with =
+            |lines: &str| parse(&format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+        assert!(with("").wants_keep_alive());
+        assert!(with("Connection: x, keep-alive\r\n").wants_keep_alive());
+        assert!(!with("Connection: x\r\nconnection: y,CLOSE ,\r\n").wants_keep_alive());
+        assert!(!with("Proxy-Connection: close\r\n").wants_keep_alive());
+        assert!(!parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").wants_keep_alive());
+
+        assert!(with("Expect: 100-Continue\r\n").expects_continue());
+        assert!(!with("").expects_continue());
+        assert!(!parse("PUT / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue());
+        assert!(with("TE: trailers, deflate;q=0.5\r\n").accepts_trailers());
+
+        let upgrade = |lines| with(lines).upgrade();
+        assert_eq!(upgrade("Connection: Upgrade\r\nUpgrade: websocket\r\n").unwrap(), "websocket");
+        assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: h2c, a/1\r\n").unwrap(), "a/1");
+        assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: h2c\r\n"), None);
+        assert_eq!(upgrade("Upgrade: websocket\r\n"), None);
+    }
+
+    #[test]
+    fn max_forwards_counts_for_two_methods() {
+        let count = |method: &str, value: &str| {
+            parse(&format!("{method} / HTTP/1.0\r\nMax-Forwards: {value}\r\n\r\n")).max_forwards()
+        };
+        assert_eq!(count("TRACE", "0"), Some(0));
+        assert_eq!(count("OPTIONS", "12"), Some(12));
+        assert_eq!(count("GET", "12"), None);
+        assert_eq!(count("TRACE", "x"), None);
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let head = parse(
+            "GET http://u:canary@a/canary?canary HTTP/1.1\r\nHost: a\r\nCookie: canary\r\n\r\n",
+        );
+        assert!(!format!("{head:?}").contains("canary"), "{head:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Which fields are about the connection, and which about the message.
+
+/// What a field is to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Passed on as it came.
+    EndToEnd,
+    /// About this connection alone.
+    HopByHop,
+    /// Written anew from the target.
+    Host,
+    /// Written anew from the length of the body.
+    ContentLength,
+    /// Written anew from the length of the body, and about this connection.
+    TransferEncoding,
+    /// Counted down in OPTIONS and TRACE.
+    MaxForwards,
+}
+
+/// Whether a field of this name is about one connection alone and never passed on (RFC 9110 §7.6.1, §11.7). The names
+/// that `Connection` lists are so too.
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    matches!(role_of(name), Role::HopByHop | Role::TransferEncoding)
+}
+
+pub(super) fn role_of(name: &[u8]) -> Role {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    // The length decides first: most names match none and cost one comparison.
+    match name.len() {
+        2 if is("TE") => Role::HopByHop,
+        4 if is("Host") => Role::Host,
+        7 if is("Upgrade") => Role::HopByHop,
+        10 if is("Connection") || is("Keep-Alive") => Role::HopByHop,
+        12 if is("Max-Forwards") => Role::MaxForwards,
+        14 if is("Content-Length") => Role::ContentLength,
+        16 if is("Proxy-Connection") => Role::HopByHop,
+        17 if is("Transfer-Encoding") => Role::TransferEncoding,
+        18 if is("Proxy-Authenticate") => Role::HopByHop,
+        19 if is("Proxy-Authorization") => Role::HopByHop,
+        25 if is("Proxy-Authentication-Info") => Role::HopByHop,
+        _ => Role::EndToEnd,
+    }
+}
+
+/// Whether a trailer of this name is passed on: not if it frames, routes, authenticates or changes how the content is
+/// read, since a recipient may merge it into the head (RFC 9110 §6.5.1).
+pub(super) fn is_allowed_in_trailers(name: &[u8]) -> bool {
+    role_of(name) == Role::EndToEnd
+        && !FORBIDDEN_IN_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+const FORBIDDEN_IN_TRAILERS: [&str; 17] = [
+    "Authorization",
+    "Cache-Control",
+    "Content-Encoding",
+    "Content-Range",
+    "Content-Type",
+    "Cookie",
+    "Expect",
+    "Forwarded",
+    "Location",
+    "Pragma",
+    "Range",
+    "Set-Cookie",
+    "Trailer",
+    "Vary",
+    "Via",
+    "WWW-Authenticate",
+    "X-Forwarded-For",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_connection_are_told_from_the_others() {
+        for name in [
+            "connection",
+            "Proxy-Connection",
+            "KEEP-ALIVE",
+            "te",
+            "Transfer-Encoding",
+            "Upgrade",
+            "Proxy-Authorization",
+            "Proxy-Authenticate",
+            "Proxy-Authentication-Info",
+        ] {
+            assert!(is_hop_by_hop(name.as_bytes()), "{name}");
+        }
+        for name in ["Host", "Content-Length", "Authorization", "Trailer", "Proxy-Status", "", "T"]
+        {
+            assert!(!is_hop_by_hop(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_that_would_change_the_message_are_not_allowed() {
+        for (name, expected) in [
+            ("ETag", true),
+            ("Grpc-Status", true),
+            ("content-length", false),
+            ("host", false),
+            ("authorization", false),
+            ("Proxy-Authorization", false),
+            ("SET-COOKIE", false),
+        ] {
+            assert_eq!(is_allowed_in_trailers(name.as_bytes()), expected, "{name}");
+        }
+    }
+}
