@@ -15,6 +15,8 @@ mod error;
 mod fields;
 mod framing;
 mod head;
+#[cfg(test)]
+mod properties;
 mod request;
 mod response;
 mod role;

@@ -125,7 +125,8 @@ impl HeadReader {
             self.searched = 0;
             seen.advance(2);
         }
-        Ok(())
+        // httparse would skip these too, and what it finds would lie elsewhere than we look.
+        if seen.starts_with(b"\n") { Err(BadRequest::BareLf) } else { Ok(()) }
     }
 
     /// Whether a look at the whole can find more than the last one: at the first bytes, at the end of the first line,

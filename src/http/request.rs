@@ -325,6 +325,8 @@ mod tests {
 
     #[test]
     fn a_bare_lf_is_refused_wherever_it_stands() {
+        refused("\nGET / HTTP/1.0\r\n\r\n", BadRequest::BareLf);
+        refused("\r\n\n\n\r\nGET / HTTP/1.0\r\n\r\n", BadRequest::BareLf);
         refused("GET / HTTP/1.0\n\n", BadRequest::BareLf);
         refused("GET / HTTP/1.0\n\r\n", BadRequest::BareLf);
         refused("GET / HTTP/1.0\r\n\n", BadRequest::BareLf);

@@ -1,0 +1,172 @@
+//! What holds for every message, tried on many.
+
+use bytes::BytesMut;
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    BodyLength, BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead,
+    ResponseHead, Target, Version,
+    chunked::{self, CHUNK_END, ChunkLine},
+};
+
+/// Heads that are mostly right, and wrong in the ways that matter.
+fn head_text() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        8 => "[A-Za-z-]{1,12}:[ \\t]{0,2}[ -~é]{0,20}",
+        2 => prop::sample::select(LINES.as_slice()).prop_map(str::to_owned),
+        1 => "[ -~\\x00-\\x0d]{0,20}",
+    ];
+    let start = prop_oneof![
+        4 => prop::sample::select(START_LINES.as_slice()).prop_map(str::to_owned),
+        3 => "[A-Z]{1,7} http://[a-z]{1,3}[a-z:@.0-9]{0,3}[/?][ -~]{0,9} HTTP/1.[01]",
+        1 => "[ -~]{0,30}",
+    ];
+    let end = prop_oneof![40 => Just("\r\n".to_owned()), 1 => "[\r\n ]{0,3}"];
+    (start, end.clone(), vec((line, end), 0..5)).prop_map(|(start, end, lines)| {
+        let lines: String = lines.iter().map(|(line, end)| format!("{line}{end}")).collect();
+        // A `Host` that is nearly always there lets most requests through.
+        format!("{start}{end}Host: x{end}{lines}\r\n")
+    })
+}
+
+fn read_request(input: &[u8]) -> Option<RequestHead> {
+    HeadReader::new(HeadLimits::default()).request(&mut BytesMut::from(input)).ok().flatten()
+}
+
+fn read_response(input: &[u8]) -> Option<ResponseHead> {
+    HeadReader::new(HeadLimits::default()).response(&mut BytesMut::from(input)).ok().flatten()
+}
+
+/// Whether all of `input` is one head to a reader that is not ours, and how many fields of these names it has.
+fn second_opinion(input: &[u8], names: [&str; 3]) -> Option<[usize; 3]> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let first_line = input.iter().position(|byte| *byte == b'\n')? + 1;
+    let parsed = httparse::parse_headers(&input[first_line..], &mut fields).ok()?;
+    let httparse::Status::Complete((end, fields)) = parsed else { return None };
+    let count = |name: &str| fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name)).count();
+    (first_line + end == input.len()).then(|| names.map(count))
+}
+
+const FRAMING: [&str; 3] = ["Host", "Content-Length", "Transfer-Encoding"];
+
+proptest! {
+    #[test]
+    fn a_request_that_is_sent_on_is_one_request_and_the_same(text in head_text()) {
+        if let Some(head) = read_request(text.as_bytes())
+            && let Target::Resource(resource) = head.target()
+        {
+            let mut out = Vec::new();
+            head.write(resource, RequestForm::Absolute, &[], &mut out);
+            let [hosts, lengths, codings] = second_opinion(&out, FRAMING).unwrap();
+            prop_assert_eq!(hosts, 1);
+            let expected = match head.body_length() {
+                BodyLength::Length(_) => (1, 0),
+                BodyLength::Chunked => (0, 1),
+                _ => (0, 0),
+            };
+            prop_assert_eq!((lengths, codings), expected);
+            let again = read_request(&out).unwrap();
+            prop_assert_eq!(again.method(), head.method());
+            prop_assert_eq!(again.body_length(), head.body_length());
+            let Target::Resource(same) = again.target() else { panic!("{again:?}") };
+            prop_assert_eq!(same.authority(), resource.authority());
+            prop_assert_eq!(same.host(), resource.host());
+            if head.method() != "OPTIONS" {
+                prop_assert!(same.path().flatten().eq(resource.path().flatten()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_sent_on_is_one_response_and_the_same(text in head_text()) {
+        if let Some(head) = read_response(text.as_bytes()) {
+            for (method, version) in [("GET", Version::Http11), ("HEAD", Version::Http11), ("GET", Version::Http10)] {
+                let mut out = Vec::new();
+                let body = head.write(method, version, &[], &mut out);
+                let [_, lengths, codings] = second_opinion(&out, FRAMING).unwrap();
+                prop_assert!(lengths + codings <= 1);
+                let again = read_response(&out).unwrap();
+                prop_assert_eq!(again.status(), head.status());
+                prop_assert_eq!(again.reason(), head.reason());
+                prop_assert_eq!(again.body_length(method), body);
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_the_same_however_it_arrives(text in head_text(), step in 1..40_usize) {
+        let whole = read_request(text.as_bytes());
+        let (mut reader, mut seen) = (HeadReader::new(HeadLimits::default()), BytesMut::new());
+        let mut parts = text.as_bytes().chunks(step);
+        let head = parts.find_map(|part| {
+            seen.extend_from_slice(part);
+            reader.request(&mut seen).transpose()
+        });
+        prop_assert_eq!(head.and_then(Result::ok).is_some(), whole.is_some());
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..200), step in 1..40_usize) {
+        let (mut reader, mut seen) = (HeadReader::new(HeadLimits::default()), BytesMut::new());
+        let (mut body, mut sent) = (BodyReader::new(BodyLength::Chunked), BytesMut::new());
+        for part in bytes.chunks(step) {
+            seen.extend_from_slice(part);
+            sent.extend_from_slice(part);
+            let _ = reader.request(&mut seen);
+            let _ = reader.response(&mut seen);
+            let _ = body.decode(&mut sent);
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_written_read_as_what_was_sent(
+        parts in vec(vec(any::<u8>(), 1..50), 0..9),
+        step in 1..40_usize,
+        trailers in any::<bool>(),
+    ) {
+        let head = read_request(b"GET / HTTP/1.0\r\nDigest: x\r\n\r\n").unwrap();
+        let mut sent = Vec::new();
+        for part in &parts {
+            sent.extend_from_slice(ChunkLine::new(part.len()).as_bytes());
+            sent.extend_from_slice(part);
+            sent.extend_from_slice(CHUNK_END);
+        }
+        chunked::write_end(head.fields(), trailers.then(|| head.fields()), &mut sent);
+        sent.extend_from_slice(b"next");
+        let (mut reader, mut seen) = (BodyReader::new(BodyLength::Chunked), BytesMut::new());
+        let (mut content, mut trailer_count) = (Vec::new(), 0);
+        for part in sent.chunks(step) {
+            seen.extend_from_slice(part);
+            loop {
+                match reader.decode(&mut seen).unwrap() {
+                    Decoded::Data(data) => content.extend_from_slice(&data),
+                    Decoded::Trailers(fields) => trailer_count += fields.len(),
+                    Decoded::End | Decoded::NeedMore => break,
+                }
+            }
+        }
+        prop_assert!(reader.is_at_end());
+        prop_assert_eq!(content, parts.concat());
+        prop_assert_eq!(trailer_count, usize::from(trailers));
+        prop_assert_eq!(seen, "next");
+    }
+}
+
+const START_LINES: [&str; 6] = [
+    "GET http://a/b?c HTTP/1.1",
+    "POST http://u:p@[::1]:8080 HTTP/1.1",
+    "OPTIONS http://a HTTP/1.0",
+    "HTTP/1.1 200 OK",
+    "HTTP/1.1 204",
+    "HTTP/1.0 304 Früh",
+];
+const LINES: [&str; 8] = [
+    "Host: a",
+    "Content-Length: 3",
+    "content-length: 3, 3",
+    "Transfer-Encoding: chunked",
+    "Connection: close, X-a, Content-Length",
+    "Connection: Transfer-Encoding, Host",
+    "Max-Forwards: 3",
+    "Upgrade: websocket",
+];
