@@ -1,1 +1,3 @@
 //! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.
+
+pub mod router;
