@@ -1,3 +1,4 @@
 //! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.
 
+pub mod config;
 pub mod router;
