@@ -1,3 +1,5 @@
 //! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.
 
 pub mod http;
+pub mod config;
+pub mod router;
