@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Format, Level, Overrides};
+use crate::{
+    commands::check,
+    config::{Format, Level, Overrides},
+};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -30,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the proxy in the foreground
     Run(Run),
+    /// Validate the configuration, and say what it means
+    Check(Check),
 }
 
 /// Flags of `run`. They win over the files, after each reload too.
@@ -56,6 +61,17 @@ pub struct Run {
     /// How a line of the log looks, in place of `log.format`
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<Format>,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: check::Format,
 }
 
 /// Where the configuration is.

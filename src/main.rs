@@ -16,5 +16,6 @@ fn main() -> ExitCode {
     match command {
         None => commands::run::run(&run, registry, &environment),
         Some(Command::Run(flags)) => commands::run::run(&flags, registry, &environment),
+        Some(Command::Check(flags)) => commands::check::run(&flags, registry, &environment),
     }
 }

@@ -89,9 +89,9 @@ impl Settings {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest, &missing.0).is_some_and(is_left_out)
                 }
-                _ => true,
+                fault => *fault != Fault::Other(FORGOTTEN.into()),
             };
-            let is_left_out = leave_out(&mut rest, &invalid.path.0);
+            let is_left_out = replace(&mut rest, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
             }
@@ -106,7 +106,7 @@ impl Settings {
     /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
     /// nothing is wrong with it.
     pub fn forget(&mut self, path: &KeyPath) {
-        leave_out(&mut self.0, &path.0);
+        replace(&mut self.0, &path.0, FORGOTTEN);
     }
 }
 
@@ -237,8 +237,8 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
     Ok(())
 }
 
-/// Marks what stands at `path` as left out; `false` where that is everything, or not there.
-fn leave_out(value: &mut Value, path: &[Key]) -> bool {
+/// Puts `tag` in the place of what stands at `path`; `false` where that is everything, or not there.
+fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
     let [key, below @ ..] = path else { return false };
     let inner = match (key, value) {
         (Key::Name(name), Value::Mapping(mapping)) => mapping.get_mut(name.as_str()),
@@ -247,13 +247,11 @@ fn leave_out(value: &mut Value, path: &[Key]) -> bool {
     };
     match inner {
         Some(inner) if below.is_empty() => {
-            *inner = Value::Tagged(Box::new(TaggedValue {
-                tag: Tag::new(LEFT_OUT),
-                value: Value::Null,
-            }));
+            *inner =
+                Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));
             true
         }
-        Some(inner) => leave_out(inner, below),
+        Some(inner) => replace(inner, below, tag),
         None => false,
     }
 }
@@ -271,8 +269,9 @@ fn is_left_out(value: &Value) -> bool {
     matches!(value, Value::Tagged(tagged) if tagged.tag == LEFT_OUT)
 }
 
-/// No file can hold this tag.
+/// No file can hold these tags, as they have a space.
 const LEFT_OUT: &str = "left out";
+const FORGOTTEN: &str = "not known";
 
 /// After this many the rest is noise.
 const PROBLEMS_MAX: usize = 200;
@@ -316,6 +315,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::Mapping(mapping) => {
                 visitor.visit_map(Entries { entries: mapping.iter(), value: None })
             }
+            Value::Tagged(tagged) if tagged.tag == FORGOTTEN => Err(de::Error::custom(FORGOTTEN)),
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -587,6 +587,8 @@ mod tests {
     fn what_is_forgotten_is_neither_wrong_nor_missing() {
         let mut settings: Settings = serde_yaml::from_str("{name: a, port: x, l: 1}").unwrap();
         settings.forget(&KeyPath::of(["name"]));
+        // The name of a key is known, even if its value is not.
+        settings.forget(&KeyPath::of(["l"]));
         let problems = settings.read::<Sample>().unwrap_err();
         let paths: Vec<_> = problems.iter().map(|problem| problem.path().to_string()).collect();
         assert_eq!(paths, ["port", "l"]);

@@ -129,8 +129,14 @@ impl File {
         let chars: Vec<char> = line.chars().take(start + WIDTH_MAX).collect();
         let mut shown = vec![false; chars.len()];
         let mut is_token = vec![false; chars.len()];
-        let mut mark = |span: Span, is_shown: bool| {
+        // The span of a text in quotes goes on to the next token.
+        let within = |span: Span| {
             let (first, last) = within(span, number, chars.len());
+            let blanks = chars[first..last].iter().rev().take_while(|blank| **blank == ' ').count();
+            (first, last - blanks)
+        };
+        let mut mark = |span: Span, is_shown: bool| {
+            let (first, last) = within(span);
             for at in first..last {
                 is_token[at] = true;
                 shown[at] = is_shown;
@@ -141,7 +147,7 @@ impl File {
                 Part::Key => path.last().is_some_and(|name| is_name(name)),
                 Part::Value => {
                     is_harmless(path) && {
-                        let (first, last) = within(span, number, chars.len());
+                        let (first, last) = within(span);
                         let text: String = chars[first..last].iter().collect();
                         span.start.0 == span.end.0 && !text.contains('@') && !text.contains("://")
                     }
@@ -152,11 +158,13 @@ impl File {
         for at in 0..chars.len() {
             shown[at] |= !is_token[at] && " {}[],:-".contains(chars[at]);
         }
-        let (first, last) = within(span, number, chars.len());
+        let (first, last) = within(span);
         let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
         let from = first.saturating_sub(WIDTH_MAX / 2);
         let mut is_hidden = false;
-        for at in from..chars.len() {
+        let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
+        let end = (0..chars.len()).find(is_comment).unwrap_or(chars.len());
+        for at in from..end {
             let is_first_hidden = !shown[at] && !is_hidden;
             is_hidden = !shown[at];
             if at == first {

@@ -5,6 +5,8 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser};
 
+use super::problem::is_name;
+
 /// A part of a text. Lines and columns count from one; the end is the place after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -209,7 +211,10 @@ impl Builder {
                         return Err(Fault::new(node.span, "key", message));
                     };
                     if let Some(first) = names.insert(text.clone(), node.span) {
-                        let message = "this key stands twice in one mapping";
+                        let message = match is_name(&text) {
+                            true => format!("the key `{text}` stands twice in one mapping"),
+                            false => "this key stands twice in one mapping".to_owned(),
+                        };
                         let fault = Fault::new(node.span, "duplicate-key", message);
                         self.faults.push(Fault { first: Some(first), ..fault });
                     }

@@ -115,13 +115,13 @@ impl<'a> Resolver<'a> {
         if listen.is_empty() {
             self.invalid(&path, "is empty; write at least one address");
         }
+        let is_list = self.tree.length(&path).is_ok();
         for (index, address) in listen.iter().enumerate() {
+            let path = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
             if address.port() != 0 && listen[..index].contains(address) {
-                let path = path.clone().then(Key::Index(index));
                 self.invalid(&path, format!("`{address}` stands here twice"));
             }
             if !address.ip().to_canonical().is_loopback() && auth.is_none() {
-                let path = path.clone().then(Key::Index(index));
                 let message =
                     format!("`{address}` can be reached by others, and there is no `server.auth`");
                 let problem = self.tree.problem(&path, Part::Value, "open-listener", message);
@@ -201,9 +201,13 @@ impl<'a> Resolver<'a> {
     fn report(&mut self, above: &KeyPath, invalid: &[InvalidSetting]) {
         for invalid in invalid {
             let path = above.clone().join(invalid.path());
-            // What is missing may stand in the file that can't be read.
-            let is_missing = matches!(invalid.fault(), Fault::MissingKey(_));
-            if !(self.failed.contains(&path) || is_missing && !self.is_complete) {
+            let is_noise = match invalid.fault() {
+                // It may stand in the file that can't be read.
+                Fault::MissingKey(_) => !self.is_complete,
+                Fault::UnknownKey { .. } => false,
+                _ => self.failed.contains(&path),
+            };
+            if !is_noise {
                 self.problems.push(self.tree.invalid(above, invalid));
             }
         }

@@ -92,8 +92,13 @@ impl Tree {
         let mapping = match self.value(path) {
             None => return Ok(Vec::new()),
             Some(Value::Mapping(mapping)) => mapping,
-            Some(_) => {
-                return Err(vec![self.problem(path, Part::Value, "type", "expected a mapping")]);
+            Some(other) => {
+                return Err(vec![self.problem(
+                    path,
+                    Part::Value,
+                    "type",
+                    format!("expected a mapping, found {}", kind_of(other)),
+                )]);
             }
         };
         let (mut names, mut problems) = (Vec::new(), Vec::new());
@@ -121,7 +126,14 @@ impl Tree {
         match self.value(path) {
             None => Ok(0),
             Some(Value::Sequence(list)) => Ok(list.len()),
-            Some(_) => Err(self.problem(path, Part::Value, "type", "expected a list").into()),
+            Some(other) => Err(self
+                .problem(
+                    path,
+                    Part::Value,
+                    "type",
+                    format!("expected a list, found {}", kind_of(other)),
+                )
+                .into()),
         }
     }
 
@@ -241,8 +253,12 @@ impl Tree {
         };
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
+                // Those two are read before the kind reads the rest.
+                let is_hop = above.keys().len() == 2 && invalid.path().keys().len() == 1;
+                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
+                let known = [common, known].concat();
                 let message = format!("unknown key; known keys: {}", known.join(", "));
-                (Part::Key, "unknown-key", message, nearest(name, known.iter().copied()))
+                (Part::Key, "unknown-key", message, nearest(name, known))
             }
             Fault::UnknownValue { known } => {
                 let written = self.shown(&path);
@@ -284,6 +300,18 @@ impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files.iter().map(File::name);
         f.debug_list().entries(files).finish()
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Sequence(_) => "a list",
+        Value::Mapping(_) => "a mapping",
+        Value::Tagged(_) => "a YAML tag",
     }
 }
 
