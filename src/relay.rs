@@ -202,7 +202,8 @@ mod tests {
         }
         let (upstream, client) = (ours.pop().unwrap(), ours.pop().unwrap());
         let mut relay = Relay::new(client, upstream, PATIENCE);
-        let task = tokio::task::spawn(async move { relay.run().await });
+        #[expect(clippy::disallowed_methods, reason = "a test waits for it itself")]
+        let task = tokio::spawn(async move { relay.run().await });
         let (upstream, client) = (theirs.pop().unwrap(), theirs.pop().unwrap());
         (task, client, upstream)
     }
