@@ -1,0 +1,1 @@
+//! Each test here is named for a bug that was found once.
