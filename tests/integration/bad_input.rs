@@ -67,6 +67,23 @@ async fn heads_without_end_are_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_stops_sending_is_cut_off() {
+    let mut proxy = Proxy::start("chains: { default: [] }").await;
+    let mut endless = open(proxy.address()).await;
+    let block = [b'a'; 64 * 1024];
+    let sent = within("the cut", async {
+        let mut sent = 0;
+        while sent < ENDLESS_BYTES && endless.write_all(&block).await.is_ok() {
+            sent += block.len();
+        }
+        sent
+    })
+    .await;
+    assert!(sent < ENDLESS_BYTES, "everything was read");
+    proxy.assert_is_well().await;
+}
+
+#[tokio::test]
 async fn other_protocols_are_sent_away() {
     let mut proxy = Proxy::start("chains: { default: [] }").await;
     let hello: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -171,6 +188,9 @@ fn a_configuration_that_cannot_be_read_is_one_clear_sentence() {
         }
     }
 }
+
+/// Far more than what is under way in the buffers of two sockets.
+const ENDLESS_BYTES: usize = 256 << 20;
 
 /// Sends `bytes` and expects one of `statuses`, then the end of the connection.
 async fn assert_refused(proxy: &Proxy, bytes: &[u8], statuses: &[&str]) {

@@ -56,8 +56,10 @@ async fn a_hop_that_dribbles_is_a_504() {
 async fn a_hop_that_is_down_is_a_502_until_it_is_up() {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let proxy = Proxy::start(&config(address, "[corporate]")).await;
-    let told = exchange(proxy.address(), CONNECT).await;
-    assert_told(&told, 502, "corporate", "refused");
+    for request in [CONNECT, GET] {
+        let told = exchange(proxy.address(), request).await;
+        assert_told(&told, 502, "corporate", "refused");
+    }
     let _hop =
         Double::start_at(address, [Step::Answer("HTTP/1.1 200 OK\r\n\r\nhello".into())]).await;
     let mut tunnel = connect(proxy.address(), "origin.test:443").await.tunnel();
@@ -87,6 +89,20 @@ async fn a_target_that_is_down_is_a_502_that_blames_no_hop() {
 }
 
 #[tokio::test]
+async fn a_way_that_leads_back_is_a_508() {
+    let proxy = Proxy::start("chains: { default: [] }").await;
+    let own = proxy.address();
+    for request in [
+        format!("CONNECT {own} HTTP/1.1\r\nHost: {own}\r\n\r\n"),
+        format!("CONNECT localhost:{} HTTP/1.1\r\nHost: {own}\r\n\r\n", own.port()),
+        format!("GET http://{own}/ HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n"),
+    ] {
+        let told = exchange(own, request.as_bytes()).await;
+        assert_told(&told, 508, &own.port().to_string(), "proxy itself");
+    }
+}
+
+#[tokio::test]
 async fn a_plain_request_meets_the_same_faults() {
     let authenticate =
         "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"corp\"\r\nContent-Length: 0\r\n\r\n";
@@ -99,13 +115,11 @@ async fn a_plain_request_meets_the_same_faults() {
     ] {
         let hop = Double::start(script.clone()).await;
         let proxy = Proxy::start(&config(hop.address(), "[corporate]")).await;
-        let request =
-            b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n";
-        let told = exchange(proxy.address(), request).await;
+        let told = exchange(proxy.address(), GET).await;
         assert_told(&told, status, "corporate", says);
 
         hop.becomes([Step::Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into())]);
-        let answer = exchange(proxy.address(), request).await;
+        let answer = exchange(proxy.address(), GET).await;
         assert!(
             answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"),
             "{script:?}: {answer}"
@@ -142,6 +156,9 @@ async fn an_unasked_provider_password_is_a_502_too() {
 }
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
+
+const GET: &[u8] =
+    b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n";
 
 /// Lets a hop play `script`, expects a refusal that says `says`, and that the next attempt finds the hop well.
 async fn check_tunnel(script: Vec<Step>, status: u16, says: &str) {

@@ -9,8 +9,8 @@ use std::{
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect, free_port, run,
-    within,
+    ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect, free_port, head,
+    open, run, within,
 };
 
 #[tokio::test]
@@ -121,6 +121,43 @@ async fn an_edit_without_meaning_makes_no_generation() {
     proxy.config().write("20-hops.yaml", &toggle.yaml(true));
     let second = proxy.event_after(seen, "config reloaded").await;
     assert_eq!(generation(&second), generation(&first) + 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_takes_the_new_way() {
+    let answer = |words: &str| {
+        Step::Answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{words}", words.len()))
+    };
+    let corporate = Double::start([answer("by corporate"), answer("by corporate")]).await;
+    let target = Double::start([answer("direct"), answer("direct")]).await;
+    let toggle = Toggle { corporate, target };
+    let proxy = toggle.proxy(&[]).await;
+    let mut client = open(proxy.address()).await;
+    for (number, words) in ["by corporate", "direct", "by corporate"].into_iter().enumerate() {
+        if number > 0 {
+            let seen = proxy.events().len();
+            proxy.config().write("20-hops.yaml", &toggle.yaml(number == 2));
+            proxy.event_after(seen, "config reloaded").await;
+        }
+        let request =
+            format!("GET http://{}/ HTTP/1.1\r\nHost: x\r\n\r\n", toggle.target.address());
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        assert_reads(&mut client, words).await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_given_by_flag_stays() {
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let proxy = Proxy::on(config, &["--listen", "127.0.0.1:0"]).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let more = format!("server: {{ listen: \"{address}\" }}\ntimeouts: {{ idle: 1h }}\n");
+    proxy.config().write("20-more.yaml", &more);
+    proxy.event("config reloaded").await;
+    connect(proxy.address(), echo.address()).await.tunnel();
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens where the file says");
 }
 
 #[tokio::test]

@@ -34,7 +34,6 @@ async fn open_tunnels_end_by_themselves() {
 async fn idle_connections_do_not_hold_it() {
     let origin = HttpOrigin::plain().await;
     let mut proxy = Proxy::start(DIRECT).await;
-    let _silent = open(proxy.address()).await;
     let mut idle = open(proxy.address()).await;
     let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/0"));
     idle.write_all(request.as_bytes()).await.unwrap();

@@ -144,6 +144,34 @@ async fn a_client_of_http_1_0_gets_a_tunnel_too() {
 }
 
 #[tokio::test]
+async fn a_name_is_tried_at_each_of_its_addresses() {
+    // It listens on 127.0.0.1 alone, where `localhost` may mean ::1 first.
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }").await;
+    let target = format!("localhost:{}", echo.address().port());
+    let mut tunnel = connect_early(proxy.address(), target, "ping").await.tunnel();
+    assert_reads(&mut tunnel, "ping").await;
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_when_nothing_moves_for_too_long() {
+    let silent = Double::start([Step::Listen]).await;
+    let proxy = Proxy::start("timeouts: { idle: 200ms }\nchains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), silent.address()).await.tunnel();
+    within("the end", tunnel.read_u8()).await.unwrap_err();
+    silent.record().until("the end", |seen| seen.first()?.is_ended.then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_half_closed_tunnel_ends_when_nothing_moves_for_too_long() {
+    let silent = Double::start([Step::Listen, Step::Await(Arc::new(Notify::new()))]).await;
+    let proxy = Proxy::start("timeouts: { half_closed: 200ms }\nchains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), silent.address()).await.tunnel();
+    tunnel.shutdown().await.unwrap();
+    within("the end", tunnel.read_u8()).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn an_access_line_tells_the_way_of_a_tunnel() {
     let hop = Double::start([agree("hello")]).await;
     let proxy = Proxy::start(&default_chain(&hop, "[corporate]")).await;

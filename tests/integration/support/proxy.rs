@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -133,8 +133,9 @@ impl Proxy {
         self.event_after(0, message).await
     }
 
-    /// Waits for its end.
-    pub(crate) async fn exit(&mut self) -> ExitStatus {
+    /// Waits for its end, which only a signal brings.
+    #[cfg(unix)]
+    pub(crate) async fn exit(&mut self) -> std::process::ExitStatus {
         // It has no children, so its log ends when it does.
         self.log.until("its end", |lines| lines.is_ended.then_some(())).await;
         self.process.child().wait().unwrap()

@@ -31,9 +31,10 @@ pub(crate) enum SquidRules {
 /// A running squid that logs the way of each request.
 #[derive(Debug)]
 pub(crate) struct Squid {
+    // First, so that it has ended when its directory is removed.
+    _process: Process,
     address: SocketAddr,
     directory: TempDir,
-    _process: Process,
 }
 
 /// One line of squid's access log, written when a request or a tunnel ended.
@@ -89,7 +90,7 @@ impl Squid {
         if !listens(address, &mut process).await {
             return Err(fs::read_to_string(words).unwrap());
         }
-        Ok(Self { address, directory, _process: process })
+        Ok(Self { _process: process, address, directory })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -17,9 +17,10 @@ use super::{
 /// A running tinyproxy.
 #[derive(Debug)]
 pub(crate) struct Tinyproxy {
+    // First, so that it has ended when its directory is removed.
+    _process: Process,
     address: SocketAddr,
     directory: TempDir,
-    _process: Process,
 }
 
 impl Tinyproxy {
@@ -50,9 +51,9 @@ impl Tinyproxy {
         let mut process = Process::start(&mut command);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         listens(address, &mut process).await.then_some(Self {
+            _process: process,
             address,
             directory,
-            _process: process,
         })
     }
 
