@@ -163,3 +163,167 @@ impl fmt::Display for End {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        join,
+        net::{TcpListener, TcpStream},
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience { idle: None, half_closed: Duration::from_secs(300) };
+
+    /// A relay between two pipes that hold `room` bytes, and their far ends.
+    fn piped(room: usize, patience: Patience) -> (Relay, DuplexStream, DuplexStream) {
+        let (client, client_far) = duplex(room);
+        let (upstream, upstream_far) = duplex(room);
+        (
+            Relay::new(Tunnel::layered(client), Tunnel::layered(upstream), patience),
+            client_far,
+            upstream_far,
+        )
+    }
+
+    /// A relay between two sockets that already runs, and their far ends.
+    async fn running() -> (JoinHandle<End>, TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (near, far) = join!(listener.accept(), TcpStream::connect(address));
+            ours.push(Tunnel::socket(near.unwrap().0));
+            theirs.push(far.unwrap());
+        }
+        let (upstream, client) = (ours.pop().unwrap(), ours.pop().unwrap());
+        let mut relay = Relay::new(client, upstream, PATIENCE);
+        #[expect(clippy::disallowed_methods, reason = "a test waits for it itself")]
+        let task = tokio::spawn(async move { relay.run().await });
+        let (upstream, client) = (theirs.pop().unwrap(), theirs.pop().unwrap());
+        (task, client, upstream)
+    }
+
+    #[tokio::test]
+    async fn bytes_read_ahead_come_first_in_both_directions() {
+        let (client, mut client_far) = duplex(64);
+        let (upstream, mut upstream_far) = duplex(64);
+        let (mut client, mut upstream) = (Tunnel::layered(client), Tunnel::layered(upstream));
+        client.unread("early ".into());
+        upstream.unread("greeting ".into());
+        let mut relay = Relay::new(client, upstream, PATIENCE);
+        let ends = async {
+            client_far.write_all(b"later").await.unwrap();
+            upstream_far.write_all(b"more").await.unwrap();
+            client_far.shutdown().await.unwrap();
+            upstream_far.shutdown().await.unwrap();
+            let (mut sent, mut received) = (String::new(), String::new());
+            upstream_far.read_to_string(&mut sent).await.unwrap();
+            client_far.read_to_string(&mut received).await.unwrap();
+            (sent, received)
+        };
+        let (end, texts) = join!(relay.run(), ends);
+        assert_eq!(texts, ("early later".to_owned(), "greeting more".to_owned()));
+        assert_eq!((end, relay.sent(), relay.received()), (End::Closed, 11, 13));
+    }
+
+    #[tokio::test]
+    async fn much_passes_through_little_room_whole() {
+        for room in [1, 7, 100_000] {
+            let (mut relay, mut client, mut upstream) = piped(room, PATIENCE);
+            let bytes: Vec<u8> =
+                (0..300_000_u32.min(room as u32 * 3000)).map(|n| n as u8).collect();
+            let ends = async {
+                let (mut client_read, mut client_write) = tokio::io::split(&mut client);
+                let (mut upstream_read, mut upstream_write) = tokio::io::split(&mut upstream);
+                let echo = async {
+                    tokio::io::copy(&mut upstream_read, &mut upstream_write).await.unwrap();
+                    upstream_write.shutdown().await.unwrap();
+                };
+                let send = async {
+                    client_write.write_all(&bytes).await.unwrap();
+                    client_write.shutdown().await.unwrap();
+                };
+                let mut echoed = Vec::new();
+                let receive = client_read.read_to_end(&mut echoed);
+                let ((), (), received) = join!(echo, send, receive);
+                received.unwrap();
+                echoed
+            };
+            let (end, echoed) = join!(relay.run(), ends);
+            assert!(echoed == bytes && end == End::Closed, "{room}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_one_direction_leaves_the_other_alone() {
+        let (task, mut client, mut upstream) = running().await;
+        client.write_all(b"request").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut request = String::new();
+        upstream.read_to_string(&mut request).await.unwrap();
+        upstream.write_all(b"answer").await.unwrap();
+        drop(upstream);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!((request.as_str(), answer.as_str()), ("request", "answer"));
+        assert_eq!(task.await.unwrap(), End::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_reset_arrives_as_a_reset() {
+        for is_client in [true, false] {
+            let (task, client, upstream) = running().await;
+            let (breaks, mut sees) =
+                if is_client { (client, upstream) } else { (upstream, client) };
+            breaks.set_zero_linger().unwrap();
+            drop(breaks);
+            let error = sees.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            let expected = if is_client { End::ClientBroke } else { End::UpstreamBroke };
+            assert_eq!(task.await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_tunnel_and_any_byte_starts_it_anew() {
+        let idle = Duration::from_secs(60);
+        let (mut relay, mut client, mut upstream) =
+            piped(64, Patience { idle: Some(idle), ..PATIENCE });
+        let begun = Instant::now();
+        let ends = async {
+            for _ in 0..5 {
+                tokio::time::sleep(idle * 2 / 3).await;
+                upstream.write_all(b"x").await.unwrap();
+                client.read_u8().await.unwrap();
+            }
+            begun.elapsed()
+        };
+        let (end, last) = join!(relay.run(), ends);
+        assert_eq!((end, begun.elapsed().as_secs()), (End::Idle, (last + idle).as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_closed_tunnel_is_given_a_limited_time() {
+        let (mut relay, mut client, _upstream) = piped(64, PATIENCE);
+        client.shutdown().await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(relay.run().await, End::HalfClosed);
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
+    }
+
+    #[tokio::test]
+    async fn an_idle_tunnel_holds_no_buffer() {
+        let (mut relay, mut client, mut upstream) = piped(64, PATIENCE);
+        client.write_all(b"x").await.unwrap();
+        tokio::select! {
+            end = relay.run() => panic!("{end}"),
+            byte = upstream.read_u8() => assert_eq!(byte.unwrap(), b'x'),
+        }
+        assert!(!relay.outward.holds_buffer() && !relay.inward.holds_buffer());
+    }
+}

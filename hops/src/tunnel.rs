@@ -114,6 +114,10 @@ impl AsyncRead for Tunnel {
         let count = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..count]);
         self.early.advance(count);
+        if self.early.is_empty() {
+            // An empty slice would still hold the buffer that it came from.
+            self.early = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -49,6 +49,11 @@ impl Way {
         self.moved
     }
 
+    #[cfg(test)]
+    pub(super) fn holds_buffer(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Moves what can be moved; ready once the end of `reader` was carried to `writer`.
     pub(super) fn poll(
         &mut self,
