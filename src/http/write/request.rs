@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn what_connection_lists_cannot_take_the_host_or_the_framing_away() {
+        let all = "Connection: host, content-length, transfer-encoding, A\r\n";
+        request_lines(
+            &format!("{all}Host: a\r\nContent-Length: 5\r\nA: b\r\n"),
+            "Host: a\r\nContent-Length: 5\r\n",
+        );
+        request_lines(
+            &format!("Host: a\r\nTransfer-Encoding: chunked\r\nA: b\r\n{all}"),
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+        );
+        request(
+            "GET http://a/ HTTP/1.0\r\nConnection: Host\r\n\r\n",
+            RequestForm::Origin,
+            &[],
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        );
+    }
+
+    #[test]
     fn max_forwards_counts_down_for_two_methods() {
         let check = |method: &str, expected: &str| {
             request(

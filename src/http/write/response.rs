@@ -82,6 +82,26 @@ mod tests {
     }
 
     #[test]
+    fn what_connection_lists_cannot_take_the_framing_away() {
+        use BodyLength::{Chunked, Empty, Length};
+        let with = |line: &str| {
+            format!(
+                "HTTP/1.1 200 OK\r\nConnection: Content-Length, transfer-encoding, A\r\n{line}A: b\r\n\r\n"
+            )
+        };
+        let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        response(&with("Content-Length: 5\r\n"), "GET", Version::Http11, (sized, Length(5)));
+        response(&with("Content-Length: 5\r\n"), "HEAD", Version::Http11, (sized, Empty));
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        response(
+            &with("Transfer-Encoding: chunked\r\n"),
+            "GET",
+            Version::Http11,
+            (chunked, Chunked),
+        );
+    }
+
+    #[test]
     fn a_response_keeps_its_reason_and_its_fields() {
         response(
             "HTTP/1.0 299 Schön war's\r\nSet-Cookie: a\r\nX: y\r\nset-cookie: b\r\nHost: h\r\n\
