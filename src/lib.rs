@@ -1,3 +1,42 @@
 //! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.
+//!
+//! The way of a connection through the modules, each of which knows only those after it:
+//!
+//! - [`cli`], [`commands`]: the command line, and a file for each command.
+//! - [`proxy`]: the whole, for programs that embed it.
+//! - [`reload`]: from a changed file to a generation in force, with [`watch`], [`config`], [`listeners`] and [`live`].
+//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket.
+//! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
+//!   [`access`]: what the client and the log are told.
+//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step.
+//! - [`relay`]: bytes both ways; [`http`]: messages, without sockets.
+//!
+//! What a hop is, and the kinds that ship, is in the crate [`hops`].
 
+pub use mooltiroute_hops as hops;
+
+pub mod access;
+pub mod auth;
+pub mod chain;
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod connect;
+pub mod dial;
+pub mod forward;
 pub mod http;
+pub mod listeners;
+pub mod live;
+pub mod local;
+pub mod log;
+pub mod open_files;
+pub mod proxy;
+pub mod relay;
+pub mod reload;
+pub mod reply;
+pub mod router;
+pub mod server;
+pub mod session;
+pub mod shutdown;
+pub mod watch;

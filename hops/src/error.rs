@@ -1,8 +1,10 @@
 //! Why a hop could not be passed.
 
-use std::{fmt, io};
+use std::io;
 
 use thiserror::Error;
+
+use crate::Refusal;
 
 /// Why a hop could not be entered or did not reach the next stop.
 ///
@@ -28,40 +30,15 @@ pub enum HopError {
         /// How many bytes are taken, at most.
         limit: usize,
     },
-    /// TLS with the hop failed.
+    /// The hop's certificate is not accepted.
+    #[error("its certificate is not accepted")]
+    Certificate(#[source] io::Error),
+    /// TLS with the hop failed otherwise.
     #[error("TLS with it failed")]
     Tls(#[source] io::Error),
     /// A reason of the kind's own.
     #[error("{0}")]
     Other(String),
-}
-
-/// An answer by which a hop declines to reach the next stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status code (RFC 9110 §15).
-    pub status: u16,
-    /// The reason phrase, as printable ASCII and shortened.
-    pub reason: String,
-    /// The schemes that `Proxy-Authenticate` fields offer, in their order.
-    pub schemes: Vec<String>,
-    /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
-    pub detail: Option<String>,
-    /// What it means and what the operator can do, where the kind knows more than the status tells.
-    pub advice: Option<String>,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status)?;
-        if !self.reason.is_empty() {
-            write!(f, " {}", self.reason)?;
-        }
-        match &self.detail {
-            Some(detail) => write!(f, " ({detail})"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl From<Refusal> for HopError {

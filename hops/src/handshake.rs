@@ -92,58 +92,13 @@ fn parse(seen: &[u8]) -> Result<Option<(usize, Answer)>, HopError> {
         200..=299 => Answer::Reached,
         101 => return Err(HopError::Malformed("it switches protocols, which CONNECT does not")),
         100..=199 => Answer::Interim,
-        status => Answer::Refused(Box::new(refusal(status, response.reason, response.headers))),
+        status => {
+            let fields = response.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+            let reason = response.reason.unwrap_or_default().as_bytes();
+            Answer::Refused(Box::new(Refusal::new(status, reason, fields)))
+        }
     };
     Ok(Some((head_bytes, answer)))
-}
-
-fn refusal(status: u16, reason: Option<&str>, fields: &[httparse::Header<'_>]) -> Refusal {
-    let values = |name: &'static str| {
-        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
-    };
-    let schemes = values("Proxy-Authenticate").flat_map(|field| schemes(field.value)).collect();
-    let detail = DETAIL_FIELDS.into_iter().find_map(|name| values(name).next());
-    Refusal {
-        status,
-        reason: printable(reason.unwrap_or_default().as_bytes()),
-        schemes,
-        detail: detail.map(|field| printable(field.value)).filter(|detail| !detail.is_empty()),
-        advice: None,
-    }
-}
-
-/// The schemes of a list of challenges (RFC 9110 §11.3): the words that open an element and are no parameter.
-fn schemes(value: &[u8]) -> impl Iterator<Item = String> + '_ {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte);
-    outside_quotes(value).filter_map(move |element| {
-        let element = element.trim_ascii();
-        let word_bytes = element.iter().take_while(|byte| is_token(byte)).count();
-        let (word, rest) = element.split_at(word_bytes);
-        let is_parameter = rest.trim_ascii_start().starts_with(b"=");
-        (!word.is_empty() && !is_parameter).then(|| printable(word))
-    })
-}
-
-/// The elements of a comma-separated list, whose quoted strings may hold commas.
-fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    value.split(move |&byte| {
-        let is_separator = byte == b',' && !is_quoted;
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            _ => {}
-        }
-        is_separator
-    })
-}
-
-/// What may stand in a log or an error of what a stranger sent.
-fn printable(bytes: &[u8]) -> String {
-    let clean =
-        |&byte: &u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
-    bytes.iter().take(PRINTABLE_BYTES_MAX).map(clean).collect()
 }
 
 /// curl's limit for the same head is 16 KiB too.
@@ -151,10 +106,6 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 100;
 /// Most answers fit in one read of this size.
 const READ_BYTES: usize = 1024;
-const PRINTABLE_BYTES_MAX: usize = 120;
-/// Where proxies say why: Webshare under any of three names, and Squid.
-const DETAIL_FIELDS: [&str; 4] =
-    ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error", "X-Squid-Error"];
 
 #[cfg(test)]
 mod tests {
@@ -241,18 +192,6 @@ mod tests {
     }
 
     #[test]
-    fn schemes_are_found_among_parameters() {
-        let found = |value: &'static [u8]| schemes(value).collect::<Vec<_>>();
-        assert_eq!(
-            found(b"Negotiate, NTLM, Basic realm=\"a, Fake b\""),
-            ["Negotiate", "NTLM", "Basic"]
-        );
-        assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
-        assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
-        assert_eq!(found(b" ,, "), [""; 0]);
-    }
-
-    #[test]
     fn the_request_has_only_what_it_needs() {
         let secret = Secret::new("Basic dTpw");
         let next = "[::1]:80".parse().unwrap();
@@ -269,7 +208,6 @@ mod tests {
         fn no_answer_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
             let _ = parse(&[b"HTTP/1.1 200 OK\r\n", bytes.as_slice()].concat());
-            schemes(&bytes).for_each(drop);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
-use crate::{Authority, HopError, InvalidSetting, Secret, Tunnel};
+use crate::{Authority, HopError, InvalidSetting, Refusal, Secret, Tunnel};
 
 /// One upstream on the way to a target.
 ///
@@ -35,6 +35,9 @@ pub trait Hop: fmt::Debug + Send + Sync {
     fn forwarding(&self) -> Option<&Forwarding> {
         None
     }
+
+    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::advice`].
+    fn explain(&self, _refusal: &mut Refusal) {}
 }
 
 /// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).

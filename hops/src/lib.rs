@@ -21,6 +21,7 @@ mod error;
 pub mod handshake;
 mod hop;
 pub mod kinds;
+mod refusal;
 mod registry;
 mod secret;
 mod settings;
@@ -31,8 +32,9 @@ pub use async_trait::async_trait;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
-    error::{HopError, Refusal},
+    error::HopError,
     hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
+    refusal::Refusal,
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, Key, KeyPath, Settings},

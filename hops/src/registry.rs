@@ -14,6 +14,7 @@ pub struct Registry {
 #[derive(Clone, Copy)]
 pub struct Kind {
     build: Build,
+    check: fn(&Settings) -> Vec<InvalidSetting>,
 }
 
 type Build = fn(&Settings, &BuildContext<'_>) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
@@ -22,7 +23,7 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
-        self.kinds.insert(C::KIND, Kind { build: build::<C> });
+        self.kinds.insert(C::KIND, Kind { build: build::<C>, check: check::<C> });
         self
     }
 
@@ -49,6 +50,11 @@ impl Kind {
     ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         (self.build)(settings, context)
     }
+
+    /// What is wrong with settings that can't be built, as some of them are unknown.
+    pub fn check(&self, settings: &Settings) -> Vec<InvalidSetting> {
+        (self.check)(settings)
+    }
 }
 
 impl fmt::Debug for Kind {
@@ -62,4 +68,8 @@ fn build<C: HopConfig>(
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
     settings.read::<C>()?.build(context).map_err(|invalid| vec![invalid])
+}
+
+fn check<C: HopConfig>(settings: &Settings) -> Vec<InvalidSetting> {
+    settings.read::<C>().err().unwrap_or_default()
 }

@@ -72,7 +72,8 @@ impl Settings {
     /// variable.
     ///
     /// # Errors
-    /// Everything that is wrong: what is found wrong is left out, and the rest is read on.
+    /// Everything that is wrong: what is found wrong is left out, and the rest is read on. The list is empty where
+    /// nothing is wrong but a setting that is needed was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
         let mut rest = self.0.clone();
@@ -82,18 +83,15 @@ impl Settings {
                 Ok(_) => return Err(problems),
                 Err(invalid) => invalid,
             };
-            let missing = match &invalid.fault {
-                Fault::MissingKey(key) => Some(*key),
-                _ => None,
+            // A key that is missing because it was left out is no second problem.
+            let is_new = match &invalid.fault {
+                Fault::MissingKey(key) => {
+                    let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
+                    !find(&rest, &missing.0).is_some_and(is_left_out)
+                }
+                fault => *fault != Fault::Other(FORGOTTEN.into()),
             };
-            let is_removed = |problem: &InvalidSetting| {
-                missing.is_some_and(|key| {
-                    problem.path == invalid.path.clone().then(Key::Name(key.to_owned()))
-                })
-            };
-            // A key that is missing because it was wrong and left out is no second problem.
-            let is_new = !problems.iter().any(is_removed);
-            let is_left_out = leave_out(&mut rest, &invalid.path.0);
+            let is_left_out = replace(&mut rest, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
             }
@@ -101,6 +99,14 @@ impl Settings {
                 return Err(problems);
             }
         }
+    }
+}
+
+impl Settings {
+    /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
+    /// nothing is wrong with it.
+    pub fn forget(&mut self, path: &KeyPath) {
+        replace(&mut self.0, &path.0, FORGOTTEN);
     }
 }
 
@@ -198,6 +204,13 @@ impl KeyPath {
     }
 }
 
+impl KeyPath {
+    /// What comes after `above` in this path; `None` where it does not begin so.
+    pub fn below(&self, above: &Self) -> Option<Self> {
+        self.0.strip_prefix(above.0.as_slice()).map(|keys| Self(keys.to_vec()))
+    }
+}
+
 impl From<Vec<Key>> for KeyPath {
     fn from(keys: Vec<Key>) -> Self {
         Self(keys)
@@ -224,8 +237,8 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
     Ok(())
 }
 
-/// Marks what stands at `path` as left out; `false` where that is everything, or not there.
-fn leave_out(value: &mut Value, path: &[Key]) -> bool {
+/// Puts `tag` in the place of what stands at `path`; `false` where that is everything, or not there.
+fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
     let [key, below @ ..] = path else { return false };
     let inner = match (key, value) {
         (Key::Name(name), Value::Mapping(mapping)) => mapping.get_mut(name.as_str()),
@@ -234,23 +247,31 @@ fn leave_out(value: &mut Value, path: &[Key]) -> bool {
     };
     match inner {
         Some(inner) if below.is_empty() => {
-            *inner = Value::Tagged(Box::new(TaggedValue {
-                tag: Tag::new(LEFT_OUT),
-                value: Value::Null,
-            }));
+            *inner =
+                Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));
             true
         }
-        Some(inner) => leave_out(inner, below),
+        Some(inner) => replace(inner, below, tag),
         None => false,
     }
+}
+
+fn find<'a>(value: &'a Value, path: &[Key]) -> Option<&'a Value> {
+    let [key, below @ ..] = path else { return Some(value) };
+    let inner = match key {
+        Key::Name(name) => value.as_mapping()?.get(name.as_str())?,
+        Key::Index(index) => value.as_sequence()?.get(*index)?,
+    };
+    find(inner, below)
 }
 
 fn is_left_out(value: &Value) -> bool {
     matches!(value, Value::Tagged(tagged) if tagged.tag == LEFT_OUT)
 }
 
-/// No file can hold this tag.
+/// No file can hold these tags, as they have a space.
 const LEFT_OUT: &str = "left out";
+const FORGOTTEN: &str = "not known";
 
 /// After this many the rest is noise.
 const PROBLEMS_MAX: usize = 200;
@@ -294,6 +315,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::Mapping(mapping) => {
                 visitor.visit_map(Entries { entries: mapping.iter(), value: None })
             }
+            Value::Tagged(tagged) if tagged.tag == FORGOTTEN => Err(de::Error::custom(FORGOTTEN)),
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -559,6 +581,17 @@ mod tests {
         check("[1]", &[": expected a mapping, found a list"]);
         check("{name: a, 5: b}", &[": a key here must be a text; write it in quotes"]);
         check("{name: !secret hunter2}", &["name: a YAML tag has no meaning here; remove it"]);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_neither_wrong_nor_missing() {
+        let mut settings: Settings = serde_yaml::from_str("{name: a, port: x, l: 1}").unwrap();
+        settings.forget(&KeyPath::of(["name"]));
+        // The name of a key is known, even if its value is not.
+        settings.forget(&KeyPath::of(["l"]));
+        let problems = settings.read::<Sample>().unwrap_err();
+        let paths: Vec<_> = problems.iter().map(|problem| problem.path().to_string()).collect();
+        assert_eq!(paths, ["port", "l"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! TLS with a hop itself, inside which everything else then runs.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +11,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, crypto,
+        self, ClientConfig, RootCertStore, crypto,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
@@ -88,15 +88,22 @@ impl TlsClient {
     /// Makes TLS over `tunnel`.
     ///
     /// # Errors
-    /// [`HopError::Tls`], with what rustls says.
+    /// [`HopError::Certificate`] or [`HopError::Tls`], with what rustls says.
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        let stream = self
-            .connector
-            .connect(self.server_name.clone(), tunnel)
-            .await
-            .map_err(HopError::Tls)?;
-        Ok(Tunnel::layered(stream))
+        match self.connector.connect(self.server_name.clone(), tunnel).await {
+            Ok(stream) => Ok(Tunnel::layered(stream)),
+            Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
+            Err(error) => Err(HopError::Tls(error)),
+        }
     }
+}
+
+fn is_about_certificate(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
 }
 
 impl Stream for TlsStream<Tunnel> {

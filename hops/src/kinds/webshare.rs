@@ -58,22 +58,15 @@ impl Hop for Webshare {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        handshake::connect(tunnel, next, &self.forwarding.fields).await.map_err(explain)
+        handshake::connect(tunnel, next, &self.forwarding.fields).await
     }
 
     fn forwarding(&self) -> Option<&Forwarding> {
         Some(&self.forwarding)
     }
-}
 
-/// Adds what is known of Webshare's answers.
-fn explain(error: HopError) -> HopError {
-    match error {
-        HopError::Refused(mut refusal) => {
-            refusal.advice = advice(&refusal).map(str::to_owned);
-            HopError::Refused(refusal)
-        }
-        other => other,
+    fn explain(&self, refusal: &mut Refusal) {
+        refusal.advice = advice(refusal).map(str::to_owned);
     }
 }
 

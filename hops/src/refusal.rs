@@ -1,0 +1,126 @@
+//! An answer by which a hop declines, and what it says of why.
+
+use std::fmt;
+
+/// An answer by which a hop declines to reach the next stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The status code (RFC 9110 §15).
+    pub status: u16,
+    /// The reason phrase, as printable ASCII and shortened.
+    pub reason: String,
+    /// The schemes that `Proxy-Authenticate` fields offer, in their order.
+    pub schemes: Vec<String>,
+    /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
+    pub detail: Option<String>,
+    /// What it means and what the operator can do, where the kind of hop knows more than the status tells.
+    pub advice: Option<String>,
+}
+
+impl Refusal {
+    /// Reads it from the head of a response.
+    pub fn new<'a>(
+        status: u16,
+        reason: &[u8],
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Self {
+        let mut refusal = Self { status, reason: printable(reason), ..Self::default() };
+        let mut detail = None;
+        for (name, value) in fields {
+            if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
+                refusal.schemes.extend(schemes(value));
+            }
+            let rank =
+                DETAIL_FIELDS.iter().position(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+            if let Some(rank) =
+                rank.filter(|rank| !value.is_empty() && detail.is_none_or(|(best, _)| *rank < best))
+            {
+                detail = Some((rank, value));
+            }
+        }
+        refusal.detail = detail.map(|(_, value)| printable(value));
+        refusal
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if !self.reason.is_empty() {
+            write!(f, " {}", self.reason)?;
+        }
+        match &self.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The schemes of a list of challenges (RFC 9110 §11.3): the words that open an element and are no parameter.
+fn schemes(value: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte);
+    outside_quotes(value).filter_map(move |element| {
+        let element = element.trim_ascii();
+        let word_bytes = element.iter().take_while(|byte| is_token(byte)).count();
+        let (word, rest) = element.split_at(word_bytes);
+        let is_parameter = rest.trim_ascii_start().starts_with(b"=");
+        (!word.is_empty() && !is_parameter).then(|| printable(word))
+    })
+}
+
+/// The elements of a comma-separated list, whose quoted strings may hold commas.
+fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |&byte| {
+        let is_separator = byte == b',' && !is_quoted;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        is_separator
+    })
+}
+
+/// What may stand in a log or an error of what a stranger sent.
+fn printable(bytes: &[u8]) -> String {
+    let clean =
+        |&byte: &u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
+    bytes.iter().take(PRINTABLE_BYTES_MAX).map(clean).collect()
+}
+
+const PRINTABLE_BYTES_MAX: usize = 120;
+/// Where proxies say why, the most telling first: Webshare under any of three names, and Squid.
+const DETAIL_FIELDS: [&str; 4] =
+    ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error", "X-Squid-Error"];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn schemes_are_found_among_parameters() {
+        let found = |value: &'static [u8]| schemes(value).collect::<Vec<_>>();
+        assert_eq!(
+            found(b"Negotiate, NTLM, Basic realm=\"a, Fake b\""),
+            ["Negotiate", "NTLM", "Basic"]
+        );
+        assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
+        assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
+        assert_eq!(found(b" ,, "), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_stranger_sent_is_fit_for_a_log(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let fields = [(&b"Proxy-Authenticate"[..], &bytes[..]), (&b"X-Squid-Error"[..], &bytes[..])];
+            let refusal = Refusal::new(407, &bytes, fields.into_iter());
+            let shown = format!("{refusal} {}", refusal.schemes.concat());
+            prop_assert!(shown.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    commands::check,
+    config::{Format, Level, Overrides},
+};
+
+/// A local proxy that routes each request through a chain of hops.
+///
+/// Without a command it runs the proxy, as `mooltiroute run` does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mooltiroute",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run the proxy, where no command is given.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy in the foreground
+    Run(Run),
+    /// Validate the configuration, and say what it means
+    Check(Check),
+}
+
+/// Flags of `run`. They win over the files, after each reload too.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Listen on this address in place of `server.listen`; may be given more than once
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+    /// The same as `--disable corporate`, but no error where there is no such hop
+    #[arg(long)]
+    pub no_corporate: bool,
+    /// Leave this hop out of all chains
+    #[arg(long, value_name = "HOP")]
+    pub disable: Vec<String>,
+    /// Put this hop in, also where `enabled: false` is written
+    #[arg(long, value_name = "HOP")]
+    pub enable: Vec<String>,
+    /// How much is logged, in place of `log.level` and `RUST_LOG`
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
+    /// How a line of the log looks, in place of `log.format`
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: check::Format,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigPath {
+    /// A directory of YAML files, or one file
+    #[arg(short = 'c', long = "config", value_name = "PATH")]
+    pub path: Option<PathBuf>,
+}
+
+impl Run {
+    /// What these flags put in place of what the files say.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            disable: self.disable.clone(),
+            enable: self.enable.clone(),
+            no_corporate: self.no_corporate,
+            log_level: self.log_level,
+            log_format: self.log_format,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The connection of one client: its heads, and the last word it is told.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    http::{BadRequest, HeadLimits, HeadReader, RequestHead},
+    reply::Reply,
+};
+
+/// A client's connection, with what was read of it and not yet used.
+#[derive(Debug)]
+pub struct Client {
+    /// The socket.
+    pub socket: TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Bytes read ahead.
+    pub seen: BytesMut,
+}
+
+/// What came where the head of a request was due.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A request.
+    Head(Box<RequestHead>),
+    /// Something that is none.
+    Bad(BadRequest),
+    /// The beginning of something, and nothing more in time.
+    Slow,
+    /// The end of the connection, or nothing at all for too long, or the proxy is ending.
+    End,
+}
+
+impl Client {
+    /// A connection that was just accepted.
+    pub fn new(socket: TcpStream, peer: SocketAddr) -> Self {
+        Self { socket, peer, seen: BytesMut::new() }
+    }
+
+    /// Waits for the next request: at most `idle` for its first byte, then at most `header` for the rest of its head.
+    pub async fn next_head(
+        &mut self,
+        limits: HeadLimits,
+        idle: Duration,
+        header: Duration,
+        draining: &CancellationToken,
+    ) -> Arrival {
+        if self.seen.is_empty() {
+            // Nothing is held while nothing comes.
+            self.seen = BytesMut::new();
+            tokio::select! {
+                biased;
+                ready = timeout(idle, self.socket.readable()) => if !matches!(ready, Ok(Ok(()))) {
+                    return Arrival::End;
+                },
+                () = draining.cancelled() => return Arrival::End,
+            }
+        }
+        let deadline = Instant::now() + header;
+        let mut reader = HeadReader::new(limits);
+        loop {
+            match reader.request(&mut self.seen) {
+                Ok(Some(head)) => return Arrival::Head(Box::new(head)),
+                Ok(None) => {}
+                Err(bad) => return Arrival::Bad(bad),
+            }
+            self.seen.reserve(READ_BYTES);
+            match timeout_at(deadline, self.socket.read_buf(&mut self.seen)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Arrival::End,
+                Err(_) => return Arrival::Slow,
+            }
+        }
+    }
+
+    /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
+    pub async fn close_with(mut self, reply: &Reply, is_head: bool) {
+        if self.socket.write_all(&reply.message(is_head)).await.is_ok() {
+            self.close().await;
+        }
+    }
+
+    /// Ends the connection once the client has read what it was sent (RFC 9112 §9.6).
+    pub async fn close(mut self) {
+        self.seen = BytesMut::new();
+        if self.socket.shutdown().await.is_ok() {
+            // The client is given a moment to read; nothing it still sends counts.
+            let _ = timeout(LINGER, discard(&mut self.socket)).await;
+        }
+    }
+}
+
+/// Whether the answer to this request has no body.
+pub fn is_head(request: &RequestHead) -> bool {
+    request.method() == "HEAD"
+}
+
+async fn discard(socket: &mut TcpStream) -> io::Result<()> {
+    let mut rest = vec![0; READ_BYTES];
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0 {
+        match socket.read(&mut rest).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
+}
+
+/// Most heads fit in one read of this size.
+const READ_BYTES: usize = 4096;
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;

@@ -1,0 +1,30 @@
+//! The commands, a file each.
+
+pub mod check;
+pub mod run;
+
+use std::{fmt, io::Write as _, process::ExitCode};
+
+use mooltiroute_hops::Registry;
+
+use crate::{
+    cli::ConfigPath,
+    config::{Environment, Loader, Overrides, Problems, Source},
+};
+
+/// What commands that only read the configuration start from.
+fn loader(
+    path: &ConfigPath,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Loader, Problems> {
+    let source = Source::find(path.path.clone(), environment)?;
+    Ok(Loader::new(source, Overrides::default(), registry, environment.clone()))
+}
+
+/// Says on standard error why a command can't do what it should, and fails it.
+fn complain(why: &dyn fmt::Display) -> ExitCode {
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "mooltiroute: {why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,69 @@
+//! `mooltiroute run`: the proxy, in the foreground.
+
+use std::process::ExitCode;
+
+use mooltiroute_hops::Registry;
+use tokio::runtime::Builder;
+
+use crate::{
+    cli::Run,
+    commands::complain,
+    config::{Environment, Loader, Source},
+    log, open_files,
+    proxy::Loaded,
+    shutdown::{Shutdown, Signals},
+};
+
+/// Runs the proxy until a signal ends it.
+pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
+    let source = match Source::find(flags.config.path.clone(), environment) {
+        Ok(source) => source,
+        Err(problem) => return complain(&problem),
+    };
+    let loader = Loader::new(source, flags.overrides(), registry, environment.clone());
+    let loaded = match Loaded::new(loader) {
+        Ok(loaded) => loaded,
+        Err(problems) => return complain(&problems),
+    };
+    // A flag wins over the variable, which wins over the files.
+    let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
+    let directives = directives.as_deref().map(|text| text.to_string_lossy());
+    let control = match log::begin(&loaded.config().log, directives.as_deref()) {
+        Ok(control) => control,
+        Err(error) => return complain(&format_args!("RUST_LOG: {error}")),
+    };
+    open_files::raise(loaded.config().limits.connections);
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format_args!("no threads can be started: {error}")),
+    };
+    let status = runtime.block_on(async {
+        // Before the first line of the log, so that from then on a signal does what it should.
+        let signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return complain(&format_args!("signals can't be handled: {error}")),
+        };
+        let proxy = match loaded.start() {
+            Ok(proxy) => proxy.with_log(control),
+            Err(error) => return complain(&error),
+        };
+        let shutdown = proxy.shutdown().clone();
+        tokio::select! {
+            () = proxy.run() => ExitCode::SUCCESS,
+            never = heed(signals, shutdown) => match never {},
+        }
+    });
+    // A look-up that does not return must not hold up the end.
+    runtime.shutdown_background();
+    status
+}
+
+/// The first signal begins the end, the second one cuts it short.
+async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infallible {
+    signals.end().await;
+    shutdown.draining.cancel();
+    loop {
+        signals.end().await;
+        shutdown.cut.cancel();
+    }
+}

@@ -1,0 +1,144 @@
+//! `${VAR}` in scalars, after the YAML is parsed.
+
+use std::ffi::OsString;
+
+use thiserror::Error;
+
+/// Why a text can't be completed. Nothing of the text or of a variable's value is repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum Invalid {
+    #[error("the variable `{0}` is not set")]
+    Unset(String),
+    #[error("the variable `{0}` is not valid UTF-8")]
+    NotUnicode(String),
+    #[error("`${{` has no `}}` after it")]
+    Unclosed,
+    #[error("`${{` is not followed by the name of a variable and `}}` or `:-`")]
+    Name,
+    #[error("the text is over {TEXT_BYTES_MAX} bytes once its variables are put in")]
+    TooLong,
+}
+
+/// `text` with its variables put in; `None` where it has none. What comes from a variable is not looked at again.
+///
+/// `${VAR:-default}` stands for `default` where `VAR` is unset or empty, as in a shell; `$${` for `${`.
+pub(super) fn interpolate(
+    text: &str,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<String>, Invalid> {
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, after) = (&rest[..start], &rest[start + 2..]);
+        if let Some(before) = before.strip_suffix('$') {
+            done.push_str(before);
+            done.push_str("${");
+            rest = after;
+            continue;
+        }
+        let end = after.find('}').ok_or(Invalid::Unclosed)?;
+        done.push_str(before);
+        done.push_str(&expand(&after[..end], &variable)?);
+        rest = &after[end + 1..];
+        if done.len() > TEXT_BYTES_MAX {
+            return Err(Invalid::TooLong);
+        }
+    }
+    done.push_str(rest);
+    Ok(Some(done))
+}
+
+/// What stands between `${` and `}`.
+fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Invalid> {
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
+    if !(1..=NAME_BYTES_MAX).contains(&name.len())
+        || starts_with_digit
+        || !name.bytes().all(is_valid)
+    {
+        return Err(Invalid::Name);
+    }
+    let value = variable(name).map(OsString::into_string).transpose();
+    match (value.map_err(|_| Invalid::NotUnicode(name.to_owned()))?, default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(Invalid::Unset(name.to_owned())),
+    }
+}
+
+const NAME_BYTES_MAX: usize = 128;
+
+/// More than any setting needs, and little enough that a file of many variables stays small.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn variable(name: &str) -> Option<OsString> {
+        match name {
+            "USER" => Some("joe".into()),
+            "EMPTY" => Some("".into()),
+            "NESTED" => Some("${USER}: {a}".into()),
+            "LONG" => Some("x".repeat(TEXT_BYTES_MAX).into()),
+            _ => None,
+        }
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<Option<&str>, Invalid>) {
+        let found = interpolate(text, variable);
+        assert_eq!(found.as_ref().map(Option::as_deref), expected.as_ref().map(|text| *text));
+    }
+
+    #[test]
+    fn variables_are_put_in() {
+        check("plain $USER $ { }", Ok(None));
+        check("${USER}", Ok(Some("joe")));
+        check("a${USER}b${USER}c", Ok(Some("ajoebjoec")));
+        check("${EMPTY}", Ok(Some("")));
+        check("${EMPTY:-x}${UNSET:-y:-z}${USER:-w}${UNSET:-}", Ok(Some("xy:-zjoe")));
+        check("$${USER}", Ok(Some("${USER}")));
+        check("$$${USER}", Ok(Some("$${USER}")));
+        check("$${${USER}", Ok(Some("${joe")));
+        check("${NESTED}", Ok(Some("${USER}: {a}")));
+    }
+
+    #[test]
+    fn what_can_not_be_put_in_says_why() {
+        check("${UNSET}", Err(Invalid::Unset("UNSET".into())));
+        check("${USER", Err(Invalid::Unclosed));
+        check("${}", Err(Invalid::Name));
+        check("${1A}", Err(Invalid::Name));
+        check("${USER:?no}", Err(Invalid::Name));
+        check("${ USER }", Err(Invalid::Name));
+        check("${USER-x}", Err(Invalid::Name));
+        check("${LONG}${LONG}", Err(Invalid::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_answer(text in "([$]{0,3}[{}:]|USER|LONG|-|é){0,20}") {
+            if let Ok(Some(done)) = interpolate(&text, variable) {
+                prop_assert!(text.contains("${"), "nothing was there to be replaced");
+                prop_assert!(done.len() <= TEXT_BYTES_MAX + text.len());
+            }
+        }
+
+        #[test]
+        fn a_doubled_dollar_keeps_a_text_as_it_is(text in "[a-z${} ]{0,20}") {
+            let escaped = text.replace("${", "$${");
+            prop_assert_eq!(interpolate(&escaped, |_| None).map(|done| done.unwrap_or_else(|| escaped.clone())), Ok(text));
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! From files to a configuration, at the start and for each reload.
+
+use std::{hash::RandomState, net::SocketAddr};
+
+use mooltiroute_hops::{Key, KeyPath, Registry};
+
+use super::{
+    Config, Environment, Format, Level, Problem, Problems, Source, resolve::Resolver,
+    suggest::nearest, tree::Tree,
+};
+
+/// What the command line says about the configuration. It wins over the files, each time they are loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Takes the place of `server.listen`, unless empty.
+    pub listen: Vec<SocketAddr>,
+    /// Hops to leave out.
+    pub disable: Vec<String>,
+    /// Hops to pass through.
+    pub enable: Vec<String>,
+    /// Leaves out the hop `corporate`, if there is one.
+    pub no_corporate: bool,
+    /// Takes the place of `log.level`.
+    pub log_level: Option<Level>,
+    /// Takes the place of `log.format`.
+    pub log_format: Option<Format>,
+}
+
+/// Loads the same source again and again.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    pub(super) source: Source,
+    overrides: Overrides,
+    pub(super) registry: Registry,
+    pub(super) environment: Environment,
+    /// The key of every hash, so that none tells anything about a value.
+    pub(super) hasher: RandomState,
+}
+
+impl Loader {
+    /// A loader of `source`, for hops of the kinds in `registry`.
+    pub fn new(
+        source: Source,
+        overrides: Overrides,
+        registry: Registry,
+        environment: Environment,
+    ) -> Self {
+        Self { source, overrides, registry, environment, hasher: RandomState::new() }
+    }
+
+    /// What is loaded.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Reads everything anew. Opens no connection.
+    ///
+    /// # Errors
+    /// All problems of all files, in their order.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let (texts, Problems(mut problems)) = self.source.read();
+        let (mut tree, faults) = Tree::new(texts);
+        problems.extend(faults);
+        // What is missing may be written in the file that can't be read.
+        let is_complete = problems.is_empty();
+        self.apply_overrides(&mut tree);
+        let mut resolver = Resolver::new(self, &mut tree, is_complete);
+        let config = resolver.resolve();
+        problems.append(&mut resolver.problems);
+        if is_complete {
+            problems.extend(self.misused_options(&tree));
+        }
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        let place = |problem: &Problem| {
+            let place = problem.place.as_ref();
+            (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))
+        };
+        problems.sort_by_key(place);
+        let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        problems.truncate(PROBLEMS_MAX);
+        if more > 0 {
+            let message = format!("there are {more} problems more");
+            problems.push(Problem::new(&KeyPath::default(), "more", message));
+        }
+        Err(Problems(problems))
+    }
+
+    fn apply_overrides(&self, tree: &mut Tree) {
+        let Overrides { listen, log_level, log_format, .. } = &self.overrides;
+        if !listen.is_empty() {
+            let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
+            tree.set(KeyPath::of(["server", "listen"]), listen);
+        }
+        if let Some(level) = log_level {
+            tree.set(KeyPath::of(["log", "level"]), level.name());
+        }
+        if let Some(format) = log_format {
+            tree.set(KeyPath::of(["log", "format"]), format.name());
+        }
+        let known = tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
+        for (name, _, is_enabled) in self.toggles() {
+            if known.iter().any(|known| known == name) {
+                let path = KeyPath::of(["hops", name]);
+                tree.set(path.then(Key::Name("enabled".into())), is_enabled);
+            }
+        }
+    }
+
+    /// The hops that the command line names, by which option, and whether it enables them.
+    fn toggles(&self) -> impl Iterator<Item = (&str, &'static str, bool)> {
+        let Overrides { disable, enable, no_corporate, .. } = &self.overrides;
+        let enable = enable.iter().map(|name| (name.as_str(), "--enable", true));
+        let disable = disable.iter().map(|name| (name.as_str(), "--disable", false));
+        let corporate = no_corporate.then_some((CORPORATE, "--no-corporate", false));
+        enable.chain(disable).chain(corporate)
+    }
+
+    fn misused_options(&self, tree: &Tree) -> Vec<Problem> {
+        let Ok(known) = tree.names(&KeyPath::of(["hops"])) else { return Vec::new() };
+        let problem = |message| Problem::new(&KeyPath::default(), "option", message);
+        let mut problems = Vec::new();
+        for (name, option, is_enabled) in self.toggles() {
+            if !known.iter().any(|known| known == name) && option != "--no-corporate" {
+                let suggestion = nearest(name, known.iter().map(String::as_str));
+                let help = suggestion.map(|name| format!("did you mean `{name}`?"));
+                let message = format!("{option} {name}: no hop is called `{name}`");
+                problems.push(Problem { help, ..problem(message) });
+            } else if !is_enabled && self.overrides.enable.iter().any(|enabled| enabled == name) {
+                problems
+                    .push(problem(format!("{option}: `--enable {name}` asks for the opposite")));
+            }
+        }
+        problems
+    }
+}
+
+const CORPORATE: &str = "corporate";
+
+/// After this many the rest is noise.
+const PROBLEMS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use mooltiroute_hops::kinds;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn variable(name: &str) -> Option<std::ffi::OsString> {
+        Some(match name {
+            "CORP_USER" | "WEBSHARE_USERNAME" => "joe".into(),
+            "CORP_PASSWORD" | "WEBSHARE_PASSWORD" | "PROXY_PASSWORD" => "hunter2".into(),
+            "PORT" => "3128".into(),
+            "OFF" => "false".into(),
+            _ => return None,
+        })
+    }
+
+    fn loader(directory: &TempDir, overrides: Overrides) -> Loader {
+        let environment = Environment::new(variable, directory.path());
+        let source = Source::Path(directory.path().to_owned());
+        Loader::new(source, overrides, kinds::builtin(), environment)
+    }
+
+    fn directory(files: &[(&str, &str)]) -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        directory
+    }
+
+    fn load(text: &str, overrides: Overrides) -> Result<Config, String> {
+        let directory = directory(&[("a.yaml", text)]);
+        let loaded = loader(&directory, overrides).load();
+        loaded.map_err(|problems| {
+            let prefix = format!("{}{}", directory.path().display(), std::path::MAIN_SEPARATOR);
+            problems.to_string().replace(&prefix, "")
+        })
+    }
+
+    fn names<'a>(config: &'a Config, chain: &str) -> Vec<&'a str> {
+        let chain = config.chains.iter().find(|one| &*one.name == chain).unwrap();
+        chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect()
+    }
+
+    /// The example of the program's interface, with the keys that there are today.
+    const EXAMPLE: &str = r#"
+server:
+  listen: 127.0.0.1:8888
+  auth: { username: dev, password: "${PROXY_PASSWORD}" }
+  via: none
+timeouts:
+  header: 30s
+  connect: 10s
+  handshake: 30s
+  idle: 0s
+  half_closed: 5m
+  drain: 30s
+limits:
+  connections: 10000
+  header_bytes: 64KiB
+log: { level: info, format: text, access: true }
+hops:
+  corporate:
+    kind: http-connect
+    enabled: true
+    address: proxy.corp.example:3128
+    username: ${CORP_USER}
+    password: ${CORP_PASSWORD}
+    tls: false
+  webshare:
+    kind: webshare
+    address: p.webshare.io:80
+    username: ${WEBSHARE_USERNAME}
+    password: ${WEBSHARE_PASSWORD}
+chains:
+  default: [corporate, webshare]
+  inside: [corporate]
+  fast: { hops: [corporate, webshare], warm: 4 }
+routes:
+  - { hosts: ["*.corp.example", 10.0.0.0/8], chain: inside }
+  - { hosts: [localhost, 127.0.0.0/8, "::1"], chain: direct }
+  - { hosts: ["*.example.com"], ports: [443, 8443], chain: fast }
+  - { chain: default }
+"#;
+
+    #[test]
+    fn the_example_of_the_interface_means_what_it_says() {
+        let config = load(EXAMPLE, Overrides::default()).unwrap();
+        assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
+        assert_eq!(config.server.auth.as_ref().unwrap().password.expose(), "hunter2");
+        assert_eq!((config.server.via.as_deref(), config.timeouts.idle), (None, None));
+        assert_eq!(config.timeouts.half_closed, Duration::from_secs(300));
+        assert_eq!((config.limits.connections, config.limits.header_bytes), (10_000, 65536));
+        assert_eq!(names(&config, "default"), ["corporate", "webshare"]);
+        assert_eq!(names(&config, "direct"), [""; 0]);
+        assert_eq!(config.chains.iter().map(|chain| chain.warm).max(), Some(4));
+        let chains: Vec<_> =
+            config.routes.iter().map(|route| &*config.chains[route.chain].name).collect();
+        assert_eq!(chains, ["inside", "direct", "fast", "default"]);
+        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 37);
+        assert_eq!(config.warnings, []);
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let overrides = Overrides {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            disable: vec!["webshare".into()],
+            no_corporate: true,
+            log_level: Some(Level::Debug),
+            ..Overrides::default()
+        };
+        let config = load(EXAMPLE, overrides).unwrap();
+        assert_eq!(config.server.listen[0].port(), 0);
+        assert_eq!(config.log.level, Level::Debug);
+        assert_eq!(names(&config, "fast"), [""; 0]);
+        assert_eq!(config.chains[1].switched_off.len(), 2);
+        assert_eq!(
+            config.warnings.len(),
+            3,
+            "each chain that is direct now: {:?}",
+            config.warnings
+        );
+    }
+
+    #[test]
+    fn an_option_that_names_no_hop_is_an_error_but_for_no_corporate() {
+        let overrides = Overrides { disable: vec!["webshar".into()], ..Overrides::default() };
+        assert_eq!(
+            load(EXAMPLE, overrides).unwrap_err(),
+            "--disable webshar: no hop is called `webshar`\n  help: did you mean `webshare`?"
+        );
+        let overrides = Overrides { no_corporate: true, ..Overrides::default() };
+        assert!(load("chains: {default: []}", overrides).is_ok());
+    }
+
+    #[test]
+    fn a_disabled_hop_may_lack_its_variables_and_nothing_else() {
+        let hop = |settings: &str| {
+            load(
+                &format!(
+                    "hops: {{a: {{kind: http-connect, {settings}}}}}\nchains: {{default: [a]}}"
+                ),
+                Overrides::default(),
+            )
+        };
+        let config = hop("enabled: '${OFF}', address: '${NOWHERE}'").unwrap();
+        assert!(config.hops[0].hop.is_none());
+        let config = hop("enabled: false, address: 'a:${PORT}'").unwrap();
+        assert!(config.hops[0].hop.is_some());
+        assert!(hop("address: '${NOWHERE}'").unwrap_err().contains("`NOWHERE` is not set"));
+        let error = hop("enabled: false, address: '${NOWHERE}', adress: x").unwrap_err();
+        assert!(error.starts_with("a.yaml:1:"), "{error}");
+        assert!(error.contains("did you mean `address`?") && !error.contains("NOWHERE"), "{error}");
+    }
+
+    #[test]
+    fn files_merge_in_byte_order_and_keep_their_places() {
+        let directory = directory(&[
+            (
+                "10-a.yaml",
+                "hops:\n  a: { kind: http-connect, address: one:1 }\nchains: { default: [a] }\n",
+            ),
+            ("20-b.yml", "hops:\n  a:\n    address: two:x\nchains:\n  default: [b]\n"),
+            (".hidden.yaml", "nonsense"),
+            ("30-c.yaml~", "nonsense"),
+            ("README.md", "nonsense"),
+        ]);
+        let problems = loader(&directory, Overrides::default()).load().unwrap_err();
+        let places: Vec<_> = problems
+            .0
+            .iter()
+            .map(|problem| {
+                let place = problem.place.as_ref().unwrap();
+                (
+                    &place.file[place.file.len() - 8..],
+                    place.line,
+                    place.column,
+                    problem.path.to_string(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                ("20-b.yml", 3, 14, "hops.a.address".to_owned()),
+                ("20-b.yml", 5, 13, "chains.default".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn what_means_the_same_is_equal_and_what_changed_is_named() {
+        let directory = directory(&[("a.yaml", EXAMPLE)]);
+        let loader = loader(&directory, Overrides::default());
+        let old = loader.load().unwrap();
+        let write = |text: &str| fs::write(directory.path().join("a.yaml"), text).unwrap();
+        write(&EXAMPLE.replace("    enabled: true\n", "# nothing\n").replace("10000", "\"10000\""));
+        let same = loader.load().unwrap();
+        assert_eq!(old.outline, same.outline);
+        assert_eq!(old.hops[0].fingerprint, same.hops[0].fingerprint);
+        write(&EXAMPLE.replace("enabled: true", "enabled: false"));
+        let new = loader.load().unwrap();
+        assert_eq!(old.outline.changes(&new.outline), ["hops.corporate.enabled"]);
+        assert_eq!(old.hops[0].fingerprint, new.hops[0].fingerprint);
+        write(&EXAMPLE.replace("corp.example:3128", "corp.example:3129"));
+        let new = loader.load().unwrap();
+        assert_eq!(old.outline.changes(&new.outline), ["hops.corporate.address"]);
+        assert_ne!(old.hops[0].fingerprint, new.hops[0].fingerprint);
+        assert_eq!(old.hops[1].fingerprint, new.hops[1].fingerprint);
+    }
+
+    #[test]
+    fn the_embedded_configuration_is_valid_and_direct() {
+        let environment = Environment::new(|_| None, "");
+        let loader =
+            Loader::new(Source::Embedded, Overrides::default(), kinds::builtin(), environment);
+        let config = loader.load().unwrap();
+        assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
+        assert_eq!(&*config.chains[config.routes[0].chain].name, "default");
+        assert_eq!(config.routes.len(), 1);
+    }
+}

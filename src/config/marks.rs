@@ -1,0 +1,251 @@
+//! Where the keys and values of a YAML text stand, and whether it is one that can be read at all.
+
+use std::{collections::HashMap, rc::Rc};
+
+use mooltiroute_hops::{Key, KeyPath};
+use saphyr_parser::{Event, Marker, Parser};
+
+use super::problem::is_name;
+
+/// A part of a text. Lines and columns count from one; the end is the place after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub(super) start: (usize, usize),
+    pub(super) end: (usize, usize),
+}
+
+/// A value. An alias shares the node that it stands for, so what expands without end stays small here.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) content: Content,
+    /// How many nodes it has once its aliases are expanded, itself included.
+    size: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Scalar,
+    List(Vec<Rc<Node>>),
+    Mapping(Vec<Entry>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) key: Span,
+    pub(super) value: Rc<Node>,
+}
+
+/// Why a text can't be read.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) at: Span,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    /// Where the same key stands before.
+    pub(super) first: Option<Span>,
+}
+
+/// The nodes of `text`, of which there may be `nodes_max`; `None` where it is empty.
+///
+/// # Errors
+/// The faults, at least one.
+pub(super) fn parse(text: &str, nodes_max: usize) -> Result<Option<Rc<Node>>, Vec<Fault>> {
+    let mut builder = Builder { nodes_max, ..Builder::default() };
+    for event in Parser::new_from_str(text) {
+        let result = match event {
+            Ok((event, span)) => builder.take(event, span.into()),
+            Err(error) => {
+                let at = position(error.marker());
+                Err(Fault::new(Span { start: at, end: at }, "syntax", error.info()))
+            }
+        };
+        if let Err(fault) = result {
+            builder.faults.push(fault);
+            break;
+        }
+    }
+    if builder.faults.is_empty() { Ok(builder.root) } else { Err(builder.faults) }
+}
+
+impl Node {
+    /// Where the key and the value at `path` stand, or else the nearest above it that stands anywhere; how many steps
+    /// of the path lead there.
+    pub(super) fn find(&self, path: &KeyPath) -> (usize, Option<Span>, Span) {
+        let (mut node, mut key) = (self, None);
+        for (depth, step) in path.keys().iter().enumerate() {
+            let Some((inner_key, inner)) = node.child(step) else {
+                return (depth, key, node.span);
+            };
+            (node, key) = (inner, inner_key);
+        }
+        (path.keys().len(), key, node.span)
+    }
+
+    fn child(&self, step: &Key) -> Option<(Option<Span>, &Self)> {
+        match (step, &self.content) {
+            (Key::Index(index), Content::List(list)) => Some((None, list.get(*index)?)),
+            (Key::Name(name), Content::Mapping(entries)) => {
+                let own = entries.iter().find(|entry| entry.name == *name);
+                let own = own.map(|entry| (Some(entry.key), &*entry.value));
+                own.or_else(|| {
+                    entries.iter().filter(|entry| entry.name == MERGE).find_map(
+                        |entry| match &entry.value.content {
+                            Content::List(list) => list.iter().find_map(|node| node.child(step)),
+                            _ => entry.value.child(step),
+                        },
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Fault {
+    fn new(at: Span, code: &'static str, message: impl Into<String>) -> Self {
+        Self { at, code, message: message.into(), first: None }
+    }
+}
+
+/// Builds nodes from events. Its stack is what bounds the depth.
+#[derive(Default)]
+struct Builder {
+    nodes_max: usize,
+    documents: usize,
+    size: usize,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    faults: Vec<Fault>,
+}
+
+/// A list or a mapping whose end has not come.
+struct Open {
+    anchor: usize,
+    start: Span,
+    size: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    List(Vec<Rc<Node>>),
+    Mapping { entries: Vec<Entry>, names: HashMap<String, Span>, key: Option<(String, Span)> },
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    let message = "a second document begins here; a file holds one";
+                    return Err(Fault::new(span, "documents", message));
+                }
+            }
+            Event::Scalar(text, _, anchor, _) => {
+                self.count(1, span)?;
+                let node = Rc::new(Node { span, content: Content::Scalar, size: 1 });
+                return self.add(node, anchor, Some(text.into_owned()));
+            }
+            Event::SequenceStart(anchor, _) => {
+                return self.open(anchor, span, Kind::List(Vec::new()));
+            }
+            Event::MappingStart(anchor, _) => {
+                let kind = Kind::Mapping { entries: Vec::new(), names: HashMap::new(), key: None };
+                return self.open(anchor, span, kind);
+            }
+            Event::SequenceEnd | Event::MappingEnd => return self.close(span),
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                    let message = "this alias stands inside of what it names";
+                    return Err(Fault::new(span, "alias", message));
+                };
+                // Whoever expands it meets the whole of it once more.
+                self.count(node.size, span)?;
+                return self.add(node, 0, None);
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, anchor: usize, start: Span, kind: Kind) -> Result<(), Fault> {
+        if self.open.len() >= DEPTH_MAX {
+            let message = format!("lists and mappings stand in each other over {DEPTH_MAX} deep");
+            return Err(Fault::new(start, "depth", message));
+        }
+        self.count(1, start)?;
+        self.open.push(Open { anchor, start, size: 1, kind });
+        Ok(())
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Fault> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let content = match open.kind {
+            Kind::List(list) => Content::List(list),
+            Kind::Mapping { entries, .. } => Content::Mapping(entries),
+        };
+        let span = Span { start: open.start.start, end: end.end };
+        self.add(Rc::new(Node { span, content, size: open.size }), open.anchor, None)
+    }
+
+    /// Puts a whole node where it belongs; `text` is what a scalar is as a key.
+    fn add(&mut self, node: Rc<Node>, anchor: usize, text: Option<String>) -> Result<(), Fault> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        open.size += node.size;
+        match &mut open.kind {
+            Kind::List(list) => list.push(node),
+            Kind::Mapping { entries, names, key } => match key.take() {
+                Some((name, key)) => entries.push(Entry { name, key, value: node }),
+                None => {
+                    let Some(text) = text else {
+                        let message = "a key must be a plain text";
+                        return Err(Fault::new(node.span, "key", message));
+                    };
+                    if let Some(first) = names.insert(text.clone(), node.span) {
+                        let message = match is_name(&text) {
+                            true => format!("the key `{text}` stands twice in one mapping"),
+                            false => "this key stands twice in one mapping".to_owned(),
+                        };
+                        let fault = Fault::new(node.span, "duplicate-key", message);
+                        self.faults.push(Fault { first: Some(first), ..fault });
+                    }
+                    *key = Some((text, node.span));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, added: usize, at: Span) -> Result<(), Fault> {
+        self.size = self.size.saturating_add(added);
+        if self.size > self.nodes_max {
+            let message = "up to here there are too many keys and values for a configuration";
+            return Err(Fault::new(at, "size", message));
+        }
+        Ok(())
+    }
+}
+
+impl From<saphyr_parser::Span> for Span {
+    fn from(span: saphyr_parser::Span) -> Self {
+        Self { start: position(&span.start), end: position(&span.end) }
+    }
+}
+
+fn position(marker: &Marker) -> (usize, usize) {
+    (marker.line(), marker.col() + 1)
+}
+
+const MERGE: &str = "<<";
+
+/// Far more than a configuration has, and little enough for every recursion over it.
+const DEPTH_MAX: usize = 48;

@@ -1,0 +1,134 @@
+//! What was written, to compare with what is written later, without a value of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    hash::{BuildHasher, RandomState},
+};
+
+use mooltiroute_hops::{Key, KeyPath};
+use serde_yaml::Value;
+
+use super::tree::Tree;
+
+/// The keys of a configuration and a keyed hash of each value. Two of one [`Loader`](super::Loader) are equal where
+/// they mean the same.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Outline(pub(super) BTreeMap<String, u64>);
+
+impl Outline {
+    /// The paths of the settings that differ in `new`; where there are many below one key, that key.
+    pub fn changes(&self, new: &Self) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.0.keys().chain(new.0.keys()).collect();
+        let changed: Vec<&str> = keys
+            .into_iter()
+            .filter(|key| self.0.get(*key) != new.0.get(*key))
+            .map(String::as_str)
+            .collect();
+        let shortened = |depth| -> Vec<String> {
+            let short = changed.iter().map(|path| shorten(path, depth).to_owned());
+            short.collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        // The deepest paths that are few enough to read; a whole section each, if nothing else will do.
+        (1..=DEPTH_MAX)
+            .rev()
+            .map(shortened)
+            .find(|few| few.len() <= FEW)
+            .unwrap_or_else(|| shortened(1))
+    }
+
+    /// That of a tree into which everything has been put that counts.
+    pub(super) fn of(tree: &Tree, hasher: &RandomState) -> Self {
+        let mut outline = Self::default();
+        for name in tree.sections().filter(|name| !name.starts_with("x-")) {
+            let path = KeyPath::of([name]);
+            if let Some(value) = tree.value(&path) {
+                outline.insert(path, value, hasher);
+            }
+        }
+        outline
+    }
+
+    fn insert(&mut self, path: KeyPath, value: &Value, hasher: &RandomState) {
+        match value {
+            Value::Mapping(mapping) if !mapping.is_empty() => {
+                for (key, value) in mapping {
+                    let name = key.as_str().unwrap_or_default().to_owned();
+                    self.insert(path.clone().then(Key::Name(name)), value, hasher);
+                }
+            }
+            value => {
+                self.0.insert(path.to_string(), hash(value, hasher));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A hash of the mapping at `path` without one of its keys.
+pub(super) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &RandomState) -> u64 {
+    let mut value = tree.value(path).cloned().unwrap_or_default();
+    if let Value::Mapping(mapping) = &mut value {
+        mapping.remove(key);
+    }
+    hash(&value, hasher)
+}
+
+/// The same for a number and for the text that stands for it, as both are read alike.
+fn hash(value: &Value, hasher: &RandomState) -> u64 {
+    match value {
+        Value::Null => hasher.hash_one(()),
+        Value::Bool(value) => hasher.hash_one(value.to_string()),
+        Value::Number(number) => hasher.hash_one(number.to_string()),
+        Value::String(text) => hasher.hash_one(text),
+        Value::Sequence(list) => {
+            hasher.hash_one(list.iter().map(|value| hash(value, hasher)).collect::<Vec<_>>())
+        }
+        Value::Mapping(mapping) => {
+            let entry = |(key, value)| (hash(key, hasher), hash(value, hasher));
+            hasher.hash_one(mapping.iter().map(entry).collect::<BTreeSet<_>>())
+        }
+        Value::Tagged(tagged) => {
+            hasher.hash_one((tagged.tag.to_string(), hash(&tagged.value, hasher)))
+        }
+    }
+}
+
+fn shorten(path: &str, depth: usize) -> &str {
+    let end = path.match_indices('.').nth(depth - 1).map_or(path.len(), |(end, _)| end);
+    &path[..end]
+}
+
+const FEW: usize = 8;
+const DEPTH_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outline(entries: impl IntoIterator<Item = (String, u64)>) -> Outline {
+        Outline(entries.into_iter().collect())
+    }
+
+    #[test]
+    fn what_changed_came_or_went_is_named() {
+        let entry = |key: &str, hash| (key.to_owned(), hash);
+        let old = outline([entry("hops.a.enabled", 1), entry("log.level", 2), entry("x", 3)]);
+        let new = outline([entry("hops.a.enabled", 9), entry("log.format", 2), entry("x", 3)]);
+        assert_eq!(old.changes(&new), ["hops.a.enabled", "log.format", "log.level"]);
+        assert!(old.changes(&old).is_empty());
+    }
+
+    #[test]
+    fn many_changes_are_named_by_what_they_are_part_of() {
+        let hops = |count| outline((0..count).map(|n| (format!("hops.a{}.key{n}", n % 3), n)));
+        assert_eq!(outline([]).changes(&hops(30)), ["hops.a0", "hops.a1", "hops.a2"]);
+        let many = outline((0..30).map(|n| (format!("hops.a{n}.kind"), n)));
+        assert_eq!(outline([]).changes(&many), ["hops"]);
+    }
+}

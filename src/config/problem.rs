@@ -1,0 +1,173 @@
+//! One thing that is wrong with a configuration, and how it is shown.
+
+use std::{fmt, sync::Arc};
+
+use mooltiroute_hops::{Key, KeyPath};
+
+/// One thing that is wrong, or odd. It holds nothing that could be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, if that is in a file.
+    pub place: Option<Place>,
+    /// The setting it is about; empty for a whole file.
+    pub path: KeyPath,
+    /// A short name for this sort of problem, for programs.
+    pub code: &'static str,
+    /// What was expected and what was found, as one clause.
+    pub message: String,
+    /// The line, without what could be a secret.
+    pub excerpt: Option<Excerpt>,
+    /// Where the thing was first defined, if it was defined before.
+    pub first: Option<Place>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// A place in a file. Lines and columns count from one, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path, as the operator would write it.
+    pub file: Arc<str>,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// A line of a file, and the part of it that a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The line; `…` stands for what could be a secret.
+    pub line: String,
+    /// How many characters come before the part.
+    pub start: usize,
+    /// How many characters the part has, at least one.
+    pub length: usize,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+/// A problem or several, shown with colours.
+#[derive(Clone, Copy, Debug)]
+pub struct Coloured<'a>(&'a [Problem]);
+
+impl Problem {
+    /// A problem without a place. A key that looks like no name is hidden: it could be a secret out of place.
+    pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
+        let keys = path.keys().iter().map(|key| match key {
+            Key::Name(name) if !is_name(name) => Key::Name("…".into()),
+            key => key.clone(),
+        });
+        let path = keys.collect::<Vec<_>>().into();
+        let message = message.into();
+        Self { place: None, path, code, message, excerpt: None, first: None, help: None }
+    }
+
+    /// The same, with advice.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
+        let Colours { bold, mark, help, reset } = colours;
+        f.write_str(bold)?;
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        if !self.path.keys().is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        write!(f, "{reset}{}", self.message)?;
+        if let Some(Excerpt { line, start, length }) = &self.excerpt {
+            let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
+            let (margin, marks) = (" ".repeat(number.len()), "^".repeat(*length));
+            write!(f, "\n  {number} | {line}\n  {margin} | {:start$}{mark}{marks}{reset}", "")?;
+        }
+        if let Some(first) = &self.first {
+            write!(f, "\n  first defined at {first}")?;
+        }
+        match &self.help {
+            Some(text) => write!(f, "\n  {help}help{reset}: {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Problems {
+    /// The same, with colours.
+    pub fn coloured(&self) -> Coloured<'_> {
+        Coloured(&self.0)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &PLAIN)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_all(f, &self.0, &PLAIN)
+    }
+}
+
+impl std::error::Error for Problem {}
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Coloured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_all(f, self.0, &ANSI)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl<'a> From<&'a [Problem]> for Coloured<'a> {
+    fn from(problems: &'a [Problem]) -> Self {
+        Self(problems)
+    }
+}
+
+fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours) -> fmt::Result {
+    for (position, problem) in problems.iter().enumerate() {
+        if position > 0 {
+            f.write_str("\n")?;
+        }
+        problem.write(f, colours)?;
+    }
+    Ok(())
+}
+
+/// Whether `text` may be shown as a key or a name.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.<".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid)
+}
+
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+struct Colours {
+    bold: &'static str,
+    mark: &'static str,
+    help: &'static str,
+    reset: &'static str,
+}
+
+const PLAIN: Colours = Colours { bold: "", mark: "", help: "", reset: "" };
+const ANSI: Colours =
+    Colours { bold: "\x1b[1m", mark: "\x1b[31m", help: "\x1b[36m", reset: "\x1b[0m" };

@@ -1,0 +1,260 @@
+//! Every name becomes the thing that it names, or every problem is listed.
+
+mod chains;
+mod hops;
+mod routes;
+
+use std::{collections::HashSet, hash::RandomState, path::Path, time::Duration};
+
+use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Problem, Server, Timeouts,
+    file::Part,
+    interpolate::Invalid,
+    problem::{NAME_BYTES_MAX, is_name},
+    raw,
+    suggest::nearest,
+    tree::Tree,
+    units::Period,
+};
+
+/// Reads the sections one by one, and goes on where one is at fault.
+pub(super) struct Resolver<'a> {
+    tree: &'a mut Tree,
+    registry: &'a Registry,
+    environment: &'a Environment,
+    directory: &'a Path,
+    hasher: &'a RandomState,
+    /// Whether nothing is missing that could define a name.
+    is_complete: bool,
+    /// Where a variable could not be put in, so that nothing more can be said.
+    failed: HashSet<KeyPath>,
+    pub(super) problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+/// The names of a section; `None` where it can't be told which there are.
+type Names = Option<Vec<String>>;
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(loader: &'a Loader, tree: &'a mut Tree, is_complete: bool) -> Self {
+        let Loader { source, registry, environment, hasher, .. } = loader;
+        Self {
+            tree,
+            registry,
+            environment,
+            hasher,
+            directory: source.directory(),
+            is_complete,
+            failed: HashSet::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The configuration; it is valid where no problem was found.
+    pub(super) fn resolve(&mut self) -> Config {
+        self.check_sections();
+        self.interpolate();
+        let server = self.server();
+        let timeouts = self.timeouts();
+        let limits = self.limits();
+        let log = self.section::<raw::Log>("log");
+        let log = Log { level: log.level, format: log.format, access: log.access };
+        let (hops, hop_names) = self.hops();
+        let (chains, chain_names) = self.chains(&hops, &hop_names);
+        let routes = self.routes(&chains, &chain_names);
+        let outline = Outline::of(self.tree, self.hasher);
+        let warnings = std::mem::take(&mut self.warnings);
+        Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
+    }
+
+    fn check_sections(&mut self) {
+        let is_unknown = |name: &&str| !raw::SECTIONS.contains(name) && !name.starts_with("x-");
+        for name in self.tree.sections().filter(is_unknown) {
+            let message = format!("unknown key; known keys: {}", raw::SECTIONS.join(", "));
+            let path = KeyPath::of([name]);
+            let problem = self.tree.problem(&path, Part::Key, "unknown-key", message);
+            let help = nearest(name, raw::SECTIONS).map(|name| format!("did you mean `{name}`?"));
+            self.problems.push(Problem { help, ..problem });
+        }
+    }
+
+    /// Puts variables in everywhere. Only a hop that is disabled may have some that are not set.
+    fn interpolate(&mut self) {
+        for section in raw::SECTIONS.iter().filter(|section| **section != "hops") {
+            self.interpolate_at(&KeyPath::of([section]), true);
+        }
+        for name in self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default() {
+            let hop = KeyPath::of(["hops", &name]);
+            let enabled = hop.clone().then(Key::Name("enabled".into()));
+            // Written out, so that leaving it out and writing the default mean the same.
+            self.tree.assume(&hop, "enabled", true);
+            self.interpolate_at(&enabled, true);
+            let is_enabled =
+                self.tree.settings(&enabled).is_some_and(|settings| settings.read() == Ok(true));
+            self.interpolate_at(&hop, is_enabled);
+        }
+    }
+
+    fn interpolate_at(&mut self, path: &KeyPath, must_be_set: bool) {
+        for (path, invalid) in self.tree.interpolate(path, self.environment) {
+            let is_new = self.failed.insert(path.clone());
+            if is_new && (must_be_set || !matches!(invalid, Invalid::Unset(_))) {
+                self.problems.push(self.tree.invalid_variable(&path, &invalid));
+            }
+        }
+    }
+
+    fn server(&mut self) -> Server {
+        let raw::Server { listen, auth, via } = self.section("server");
+        let listen: Vec<_> = listen.0.into_iter().map(|listen| listen.0).collect();
+        let path = KeyPath::of(["server", "listen"]);
+        if listen.is_empty() {
+            self.invalid(&path, "is empty; write at least one address");
+        }
+        let is_list = self.tree.length(&path).is_ok();
+        for (index, address) in listen.iter().enumerate() {
+            let path = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
+            if address.port() != 0 && listen[..index].contains(address) {
+                self.invalid(&path, format!("`{address}` stands here twice"));
+            }
+            if !address.ip().to_canonical().is_loopback() && auth.is_none() {
+                let message =
+                    format!("`{address}` can be reached by others, and there is no `server.auth`");
+                let problem = self.tree.problem(&path, Part::Value, "open-listener", message);
+                self.problems.push(problem.with_help(
+                    "listen on 127.0.0.1, or write `auth: { username: NAME, password: \"${PASSWORD}\" }` below `server`",
+                ));
+            }
+        }
+        let auth = auth.map(|raw::Auth { username, password }| Auth { username, password });
+        if let Some(Auth { username, password }) = &auth
+            && let Err(invalid) = credentials::basic(username, password)
+        {
+            let problem = self.tree.invalid(&KeyPath::of(["server", "auth"]), &invalid);
+            self.problems.push(problem);
+        }
+        let via = via.filter(|via| via != "none");
+        if via.as_deref().is_some_and(|via| !is_name(via)) {
+            let path = KeyPath::of(["server", "via"]);
+            self.invalid(
+                &path,
+                "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
+            );
+        }
+        Server { listen, auth, via: via.map(String::into_boxed_str) }
+    }
+
+    fn timeouts(&mut self) -> Timeouts {
+        let raw = self.section::<raw::Timeouts>("timeouts");
+        for (key, Period(period)) in [
+            ("header", raw.header),
+            ("connect", raw.connect),
+            ("handshake", raw.handshake),
+            ("half_closed", raw.half_closed),
+        ] {
+            if period.is_zero() {
+                self.invalid(&KeyPath::of(["timeouts", key]), "must be longer than `0s`");
+            }
+        }
+        Timeouts {
+            header: raw.header.0,
+            connect: raw.connect.0,
+            handshake: raw.handshake.0,
+            half_closed: raw.half_closed.0,
+            drain: raw.drain.0,
+            idle: Some(raw.idle.0).filter(|idle| *idle > Duration::ZERO),
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let raw = self.section::<raw::Limits>("limits");
+        if raw.connections == 0 {
+            self.invalid(&KeyPath::of(["limits", "connections"]), "must be at least 1");
+        }
+        if !(1 << 10..=1 << 20).contains(&raw.header_bytes.0) {
+            let path = KeyPath::of(["limits", "header_bytes"]);
+            self.invalid(&path, "must be from `1KiB` to `1MiB`");
+        }
+        Limits { connections: raw.connections, header_bytes: raw.header_bytes.0 }
+    }
+
+    /// The section `name`; its defaults where it is not written or at fault.
+    fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
+        self.read(&KeyPath::of([name])).unwrap_or_default()
+    }
+
+    /// What stands at `path`; `None` where nothing does, or something that is now a problem.
+    fn read<T: DeserializeOwned>(&mut self, path: &KeyPath) -> Option<T> {
+        match self.tree.settings(path)?.read() {
+            Ok(value) => Some(value),
+            Err(invalid) => {
+                self.report(path, &invalid);
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, above: &KeyPath, invalid: &[InvalidSetting]) {
+        for invalid in invalid {
+            let path = above.clone().join(invalid.path());
+            let is_noise = match invalid.fault() {
+                // It may stand in the file that can't be read.
+                Fault::MissingKey(_) => !self.is_complete,
+                Fault::UnknownKey { .. } => false,
+                _ => self.failed.contains(&path),
+            };
+            if !is_noise {
+                self.problems.push(self.tree.invalid(above, invalid));
+            }
+        }
+    }
+
+    fn invalid(&mut self, path: &KeyPath, message: impl Into<String>) {
+        if !self.failed.contains(path) {
+            self.problems.push(self.tree.problem(path, Part::Value, "value", message));
+        }
+    }
+
+    /// The names below `path`, each of them one that can be shown and logged.
+    fn names(&mut self, path: &KeyPath) -> Names {
+        let names = match self.tree.names(path) {
+            Ok(names) => names,
+            Err(problems) => {
+                self.problems.extend(problems);
+                return None;
+            }
+        };
+        for name in &names {
+            if !is_name(name) || name.contains('<') {
+                let message = format!(
+                    "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_BYTES_MAX} of them"
+                );
+                let path = path.clone().then(Key::Name(name.clone()));
+                self.problems.push(self.tree.problem(&path, Part::Key, "name", message));
+            }
+        }
+        self.is_complete.then_some(names)
+    }
+
+    /// That the text at `place` names none of `known`.
+    fn unknown_name(&mut self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) {
+        let shown = self.tree.shown(place);
+        let written = shown
+            .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
+        let message = format!("{written}; known {noun}s: {}", known.join(", "));
+        let help = shown.and_then(|name| nearest(name, known.iter().copied()));
+        let help = help.map(|name| format!("did you mean `{name}`?"));
+        let code = match noun {
+            "kind" => "unknown-kind",
+            "hop" => "unknown-hop",
+            _ => "unknown-chain",
+        };
+        let problem = self.tree.problem(place, Part::Value, code, message);
+        let path = Problem::new(path, code, "").path;
+        self.problems.push(Problem { path, help, ..problem });
+    }
+}

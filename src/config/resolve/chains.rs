@@ -1,0 +1,76 @@
+//! The chains of a configuration, of hops that exist.
+
+use std::sync::Arc;
+
+use mooltiroute_hops::{Key, KeyPath};
+
+use super::{Names, Part, Resolver};
+use crate::config::{Chain, NamedHop, raw};
+
+impl Resolver<'_> {
+    /// The chains in written order, after the one that is built in, and their names.
+    pub(super) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
+        let direct = Chain { name: DIRECT.into(), hops: vec![], switched_off: vec![], warm: 0 };
+        let section = KeyPath::of(["chains"]);
+        let mut names = self.names(&section);
+        let mut chains = vec![direct];
+        for name in self.tree.names(&section).unwrap_or_default() {
+            let path = section.clone().then(Key::Name(name.clone()));
+            if name == DIRECT {
+                let message = "the chain `direct` is built in, and can't be written anew";
+                self.problems.push(self.tree.problem(&path, Part::Key, "name", message));
+                continue;
+            }
+            let chain = self.chain(&path, hops, hop_names);
+            chains.push(Chain { name: name.into(), ..chain });
+        }
+        if let Some(names) = &mut names {
+            names.push(DIRECT.to_owned());
+        }
+        (chains, names)
+    }
+
+    /// The chain at `path`. One that is at fault is still a name one may use.
+    fn chain(&mut self, path: &KeyPath, hops: &[NamedHop], hop_names: &Names) -> Chain {
+        let mut chain = Chain { name: "".into(), hops: vec![], switched_off: vec![], warm: 0 };
+        let Some(raw) = self.read::<raw::Chain>(path) else { return chain };
+        chain.warm = raw.warm;
+        let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
+        if chain.warm > WARM_MAX {
+            self.invalid(&below("warm"), format!("must be at most {WARM_MAX}"));
+        }
+        let list = if raw.is_long { below("hops") } else { path.clone() };
+        for (index, name) in raw.hops.iter().enumerate() {
+            match hops.iter().position(|hop| *hop.name == **name) {
+                Some(index) if hops[index].is_enabled => chain.hops.push(index),
+                Some(index) => chain.switched_off.push(Arc::clone(&hops[index].name)),
+                None => {
+                    let place = list.clone().then(Key::Index(index));
+                    self.unknown_hop(&list, &place, hop_names);
+                }
+            }
+        }
+        if chain.hops.is_empty() && !chain.switched_off.is_empty() {
+            let off = chain.switched_off.join(", ");
+            let message =
+                format!("every hop of this chain is switched off ({off}): it goes direct");
+            let path = path.clone();
+            self.warnings.push(self.tree.problem(&path, Part::Key, "direct", message));
+        }
+        chain
+    }
+
+    fn unknown_hop(&mut self, path: &KeyPath, place: &KeyPath, known: &Names) {
+        let Some(known) = known else { return };
+        if self.failed.contains(place) {
+            return;
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        self.unknown_name(path, place, "hop", &known);
+    }
+}
+
+pub(super) const DIRECT: &str = "direct";
+
+/// Each is a connection that waits at an upstream.
+const WARM_MAX: usize = 64;

@@ -1,0 +1,240 @@
+//! Which files a configuration is read from.
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mooltiroute_hops::KeyPath;
+
+use super::problem::{Place, Problem, Problems};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, or a directory of files.
+    Path(PathBuf),
+    /// The one in the program, for when there is no other.
+    Embedded,
+}
+
+/// What a configuration takes from the process around it.
+#[derive(Clone)]
+pub struct Environment {
+    variables: Arc<Variables>,
+    directory: PathBuf,
+}
+
+type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) name: Arc<str>,
+    pub(super) text: String,
+}
+
+impl Environment {
+    /// With these variables, and `directory` for relative paths.
+    pub fn new(
+        variables: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
+        directory: impl Into<PathBuf>,
+    ) -> Self {
+        Self { variables: Arc::new(variables), directory: directory.into() }
+    }
+
+    /// That of this process.
+    pub fn of_process() -> Self {
+        Self::new(|name| std::env::var_os(name), "")
+    }
+
+    /// The value of a variable.
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        (self.variables)(name)
+    }
+
+    /// The user's directory for configurations.
+    fn user_directory(&self) -> Option<PathBuf> {
+        let set = |name| {
+            let path = self.variable(name).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+        };
+        if let Some(directory) = set("XDG_CONFIG_HOME") {
+            return Some(directory);
+        }
+        if cfg!(windows) {
+            set("APPDATA")
+        } else if cfg!(target_os = "macos") {
+            set("HOME").map(|home| home.join("Library/Application Support"))
+        } else {
+            set("HOME").map(|home| home.join(".config"))
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// The source that `flag` names, or else the first that exists of `$MOOLTIROUTE_CONFIG`, `config.d`, `config.yaml`,
+    /// the user's and the system's `mooltiroute/config.d`, or else the embedded one.
+    ///
+    /// # Errors
+    /// The path of `flag` or of the variable does not exist: whoever names one does not want another.
+    pub fn find(flag: Option<PathBuf>, environment: &Environment) -> Result<Self, Problems> {
+        let variable = environment.variable(PATH_VARIABLE).filter(|path| !path.is_empty());
+        let named = flag
+            .map(|path| (path, "-c"))
+            .or_else(|| variable.map(|path| (PathBuf::from(path), "$MOOLTIROUTE_CONFIG")));
+        if let Some((path, from)) = named {
+            let path = environment.directory.join(path);
+            return match fs::metadata(&path) {
+                Ok(_) => Ok(Self::Path(path)),
+                Err(error) => {
+                    let message =
+                        format!("`{}` from {from} can't be read: {error}", path.display());
+                    Err(Problem::new(&KeyPath::default(), "source", message).into())
+                }
+            };
+        }
+        let user = environment.user_directory().map(|user| user.join("mooltiroute/config.d"));
+        let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
+        let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
+        let mut paths = local.into_iter().chain(user).chain(system);
+        // A link that leads nowhere was meant, and says so when it is read.
+        let found = paths.find(|path| path.symlink_metadata().is_ok());
+        Ok(found.map_or(Self::Embedded, Self::Path))
+    }
+
+    /// The directory that relative paths in the configuration start from.
+    pub fn directory(&self) -> &Path {
+        match self {
+            Self::Path(path) if path.is_dir() => path,
+            Self::Path(path) => path.parent().unwrap_or(Path::new("")),
+            Self::Embedded => Path::new(""),
+        }
+    }
+
+    /// Reads every file, in the order in which they are merged.
+    ///
+    /// # Errors
+    /// Every file that can't be read, beside those that could.
+    pub(super) fn read(&self) -> (Vec<Text>, Problems) {
+        let path = match self {
+            Self::Path(path) => path,
+            Self::Embedded => {
+                let text = Text { name: "(built in)".into(), text: EMBEDDED.into() };
+                return (vec![text], Problems::default());
+            }
+        };
+        let paths = match files(path) {
+            Ok(paths) => paths,
+            Err(problems) => return (Vec::new(), problems),
+        };
+        let (mut texts, mut problems) = (Vec::new(), Problems::default());
+        let mut room = BYTES_MAX;
+        for path in paths {
+            match read(&path, room) {
+                Ok(text) => {
+                    room -= text.len().min(room);
+                    texts.push(Text { name: path.display().to_string().into(), text });
+                }
+                Err(faults) => problems.0.extend(faults.0),
+            }
+        }
+        (texts, problems)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Embedded => f.write_str("the built-in configuration"),
+        }
+    }
+}
+
+/// The files at `path`: itself, or in byte order those of a directory that are neither hidden nor a backup.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    let mut paths = entries.map_err(|error| unreadable(path, &error))?;
+    paths.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+        is_yaml && !name.starts_with(['.', '#', '~']) && !path.is_dir()
+    });
+    // Not by `Path`, which compares components.
+    paths.sort_by(|one, other| {
+        one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
+    });
+    match paths.len() {
+        0 => Err(about(path, "source", "there is no `*.yaml` or `*.yml` file in this directory")),
+        1..=FILES_MAX => Ok(paths),
+        _ => {
+            Err(about(path, "size", format!("there are over {FILES_MAX} files in this directory")))
+        }
+    }
+}
+
+fn read(path: &Path, room: usize) -> Result<String, Problems> {
+    // Opening a pipe without a writer would wait for ever.
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(about(path, "source", "this is no regular file"));
+        }
+        Ok(_) => {}
+        Err(error) => return Err(unreadable(path, &error)),
+    }
+    let mut bytes = Vec::new();
+    let mut file =
+        File::open(path).map_err(|error| unreadable(path, &error))?.take(room as u64 + 1);
+    file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() > room {
+        let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
+        return Err(about(path, "size", message));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(about(path, "encoding", "this is UTF-16; save it as UTF-8"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        let before = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(before).chars().count() + 1;
+        let file = path.display().to_string().into();
+        let message = "a byte here is not valid UTF-8; save the file as UTF-8";
+        let problem = Problem::new(&KeyPath::default(), "encoding", message);
+        Problem { place: Some(Place { file, line, column }), ..problem }.into()
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problems {
+    about(path, "source", format!("can't be read: {error}"))
+}
+
+fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problems {
+    let message = format!("{}: {}", path.display(), message.into());
+    Problem::new(&KeyPath::default(), code, message).into()
+}
+
+const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
+
+/// What runs where nobody has written anything.
+const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
+
+/// All files together.
+const BYTES_MAX: usize = 2 << 20;
+const FILES_MAX: usize = 256;

@@ -1,0 +1,34 @@
+//! "Did you mean": the nearest of the names there are.
+
+/// The one of `known` that `name` is most likely a misspelling of.
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance costs the product of the lengths, and a long text is no misspelling.
+    if name.len() > super::problem::NAME_BYTES_MAX {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace('_', "-");
+    let name = plain(name);
+    let distance = |one: &&str| strsim::damerau_levenshtein(&plain(one), &name);
+    let (distance, nearest) = known.into_iter().map(|one| (distance(&one), one)).min()?;
+    (distance <= (name.chars().count() / 3).max(1)).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, known: &[&str], expected: Option<&str>) {
+        assert_eq!(nearest(name, known.iter().copied()), expected);
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        check("http-conect", &["http-connect", "webshare"], Some("http-connect"));
+        check("HTTP_CONNECT", &["http-connect", "webshare"], Some("http-connect"));
+        check("lisen", &["listen", "auth", "via"], Some("listen"));
+        check("port", &["listen", "auth", "via"], None);
+        check("", &["a-name"], None);
+        check(&"x".repeat(100_000), &["listen"], None);
+    }
+}

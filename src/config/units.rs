@@ -1,0 +1,120 @@
+//! Durations and sizes, as operators write them.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+
+/// `500ms`, `10s`, `5m`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Period(pub(super) Duration);
+
+/// `64KiB`, `1MiB`, or a number of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) usize);
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Period;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration with its unit, such as `500ms`, `10s` or `5m`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
+                match humantime::parse_duration(text) {
+                    Ok(period) if period <= PERIOD_MAX => Ok(Period(period)),
+                    Ok(_) => Err(E::custom("a duration is at most 365 days")),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as `64KiB` or `1MiB`")
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                let bytes = usize::try_from(bytes).ok();
+                bytes.map(Size).ok_or_else(|| E::custom("this is too large"))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let invalid = || E::invalid_value(de::Unexpected::Str(text), &self);
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, unit) = text.split_at(digits);
+                let factor: u64 = match unit.trim_start() {
+                    "" | "B" => 1,
+                    "KiB" => 1 << 10,
+                    "MiB" => 1 << 20,
+                    "GiB" => 1 << 30,
+                    _ => return Err(invalid()),
+                };
+                let number: u64 = number.parse().map_err(|_| invalid())?;
+                self.visit_u64(number.saturating_mul(factor))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// More than any timeout can mean, and little enough to be added to any time.
+const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use mooltiroute_hops::Settings;
+
+    use super::*;
+
+    fn read<T: de::DeserializeOwned>(yaml: &str) -> Option<T> {
+        serde_yaml::from_str::<Settings>(yaml).unwrap().read().ok()
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let period = |yaml| read::<Period>(yaml).map(|period| period.0);
+        assert_eq!(period("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(period("1m 30s"), Some(Duration::from_secs(90)));
+        assert_eq!(period("0s"), Some(Duration::ZERO));
+        for wrong in [
+            "30",
+            "'30'",
+            "s",
+            "-1s",
+            "1 fortnight",
+            "400days",
+            "[1s]",
+            "",
+            "999999999999999999999s",
+        ] {
+            assert_eq!(period(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        let size = |yaml| read::<Size>(yaml).map(|size| size.0);
+        assert_eq!(size("64KiB"), Some(65536));
+        assert_eq!(size("1 MiB"), Some(1 << 20));
+        assert_eq!(size("512"), Some(512));
+        assert_eq!(size("'512'"), Some(512));
+        for wrong in ["64KB", "64k", "KiB", "-1", "1.5MiB", "{}", ""] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From an authority to a connected socket: look-up, both address families, and a race between them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use mooltiroute_hops::{Authority, Host};
+use socket2::{SockRef, TcpKeepalive};
+use thiserror::Error;
+use tokio::{net::TcpStream, task::JoinSet, time};
+
+/// Why no socket could be connected.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// The name could not be looked up.
+    #[error("the name can't be looked up")]
+    Lookup(#[source] io::Error),
+    /// The name has no address.
+    #[error("the name has no address")]
+    NoAddress,
+    /// No address took the connection; this is the first one's reason.
+    #[error("the connection was not taken")]
+    Connect(#[source] io::Error),
+    /// The address is one that this proxy listens on.
+    #[error("that is this proxy itself")]
+    Loop,
+}
+
+/// Connects sockets, and knows which addresses would lead back to this proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    own: Vec<SocketAddr>,
+}
+
+impl Dialer {
+    /// `own`: the addresses that this proxy listens on.
+    pub fn new(own: Vec<SocketAddr>) -> Self {
+        Self { own }
+    }
+
+    /// Connects to `stop`. An address is not looked up; of several, those of both families are raced (RFC 8305).
+    ///
+    /// # Errors
+    /// As [`DialError`] says. There is no timeout in here; dropping the future ends all attempts.
+    pub async fn connect(&self, stop: &Authority) -> Result<TcpStream, DialError> {
+        let socket = match stop.host() {
+            Host::Address(ip) => self.connect_to((*ip, stop.port()).into()).await?,
+            Host::Name(name) => {
+                let found = tokio::net::lookup_host((&**name, stop.port()))
+                    .await
+                    .map_err(DialError::Lookup)?;
+                self.race(interleave(found)).await?
+            }
+        };
+        prepare(&socket);
+        Ok(socket)
+    }
+
+    async fn race(&self, mut addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
+        let Some(first) = addresses.pop_front() else { return Err(DialError::NoAddress) };
+        if addresses.is_empty() {
+            return self.connect_to(first).await;
+        }
+        let mut attempts = JoinSet::new();
+        let mut first_error = None;
+        let mut next = Some(first);
+        while next.is_some() || !attempts.is_empty() {
+            if let Some(address) = next {
+                let dialer = self.clone();
+                attempts.spawn(async move { dialer.connect_to(address).await });
+            }
+            next = match time::timeout(ATTEMPT_DELAY, attempts.join_next()).await {
+                Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
+                Ok(Some(Ok(Err(error)))) => {
+                    first_error.get_or_insert(error);
+                    addresses.pop_front()
+                }
+                // An attempt that panicked is no answer; none of ours is aborted before the end.
+                Ok(Some(Err(_)) | None) | Err(_) => addresses.pop_front(),
+            };
+        }
+        Err(first_error.unwrap_or(DialError::NoAddress))
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
+        if self.own.contains(&address) {
+            return Err(DialError::Loop);
+        }
+        let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        if self.listens_everywhere(address) && is_same_host(&socket) {
+            return Err(DialError::Loop);
+        }
+        Ok(socket)
+    }
+
+    fn listens_everywhere(&self, address: SocketAddr) -> bool {
+        self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == address.port())
+    }
+}
+
+/// Sets what every upstream connection has: small writes leave at once, and a peer that is gone is noticed.
+fn prepare(socket: &TcpStream) {
+    // A socket that is already broken says so at its first use.
+    let _ = socket.set_nodelay(true);
+    keep_alive(SockRef::from(socket));
+}
+
+/// Has the system probe a silent peer, so that one that is gone is noticed and firewalls don't forget the connection.
+pub fn keep_alive(socket: SockRef<'_>) {
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    // Without it, all else works.
+    let _ = socket.set_tcp_keepalive(&probes);
+}
+
+fn is_same_host(socket: &TcpStream) -> bool {
+    let canonical = |address: io::Result<SocketAddr>| {
+        address.ok().map(|address| IpAddr::to_canonical(&address.ip()))
+    };
+    canonical(socket.peer_addr()) == canonical(socket.local_addr())
+}
+
+/// Puts the families in turn, the resolver's favourite first (RFC 8305 §4).
+fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
+    let addresses: Vec<_> = addresses.collect();
+    let favourite = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == favourite);
+    let mut others = others.into_iter();
+    let mut mixed: VecDeque<_> =
+        ours.into_iter().flat_map(|ours| [Some(ours), others.next()]).flatten().collect();
+    mixed.extend(others);
+    mixed
+}
+
+/// RFC 8305 §5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Firewalls forget silent connections after a few minutes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(addresses: &[&str], expected: &[&str]) {
+        let parse = |address: &&str| address.parse::<SocketAddr>().unwrap();
+        let expected: Vec<_> = expected.iter().map(parse).collect();
+        assert_eq!(interleave(addresses.iter().map(parse)), expected);
+    }
+
+    #[test]
+    fn families_take_turns() {
+        check(&[], &[]);
+        check(&["[::1]:1", "[::2]:1", "1.1.1.1:1"], &["[::1]:1", "1.1.1.1:1", "[::2]:1"]);
+        check(&["1.1.1.1:1", "[::1]:1", "[::2]:1"], &["1.1.1.1:1", "[::1]:1", "[::2]:1"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_gives_way_to_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let socket = Dialer::default().race([refusing, open].into()).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), open);
+        let error = Dialer::default().race([refusing, refusing].into()).await.unwrap_err();
+        assert!(
+            matches!(error, DialError::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_proxy_does_not_call_itself() {
+        for own in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = TcpListener::bind(own).await.unwrap();
+            let own = listener.local_addr().unwrap();
+            let stop = format!("127.0.0.1:{}", own.port()).parse().unwrap();
+            let error = Dialer::new(vec![own]).connect(&stop).await.unwrap_err();
+            assert!(matches!(error, DialError::Loop), "{own}");
+        }
+    }
+}

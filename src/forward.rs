@@ -1,0 +1,167 @@
+//! A plain `http://` request: in absolute-form to a last hop that takes it, in origin-form to the origin otherwise.
+
+mod exchange;
+mod pass;
+mod upstream;
+
+use std::sync::Arc;
+
+use mooltiroute_hops::{Forwarding, Reuse, Tunnel};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use self::upstream::Upstream;
+use self::{
+    exchange::{Ended, Exchange},
+    upstream::Key,
+};
+use crate::{
+    access::{Access, Outcome},
+    chain::{Chain, ChainError},
+    client::{Client, is_head},
+    http::{BodyLength, RequestForm, RequestHead, Resource, Target},
+    live::{Generation, Way},
+    relay::{End, Patience, Relay},
+    reply::{Reply, with_causes},
+};
+
+/// Serves one request. Returns the client's connection if it can carry another one, with the upstream connection if
+/// that can, too; a client's upstream connection is never shared with another client.
+pub async fn serve(
+    client: Client,
+    kept: Option<Upstream>,
+    head: Box<RequestHead>,
+    generation: Arc<Generation>,
+    cut: &CancellationToken,
+) -> Option<(Client, Option<Upstream>)> {
+    let Target::Resource(resource) = head.target() else { return None };
+    let target = resource.authority();
+    let Some(way) = generation.way(target) else {
+        warn!(client = %client.peer, %target, "no route matches");
+        cut.run_until_cancelled(client.close_with(&Reply::no_route(target), is_head(&head))).await;
+        return None;
+    };
+    let access =
+        Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
+    let plan = Plan::new(&head, resource, way, &generation);
+    let mut exchange = Exchange::new(&plan, client);
+    let ended =
+        cut.run_until_cancelled(travel(&plan, &mut exchange, kept)).await.unwrap_or(Ended::Cut);
+    let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
+    let Exchange { client, .. } = exchange;
+    match &ended {
+        Ended::Refused(reply, why) => access.failed(reply.status(), why),
+        Ended::Switched(_) => {}
+        ended => access.request(&Outcome { status, sent, received, end: ended }),
+    }
+    match ended {
+        Ended::Whole(upstream) if head.wants_keep_alive() => {
+            return Some((client, upstream.filter(|_| plan.reuse == Reuse::SameClient)));
+        }
+        Ended::Whole(_) | Ended::WholeButClose => {
+            cut.run_until_cancelled(client.close()).await;
+        }
+        Ended::Refused(reply, _) => {
+            cut.run_until_cancelled(client.close_with(&reply, is_head(&head))).await;
+        }
+        Ended::Switched(upstream) => {
+            let timeouts = &generation.timeouts;
+            let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
+            let mut relay = Relay::new(into_tunnel(client), upstream.into_tunnel(), patience);
+            let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
+            let (sent, received) = (sent + relay.sent(), received + relay.received());
+            access.request(&Outcome { status, sent, received, end: &end });
+        }
+        Ended::Truncated(_) | Ended::Cut => {
+            // A close would pass for the end of a body that lasts until then.
+            let _ = client.socket.set_zero_linger();
+        }
+        Ended::ClientGone | Ended::Stale => {}
+    }
+    None
+}
+
+/// What is to be done with a request.
+struct Plan<'a> {
+    head: &'a RequestHead,
+    resource: &'a Resource,
+    chain: &'a Chain,
+    generation: &'a Generation,
+    form: RequestForm,
+    forwarding: Option<&'a Forwarding>,
+    /// The protocols that the client offers to switch to.
+    upgrade: Option<String>,
+    reuse: Reuse,
+    key: Key,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        head: &'a RequestHead,
+        resource: &'a Resource,
+        way: Way<'a>,
+        generation: &'a Generation,
+    ) -> Self {
+        let upgrade = head.upgrade();
+        // Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
+        let forwarding = way.chain.forwarding().filter(|_| upgrade.is_none());
+        let (form, origin, reuse) = match forwarding {
+            Some(forwarding) => (RequestForm::Absolute, None, forwarding.reuse),
+            None => {
+                let is_rotating =
+                    way.chain.forwarding().is_some_and(|hop| hop.reuse == Reuse::Never);
+                let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
+                (RequestForm::Origin, Some(resource.authority().clone()), reuse)
+            }
+        };
+        let key =
+            Key { generation: generation.number(), chain: Arc::clone(way.chain.name()), origin };
+        Self { head, resource, chain: way.chain, generation, form, forwarding, upgrade, reuse, key }
+    }
+
+    async fn open(&self) -> Result<Upstream, ChainError> {
+        let target = self.resource.authority();
+        let tunnel = match self.form {
+            RequestForm::Absolute => self.chain.connect_to_last(target).await?,
+            RequestForm::Origin => self.chain.connect(target).await?,
+        };
+        Ok(Upstream::new(tunnel, self.key.clone()))
+    }
+
+    /// What the upstream is called in an error.
+    fn next_hop(&self) -> String {
+        match (self.forwarding, self.chain.links().last()) {
+            (Some(_), Some(last)) => last.name.to_string(),
+            _ => self.resource.authority().to_string(),
+        }
+    }
+
+    /// Whether it can be sent a second time when the first may have been lost (RFC 9110 §9.2.2).
+    fn is_repeatable(&self) -> bool {
+        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+        self.head.body_length() == BodyLength::Empty && IDEMPOTENT.contains(&self.head.method())
+    }
+}
+
+/// Opens an upstream connection, or takes the one that was kept, and passes the request and its answer over it.
+async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstream>) -> Ended {
+    if let Some(mut kept) = kept.filter(|kept| kept.serves(&plan.key))
+        && kept.is_quiet().await
+    {
+        match exchange.run(kept, plan.is_repeatable()).await {
+            // It was closed while the request was under way, unanswered; a new one is tried, once.
+            Ended::Stale => {}
+            ended => return ended,
+        }
+    }
+    match plan.open().await {
+        Ok(upstream) => exchange.run(upstream, false).await,
+        Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
+    }
+}
+
+fn into_tunnel(client: Client) -> Tunnel {
+    let mut tunnel = Tunnel::socket(client.socket);
+    tunnel.unread(client.seen.freeze());
+    tunnel
+}

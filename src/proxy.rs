@@ -1,0 +1,111 @@
+//! The proxy as a whole: loaded, started, run until it is asked to end, drained.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, Loader, Problems, Source},
+    listeners::{BindError, Listeners},
+    live::Generation,
+    log::LogControl,
+    reload::Reloads,
+    server::Server,
+    shutdown::Shutdown,
+    watch::Watch,
+};
+
+/// A configuration that is valid, and the watch over its files.
+#[derive(Debug)]
+pub struct Loaded {
+    loader: Loader,
+    config: Config,
+    watch: Option<notify::Result<Watch>>,
+}
+
+/// A proxy that accepts connections.
+#[derive(Debug)]
+pub struct Proxy {
+    server: Arc<Server>,
+    reloads: Reloads,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Loaded {
+    /// Loads the configuration, and watches it from before it is read, so that no edit falls between the two.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn new(loader: Loader) -> Result<Self, Problems> {
+        let watch = match loader.source() {
+            Source::Path(path) => Some(Watch::new(path)),
+            Source::Embedded => None,
+        };
+        let config = loader.load()?;
+        Ok(Self { loader, config, watch })
+    }
+
+    /// What was loaded.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Binds the listeners and accepts on them. Needs a runtime of tokio around it.
+    ///
+    /// # Errors
+    /// The first address that can't be listened on; nothing is left behind.
+    pub fn start(self) -> Result<Proxy, BindError> {
+        let Self { loader, config, watch } = self;
+        let mut listeners = Listeners::default();
+        let prepared = listeners.prepare(&config.server.listen)?;
+        let addresses = listeners.addresses_after(&prepared);
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let watch = watch.and_then(|watch| {
+            watch
+                .inspect_err(|error| warn!(%error, "edits can't be seen here; reload by signal"))
+                .ok()
+        });
+        let first = Generation::new(1, config, addresses.clone());
+        first.describe();
+        let server = Server::new(first, Shutdown::default());
+        for begun in listeners.replace(prepared) {
+            server.begin(begun);
+        }
+        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
+        Ok(Proxy { server, reloads, addresses })
+    }
+}
+
+impl Proxy {
+    /// The addresses that it listened on at its start, the ports that the system chose included.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The means to end it.
+    pub fn shutdown(&self) -> &Shutdown {
+        self.server.shutdown()
+    }
+
+    /// Has each reload change the log with the rest.
+    #[must_use]
+    pub fn with_log(mut self, control: LogControl) -> Self {
+        self.reloads.set_log(control);
+        self
+    }
+
+    /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
+    pub async fn run(self) {
+        let Self { server, reloads, .. } = self;
+        tokio::select! {
+            () = server.shutdown().draining.cancelled() => {}
+            never = reloads.run() => match never {},
+        }
+        let deadline = server.live().current().timeouts.drain;
+        info!(open = server.open(), ?deadline, "shutting down");
+        server.drain(deadline).await;
+        info!("stopped");
+    }
+}

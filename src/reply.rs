@@ -1,0 +1,372 @@
+//! What clients are told when it is not the target that answers: the one place where an error becomes a status, a
+//! `Proxy-Status` field (RFC 9209) and a paragraph for a person.
+
+use std::{error::Error, fmt::Write as _, io};
+
+use mooltiroute_hops::{Authority, HopError, Refusal};
+
+use crate::{
+    chain::{Cause, ChainError, Stage, Step},
+    dial::DialError,
+};
+
+/// An answer of the proxy's own. The connection is closed after it.
+#[derive(Debug)]
+pub struct Reply {
+    status: Status,
+    error: &'static str,
+    next_hop: Option<String>,
+    received_status: Option<u16>,
+    details: String,
+    text: String,
+    field: Option<&'static str>,
+}
+
+/// A status code and its reason phrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Status(u16, &'static str);
+
+impl Reply {
+    /// What the client sent is not to be answered otherwise: `status` says of what kind the fault is.
+    pub fn refused(status: u16, why: &str) -> Self {
+        let status = Status::client_error(status);
+        Self::of_ours(status, "http_request_error", why.to_owned())
+    }
+
+    /// The client did not send what `server.auth` asks for (RFC 9110 §15.5.8).
+    pub fn unauthorized() -> Self {
+        let text = "This proxy asks for a username and a password of its own: those of `server.auth` in its \
+                    configuration, as in `http://USER:PASSWORD@localhost:8888`.";
+        let status = Status(407, "Proxy Authentication Required");
+        Self {
+            field: Some("Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n"),
+            ..Self::of_ours(status, "http_request_denied", text.to_owned())
+        }
+    }
+
+    /// There are as many connections as `limits.connections` allows.
+    pub fn over_limit(limit: usize) -> Self {
+        let text = format!(
+            "This proxy has its {limit} connections in use. Close some, or raise `limits.connections` in its \
+             configuration."
+        );
+        let status = Status(503, "Service Unavailable");
+        Self {
+            field: Some("Retry-After: 1\r\n"),
+            ..Self::of_ours(status, "connection_limit_reached", text)
+        }
+    }
+
+    /// No route says where the target goes.
+    pub fn no_route(target: &Authority) -> Self {
+        let text = format!(
+            "No route of the configuration matches `{target}`, and nothing goes another way than what is written. \
+             Add a route, such as `- {{ chain: default }}` as the last one."
+        );
+        Self::of_ours(Status(502, "Bad Gateway"), "proxy_configuration_error", text)
+    }
+
+    /// The chain did not reach the target.
+    pub fn unreachable(error: &ChainError) -> Self {
+        let verdict = verdict(error);
+        let details = with_causes(&error.cause);
+        let subject = error.stage.to_string();
+        let mut text = format!("Mooltiroute: {subject} failed: {details}.");
+        if let Some(advice) = verdict.advice {
+            text.push(' ');
+            text.push_str(&advice);
+        }
+        let _ = write!(text, " (chain `{}`)", error.chain);
+        Self {
+            status: verdict.status,
+            error: verdict.error,
+            next_hop: Some(
+                error
+                    .stage
+                    .hop
+                    .as_deref()
+                    .map_or_else(|| error.stage.stop.to_string(), str::to_owned),
+            ),
+            received_status: verdict.received_status,
+            details,
+            text,
+            field: verdict.field,
+        }
+    }
+
+    /// What the upstream sent in answer to a plain request can't be passed on.
+    pub fn bad_response(next_hop: &str, error: &'static str, details: &str) -> Self {
+        let status = if error.ends_with("timeout") {
+            Status(504, "Gateway Timeout")
+        } else {
+            Status(502, "Bad Gateway")
+        };
+        let text = format!(
+            "Mooltiroute: the answer of `{next_hop}` can't be passed on: {details}. The fault is with the server or \
+             a hop on the way to it; nothing was changed by the proxy."
+        );
+        Self {
+            status,
+            error,
+            next_hop: Some(next_hop.to_owned()),
+            received_status: None,
+            details: details.to_owned(),
+            text,
+            field: None,
+        }
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status.0
+    }
+
+    /// The whole message; after a HEAD request, its head alone.
+    pub fn message(&self, is_head: bool) -> Vec<u8> {
+        let Status(code, reason) = self.status;
+        let mut message = format!(
+            "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+             Connection: close\r\nProxy-Status: {}\r\n{}\r\n",
+            self.text.len() + 1,
+            self.proxy_status(),
+            self.field.unwrap_or_default(),
+        );
+        if !is_head {
+            message.push_str(&self.text);
+            message.push('\n');
+        }
+        message.into_bytes()
+    }
+
+    fn of_ours(status: Status, error: &'static str, text: String) -> Self {
+        Self {
+            status,
+            error,
+            next_hop: None,
+            received_status: None,
+            details: String::new(),
+            text,
+            field: None,
+        }
+    }
+
+    fn proxy_status(&self) -> String {
+        let mut field = format!("mooltiroute; error={}", self.error);
+        if let Some(next_hop) = &self.next_hop {
+            let _ = write!(field, "; next-hop={}", quoted(next_hop));
+        }
+        if let Some(status) = self.received_status {
+            let _ = write!(field, "; received-status={status}");
+        }
+        if !self.details.is_empty() {
+            let _ = write!(field, "; details={}", quoted(&self.details));
+        }
+        field
+    }
+}
+
+impl Status {
+    fn client_error(code: u16) -> Self {
+        Self(
+            code,
+            match code {
+                403 => "Forbidden",
+                404 => "Not Found",
+                405 => "Method Not Allowed",
+                408 => "Request Timeout",
+                414 => "URI Too Long",
+                431 => "Request Header Fields Too Large",
+                501 => "Not Implemented",
+                505 => "HTTP Version Not Supported",
+                _ => return Self(400, "Bad Request"),
+            },
+        )
+    }
+}
+
+/// What an error means to a client.
+struct Verdict {
+    status: Status,
+    error: &'static str,
+    received_status: Option<u16>,
+    advice: Option<String>,
+    field: Option<&'static str>,
+}
+
+impl Verdict {
+    fn bad_gateway(error: &'static str, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
+        Self {
+            status: Status(502, "Bad Gateway"),
+            error,
+            received_status: None,
+            advice,
+            field: None,
+        }
+    }
+
+    fn timeout(error: &'static str, advice: impl Into<String>) -> Self {
+        Self { status: Status(504, "Gateway Timeout"), ..Self::bad_gateway(error, advice) }
+    }
+}
+
+fn verdict(error: &ChainError) -> Verdict {
+    let ChainError { stage, cause, .. } = error;
+    match cause {
+        Cause::Timeout(_) if stage.step == Step::Extend => Verdict::timeout(
+            "http_response_timeout",
+            "It took the connection and says nothing. Try again; if it stays so, look whether it is overloaded, or \
+             raise `timeouts.handshake`.",
+        ),
+        Cause::Timeout(_) => Verdict::timeout(
+            "connection_timeout",
+            format!("{} Or raise `timeouts.connect`.", is_it_up(stage)),
+        ),
+        Cause::Dial(DialError::Loop) => Verdict {
+            status: Status(508, "Loop Detected"),
+            ..Verdict::bad_gateway(
+                "proxy_loop_detected",
+                "The request would come back to this proxy for ever. Take the proxy's own address out of the hops, \
+                 or ask for another target.",
+            )
+        },
+        Cause::Dial(DialError::Lookup(_) | DialError::NoAddress) => {
+            Verdict::bad_gateway("dns_error", look_up(stage))
+        }
+        Cause::Dial(DialError::Connect(source)) => dialled(stage, source),
+        Cause::Hop(error) => hop_failed(error),
+    }
+}
+
+fn dialled(stage: &Stage, source: &io::Error) -> Verdict {
+    match source.kind() {
+        io::ErrorKind::TimedOut => Verdict::timeout("connection_timeout", is_it_up(stage)),
+        io::ErrorKind::ConnectionRefused => {
+            Verdict::bad_gateway("connection_refused", is_it_up(stage))
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Verdict::bad_gateway(
+            "destination_ip_unroutable",
+            "This machine has no way there: is the network up?",
+        ),
+        _ => Verdict::bad_gateway("destination_unavailable", is_it_up(stage)),
+    }
+}
+
+fn hop_failed(error: &HopError) -> Verdict {
+    match error {
+        HopError::Refused(refusal) => refused(refusal),
+        HopError::Io(_) | HopError::Closed => Verdict::bad_gateway(
+            "connection_terminated",
+            "It hung up instead of answering. Try again; if it stays so, look at its log.",
+        ),
+        HopError::Malformed(_) => Verdict::bad_gateway(
+            "http_protocol_error",
+            "Check that `address` is that of an HTTP proxy, and whether it wants TLS (`tls: true`).",
+        ),
+        HopError::HeadTooLarge { .. } => Verdict::bad_gateway(
+            "http_response_header_section_size",
+            "No sane proxy sends that much. Check that `address` is that of an HTTP proxy.",
+        ),
+        HopError::Certificate(_) => Verdict::bad_gateway(
+            "tls_certificate_error",
+            "If it belongs to your company, give the authority that signed it as `tls: { ca: FILE }`, or the name \
+             it was made for as `server_name`.",
+        ),
+        HopError::Tls(_) => Verdict::bad_gateway(
+            "tls_protocol_error",
+            "Check whether it speaks TLS at all: `tls: false` if not.",
+        ),
+        _ => Verdict::bad_gateway("http_protocol_error", "Check the settings of this hop."),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Verdict {
+    let (error, advice) = match refusal.status {
+        407 if refusal.schemes.is_empty() || offers_basic(refusal) => (
+            "proxy_configuration_error",
+            "It did not accept the credentials. Set or correct this hop's `username` and `password`; the client \
+             needs none."
+                .to_owned(),
+        ),
+        407 => (
+            "proxy_configuration_error",
+            format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
+        ),
+        403 | 405 => (
+            "http_protocol_error",
+            "It does not allow a connection to that place. Many proxies allow CONNECT to port 443 only; ask its \
+             administrator to allow this host and port."
+                .to_owned(),
+        ),
+        429 => ("connection_limit_reached", "It asks for fewer connections at once.".to_owned()),
+        500.. => (
+            "destination_unavailable",
+            "It could not reach the next stop. Try again; if it stays so, look at its log.".to_owned(),
+        ),
+        _ => ("http_protocol_error", "Check that this hop is an HTTP proxy that allows CONNECT.".to_owned()),
+    };
+    let advice = refusal.advice.clone().unwrap_or(advice);
+    let mut verdict = Verdict::bad_gateway(error, advice);
+    verdict.received_status = Some(refusal.status);
+    match refusal.status {
+        429 => {
+            verdict.status = Status(503, "Service Unavailable");
+            verdict.field = Some("Retry-After: 5\r\n");
+        }
+        504 => verdict.status = Status(504, "Gateway Timeout"),
+        _ => {}
+    }
+    verdict
+}
+
+fn offers_basic(refusal: &Refusal) -> bool {
+    refusal.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic"))
+}
+
+fn is_it_up(stage: &Stage) -> String {
+    match &stage.hop {
+        Some(hop) => format!(
+            "Check that it is up, that `hops.{hop}.address` is right, and that this machine may reach it."
+        ),
+        None => "Check that the target is up, and that this machine may reach it without a proxy."
+            .to_owned(),
+    }
+}
+
+fn look_up(stage: &Stage) -> String {
+    match &stage.hop {
+        Some(hop) => {
+            format!("Check `hops.{hop}.address`, and that this machine's DNS knows the name.")
+        }
+        None => {
+            "Check the name; if only a proxy can look it up, route it through a chain that has one."
+                .to_owned()
+        }
+    }
+}
+
+/// The error and what caused it, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// A quoted string of RFC 9651 §3.3.3, which has printable ASCII only.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            ' '..='~' => quoted.push(character),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,197 @@
+//! What stands under `hosts` of a route.
+
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+use ipnet::{IpNet, Ipv4Net};
+use mooltiroute_hops::Host;
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+/// The hosts that a route is for: a name, all names below one, an address or a network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This name, and nothing below it. In lower case, without the final dot.
+    Name(Arc<str>),
+    /// `*.suffix`: the names below `suffix` at any depth, but not `suffix` itself. In lower case, without the final dot.
+    Suffix(Arc<str>),
+    /// The addresses of a network; a single address is a network of one. IPv4-mapped IPv6 addresses count as IPv4.
+    Network(IpNet),
+}
+
+/// Why a text is no [`HostPattern`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidPattern {
+    /// Neither of the forms there are.
+    #[error(
+        "is no host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
+    )]
+    Unknown,
+    /// A lone star.
+    #[error("`*` alone has no meaning; leave `hosts` out to match every host")]
+    Everything,
+    /// A star that is not the whole first label.
+    #[error("`*` may only stand for everything before a dot, as in `*.example.com`")]
+    Star,
+    /// A port after the host.
+    #[error("a port has no place in a host pattern; write it under `ports`")]
+    Port,
+    /// A network whose address has bits set after its prefix.
+    #[error("the network's address has bits set after its prefix; write `{0}`")]
+    HostBits(IpNet),
+    /// The length of the prefix is none.
+    #[error("the length of the network's prefix must be a number from 0 to 32, or to 128 for IPv6")]
+    Prefix,
+}
+
+impl HostPattern {
+    /// Whether `host` is one of these. For lists of patterns ask a [`Router`](super::Router).
+    pub fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Name(name), Host::Name(host)) => name.eq_ignore_ascii_case(without_dot(host)),
+            (Self::Suffix(suffix), Host::Name(host)) => {
+                let host = without_dot(host);
+                host.len().checked_sub(suffix.len() + 1).is_some_and(|dot| {
+                    host.as_bytes()[dot] == b'.' && host[dot + 1..].eq_ignore_ascii_case(suffix)
+                })
+            }
+            (Self::Network(network), Host::Address(address)) => {
+                network.contains(&address.to_canonical())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if let Some((address, prefix)) = text.split_once('/') {
+            return network(parse_address(address).ok_or(InvalidPattern::Unknown)?, prefix);
+        }
+        if let Some(address) = parse_address(text) {
+            return Ok(Self::Network(address.to_canonical().into()));
+        }
+        if text == "*" {
+            return Err(InvalidPattern::Everything);
+        }
+        let (is_suffix, name) = match text.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        if name.contains('*') {
+            return Err(InvalidPattern::Star);
+        }
+        match name.parse() {
+            Ok(Host::Name(name)) => {
+                let name = without_dot(&name).to_ascii_lowercase().into();
+                Ok(if is_suffix { Self::Suffix(name) } else { Self::Name(name) })
+            }
+            Ok(Host::Address(_)) => Err(InvalidPattern::Unknown),
+            Err(_) if name.parse::<mooltiroute_hops::Authority>().is_ok() => {
+                Err(InvalidPattern::Port)
+            }
+            Err(_) => Err(InvalidPattern::Unknown),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().fmt(f)
+            }
+            Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// An address, where one of IPv6 may stand in brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
+fn network(address: IpAddr, prefix: &str) -> Result<HostPattern, InvalidPattern> {
+    if !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(InvalidPattern::Prefix);
+    }
+    let prefix = prefix.parse().map_err(|_| InvalidPattern::Prefix)?;
+    let network = IpNet::new(address, prefix).map_err(|_| InvalidPattern::Prefix)?;
+    if network.addr() != network.network() {
+        return Err(InvalidPattern::HostBits(network.trunc()));
+    }
+    Ok(HostPattern::Network(canonical(network)))
+}
+
+/// A network of IPv4-mapped addresses as the IPv4 network that it is.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let Some(address) = v6.addr().to_ipv4_mapped() else { return network };
+    let v4 = v6.prefix_len().checked_sub(96).and_then(|prefix| Ipv4Net::new(address, prefix).ok());
+    v4.map_or(network, IpNet::V4)
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The longest name that a [`Host`] has, without its final dot.
+pub(super) const NAME_BYTES_MAX: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, InvalidPattern>) {
+        let shown = text.parse::<HostPattern>().map(|pattern| pattern.to_string());
+        assert_eq!(shown.as_deref().map_err(|error| *error), expected, "{text}");
+    }
+
+    #[test]
+    fn patterns_read_and_show() {
+        check("Example.COM.", Ok("example.com"));
+        check("*.Corp.example", Ok("*.corp.example"));
+        check("127.0.0.1", Ok("127.0.0.1"));
+        check("127.0.0.0/8", Ok("127.0.0.0/8"));
+        check("0.0.0.0/0", Ok("0.0.0.0/0"));
+        check("::1", Ok("::1"));
+        check("[::1]", Ok("::1"));
+        check("2001:db8::/32", Ok("2001:db8::/32"));
+        check("[2001:db8::]/32", Ok("2001:db8::/32"));
+        check("::ffff:10.0.0.0/104", Ok("10.0.0.0/8"));
+        check("::ffff:10.0.0.1", Ok("10.0.0.1"));
+    }
+
+    #[test]
+    fn what_is_no_pattern_says_why() {
+        use InvalidPattern as E;
+        check("", Err(E::Unknown));
+        check("*", Err(E::Everything));
+        check("*.", Err(E::Unknown));
+        check("*example.com", Err(E::Star));
+        check("a.*.example.com", Err(E::Star));
+        check("*.127.0.0.1", Err(E::Unknown));
+        check("example.com:443", Err(E::Port));
+        check("127.1", Err(E::Unknown));
+        check("10.0.0.0/33", Err(E::Prefix));
+        check("10.0.0.0/+8", Err(E::Prefix));
+        check("10.0.0.0/", Err(E::Prefix));
+        check("10.1.0.0/8", Err(E::HostBits("10.0.0.0/8".parse().unwrap())));
+        check("example.com/24", Err(E::Unknown));
+        check("bücher.example", Err(E::Unknown));
+    }
+}

@@ -1,0 +1,127 @@
+//! The life of one client connection.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
+
+use crate::{
+    auth,
+    client::{Arrival, Client, is_head},
+    connect, forward,
+    http::{HeadLimits, Target},
+    live::Generation,
+    local,
+    reply::Reply,
+    server::Admission,
+};
+
+/// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
+pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    let server = admission.server();
+    let shutdown = server.shutdown();
+    let mut client = Client::new(socket, peer);
+    let mut kept = None;
+    let mut idle = server.live().current().timeouts.header;
+    loop {
+        let (limits, header) = limits(&server.live().current());
+        let head = match client.next_head(limits, idle, header, &shutdown.draining).await {
+            Arrival::Head(head) => head,
+            Arrival::End => return,
+            arrival => {
+                return shutdown
+                    .cut
+                    .run_until_cancelled(refuse(client, arrival))
+                    .await
+                    .unwrap_or_default();
+            }
+        };
+        // Taken anew for each request, and then kept to its end.
+        let generation = server.live().current();
+        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(head.fields(), auth)) {
+            debug!(client = %peer, "the client has no or other credentials than `server.auth`");
+            let (reply, is_head) = (Reply::unauthorized(), is_head(&head));
+            return shutdown
+                .cut
+                .run_until_cancelled(client.close_with(&reply, is_head))
+                .await
+                .unwrap_or_default();
+        }
+        match head.target() {
+            Target::Tunnel(target) => {
+                let target = target.clone();
+                drop((head, kept));
+                return connect::serve(client, target, generation, &shutdown.cut).await;
+            }
+            Target::Resource(_) => {
+                let exchange =
+                    Box::pin(forward::serve(client, kept, head, generation, &shutdown.cut));
+                match exchange.await {
+                    Some((again, upstream)) if !shutdown.draining.is_cancelled() => {
+                        (client, kept) = (again, upstream);
+                    }
+                    Some((client, _)) => {
+                        return shutdown
+                            .cut
+                            .run_until_cancelled(client.close())
+                            .await
+                            .unwrap_or_default();
+                    }
+                    None => return,
+                }
+            }
+            Target::Origin(_) | Target::Asterisk => {
+                return shutdown
+                    .cut
+                    .run_until_cancelled(local::serve(client, &head))
+                    .await
+                    .unwrap_or_default();
+            }
+        }
+        idle = IDLE_BETWEEN_REQUESTS;
+    }
+}
+
+/// Tells a client that there are too many.
+pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    let server = admission.server();
+    let generation = server.live().current();
+    if server.open() > generation.limits.connections + TURNED_AWAY_MAX {
+        // More than can be told; a closed door says it too.
+        return;
+    }
+    let mut client = Client::new(socket, peer);
+    let (limits, _) = limits(&generation);
+    let shutdown = server.shutdown();
+    let arrival = client.next_head(limits, TURN_AWAY, TURN_AWAY, &shutdown.draining).await;
+    let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
+    let reply = Reply::over_limit(generation.limits.connections);
+    warn!(client = %peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
+    shutdown.cut.run_until_cancelled(client.close_with(&reply, is_head)).await;
+}
+
+async fn refuse(client: Client, arrival: Arrival) {
+    let reply = match arrival {
+        Arrival::Bad(bad) => {
+            Reply::refused(bad.status(), &format!("Mooltiroute can't serve this request: {bad}."))
+        }
+        _ => Reply::refused(
+            408,
+            "Mooltiroute has waited for the rest of the request's head, and it did not come.",
+        ),
+    };
+    debug!(client = %client.peer, status = reply.status(), "request refused");
+    client.close_with(&reply, false).await;
+}
+
+fn limits(generation: &Generation) -> (HeadLimits, Duration) {
+    let bytes = generation.limits.header_bytes;
+    (HeadLimits { bytes, ..HeadLimits::default() }, generation.timeouts.header)
+}
+
+/// How long a client may keep its connection open without a request, as most servers allow.
+const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
+/// How long a client that is turned away has for its request.
+const TURN_AWAY: Duration = Duration::from_secs(1);
+/// How many connections over the limit are told so at once.
+const TURNED_AWAY_MAX: usize = 64;

@@ -1,0 +1,224 @@
+//! Tells when the files of a configuration have changed and went quiet.
+//!
+//! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
+//! made again all show in the directory that holds the name.
+
+mod trail;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, timeout, timeout_at},
+};
+
+use self::trail::{Identity, Trail};
+
+/// Watches everything on the way to one path, through any links.
+#[derive(Debug)]
+pub struct Watch {
+    root: PathBuf,
+    watcher: RecommendedWatcher,
+    trail: Arc<ArcSwap<Trail>>,
+    watched: BTreeMap<PathBuf, Identity>,
+    ticks: UnboundedReceiver<Tick>,
+}
+
+/// Something happened to a file.
+#[derive(Debug)]
+enum Tick {
+    /// It has new content, and may get more.
+    Written(PathBuf),
+    /// Whoever wrote it has closed it.
+    Closed(PathBuf),
+    /// Anything else, such as a new name.
+    Changed,
+}
+
+impl Watch {
+    /// Begins to watch `root`, a file or a directory, which may be missing. What changes from now on is told.
+    ///
+    /// # Errors
+    /// What the system says where it can't watch at all.
+    pub fn new(root: &Path) -> notify::Result<Self> {
+        let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
+        let (sender, ticks) = unbounded_channel();
+        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender))?;
+        let root = std::path::absolute(root)?;
+        let mut watch = Self { root, watcher, trail, watched: BTreeMap::new(), ticks };
+        watch.refresh();
+        match watch.watched.is_empty() {
+            true => Err(notify::Error::path_not_found().add_path(watch.root)),
+            false => Ok(watch),
+        }
+    }
+
+    /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is
+    /// dropped and called again later, but that it went quiet is then found anew.
+    pub async fn changed(&mut self) {
+        let Some(first) = self.ticks.recv().await else { return std::future::pending().await };
+        let mut written = HashSet::new();
+        note(&mut written, first);
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let quiet = if written.is_empty() { QUIET } else { QUIET_WHILE_OPEN };
+            match timeout_at(deadline, timeout(quiet, self.ticks.recv())).await {
+                Ok(Ok(Some(tick))) => note(&mut written, tick),
+                Ok(Ok(None) | Err(_)) | Err(_) => break,
+            }
+        }
+        // Before the files are read, so that a later change of the way to them is seen.
+        self.refresh();
+    }
+
+    /// Watches what is on the way to the root now.
+    fn refresh(&mut self) {
+        let trail = Trail::to(&self.root);
+        let wanted: BTreeMap<_, _> =
+            trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
+        // A directory that was removed and made again has the same name and is watched no longer.
+        let stale =
+            self.watched.iter().filter(|(path, identity)| wanted.get(*path) != Some(identity));
+        for (path, _) in stale {
+            // The system may have forgotten it already.
+            let _ = self.watcher.unwatch(path);
+        }
+        self.trail.store(Arc::new(trail));
+        let known = std::mem::take(&mut self.watched);
+        for (path, identity) in wanted {
+            let is_known = known.get(&path) == Some(&identity);
+            if is_known || self.watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
+                self.watched.insert(path, identity);
+            }
+        }
+    }
+}
+
+fn listen(
+    trail: Arc<ArcSwap<Trail>>,
+    sender: UnboundedSender<Tick>,
+) -> impl Fn(notify::Result<Event>) {
+    move |event| {
+        let tick = match event {
+            Ok(event) => tick(&trail.load(), event),
+            // Events were lost, so anything may have changed.
+            Err(_) => Some(Tick::Changed),
+        };
+        if let Some(tick) = tick {
+            // Nobody listens any more when the proxy ends.
+            let _ = sender.send(tick);
+        }
+    }
+}
+
+fn tick(trail: &Trail, mut event: Event) -> Option<Tick> {
+    if event.need_rescan() {
+        return Some(Tick::Changed);
+    }
+    event.paths.retain(|path| trail.concerns(path));
+    let path = event.paths.pop()?;
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Tick::Closed(path)),
+        // A directory watch sees reads too, our own among them.
+        EventKind::Access(_) => None,
+        EventKind::Modify(notify::event::ModifyKind::Data(_)) => Some(Tick::Written(path)),
+        _ => Some(Tick::Changed),
+    }
+}
+
+fn note(written: &mut HashSet<PathBuf>, tick: Tick) {
+    match tick {
+        // Only Linux tells when a file is closed.
+        Tick::Written(path) if cfg!(target_os = "linux") => drop(written.insert(path)),
+        Tick::Closed(path) => drop(written.remove(&path)),
+        Tick::Written(_) | Tick::Changed => {}
+    }
+}
+
+/// How long nothing may happen before the files are taken for whole. Where nobody tells of a closed file, longer.
+const QUIET: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 40 } else { 120 });
+/// The same while a file is still open for writing.
+const QUIET_WHILE_OPEN: Duration = Duration::from_millis(350);
+/// Somebody who writes without end does not keep all else from being taken.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    /// Waits for the change that `edit` makes, and fails where none is told.
+    async fn check(watch: &mut Watch, edit: impl FnOnce()) {
+        edit();
+        timeout(Duration::from_secs(20), watch.changed()).await.expect("the change is told");
+    }
+
+    #[tokio::test]
+    async fn every_way_of_saving_is_one_change() {
+        let home = tempdir().unwrap();
+        let root = home.path().join("config.d");
+        fs::create_dir(&root).unwrap();
+        let file = root.join("10.yaml");
+        let mut watch = Watch::new(&root).unwrap();
+        check(&mut watch, || fs::write(&file, "a").unwrap()).await;
+        check(&mut watch, || {
+            fs::write(root.join("10.tmp"), "b").unwrap();
+            fs::rename(root.join("10.tmp"), &file).unwrap();
+        })
+        .await;
+        check(&mut watch, || fs::remove_file(&file).unwrap()).await;
+        check(&mut watch, || fs::remove_dir(&root).unwrap()).await;
+        check(&mut watch, || fs::create_dir(&root).unwrap()).await;
+        check(&mut watch, || fs::write(&file, "c").unwrap()).await;
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_that_is_swapped_below_the_path_is_a_change() {
+        use std::os::unix::fs::symlink;
+
+        let home = tempdir().unwrap();
+        let root = home.path().join("config.d");
+        for version in ["v1", "v2"] {
+            fs::create_dir_all(home.path().join(version)).unwrap();
+            fs::write(home.path().join(version).join("10.yaml"), version).unwrap();
+        }
+        fs::create_dir(&root).unwrap();
+        symlink("../v1", root.join("..data")).unwrap();
+        symlink("..data/10.yaml", root.join("10.yaml")).unwrap();
+        let mut watch = Watch::new(&root).unwrap();
+        check(&mut watch, || {
+            symlink("../v2", root.join("..new")).unwrap();
+            fs::rename(root.join("..new"), root.join("..data")).unwrap();
+        })
+        .await;
+        check(&mut watch, || fs::write(home.path().join("v2/10.yaml"), "v3").unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn reading_is_no_change() {
+        let home = tempdir().unwrap();
+        let file = home.path().join("config.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = Watch::new(&file).unwrap();
+        fs::read(&file).unwrap();
+        // The first event after the reading is the one of this change, so its own kind shows that none came before.
+        fs::write(home.path().join("other"), "x").unwrap();
+        fs::remove_file(&file).unwrap();
+        let first = timeout(Duration::from_secs(20), watch.ticks.recv()).await.unwrap().unwrap();
+        assert!(matches!(first, Tick::Changed), "{first:?}");
+    }
+}

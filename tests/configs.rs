@@ -1,0 +1,77 @@
+//! Every configuration in `configs/valid` and `configs/invalid`, beside what `check` says of it.
+//!
+//! `MOOLTIROUTE_EXPECT=write` writes the answers anew; then read each of them: could someone who has never seen this
+//! program mend the file at once?
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must stop")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use mooltiroute::{
+    commands::check::{Format, Verdict, check},
+    config::{Environment, Loader, Overrides, Source},
+};
+use mooltiroute_hops::kinds;
+
+#[test]
+fn every_valid_configuration_says_what_it_means() {
+    compare("valid", Verdict::Valid, 12);
+}
+
+#[test]
+fn every_invalid_configuration_says_what_is_wrong() {
+    compare("invalid", Verdict::Invalid, 37);
+}
+
+fn compare(folder: &str, verdict: Verdict, count: usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs").join(folder);
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_config = |path: &PathBuf| path.extension().is_none_or(|extension| extension != "out");
+    let mut paths: Vec<PathBuf> = entries.filter(is_config).collect();
+    paths.sort();
+    let mut wrong = Vec::new();
+    for path in &paths {
+        let (found, said) = answer(&folder, path);
+        let beside = path.with_extension("out");
+        if env::var_os("MOOLTIROUTE_EXPECT").is_some_and(|what| what == "write") {
+            fs::write(&beside, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&beside).unwrap_or_default().replace("\r\n", "\n");
+        if found != verdict || said != expected {
+            wrong.push(format!("{}: {found:?}\n{said}--- expected\n{expected}", path.display()));
+        }
+        assert!(!said.contains(CANARY), "{} shows a secret:\n{said}", path.display());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(paths.len(), count);
+}
+
+fn answer(folder: &Path, path: &Path) -> (Verdict, String) {
+    let environment = Environment::new(
+        |name| match name {
+            "USERNAME" => Some("joe".into()),
+            "PASSWORD" => Some(CANARY.into()),
+            "LINES" => Some("two\nlines".into()),
+            "PORT" => Some("3128".into()),
+            _ => None,
+        },
+        folder,
+    );
+    let source = Source::Path(path.to_owned());
+    let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+    let mut out = Vec::new();
+    let verdict = check(&loader, Format::Human, &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let prefix = format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR);
+    let mut plain = said.replace(&prefix, "").replace('\\', "/");
+    for colour in ["\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"] {
+        plain = plain.replace(colour, "");
+    }
+    (verdict, plain)
+}
+
+/// Stands wherever a secret can; nothing that is said may hold it.
+const CANARY: &str = "hunter2";
