@@ -378,7 +378,7 @@ routes:
         let config = load("server: { listen: 127.0.0.1:0 }\nchains: { default: [] }\n").unwrap();
         assert_eq!(config.server.listen, ["127.0.0.1:0".parse().unwrap()]);
         let said = load("chains: { default: [a] }\n").unwrap_err().to_string();
-        assert!(said.starts_with("(given):1:22: chains.default[0]: unknown hop `a`"), "{said}");
+        assert!(said.starts_with("(given):1:21: chains.default: unknown hop `a`"), "{said}");
     }
 
     #[test]
