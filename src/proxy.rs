@@ -39,7 +39,7 @@ impl Loaded {
     pub fn new(loader: Loader) -> Result<Self, Problems> {
         let watch = match loader.source() {
             Source::Path(path) => Some(Watch::new(path)),
-            Source::Embedded => None,
+            Source::Text(_) | Source::Embedded => None,
         };
         let config = loader.load()?;
         Ok(Self { loader, config, watch })
