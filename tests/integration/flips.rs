@@ -94,6 +94,7 @@ struct Flip {
 
 /// Asserts that the corporate proxy met, or met no longer, tunnels from soon after each flip to the next one.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "for whoever runs it by hand")]
 fn assert_in_force(flips: &[Flip], corporate: &[Passed], provider: &[Passed]) {
     let mut delays = Vec::new();
     for (index, flip) in flips.iter().enumerate() {
