@@ -1,6 +1,6 @@
 //! What operators want, with every name resolved to the thing it names.
 //!
-//! A [`Loader`](load::Loader) makes a [`Config`]: it reads the files, merges them, puts variables in, applies what the
+//! A [`Loader`] makes a [`Config`]: it reads the files, merges them, puts variables in, applies what the
 //! command line overrides, and resolves the names; or it lists every [`Problem`] there is.
 
 mod file;

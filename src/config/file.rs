@@ -161,7 +161,10 @@ impl File {
         let (first, last) = within(span);
         let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
         let from = first.saturating_sub(WIDTH_MAX / 2);
-        let mut is_hidden = false;
+        let mut is_hidden = from > 0;
+        if is_hidden {
+            excerpt.line.push('…');
+        }
         let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
         let end = (0..chars.len()).find(is_comment).unwrap_or(chars.len());
         for at in from..end {
@@ -202,6 +205,7 @@ fn visit<'a>(
     }
     match &node.content {
         Content::Scalar => found(path, node.span, Part::Value),
+        Content::Nothing => {}
         Content::List(list) => {
             for node in list {
                 visit(node, path, number, found);
@@ -210,7 +214,9 @@ fn visit<'a>(
         Content::Mapping(entries) => {
             for entry in entries {
                 path.push(&entry.name);
-                if (entry.key.start.0..=entry.key.end.0).contains(&number) {
+                // A key without a value may be the end of a text with a comma that is not in quotes.
+                let has_value = !matches!(entry.value.content, Content::Nothing);
+                if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
                     found(path, entry.key, Part::Key);
                 }
                 visit(&entry.value, path, number, found);

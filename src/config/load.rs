@@ -146,6 +146,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use mooltiroute_hops::kinds;
+    use proptest::prelude::*;
     use tempfile::TempDir;
 
     use super::*;
@@ -365,5 +366,75 @@ routes:
         assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
         assert_eq!(&*config.chains[config.routes[0].chain].name, "default");
         assert_eq!(config.routes.len(), 1);
+    }
+
+    #[test]
+    fn the_first_source_that_exists_is_taken_and_a_named_one_must() {
+        let directory = directory(&[("config.yaml", "")]);
+        let at = |name: &str| directory.path().join(name);
+        let find = |flag: Option<&str>, named: &'static str| {
+            let variables = move |name: &str| {
+                (name == "MOOLTIROUTE_CONFIG" && !named.is_empty()).then(|| named.into())
+            };
+            let environment = Environment::new(variables, directory.path());
+            Source::find(flag.map(Into::into), &environment)
+        };
+        assert_eq!(find(None, ""), Ok(Source::Path(at("config.yaml"))));
+        fs::create_dir(at("config.d")).unwrap();
+        assert_eq!(find(None, ""), Ok(Source::Path(at("config.d"))));
+        assert_eq!(find(None, "config.yaml"), Ok(Source::Path(at("config.yaml"))));
+        assert_eq!(find(Some("config.d"), "config.yaml"), Ok(Source::Path(at("config.d"))));
+        assert!(find(None, "nowhere").unwrap_err().to_string().contains("$MOOLTIROUTE_CONFIG"));
+        assert!(find(Some("nowhere"), "config.yaml").unwrap_err().to_string().contains("-c"));
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_in_bounded_time() {
+        let many = |text: &str, count: usize| text.repeat(count);
+        let wide = format!("x-a: &a [{}]\nx-b: [{}]\n", many("1,", 10_000), many("*a,", 10_000));
+        for text in [
+            many("a", 3 << 20),
+            many("[", 1 << 20),
+            many("{", 1 << 20),
+            many("- ", 1 << 20),
+            many("? ", 1 << 20),
+            many("a: ", 500_000),
+            many("\"", 1 << 20),
+            many("#", 1 << 20),
+            many("&a ", 500_000),
+            many("!a ", 500_000),
+            many("\n", 2 << 20),
+            many("a\n", 1 << 20),
+            many("- a\n", 500_000),
+            many("---\n", 400_000),
+            many("hops: ${A}\n", 100_000),
+            format!("x: {}", many("[1],", 400_000)),
+            wide,
+        ] {
+            let start = std::time::Instant::now();
+            let problems = load(&text, Overrides::default()).unwrap_err();
+            let begin: String = text.chars().take(20).collect();
+            assert!(problems.len() < 100_000, "{begin}: {}", problems.len());
+            assert!(start.elapsed() < Duration::from_secs(20), "{begin}: {:?}", start.elapsed());
+        }
+    }
+
+    const PIECE: &str = "hops:|chains:|routes:|server:|  |\n|\n  |\n    |- |: |a|b|kind: |http-connect|address: |a:1|hunter2|\
+        |password: |enabled: |\\[|\\]|\\{|\\}|, |[*]a|&a |<<: |\"|'|[$][{]PORT[}]|[$][{]|#|é|\t|\r|[|]|>|---|5|~|!x |@|%|\u{0}|\u{feff}";
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_answer_and_none_shows_a_password(pieces in prop::collection::vec(PIECE, 0..30)) {
+            let text = pieces.concat();
+            if let Err(problems) = load(&text, Overrides::default()) {
+                prop_assert!(!problems.is_empty());
+            }
+            let hop = format!("hops:\n  a: {{ kind: http-connect, password: {text}hunter2 }}\n");
+            if let Err(problems) = load(&hop, Overrides::default())
+                && !text.contains("hunter2")
+            {
+                prop_assert!(!problems.contains("hunter2"), "{hop}\n{problems}");
+            }
+        }
     }
 }

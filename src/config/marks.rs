@@ -3,7 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use mooltiroute_hops::{Key, KeyPath};
-use saphyr_parser::{Event, Marker, Parser};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::problem::is_name;
 
@@ -26,6 +26,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Content {
     Scalar,
+    /// Nothing is written, as after a key alone; its place is that of what comes next.
+    Nothing,
     List(Vec<Rc<Node>>),
     Mapping(Vec<Entry>),
 }
@@ -144,9 +146,11 @@ impl Builder {
                     return Err(Fault::new(span, "documents", message));
                 }
             }
-            Event::Scalar(text, _, anchor, _) => {
+            Event::Scalar(text, style, anchor, _) => {
                 self.count(1, span)?;
-                let node = Rc::new(Node { span, content: Content::Scalar, size: 1 });
+                let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
+                let content = if is_nothing { Content::Nothing } else { Content::Scalar };
+                let node = Rc::new(Node { span, content, size: 1 });
                 return self.add(node, anchor, Some(text.into_owned()));
             }
             Event::SequenceStart(anchor, _) => {

@@ -74,11 +74,7 @@ impl<'a> Resolver<'a> {
     fn check_sections(&mut self) {
         let is_unknown = |name: &&str| !raw::SECTIONS.contains(name) && !name.starts_with("x-");
         for name in self.tree.sections().filter(is_unknown) {
-            let message = format!("unknown key; known keys: {}", raw::SECTIONS.join(", "));
-            let path = KeyPath::of([name]);
-            let problem = self.tree.problem(&path, Part::Key, "unknown-key", message);
-            let help = nearest(name, raw::SECTIONS).map(|name| format!("did you mean `{name}`?"));
-            self.problems.push(Problem { help, ..problem });
+            self.problems.push(self.tree.unknown_key(&KeyPath::of([name]), &raw::SECTIONS));
         }
     }
 

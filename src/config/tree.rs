@@ -9,6 +9,7 @@ use super::{
     file::{File, Part},
     interpolate::{Invalid, interpolate},
     problem::{Problem, Problems, is_name},
+    raw,
     source::{Environment, Text},
     suggest::nearest,
 };
@@ -54,7 +55,8 @@ impl Tree {
     fn merge(&mut self, sections: Mapping) {
         for (name, section) in sections {
             // A section whose lines are all comments says nothing.
-            if !section.is_null() {
+            let is_known = name.as_str().is_some_and(|name| raw::SECTIONS.contains(&name));
+            if !(is_known && section.is_null()) {
                 merge(self.root.entry(name).or_insert(Value::Null), section);
             }
         }
@@ -247,18 +249,12 @@ impl Tree {
     /// What is wrong with the settings at `above`, in an operator's words.
     pub(super) fn invalid(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
         let path = above.clone().join(invalid.path());
-        let name = match path.keys().last() {
-            Some(Key::Name(name)) => name.as_str(),
-            _ => "",
-        };
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
                 // Those two are read before the kind reads the rest.
                 let is_hop = above.keys().len() == 2 && invalid.path().keys().len() == 1;
                 let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
-                let known = [common, known].concat();
-                let message = format!("unknown key; known keys: {}", known.join(", "));
-                (Part::Key, "unknown-key", message, nearest(name, known))
+                return self.unknown_key(&path, &[common, known].concat());
             }
             Fault::UnknownValue { known } => {
                 let written = self.shown(&path);
@@ -279,6 +275,27 @@ impl Tree {
         };
         let problem = self.problem(&path, part, code, message);
         Problem { help: suggestion.map(|name| format!("did you mean `{name}`?")), ..problem }
+    }
+
+    /// That the key at `path` is none of `known`.
+    pub(super) fn unknown_key(&self, path: &KeyPath, known: &[&str]) -> Problem {
+        let name = match path.keys().last() {
+            Some(Key::Name(name)) => name.as_str(),
+            _ => "",
+        };
+        let message = format!("unknown key; known keys: {}", known.join(", "));
+        let mut problem = self.problem(path, Part::Key, "unknown-key", message);
+        problem.help =
+            nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+        // In `{ password: a,b }` the second half of the password has become a key without a value.
+        if self.value(path).is_none_or(Value::is_null) {
+            let above = path.keys()[..path.keys().len() - 1].to_vec();
+            problem.path = KeyPath::from(above).then(Key::Name("…".into()));
+            problem
+                .help
+                .get_or_insert_with(|| "write a text with a comma or a colon in quotes".into());
+        }
+        problem
     }
 
     /// That a variable can't be put in at `path`.
