@@ -42,14 +42,14 @@ pub async fn serve(
 
 async fn refuse(client: Client, error: &ChainError, access: &Access) {
     let reply = Reply::unreachable(error);
-    access.failed(reply.status(), &with_causes(error));
+    access.failed(&reply, &with_causes(error));
     client.close_with(&reply, false).await;
 }
 
 async fn relay(
     client: Client,
     upstream: Tunnel,
-    access: Access,
+    mut access: Access,
     generation: &Generation,
     cut: &CancellationToken,
 ) {
@@ -58,11 +58,12 @@ async fn relay(
         access.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return;
     }
+    access.opened();
     let mut client = Tunnel::socket(socket);
     client.unread(seen.freeze());
     let timeouts = &generation.timeouts;
     let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-    let mut relay = Relay::new(client, upstream, patience);
+    let mut relay = Relay::new(client, upstream, patience).metered(Arc::clone(access.meter()));
     let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
     access.tunnel(&Outcome {
         status: 200,

@@ -69,7 +69,7 @@ impl Loaded {
         });
         let first = Generation::new(1, config, addresses.clone());
         first.describe();
-        let server = Server::new(first, Shutdown::default());
+        let server = Server::new(first, loader.source().clone(), Shutdown::default());
         for begun in listeners.replace(prepared) {
             server.begin(begun);
         }

@@ -38,7 +38,7 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
         };
         // Taken anew for each request, and then kept to its end.
         let generation = server.live().current();
-        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(head.fields(), auth)) {
+        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(&head, auth)) {
             debug!(client = %peer, "the client has no or other credentials than `server.auth`");
             let (reply, is_head) = (Reply::unauthorized(), is_head(&head));
             return shutdown
@@ -73,7 +73,7 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
             Target::Origin(_) | Target::Asterisk => {
                 return shutdown
                     .cut
-                    .run_until_cancelled(local::serve(client, &head))
+                    .run_until_cancelled(local::serve(client, &head, server))
                     .await
                     .unwrap_or_default();
             }
