@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
+use mooltiroute_hops::Tunnel;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -113,6 +114,15 @@ impl Client {
             // The client is given a moment to read; nothing it still sends counts.
             let _ = timeout(LINGER, discard(&mut self.socket)).await;
         }
+    }
+}
+
+impl From<Client> for Tunnel {
+    /// The client's end of a tunnel; what was read ahead goes first.
+    fn from(client: Client) -> Self {
+        let mut tunnel = Self::socket(client.socket);
+        tunnel.unread(client.seen.freeze());
+        tunnel
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn serve(
     let target = resource.authority();
     let Some(way) = generation.way(target) else {
         warn!(client = %client.peer, %target, "no route matches");
-        cut.run_until_cancelled(client.close_with(&Reply::no_route(target), is_head(&head))).await;
+        client.close_with(&Reply::no_route(target), is_head(&head)).await;
         return None;
     };
     let mut access =
@@ -59,16 +59,16 @@ pub async fn serve(
             return Some((client, upstream.filter(|_| plan.reuse == Reuse::SameClient)));
         }
         Ended::Whole(_) | Ended::WholeButClose => {
-            cut.run_until_cancelled(client.close()).await;
+            client.close().await;
         }
         Ended::Refused(reply, _) => {
-            cut.run_until_cancelled(client.close_with(&reply, is_head(&head))).await;
+            client.close_with(&reply, is_head(&head)).await;
         }
         Ended::Switched(upstream) => {
             let timeouts = &generation.timeouts;
             let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
             access.opened();
-            let relay = Relay::new(into_tunnel(client), upstream.into_tunnel(), patience);
+            let relay = Relay::new(Tunnel::from(client), upstream.into_tunnel(), patience);
             let mut relay = relay.metered(Arc::clone(access.meter()));
             let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
             let (sent, received) = (sent + relay.sent(), received + relay.received());
@@ -163,10 +163,4 @@ async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstr
         Ok(upstream) => exchange.run(upstream, false).await,
         Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
     }
-}
-
-fn into_tunnel(client: Client) -> Tunnel {
-    let mut tunnel = Tunnel::socket(client.socket);
-    tunnel.unread(client.seen.freeze());
-    tunnel
 }

@@ -35,7 +35,7 @@ impl Histogram {
     pub fn buckets(&self) -> Buckets {
         let bounds = BOUNDS.iter().map(|bound| Duration::from_millis(*bound).as_secs_f64());
         let loaded = self.buckets.iter().map(|count| count.load(Relaxed));
-        let counts: Vec<_> = bounds.chain([f64::MAX]).zip(loaded).collect();
+        let counts: Vec<_> = bounds.chain([f64::INFINITY]).zip(loaded).collect();
         // Not kept beside the buckets, so that the two always agree.
         let count = counts.iter().map(|(_, count)| count).sum();
         let seconds = Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64();
@@ -66,6 +66,6 @@ mod tests {
         check(1.0, 0.001);
         check(1.001, 0.002);
         check(30_000.0, 30.0);
-        check(30_001.0, f64::MAX);
+        check(30_001.0, f64::INFINITY);
     }
 }
