@@ -41,4 +41,5 @@ pub mod server;
 pub mod session;
 pub mod shutdown;
 pub mod status;
+pub mod supervisor;
 pub mod watch;

@@ -17,6 +17,7 @@ use crate::{
     reply::with_causes,
     server::{Rejection, Server},
     shutdown::ReloadRequests,
+    supervisor,
     watch::Watch,
 };
 
@@ -68,7 +69,9 @@ impl Reloads {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
+            supervisor::reloading();
             self.attempt(call).await;
+            supervisor::ready();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Accepts clients, and begins a session for each.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -121,11 +122,25 @@ impl Server {
             () = self.sessions.wait() => return,
             () = cut.cancelled() => {}
             () = time::sleep(deadline) => {}
+            never = self.tell_progress() => match never {},
         }
         warn!(open = self.open(), "cutting what is still open");
         cut.cancel();
         // What is cut ends at its next step, which is at once unless the process is starved.
         let _ = time::timeout(CUT_MAX, self.sessions.wait()).await;
+    }
+
+    /// Says how many connections are left, now and then, where that has changed.
+    async fn tell_progress(&self) -> Infallible {
+        let mut told = self.open();
+        loop {
+            time::sleep(PROGRESS).await;
+            let open = self.open();
+            if open != told {
+                info!(open, "draining");
+                told = open;
+            }
+        }
     }
 
     fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
@@ -209,6 +224,8 @@ impl Pause {
     }
 }
 
+/// How often the end says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 const CUT_MAX: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
