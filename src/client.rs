@@ -96,8 +96,13 @@ impl Client {
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
-    pub async fn close_with(mut self, reply: &Reply, is_head: bool) {
-        if self.socket.write_all(&reply.message(is_head)).await.is_ok() {
+    pub async fn close_with(self, reply: &Reply, is_head: bool) {
+        self.close_after(&reply.message(is_head)).await;
+    }
+
+    /// Sends `message` as the last one of the connection.
+    pub async fn close_after(mut self, message: &[u8]) {
+        if self.socket.write_all(message).await.is_ok() {
             self.close().await;
         }
     }

@@ -33,12 +33,13 @@ pub async fn open(
         client.close_with(&Reply::no_route(&target), false).await;
         return None;
     };
-    let access = Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
+    let mut access =
+        Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
     let upstream = match way.chain.connect(&target).await {
         Ok(upstream) => upstream,
         Err(error) => {
             let reply = Reply::unreachable(&error);
-            access.failed(reply.status(), &with_causes(&error));
+            access.failed(&reply, &with_causes(&error));
             client.close_with(&reply, false).await;
             return None;
         }
@@ -47,9 +48,11 @@ pub async fn open(
         access.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }
+    access.opened();
     let timeouts = &generation.timeouts;
     let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
     let relay = Relay::new(Tunnel::from(client), upstream, patience);
+    let relay = relay.metered(Arc::clone(access.meter()));
     Some(OpenTunnel { relay, access })
 }
 

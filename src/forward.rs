@@ -41,7 +41,7 @@ pub async fn serve(
         client.close_with(&Reply::no_route(target), is_head(&head)).await;
         return None;
     };
-    let access =
+    let mut access =
         Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
     let plan = Plan::new(&head, resource, way, &generation);
     let mut exchange = Exchange::new(&plan, client);
@@ -50,7 +50,7 @@ pub async fn serve(
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
     let Exchange { client, .. } = exchange;
     match &ended {
-        Ended::Refused(reply, why) => access.failed(reply.status(), why),
+        Ended::Refused(reply, why) => access.failed(reply, why),
         Ended::Switched(_) => {}
         ended => access.request(&Outcome { status, sent, received, end: ended }),
     }
@@ -67,7 +67,9 @@ pub async fn serve(
         Ended::Switched(upstream) => {
             let timeouts = &generation.timeouts;
             let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-            let mut relay = Relay::new(Tunnel::from(client), upstream.into_tunnel(), patience);
+            access.opened();
+            let relay = Relay::new(Tunnel::from(client), upstream.into_tunnel(), patience);
+            let mut relay = relay.metered(Arc::clone(access.meter()));
             let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
             let (sent, received) = (sent + relay.sent(), received + relay.received());
             access.request(&Outcome { status, sent, received, end: &end });
@@ -128,12 +130,15 @@ impl<'a> Plan<'a> {
         Ok(Upstream::new(tunnel, self.key.clone()))
     }
 
+    /// The hop that answers the request itself; `None`: the origin does.
+    fn answering_hop(&self) -> Option<&Arc<str>> {
+        self.forwarding.and(self.chain.links().last()).map(|last| &last.name)
+    }
+
     /// What the upstream is called in an error.
     fn next_hop(&self) -> String {
-        match (self.forwarding, self.chain.links().last()) {
-            (Some(_), Some(last)) => last.name.to_string(),
-            _ => self.resource.authority().to_string(),
-        }
+        self.answering_hop()
+            .map_or_else(|| self.resource.authority().to_string(), |hop| hop.to_string())
     }
 
     /// Whether it can be sent a second time when the first may have been lost (RFC 9110 §9.2.2).

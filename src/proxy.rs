@@ -1,6 +1,6 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tracing::{info, warn};
 
@@ -12,6 +12,7 @@ use crate::{
     reload::Reloads,
     server::Server,
     shutdown::Shutdown,
+    supervisor,
     watch::Watch,
 };
 
@@ -20,7 +21,7 @@ use crate::{
 pub struct Loaded {
     loader: Loader,
     config: Config,
-    watch: Option<notify::Result<Watch>>,
+    watch: Option<io::Result<Watch>>,
 }
 
 /// A proxy that accepts connections.
@@ -63,13 +64,14 @@ impl Loaded {
             warn!("{warning}");
         }
         let watch = watch.and_then(|watch| {
-            watch
-                .inspect_err(|error| warn!(%error, "edits can't be seen here; reload by signal"))
-                .ok()
+            watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
+        if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
+            warn!(%error, "edits are not told here; the files are looked at every few seconds");
+        }
         let first = Generation::new(1, config, addresses.clone());
         first.describe();
-        let server = Server::new(first, Shutdown::default());
+        let server = Server::new(first, loader.source().clone(), Shutdown::default());
         let begun = listeners.replace(prepared);
         // Before the log says `listening`, so that whoever waits for that may call for a reload.
         let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
@@ -106,6 +108,7 @@ impl Proxy {
             never = reloads.run() => match never {},
         }
         let deadline = server.live().current().timeouts.drain;
+        supervisor::stopping();
         info!(open = server.open(), ?deadline, "shutting down");
         server.drain(deadline).await;
         info!("stopped");

@@ -51,7 +51,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
         };
         // Taken anew for each request, and then kept to its end.
         let generation = server.live().current();
-        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(head.fields(), auth)) {
+        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(&head, auth)) {
             debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
             client.close_with(&Reply::unauthorized(), is_head(&head)).await;
             return None;
@@ -70,7 +70,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
                 }
             }
             Target::Origin(_) | Target::Asterisk => {
-                local::serve(client, &head).await;
+                local::serve(client, &head, server).await;
                 return None;
             }
         }

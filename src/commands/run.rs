@@ -12,6 +12,7 @@ use crate::{
     log, open_files,
     proxy::Loaded,
     shutdown::{Shutdown, Signals},
+    supervisor,
 };
 
 /// Runs the proxy until a signal ends it.
@@ -47,6 +48,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             Ok(proxy) => proxy.with_log(control),
             Err(error) => return complain(&error),
         };
+        supervisor::ready();
         let shutdown = proxy.shutdown().clone();
         tokio::select! {
             () = proxy.run() => ExitCode::SUCCESS,
