@@ -18,5 +18,6 @@ mod shutdown;
 mod soak;
 mod start;
 mod status;
+mod supervisor;
 mod support;
 mod tunnels;
