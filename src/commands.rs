@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod run;
+mod shown;
+mod words;
 
 use std::{fmt, io::Write as _, process::ExitCode};
 

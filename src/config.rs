@@ -3,6 +3,7 @@
 //! A [`Loader`] makes a [`Config`]: it reads the files, merges them, puts variables in, applies what the
 //! command line overrides, and resolves the names; or it lists every [`Problem`] there is.
 
+mod credentials;
 mod file;
 mod interpolate;
 pub mod load;
@@ -23,6 +24,7 @@ use mooltiroute_hops::{Hop, Secret};
 use crate::router;
 
 pub use self::{
+    credentials::{Credential, Origin},
     load::{Loader, Overrides},
     outline::Outline,
     problem::{Place, Problem, Problems},
@@ -59,6 +61,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// What clients must present, if anything.
     pub auth: Option<Auth>,
+    /// Where that comes from.
+    pub credentials: Vec<Credential>,
     /// The pseudonym for `Via` fields, if there are to be any.
     pub via: Option<Box<str>>,
 }
@@ -146,6 +150,8 @@ pub struct NamedHop {
     pub kind: String,
     /// Whether chains pass through it.
     pub is_enabled: bool,
+    /// Which credentials it has.
+    pub credentials: Vec<Credential>,
     /// The same for equal kind and settings, within one [`Loader`], so that an unchanged hop can keep its state.
     pub fingerprint: u64,
     /// `None` only where it is disabled and a variable of its settings is not set.

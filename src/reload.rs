@@ -68,7 +68,7 @@ impl Reloads {
         let loader = Arc::clone(&self.loader);
         let config = match task::spawn_blocking(move || loader.load()).await {
             Ok(Ok(config)) => config,
-            Ok(Err(problems)) => return self.reject(problems.to_string(), call),
+            Ok(Err(problems)) => return self.reject(problems.brief().to_string(), call),
             Err(panicked) => return self.reject(panicked.to_string(), call),
         };
         let current = self.server.live().current();
@@ -91,7 +91,7 @@ impl Reloads {
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
         for warning in &config.warnings {
-            warn!("{warning}");
+            warn!("{}", warning.brief());
         }
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);

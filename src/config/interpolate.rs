@@ -51,18 +51,25 @@ pub(super) fn interpolate(
     Ok(Some(done))
 }
 
+/// The names of the variables in `text`, as far as it can be read.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    let starts = text.match_indices("${").map(|(start, _)| start);
+    let parts =
+        starts.filter(|start| !text[..*start].ends_with('$')).map(|start| &text[start + 2..]);
+    parts.filter_map(|part| {
+        let (inner, _) = part.split_once('}')?;
+        let name = inner.split_once(":-").map_or(inner, |(name, _)| name);
+        is_variable(name).then_some(name)
+    })
+}
+
 /// What stands between `${` and `}`.
 fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Invalid> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
     };
-    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
-    if !(1..=NAME_BYTES_MAX).contains(&name.len())
-        || starts_with_digit
-        || !name.bytes().all(is_valid)
-    {
+    if !is_variable(name) {
         return Err(Invalid::Name);
     }
     let value = variable(name).map(OsString::into_string).transpose();
@@ -72,6 +79,13 @@ fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<St
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(Invalid::Unset(name.to_owned())),
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(is_valid)
 }
 
 const NAME_BYTES_MAX: usize = 128;
@@ -112,6 +126,12 @@ mod tests {
         check("$$${USER}", Ok(Some("$${USER}")));
         check("$${${USER}", Ok(Some("${joe")));
         check("${NESTED}", Ok(Some("${USER}: {a}")));
+    }
+
+    #[test]
+    fn the_names_of_variables_are_known_without_their_values() {
+        let text = "a${USER}b$${NOT}${UNSET:-x}${1A}${NESTED";
+        assert_eq!(names(text).collect::<Vec<_>>(), ["USER", "UNSET"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::problem::is_name;
+use super::problem::is_word;
 
 /// A part of a text. Lines and columns count from one; the end is the place after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,7 +215,7 @@ impl Builder {
                         return Err(Fault::new(node.span, "key", message));
                     };
                     if let Some(first) = names.insert(text.clone(), node.span) {
-                        let message = match is_name(&text) {
+                        let message = match is_word(&text) {
                             true => format!("the key `{text}` stands twice in one mapping"),
                             false => "this key stands twice in one mapping".to_owned(),
                         };

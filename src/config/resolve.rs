@@ -1,12 +1,14 @@
 //! Every name becomes the thing that it names, or every problem is listed.
 
 mod chains;
+mod credentials;
 mod hops;
 mod routes;
+mod unused;
 
 use std::{collections::HashSet, hash::RandomState, path::Path, time::Duration};
 
-use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
+use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath, Registry, credentials::basic};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -66,6 +68,7 @@ impl<'a> Resolver<'a> {
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         let routes = self.routes(&chains, &chain_names);
+        self.warn_of_unused(&hops, &chains, &routes);
         let outline = Outline::of(self.tree, self.hasher);
         let warnings = std::mem::take(&mut self.warnings);
         Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
@@ -128,7 +131,7 @@ impl<'a> Resolver<'a> {
         }
         let auth = auth.map(|raw::Auth { username, password }| Auth { username, password });
         if let Some(Auth { username, password }) = &auth
-            && let Err(invalid) = credentials::basic(username, password)
+            && let Err(invalid) = basic(username, password)
         {
             let problem = self.tree.invalid(&KeyPath::of(["server", "auth"]), &invalid);
             self.problems.push(problem);
@@ -141,7 +144,8 @@ impl<'a> Resolver<'a> {
                 "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
             );
         }
-        Server { listen, auth, via: via.map(String::into_boxed_str) }
+        let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
+        Server { listen, auth, credentials, via: via.map(String::into_boxed_str) }
     }
 
     fn timeouts(&mut self) -> Timeouts {
@@ -241,7 +245,10 @@ impl<'a> Resolver<'a> {
         let shown = self.tree.shown(place);
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
-        let message = format!("{written}; known {noun}s: {}", known.join(", "));
+        let some = known.iter().take(KNOWN_MAX).copied().collect::<Vec<_>>().join(", ");
+        let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
+        let message = format!("{written}; known {noun}s: {some}{more}");
+        let shown = shown.filter(|_| !self.tree.is_flooded());
         let help = shown.and_then(|name| nearest(name, known.iter().copied()));
         let help = help.map(|name| format!("did you mean `{name}`?"));
         let code = match noun {
@@ -254,3 +261,6 @@ impl<'a> Resolver<'a> {
         self.problems.push(Problem { path, help, ..problem });
     }
 }
+
+/// How many names are listed.
+const KNOWN_MAX: usize = 20;

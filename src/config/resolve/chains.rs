@@ -41,7 +41,7 @@ impl Resolver<'_> {
         }
         let list = if raw.is_long { below("hops") } else { path.clone() };
         for (index, name) in raw.hops.iter().enumerate() {
-            match hops.iter().position(|hop| *hop.name == **name) {
+            match hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok() {
                 Some(index) if hops[index].is_enabled => chain.hops.push(index),
                 Some(index) => chain.switched_off.push(Arc::clone(&hops[index].name)),
                 None => {

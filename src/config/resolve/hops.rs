@@ -22,6 +22,7 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
         };
@@ -31,6 +32,7 @@ impl Resolver<'_> {
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         named.fingerprint = outline::hash_without(self.tree, &path, "enabled", self.hasher);
+        named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return named };
         named.kind.clone_from(&kind);
         let Some(kind) = self.registry.kind(&kind) else { return named };
