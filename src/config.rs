@@ -12,6 +12,7 @@ mod outline;
 pub mod problem;
 mod raw;
 mod resolve;
+pub mod schema;
 pub mod source;
 mod suggest;
 mod tree;
@@ -114,7 +115,7 @@ pub struct Log {
 }
 
 /// How important an event must be to be logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing is logged.
@@ -132,7 +133,7 @@ pub enum Level {
 }
 
 /// How log events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Lines for people.

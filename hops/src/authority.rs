@@ -1,6 +1,7 @@
 //! A host and a port, checked once.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
@@ -8,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -107,6 +109,16 @@ impl From<SocketAddr> for Authority {
     fn from(address: SocketAddr) -> Self {
         let port = NonZeroU16::new(address.port()).unwrap_or(NonZeroU16::MIN);
         Self { host: Host::Address(address.ip()), port }
+    }
+}
+
+impl JsonSchema for Authority {
+    fn schema_name() -> Cow<'static, str> {
+        "Authority".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[^:/@\[\]]+):[0-9]{1,5}$" })
     }
 }
 

@@ -143,6 +143,11 @@ impl InvalidSetting {
         Self { path, fault: Fault::Other(message.into()) }
     }
 
+    /// That the setting `key` is not there.
+    pub fn missing(key: &'static str) -> Self {
+        Self::without_path(Fault::MissingKey(key))
+    }
+
     /// Where the setting stands, below the settings that were read.
     pub fn path(&self) -> &KeyPath {
         &self.path

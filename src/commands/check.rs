@@ -9,33 +9,14 @@ use mooltiroute_hops::Registry;
 use serde_json::json;
 
 use super::{
-    complain,
+    Verdict, complain,
     shown::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
-    words,
+    words, write_problems,
 };
 use crate::{
-    cli::Check,
+    cli::{Check, Format},
     config::{Config, Environment, Loader},
 };
-
-/// How the answer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Human,
-    /// For programs.
-    Json,
-}
-
-/// What `check` found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It can be run.
-    Valid,
-    /// It can't.
-    Invalid,
-}
 
 /// Runs the command.
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
@@ -43,11 +24,7 @@ pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> Exit
         Ok(loader) => loader,
         Err(problem) => return complain(&problem),
     };
-    match check(&loader, flags.format, &mut anstream::stdout().lock()) {
-        Ok(Verdict::Valid) => ExitCode::SUCCESS,
-        Ok(Verdict::Invalid) => ExitCode::FAILURE,
-        Err(error) => complain(&error),
-    }
+    super::status(check(&loader, flags.format, &mut anstream::stdout().lock()))
 }
 
 /// Loads what `loader` loads, and writes what it means, or every problem. A writer that is no terminal should take the
@@ -76,19 +53,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
             writeln!(out, "{meaning:#}")?;
             Ok(Verdict::Valid)
         }
-        (Err(problems), Format::Human) => {
-            let count = match problems.0.len() {
-                1 => "1 problem".to_owned(),
-                count => format!("{count} problems"),
-            };
-            writeln!(out, "{}\n\n{}: {count}", problems.coloured(), loader.source())?;
-            Ok(Verdict::Invalid)
-        }
-        (Err(problems), Format::Json) => {
-            let problems: Vec<_> = problems.0.iter().map(ShownProblem::from).collect();
-            writeln!(out, "{:#}", json!({ "valid": false, "problems": problems }))?;
-            Ok(Verdict::Invalid)
-        }
+        (Err(problems), format) => write_problems(loader, &problems, format, out),
     }
 }
 
@@ -120,12 +85,7 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "\nroutes, of which the first that matches applies")?;
     for (index, route) in config.routes.iter().enumerate() {
-        let chain = &config.chains[route.chain].name;
-        write!(out, "  {}. {} -> {chain}", index + 1, words::targets(route))?;
-        match &route.place {
-            Some(place) => writeln!(out, "  ({place})")?,
-            None => writeln!(out)?,
-        }
+        writeln!(out, "  {}", words::route(index, route, config))?;
     }
     if !config.warnings.is_empty() {
         writeln!(out, "\nwarnings")?;

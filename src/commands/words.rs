@@ -15,8 +15,15 @@ pub(super) fn path(chain: &Chain, config: &Config) -> String {
     words
 }
 
+/// A route: its number, its targets, its chain, its place.
+pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
+    let chain = &config.chains[route.chain].name;
+    let place = route.place.as_ref().map(|place| format!("  ({place})"));
+    format!("{}. {} -> {chain}{}", index + 1, targets(route), place.unwrap_or_default())
+}
+
 /// The targets that a route is for, in words.
-pub(super) fn targets(route: &Route) -> String {
+fn targets(route: &Route) -> String {
     let hosts: Vec<String> = route.rule.hosts.iter().map(ToString::to_string).collect();
     let ports: Vec<String> = route.rule.ports.iter().map(ToString::to_string).collect();
     match (hosts.is_empty(), ports.is_empty()) {

@@ -1,6 +1,8 @@
 //! The hops of a configuration, built.
 
-use mooltiroute_hops::{BuildContext, Key, KeyPath};
+use std::hash::BuildHasher as _;
+
+use mooltiroute_hops::{Key, KeyPath};
 
 use super::{Names, Part, Resolver};
 use crate::config::{NamedHop, outline};
@@ -37,8 +39,9 @@ impl Resolver<'_> {
         named.kind.clone_from(&kind);
         let Some(kind) = self.registry.kind(&kind) else { return named };
         let unknown: Vec<_> = self.failed.iter().filter_map(|failed| failed.below(&path)).collect();
+        let context = self.context();
         let built = if unknown.is_empty() {
-            kind.build(&settings, &BuildContext::new(self.directory)).map(Some)
+            kind.build(&settings, &context).map(Some)
         } else {
             // Without them it can't be built, but the rest can be checked.
             for path in &unknown {
@@ -46,6 +49,10 @@ impl Resolver<'_> {
             }
             Err(kind.check(&settings))
         };
+        if let Some(files) = context.fingerprint() {
+            named.fingerprint = self.hasher.hash_one((named.fingerprint, files));
+            self.files.push((path.clone(), files));
+        }
         match built {
             Ok(hop) => named.hop = hop,
             Err(invalid) => self.report(&path, &invalid),
