@@ -41,7 +41,12 @@ impl<'a> BuildContext<'a> {
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let path = self.directory.join(path);
         // Opening a pipe without a writer would wait for ever.
-        if !fs::metadata(&path)?.is_file() {
+        let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
+            // The same words on every system.
+            io::ErrorKind::NotFound => io::Error::new(error.kind(), "there is no such file"),
+            _ => error,
+        })?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));

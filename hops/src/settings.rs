@@ -505,7 +505,7 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),
-        "a sequence" => return "a list".into(),
+        "a sequence" => return "a list, such as `[a, b]`".into(),
         "a map" => return "a mapping".into(),
         "a boolean" => return "`true` or `false`".into(),
         "u8" => (0, u64::from(u8::MAX)),

@@ -110,6 +110,8 @@ impl File {
             Some(
                 "write a variable in quotes, as in `\"${NAME}\"`, where it stands between `{ }` or `[ ]`",
             )
+        } else if fault.code == "syntax" {
+            help_for(&fault.message)
         } else {
             None
         };
@@ -232,6 +234,26 @@ fn visit<'a>(
                 path.pop();
             }
         }
+    }
+}
+
+/// What to do about a fault that the parser found, by its words for it.
+fn help_for(message: &str) -> Option<&'static str> {
+    let has = |part: &str| message.contains(part);
+    if has("unknown anchor") {
+        Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
+    } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
+        Some(
+            "write the text in quotes; single ones take every character but a single quote as it is",
+        )
+    } else if has("expected key") || has("expected '-'") {
+        Some(
+            "the keys of one mapping begin in the same column, each with a colon and a space after it",
+        )
+    } else if has("illegal placement") || has("quoted") || has("expected ','") {
+        Some("a comma is missing here, or a bracket, a brace or a quote before it is not closed")
+    } else {
+        None
     }
 }
 

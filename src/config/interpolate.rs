@@ -3,17 +3,20 @@
 use std::ffi::OsString;
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Why a text can't be completed. Nothing of the text or of a variable's value is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Invalid {
-    #[error("the variable `{0}` is not set")]
-    Unset(String),
+    #[error("{}", unset(.0))]
+    Unset(Vec<String>),
     #[error("the variable `{0}` is not valid UTF-8")]
     NotUnicode(String),
     #[error("`${{` has no `}}` after it")]
     Unclosed,
-    #[error("`${{` is not followed by the name of a variable and `}}` or `:-`")]
+    #[error(
+        "`${{` is not followed by the name of a variable, of letters, digits and `_`, and `}}` or `:-`"
+    )]
     Name,
     #[error("the text is over {TEXT_BYTES_MAX} bytes once its variables are put in")]
     TooLong,
@@ -29,8 +32,8 @@ pub(super) fn interpolate(
     if !text.contains("${") {
         return Ok(None);
     }
-    let mut done = String::new();
-    let mut rest = text;
+    let mut done = Zeroizing::new(String::new());
+    let (mut rest, mut unset) = (text, Vec::new());
     while let Some(start) = rest.find("${") {
         let (before, after) = (&rest[..start], &rest[start + 2..]);
         if let Some(before) = before.strip_suffix('$') {
@@ -41,14 +44,19 @@ pub(super) fn interpolate(
         }
         let end = after.find('}').ok_or(Invalid::Unclosed)?;
         done.push_str(before);
-        done.push_str(&expand(&after[..end], &variable)?);
+        match expand(&after[..end], &variable) {
+            Ok(value) => done.push_str(&value),
+            // The others may not be set either.
+            Err(Invalid::Unset(names)) => unset.extend(names),
+            Err(invalid) => return Err(invalid),
+        }
         rest = &after[end + 1..];
         if done.len() > TEXT_BYTES_MAX {
             return Err(Invalid::TooLong);
         }
     }
     done.push_str(rest);
-    Ok(Some(done))
+    if unset.is_empty() { Ok(Some(std::mem::take(&mut *done))) } else { Err(Invalid::Unset(unset)) }
 }
 
 /// The names of the variables in `text`, as far as it can be read.
@@ -64,7 +72,10 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What stands between `${` and `}`.
-fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Invalid> {
+fn expand(
+    inner: &str,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Zeroizing<String>, Invalid> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
@@ -74,10 +85,17 @@ fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<St
     }
     let value = variable(name).map(OsString::into_string).transpose();
     match (value.map_err(|_| Invalid::NotUnicode(name.to_owned()))?, default) {
-        (Some(value), None) => Ok(value),
-        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
-        (_, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err(Invalid::Unset(name.to_owned())),
+        (Some(value), None) => Ok(value.into()),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value.into()),
+        (_, Some(default)) => Ok(default.to_owned().into()),
+        (None, None) => Err(Invalid::Unset(vec![name.to_owned()])),
+    }
+}
+
+fn unset(names: &[String]) -> String {
+    match names {
+        [name] => format!("the variable `{name}` is not set"),
+        names => format!("the variables `{}` are not set", names.join("`, `")),
     }
 }
 
@@ -136,7 +154,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_put_in_says_why() {
-        check("${UNSET}", Err(Invalid::Unset("UNSET".into())));
+        check("${UNSET}", Err(Invalid::Unset(vec!["UNSET".into()])));
+        check("${A}${USER}${B}", Err(Invalid::Unset(vec!["A".into(), "B".into()])));
         check("${USER", Err(Invalid::Unclosed));
         check("${}", Err(Invalid::Name));
         check("${1A}", Err(Invalid::Name));

@@ -82,7 +82,22 @@ impl Node {
             };
             (node, key) = (inner, inner_key);
         }
-        (path.keys().len(), key, node.span)
+        // What is not written has the place of what comes next.
+        let value = match (&node.content, key) {
+            (Content::Nothing, Some(key)) => key,
+            _ => node.span,
+        };
+        (path.keys().len(), key, value)
+    }
+
+    fn can_be_merged(&self) -> bool {
+        match &self.content {
+            Content::Mapping(_) => true,
+            Content::List(list) => {
+                list.iter().all(|node| matches!(node.content, Content::Mapping(_)))
+            }
+            Content::Scalar | Content::Nothing => false,
+        }
     }
 
     fn child(&self, step: &Key) -> Option<(Option<Span>, &Self)> {
@@ -208,7 +223,13 @@ impl Builder {
         match &mut open.kind {
             Kind::List(list) => list.push(node),
             Kind::Mapping { entries, names, key } => match key.take() {
-                Some((name, key)) => entries.push(Entry { name, key, value: node }),
+                Some((name, key)) => {
+                    if name == MERGE && !node.can_be_merged() {
+                        let message = "`<<` stands for a mapping, or for a list of mappings";
+                        return Err(Fault::new(key, "merge", message));
+                    }
+                    entries.push(Entry { name, key, value: node });
+                }
                 None => {
                     let Some(text) = text else {
                         let message = "a key must be a plain text";

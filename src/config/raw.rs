@@ -27,7 +27,7 @@ pub(super) const SECTIONS: [&str; 7] =
 
 /// Where clients are accepted, and which.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(super) struct Server {
     /// The address to listen on, or a list of them: an IP address and a port. `127.0.0.1:8888` is the default.
     /// Outside of loopback `auth` must be set.
@@ -40,7 +40,7 @@ pub(super) struct Server {
 
 /// What clients must send as Basic credentials.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
 pub(super) struct Auth {
     /// The username, which has no colon.
     pub(super) username: Secret,
@@ -56,7 +56,7 @@ pub(super) struct Listen(pub(super) SocketAddr);
 
 /// How long things may take.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(super) struct Timeouts {
     /// A client's request head, from its first byte to its last. The default is `30s`.
     pub(super) header: Period,
@@ -74,7 +74,7 @@ pub(super) struct Timeouts {
 
 /// How much is taken from clients.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
 pub(super) struct Limits {
     /// Client connections at once, at least 1; one more is answered 503. The default is 10000.
     pub(super) connections: usize,
@@ -84,7 +84,7 @@ pub(super) struct Limits {
 
 /// What the log holds.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(super) struct Log {
     /// The least important events that are logged. The default is `info`.
     pub(super) level: Level,
@@ -116,7 +116,7 @@ struct LongChain {
 
 /// Which targets take which chain.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
 pub(super) struct Route {
     /// Names, `*.suffix` for all names below one, addresses and networks. Left out: every host.
     pub(super) hosts: Option<Vec<HostPattern>>,
@@ -182,7 +182,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
             type Value = OneOrList<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
+                f.write_str("an address such as `127.0.0.1:8888`, or a list of them")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrList<T>, E> {

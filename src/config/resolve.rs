@@ -264,7 +264,10 @@ impl<'a> Resolver<'a> {
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
         let some = known.iter().take(KNOWN_MAX).copied().collect::<Vec<_>>().join(", ");
         let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
-        let message = format!("{written}; known {noun}s: {some}{more}");
+        let message = match known {
+            [] => format!("{written}; there are no {noun}s"),
+            _ => format!("{written}; known {noun}s: {some}{more}"),
+        };
         let shown = shown.filter(|_| !self.tree.is_flooded());
         let help = shown.and_then(|name| nearest(name, known.iter().copied()));
         let help = help.map(|name| format!("did you mean `{name}`?"));

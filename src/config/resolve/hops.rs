@@ -71,7 +71,12 @@ impl Resolver<'_> {
             if self.is_complete {
                 let message =
                     format!("the key `kind` is missing; known kinds: {}", known.join(", "));
-                self.problems.push(self.tree.problem(path, Part::Key, "missing-key", message));
+                let mut problem = self.tree.problem(path, Part::Key, "missing-key", message);
+                let type_ = path.clone().then(Key::Name("type".into()));
+                if self.tree.value(&type_).is_some() {
+                    problem.help = Some("write `kind` in place of `type`".into());
+                }
+                self.problems.push(problem);
             }
             return None;
         }

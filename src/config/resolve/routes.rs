@@ -104,6 +104,12 @@ impl Resolver<'_> {
             {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 self.unknown_name(&path, &path, "chain", &known);
+                let is_hop = self.tree.value(&KeyPath::of(["hops", &chain])).is_some();
+                if let (true, Some(problem)) = (is_hop, self.problems.last_mut()) {
+                    let help =
+                        "that is a hop; write a chain of it below `chains`, as in `NAME: [HOP]`";
+                    problem.help.get_or_insert_with(|| help.into());
+                }
             }
             return None;
         };

@@ -37,7 +37,13 @@ impl Tree {
         }
         self.located.set(located + 1);
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
-            Some((place, excerpt)) => Problem { place: Some(place), excerpt, ..problem },
+            Some((place, excerpt)) => {
+                // Where files are merged, the mistake may be that the key stands in both.
+                let whole = |file: &&File| file.depth(path) == Some(path.keys().len());
+                let first = self.files.iter().find(whole).and_then(|file| file.place(path, part));
+                let first = first.filter(|first| first.file != place.file);
+                Problem { place: Some(place), excerpt, first, ..problem }
+            }
             None => problem,
         }
     }
@@ -63,7 +69,9 @@ impl Tree {
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
                 // Those two are read before the kind reads the rest.
-                let is_hop = above.keys().len() == 2 && invalid.path().keys().len() == 1;
+                let is_hop = above.keys().len() == 2
+                    && above.below(&KeyPath::of(["hops"])).is_some()
+                    && invalid.path().keys().len() == 1;
                 let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
                 return self.unknown_key(&path, &[common, known].concat());
             }
@@ -85,7 +93,29 @@ impl Tree {
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
         let problem = self.problem(&path, part, code, message);
-        Problem { help: suggestion.map(|name| format!("did you mean `{name}`?")), ..problem }
+        let help = match suggestion {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None => self.advice(&path, invalid.fault()),
+        };
+        Problem { help, ..problem }
+    }
+
+    /// What is likely the reason, where YAML read something else than what was meant.
+    fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
+        let text = self.value(path).and_then(Value::as_str);
+        let has_key =
+            text.and_then(|text| text.split_once(':')).is_some_and(|(key, _)| is_word(key));
+        if let Fault::WrongType { expected, .. } = fault
+            && has_key
+            && expected.starts_with("a mapping")
+        {
+            return Some("a space belongs after the colon of a key".into());
+        }
+        let (_, above) = path.keys().split_last()?;
+        let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
+        let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
+        let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
+        Some(format!("`{name}` has no value here; one that begins with `#` is written in quotes"))
     }
 
     /// That the key at `path` is none of `known`. It is shown where it is near one of them, or is a plain word.
@@ -116,9 +146,12 @@ impl Tree {
     pub(in crate::config) fn invalid_variable(&self, path: &KeyPath, invalid: &Invalid) -> Problem {
         let problem = self.problem(path, Part::Value, "variable", invalid.to_string());
         match invalid {
-            Invalid::Unset(name) => problem.with_help(format!(
-                "set it where the program is started, or write `${{{name}:-default}}`"
-            )),
+            Invalid::Unset(names) => {
+                let name = names.first().map_or("NAME", String::as_str);
+                problem.with_help(format!(
+                    "set it where the program is started, or write `${{{name}:-default}}`"
+                ))
+            }
             Invalid::Unclosed | Invalid::Name => {
                 problem.with_help("write `$${` for a literal `${`")
             }
