@@ -52,6 +52,8 @@ pub enum Command {
         /// Where to
         directory: PathBuf,
     },
+    /// Ask the running proxy how it is
+    Status(Status),
 }
 
 /// Flags of `run`. They win over the files, after each reload too.
@@ -120,6 +122,20 @@ pub enum Format {
     Human,
     /// For programs.
     Json,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Ask there, and not where the configuration says that the proxy listens
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
 }
 
 /// Where the configuration is.

@@ -7,6 +7,7 @@ pub mod init;
 pub mod run;
 pub mod schema;
 mod shown;
+pub mod status;
 mod words;
 
 use std::{
@@ -37,6 +38,7 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Some(Command::Schema) => schema::run(&registry),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man { directory }) => completions::man(&directory),
+        Some(Command::Status(flags)) => status::run(&flags, registry, environment),
     }
 }
 
