@@ -32,8 +32,6 @@ pub enum Command {
     Run(Run),
     /// Validate the configuration, and say what it means
     Check(Check),
-    /// Ask the running proxy how it is
-    Status(Status),
     /// Say which route and which hops a request would take, without a connection
     Explain(Explain),
     /// Write a commented configuration to start from; nothing is overwritten
@@ -54,6 +52,8 @@ pub enum Command {
         /// Where to
         directory: PathBuf,
     },
+    /// Ask the running proxy how it is
+    Status(Status),
 }
 
 /// Flags of `run`. They win over the files, after each reload too.

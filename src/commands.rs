@@ -33,12 +33,12 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         None => run::run(&run, registry, environment),
         Some(Command::Run(flags)) => run::run(&flags, registry, environment),
         Some(Command::Check(flags)) => check::run(&flags, registry, environment),
-        Some(Command::Status(flags)) => status::run(&flags, registry, environment),
         Some(Command::Explain(flags)) => explain::run(&flags, registry, environment),
         Some(Command::Init(flags)) => init::run(&flags, &registry),
         Some(Command::Schema) => schema::run(&registry),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man { directory }) => completions::man(&directory),
+        Some(Command::Status(flags)) => status::run(&flags, registry, environment),
     }
 }
 

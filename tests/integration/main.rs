@@ -7,6 +7,7 @@
 mod authentication;
 mod bad_input;
 mod clients;
+mod credentials;
 mod faults;
 mod flips;
 mod limits;
