@@ -48,6 +48,7 @@ pub async fn serve(
     let ended =
         cut.run_until_cancelled(travel(&plan, &mut exchange, kept)).await.unwrap_or(Ended::Cut);
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
+    let shows_its_end = exchange.shows_its_end();
     let Exchange { client, .. } = exchange;
     match &ended {
         Ended::Refused(reply, why) => access.failed(reply, why),
@@ -74,6 +75,8 @@ pub async fn serve(
             let (sent, received) = (sent + relay.sent(), received + relay.received());
             access.request(&Outcome { status, sent, received, end: &end });
         }
+        // What came before the break is worth having, and the framing tells that there should be more.
+        Ended::Truncated(_) if shows_its_end => client.close().await,
         Ended::Truncated(_) | Ended::Cut => {
             // A close would pass for the end of a body that lasts until then.
             let _ = client.socket.set_zero_linger();
