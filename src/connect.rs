@@ -2,25 +2,18 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, Tunnel};
+use mooltiroute_hops::Authority;
 use tokio::io::AsyncWriteExt;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
     access::{Access, Outcome},
     client::Client,
     live::Generation,
-    relay::{End, Patience, Relay},
+    relay::End,
     reply::{Reply, with_causes},
+    tunnel::{OpenTunnel, Opening},
 };
-
-/// A tunnel whose client was told that it is open.
-#[derive(Debug)]
-pub struct OpenTunnel {
-    relay: Relay,
-    access: Access,
-}
 
 /// Opens a tunnel to `target` for a client that asked for it; where that fails, tells the client why.
 pub async fn open(
@@ -33,8 +26,7 @@ pub async fn open(
         client.close_with(&Reply::no_route(&target), false).await;
         return None;
     };
-    let mut access =
-        Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
+    let access = Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
     let upstream = match way.chain.connect(&target).await {
         Ok(upstream) => upstream,
         Err(error) => {
@@ -48,25 +40,8 @@ pub async fn open(
         access.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }
-    access.opened();
-    let timeouts = &generation.timeouts;
-    let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-    let relay = Relay::new(Tunnel::from(client), upstream, patience);
-    let relay = relay.metered(Arc::clone(access.meter()));
-    Some(OpenTunnel { relay, access })
-}
-
-impl OpenTunnel {
-    /// Relays until both ends are done, or `cut` is cancelled.
-    pub async fn run(mut self, cut: &CancellationToken) {
-        let end = tokio::select! {
-            biased;
-            end = self.relay.run() => end,
-            () = cut.cancelled() => End::Cut,
-        };
-        let (sent, received) = (self.relay.sent(), self.relay.received());
-        self.access.tunnel(&Outcome { status: 200, sent, received, end: &end });
-    }
+    let opening = Opening { status: 200, sent: 0, received: 0 };
+    Some(OpenTunnel::new(client, upstream, access, opening, &generation.timeouts))
 }
 
 /// To the letter what other proxies say: some clients compare it.

@@ -6,7 +6,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Forwarding, Reuse, Tunnel};
+use mooltiroute_hops::{Forwarding, Reuse};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -21,27 +21,39 @@ use crate::{
     client::{Client, is_head},
     http::{BodyLength, RequestForm, RequestHead, Resource, Target},
     live::{Generation, Way},
-    relay::{End, Patience, Relay},
     reply::{Reply, with_causes},
+    tunnel::{OpenTunnel, Opening},
 };
 
-/// Serves one request. Returns the client's connection if it can carry another one, with the upstream connection if
-/// that can, too; a client's upstream connection is never shared with another client.
+/// What becomes of the client's connection after a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and its owner lives on as either")]
+pub enum Served {
+    /// It can carry another one, as can the upstream connection, where it is here; that is never shared with another
+    /// client.
+    Again(Client, Option<Upstream>),
+    /// It is a tunnel from now on.
+    Switched(OpenTunnel),
+    /// It is closed.
+    Closed,
+}
+
+/// Serves one request.
 pub async fn serve(
     client: Client,
     kept: Option<Upstream>,
     head: Box<RequestHead>,
     generation: Arc<Generation>,
     cut: &CancellationToken,
-) -> Option<(Client, Option<Upstream>)> {
-    let Target::Resource(resource) = head.target() else { return None };
+) -> Served {
+    let Target::Resource(resource) = head.target() else { return Served::Closed };
     let target = resource.authority();
     let Some(way) = generation.way(target) else {
         warn!(client = %client.peer, %target, "no route matches");
         client.close_with(&Reply::no_route(target), is_head(&head)).await;
-        return None;
+        return Served::Closed;
     };
-    let mut access =
+    let access =
         Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
     let plan = Plan::new(&head, resource, way, &generation);
     let mut exchange = Exchange::new(&plan, client);
@@ -57,7 +69,7 @@ pub async fn serve(
     }
     match ended {
         Ended::Whole(upstream) if head.wants_keep_alive() => {
-            return Some((client, upstream.filter(|_| plan.reuse == Reuse::SameClient)));
+            return Served::Again(client, upstream.filter(|_| plan.reuse == Reuse::SameClient));
         }
         Ended::Whole(_) | Ended::WholeButClose => {
             client.close().await;
@@ -66,14 +78,10 @@ pub async fn serve(
             client.close_with(&reply, is_head(&head)).await;
         }
         Ended::Switched(upstream) => {
-            let timeouts = &generation.timeouts;
-            let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-            access.opened();
-            let relay = Relay::new(Tunnel::from(client), upstream.into_tunnel(), patience);
-            let mut relay = relay.metered(Arc::clone(access.meter()));
-            let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
-            let (sent, received) = (sent + relay.sent(), received + relay.received());
-            access.request(&Outcome { status, sent, received, end: &end });
+            let opening = Opening { status, sent, received };
+            let upstream = upstream.into_tunnel();
+            let tunnel = OpenTunnel::new(client, upstream, access, opening, &generation.timeouts);
+            return Served::Switched(tunnel);
         }
         // What came before the break is worth having, and the framing tells that there should be more.
         Ended::Truncated(_) if shows_its_end => client.close().await,
@@ -83,7 +91,7 @@ pub async fn serve(
         }
         Ended::ClientGone | Ended::Stale => {}
     }
-    None
+    Served::Closed
 }
 
 /// What is to be done with a request.

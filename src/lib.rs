@@ -42,4 +42,5 @@ pub mod session;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;
+pub mod tunnel;
 pub mod watch;

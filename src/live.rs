@@ -198,3 +198,76 @@ impl Generation {
         Some(Way { route: route + 1, chain })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, sync::Weak};
+
+    use mooltiroute_hops::{Hop, kinds};
+
+    use super::*;
+    use crate::config::{Environment, Loader, Overrides, Source};
+
+    /// A configuration on disk, and what loads it again and again.
+    struct Written {
+        directory: tempfile::TempDir,
+        loader: Loader,
+    }
+
+    impl Written {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let source = Source::Path(directory.path().to_owned());
+            let environment = Environment::new(|_| None, Path::new(""));
+            let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+            Self { directory, loader }
+        }
+
+        /// The one with two hops, of which one has this address.
+        fn load(&self, address: &str) -> Config {
+            let yaml = format!(
+                "hops:\n  same: {{ kind: http-connect, address: \"same.test:1\" }}\n  \
+                 other: {{ kind: http-connect, address: \"{address}\" }}\n\
+                 chains: {{ default: [same, other] }}\n"
+            );
+            fs::write(self.directory.path().join("10.yaml"), yaml).unwrap();
+            self.loader.load().unwrap()
+        }
+    }
+
+    fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {
+        let way = generation.way(&"target.test:443".parse().unwrap()).unwrap();
+        let [same, other] = way.chain.links() else { panic!("two hops") };
+        [Arc::downgrade(&same.hop), Arc::downgrade(&other.hop)]
+    }
+
+    #[test]
+    fn a_hop_that_no_edit_touched_is_kept() {
+        let written = Written::new();
+        let first = Generation::new(1, written.load("other.test:1"), vec![]);
+        let second = first.next(written.load("other.test:2"), vec![]);
+        let ([same, other], [same_later, other_later]) = (hops(&first), hops(&second));
+        assert!(same.ptr_eq(&same_later) && !other.ptr_eq(&other_later));
+        assert_eq!((first.number(), second.number()), (1, 2));
+        let after_all = second.next(written.load("other.test:1"), vec![]);
+        assert!(!hops(&after_all)[1].ptr_eq(&other), "only the last generation is looked at");
+    }
+
+    #[test]
+    fn nothing_of_a_generation_outlives_its_last_user() {
+        let written = Written::new();
+        let live = Live::new(Generation::new(1, written.load("other.test:1"), vec![]));
+        let user = live.current();
+        let [same, other] = hops(&user);
+        live.replace(live.current().next(written.load("other.test:2"), vec![]));
+        let numbers = |live: &Live| {
+            live.alive().iter().map(|generation| generation.number()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&live), [1, 2]);
+        assert!(other.strong_count() > 0);
+        drop(user);
+        assert_eq!(numbers(&live), [2]);
+        assert_eq!(other.strong_count(), 0, "its own hop is gone with it");
+        assert!(same.strong_count() > 0, "the one that was kept is not");
+    }
+}

@@ -8,13 +8,14 @@ use tracing::{debug, warn};
 use crate::{
     auth,
     client::{Arrival, Client, is_head},
-    connect::{self, OpenTunnel},
-    forward,
+    connect,
+    forward::{self, Served},
     http::{HeadLimits, Target},
     live::Generation,
     local,
     reply::Reply,
     server::{Admission, Server},
+    tunnel::OpenTunnel,
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
@@ -63,7 +64,11 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
             Target::Resource(_) if !local::is_last_stop(&head) => {
                 // Boxed, since it is large and tunnels don't need it.
                 let exchange = forward::serve(client, kept, head, generation, &shutdown.cut);
-                (client, kept) = Box::pin(exchange).await?;
+                (client, kept) = match Box::pin(exchange).await {
+                    Served::Again(client, upstream) => (client, upstream),
+                    Served::Switched(tunnel) => return Some(tunnel),
+                    Served::Closed => return None,
+                };
                 if shutdown.draining.is_cancelled() {
                     client.close().await;
                     return None;
