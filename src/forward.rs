@@ -68,10 +68,10 @@ pub async fn serve(
         ended => access.request(&Outcome { status, sent, received, end: ended }),
     }
     match ended {
-        Ended::Whole(upstream) if head.wants_keep_alive() => {
+        Ended::Whole(upstream) => {
             return Served::Again(client, upstream.filter(|_| plan.reuse == Reuse::SameClient));
         }
-        Ended::Whole(_) | Ended::WholeButClose => {
+        Ended::WholeButClose => {
             client.close().await;
         }
         Ended::Refused(reply, _) => {

@@ -41,7 +41,7 @@ pub(super) struct Exchange<'a> {
 pub(super) enum Ended {
     /// The answer is whole. The upstream connection can carry more, if it is here.
     Whole(Option<Upstream>),
-    /// The answer is whole, and came before the request was; so the connection can't carry more.
+    /// The answer is whole, and the last on this connection, as the client was told.
     WholeButClose,
     /// The protocol was switched; what follows is for the two ends alone.
     Switched(Upstream),
@@ -88,7 +88,7 @@ enum ClientSide {
 
 /// What became of the answer.
 enum Answer {
-    Whole { persists: bool },
+    Whole { persists: bool, is_last: bool },
     Switched,
     Refused(Box<Reply>, String),
     Truncated(&'static str),
@@ -149,10 +149,9 @@ impl<'a> Exchange<'a> {
                 () = silence => Answer::ClientGone,
             }
         };
-        let is_uploaded = progress.is_whole.load(Ordering::Relaxed);
         match answer {
-            Answer::Whole { .. } if !is_uploaded => Ended::WholeButClose,
-            Answer::Whole { persists } => Ended::Whole(persists.then_some(upstream)),
+            Answer::Whole { is_last: true, .. } => Ended::WholeButClose,
+            Answer::Whole { persists, .. } => Ended::Whole(persists.then_some(upstream)),
             Answer::Switched => Ended::Switched(upstream),
             Answer::Refused(reply, why) => Ended::Refused(reply, why),
             Answer::Truncated(why) => Ended::Truncated(why),
@@ -318,9 +317,10 @@ async fn pass_response(
     let to = response.write(method, plan.head.version(), &extra, &mut outlet.pending);
     counts.shows_its_end.store(to != BodyLength::UntilClose, Ordering::Relaxed);
     match outlet.pass(upstream, seen, response.fields(), from, to).await {
-        Ok(()) => {
-            Answer::Whole { persists: response.keeps_alive() && from != BodyLength::UntilClose }
-        }
+        Ok(()) => Answer::Whole {
+            persists: response.keeps_alive() && from != BodyLength::UntilClose,
+            is_last,
+        },
         Err(Stuck::Reader) => Answer::Truncated("the upstream closed before the end of the body"),
         Err(Stuck::Bad(_)) => Answer::Truncated("the upstream sent a broken body"),
         Err(Stuck::Writer | Stuck::WriterSlow) => Answer::ClientGone,

@@ -21,3 +21,4 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+mod wire;
