@@ -22,3 +22,4 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+mod wire;
