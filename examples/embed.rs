@@ -1,14 +1,18 @@
 //! The proxy inside another program: loaded, started on a port that the system chooses, used for one request, ended.
 //!
 //! ```text
-//! cargo run --example embed              # goes direct
-//! cargo run --example embed -- config.d  # with this configuration
+//! cargo run --example embed
 //! ```
 //!
 //! It prints what an origin of its own answered through the proxy. The log is the program's own affair: the proxy
-//! writes events of `tracing`, and a program that sets up no subscriber has none.
+//! writes events of `tracing`, and a program that sets up no subscriber has none. `Source::Path` in place of the text
+//! is a file or a directory, and is watched.
 
-use std::{env, error::Error, io::Write as _, net::Ipv4Addr};
+use std::{
+    error::Error,
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use mooltiroute::{
     config::{Environment, Loader, Overrides, Source},
@@ -22,11 +26,9 @@ use tokio::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let source = env::args_os().nth(1).map_or(Source::Embedded, |path| Source::Path(path.into()));
-    // Wins over the files, as `--listen` does.
-    let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-    let overrides = Overrides { listen, ..Overrides::default() };
-    let loader = Loader::new(source, overrides, kinds::builtin(), Environment::of_process());
+    let source = Source::Text(CONFIG.into());
+    let environment = Environment::of_process();
+    let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
 
     let proxy = Loaded::new(loader)?.start()?;
     let (addresses, shutdown) = (proxy.addresses().to_vec(), proxy.shutdown().clone());
@@ -44,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Asks an origin of our own for something, through the proxy that listens on `addresses`.
-async fn fetch(addresses: &[std::net::SocketAddr]) -> io::Result<String> {
+async fn fetch(addresses: &[SocketAddr]) -> io::Result<String> {
     let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let request = format!(
         "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n",
@@ -63,6 +65,15 @@ async fn fetch(addresses: &[std::net::SocketAddr]) -> io::Result<String> {
         let _ = client.read(&mut seen).await?;
         client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n").await
     };
-    let (answer, ()) = tokio::try_join!(ask, serve)?;
-    Ok(answer)
+    tokio::select! {
+        answer = ask => answer,
+        Err(error) = serve => Err(error),
+    }
 }
+
+/// The same as in a file; hops and routes have their place here too.
+const CONFIG: &str = "
+server: { listen: 127.0.0.1:0 }
+timeouts: { drain: 5s }
+chains: { default: [] }
+";

@@ -4,12 +4,22 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::{config::Auth, http::Fields};
+use crate::{
+    config::Auth,
+    http::{Fields, RequestHead, Target},
+};
 
-/// Whether one of the `Proxy-Authorization` fields has the credentials that `auth` asks for. How long that takes does
-/// not depend on where they differ.
-pub fn is_authorized(fields: &Fields, auth: &Auth) -> bool {
-    let mut given = fields.values("Proxy-Authorization");
+/// Whether a request has the credentials that `auth` asks for: in `Proxy-Authorization`, or in `Authorization` where the
+/// proxy itself is asked, for then it is the origin (RFC 9110 §11.6). How long that takes does not depend on where they
+/// differ.
+pub fn is_authorized(head: &RequestHead, auth: &Auth) -> bool {
+    let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
+    has_credentials(head.fields(), "Proxy-Authorization", auth)
+        || is_origin && has_credentials(head.fields(), "Authorization", auth)
+}
+
+fn has_credentials(fields: &Fields, name: &str, auth: &Auth) -> bool {
+    let mut given = fields.values(name);
     match (given.next(), given.next()) {
         (Some(value), None) => credentials(value).is_some_and(|given| matches(&given, auth)),
         _ => false,
@@ -45,7 +55,7 @@ mod tests {
         let head = HeadReader::new(HeadLimits::default())
             .request(&mut BytesMut::from(head.as_str()))
             .unwrap();
-        assert_eq!(is_authorized(head.unwrap().fields(), &auth), expected, "{fields}");
+        assert_eq!(is_authorized(&head.unwrap(), &auth), expected, "{fields}");
     }
 
     #[test]

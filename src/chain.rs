@@ -4,9 +4,12 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Authority, Forwarding, Hop, HopError, Refusal, Tunnel};
 use thiserror::Error;
-use tokio::time;
+use tokio::time::{self, Instant};
 
-use crate::dial::{DialError, Dialer};
+use crate::{
+    dial::{DialError, Dialer},
+    metrics::Meter,
+};
 
 /// Hops in their order of travel. Without any, the way is direct.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub struct Chain {
     links: Vec<Link>,
     timeouts: StepTimeouts,
     dialer: Dialer,
+    meter: Arc<Meter>,
 }
 
 /// A hop, and what the configuration calls it.
@@ -87,12 +91,23 @@ pub enum Cause {
 impl Chain {
     /// Puts hops in a row.
     pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
-        Self { name, links, timeouts, dialer }
+        Self { name, links, timeouts, dialer, meter: Arc::default() }
+    }
+
+    /// The same, counted by `meter`.
+    #[must_use]
+    pub fn metered(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
     }
 
     /// What the configuration calls this chain.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What counts its traffic.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The hops in their order of travel.
@@ -139,9 +154,11 @@ impl Chain {
                 .await?;
             let next = self.links.get(position + 1).map(|next| next.hop.address()).or(end);
             if let Some(next) = next {
+                let asked = Instant::now();
                 tunnel = self
                     .step(Some(link), Step::Extend, next, handshake, hop.extend(tunnel, next))
                     .await?;
+                self.meter.agreed(position, asked.elapsed());
             }
         }
         Ok(tunnel)
@@ -181,6 +198,17 @@ impl Chain {
         let stage =
             Stage { hop: link.map(|link| Arc::clone(&link.name)), step, stop: stop.clone() };
         ChainError { chain: Arc::clone(&self.name), stage, cause }
+    }
+}
+
+impl Step {
+    /// A word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dial => "dial",
+            Self::Enter => "enter",
+            Self::Extend => "extend",
+        }
     }
 }
 

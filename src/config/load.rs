@@ -5,7 +5,7 @@ use std::{hash::RandomState, net::SocketAddr};
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use super::{
-    Config, Environment, Format, Level, Problem, Problems, Source, resolve::Resolver,
+    Config, Environment, Format, Level, Problem, Problems, Server, Source, resolve::Resolver,
     suggest::nearest, tree::Tree,
 };
 
@@ -85,6 +85,14 @@ impl Loader {
             problems.push(Problem::new(&KeyPath::default(), "more", message));
         }
         Err(Problems(problems))
+    }
+
+    /// The section `server` as far as it can be read, whatever else is wrong.
+    pub fn server(&self) -> Server {
+        let (texts, _) = self.source.read();
+        let (mut tree, _) = Tree::new(texts);
+        self.apply_overrides(&mut tree);
+        Resolver::new(self, &mut tree, false).resolve().server
     }
 
     fn apply_overrides(&self, tree: &mut Tree) {
@@ -366,6 +374,19 @@ routes:
         assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
         assert_eq!(&*config.chains[config.routes[0].chain].name, "default");
         assert_eq!(config.routes.len(), 1);
+    }
+
+    #[test]
+    fn a_program_may_bring_a_text_of_its_own() {
+        let load = |text: &str| {
+            let source = Source::Text(text.into());
+            let environment = Environment::new(|_| None, "");
+            Loader::new(source, Overrides::default(), kinds::builtin(), environment).load()
+        };
+        let config = load("server: { listen: 127.0.0.1:0 }\nchains: { default: [] }\n").unwrap();
+        assert_eq!(config.server.listen, ["127.0.0.1:0".parse().unwrap()]);
+        let said = load("chains: { default: [a] }\n").unwrap_err().to_string();
+        assert!(said.starts_with("(given):1:21: chains.default: unknown hop `a`"), "{said}");
     }
 
     #[test]

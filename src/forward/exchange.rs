@@ -20,12 +20,13 @@ use tokio::{
 
 use super::{
     Plan,
-    pass::{Outlet, Stuck},
+    pass::{Outlet, Stuck, Written},
     upstream::Upstream,
 };
 use crate::{
     client::Client,
     http::{BadBody, BodyLength, HeadLimits, HeadReader, ResponseHead, Version},
+    metrics::Meter,
     reply::{Reply, with_causes},
 };
 
@@ -192,7 +193,8 @@ async fn upload(
     seen: &mut BytesMut,
     upstream: WriteHalf<&mut Tunnel>,
 ) -> ClientSide {
-    let mut outlet = Outlet::new(upstream, &counts.sent, Some(plan.generation.timeouts.handshake));
+    let written = Written::new(&counts.sent, plan.chain.meter(), Meter::sent);
+    let mut outlet = Outlet::new(upstream, written, Some(plan.generation.timeouts.handshake));
     plan.write_head(&mut outlet.pending);
     let length = plan.head.body_length();
     let result = outlet.pass(&mut client, seen, plan.head.fields(), length, length).await;
@@ -223,7 +225,8 @@ async fn download(
     client: tcp::WriteHalf<'_>,
     may_be_stale: bool,
 ) -> Answer {
-    let mut outlet = Outlet::new(client, &counts.received, None);
+    let written = Written::new(&counts.received, plan.chain.meter(), Meter::received);
+    let mut outlet = Outlet::new(client, written, None);
     let mut reader = HeadReader::new(HeadLimits::default());
     let timeout = plan.generation.timeouts.handshake;
     // While the request is under way, its answer is not late.
@@ -351,7 +354,8 @@ impl Plan<'_> {
     }
 
     fn bad_response(&self, error: &'static str, why: &str) -> Answer {
-        Answer::Refused(Box::new(Reply::bad_response(&self.next_hop(), error, why)), why.to_owned())
+        let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, why);
+        Answer::Refused(Box::new(reply), why.to_owned())
     }
 
     fn unauthorized(&self, response: &ResponseHead) -> Answer {

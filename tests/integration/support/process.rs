@@ -13,7 +13,9 @@ pub(crate) fn skip(what: &str) {
         env::var_os("MOOLTIROUTE_PEERS").is_none_or(|peers| peers != "required"),
         "{what} is not installed, and MOOLTIROUTE_PEERS=required"
     );
-    let _ = writeln!(std::io::stderr(), "skipped: {what} is not installed");
+    // In one piece, or other tests' lines come between.
+    let notice = format!("skipped: {what} is not installed\n");
+    let _ = std::io::stderr().write_all(notice.as_bytes());
 }
 
 /// A program that was found.
