@@ -11,7 +11,7 @@ use crate::{
     log::LogControl,
     reload::Reloads,
     server::Server,
-    shutdown::Shutdown,
+    shutdown::{ReloadRequests, Shutdown},
     supervisor,
     watch::Watch,
 };
@@ -72,12 +72,10 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         first.describe();
         let server = Server::new(first, loader.source().clone(), Shutdown::default());
-        let begun = listeners.replace(prepared);
-        // Before the log says `listening`, so that whoever waits for that may call for a reload.
-        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
-        for begun in begun {
+        for begun in listeners.replace(prepared) {
             server.begin(begun);
         }
+        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
         Ok(Proxy { server, reloads, addresses })
     }
 }
@@ -97,6 +95,13 @@ impl Proxy {
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
         self.reloads.set_log(control);
+        self
+    }
+
+    /// Has signals call for reloads, as edits do.
+    #[must_use]
+    pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
+        self.reloads.set_requests(requests);
         self
     }
 

@@ -42,8 +42,7 @@ enum Call {
 }
 
 impl Reloads {
-    /// Reloads what `server` serves on `listeners`. From now on a signal to reload waits for [`run`](Self::run), where
-    /// it would have ended the process; needs a runtime of tokio around it.
+    /// Reloads what `server` serves on `listeners`.
     pub fn new(
         loader: Loader,
         listeners: Listeners,
@@ -51,10 +50,12 @@ impl Reloads {
         watch: Option<Watch>,
     ) -> Self {
         let loader = Arc::new(loader);
-        let requests = ReloadRequests::new()
-            .inspect_err(|error| warn!(%error, "reloads can't be called for by signal"))
-            .ok();
-        Self { loader, listeners, server, watch, requests, log: None, rejected: None }
+        Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
+    }
+
+    /// Has signals call for reloads too.
+    pub fn set_requests(&mut self, requests: ReloadRequests) {
+        self.requests = Some(requests);
     }
 
     /// Has each reload change the log too.
