@@ -1,11 +1,12 @@
 //! The seam: what a hop is, and how it comes from its settings.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Authority, HopError, InvalidSetting, Refusal, Secret, Tunnel};
+use crate::{Authority, BuildContext, HopError, InvalidSetting, Refusal, Secret, Tunnel};
 
 /// One upstream on the way to a target.
 ///
@@ -61,8 +62,10 @@ pub enum Reuse {
 
 /// The settings of one kind of hop, as an operator writes them.
 ///
-/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default.
-pub trait HopConfig: DeserializeOwned + 'static {
+/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. The schema, with the
+/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`](crate::schemars) of this
+/// crate and `#[schemars(crate = "mooltiroute_hops::schemars")]`.
+pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// The name that stands as `kind:` in the configuration, in kebab-case.
     const KIND: &'static str;
 
@@ -71,19 +74,4 @@ pub trait HopConfig: DeserializeOwned + 'static {
     /// # Errors
     /// The setting at fault, without its value where that could be a secret.
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
-}
-
-/// What a hop can know of its surroundings while it is built.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct BuildContext<'a> {
-    /// The directory that relative paths in the settings start from.
-    pub directory: &'a Path,
-}
-
-impl<'a> BuildContext<'a> {
-    /// For settings whose relative paths start from `directory`.
-    pub fn new(directory: &'a Path) -> Self {
-        Self { directory }
-    }
 }

@@ -16,6 +16,7 @@
 //! - [`kinds`]: the kinds that ship.
 
 mod authority;
+mod context;
 pub mod credentials;
 mod error;
 pub mod handshake;
@@ -29,11 +30,13 @@ pub mod tls;
 mod tunnel;
 
 pub use async_trait::async_trait;
+pub use schemars;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
+    context::BuildContext,
     error::HopError,
-    hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
+    hop::{Forwarding, Hop, HopConfig, Reuse},
     refusal::Refusal,
     registry::{Kind, Registry},
     secret::Secret,

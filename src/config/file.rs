@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     marks::{self, Content, Node, Span},
-    problem::{Excerpt, Place, Problem, is_name},
+    problem::{Excerpt, Place, Problem, is_name, is_word},
     source::Text,
 };
 
@@ -71,23 +71,32 @@ impl File {
         self.root.as_ref().map(|root| root.find(path).0)
     }
 
-    /// Where `part` of `path` stands, or what is nearest above it.
+    /// Where `part` of `path` stands, or what is nearest above it, with its line.
     pub(super) fn locate(&self, path: &KeyPath, part: Part) -> Option<(Place, Option<Excerpt>)> {
+        let span = self.span(path, part)?;
+        Some((self.place_at(span), self.excerpt(span)))
+    }
+
+    /// The same, without the line.
+    pub(super) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
+        self.span(path, part).map(|span| self.place_at(span))
+    }
+
+    fn span(&self, path: &KeyPath, part: Part) -> Option<Span> {
         let (depth, key, value) = self.root.as_ref()?.find(path);
         let is_whole = depth == path.keys().len();
-        let span = match key {
+        Some(match key {
             // A block that begins a line below its key is better shown by the key.
             Some(key) if part == Part::Key || !is_whole || value.start.0 != key.start.0 => key,
             _ => value,
-        };
-        Some((self.place(span), self.excerpt(span)))
+        })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place_at(&self, span: Span) -> Place {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
@@ -101,12 +110,14 @@ impl File {
             Some(
                 "write a variable in quotes, as in `\"${NAME}\"`, where it stands between `{ }` or `[ ]`",
             )
+        } else if fault.code == "syntax" {
+            help_for(&fault.message)
         } else {
             None
         };
         Problem {
-            place: Some(self.place(fault.at)),
-            first: fault.first.map(|first| self.place(first)),
+            place: Some(self.place_at(fault.at)),
+            first: fault.first.map(|first| self.place_at(first)),
             help: help.map(str::to_owned),
             ..Problem::new(&KeyPath::default(), fault.code, fault.message)
         }
@@ -144,7 +155,7 @@ impl File {
         };
         visit(self.root.as_ref()?, &mut Vec::new(), number, &mut |path, span, part| {
             let is_shown = match part {
-                Part::Key => path.last().is_some_and(|name| is_name(name)),
+                Part::Key => is_key_shown(path),
                 Part::Value => {
                     is_harmless(path) && {
                         let (first, last) = within(span);
@@ -223,6 +234,35 @@ fn visit<'a>(
                 path.pop();
             }
         }
+    }
+}
+
+/// What to do about a fault that the parser found, by its words for it.
+fn help_for(message: &str) -> Option<&'static str> {
+    let has = |part: &str| message.contains(part);
+    if has("unknown anchor") {
+        Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
+    } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
+        Some(
+            "write the text in quotes; single ones take every character but a single quote as it is",
+        )
+    } else if has("expected key") || has("expected '-'") {
+        Some(
+            "the keys of one mapping begin in the same column, each with a colon and a space after it",
+        )
+    } else if has("illegal placement") || has("quoted") || has("expected ','") {
+        Some("a comma is missing here, or a bracket, a brace or a quote before it is not closed")
+    } else {
+        None
+    }
+}
+
+/// Whether the last key of `path` is one that may be shown: a name that operators choose, or a plain word.
+fn is_key_shown(path: &[&str]) -> bool {
+    match path {
+        ["hops" | "chains", name] => is_name(name),
+        [.., name] => is_word(name),
+        [] => false,
     }
 }
 

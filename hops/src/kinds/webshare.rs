@@ -1,7 +1,8 @@
 //! `kind: webshare`: the gateway of Webshare, whose username chooses the exit.
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{num::NonZeroU16, path::PathBuf, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// The settings of Webshare's gateway.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
@@ -19,8 +20,10 @@ pub struct Config {
     /// The username of the proxy list, as it stands in the dashboard. `-rotate` at its end asks for a new exit for
     /// each connection.
     username: Secret,
-    /// The password of the proxy list.
-    password: Secret,
+    /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
+    password: Option<Secret>,
+    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    password_file: Option<PathBuf>,
 }
 
 /// Webshare's gateway. The exit is chosen by the username, once for each connection.
@@ -33,8 +36,11 @@ struct Webshare {
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
 
-    fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        for (key, secret) in [("username", &self.username), ("password", &self.password)] {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        let password =
+            credentials::password(self.password, self.password_file.as_deref(), context)?
+                .ok_or(InvalidSetting::missing("password"))?;
+        for (key, secret) in [("username", &self.username), ("password", &password)] {
             if secret.is_empty() {
                 return Err(InvalidSetting::new(
                     key,
@@ -42,7 +48,7 @@ impl HopConfig for Config {
                 ));
             }
         }
-        let authorization = credentials::basic(&self.username, &self.password)?;
+        let authorization = credentials::basic(&self.username, &password)?;
         // On a kept connection the exit would stay the same.
         let is_rotating = self.username.expose().ends_with("-rotate");
         let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };

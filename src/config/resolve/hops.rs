@@ -1,6 +1,8 @@
 //! The hops of a configuration, built.
 
-use mooltiroute_hops::{BuildContext, Key, KeyPath};
+use std::hash::BuildHasher as _;
+
+use mooltiroute_hops::{Key, KeyPath};
 
 use super::{Names, Part, Resolver};
 use crate::config::{NamedHop, outline};
@@ -22,6 +24,7 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
         };
@@ -31,12 +34,14 @@ impl Resolver<'_> {
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         named.fingerprint = outline::hash_without(self.tree, &path, "enabled", self.hasher);
+        named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return named };
         named.kind.clone_from(&kind);
         let Some(kind) = self.registry.kind(&kind) else { return named };
         let unknown: Vec<_> = self.failed.iter().filter_map(|failed| failed.below(&path)).collect();
+        let context = self.context();
         let built = if unknown.is_empty() {
-            kind.build(&settings, &BuildContext::new(self.directory)).map(Some)
+            kind.build(&settings, &context).map(Some)
         } else {
             // Without them it can't be built, but the rest can be checked.
             for path in &unknown {
@@ -44,6 +49,10 @@ impl Resolver<'_> {
             }
             Err(kind.check(&settings))
         };
+        if let Some(files) = context.fingerprint() {
+            named.fingerprint = self.hasher.hash_one((named.fingerprint, files));
+            self.files.push((path.clone(), files));
+        }
         match built {
             Ok(hop) => named.hop = hop,
             Err(invalid) => self.report(&path, &invalid),
@@ -62,7 +71,12 @@ impl Resolver<'_> {
             if self.is_complete {
                 let message =
                     format!("the key `kind` is missing; known kinds: {}", known.join(", "));
-                self.problems.push(self.tree.problem(path, Part::Key, "missing-key", message));
+                let mut problem = self.tree.problem(path, Part::Key, "missing-key", message);
+                let type_ = path.clone().then(Key::Name("type".into()));
+                if self.tree.value(&type_).is_some() {
+                    problem.help = Some("write `kind` in place of `type`".into());
+                }
+                self.problems.push(problem);
             }
             return None;
         }
