@@ -321,8 +321,8 @@ async fn pass_response(
             persists: response.keeps_alive() && from != BodyLength::UntilClose,
             is_last,
         },
-        Err(Stuck::Reader) => Answer::Truncated("the upstream closed before the end of the body"),
-        Err(Stuck::Bad(_)) => Answer::Truncated("the upstream sent a broken body"),
+        Err(Stuck::Reader) => plan.broke_off("the upstream closed before the end of the body"),
+        Err(Stuck::Bad(_)) => plan.broke_off("the upstream sent a broken body"),
         Err(Stuck::Writer | Stuck::WriterSlow) => Answer::ClientGone,
     }
 }
@@ -401,6 +401,12 @@ impl Plan<'_> {
     fn bad_response(&self, error: &'static str, why: &str) -> Answer {
         let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, why);
         Answer::Refused(Box::new(reply), why.to_owned())
+    }
+
+    fn broke_off(&self, why: &'static str) -> Answer {
+        let hop = self.answering_hop().map(|hop| &**hop);
+        self.chain.meter().failed(hop, "body", "http_response_incomplete");
+        Answer::Truncated(why)
     }
 
     fn unauthorized(&self, response: &ResponseHead) -> Answer {
