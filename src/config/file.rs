@@ -153,14 +153,20 @@ impl File {
                 shown[at] = is_shown;
             }
         };
-        visit(self.root.as_ref()?, &mut Vec::new(), number, &mut |path, span, part| {
+        let window = (number, start.saturating_sub(WIDTH_MAX), start + WIDTH_MAX);
+        visit(self.root.as_ref()?, &mut Vec::new(), window, &mut |path, span, part| {
             let is_shown = match part {
                 Part::Key => is_key_shown(path),
                 Part::Value => {
                     is_harmless(path) && {
                         let (first, last) = within(span);
                         let text: String = chars[first..last].iter().collect();
-                        span.start.0 == span.end.0 && !text.contains('@') && !text.contains("://")
+                        let is_expected =
+                            !matches!(path, ["hops", _, "enabled"]) || is_toggle(&text);
+                        is_expected
+                            && span.start.0 == span.end.0
+                            && !text.contains('@')
+                            && !text.contains("://")
                     }
                 }
             };
@@ -177,7 +183,7 @@ impl File {
             excerpt.line.push('…');
         }
         let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
-        let end = (0..chars.len()).find(is_comment).unwrap_or(chars.len());
+        let end = (from..chars.len()).find(is_comment).unwrap_or(chars.len());
         for at in from..end {
             let is_first_hidden = !shown[at] && !is_hidden;
             is_hidden = !shown[at];
@@ -204,14 +210,17 @@ fn within(span: Span, number: usize, length: usize) -> (usize, usize) {
     (first.min(length), last.clamp(first.min(length), length))
 }
 
-/// Calls `found` with every key and scalar that has a part in line `number`, and its path without indices.
+/// Calls `found` with every key and scalar in `window`, a line and its first and last column, and its path without
+/// indices. A key may stand beside it.
 fn visit<'a>(
     node: &'a Node,
     path: &mut Vec<&'a str>,
-    number: usize,
+    window: (usize, usize, usize),
     found: &mut impl FnMut(&[&'a str], Span, Part),
 ) {
-    if !(node.span.start.0..=node.span.end.0).contains(&number) {
+    let (number, first, last) = window;
+    let Span { start, end } = node.span;
+    if start > (number, last) || end < (number, first) {
         return;
     }
     match &node.content {
@@ -219,7 +228,7 @@ fn visit<'a>(
         Content::Nothing => {}
         Content::List(list) => {
             for node in list {
-                visit(node, path, number, found);
+                visit(node, path, window, found);
             }
         }
         Content::Mapping(entries) => {
@@ -230,7 +239,7 @@ fn visit<'a>(
                 if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
                     found(path, entry.key, Part::Key);
                 }
-                visit(&entry.value, path, number, found);
+                visit(&entry.value, path, window, found);
                 path.pop();
             }
         }
@@ -278,6 +287,13 @@ fn is_harmless(path: &[&str]) -> bool {
             | ["chains", _, "hops" | "warm"]
             | ["routes", "hosts" | "ports" | "chain"]
     )
+}
+
+/// Whether `text` is what people write for a boolean, or a variable. Anything else beside `enabled` may be the end of a
+/// password with a comma.
+fn is_toggle(text: &str) -> bool {
+    let is_variable = text.starts_with("${") && text.ends_with('}');
+    is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
 }
 
 /// How many characters of a line are shown, at most about.

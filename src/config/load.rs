@@ -441,10 +441,12 @@ routes:
     }
 
     #[test]
-    fn a_password_that_ends_in_a_tag_is_not_shown() {
-        let hop = "hops:\n  a: { kind: http-connect, password: , !x hunter2 }\n";
-        let problems = load(hop, Overrides::default()).unwrap_err();
-        assert!(!problems.contains("hunter2"), "{problems}");
+    fn a_password_that_ends_in_a_tag_or_a_key_is_not_shown() {
+        for end in [", !x hunter2", ", enabled: hunter2"] {
+            let hop = format!("hops:\n  a: {{ kind: http-connect, password: {end} }}\n");
+            let problems = load(&hop, Overrides::default()).unwrap_err();
+            assert!(!problems.contains("hunter2"), "{problems}");
+        }
     }
 
     #[test]

@@ -119,9 +119,10 @@ impl<'a> Resolver<'a> {
             self.invalid(&path, "is empty; write at least one address");
         }
         let is_list = self.tree.length(&path).is_ok();
+        let mut seen = HashSet::new();
         for (index, address) in listen.iter().enumerate() {
             let path = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
-            if address.port() != 0 && listen[..index].contains(address) {
+            if address.port() != 0 && !seen.insert(*address) {
                 self.invalid(&path, format!("`{address}` stands here twice"));
             }
             if !address.ip().to_canonical().is_loopback() && auth.is_none() {

@@ -233,4 +233,4 @@ fn count(value: &Value) -> usize {
 }
 
 /// Keys and values of all files together, with their aliases expanded.
-const NODES_MAX: usize = 100_000;
+const NODES_MAX: usize = 80_000;

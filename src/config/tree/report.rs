@@ -162,4 +162,4 @@ impl Tree {
 
 /// What is wrong more often than this is not looked up any more: a look-up costs as much as a line is long, and nobody
 /// reads that far.
-const LOCATED_MAX: usize = 500;
+const LOCATED_MAX: usize = 200;
