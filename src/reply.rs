@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Write as _, io};
 
-use mooltiroute_hops::{Authority, HopError, Refusal};
+use mooltiroute_hops::{Authority, HopError, Meaning, Refusal};
 
 use crate::{
     chain::{Cause, ChainError, Stage, Step},
@@ -281,25 +281,35 @@ fn hop_failed(error: &HopError) -> Verdict {
 }
 
 fn refused(refusal: &Refusal) -> Verdict {
-    let (error, advice) = match refusal.status {
-        407 if refusal.schemes.is_empty() || offers_basic(refusal) => (
+    let (error, advice) = match (refusal.meaning, refusal.status) {
+        (Some(Meaning::Credentials | Meaning::Quota), _) => {
+            ("proxy_configuration_error", "Look at this hop's account and credentials.".to_owned())
+        }
+        (Some(Meaning::Forbidden), _) => {
+            ("http_request_denied", "It lets nobody go there; route this host another way.".to_owned())
+        }
+        (None, 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
             "proxy_configuration_error",
             "It did not accept the credentials. Set or correct this hop's `username` and `password`; the client \
              needs none."
                 .to_owned(),
         ),
-        407 => (
+        (None, 407) => (
             "proxy_configuration_error",
             format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
         ),
-        403 | 405 => (
+        (None, 403 | 405) => (
             "http_protocol_error",
             "It does not allow a connection to that place. Many proxies allow CONNECT to port 443 only; ask its \
              administrator to allow this host and port."
                 .to_owned(),
         ),
-        429 => ("connection_limit_reached", "It asks for fewer connections at once.".to_owned()),
-        500.. => (
+        (Some(Meaning::Busy), _) | (None, 429) => {
+            ("connection_limit_reached", "It asks for fewer connections at once.".to_owned())
+        }
+        (Some(Meaning::UnknownName), _) => ("dns_error", "It can't look up the name.".to_owned()),
+        (Some(Meaning::Fault), _) => ("proxy_internal_error", "It has a fault of its own; try again later.".to_owned()),
+        (_, 500..) | (Some(Meaning::Unreachable), _) => (
             "destination_unavailable",
             "It could not reach the next stop. Try again; if it stays so, look at its log.".to_owned(),
         ),
@@ -308,12 +318,13 @@ fn refused(refusal: &Refusal) -> Verdict {
     let advice = refusal.advice.clone().unwrap_or(advice);
     let mut verdict = Verdict::bad_gateway(error, advice);
     verdict.received_status = Some(refusal.status);
-    match refusal.status {
-        429 => {
+    match error {
+        "connection_limit_reached" => {
             verdict.status = Status(503, "Service Unavailable");
             verdict.field = Some("Retry-After: 5\r\n");
         }
-        504 => verdict.status = Status(504, "Gateway Timeout"),
+        "http_request_denied" => verdict.status = Status(403, "Forbidden"),
+        _ if refusal.status == 504 => verdict.status = Status(504, "Gateway Timeout"),
         _ => {}
     }
     verdict

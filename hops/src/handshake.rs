@@ -160,8 +160,8 @@ mod tests {
     fn a_refusal_carries_what_the_hop_says() {
         check("HTTP/1.1 403 Forbidden\r\n\r\n", Err("it answered 403 Forbidden"));
         check(
-            "HTTP/1.1 407 Nope\r\nX-Webshare-Error: 407\r\nX-Webshare-Reason: no_proxies_allocated\r\n\r\nbody",
-            Err("it answered 407 Nope (no_proxies_allocated)"),
+            "HTTP/1.1 407 Nope\r\nX-Other: x\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\n\r\nbody",
+            Err("it answered 407 Nope (ERR_ACCESS_DENIED 0)"),
         );
         check("HTTP/1.1 502\r\n\r\n", Err("it answered 502"));
         check("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Err("it answered 302 Found"));

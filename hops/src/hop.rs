@@ -17,6 +17,12 @@ pub trait Hop: fmt::Debug + Send + Sync {
     /// Where the previous stop must connect to, to reach this hop.
     fn address(&self) -> &Authority;
 
+    /// Where else this hop is reached, in the order in which a chain tries these where the hop before it refuses, by
+    /// policy, to connect to [`address`](Self::address).
+    fn alternatives(&self) -> &[Authority] {
+        &[]
+    }
+
     /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
     ///
     /// # Errors
@@ -36,7 +42,14 @@ pub trait Hop: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::advice`].
+    /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
+    /// explained to the client, not passed on; asked for statuses from 400 up.
+    fn refuses(&self, refusal: &Refusal) -> bool {
+        refusal.status == 407
+    }
+
+    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
+    /// [`Refusal::advice`].
     fn explain(&self, _refusal: &mut Refusal) {}
 }
 

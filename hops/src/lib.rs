@@ -16,11 +16,13 @@
 //! - [`kinds`]: the kinds that ship.
 
 mod authority;
+mod country;
 pub mod credentials;
 mod error;
 pub mod handshake;
 mod hop;
 pub mod kinds;
+mod one_or_list;
 mod refusal;
 mod registry;
 mod secret;
@@ -32,9 +34,11 @@ pub use async_trait::async_trait;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
+    country::{Country, InvalidCountry},
     error::HopError,
     hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
-    refusal::Refusal,
+    one_or_list::OneOrList,
+    refusal::{Meaning, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, Key, KeyPath, Settings},

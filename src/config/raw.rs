@@ -1,12 +1,12 @@
 //! What operators write, typed and not yet resolved.
 
-use std::{fmt, marker::PhantomData, net::SocketAddr, num::NonZeroU16, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU16, time::Duration};
 
-use mooltiroute_hops::Secret;
+use mooltiroute_hops::{OneOrList, Secret};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, IntoDeserializer as _, SeqAccess, Visitor,
+        self, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
@@ -83,10 +83,6 @@ pub(super) struct Route {
     pub(super) chain: String,
 }
 
-/// A single value, or a list of them.
-#[derive(Debug)]
-pub(super) struct OneOrList<T>(pub(super) Vec<T>);
-
 impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
@@ -128,30 +124,6 @@ impl<'de> Deserialize<'de> for Listen {
                 "expected an IP address and a port, such as `127.0.0.1:8888` or `\"[::1]:8888\"`",
             )
         })
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct One<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for One<T> {
-            type Value = OneOrList<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrList<T>, E> {
-                T::deserialize(text.into_deserializer()).map(|one| OneOrList(vec![one]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrList<T>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrList)
-            }
-        }
-
-        deserializer.deserialize_any(One(PhantomData))
     }
 }
 

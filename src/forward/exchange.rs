@@ -263,10 +263,13 @@ async fn download(
         }
     };
     counts.status.store(response.status(), Ordering::Relaxed);
+    if let Some(refused) = plan.refused(&response) {
+        return refused;
+    }
     match response.status() {
         101 => switch(plan, &response, &mut outlet).await,
-        // The client has no credentials for a hop, and must not be asked for any.
-        407 => plan.unauthorized(&response),
+        // A client must not be asked for credentials that it has not.
+        407 => plan.bad_response("http_protocol_error", "it answers 407, which only a proxy may"),
         _ => {
             let is_last =
                 !plan.head.wants_keep_alive() || !progress.is_whole.load(Ordering::Relaxed);
@@ -354,14 +357,18 @@ impl Plan<'_> {
         Answer::Refused(Box::new(Reply::bad_response(&self.next_hop(), error, why)), why.to_owned())
     }
 
-    fn unauthorized(&self, response: &ResponseHead) -> Answer {
-        if self.forwarding.is_none() {
-            return self
-                .bad_response("http_protocol_error", "it answers 407, which only a proxy may");
+    /// What is to be said where `response` is an answer of the hop's own, and no target's.
+    fn refused(&self, response: &ResponseHead) -> Option<Answer> {
+        let last = &self.chain.links().last()?.hop;
+        if self.forwarding.is_none() || response.status() < 400 {
+            return None;
         }
         let refusal = Refusal::new(response.status(), response.reason(), response.fields().iter());
+        if !last.refuses(&refusal) {
+            return None;
+        }
         let error = self.chain.refused(self.resource.authority(), refusal);
-        Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error))
+        Some(Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
     }
 }
 
