@@ -54,11 +54,9 @@ impl Client {
         draining: &CancellationToken,
     ) -> Arrival {
         if self.seen.is_empty() {
-            // Nothing is held while nothing comes.
-            self.seen = BytesMut::new();
             tokio::select! {
                 biased;
-                ready = timeout(idle, self.socket.readable()) => if !matches!(ready, Ok(Ok(()))) {
+                read = timeout(idle, self.first_bytes()) => if !matches!(read, Ok(Ok(1..))) {
                     return Arrival::End;
                 },
                 () = draining.cancelled() => return Arrival::End,
@@ -77,6 +75,21 @@ impl Client {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Arrival::End,
                 Err(_) => return Arrival::Slow,
+            }
+        }
+    }
+
+    /// Reads what comes first. Nothing is held while nothing comes, and nothing is lost by dropping the future.
+    async fn first_bytes(&mut self) -> io::Result<usize> {
+        loop {
+            self.socket.readable().await?;
+            self.seen.reserve(READ_BYTES);
+            match self.socket.try_read_buf(&mut self.seen) {
+                // A socket can be said to be readable when it is not, as each is at first.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.seen = BytesMut::new()
+                }
+                read => return read,
             }
         }
     }

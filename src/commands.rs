@@ -8,9 +8,19 @@ use std::{fmt, io::Write as _, process::ExitCode};
 use mooltiroute_hops::Registry;
 
 use crate::{
-    cli::ConfigPath,
+    cli::{Cli, Command, ConfigPath},
     config::{Environment, Loader, Overrides, Problems, Source},
 };
+
+/// Does what `cli` asks for, with hops of the kinds in `registry`: the whole program, for one that brings its own kinds.
+pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {
+    let Cli { command, run } = cli;
+    match command {
+        None => run::run(&run, registry, environment),
+        Some(Command::Run(flags)) => run::run(&flags, registry, environment),
+        Some(Command::Check(flags)) => check::run(&flags, registry, environment),
+    }
+}
 
 /// What commands that only read the configuration start from.
 fn loader(

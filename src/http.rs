@@ -20,6 +20,8 @@ mod properties;
 mod request;
 mod response;
 mod role;
+#[cfg(test)]
+mod second_opinion;
 mod target;
 mod write;
 

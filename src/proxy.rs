@@ -39,7 +39,7 @@ impl Loaded {
     pub fn new(loader: Loader) -> Result<Self, Problems> {
         let watch = match loader.source() {
             Source::Path(path) => Some(Watch::new(path)),
-            Source::Embedded => None,
+            Source::Text(_) | Source::Embedded => None,
         };
         let config = loader.load()?;
         Ok(Self { loader, config, watch })
@@ -70,10 +70,12 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         first.describe();
         let server = Server::new(first, Shutdown::default());
-        for begun in listeners.replace(prepared) {
+        let begun = listeners.replace(prepared);
+        // Before the log says `listening`, so that whoever waits for that may call for a reload.
+        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
+        for begun in begun {
             server.begin(begun);
         }
-        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
         Ok(Proxy { server, reloads, addresses })
     }
 }

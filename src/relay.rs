@@ -1,9 +1,11 @@
 //! Copies bytes both ways between a client and an upstream until both are done.
 //!
-//! A buffer is held only while bytes are in flight, so an idle tunnel costs its two sockets and little else. The end
-//! of one direction is carried through and leaves the other alone; a reset on one side is a reset on the other.
+//! A buffer is held only while bytes are in flight, so an idle tunnel costs its two sockets and little else. Much at
+//! once goes from socket to socket inside the kernel, where the system can do that. The end of one direction is carried through and leaves the other alone; a reset on one side is a reset on the other.
 
 mod pool;
+#[cfg_attr(not(target_os = "linux"), path = "relay/no_splice.rs")]
+mod splice;
 mod way;
 
 use std::{
@@ -190,22 +192,21 @@ mod tests {
         )
     }
 
+    /// Two ends of a connection.
+    async fn sockets() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) =
+            join!(listener.accept(), TcpStream::connect(listener.local_addr().unwrap()));
+        (near.unwrap().0, far.unwrap())
+    }
+
     /// A relay between two sockets that already runs, and their far ends.
     async fn running() -> (JoinHandle<End>, TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..2 {
-            let (near, far) = join!(listener.accept(), TcpStream::connect(address));
-            ours.push(Tunnel::socket(near.unwrap().0));
-            theirs.push(far.unwrap());
-        }
-        let (upstream, client) = (ours.pop().unwrap(), ours.pop().unwrap());
-        let mut relay = Relay::new(client, upstream, PATIENCE);
-        #[expect(clippy::disallowed_methods, reason = "a test waits for it itself")]
+        let ((client, client_far), (upstream, upstream_far)) = (sockets().await, sockets().await);
+        let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
+        #[expect(clippy::disallowed_methods, reason = "the test waits for it itself")]
         let task = tokio::spawn(async move { relay.run().await });
-        let (upstream, client) = (theirs.pop().unwrap(), theirs.pop().unwrap());
-        (task, client, upstream)
+        (task, client_far, upstream_far)
     }
 
     #[tokio::test]
@@ -272,6 +273,47 @@ mod tests {
         client.read_to_string(&mut answer).await.unwrap();
         assert_eq!((request.as_str(), answer.as_str()), ("request", "answer"));
         assert_eq!(task.await.unwrap(), End::Closed);
+    }
+
+    #[tokio::test]
+    async fn much_passes_between_sockets_whole_and_a_little_after_it_at_once() {
+        let (task, mut client, mut upstream) = running().await;
+        let bytes: Vec<u8> = (0..30_000_000_u32).map(|n| (n / 3) as u8).collect();
+        let mut seen = vec![0; bytes.len()];
+        let (written, read) = join!(client.write_all(&bytes), upstream.read_exact(&mut seen));
+        written.and(read.map(drop)).unwrap();
+        assert!(seen == bytes);
+        for word in ["a little", "and more"] {
+            client.write_all(word.as_bytes()).await.unwrap();
+            upstream.read_exact(&mut seen[..word.len()]).await.unwrap();
+            assert_eq!(&seen[..word.len()], word.as_bytes());
+        }
+        drop((client, upstream));
+        assert_eq!(task.await.unwrap(), End::Closed);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn sockets_with_much_to_say_are_spliced() {
+        let (client, mut client_far) = sockets().await;
+        let (upstream, mut upstream_far) = sockets().await;
+        let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
+        let bytes = vec![7; 8_000_000];
+        let mut seen = vec![0; bytes.len()];
+        let mut was_bulk = false;
+        let read = {
+            let mut ends = std::pin::pin!(async {
+                join!(client_far.write_all(&bytes), upstream_far.read_exact(&mut seen)).1
+            });
+            let ended = poll_fn(|cx| {
+                assert!(relay.poll(cx).is_pending());
+                was_bulk |= relay.outward.is_bulk();
+                ends.as_mut().poll(cx)
+            });
+            ended.await
+        };
+        assert_eq!(read.unwrap(), bytes.len());
+        assert!(was_bulk && seen == bytes && relay.sent() == 8_000_000);
     }
 
     #[tokio::test]

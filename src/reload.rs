@@ -23,6 +23,7 @@ pub struct Reloads {
     listeners: Listeners,
     server: Arc<Server>,
     watch: Option<Watch>,
+    requests: Option<ReloadRequests>,
     log: Option<LogControl>,
     /// Why the last attempt was rejected, where it was.
     rejected: Option<String>,
@@ -36,14 +37,19 @@ enum Call {
 }
 
 impl Reloads {
-    /// Reloads what `server` serves on `listeners`.
+    /// Reloads what `server` serves on `listeners`. From now on a signal to reload waits for [`run`](Self::run), where
+    /// it would have ended the process; needs a runtime of tokio around it.
     pub fn new(
         loader: Loader,
         listeners: Listeners,
         server: Arc<Server>,
         watch: Option<Watch>,
     ) -> Self {
-        Self { loader: Arc::new(loader), listeners, server, watch, log: None, rejected: None }
+        let loader = Arc::new(loader);
+        let requests = ReloadRequests::new()
+            .inspect_err(|error| warn!(%error, "reloads can't be called for by signal"))
+            .ok();
+        Self { loader, listeners, server, watch, requests, log: None, rejected: None }
     }
 
     /// Has each reload change the log too.
@@ -53,12 +59,10 @@ impl Reloads {
 
     /// Reloads for ever. Dropping the future between two steps leaves the generation in force whole.
     pub async fn run(mut self) -> Infallible {
-        let mut requests =
-            ReloadRequests::new().inspect_err(|error| warn!(%error, "no reload by signal")).ok();
         loop {
             let call = tokio::select! {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
-                () = next_request(requests.as_mut()) => Call::Signal,
+                () = next_request(self.requests.as_mut()) => Call::Signal,
             };
             self.attempt(call).await;
         }

@@ -69,6 +69,14 @@ impl Tunnel {
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
     }
+
+    /// The socket, if that is all there is: no layer above it, and no byte read ahead.
+    pub fn bare(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Socket(socket) if self.early.is_empty() => Some(socket),
+            _ => None,
+        }
+    }
 }
 
 impl Io {

@@ -369,6 +369,19 @@ routes:
     }
 
     #[test]
+    fn a_program_may_bring_a_text_of_its_own() {
+        let load = |text: &str| {
+            let source = Source::Text(text.into());
+            let environment = Environment::new(|_| None, "");
+            Loader::new(source, Overrides::default(), kinds::builtin(), environment).load()
+        };
+        let config = load("server: { listen: 127.0.0.1:0 }\nchains: { default: [] }\n").unwrap();
+        assert_eq!(config.server.listen, ["127.0.0.1:0".parse().unwrap()]);
+        let said = load("chains: { default: [a] }\n").unwrap_err().to_string();
+        assert!(said.starts_with("(given):1:21: chains.default: unknown hop `a`"), "{said}");
+    }
+
+    #[test]
     fn the_first_source_that_exists_is_taken_and_a_named_one_must() {
         let directory = directory(&[("config.yaml", "")]);
         let at = |name: &str| directory.path().join(name);

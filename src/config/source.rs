@@ -18,6 +18,8 @@ use super::problem::{Place, Problem, Problems};
 pub enum Source {
     /// A file, or a directory of files.
     Path(PathBuf),
+    /// A text, for a program that brings its own; nothing of it is watched.
+    Text(Arc<str>),
     /// The one in the program, for when there is no other.
     Embedded,
 }
@@ -118,7 +120,7 @@ impl Source {
         match self {
             Self::Path(path) if path.is_dir() => path,
             Self::Path(path) => path.parent().unwrap_or(Path::new("")),
-            Self::Embedded => Path::new(""),
+            Self::Text(_) | Self::Embedded => Path::new(""),
         }
     }
 
@@ -127,12 +129,13 @@ impl Source {
     /// # Errors
     /// Every file that can't be read, beside those that could.
     pub(super) fn read(&self) -> (Vec<Text>, Problems) {
+        let given = |name: &str, text: &str| {
+            (vec![Text { name: name.into(), text: text.to_owned() }], Problems::default())
+        };
         let path = match self {
             Self::Path(path) => path,
-            Self::Embedded => {
-                let text = Text { name: "(built in)".into(), text: EMBEDDED.into() };
-                return (vec![text], Problems::default());
-            }
+            Self::Text(text) => return given("(given)", text),
+            Self::Embedded => return given("(built in)", EMBEDDED),
         };
         let paths = match files(path) {
             Ok(paths) => paths,
@@ -157,6 +160,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
+            Self::Text(_) => f.write_str("the configuration of the program"),
             Self::Embedded => f.write_str("the built-in configuration"),
         }
     }

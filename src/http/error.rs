@@ -42,6 +42,9 @@ pub enum BadRequest {
     /// The head has more fields than the limit.
     #[error("the head has too many fields")]
     TooManyFields,
+    /// `Connection` lists more options than anyone has use for.
+    #[error("the `Connection` field lists too many options")]
+    TooManyOptions,
     /// HTTP/1.1 without a `Host` field.
     #[error("the `Host` field is missing")]
     MissingHost,
@@ -82,7 +85,7 @@ impl BadRequest {
     pub fn status(&self) -> u16 {
         match self {
             Self::TargetTooLong => 414,
-            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::HeadTooLarge | Self::TooManyFields | Self::TooManyOptions => 431,
             Self::UnknownCoding | Self::UnknownScheme => 501,
             Self::Version | Self::Http2 => 505,
             _ => 400,
@@ -109,6 +112,9 @@ pub enum BadResponse {
     /// The head has more fields than the limit.
     #[error("the head has too many fields")]
     TooManyFields,
+    /// `Connection` lists more options than anyone has use for.
+    #[error("the `Connection` field lists too many options")]
+    TooManyOptions,
     /// The message says in two ways, or in none that is understood, where it ends.
     #[error("{0}")]
     Framing(&'static str),

@@ -67,6 +67,11 @@ impl Fields {
         self.head.len()
     }
 
+    /// Whether `Connection` lists so many options that looking each field up among them would cost too much.
+    pub(super) fn has_too_many_options(&self) -> bool {
+        self.elements("Connection").nth(OPTIONS_MAX).is_some()
+    }
+
     /// The names that `Connection` lists and that are not about the connection anyway.
     pub(super) fn connection_options(&self) -> Vec<&[u8]> {
         self.elements("Connection")
@@ -112,3 +117,6 @@ fn range_within(head: &[u8], part: &[u8]) -> (u32, u32) {
     // The limit of a head keeps both far below the maximum.
     (start as u32, (start + part.len()) as u32)
 }
+
+/// Far more than there are fields about a connection.
+const OPTIONS_MAX: usize = 64;

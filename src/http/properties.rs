@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Heads that are mostly right, and wrong in the ways that matter.
-fn head_text() -> impl Strategy<Value = String> {
+pub(super) fn head_text() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         8 => "[A-Za-z-]{1,12}:[ \\t]{0,2}[ -~é]{0,20}",
         2 => prop::sample::select(LINES.as_slice()).prop_map(str::to_owned),

@@ -41,6 +41,9 @@ impl RequestHead {
         let target = head.slice(target_start..target_start + target_bytes);
         let target = Target::parse(&head[..method_bytes], target)?;
         let fields = Fields::new(head.clone(), lines);
+        if fields.has_too_many_options() {
+            return Err(BadRequest::TooManyOptions);
+        }
         check_host(&fields, version)?;
         let framing = Framing::of(&fields, version)?;
         let is_connect = matches!(target, Target::Tunnel(_));
@@ -376,6 +379,9 @@ mod tests {
         refused_with(&format!("A: {}\r\n", "a".repeat(300)), BadRequest::HeadTooLarge);
         refused_with(&"A: b\r\n".repeat(5), BadRequest::TooManyFields);
         parse(&format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(4)));
+        parse(&format!("GET / HTTP/1.0\r\nConnection:{}\r\n\r\n", " a,".repeat(64)));
+        let options = format!("Connection:{}\r\nconnection:, b\r\n", " a,".repeat(64));
+        refused_with(&options, BadRequest::TooManyOptions);
         let head = "GET / HTTP/1.0\r\nA: \r\n\r\n";
         parse(&head.replace("A: ", &format!("A: {}", "a".repeat(300 - head.len()))));
         let long = head.replace("A: ", &format!("A: {}", "a".repeat(301 - head.len())));

@@ -28,6 +28,9 @@ impl ResponseHead {
             return Err(BadResponse::StatusLine);
         }
         let fields = Fields::new(head.clone(), lines);
+        if fields.has_too_many_options() {
+            return Err(BadResponse::TooManyOptions);
+        }
         let framing = Framing::of(&fields, version)?;
         Ok(Self { head, status, version, fields, framing })
     }
@@ -232,6 +235,10 @@ mod tests {
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(6));
         refused(many, BadResponse::TooManyFields);
         parse(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(5)));
+        let options =
+            |count| format!("HTTP/1.1 200 OK\r\nConnection:{}\r\n\r\n", " a,".repeat(count));
+        parse(&options(64));
+        refused(options(65), BadResponse::TooManyOptions);
     }
 
     #[test]
@@ -254,10 +261,15 @@ mod tests {
     #[test]
     fn a_length_that_is_not_clear_is_refused() {
         let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
-        refused(
-            with("Content-Length: 5\r\nTransfer-Encoding: chunked"),
-            BadResponse::Framing("`Content-Length` and `Transfer-Encoding` stand in one message"),
-        );
+        // Also where there is no body: others may not know that, and would look for one.
+        for status in ["200", "304"] {
+            refused(
+                with("Content-Length: 5\r\nTransfer-Encoding: chunked").replace("200", status),
+                BadResponse::Framing(
+                    "`Content-Length` and `Transfer-Encoding` stand in one message",
+                ),
+            );
+        }
         refused(
             with("Content-Length: 5\r\nContent-Length: 6"),
             BadResponse::Framing("`Content-Length` stands there with different values"),

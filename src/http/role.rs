@@ -42,33 +42,6 @@ pub(super) fn role_of(name: &[u8]) -> Role {
     }
 }
 
-/// Whether a trailer of this name is passed on: not if it frames, routes, authenticates or changes how the content is
-/// read, since a recipient may merge it into the head (RFC 9110 §6.5.1).
-pub(super) fn is_allowed_in_trailers(name: &[u8]) -> bool {
-    role_of(name) == Role::EndToEnd
-        && !FORBIDDEN_IN_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-}
-
-const FORBIDDEN_IN_TRAILERS: [&str; 17] = [
-    "Authorization",
-    "Cache-Control",
-    "Content-Encoding",
-    "Content-Range",
-    "Content-Type",
-    "Cookie",
-    "Expect",
-    "Forwarded",
-    "Location",
-    "Pragma",
-    "Range",
-    "Set-Cookie",
-    "Trailer",
-    "Vary",
-    "Via",
-    "WWW-Authenticate",
-    "X-Forwarded-For",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,21 +64,6 @@ mod tests {
         for name in ["Host", "Content-Length", "Authorization", "Trailer", "Proxy-Status", "", "T"]
         {
             assert!(!is_hop_by_hop(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn trailers_that_would_change_the_message_are_not_allowed() {
-        for (name, expected) in [
-            ("ETag", true),
-            ("Grpc-Status", true),
-            ("content-length", false),
-            ("host", false),
-            ("authorization", false),
-            ("Proxy-Authorization", false),
-            ("SET-COOKIE", false),
-        ] {
-            assert_eq!(is_allowed_in_trailers(name.as_bytes()), expected, "{name}");
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
 use mooltiroute_hops::Tunnel;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pool::{self, Buffer};
+use super::{
+    pool::{self, Buffer},
+    splice::Pipe,
+};
 
 /// One direction: what was read and not yet written, and how far it is.
 #[derive(Default)]
@@ -18,13 +21,14 @@ pub(super) struct Way {
     /// Held only while bytes are in flight.
     held: Option<Held>,
     state: State,
+    /// Whether so much came at once that the kernel moves it better.
+    is_bulk: bool,
     moved: u64,
 }
 
-struct Held {
-    buffer: Buffer,
-    start: usize,
-    end: usize,
+enum Held {
+    Buffer { buffer: Buffer, start: usize, end: usize },
+    Pipe(Pipe),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,11 @@ impl Way {
         self.held.is_some()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_bulk(&self) -> bool {
+        self.is_bulk
+    }
+
     /// Moves what can be moved; ready once the end of `reader` was carried to `writer`.
     pub(super) fn poll(
         &mut self,
@@ -62,30 +71,17 @@ impl Way {
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Fault>> {
         while self.state == State::Open {
-            if let Some(held) = &mut self.held {
-                ready!(poll_write(cx, held, writer, &mut self.moved)).map_err(|_| Fault::Write)?;
-                if let Some(held) = self.held.take() {
-                    pool::give_back(held.buffer);
-                }
-            }
-            let mut buffer = pool::take();
-            match poll_read(cx, reader, &mut buffer) {
-                Poll::Ready(Ok(0)) => {
-                    pool::give_back(buffer);
-                    self.state = State::Ending;
-                }
-                Poll::Ready(Ok(end)) => self.held = Some(Held { buffer, start: 0, end }),
-                Poll::Ready(Err(_)) => {
-                    pool::give_back(buffer);
-                    return Poll::Ready(Err(Fault::Read));
-                }
+            ready!(self.poll_write(cx, writer)).map_err(|_| Fault::Write)?;
+            match self.poll_read(cx, reader, writer) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => self.state = State::Ending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Read)),
                 Poll::Pending => {
-                    pool::give_back(buffer);
                     // A layer such as TLS may hold back what was written; the next bytes may be long in coming.
-                    if let Poll::Ready(Err(_)) = Pin::new(writer).poll_flush(cx) {
-                        return Poll::Ready(Err(Fault::Write));
-                    }
-                    return Poll::Pending;
+                    return match Pin::new(writer).poll_flush(cx) {
+                        Poll::Ready(Err(_)) => Poll::Ready(Err(Fault::Write)),
+                        _ => Poll::Pending,
+                    };
                 }
             }
         }
@@ -100,6 +96,83 @@ impl Way {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Reads something to be written; `false`: `reader` has ended.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Tunnel,
+        writer: &Tunnel,
+    ) -> Poll<io::Result<bool>> {
+        if self.is_bulk
+            && let (Some(socket), Some(_), Some(pipe)) =
+                (reader.bare(), writer.bare(), Pipe::take())
+        {
+            return self.poll_fill(cx, socket, pipe);
+        }
+        let mut buffer = pool::take();
+        let mut space = ReadBuf::new(&mut buffer[..]);
+        let read = Pin::new(reader).poll_read(cx, &mut space);
+        let end = space.filled().len();
+        self.is_bulk = end == buffer.len();
+        if end > 0 {
+            self.held = Some(Held::Buffer { buffer, start: 0, end });
+            return Poll::Ready(Ok(true));
+        }
+        pool::give_back(buffer);
+        read.map_ok(|()| false)
+    }
+
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &tokio::net::TcpStream,
+        mut pipe: Pipe,
+    ) -> Poll<io::Result<bool>> {
+        match pipe.poll_fill(cx, reader) {
+            Poll::Ready(Ok(count @ 1..)) => {
+                // For a little, two system calls more are too many.
+                self.is_bulk = count >= BULK_BYTES_MIN;
+                self.held = Some(Held::Pipe(pipe));
+                Poll::Ready(Ok(true))
+            }
+            other => {
+                pipe.give_back();
+                other.map_ok(|_| false)
+            }
+        }
+    }
+
+    /// Writes what is held, and lets go of what held it.
+    fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Tunnel) -> Poll<io::Result<()>> {
+        match &mut self.held {
+            None => return Poll::Ready(Ok(())),
+            Some(Held::Pipe(pipe)) => {
+                // It was filled for a bare socket, and a socket stays bare.
+                let Some(socket) = writer.bare() else {
+                    return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+                };
+                ready!(pipe.poll_drain(cx, socket, &mut self.moved))?;
+            }
+            Some(Held::Buffer { buffer, start, end }) => {
+                while start < end {
+                    let count =
+                        ready!(Pin::new(&mut *writer).poll_write(cx, &buffer[*start..*end]))?;
+                    if count == 0 {
+                        return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+                    }
+                    *start += count;
+                    self.moved += count as u64;
+                }
+            }
+        }
+        match self.held.take() {
+            Some(Held::Buffer { buffer, .. }) => pool::give_back(buffer),
+            Some(Held::Pipe(pipe)) => pipe.give_back(),
+            None => {}
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl fmt::Debug for Way {
@@ -111,30 +184,5 @@ impl fmt::Debug for Way {
     }
 }
 
-fn poll_read(
-    cx: &mut Context<'_>,
-    reader: &mut Tunnel,
-    buffer: &mut Buffer,
-) -> Poll<io::Result<usize>> {
-    let mut space = ReadBuf::new(&mut buffer[..]);
-    ready!(Pin::new(reader).poll_read(cx, &mut space))?;
-    Poll::Ready(Ok(space.filled().len()))
-}
-
-fn poll_write(
-    cx: &mut Context<'_>,
-    held: &mut Held,
-    writer: &mut Tunnel,
-    moved: &mut u64,
-) -> Poll<io::Result<()>> {
-    while held.start < held.end {
-        let count =
-            ready!(Pin::new(&mut *writer).poll_write(cx, &held.buffer[held.start..held.end]))?;
-        if count == 0 {
-            return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-        }
-        held.start += count;
-        *moved += count as u64;
-    }
-    Poll::Ready(Ok(()))
-}
+/// Less than this at once is copied: a message, and not a part of a download.
+const BULK_BYTES_MIN: usize = 16 * 1024;

@@ -1,0 +1,74 @@
+//! A chunked body is the same whole and byte by byte, and so is what is written of it.
+
+#![no_main]
+
+use bytes::BytesMut;
+use libfuzzer_sys::fuzz_target;
+use mooltiroute::http::{
+    BadBody, Fields,
+    chunked::{self, CHUNK_END, ChunkLine, Chunked, ChunkedReader},
+};
+
+#[derive(Debug, Default)]
+struct Body {
+    content: Vec<u8>,
+    trailers: Option<Fields>,
+    is_whole: bool,
+    left: Vec<u8>,
+}
+
+fuzz_target!(|input: &[u8]| {
+    let (whole, by_byte) = (read(input, input.len()), read(input, 1));
+    let (Ok(whole), Ok(by_byte)) = (&whole, &by_byte) else {
+        assert_eq!(whole.err(), by_byte.err());
+        return;
+    };
+    assert_eq!(whole.content, by_byte.content);
+    assert_eq!(whole.is_whole, by_byte.is_whole);
+    if !whole.is_whole {
+        return;
+    }
+    assert_eq!(whole.left, by_byte.left);
+    assert!(input.ends_with(&whole.left));
+    let count = |body: &Body| body.trailers.as_ref().map_or(0, Fields::len);
+    assert_eq!(count(whole), count(by_byte));
+
+    let mut sent = Vec::new();
+    if !whole.content.is_empty() {
+        sent.extend_from_slice(ChunkLine::new(whole.content.len()).as_bytes());
+        sent.extend_from_slice(&whole.content);
+        sent.extend_from_slice(CHUNK_END);
+    }
+    chunked::write_end(&Fields::default(), whole.trailers.as_ref(), &mut sent);
+    let again = read(&sent, sent.len()).unwrap();
+    assert!(again.is_whole && again.left.is_empty());
+    assert_eq!(again.content, whole.content);
+    assert!(count(&again) <= count(whole));
+    let has_host = again.trailers.is_some_and(|fields| fields.values("Host").next().is_some());
+    assert!(!has_host);
+});
+
+fn read(input: &[u8], step: usize) -> Result<Body, BadBody> {
+    let (mut reader, mut seen) = (ChunkedReader::default(), BytesMut::new());
+    let (mut body, mut end) = (Body::default(), 0);
+    for part in input.chunks(step.max(1)) {
+        end += part.len();
+        seen.extend_from_slice(part);
+        loop {
+            match reader.decode(&mut seen)? {
+                Chunked::Data(data) => {
+                    assert!(!data.is_empty());
+                    body.content.extend_from_slice(&data);
+                }
+                Chunked::Trailers(fields) => body.trailers = Some(fields),
+                Chunked::NeedMore => break,
+                Chunked::End => {
+                    assert!(reader.is_at_end());
+                    seen.extend_from_slice(&input[end..]);
+                    return Ok(Body { is_whole: true, left: seen.to_vec(), ..body });
+                }
+            }
+        }
+    }
+    Ok(body)
+}

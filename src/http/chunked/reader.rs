@@ -1,0 +1,287 @@
+//! Taking a chunked body apart.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{SIZE_DIGITS_MAX, trailers};
+use crate::http::{BadBody, Fields};
+
+/// Takes a chunked body apart as its bytes arrive.
+///
+/// It is strict where readers are known to differ: sizes have 1 to 16 digits, lines end in CR LF, and nothing stands
+/// between a chunk and its end. Extensions are skipped and trailers read, both within limits.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkedReader {
+    state: State,
+    /// Extension bytes that no data has made up for yet.
+    extension_bytes: u64,
+}
+
+/// What a chunked body gives next.
+#[derive(Clone, Debug)]
+pub enum Chunked {
+    /// Bytes of the content.
+    Data(Bytes),
+    /// The trailer section, if it has fields; then comes the end.
+    Trailers(Fields),
+    /// The body is whole, and what follows it is not its own.
+    End,
+    /// More bytes are needed.
+    NeedMore,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// In the size of a chunk, of which these digits were read.
+    Size { size: u64, digits: u8 },
+    /// Behind the size, before a `;` or the end of the line.
+    Space { size: u64 },
+    /// In an extension.
+    Extension { size: u64 },
+    /// Behind the CR of a size line.
+    SizeLf { size: u64 },
+    /// In the data of a chunk, of which this much is left.
+    Data { left: u64 },
+    /// Behind the data of a chunk.
+    DataCr,
+    /// Behind the CR that follows the data.
+    DataLf,
+    /// In the trailer section, of which this much was searched for its end.
+    Trailers { searched: usize },
+    /// At the end.
+    End,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Size { size: 0, digits: 0 }
+    }
+}
+
+impl ChunkedReader {
+    /// Takes the next piece off the front of `seen`.
+    ///
+    /// # Errors
+    /// What is wrong with the body; the connection must close.
+    pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Chunked, BadBody> {
+        loop {
+            match self.state {
+                State::Data { left } => {
+                    let bytes = left.min(seen.len() as u64);
+                    if bytes == 0 {
+                        return Ok(Chunked::NeedMore);
+                    }
+                    self.extension_bytes = self.extension_bytes.saturating_sub(bytes);
+                    self.state = if bytes == left {
+                        State::DataCr
+                    } else {
+                        State::Data { left: left - bytes }
+                    };
+                    // `bytes` is no more than a length in memory.
+                    return Ok(Chunked::Data(seen.split_to(bytes as usize).freeze()));
+                }
+                State::Trailers { searched } => return self.trailers(seen, searched),
+                State::End => return Ok(Chunked::End),
+                _ => match seen.first() {
+                    Some(&byte) => {
+                        self.state = self.step(byte)?;
+                        seen.advance(1);
+                    }
+                    None => return Ok(Chunked::NeedMore),
+                },
+            }
+        }
+    }
+
+    /// Whether the end has been reached.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// The state behind `byte` of a size line or of the end of a chunk.
+    fn step(&mut self, byte: u8) -> Result<State, BadBody> {
+        Ok(match (self.state, byte) {
+            (State::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == SIZE_DIGITS_MAX {
+                    return Err(BadBody::ChunkSize);
+                }
+                let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+                State::Size { size: size << 4 | digit, digits: digits + 1 }
+            }
+            (State::Size { digits: 0, .. }, _) => return Err(BadBody::ChunkSize),
+            (State::Size { size, .. } | State::Space { size }, b' ' | b'\t') => {
+                self.count_extension_byte()?;
+                State::Space { size }
+            }
+            (State::Size { size, .. } | State::Space { size }, b';') => State::Extension { size },
+            (
+                State::Size { size, .. } | State::Space { size } | State::Extension { size },
+                b'\r',
+            ) => State::SizeLf { size },
+            (State::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.count_extension_byte()?;
+                State::Extension { size }
+            }
+            (State::Extension { .. }, _) => return Err(BadBody::ChunkExtension),
+            (State::Size { .. } | State::Space { .. }, _) => return Err(BadBody::ChunkSize),
+            (State::SizeLf { size: 0 }, b'\n') => State::Trailers { searched: 0 },
+            (State::SizeLf { size }, b'\n') => State::Data { left: size },
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::default(),
+            _ => return Err(BadBody::ChunkEnd),
+        })
+    }
+
+    /// Tiny chunks with long extensions would make a sender's bytes cost us many times what they carry.
+    fn count_extension_byte(&mut self) -> Result<(), BadBody> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > EXTENSION_BYTES_MAX {
+            return Err(BadBody::ChunkExtension);
+        }
+        Ok(())
+    }
+
+    fn trailers(&mut self, seen: &mut BytesMut, searched: usize) -> Result<Chunked, BadBody> {
+        if seen.starts_with(b"\r\n") {
+            seen.advance(2);
+            self.state = State::End;
+            return Ok(Chunked::End);
+        }
+        let from = searched.saturating_sub(SECTION_END.len() - 1);
+        let found = seen[from..].windows(SECTION_END.len()).position(|part| part == SECTION_END);
+        let Some(end) = found.map(|start| from + start + SECTION_END.len()) else {
+            if seen.len() >= trailers::BYTES_MAX {
+                return Err(BadBody::TrailersTooLarge);
+            }
+            self.state = State::Trailers { searched: seen.len() };
+            return Ok(Chunked::NeedMore);
+        };
+        if end > trailers::BYTES_MAX {
+            return Err(BadBody::TrailersTooLarge);
+        }
+        let trailers = trailers::parse(seen.split_to(end).freeze())?;
+        self.state = State::End;
+        Ok(Chunked::Trailers(trailers))
+    }
+}
+
+const EXTENSION_BYTES_MAX: u64 = 16 * 1024;
+const SECTION_END: &[u8] = b"\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes a whole body by `step` bytes: its content, its trailers as text, and what was left over.
+    fn read(input: &[u8], step: usize) -> Result<(Vec<u8>, String, BytesMut), Option<BadBody>> {
+        let (mut reader, mut seen) = (ChunkedReader::default(), BytesMut::new());
+        let (mut content, mut trailers) = (Vec::new(), String::new());
+        for part in input.chunks(step) {
+            seen.extend_from_slice(part);
+            loop {
+                match reader.decode(&mut seen).map_err(Some)? {
+                    Chunked::Data(data) => content.extend_from_slice(&data),
+                    Chunked::Trailers(fields) => {
+                        for (name, value) in fields.iter() {
+                            let text = String::from_utf8_lossy;
+                            trailers += &format!("{}={};", text(name), text(value));
+                        }
+                    }
+                    Chunked::End => return Ok((content, trailers, seen)),
+                    Chunked::NeedMore => break,
+                }
+            }
+        }
+        Err(None)
+    }
+
+    #[track_caller]
+    fn check(input: &str, content: &str, trailers: &str) {
+        for (step, after) in [(1, ""), (3, ""), (usize::MAX, ""), (usize::MAX, "0\r\n\r\nGET")] {
+            let whole = [input, after].concat();
+            let (data, fields, left) = read(whole.as_bytes(), step).unwrap();
+            assert_eq!(String::from_utf8(data).unwrap(), content, "{input:?} by {step}");
+            assert_eq!(fields, trailers, "{input:?} by {step}");
+            assert_eq!(left, after, "{input:?} by {step}");
+        }
+    }
+
+    /// `None`: it is only cut off.
+    #[track_caller]
+    fn refused(input: impl AsRef<[u8]>, expected: Option<BadBody>) {
+        for step in [1, 3, usize::MAX] {
+            let input = input.as_ref();
+            let shown = String::from_utf8_lossy(&input[..input.len().min(60)]);
+            assert_eq!(read(input, step).unwrap_err(), expected, "{shown:?} by {step}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        check("0\r\n\r\n", "", "");
+        check("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world", "");
+        check("0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", "hello", "");
+        check(&format!("aB\r\n{}\r\n0\r\n\r\n", "x".repeat(0xab)), &"x".repeat(0xab), "");
+        check("2\r\n\r\n\r\n0\r\n\r\n", "\r\n", "");
+    }
+
+    #[test]
+    fn extensions_are_skipped() {
+        check("5;a=b;c=\"d\\\"\"\r\nhello\r\n0;x\r\n\r\n", "hello", "");
+        check("5 \t;a\r\nhello\r\n0 \r\n\r\n", "hello", "");
+        refused("5;a\nb\r\nhello\r\n", Some(BadBody::ChunkExtension));
+        refused("5;a\0\r\n", Some(BadBody::ChunkExtension));
+        refused("5;a\rb\r\n", Some(BadBody::ChunkEnd));
+        refused(format!("5;{}", "a".repeat(20_000)), Some(BadBody::ChunkExtension));
+        refused(format!("5{}", " ".repeat(20_000)), Some(BadBody::ChunkExtension));
+        let many = format!("1;{}\r\nx\r\n", "a".repeat(100)).repeat(200);
+        refused(many, Some(BadBody::ChunkExtension));
+        let few = format!("64;{}\r\n{}\r\n", "a".repeat(100), "x".repeat(100)).repeat(200);
+        check(&format!("{few}0\r\n\r\n"), &"x".repeat(20_000), "");
+    }
+
+    #[test]
+    fn trailers_are_read() {
+        check("0\r\nA: b\r\nc:\r\n\r\n", "", "A=b;c=;");
+        refused("0\r\nA : b\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\n A: b\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\nA: b\r\n c\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\nA: b\nC: d\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\nA: b\n\nC: d\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\nA: b\rC: d\r\n\r\n", Some(BadBody::Trailers));
+        refused("0\r\n\nA: b\r\n\r\n", Some(BadBody::Trailers));
+        refused(format!("0\r\nA: {}", "b".repeat(20_000)), Some(BadBody::TrailersTooLarge));
+        refused(format!("0\r\nA: {}\r\n\r\n", "b".repeat(20_000)), Some(BadBody::TrailersTooLarge));
+        refused(format!("0\r\n{}\r\n", "A: b\r\n".repeat(65)), Some(BadBody::TrailersTooLarge));
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_refused() {
+        for size in
+            ["", "g", "-1", "+1", " 1", "0x1", "1_0", "1g", "1 1", "\u{b}1", "00000000000000001"]
+        {
+            refused(format!("{size}\r\nx\r\n"), Some(BadBody::ChunkSize));
+        }
+        refused("5\nhello\r\n", Some(BadBody::ChunkSize));
+        refused("\r\n5\r\nhello\r\n", Some(BadBody::ChunkSize));
+        refused("10000000000000000\r\n", Some(BadBody::ChunkSize));
+    }
+
+    #[test]
+    fn a_chunk_ends_in_cr_lf() {
+        refused("5\rhello\r\n", Some(BadBody::ChunkEnd));
+        refused("5\r\nhello0\r\n\r\n", Some(BadBody::ChunkEnd));
+        refused("5\r\nhello\n0\r\n\r\n", Some(BadBody::ChunkEnd));
+        refused("5\r\nhello\r0\r\n\r\n", Some(BadBody::ChunkEnd));
+        refused("5\r\nhello\r\r\n", Some(BadBody::ChunkEnd));
+    }
+
+    #[test]
+    fn a_body_that_is_cut_off_is_not_whole() {
+        for input in
+            ["5", "5\r\n", "5\r\nhell", "5\r\nhello", "5\r\nhello\r\n", "0\r\n", "0\r\nA: b\r\n"]
+        {
+            refused(input, None);
+        }
+        refused("ffffffffffffffff\r\nx", None);
+    }
+}

@@ -1,0 +1,266 @@
+//! What is sent on, as hyper reads it: a reader that is not ours, and a strict one, must find the same one message.
+
+mod strict;
+
+use std::cell::Cell;
+
+use bytes::BytesMut;
+use hyper::Uri;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{Config, TestRunner},
+};
+
+use super::{
+    BodyLength, BodyReader, Decoded, Fields, HeadLimits, HeadReader, RequestForm, Target, Version,
+    chunked::{self, CHUNK_END, ChunkLine},
+    is_hop_by_hop,
+    properties::head_text,
+};
+
+/// A message as one of the two readers has it.
+#[derive(Debug, Default, PartialEq)]
+struct Message {
+    /// Method, target and `Host`, or the status.
+    start: Vec<String>,
+    /// All fields but those that are written anew, those of one name together.
+    fields: Grouped,
+    content: Vec<u8>,
+    trailers: Grouped,
+}
+
+#[test]
+fn a_request_that_is_sent_on_is_the_same_to_hyper() {
+    let sent = try_many(mutated(&REQUESTS), |input| {
+        for form in [RequestForm::Origin, RequestForm::Absolute] {
+            let Some((expected, bytes)) = forward_request(input, form) else { return Ok(false) };
+            let (heard, end) = strict::serve(bytes.clone().into());
+            prop_assert!(end.is_ok(), "{end:?} {}", bytes.escape_ascii());
+            prop_assert_eq!(heard, [expected], "{}", bytes.escape_ascii());
+        }
+        Ok(true)
+    });
+    assert!(sent > CASES / 10, "only {sent} requests were sent on");
+}
+
+#[test]
+fn a_response_that_is_sent_on_is_the_same_to_hyper() {
+    let sent = try_many(mutated(&RESPONSES), |input| {
+        for (method, version) in
+            [("GET", Version::Http11), ("HEAD", Version::Http11), ("GET", Version::Http10)]
+        {
+            let Some((expected, bytes)) = forward_response(input, method, version) else {
+                return Ok(false);
+            };
+            let heard = strict::ask(method, bytes.clone().into());
+            let shown = bytes.escape_ascii();
+            prop_assert!(heard.is_ok(), "{heard:?} {method} {shown}");
+            prop_assert_eq!(heard.unwrap_or_default(), expected, "{} {}", method, shown);
+        }
+        Ok(true)
+    });
+    assert!(sent > CASES / 10, "only {sent} responses were sent on");
+}
+
+/// Whole messages with something behind them, changed in a few places, and many that are mostly random.
+fn mutated(seeds: &'static [&str]) -> impl Strategy<Value = Vec<u8>> {
+    let body = select(BODIES.as_slice());
+    let seed = prop_oneof![
+        3 => select(seeds).prop_map(str::to_owned),
+        1 => (head_text(), body).prop_map(|(head, body)| head + body),
+    ];
+    let part = prop_oneof![2 => select(PARTS.as_slice()).prop_map(str::to_owned), 1 => "[ -~]"];
+    let change = (any::<Index>(), 0..3_usize, part);
+    (seed, vec(change, 0..4)).prop_map(|(seed, changes)| {
+        let mut bytes = seed.into_bytes();
+        for (place, removed, part) in changes {
+            let start = place.index(bytes.len() + 1);
+            let end = (start + removed).min(bytes.len());
+            bytes.splice(start..end, part.into_bytes());
+        }
+        bytes.extend_from_slice(b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n");
+        bytes
+    })
+}
+
+/// Runs `check` many times, and counts how often it says that there was something to check.
+fn try_many(
+    inputs: impl Strategy<Value = Vec<u8>>,
+    check: impl Fn(&[u8]) -> Result<bool, TestCaseError>,
+) -> u32 {
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let count = Cell::new(0);
+    let result = TestRunner::new(config).run(&inputs, |input| {
+        count.set(count.get() + u32::from(check(&input)?));
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+    count.get()
+}
+
+/// The first request of `input` as it should arrive and as it is sent on, if it is whole and hyper knows such targets.
+fn forward_request(input: &[u8], form: RequestForm) -> Option<(Message, Vec<u8>)> {
+    let mut seen = BytesMut::from(input);
+    let head = HeadReader::new(HeadLimits::default()).request(&mut seen).ok()??;
+    let Target::Resource(resource) = head.target() else { return None };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let path = resource.path().map(text).collect::<String>();
+    // Clients send more bytes than its type for URLs takes, and we pass them on.
+    path.parse::<Uri>().ok()?;
+    let target = match form {
+        RequestForm::Origin if head.method() == "OPTIONS" && resource.is_whole_origin() => {
+            "*".to_owned()
+        }
+        RequestForm::Origin => path,
+        RequestForm::Absolute => format!("http://{}{path}", text(resource.host())),
+    };
+    let mut sent = Vec::new();
+    head.write(resource, form, &[], &mut sent);
+    let length = head.body_length();
+    let mut message = forward_body(length, length, head.fields(), &mut seen, &mut sent)?;
+    message.start = vec![head.method().to_owned(), target, text(resource.host())];
+    Some((message, sent))
+}
+
+/// The first response of `input` as it should arrive and as it is sent on, if it is whole.
+fn forward_response(input: &[u8], method: &str, version: Version) -> Option<(Message, Vec<u8>)> {
+    let mut seen = BytesMut::from(input);
+    let head = HeadReader::new(HeadLimits::default()).response(&mut seen).ok()??;
+    // Behind it is another protocol.
+    if head.status() == 101 {
+        return None;
+    }
+    let mut sent = Vec::new();
+    let length = head.write(method, version, &[], &mut sent);
+    let from = head.body_length(method);
+    let mut message = forward_body(from, length, head.fields(), &mut seen, &mut sent)?;
+    message.start = vec![head.status().to_string()];
+    if head.is_interim() {
+        sent.extend_from_slice(b"HTTP/1.1 299 Final\r\nContent-Length: 0\r\n\r\n");
+        message = Message { start: vec!["299".to_owned()], ..Message::default() };
+    }
+    Some((message, sent))
+}
+
+/// Sends the body at the front of `seen` on as one of length `to`, as soon as it is whole.
+fn forward_body(
+    from: BodyLength,
+    to: BodyLength,
+    head: &Fields,
+    seen: &mut BytesMut,
+    sent: &mut Vec<u8>,
+) -> Option<Message> {
+    let (mut reader, mut trailers) = (BodyReader::new(from), None);
+    let mut message = Message { fields: passed_on(head, head), ..Message::default() };
+    loop {
+        match reader.decode(seen).ok()? {
+            Decoded::Data(data) if to == BodyLength::Chunked => {
+                for part in [ChunkLine::new(data.len()).as_bytes(), &data, CHUNK_END] {
+                    sent.extend_from_slice(part);
+                }
+                message.content.extend_from_slice(&data);
+            }
+            Decoded::Data(data) => {
+                sent.extend_from_slice(&data);
+                message.content.extend_from_slice(&data);
+            }
+            Decoded::Trailers(fields) => trailers = Some(fields),
+            Decoded::NeedMore | Decoded::End => break,
+        }
+    }
+    reader.end().ok()?;
+    if to == BodyLength::Chunked {
+        chunked::write_end(head, trailers.as_ref(), sent);
+        message.trailers = trailers.map(|fields| passed_on(head, &fields)).unwrap_or_default();
+        message.trailers.retain(|(name, _)| is_harmless(name));
+    }
+    Some(message)
+}
+
+/// The `fields` of a message with this head that must arrive, as hyper groups them.
+fn passed_on(head: &Fields, fields: &Fields) -> Grouped {
+    let is_listed =
+        |name: &[u8]| head.elements("Connection").any(|option| option.eq_ignore_ascii_case(name));
+    group(fields.iter().filter(|(name, _)| !is_hop_by_hop(name) && !is_listed(name)))
+}
+
+/// Fields by their names, in the order in which the names appear.
+fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
+    let mut groups = Grouped::new();
+    for (name, value) in fields {
+        let name = String::from_utf8(name.to_ascii_lowercase()).unwrap();
+        if ANEW.contains(&name.as_str()) {
+            continue;
+        }
+        match groups.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value.to_vec()),
+            None => groups.push((name, vec![value.to_vec()])),
+        }
+    }
+    groups
+}
+
+/// Of the trailers in `PARTS` and `BODIES`.
+fn is_harmless(name: &str) -> bool {
+    name.starts_with("x-")
+}
+
+/// Names in lower case, each with its values.
+type Grouped = Vec<(String, Vec<Vec<u8>>)>;
+
+/// Fields that need not arrive as they came.
+const ANEW: [&str; 4] = ["host", "content-length", "transfer-encoding", "max-forwards"];
+const CASES: u32 = 1000;
+const REQUESTS: [&str; 6] = [
+    "GET http://a/b?c HTTP/1.1\r\nHost: a\r\nX-A: b\r\nCookie: c\r\nx-a: d\r\n\r\n",
+    "POST http://a:81/ HTTP/1.1\r\nHost: a:81\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc",
+    "POST http://u:p@[::1]:8080 HTTP/1.1\r\nA: b\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+     3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX-Sum: e\r\nHost: f\r\n\r\n",
+    "OPTIONS http://a HTTP/1.0\r\nMax-Forwards: 3\r\nConnection: close, X-A\r\nX-A: b\r\n\r\n",
+    "PUT http://a/b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3, 3\r\n\r\nabc",
+    "GET ws://a/b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+];
+const RESPONSES: [&str; 6] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: b\r\nSet-Cookie: c\r\nx-a: d\r\n\r\nabc",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX-Sum: e\r\n\r\n",
+    "HTTP/1.0 404 Früh\r\nConnection: keep-alive, X-A\r\nX-A: b\r\nA: b\r\n\r\nabc",
+    "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\nETag: \"x\"\r\n\r\n",
+    "HTTP/1.1 204 \r\nContent-Length: 3\nA: b\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+];
+const BODIES: [&str; 5] = [
+    "",
+    "abc",
+    "3\r\nabc\r\n0\r\n\r\n",
+    "0\r\n\r\n",
+    "1\r\nx\r\n0\r\nX-A: b\r\nConnection: c\r\n\r\n",
+];
+/// What readers are known to differ about.
+const PARTS: [&str; 24] = [
+    "",
+    "\r",
+    "\n",
+    "\r\n",
+    "\r\n\r\n",
+    "\0",
+    " ",
+    "\t",
+    ":",
+    ",",
+    ";",
+    "0",
+    "1",
+    "+",
+    "x",
+    "é",
+    "\u{b}",
+    "Content-Length: 1\r\n",
+    "content-length: 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: x\r\n",
+    "Connection: Content-Length, Host\r\n",
+    "Host: b\r\n",
+    "X-A: b\r\n c\r\n",
+];

@@ -1,0 +1,76 @@
+//! Which fields go out, and how.
+
+use super::decimal::Decimal;
+use crate::http::{
+    BodyLength, Fields,
+    role::{Role, role_of},
+};
+
+/// The fields that are not passed on as they came.
+pub(super) struct Anew<'a> {
+    /// `None`: as it came.
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) length: BodyLength,
+    /// `None`: as it came.
+    pub(super) max_forwards: Option<u64>,
+}
+
+/// Writes what is passed on of `fields`.
+pub(super) fn write_fields(fields: &Fields, anew: Anew<'_>, out: &mut Vec<u8>) {
+    let options = fields.connection_options();
+    let mut is_framed = !matches!(anew.length, BodyLength::Length(_) | BodyLength::Chunked);
+    for (name, value) in fields.iter() {
+        match role_of(name) {
+            Role::HopByHop => {}
+            Role::Host => field(out, name, anew.host.unwrap_or(value)),
+            Role::ContentLength | Role::TransferEncoding => {
+                if !is_framed {
+                    write_framing(name, anew.length, out);
+                    is_framed = true;
+                }
+            }
+            _ if options.iter().any(|option| option.eq_ignore_ascii_case(name)) => {}
+            Role::MaxForwards => match anew.max_forwards {
+                Some(hops) => field(out, name, Decimal::new(hops).as_bytes()),
+                None => field(out, name, value),
+            },
+            Role::EndToEnd => field(out, name, value),
+        }
+    }
+    if !is_framed {
+        write_framing(b"", anew.length, out);
+    }
+}
+
+/// Writes the one field that frames the body, with the name as it was spelt if it is the same field.
+fn write_framing(spelt: &[u8], length: BodyLength, out: &mut Vec<u8>) {
+    let spelt_or = |name: &'static [u8]| if spelt.len() == name.len() { spelt } else { name };
+    match length {
+        BodyLength::Length(bytes) => {
+            field(out, spelt_or(b"Content-Length"), Decimal::new(bytes).as_bytes());
+        }
+        BodyLength::Chunked => field(out, spelt_or(b"Transfer-Encoding"), b"chunked"),
+        BodyLength::Empty | BodyLength::UntilClose => {}
+    }
+}
+
+pub(super) fn write_extra(extra: &[(&str, &str)], out: &mut Vec<u8>) {
+    for (name, value) in extra {
+        debug_assert!(!value.contains(['\r', '\n', '\0']), "`{name}` is not fit for a head");
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    put(out, &[name, b": ", value, b"\r\n"]);
+}
+
+pub(super) fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// For what is written besides the fields that came: most fields of our own fit.
+pub(super) const RESERVE_BYTES: usize = 256;

@@ -1,0 +1,172 @@
+//! Sending a request on.
+
+use super::fields::{Anew, RESERVE_BYTES, field, put, write_extra, write_fields};
+use crate::http::{RequestHead, Resource};
+
+/// The form of the target in a request that is sent on (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestForm {
+    /// Origin-form, to the origin; `*` where OPTIONS is about the origin as a whole.
+    Origin,
+    /// Absolute-form, to a proxy.
+    Absolute,
+}
+
+impl RequestHead {
+    /// Appends the head with which this request is sent on for `resource`, with `extra` fields at its end.
+    ///
+    /// `Max-Forwards` of OPTIONS and TRACE is one less. The names and values of `extra` must be fit for a head.
+    pub fn write(
+        &self,
+        resource: &Resource,
+        form: RequestForm,
+        extra: &[(&str, &str)],
+        out: &mut Vec<u8>,
+    ) {
+        out.reserve(self.fields().byte_count() + RESERVE_BYTES);
+        let method = self.method();
+        put(out, &[method.as_bytes(), b" "]);
+        if form == RequestForm::Absolute {
+            put(out, &[b"http://", resource.host()]);
+        }
+        match form {
+            // RFC 9112 §3.2.4: the last proxy asks with `*`, those before it with an empty path.
+            RequestForm::Origin if method == "OPTIONS" && resource.is_whole_origin() => {
+                out.push(b'*');
+            }
+            RequestForm::Absolute if method == "OPTIONS" && resource.is_whole_origin() => {}
+            _ => resource.path().for_each(|part| out.extend_from_slice(part)),
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        let has_host = self.host().is_some();
+        if !has_host {
+            field(out, b"Host", resource.host());
+        }
+        let anew = Anew {
+            host: has_host.then(|| resource.host()),
+            length: self.body_length(),
+            max_forwards: self.max_forwards().map(|hops| hops.saturating_sub(1)),
+        };
+        write_fields(self.fields(), anew, out);
+        write_extra(extra, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::http::{HeadLimits, HeadReader, Target};
+
+    #[track_caller]
+    fn request(input: &str, form: RequestForm, extra: &[(&str, &str)], expected: &str) {
+        let mut seen = BytesMut::from(input);
+        let head = HeadReader::new(HeadLimits::default()).request(&mut seen).unwrap().unwrap();
+        let Target::Resource(resource) = head.target() else { panic!("{head:?}") };
+        let mut out = Vec::new();
+        head.write(resource, form, extra, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[track_caller]
+    fn request_lines(lines: &str, expected: &str) {
+        request(
+            &format!("POST http://a/ HTTP/1.1\r\n{lines}\r\n"),
+            RequestForm::Origin,
+            &[],
+            &format!("POST / HTTP/1.1\r\n{expected}\r\n"),
+        );
+    }
+
+    #[test]
+    fn the_target_takes_the_form_that_the_next_stop_expects() {
+        use RequestForm::{Absolute, Origin};
+        let line = |input: &str, form, expected: &str| {
+            let input = format!("{input} HTTP/1.1\r\nHost: x\r\n\r\n");
+            request(&input, form, &[], &format!("{expected} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
+        };
+        line("GET http://u:p@a:80/b?c=%20", Origin, "GET /b?c=%20");
+        line("GET http://u:p@a:80/b?c=%20", Absolute, "GET http://a:80/b?c=%20");
+        line("GET http://a:80", Origin, "GET /");
+        line("GET http://a:80", Absolute, "GET http://a:80/");
+        line("GET http://a:80?b", Origin, "GET /?b");
+        line("GET ws://a:80?b", Absolute, "GET http://a:80/?b");
+        line("OPTIONS http://a:80", Origin, "OPTIONS *");
+        line("OPTIONS http://a:80", Absolute, "OPTIONS http://a:80");
+        line("OPTIONS http://a:80/", Origin, "OPTIONS /");
+        line("OPTIONS http://a:80?b", Origin, "OPTIONS /?b");
+    }
+
+    #[test]
+    fn host_is_the_one_of_the_target_where_the_client_had_it() {
+        request_lines("A: b\r\nhOST: other\r\nC: d\r\n", "A: b\r\nhOST: a\r\nC: d\r\n");
+        request(
+            "GET http://a/ HTTP/1.0\r\nA: b\r\n\r\n",
+            RequestForm::Origin,
+            &[],
+            "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n",
+        );
+    }
+
+    #[test]
+    fn fields_of_the_connection_are_left_out_and_ours_come_last() {
+        request(
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Mine, Via, Host, Proxy-Authorization\r\n\
+             Proxy-Connection: keep-alive\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: x\r\nProxy-Authorization: Basic canary\r\n\
+             x-mine: y\r\nVia: z\r\nX-Other: \u{e9}\r\nX-Other: 2\r\n\r\n",
+            RequestForm::Absolute,
+            &[("Proxy-Authorization", "Basic x"), ("Via", "1.1 m")],
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\nX-Other: \u{e9}\r\nX-Other: 2\r\n\
+             Proxy-Authorization: Basic x\r\nVia: 1.1 m\r\n\r\n",
+        );
+    }
+
+    #[test]
+    fn framing_is_written_once_and_nothing_removes_it() {
+        request_lines(
+            "Host: a\r\ncontent-length: 05\r\nA: b\r\nContent-Length: 5, 5\r\nConnection: Content-Length\r\n",
+            "Host: a\r\ncontent-length: 5\r\nA: b\r\n",
+        );
+        request_lines(
+            "Host: a\r\ntransfer-encoding: CHUNKED\r\nConnection: transfer-encoding\r\nA: b\r\n",
+            "Host: a\r\ntransfer-encoding: chunked\r\nA: b\r\n",
+        );
+        request_lines("Host: a\r\nContent-Length: 0\r\n", "Host: a\r\nContent-Length: 0\r\n");
+        request_lines("Host: a\r\n", "Host: a\r\n");
+    }
+
+    #[test]
+    fn what_connection_lists_cannot_take_the_host_or_the_framing_away() {
+        let all = "Connection: host, content-length, transfer-encoding, A\r\n";
+        request_lines(
+            &format!("{all}Host: a\r\nContent-Length: 5\r\nA: b\r\n"),
+            "Host: a\r\nContent-Length: 5\r\n",
+        );
+        request_lines(
+            &format!("Host: a\r\nTransfer-Encoding: chunked\r\nA: b\r\n{all}"),
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+        );
+        request(
+            "GET http://a/ HTTP/1.0\r\nConnection: Host\r\n\r\n",
+            RequestForm::Origin,
+            &[],
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        );
+    }
+
+    #[test]
+    fn max_forwards_counts_down_for_two_methods() {
+        let check = |method: &str, expected: &str| {
+            request(
+                &format!("{method} http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n"),
+                RequestForm::Origin,
+                &[],
+                &format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {expected}\r\n\r\n"),
+            );
+        };
+        check("TRACE", "9");
+        check("OPTIONS", "9");
+        check("GET", "10");
+    }
+}

@@ -1,0 +1,131 @@
+//! Moves bytes from socket to socket inside the kernel, through a pipe.
+
+use std::{
+    cell::RefCell,
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    task::{Context, Poll, ready},
+};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::{io::Interest, net::TcpStream};
+
+/// A pipe with the bytes that are in it.
+pub(super) struct Pipe {
+    ends: Ends,
+    held: usize,
+}
+
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity: usize,
+}
+
+impl Pipe {
+    /// An empty pipe; `None` where the system has none to give, and bytes must be copied.
+    pub(super) fn take() -> Option<Self> {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+        let ends = pooled.or_else(|| Ends::new().ok())?;
+        Some(Self { ends, held: 0 })
+    }
+
+    /// Gives an empty pipe back, for the next one who needs it; beyond a few, to the system.
+    pub(super) fn give_back(self) {
+        if self.held > 0 {
+            return;
+        }
+        // The pool is gone when its thread ends; so is the pipe then.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOLED_MAX {
+                pool.push(self.ends);
+            }
+        });
+    }
+
+    /// Fills the pipe, which must be empty, with what `reader` has; none: it has ended.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        let Self { ends, held } = self;
+        // Into an empty pipe only an empty socket makes it wait, which is what the readiness of the socket is about.
+        debug_assert_eq!(*held, 0);
+        *held = ready!(poll_moved(cx, reader, Interest::READABLE, || {
+            moved(reader.as_fd(), ends.write.as_fd(), ends.capacity)
+        }))?;
+        Poll::Ready(Ok(*held))
+    }
+
+    /// Empties the pipe into `writer`, and counts in `moved` what it took.
+    pub(super) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &TcpStream,
+        total: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        let Self { ends, held } = self;
+        while *held > 0 {
+            let count = ready!(poll_moved(cx, writer, Interest::WRITABLE, || {
+                moved(ends.read.as_fd(), writer.as_fd(), *held)
+            }))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *held -= count;
+            *total += count as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // A user has a limit of pages in pipes; beyond it a pipe of the usual size does.
+        let capacity = fcntl_setpipe_size(&write, PIPE_BYTES).unwrap_or(PIPE_BYTES_USUAL);
+        Ok(Self { read, write, capacity })
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// Does `work` when `socket` is ready for it, and again until it need not wait.
+fn poll_moved(
+    cx: &mut Context<'_>,
+    socket: &TcpStream,
+    interest: Interest,
+    mut work: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(if interest.is_readable() {
+            socket.poll_read_ready(cx)
+        } else {
+            socket.poll_write_ready(cx)
+        })?;
+        match socket.try_io(interest, &mut work) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+fn moved(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    Ok(splice(from, None, to, None, bytes, flags)?)
+}
+
+thread_local! {
+    static POOL: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The largest that the system gives everybody; a pipe of the usual size costs half of the gain.
+const PIPE_BYTES: usize = 1024 * 1024;
+const PIPE_BYTES_USUAL: usize = 64 * 1024;
+const POOLED_MAX: usize = 4;

@@ -1,0 +1,185 @@
+//! The clients that people use, through the hops that people have.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+use crate::support::{
+    Certificates, HttpOrigin, Network, Program, Proxy, Squid, WAYS, fill, first_difference, skip,
+    within,
+};
+
+const BODY_BYTES: usize = 300_000;
+const LARGE_BODY_BYTES: usize = 100_000_000;
+
+#[tokio::test]
+async fn curl_passes_each_way() {
+    if let Some(curl) = Program::find_or_skip("curl") {
+        check(&Client::Curl(curl), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_passes_each_way() {
+    if let Some(python) =
+        with_library("python3", &["-c", "import requests"], "Python requests").await
+    {
+        check(&Client::Script(python, script("fetch.py")), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn axios_passes_each_way() {
+    let look = ["-e", "require('axios'); require('https-proxy-agent')"];
+    if let Some(node) = with_library("node", &look, "Node axios").await {
+        check(&Client::Script(node, script("fetch.cjs")), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn curl_passes_a_large_file_each_way() {
+    if let Some(curl) = Program::find_or_skip("curl") {
+        check(&Client::Curl(curl), LARGE_BODY_BYTES).await;
+    }
+}
+
+/// Gets and posts, over HTTP and HTTPS, through no hop, one and two; then asks the hops what passed them.
+async fn check(client: &Client, length: usize) {
+    let Some(network) = Network::start().await else { return };
+    let certificates = Certificates::new();
+    let origins = [HttpOrigin::plain().await, HttpOrigin::tls(&certificates).await];
+    let scratch = tempfile::tempdir().unwrap();
+    let sent = scratch.path().join("sent");
+    fs::write(&sent, fill(length)).unwrap();
+    for chain in WAYS {
+        let proxy = Proxy::start(&network.yaml(chain)).await;
+        let fetch = Fetch { client, proxy: proxy.url(), authority: certificates.authority_file() };
+        for origin in &origins {
+            let body = fetch.run("GET", &origin.url(&format!("/bytes/{length}")), None).await;
+            assert_eq!((body.len(), first_difference(0, &body)), (length, None), "{chain}");
+            let words = fetch.run("POST", &origin.url("/verify"), Some(&sent)).await;
+            let words = String::from_utf8_lossy(&words);
+            assert_eq!(words, format!("{length} bytes as expected"), "{chain}");
+        }
+    }
+    assert_ways(&network, &origins.map(|origin| origin.address())).await;
+}
+
+/// After [`check`]: the corporate proxy saw the second round and, as tunnels, the third, which the provider saw inside.
+async fn assert_ways(network: &Network, [plain, tls]: &[SocketAddr; 2]) {
+    let requests = [
+        format!("GET http://{plain}/ "),
+        format!("POST http://{plain}/ "),
+        format!("CONNECT {tls} "),
+        format!("CONNECT {tls} "),
+    ];
+    let provider = network.provider.address();
+    let at_provider = seen(&network.provider, requests.len()).await;
+    assert_eq!(at_provider, requests.each_ref().map(|request| format!("{request}dev")));
+    let at_corporate = seen(&network.corporate, requests.len() + 1).await;
+    let (own, tunnels) = at_corporate.split_at(requests.len());
+    assert_eq!(own, requests.each_ref().map(|request| format!("{request}-")));
+    let tunnel = format!("CONNECT {provider} -");
+    assert!(!tunnels.is_empty() && tunnels.iter().all(|line| *line == tunnel), "{tunnels:?}");
+}
+
+/// `METHOD TARGET USER` of what passed a hop, without the paths.
+async fn seen(hop: &Squid, count: usize) -> Vec<String> {
+    let mut passed = hop.passed_at_least(count).await;
+    passed.sort_by_key(|passed| passed.started);
+    let line = |passed: crate::support::Passed| {
+        assert_eq!(passed.status, 200, "{passed:?}");
+        let target = match passed.target.strip_prefix("http://") {
+            Some(rest) => format!("http://{}/", rest.split('/').next().unwrap_or_default()),
+            None => passed.target,
+        };
+        format!("{} {target} {}", passed.method, passed.user)
+    };
+    passed.into_iter().map(line).collect()
+}
+
+/// A program that makes requests.
+#[derive(Debug)]
+enum Client {
+    Curl(Program),
+    /// An interpreter, and what it runs.
+    Script(Program, PathBuf),
+}
+
+/// How requests are made: by what, through what, trusting whom.
+#[derive(Debug)]
+struct Fetch<'a> {
+    client: &'a Client,
+    proxy: String,
+    authority: PathBuf,
+}
+
+impl Fetch<'_> {
+    /// Makes one request and returns the answer's body.
+    async fn run(&self, method: &str, url: &str, body: Option<&Path>) -> Vec<u8> {
+        let mut command = match self.client {
+            Client::Curl(curl) => {
+                let mut command = quiet(curl);
+                // An upload from a file is streamed by -T, where --data-binary would hold it in memory.
+                command.args(["-q", "--silent", "--show-error", "--fail", "--noproxy", ""]);
+                command.args(["--request", method, "--proxy", &self.proxy]);
+                command.arg("--cacert").arg(&self.authority);
+                command
+                    .args(body.into_iter().flat_map(|body| [OsStr::new("-T"), body.as_os_str()]));
+                command
+            }
+            Client::Script(interpreter, script) => {
+                let mut command = quiet(interpreter);
+                command.env("NODE_EXTRA_CA_CERTS", &self.authority);
+                command.arg(script).arg(&self.proxy).arg(&self.authority).arg(method);
+                command
+            }
+        };
+        command.arg(url);
+        if let Client::Script(..) = self.client {
+            command.args(body);
+        }
+        let output = within(&format!("{method} {url}"), command.output()).await.unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {}: {words}", output.status);
+        output.stdout
+    }
+}
+
+/// A command in an environment that names no proxy, ended with its handle.
+fn quiet(program: &Program) -> Command {
+    let mut command = Command::new(program.path());
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+    }
+    command.env("NODE_PATH", node_modules());
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// An interpreter that knows a library, if both are installed.
+async fn with_library(program: &str, look: &[&str], library: &str) -> Option<Program> {
+    let program = Program::find_or_skip(program)?;
+    let found = quiet(&program).args(look).stderr(Stdio::null()).status().await;
+    if found.is_ok_and(|status| status.success()) {
+        return Some(program);
+    }
+    skip(library);
+    None
+}
+
+/// Where `npm install` in `tests/clients` puts things, or wherever the tester has them.
+fn node_modules() -> OsString {
+    env::var_os("MOOLTIROUTE_NODE_MODULES").unwrap_or_else(|| script("node_modules").into())
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("clients").join(name)
+}

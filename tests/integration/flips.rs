@@ -1,0 +1,139 @@
+//! The main promise: `corporate` is switched off and on by editing a file, and nobody is disturbed.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time,
+};
+
+use crate::support::{
+    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, within,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_flips_of_corporate_disturb_nobody() {
+    let Some(network) = Network::start().await else { return };
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [corporate, webshare] }\n");
+    config.write("20-hops.yaml", &network.hops(true));
+    let proxy = Proxy::on(config, &[]).await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (opened, mut opened_now) = watch::channel(0);
+    let opened = Arc::new(opened);
+    let mut clients = JoinSet::new();
+    for number in 0..ECHOING_TUNNELS {
+        let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+        clients.spawn(echo_on(tunnel, number, Arc::clone(&is_over)));
+    }
+    for _ in 0..OPENING_CLIENTS {
+        let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
+        clients.spawn(open_on(proxy.address(), echo.address(), opened, is_over));
+    }
+
+    let mut flips = Vec::new();
+    for number in 0..FLIPS {
+        let (seen, is_enabled) = (proxy.events().len(), number % 2 == 1);
+        let at = SystemTime::now();
+        let way = Way::ALL[number % Way::ALL.len()];
+        proxy.config().save("20-hops.yaml", &network.hops(is_enabled), way);
+        proxy.event_after(seen, "config reloaded").await;
+        let enough = *opened_now.borrow() + 2 * OPENING_CLIENTS;
+        within("clients go on", opened_now.wait_for(|opened| *opened >= enough)).await.unwrap();
+        flips.push(Flip { at, is_enabled });
+    }
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(client) = within("clients end", clients.join_next()).await {
+        client.unwrap();
+    }
+
+    let tunnels = *opened_now.borrow() + ECHOING_TUNNELS;
+    let provider = network.provider.passed_at_least(tunnels).await;
+    assert_eq!(provider.len(), tunnels, "every tunnel went through the provider");
+    // Squid logs a tunnel when it ends, and all have ended.
+    assert_in_force(&flips, &network.corporate.passed(), &provider);
+}
+
+/// One edit of `enabled`.
+#[derive(Debug)]
+struct Flip {
+    at: SystemTime,
+    is_enabled: bool,
+}
+
+/// Asserts that the corporate proxy met, or met no longer, tunnels from soon after each flip to the next one.
+#[track_caller]
+fn assert_in_force(flips: &[Flip], corporate: &[Passed], provider: &[Passed]) {
+    let mut delays = Vec::new();
+    for (index, flip) in flips.iter().enumerate() {
+        let until = flips.get(index + 1).map_or_else(SystemTime::now, |next| next.at);
+        let within = |passed: &&Passed| flip.at < passed.started && passed.started < until;
+        let after = |at: SystemTime| at.duration_since(flip.at).unwrap();
+        let mut met = corporate.iter().filter(within).map(|passed| passed.started);
+        if flip.is_enabled {
+            delays.push(after(met.min().expect("the corporate proxy is used again")));
+        } else {
+            let last = met.by_ref().max().unwrap_or(flip.at);
+            let is_passed_by = provider.iter().filter(within).any(|passed| passed.started > last);
+            assert!(is_passed_by, "the corporate proxy is used on after flip {index}");
+            delays.push(after(last));
+        }
+    }
+    delays.sort();
+    let (slow, slowest) = (delays[delays.len() * 9 / 10], delays[delays.len() - 1]);
+    assert!(slow <= IN_FORCE && slowest <= IN_FORCE_AT_LAST, "delays: {delays:?}");
+}
+
+/// Sends numbered messages through `tunnel` and expects each back, to the end.
+async fn echo_on(mut tunnel: TcpStream, number: usize, is_over: Arc<AtomicBool>) {
+    let mut pace = time::interval(Duration::from_millis(5));
+    let mut message = fill(700);
+    let mut answer = vec![0; message.len()];
+    for round in 0_u64.. {
+        pace.tick().await;
+        message[..8].copy_from_slice(&round.to_be_bytes());
+        message[8..16].copy_from_slice(&(number as u64).to_be_bytes());
+        tunnel.write_all(&message).await.unwrap();
+        within("the echo", tunnel.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, message, "round {round} of tunnel {number}");
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// Opens one tunnel after another and uses each once, to the end.
+async fn open_on(
+    proxy: SocketAddr,
+    target: SocketAddr,
+    opened: Arc<watch::Sender<usize>>,
+    is_over: Arc<AtomicBool>,
+) {
+    let mut pace = time::interval(Duration::from_millis(50));
+    while !is_over.load(Ordering::Relaxed) {
+        pace.tick().await;
+        let mut tunnel = connect(proxy, target).await.tunnel();
+        tunnel.write_all(b"ping").await.unwrap();
+        assert_reads(&mut tunnel, "ping").await;
+        opened.send_modify(|opened| *opened += 1);
+    }
+}
+
+const FLIPS: usize = 50;
+const OPENING_CLIENTS: usize = 20;
+const ECHOING_TUNNELS: usize = 20;
+/// The contract's: an edit is in force after this.
+const IN_FORCE: Duration = Duration::from_millis(500);
+/// What a busy machine may add to it, now and then.
+const IN_FORCE_AT_LAST: Duration = Duration::from_secs(2);

@@ -1,0 +1,19 @@
+//! The program as its users meet it: the real binary, between real clients, real proxies and real origins.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must stop")]
+#![expect(clippy::expect_used, reason = "as above, and it says what was missing")]
+#![expect(clippy::panic, reason = "helpers fail the test that called them")]
+#![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
+
+mod authentication;
+mod bad_input;
+mod clients;
+mod faults;
+mod flips;
+mod regression;
+mod reload;
+mod requests;
+mod secrets;
+mod shutdown;
+mod start;
+mod support;
+mod tunnels;

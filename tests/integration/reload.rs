@@ -1,0 +1,247 @@
+//! Edits of the configuration while it is in use.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect, free_port, head,
+    open, run, within,
+};
+
+#[tokio::test]
+async fn every_way_of_saving_is_seen() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    toggle.assert_used(&proxy, true).await;
+    for (number, way) in Way::ALL.iter().cycle().take(3 * Way::ALL.len()).enumerate() {
+        let (seen, is_enabled) = (proxy.events().len(), number % 2 == 1);
+        proxy.config().save("20-hops.yaml", &toggle.yaml(is_enabled), *way);
+        proxy.event_after(seen, "config reloaded").await;
+        toggle.assert_used(&proxy, is_enabled).await;
+    }
+    let seen = proxy.events().len();
+    proxy.config().write("30-more.yaml", "hops: { corporate: { enabled: true } }\n");
+    let added = proxy.event_after(seen, "config reloaded").await;
+    toggle.assert_used(&proxy, true).await;
+    let seen = proxy.events().len();
+    fs::remove_file(proxy.config().path().join("30-more.yaml")).unwrap();
+    let removed = proxy.event_after(seen, "config reloaded").await;
+    toggle.assert_used(&proxy, false).await;
+    assert_eq!(generation(&removed), generation(&added) + 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_swapped_below_the_directory_is_seen() {
+    use std::os::unix::fs::symlink;
+
+    // As an orchestrator mounts it: files are links into `..data`, which is swapped for another directory.
+    let toggle = Toggle::new().await;
+    let config = ConfigDir::new("");
+    let path = config.path().to_owned();
+    fs::remove_file(path.join("10-test.yaml")).unwrap();
+    for (version, is_enabled) in [("..1", true), ("..2", false)] {
+        fs::create_dir(path.join(version)).unwrap();
+        fs::write(path.join(version).join("20-hops.yaml"), toggle.yaml(is_enabled)).unwrap();
+    }
+    symlink("..1", path.join("..data")).unwrap();
+    symlink("..data/20-hops.yaml", path.join("20-hops.yaml")).unwrap();
+    let proxy = Proxy::on(config, &[]).await;
+    toggle.assert_used(&proxy, true).await;
+    symlink("..2", path.join("..data_tmp")).unwrap();
+    fs::rename(path.join("..data_tmp"), path.join("..data")).unwrap();
+    proxy.event("config reloaded").await;
+    toggle.assert_used(&proxy, false).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_reloads_what_no_watch_can_see() {
+    let toggle = Toggle::new().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("hops.yaml");
+    fs::write(&file, toggle.yaml(true)).unwrap();
+    let config = ConfigDir::new("");
+    std::os::unix::fs::symlink(&file, config.path().join("20-hops.yaml")).unwrap();
+    let mut proxy = Proxy::on(config, &[]).await;
+    toggle.assert_used(&proxy, true).await;
+    fs::write(&file, toggle.yaml(false)).unwrap();
+    proxy.signal(rustix::process::Signal::HUP);
+    proxy.event("config reloaded").await;
+    toggle.assert_used(&proxy, false).await;
+}
+
+#[tokio::test]
+async fn a_broken_edit_changes_nothing() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    let echo = EchoOrigin::start().await;
+    for (broken, place) in [
+        ("chains: { default: []\n", "30-broken.yaml:"),
+        ("hops:\n  corporate:\n    enabeld: false\n", "30-broken.yaml:3:5"),
+        ("chains:\n  default: [nobody]\n", "30-broken.yaml:2:13"),
+        ("hops:\n  corporate:\n    username: ${MOOLTIROUTE_TEST_UNSET}\n", "30-broken.yaml:3:15"),
+        ("chains: { default: [] }\nhops: { corporate: { enabled: maybe } }\n", "30-broken.yaml:2:"),
+    ] {
+        let seen = proxy.events().len();
+        proxy.config().write("30-broken.yaml", broken);
+        let rejected = proxy.event_after(seen, "config rejected").await;
+        assert!(rejected.text().contains(place), "{place}: {rejected:?}");
+        toggle.assert_used(&proxy, true).await;
+
+        let path = proxy.config().path().to_str().unwrap();
+        let output = run(["check", "-c", path]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let words =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(words.contains(place), "{place}: {words}");
+    }
+    // The way out of it is another edit.
+    let seen = proxy.events().len();
+    proxy.config().write("30-broken.yaml", "chains: { default: [] }\n");
+    proxy.event_after(seen, "config reloaded").await;
+    connect(proxy.address(), echo.address()).await.tunnel();
+}
+
+#[tokio::test]
+async fn an_edit_without_meaning_makes_no_generation() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    proxy.config().write("20-hops.yaml", &toggle.yaml(false));
+    let first = proxy.event("config reloaded").await;
+    let seen = proxy.events().len();
+    proxy.config().write("20-hops.yaml", &format!("# A remark.\n{}", toggle.yaml(false)));
+    // It has the time that the contract gives it; there is nothing to wait for.
+    time::sleep(Duration::from_millis(500)).await;
+    proxy.config().write("20-hops.yaml", &toggle.yaml(true));
+    let second = proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(generation(&second), generation(&first) + 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_takes_the_new_way() {
+    let answer = |words: &str| {
+        Step::Answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{words}", words.len()))
+    };
+    let corporate = Double::start([answer("by corporate"), answer("by corporate")]).await;
+    let target = Double::start([answer("direct"), answer("direct")]).await;
+    let toggle = Toggle { corporate, target };
+    let proxy = toggle.proxy(&[]).await;
+    let mut client = open(proxy.address()).await;
+    for (number, words) in ["by corporate", "direct", "by corporate"].into_iter().enumerate() {
+        if number > 0 {
+            let seen = proxy.events().len();
+            proxy.config().write("20-hops.yaml", &toggle.yaml(number == 2));
+            proxy.event_after(seen, "config reloaded").await;
+        }
+        let request =
+            format!("GET http://{}/ HTTP/1.1\r\nHost: x\r\n\r\n", toggle.target.address());
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        assert_reads(&mut client, words).await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_given_by_flag_stays() {
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let proxy = Proxy::on(config, &["--listen", "127.0.0.1:0"]).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let more = format!("server: {{ listen: \"{address}\" }}\ntimeouts: {{ idle: 1h }}\n");
+    proxy.config().write("20-more.yaml", &more);
+    proxy.event("config reloaded").await;
+    connect(proxy.address(), echo.address()).await.tunnel();
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens where the file says");
+}
+
+#[tokio::test]
+async fn flags_win_and_go_on_winning() {
+    for (arguments, in_file, in_force) in [
+        (["--no-corporate"].as_slice(), true, false),
+        (&["--disable", "corporate"], true, false),
+        (&["--enable", "corporate"], false, true),
+    ] {
+        let toggle = Toggle::new().await;
+        let config = ConfigDir::new("");
+        config.write("20-hops.yaml", &toggle.yaml(in_file));
+        let proxy = Proxy::on(config, arguments).await;
+        toggle.assert_used(&proxy, in_force).await;
+        proxy.config().write("30-more.yaml", "timeouts: { idle: 1h }\n");
+        proxy.event("config reloaded").await;
+        toggle.assert_used(&proxy, in_force).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
+    let rejected = proxy.event("config rejected").await;
+    assert!(rejected.text().contains(&address.to_string()), "{rejected:?}");
+    connect(proxy.address(), echo.address()).await.tunnel();
+
+    let seen = proxy.events().len();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
+    proxy.event_after(seen, "config reloaded").await;
+    connect(address, echo.address()).await.tunnel();
+    within("the old one is let go", async {
+        while TcpStream::connect(proxy.address()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tunnel.write_all(b"still here").await.unwrap();
+    assert_reads(&mut tunnel, "still here").await;
+}
+
+fn generation(event: &Event) -> u64 {
+    event.field("generation").parse().unwrap()
+}
+
+/// A corporate proxy, on or off, before a target that both know to be reached.
+#[derive(Debug)]
+struct Toggle {
+    corporate: Double,
+    target: Double,
+}
+
+impl Toggle {
+    async fn new() -> Self {
+        let agree = "HTTP/1.1 200 OK\r\n\r\nby corporate";
+        Self {
+            corporate: Double::start([Step::Answer(agree.into())]).await,
+            target: Double::start([Step::Say("direct".into())]).await,
+        }
+    }
+
+    fn yaml(&self, is_enabled: bool) -> String {
+        let address = self.corporate.address();
+        format!(
+            "hops:\n  corporate: {{ kind: http-connect, enabled: {is_enabled}, address: \"{address}\" }}\n\
+             chains: {{ default: [corporate] }}\n"
+        )
+    }
+
+    async fn proxy(&self, arguments: &[&str]) -> Proxy {
+        let config = ConfigDir::new("");
+        config.write("20-hops.yaml", &self.yaml(true));
+        Proxy::on(config, arguments).await
+    }
+
+    async fn assert_used(&self, proxy: &Proxy, is_used: bool) {
+        let mut tunnel = connect(proxy.address(), self.target.address()).await.tunnel();
+        assert_reads(&mut tunnel, if is_used { "by corporate" } else { "direct" }).await;
+    }
+}

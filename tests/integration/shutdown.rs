@@ -1,0 +1,64 @@
+//! The end: what is open may finish, nothing new comes in.
+#![cfg(unix)]
+
+use rustix::process::Signal;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::support::{
+    EchoOrigin, HttpOrigin, Proxy, assert_reads, connect, head, open, rest, within,
+};
+
+const DIRECT: &str = "chains: { default: [] }\n";
+
+#[tokio::test]
+async fn open_tunnels_end_by_themselves() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let echo = EchoOrigin::start().await;
+        let mut proxy = Proxy::start(DIRECT).await;
+        let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+        proxy.signal(signal);
+        proxy.event("shutting down").await;
+        within("nobody is let in", async {
+            while TcpStream::connect(proxy.address()).await.is_ok() {}
+        })
+        .await;
+        tunnel.write_all(b"still here").await.unwrap();
+        assert_reads(&mut tunnel, "still here").await;
+        drop(tunnel);
+        assert_eq!(proxy.exit().await.code(), Some(0), "{signal:?}");
+        assert_eq!(proxy.events().last().unwrap().message(), "stopped");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_it() {
+    let origin = HttpOrigin::plain().await;
+    let mut proxy = Proxy::start(DIRECT).await;
+    let mut idle = open(proxy.address()).await;
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/0"));
+    idle.write_all(request.as_bytes()).await.unwrap();
+    head(&mut idle).await;
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    assert_eq!(rest(&mut idle).await, "");
+}
+
+#[tokio::test]
+async fn what_is_open_after_the_drain_is_cut() {
+    let echo = EchoOrigin::start().await;
+    let mut proxy = Proxy::start("timeouts: { drain: 100ms }\nchains: { default: [] }\n").await;
+    let _tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let echo = EchoOrigin::start().await;
+    let mut proxy = Proxy::start("timeouts: { drain: 1h }\nchains: { default: [] }\n").await;
+    let _tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    proxy.signal(Signal::INT);
+    proxy.event("shutting down").await;
+    proxy.signal(Signal::INT);
+    proxy.exit().await;
+}

@@ -1,0 +1,36 @@
+//! What the tests stand on. Whatever is started here ends when its handle is dropped, also by a panic.
+
+mod certificates;
+mod client;
+mod config;
+mod double;
+mod network;
+mod origin;
+mod pattern;
+mod process;
+mod proxy;
+mod record;
+mod squid;
+mod tinyproxy;
+mod wait;
+
+pub(crate) use self::{
+    certificates::Certificates,
+    client::{assert_reads, connect, connect_early, exchange, head, open, rest},
+    config::{ConfigDir, Way, two_hops},
+    double::{Double, Step},
+    network::{Network, WAYS},
+    origin::{EchoOrigin, HttpOrigin},
+    pattern::{fill, first_difference},
+    process::{Program, skip},
+    proxy::{Event, Proxy, run},
+    squid::{Passed, Squid, SquidRules, free_port},
+    tinyproxy::Tinyproxy,
+    wait::within,
+};
+
+/// The credentials that the provider's doubles and peers know.
+pub(crate) const USERNAME: &str = "dev";
+pub(crate) const PASSWORD: &str = "secret";
+/// The two as the value of a `Proxy-Authorization` field.
+pub(crate) const BASIC: &str = "Basic ZGV2OnNlY3JldA==";

@@ -1,0 +1,73 @@
+//! A certificate authority that is thrown away with its test.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use tempfile::TempDir;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig, crypto,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+};
+
+/// An authority, and one certificate of it for `localhost` and 127.0.0.1.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    directory: TempDir,
+    acceptor_config: Arc<ServerConfig>,
+}
+
+impl Certificates {
+    pub(crate) fn new() -> Self {
+        let mut authority = CertificateParams::default();
+        authority.distinguished_name.push(DnType::CommonName, "Throw-away authority of a test");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority_key = KeyPair::generate().unwrap();
+        let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let names = ["localhost", "127.0.0.1"].map(String::from);
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("ca.pem"), authority_pem).unwrap();
+        fs::write(directory.path().join("certificate.pem"), certificate.pem()).unwrap();
+        fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        Self { directory, acceptor_config: Arc::new(config) }
+    }
+
+    /// What accepts TLS with the certificate.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.acceptor_config))
+    }
+
+    /// The file of the authority, for those who are to trust it.
+    pub(crate) fn authority_file(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// The PEM texts of the certificate and its key, for a peer that is another program.
+    pub(crate) fn pem_texts(&self) -> [String; 2] {
+        ["certificate.pem", "key.pem"]
+            .map(|file| fs::read_to_string(self.directory.path().join(file)).unwrap())
+    }
+}

@@ -1,0 +1,88 @@
+//! A client that says exactly what a test wants said.
+
+use std::{fmt, io, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::within;
+
+/// What a proxy answered to a CONNECT request, and the connection behind it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: String,
+    pub(crate) stream: TcpStream,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn tunnel(self) -> TcpStream {
+        assert_eq!(self.head, "HTTP/1.1 200 Connection established\r\n\r\n");
+        self.stream
+    }
+}
+
+/// Opens a connection.
+pub(crate) async fn open(proxy: SocketAddr) -> TcpStream {
+    within("the proxy accepts", TcpStream::connect(proxy)).await.unwrap()
+}
+
+/// Asks for a tunnel to `target`.
+pub(crate) async fn connect(proxy: SocketAddr, target: impl fmt::Display) -> Answer {
+    connect_early(proxy, target, "").await
+}
+
+/// Asks for a tunnel to `target` and sends `early` for it in the same breath.
+pub(crate) async fn connect_early(
+    proxy: SocketAddr,
+    target: impl fmt::Display,
+    early: &str,
+) -> Answer {
+    let mut stream = open(proxy).await;
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n{early}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let head = head(&mut stream).await;
+    Answer { head, stream }
+}
+
+/// Reads a head to its empty line, and no byte more.
+pub(crate) async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    within("a head comes", async {
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => panic!("after {:?}: {error}", String::from_utf8_lossy(&head)),
+            }
+        }
+    })
+    .await;
+    String::from_utf8(head).unwrap()
+}
+
+/// Reads exactly as many bytes as `expected` has, and compares them.
+pub(crate) async fn assert_reads(stream: &mut (impl AsyncRead + Unpin), expected: &str) {
+    let mut read = vec![0; expected.len()];
+    within(&format!("{expected:?} comes"), stream.read_exact(&mut read)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&read), expected);
+}
+
+/// Reads to the end.
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut rest = Vec::new();
+    within("the end comes", stream.read_to_end(&mut rest)).await.unwrap();
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+/// Sends `request` on a new connection and reads to the end of the answer, a reset included.
+pub(crate) async fn exchange(proxy: SocketAddr, request: &[u8]) -> String {
+    let mut stream = open(proxy).await;
+    // A refusal may come before everything is sent.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = within("the answer ends", stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}

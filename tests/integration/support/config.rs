@@ -1,0 +1,72 @@
+//! A `config.d` of a test's own.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use tempfile::TempDir;
+
+use super::{PASSWORD, USERNAME};
+
+/// A scratch directory with configuration files in it.
+#[derive(Debug)]
+pub(crate) struct ConfigDir(TempDir);
+
+impl ConfigDir {
+    /// With `yaml` as its only file, `10-test.yaml`, after a `00-server.yaml` that takes any free port.
+    pub(crate) fn new(yaml: &str) -> Self {
+        let directory = Self(tempfile::tempdir().unwrap());
+        directory.write("00-server.yaml", "server: { listen: \"127.0.0.1:0\" }\n");
+        directory.write("10-test.yaml", yaml);
+        directory
+    }
+
+    /// Writes `file` in place.
+    pub(crate) fn write(&self, file: &str, yaml: &str) {
+        fs::write(self.path().join(file), yaml).unwrap();
+    }
+
+    /// Writes `file` as the program of an operator's choice would.
+    pub(crate) fn save(&self, file: &str, yaml: &str, way: Way) {
+        let path = self.path().join(file);
+        match way {
+            Way::InPlace => fs::write(path, yaml).unwrap(),
+            Way::Rename => {
+                let new = self.path().join(format!(".{file}.swp"));
+                fs::write(&new, yaml).unwrap();
+                fs::rename(new, path).unwrap();
+            }
+            Way::BackupAndRename => {
+                let new = self.path().join("4913");
+                fs::write(&new, yaml).unwrap();
+                fs::copy(&path, self.path().join(format!("{file}~"))).unwrap();
+                fs::rename(new, path).unwrap();
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// How editors and scripts save a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// Truncated and written.
+    InPlace,
+    /// Written beside and moved over.
+    Rename,
+    /// As `Rename`, with the old text kept beside, too.
+    BackupAndRename,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 3] = [Self::InPlace, Self::Rename, Self::BackupAndRename];
+}
+
+/// The corporate proxy at `corporate`, and the provider at a name that only the corporate proxy is told.
+pub(crate) fn two_hops(corporate: SocketAddr) -> String {
+    format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{corporate}\" }}\n  \
+         webshare: {{ kind: webshare, address: \"provider.test:80\", username: {USERNAME}, password: {PASSWORD} }}\n"
+    )
+}

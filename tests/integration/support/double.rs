@@ -1,0 +1,142 @@
+//! A peer that follows a script: a hop, or an origin, with whatever manners a test needs.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time,
+};
+
+use super::record::{Record, Seen};
+
+/// What a double does next.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Reads up to the end of a head, then sends this.
+    Answer(String),
+    /// Sends this without waiting for anything.
+    Say(String),
+    /// Sends this a byte at a time, with this pause after each.
+    Dribble(String, Duration),
+    /// Reads on, in silence, until the other side ends.
+    Listen,
+    /// Reads on until the test allows the next step.
+    Await(Arc<Notify>),
+    /// Ends its own direction.
+    End,
+    /// Cuts the connection off with a reset.
+    Reset,
+}
+
+/// A listener on loopback; each of its connections plays the whole script, and listens at its end.
+#[derive(Debug)]
+pub(crate) struct Double {
+    address: SocketAddr,
+    script: Arc<Mutex<Vec<Step>>>,
+    record: Record,
+}
+
+impl Double {
+    pub(crate) async fn start(script: impl Into<Vec<Step>>) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    /// Starts one where clients know it already.
+    pub(crate) async fn start_at(address: SocketAddr, script: impl Into<Vec<Step>>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(script.into()));
+        let record = Record::default();
+        let (current, writer) = (Arc::clone(&script), record.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let steps = current.lock().unwrap().clone();
+                tokio::spawn(play(stream, steps, writer.clone()));
+            }
+        });
+        Self { address, script, record }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives the connections from now on another script.
+    pub(crate) fn becomes(&self, script: impl Into<Vec<Step>>) {
+        *self.script.lock().unwrap() = script.into();
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// All that it was ever sent, on whichever connection.
+    pub(crate) fn sent(&self) -> String {
+        self.record.now().iter().map(Seen::text).collect()
+    }
+}
+
+async fn play(mut stream: TcpStream, steps: Vec<Step>, record: Record) {
+    let number = record.open();
+    for step in steps {
+        match step {
+            Step::Answer(answer) => {
+                if !read_head(&mut stream, number, &record).await {
+                    break;
+                }
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+            Step::Say(words) => {
+                let _ = stream.write_all(words.as_bytes()).await;
+            }
+            Step::Dribble(words, pause) => {
+                for byte in words.bytes() {
+                    if stream.write_all(&[byte]).await.is_err() {
+                        break;
+                    }
+                    time::sleep(pause).await;
+                }
+            }
+            Step::Listen => listen(&mut stream, number, &record).await,
+            Step::Await(allowed) => tokio::select! {
+                () = allowed.notified() => {}
+                () = listen(&mut stream, number, &record) => {}
+            },
+            Step::End => {
+                let _ = stream.shutdown().await;
+            }
+            Step::Reset => {
+                let _ = stream.set_zero_linger();
+                record.ended(number);
+                return;
+            }
+        }
+    }
+    listen(&mut stream, number, &record).await;
+    record.ended(number);
+}
+
+async fn listen(stream: &mut TcpStream, number: usize, record: &Record) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        record.received(number, &buffer[..length]);
+    }
+}
+
+/// Reads a head, and no byte more; tells whether there was one.
+async fn read_head(stream: &mut TcpStream, number: usize, record: &Record) -> bool {
+    let mut last = [0; 4];
+    while last != *b"\r\n\r\n" {
+        let Ok(byte) = stream.read_u8().await else { return false };
+        record.received(number, &[byte]);
+        last.rotate_left(1);
+        last[3] = byte;
+    }
+    true
+}

@@ -1,0 +1,43 @@
+//! Bodies of any length that are not kept in memory, and in which a lost or moved byte shows.
+
+/// As long as a prime, so that no buffer's size divides it.
+const BLOCK_BYTES: usize = 65_521;
+static BLOCK: [u8; BLOCK_BYTES] = block();
+
+const fn block() -> [u8; BLOCK_BYTES] {
+    let mut block = [0; BLOCK_BYTES];
+    let mut state: u32 = 1;
+    let mut index = 0;
+    while index < BLOCK_BYTES {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        block[index] = (state >> 24) as u8;
+        index += 1;
+    }
+    block
+}
+
+/// What stands at `offset`, as far as one block goes.
+pub(crate) fn at(offset: u64) -> &'static [u8] {
+    &BLOCK[(offset % BLOCK_BYTES as u64) as usize..]
+}
+
+/// The first `length` bytes.
+pub(crate) fn fill(length: usize) -> Vec<u8> {
+    BLOCK.iter().copied().cycle().take(length).collect()
+}
+
+/// Where `bytes`, which begin at `offset`, first differ from the pattern.
+pub(crate) fn first_difference(mut offset: u64, mut bytes: &[u8]) -> Option<u64> {
+    while !bytes.is_empty() {
+        let expected = at(offset);
+        let length = expected.len().min(bytes.len());
+        let (now, rest) = bytes.split_at(length);
+        if now != &expected[..length] {
+            let same = now.iter().zip(expected).take_while(|(got, wanted)| got == wanted).count();
+            return Some(offset + same as u64);
+        }
+        offset += length as u64;
+        bytes = rest;
+    }
+    None
+}

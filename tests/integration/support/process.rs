@@ -1,0 +1,79 @@
+//! Programs of the machine, which may be missing, and processes, which end with their handle.
+
+use std::{
+    env, fmt,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+/// Says on the terminal that a test is left out, past the capture of its output; fails where nothing may be.
+pub(crate) fn skip(what: &str) {
+    assert!(
+        env::var_os("MOOLTIROUTE_PEERS").is_none_or(|peers| peers != "required"),
+        "{what} is not installed, and MOOLTIROUTE_PEERS=required"
+    );
+    // In one piece, or other tests' lines come between.
+    let notice = format!("skipped: {what} is not installed\n");
+    let _ = std::io::stderr().write_all(notice.as_bytes());
+}
+
+/// A program that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Program(PathBuf);
+
+impl Program {
+    /// Looks where a shell would, and where daemons stand.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+        let paths = env::var_os("PATH").unwrap_or_default();
+        let folders =
+            env::split_paths(&paths).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+        folders.map(|folder| folder.join(&file)).find(|path| path.is_file()).map(Self)
+    }
+
+    /// As [`find`](Self::find); says so where there is none.
+    pub(crate) fn find_or_skip(name: &str) -> Option<Self> {
+        let found = Self::find(name);
+        if found.is_none() {
+            skip(name);
+        }
+        found
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// A child that is killed and waited for.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.0.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

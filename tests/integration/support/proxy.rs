@@ -1,0 +1,206 @@
+//! The program under test.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{ConfigDir, process::Process, within};
+
+/// One line of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Event(Value);
+
+impl Event {
+    pub(crate) fn message(&self) -> &str {
+        self.0["message"].as_str().unwrap_or_default()
+    }
+
+    /// A field's text, whichever type it has; empty where there is none.
+    pub(crate) fn field(&self, name: &str) -> String {
+        match &self.0[name] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The whole line, to search it.
+    pub(crate) fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A running `mooltiroute run`.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    process: Process,
+    address: SocketAddr,
+    log: Arc<Log>,
+    config: ConfigDir,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Lines>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    events: Vec<Event>,
+    /// What is no JSON, which is nothing when all is well.
+    others: Vec<String>,
+    is_ended: bool,
+}
+
+impl Proxy {
+    /// Runs it on `yaml` and waits until it listens.
+    pub(crate) async fn start(yaml: &str) -> Self {
+        Self::with_arguments(yaml, &[]).await
+    }
+
+    /// Runs it with `arguments` besides the ones that tests need.
+    pub(crate) async fn with_arguments(yaml: &str, arguments: &[&str]) -> Self {
+        Self::on(ConfigDir::new(yaml), arguments).await
+    }
+
+    /// Runs it on a directory that stands already.
+    pub(crate) async fn on(config: ConfigDir, arguments: &[&str]) -> Self {
+        let mut command = command();
+        command.arg("run").arg("-c").arg(config.path()).args(["--log-format", "json"]);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process::start(&mut command);
+        let log = Log::follow(process.child().stderr.take().unwrap());
+        let address = log
+            .until("listening", |lines| {
+                assert!(!lines.is_ended, "it ended instead of listening: {lines:?}");
+                let event = lines.events.iter().find(|event| event.message() == "listening")?;
+                Some(event.field("address").parse().unwrap())
+            })
+            .await;
+        Self { process, address, log, config }
+    }
+
+    /// Where clients reach it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As clients' options want it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn config(&self) -> &ConfigDir {
+        &self.config
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(self.process.child());
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.log.lines.lock().unwrap().events.clone()
+    }
+
+    /// Waits for the first event of this message after the first `seen` ones.
+    pub(crate) async fn event_after(&self, seen: usize, message: &str) -> Event {
+        self.log
+            .until(message, |lines| {
+                let event = lines.events[seen..].iter().find(|event| event.message() == message);
+                assert!(
+                    event.is_some() || !lines.is_ended,
+                    "it ended without {message:?}: {lines:?}"
+                );
+                event.cloned()
+            })
+            .await
+    }
+
+    /// Waits for the first event of this message.
+    pub(crate) async fn event(&self, message: &str) -> Event {
+        self.event_after(0, message).await
+    }
+
+    /// Waits for its end, which only a signal brings.
+    #[cfg(unix)]
+    pub(crate) async fn exit(&mut self) -> std::process::ExitStatus {
+        // It has no children, so its log ends when it does.
+        self.log.until("its end", |lines| lines.is_ended.then_some(())).await;
+        self.process.child().wait().unwrap()
+    }
+
+    /// Lines that are no JSON: a panic's message would be.
+    pub(crate) fn other_lines(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().others.clone()
+    }
+
+    /// Asserts that it still runs, serves and never panicked.
+    pub(crate) async fn assert_is_well(&mut self) {
+        let answer = super::exchange(self.address, b"GET / HTTP/1.1\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+        assert!(!self.process.has_ended());
+        assert_eq!(self.other_lines(), [""; 0]);
+    }
+}
+
+impl Log {
+    fn follow(stderr: impl Read + Send + 'static) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let writer = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let Ok(line) = line else { break };
+                writer.change(|lines| match serde_json::from_str(&line) {
+                    Ok(event) => lines.events.push(Event(event)),
+                    Err(_) => lines.others.push(line),
+                });
+            }
+            writer.change(|lines| lines.is_ended = true);
+        });
+        log
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lines)) {
+        change(&mut self.lines.lock().unwrap());
+        self.changed.notify_waiters();
+    }
+
+    async fn until<T>(&self, what: &str, find: impl Fn(&Lines) -> Option<T>) -> T {
+        within(&format!("the log says {what:?}"), async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(found) = find(&self.lines.lock().unwrap()) {
+                    return found;
+                }
+                changed.await;
+            }
+        })
+        .await
+    }
+}
+
+/// The program, in an environment where nothing but the test configures it.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+    command
+}
+
+/// Runs the program to its end, with `arguments`.
+pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    command().args(arguments).output().unwrap()
+}

@@ -1,0 +1,247 @@
+//! Squid, the proxy that companies run.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time};
+
+use super::{
+    Certificates,
+    process::{Process, Program},
+    within,
+};
+
+/// What this squid lets through.
+#[derive(Clone, Debug)]
+pub(crate) enum SquidRules {
+    /// As it comes: CONNECT to 443 alone.
+    Stock,
+    /// CONNECT to the unprivileged ports too, where tests have their peers.
+    Open,
+    /// As `Open`, for those who know [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD).
+    Basic,
+}
+
+/// A running squid that logs the way of each request.
+#[derive(Debug)]
+pub(crate) struct Squid {
+    // First, so that it has ended when its directory is removed.
+    _process: Process,
+    address: SocketAddr,
+    directory: TempDir,
+}
+
+/// One line of squid's access log, written when a request or a tunnel ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed {
+    pub(crate) started: SystemTime,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) status: u16,
+    pub(crate) user: String,
+}
+
+impl Squid {
+    /// Starts one, if it is installed.
+    pub(crate) async fn start(rules: SquidRules) -> Option<Self> {
+        Self::start_with(rules, None).await
+    }
+
+    /// Starts one that speaks TLS with its clients.
+    pub(crate) async fn tls(rules: SquidRules, certificates: &Certificates) -> Option<Self> {
+        Self::start_with(rules, Some(certificates)).await
+    }
+
+    async fn start_with(rules: SquidRules, certificates: Option<&Certificates>) -> Option<Self> {
+        let program = Program::find_or_skip("squid")?;
+        let mut complaints = String::new();
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(&program, &rules, certificates).await {
+                Ok(squid) => return Some(squid),
+                Err(words) => complaints = words,
+            }
+        }
+        panic!("squid ended {ATTEMPTS} times instead of listening: {complaints}");
+    }
+
+    /// Fails with its words if it ended, for instance because somebody was quicker to take the port.
+    async fn attempt(
+        program: &Program,
+        rules: &SquidRules,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self, String> {
+        let directory = scratch();
+        let port = free_port();
+        let config = config(rules, port, directory.path(), certificates);
+        fs::write(directory.path().join("squid.conf"), config).unwrap();
+        let words = directory.path().join("stderr");
+        let mut command = Command::new(program.path());
+        command.arg("-N").arg("-f").arg(directory.path().join("squid.conf"));
+        command.current_dir(directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&words).unwrap());
+        let mut process = Process::start(&mut command);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if !listens(address, &mut process).await {
+            return Err(fs::read_to_string(words).unwrap());
+        }
+        Ok(Self { _process: process, address, directory })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What has ended so far.
+    pub(crate) fn passed(&self) -> Vec<Passed> {
+        let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        log.lines().filter_map(parse).collect()
+    }
+
+    /// Waits until at least `count` requests or tunnels have ended, and returns them all.
+    pub(crate) async fn passed_at_least(&self, count: usize) -> Vec<Passed> {
+        within(&format!("squid logs {count} requests"), async {
+            loop {
+                let passed = self.passed();
+                if passed.len() >= count {
+                    return passed;
+                }
+                time::sleep(POLL).await;
+            }
+        })
+        .await
+    }
+}
+
+/// Waits until another program listens at `address`; tells whether it does, rather than having ended.
+pub(super) async fn listens(address: SocketAddr, process: &mut Process) -> bool {
+    within(&format!("{process:?} listens at {address}"), async {
+        loop {
+            if process.has_ended() {
+                return false;
+            }
+            if TcpStream::connect(address).await.is_ok() {
+                return true;
+            }
+            time::sleep(POLL).await;
+        }
+    })
+    .await
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A directory that squid can write to after it let go of being root.
+fn scratch() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    directory
+}
+
+fn config(
+    rules: &SquidRules,
+    port: u16,
+    directory: &Path,
+    certificates: Option<&Certificates>,
+) -> String {
+    let shown = directory.display();
+    let listen = match certificates {
+        None => format!("http_port 127.0.0.1:{port}"),
+        Some(certificates) => {
+            for (file, text) in ["certificate.pem", "key.pem"].iter().zip(certificates.pem_texts())
+            {
+                fs::write(directory.join(file), text).unwrap();
+            }
+            format!(
+                "https_port 127.0.0.1:{port} tls-cert={shown}/certificate.pem tls-key={shown}/key.pem"
+            )
+        }
+    };
+    let ports = match rules {
+        SquidRules::Stock => "443",
+        SquidRules::Open | SquidRules::Basic => "443 1025-65535",
+    };
+    let access = match rules {
+        SquidRules::Stock | SquidRules::Open => "http_access allow localhost".to_owned(),
+        SquidRules::Basic => {
+            fs::write(directory.join("passwd"), PASSWD).unwrap();
+            let helper = basic_helper();
+            let helper = helper.display();
+            format!(
+                "auth_param basic program {helper} {shown}/passwd\n\
+                 auth_param basic children 2 startup=1 idle=1\n\
+                 auth_param basic realm provider\n\
+                 acl account proxy_auth REQUIRED\n\
+                 http_access allow account"
+            )
+        }
+    };
+    format!(
+        "{listen}\n\
+         visible_hostname squid.test\n\
+         pid_filename none\n\
+         coredump_dir none\n\
+         pinger_enable off\n\
+         cache deny all\n\
+         cache_mem 8 MB\n\
+         max_filedescriptors 4096\n\
+         shutdown_lifetime 0 seconds\n\
+         cache_log {shown}/cache.log\n\
+         logformat path %tS %rm %ru %>Hs %un\n\
+         access_log stdio:{shown}/access.log path\n\
+         acl SSL_ports port {ports}\n\
+         acl Safe_ports port 80 443 1025-65535\n\
+         acl CONNECT method CONNECT\n\
+         http_access deny !Safe_ports\n\
+         http_access deny CONNECT !SSL_ports\n\
+         {access}\n\
+         http_access deny all\n"
+    )
+}
+
+/// Where distributions put squid's helper for Basic.
+fn basic_helper() -> PathBuf {
+    let places = [
+        "/usr/lib/squid",
+        "/usr/lib64/squid",
+        "/usr/libexec/squid",
+        "/opt/homebrew/opt/squid/libexec",
+    ];
+    let files = places.map(|place| Path::new(place).join("basic_ncsa_auth"));
+    files.into_iter().find(|file| file.is_file()).expect("squid comes with basic_ncsa_auth")
+}
+
+/// `None` for what is no request, such as the connection that waited for squid to listen.
+fn parse(line: &str) -> Option<Passed> {
+    let mut words = line.split(' ');
+    let started: f64 = words.next()?.parse().ok()?;
+    let [method, target, status, user] = std::array::from_fn(|_| words.next().unwrap_or_default());
+    if method == "-" {
+        return None;
+    }
+    Some(Passed {
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(started),
+        method: method.to_owned(),
+        target: target.to_owned(),
+        status: status.parse().ok()?,
+        user: user.to_owned(),
+    })
+}
+
+const ATTEMPTS: usize = 3;
+/// Other programs can only be asked again and again.
+const POLL: Duration = Duration::from_millis(10);
+/// [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD), as `openssl passwd -apr1` hashes them.
+const PASSWD: &str = "dev:$apr1$mooltiro$BMOYBXMEAg9gaeUSrMk991\n";
