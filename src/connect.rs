@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, Tunnel};
+use mooltiroute_hops::{Authority, Request, Tunnel};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
     access::{Access, Outcome},
+    auth::Admitted,
     chain::ChainError,
     client::Client,
     live::Generation,
@@ -20,6 +21,7 @@ use crate::{
 pub async fn serve(
     client: Client,
     target: Authority,
+    admitted: Admitted,
     generation: Arc<Generation>,
     cut: &CancellationToken,
 ) {
@@ -28,9 +30,17 @@ pub async fn serve(
         cut.run_until_cancelled(client.close_with(&Reply::no_route(&target), false)).await;
         return;
     };
+    let preferences = match admitted.preferences(way.chain, &generation) {
+        Ok(preferences) => preferences,
+        Err(reply) => {
+            cut.run_until_cancelled(client.close_with(&reply, false)).await;
+            return;
+        }
+    };
     let access = Access::new(Arc::clone(&generation), client.peer, "CONNECT", target.clone(), way);
     // Boxed, so that the tunnel's task does not keep the room that only the handshake needs.
-    let upstream = Box::pin(cut.run_until_cancelled(way.chain.connect(&target))).await;
+    let connect = way.chain.connect(Request::new(&target, &preferences));
+    let upstream = Box::pin(cut.run_until_cancelled(connect)).await;
     match upstream {
         Some(Ok(upstream)) => relay(client, upstream, access, &generation, cut).await,
         Some(Err(error)) => {

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Write as _, io};
 
-use mooltiroute_hops::{Authority, HopError, Meaning, Refusal};
+use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
 use crate::{
     chain::{Cause, ChainError, Stage, Step},
@@ -44,6 +44,14 @@ impl Reply {
         }
     }
 
+    /// The client's username tells no preferences, where a hop of `chain` would take them.
+    pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
+        Self::refused(
+            400,
+            &format!("The username that was given to this proxy is not understood: {invalid}."),
+        )
+    }
+
     /// There are as many connections as `limits.connections` allows.
     pub fn over_limit(limit: usize) -> Self {
         let text = format!(
@@ -80,13 +88,7 @@ impl Reply {
         Self {
             status: verdict.status,
             error: verdict.error,
-            next_hop: Some(
-                error
-                    .stage
-                    .hop
-                    .as_deref()
-                    .map_or_else(|| error.stage.stop.to_string(), str::to_owned),
-            ),
+            next_hop: Some(error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string())),
             received_status: verdict.received_status,
             details,
             text,
@@ -213,6 +215,13 @@ impl Verdict {
 fn verdict(error: &ChainError) -> Verdict {
     let ChainError { stage, cause, .. } = error;
     match cause {
+        Cause::Preferences(_) => Verdict {
+            status: Status(400, "Bad Request"),
+            ..Verdict::bad_gateway(
+                "http_request_error",
+                "Give this proxy another username, as in `http://session-NAME@localhost:8888`.",
+            )
+        },
         Cause::Timeout(_) if stage.step == Step::Extend => Verdict::timeout(
             "http_response_timeout",
             "It took the connection and says nothing. Try again; if it stays so, look whether it is overloaded, or \
@@ -234,6 +243,7 @@ fn verdict(error: &ChainError) -> Verdict {
             Verdict::bad_gateway("dns_error", look_up(stage))
         }
         Cause::Dial(DialError::Connect(source)) => dialled(stage, source),
+        Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
         Cause::Hop(error) => hop_failed(error),
     }
 }
@@ -254,7 +264,6 @@ fn dialled(stage: &Stage, source: &io::Error) -> Verdict {
 
 fn hop_failed(error: &HopError) -> Verdict {
     match error {
-        HopError::Refused(refusal) => refused(refusal),
         HopError::Io(_) | HopError::Closed => Verdict::bad_gateway(
             "connection_terminated",
             "It hung up instead of answering. Try again; if it stays so, look at its log.",
@@ -280,7 +289,7 @@ fn hop_failed(error: &HopError) -> Verdict {
     }
 }
 
-fn refused(refusal: &Refusal) -> Verdict {
+fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
     let (error, advice) = match (refusal.meaning, refusal.status) {
         (Some(Meaning::Credentials | Meaning::Quota), _) => {
             ("proxy_configuration_error", "Look at this hop's account and credentials.".to_owned())
@@ -298,12 +307,7 @@ fn refused(refusal: &Refusal) -> Verdict {
             "proxy_configuration_error",
             format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
         ),
-        (None, 403 | 405) => (
-            "http_protocol_error",
-            "It does not allow a connection to that place. Many proxies allow CONNECT to port 443 only; ask its \
-             administrator to allow this host and port."
-                .to_owned(),
-        ),
+        (None, 403 | 405) => ("http_protocol_error", refused_port(chain)),
         (Some(Meaning::Busy), _) | (None, 429) => {
             ("connection_limit_reached", "It asks for fewer connections at once.".to_owned())
         }
@@ -330,12 +334,29 @@ fn refused(refusal: &Refusal) -> Verdict {
     verdict
 }
 
+/// What a proxy does not allow, and might.
+fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let host = stage.stop.host();
+    let stops = if refused.is_empty() { std::slice::from_ref(&stage.stop) } else { refused };
+    let ports: Vec<_> = stops.iter().map(|stop| stop.port().to_string()).collect();
+    let plural = if ports.len() > 1 { "s" } else { "" };
+    let ports = ports.join(", ");
+    let text = format!("`{hop}` refuses CONNECT to port{plural} {ports} of `{host}`");
+    if stops.iter().any(|stop| stop.port() == 443) {
+        return format!("{text}; ask its administrator to allow this host.");
+    }
+    format!(
+        "{text}; it may allow 443, as many do. Ask its administrator to allow this host and port."
+    )
+}
+
 fn offers_basic(refusal: &Refusal) -> bool {
     refusal.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic"))
 }
 
 fn is_it_up(stage: &Stage) -> String {
-    match &stage.hop {
+    match stage.hop_name() {
         Some(hop) => format!(
             "Check that it is up, that `hops.{hop}.address` is right, and that this machine may reach it."
         ),
@@ -345,7 +366,7 @@ fn is_it_up(stage: &Stage) -> String {
 }
 
 fn look_up(stage: &Stage) -> String {
-    match &stage.hop {
+    match stage.hop_name() {
         Some(hop) => {
             format!("Check `hops.{hop}.address`, and that this machine's DNS knows the name.")
         }

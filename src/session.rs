@@ -38,7 +38,7 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
         };
         // Taken anew for each request, and then kept to its end.
         let generation = server.live().current();
-        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(head.fields(), auth)) {
+        let Some(admitted) = auth::admit(head.fields(), generation.auth.as_ref()) else {
             debug!(client = %peer, "the client has no or other credentials than `server.auth`");
             let (reply, is_head) = (Reply::unauthorized(), is_head(&head));
             return shutdown
@@ -46,16 +46,22 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
                 .run_until_cancelled(client.close_with(&reply, is_head))
                 .await
                 .unwrap_or_default();
-        }
+        };
         match head.target() {
             Target::Tunnel(target) => {
                 let target = target.clone();
                 drop((head, kept));
-                return connect::serve(client, target, generation, &shutdown.cut).await;
+                return connect::serve(client, target, admitted, generation, &shutdown.cut).await;
             }
             Target::Resource(_) => {
-                let exchange =
-                    Box::pin(forward::serve(client, kept, head, generation, &shutdown.cut));
+                let exchange = Box::pin(forward::serve(
+                    client,
+                    kept,
+                    head,
+                    admitted,
+                    generation,
+                    &shutdown.cut,
+                ));
                 match exchange.await {
                     Some((again, upstream)) if !shutdown.draining.is_cancelled() => {
                         (client, kept) = (again, upstream);

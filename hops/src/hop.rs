@@ -5,13 +5,18 @@ use std::{fmt, path::Path, sync::Arc};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
-use crate::{Authority, HopError, InvalidSetting, Refusal, Secret, Tunnel};
+use crate::{
+    Authority, HopError, InvalidPreferences, InvalidSetting, Refusal, Request, Secret, Tunnel,
+};
 
 /// One upstream on the way to a target.
 ///
-/// A chain calls [`enter`](Self::enter), then [`extend`](Self::extend), once for each connection, on a tunnel that
-/// already reaches [`address`](Self::address). Both run under the chain's timeouts; dropping either future drops the
-/// tunnel with it, so cancellation is always safe. One hop serves many connections at once.
+/// A chain calls [`choose`](Self::choose) once for each connection, then, on what that chose, [`enter`](Self::enter)
+/// and [`extend`](Self::extend), on a tunnel that already reaches [`address`](Self::address). Both run under the
+/// chain's timeouts; dropping either future drops the tunnel with it, so cancellation is always safe. One hop serves
+/// many connections at once.
+///
+/// Most kinds need `address` and `extend` alone.
 #[async_trait]
 pub trait Hop: fmt::Debug + Send + Sync {
     /// Where the previous stop must connect to, to reach this hop.
@@ -51,6 +56,34 @@ pub trait Hop: fmt::Debug + Send + Sync {
     /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
     /// [`Refusal::advice`].
     fn explain(&self, _refusal: &mut Refusal) {}
+
+    /// Whether the hop is one that clients may tell their preferences.
+    fn takes_preferences(&self) -> bool {
+        false
+    }
+
+    /// The hop that serves `request` in the place of this one, such as a member of a pool, or this hop with the
+    /// credentials for the client's session; `None`: this hop itself.
+    ///
+    /// # Errors
+    /// Which preference can't be met.
+    fn choose(&self, _request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
+        Ok(None)
+    }
+
+    /// Told of a chosen hop that it did its part for a connection.
+    fn reached(&self) {}
+
+    /// Told of a chosen hop that it did not do its part, be it that it can't be reached or that it failed: the hop to
+    /// take in its place for the same connection, if there is one that was not tried yet.
+    fn instead(&self) -> Option<Arc<dyn Hop>> {
+        None
+    }
+
+    /// What a chosen hop is called below the hop that chose it, such as `members[0]`.
+    fn member(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).

@@ -23,6 +23,7 @@ pub mod handshake;
 mod hop;
 pub mod kinds;
 mod one_or_list;
+mod preferences;
 mod refusal;
 mod registry;
 mod secret;
@@ -38,6 +39,7 @@ pub use crate::{
     error::HopError,
     hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
     one_or_list::OneOrList,
+    preferences::{InvalidPreferences, Preferences, Request, Sessions},
     refusal::{Meaning, Refusal},
     registry::{Kind, Registry},
     secret::Secret,

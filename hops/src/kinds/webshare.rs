@@ -3,14 +3,18 @@
 mod reason;
 mod username;
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{
+    num::{NonZeroU16, NonZeroU64},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 
-use self::username::Session;
+use self::username::{Session, Wish};
 use crate::{
-    Authority, BuildContext, Country, Forwarding, Hop, HopConfig, HopError, Host, InvalidSetting,
-    OneOrList, Refusal, Reuse, Secret, Tunnel, async_trait, credentials, handshake,
+    Authority, BuildContext, Country, Forwarding, Hop, HopConfig, HopError, Host,
+    InvalidPreferences, InvalidSetting, OneOrList, Preferences, Refusal, Request, Reuse, Secret,
+    Sessions, Tunnel, async_trait, credentials, handshake, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -35,14 +39,34 @@ pub struct Config {
     /// `as-written`; `rotate`, for a new exit for each connection; or a number, for an exit that stays.
     #[serde(default)]
     session: Session,
+    /// Who chooses the session: this configuration, or with `by-client` the client, through the username that it
+    /// gives to this proxy; its names become numbers from 1 to `session_max`.
+    #[serde(default)]
+    sessions: Sessions,
+    /// The greatest number that a client's session becomes. Where sessions are the places of a proxy list, the length
+    /// of the list.
+    #[serde(default = "default_session_max")]
+    session_max: NonZeroU64,
 }
 
 /// Webshare's gateway. The exit is chosen by the username, once for each connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Webshare {
     address: Authority,
-    alternatives: Vec<Authority>,
+    alternatives: Arc<[Authority]>,
     forwarding: Forwarding,
+    /// What a client's wish is put together with; `None` where clients have none.
+    by_client: Option<Arc<ByClient>>,
+}
+
+#[derive(Debug)]
+struct ByClient {
+    username: Secret,
+    password: Secret,
+    countries: Vec<Country>,
+    city: Option<String>,
+    session: Session,
+    session_max: NonZeroU64,
 }
 
 impl HopConfig for Config {
@@ -58,18 +82,56 @@ impl HopConfig for Config {
             }
         }
         let (address, alternatives) = addresses(self.address, self.ports)?;
-        let wish = username::Wish {
-            countries: &self.country.0,
-            city: self.city.as_deref(),
-            session: self.session,
+        let wish =
+            Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
+        let forwarding = forwarding(&wish, &self.username, &self.password)?;
+        let by_client = match self.sessions {
+            Sessions::Fixed => None,
+            Sessions::ByClient => {
+                // What would fail for each client fails here.
+                Wish { session: Session::Number(1), ..wish }.written_into(&self.username)?;
+                Some(Arc::new(ByClient {
+                    username: self.username,
+                    password: self.password,
+                    countries: self.country.0,
+                    city: self.city,
+                    session: self.session,
+                    session_max: self.session_max,
+                }))
+            }
         };
-        let username = wish.written_into(&self.username)?;
-        let authorization = credentials::basic(&username, &self.password)?;
-        // On a kept connection the exit would stay the same.
-        let is_rotating = username.expose().ends_with("-rotate");
-        let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
-        let forwarding = Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse };
-        Ok(Arc::new(Webshare { address, alternatives, forwarding }))
+        Ok(Arc::new(Webshare { address, alternatives, forwarding, by_client }))
+    }
+}
+
+fn forwarding(
+    wish: &Wish<'_>,
+    username: &Secret,
+    password: &Secret,
+) -> Result<Forwarding, InvalidSetting> {
+    let username = wish.written_into(username)?;
+    let authorization = credentials::basic(&username, password)?;
+    // On a kept connection the exit would stay the same.
+    let is_rotating = username.expose().ends_with("-rotate");
+    let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
+    Ok(Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse })
+}
+
+impl ByClient {
+    fn forwarding(&self, preferences: &Preferences) -> Result<Forwarding, InvalidPreferences> {
+        let session = match (&preferences.session, self.session) {
+            (Some(name), _) => {
+                let number = preferences::stable_number(name) % self.session_max.get();
+                Session::Number(number + 1)
+            }
+            (None, Session::AsWritten) => return Err(InvalidPreferences::CountryAlone),
+            (None, session) => session,
+        };
+        let country = preferences.country.map(|country| [country]);
+        let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
+        let wish = Wish { countries, city: self.city.as_deref(), session };
+        // Only the parts that are checked already are put together anew.
+        forwarding(&wish, &self.username, &self.password).map_err(|_| InvalidPreferences::Unknown)
     }
 }
 
@@ -91,6 +153,20 @@ impl Hop for Webshare {
         Some(&self.forwarding)
     }
 
+    fn takes_preferences(&self) -> bool {
+        self.by_client.is_some()
+    }
+
+    fn choose(&self, request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
+        match &self.by_client {
+            Some(by_client) if !request.preferences.is_empty() => {
+                let forwarding = by_client.forwarding(request.preferences)?;
+                Ok(Some(Arc::new(Self { forwarding, ..self.clone() })))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn refuses(&self, refusal: &Refusal) -> bool {
         refusal.status == 407 || reason::of(refusal).is_some()
     }
@@ -104,7 +180,7 @@ impl Hop for Webshare {
 fn addresses(
     address: Option<Authority>,
     ports: Option<Vec<NonZeroU16>>,
-) -> Result<(Authority, Vec<Authority>), InvalidSetting> {
+) -> Result<(Authority, Arc<[Authority]>), InvalidSetting> {
     let ports = match (ports, &address) {
         (Some(ports), _) if ports.is_empty() || ports.len() > PORTS_MAX => {
             let message = format!("must have from 1 to {PORTS_MAX} ports");
@@ -126,9 +202,15 @@ fn addresses(
             alternatives.push(alternative);
         }
     }
-    Ok((address, alternatives))
+    Ok((address, alternatives.into()))
 }
 
+fn default_session_max() -> NonZeroU64 {
+    SESSION_MAX
+}
+
+/// Webshare's own tools draw numbers below 10^9.
+const SESSION_MAX: NonZeroU64 = NonZeroU64::new(999_999_999).unwrap();
 const DOCUMENTED_PORTS: [NonZeroU16; 4] = [
     NonZeroU16::new(80).unwrap(),
     NonZeroU16::new(3128).unwrap(),
@@ -166,6 +248,33 @@ mod tests {
         check("ports: [443, 80]", Ok("p.webshare.io:443 p.webshare.io:80"));
         check("ports: []", Err("ports"));
         check("ports: [80, 0]", Err("ports[1]"));
+    }
+
+    /// The username that a client gets which says `said`.
+    #[track_caller]
+    fn check_client(yaml: &str, said: &str, expected: Result<&str, InvalidPreferences>) {
+        let text = format!("{{username: user, password: pass, sessions: by-client, {yaml}}}");
+        let config: Config = serde_yaml::from_str::<Settings>(&text).unwrap().read().unwrap();
+        let hop = config.build(&BuildContext::new(".".as_ref())).unwrap();
+        let (target, said) = ("a.example:80".parse().unwrap(), said.parse().unwrap());
+        let chosen = hop.choose(&Request::new(&target, &said));
+        let value = chosen.as_ref().map(|chosen| {
+            chosen.as_ref().unwrap().forwarding().unwrap().fields[0].1.expose().to_owned()
+        });
+        let expected = expected
+            .map(|username| credentials::basic(&Secret::new(username), &Secret::new("pass")));
+        let expected = expected.map(|value| value.unwrap().expose().to_owned());
+        assert_eq!(value.map_err(|error| *error), expected, "{yaml}");
+    }
+
+    #[test]
+    fn a_client_chooses_its_session_and_country() {
+        check_client("", "session-alice", Ok("user-217488811"));
+        check_client("session_max: 100", "session-alice", Ok("user-73"));
+        check_client("", "session-alice,country-fr", Ok("user-fr-217488811"));
+        check_client("session: rotate, country: us", "country-fr", Ok("user-fr-rotate"));
+        check_client("session: 5, country: us", "session-alice", Ok("user-us-217488811"));
+        check_client("", "country-fr", Err(InvalidPreferences::CountryAlone));
     }
 
     #[test]
