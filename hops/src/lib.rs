@@ -19,6 +19,7 @@ mod authority;
 mod country;
 pub mod credentials;
 mod error;
+mod field;
 pub mod handshake;
 mod hop;
 pub mod kinds;
@@ -37,6 +38,7 @@ pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
     country::{Country, InvalidCountry},
     error::HopError,
+    field::FieldName,
     hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
     one_or_list::OneOrList,
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

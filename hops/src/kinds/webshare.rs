@@ -24,7 +24,7 @@ pub struct Config {
     /// Where the gateway listens, as `host:port`.
     address: Option<Authority>,
     /// Ports to try in turn where the hop before refuses one, after that of `address`. By default those that Webshare
-    /// documents, if `address` is not written.
+    /// documents, if `address` has its host.
     ports: Option<Vec<NonZeroU16>>,
     /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
     /// here bare, and what the other settings say is added.
@@ -181,20 +181,19 @@ fn addresses(
     address: Option<Authority>,
     ports: Option<Vec<NonZeroU16>>,
 ) -> Result<(Authority, Arc<[Authority]>), InvalidSetting> {
-    let ports = match (ports, &address) {
-        (Some(ports), _) if ports.is_empty() || ports.len() > PORTS_MAX => {
+    let gateway = Host::Name(GATEWAY.into());
+    let ports = match ports {
+        Some(ports) if ports.is_empty() || ports.len() > PORTS_MAX => {
             let message = format!("must have from 1 to {PORTS_MAX} ports");
             return Err(InvalidSetting::new("ports", message));
         }
-        (Some(ports), _) => ports,
-        (None, Some(_)) => vec![],
-        (None, None) => DOCUMENTED_PORTS.to_vec(),
+        Some(ports) => ports,
+        None if address.as_ref().is_some_and(|address| *address.host() != gateway) => vec![],
+        None => DOCUMENTED_PORTS.to_vec(),
     };
     // The first of `ports` is the first that is tried, if no address says otherwise.
-    let address = address.unwrap_or_else(|| {
-        let first = ports.first().copied().unwrap_or(DOCUMENTED_PORTS[0]);
-        Authority::new(Host::Name("p.webshare.io".into()), first)
-    });
+    let first = ports.first().copied().unwrap_or(DOCUMENTED_PORTS[0]);
+    let address = address.unwrap_or_else(|| Authority::new(gateway, first));
     let mut alternatives: Vec<Authority> = Vec::with_capacity(ports.len());
     for port in ports {
         let alternative = address.with_port(port);
@@ -211,6 +210,7 @@ fn default_session_max() -> NonZeroU64 {
 
 /// Webshare's own tools draw numbers below 10^9.
 const SESSION_MAX: NonZeroU64 = NonZeroU64::new(999_999_999).unwrap();
+const GATEWAY: &str = "p.webshare.io";
 const DOCUMENTED_PORTS: [NonZeroU16; 4] = [
     NonZeroU16::new(80).unwrap(),
     NonZeroU16::new(3128).unwrap(),
@@ -244,6 +244,10 @@ mod tests {
         const HOST: &str = "p.webshare.io";
         check("", Ok(&[80, 3128, 1080, 9999].map(|port| format!("{HOST}:{port}")).join(" ")));
         check("address: 'a.example:80'", Ok("a.example:80"));
+        check(
+            "address: 'p.webshare.io:9999', ports: [80]",
+            Ok("p.webshare.io:9999 p.webshare.io:80"),
+        );
         check("address: 'a.example:80', ports: [443, 80, 443]", Ok("a.example:80 a.example:443"));
         check("ports: [443, 80]", Ok("p.webshare.io:443 p.webshare.io:80"));
         check("ports: []", Err("ports"));
