@@ -43,6 +43,8 @@ pub struct Arrival {
     pub last: Option<Arc<dyn Hop>>,
     /// Whether it ends at that hop, which is to forward the request, and not at the target.
     pub is_at_hop: bool,
+    /// Whether it may carry another request of its client, as all hops on its way have it.
+    pub reuse: Reuse,
 }
 
 /// How long each step may take.
@@ -169,7 +171,10 @@ impl Chain {
             let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
             let is_at_hop = may_end_at_hop && journey.legs().last().is_some_and(forwards);
             match self.attempt(journey.legs(), request.target, is_at_hop).await {
-                Ok(tunnel) => return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop }),
+                Ok(tunnel) => {
+                    let reuse = journey.reuse();
+                    return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse });
+                }
                 Err((_, error)) if attempts == DETOURS_MAX => return Err(error),
                 Err((position, error)) => journey.detour(position, error)?,
             }
@@ -242,14 +247,6 @@ impl Chain {
             cause,
             refused: Vec::new(),
         }
-    }
-}
-
-impl Arrival {
-    /// Whether the connection may carry another request of its client.
-    pub fn reuse(&self) -> Reuse {
-        let forwarding = self.last.as_ref().and_then(|last| last.forwarding());
-        forwarding.map_or(Reuse::SameClient, |forwarding| forwarding.reuse)
     }
 }
 

@@ -47,6 +47,11 @@ pub trait Hop: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether a connection that passes this hop may carry more than one plain request.
+    fn reuse(&self) -> Reuse {
+        self.forwarding().map(|forwarding| forwarding.reuse).unwrap_or_default()
+    }
+
     /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
     /// explained to the client, not passed on; asked for statuses from 400 up.
     fn refuses(&self, refusal: &Refusal) -> bool {

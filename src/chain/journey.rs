@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, Hop, HopError, Request};
+use mooltiroute_hops::{Authority, Hop, HopError, Request, Reuse};
 
 use super::{Cause, Chain, ChainError, Stage, Step};
 
@@ -41,6 +41,12 @@ impl<'a> Journey<'a> {
 
     pub(super) fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// A connection that is to be used once at one of its hops is used once.
+    pub(super) fn reuse(&self) -> Reuse {
+        let is_once = self.legs.iter().any(|leg| leg.hop.reuse() == Reuse::Never);
+        if is_once { Reuse::Never } else { Reuse::SameClient }
     }
 
     /// The last hop, when the journey has come to its end.

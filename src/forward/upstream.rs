@@ -45,9 +45,9 @@ pub(super) struct Key {
 
 impl Upstream {
     pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
-        let reuse = arrival.reuse();
-        let hop = arrival.last.filter(|_| arrival.is_at_hop);
-        Self { tunnel: arrival.tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
+        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
+        let hop = last.filter(|_| is_at_hop);
+        Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
     }
 
     /// Whether it can carry a request for `origin`; `may_be_forwarded`: by a hop, too.
