@@ -1,12 +1,20 @@
-//! The access line: one for each tunnel and each request, when it has ended.
+//! The account of each tunnel and each request: counted while it lasts, one line in the log when it has ended.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::live::{Generation, Way};
+use crate::{
+    live::{Generation, Way},
+    metrics::Meter,
+    reply::Reply,
+};
 
 /// What is known of a tunnel or a request while it lasts.
 #[derive(Debug)]
@@ -18,6 +26,8 @@ pub struct Access {
     route: usize,
     chain: Arc<str>,
     begun: Instant,
+    meter: Arc<Meter>,
+    is_tunnel: bool,
 }
 
 /// How it went.
@@ -43,6 +53,11 @@ impl Access {
         way: Way<'_>,
     ) -> Self {
         let (route, chain) = (way.route, Arc::clone(way.chain.name()));
+        let meter = Arc::clone(way.chain.meter());
+        if method != "CONNECT" {
+            meter.request();
+        }
+        generation.users.requests.fetch_add(1, Relaxed);
         Self {
             generation,
             client,
@@ -51,7 +66,23 @@ impl Access {
             route,
             chain,
             begun: Instant::now(),
+            meter,
+            is_tunnel: false,
         }
+    }
+
+    /// What counts its traffic.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// From now on it is a tunnel.
+    pub fn opened(&mut self) {
+        let users = &self.generation.users;
+        users.tunnels.fetch_add(1, Relaxed);
+        users.requests.fetch_sub(1, Relaxed);
+        self.meter.opened();
+        self.is_tunnel = true;
     }
 
     /// Logs the end of a tunnel.
@@ -64,8 +95,13 @@ impl Access {
         self.line(outcome, "request");
     }
 
-    /// Logs that it failed before the target answered; also where access is not logged.
-    pub fn failed(&self, status: u16, error: &str) {
+    /// Logs and counts that it failed before the target answered, so that the client is told `reply`; also where access
+    /// is not logged.
+    pub fn failed(&self, reply: &Reply, error: &str) {
+        if let Some(fault) = reply.fault() {
+            self.meter.failed(fault.hop.as_deref(), fault.stage, reply.error());
+        }
+        let status = reply.status();
         let Self { client, method, target, route, chain, .. } = self;
         let (generation, duration) = (self.generation.number(), self.begun.elapsed());
         warn!(%client, %method, %target, route, %chain, generation, status, ?duration, error, "request failed");
@@ -82,5 +118,17 @@ impl Access {
             %client, %method, %target, route, %chain, generation, status, sent, received, ?duration, %end,
             "{message}"
         );
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let users = &self.generation.users;
+        if self.is_tunnel {
+            self.meter.closed();
+            users.tunnels.fetch_sub(1, Relaxed);
+        } else {
+            users.requests.fetch_sub(1, Relaxed);
+        }
     }
 }

@@ -5,7 +5,13 @@ use mooltiroute_hops::Preferences;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::{chain::Chain, config::Auth, http::Fields, live::Generation, reply::Reply};
+use crate::{
+    chain::Chain,
+    config::Auth,
+    http::{Fields, RequestHead, Target},
+    live::Generation,
+    reply::Reply,
+};
 
 /// What a client says of itself that is let in.
 #[derive(Clone, Debug, Default)]
@@ -15,10 +21,17 @@ pub struct Admitted {
     pub preferences: Option<Box<str>>,
 }
 
-/// Lets a client in whose one `Proxy-Authorization` field has the credentials that `auth` asks for, or one that is not
-/// asked for any. How long that takes does not depend on where they differ.
-pub fn admit(fields: &Fields, auth: Option<&Auth>) -> Option<Admitted> {
-    let mut given = fields.values("Proxy-Authorization");
+/// Lets a client in that has the credentials which `auth` asks for, or that is not asked for any: in
+/// `Proxy-Authorization`, or in `Authorization` where the proxy itself is asked, for then it is the origin (RFC 9110
+/// §11.6). How long that takes does not depend on where they differ.
+pub fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
+    let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
+    let admitted = admit_by(head.fields(), "Proxy-Authorization", auth);
+    admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
+}
+
+fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted> {
+    let mut given = fields.values(name);
     let credentials = match (given.next(), given.next()) {
         (Some(value), None) => credentials(value),
         _ => None,
@@ -96,7 +109,7 @@ mod tests {
         let head = HeadReader::new(HeadLimits::default())
             .request(&mut BytesMut::from(head.as_str()))
             .unwrap();
-        admit(head.unwrap().fields(), auth)
+        admit(&head.unwrap(), auth)
     }
 
     fn basic(credentials: &str) -> String {

@@ -9,10 +9,13 @@ use mooltiroute_hops::{
     Authority, Hop, HopError, InvalidPreferences, Refusal, Request, Reuse, Tunnel,
 };
 use thiserror::Error;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use self::journey::{Journey, Leg};
-use crate::dial::{DialError, Dialer};
+use crate::{
+    dial::{DialError, Dialer},
+    metrics::Meter,
+};
 
 /// Hops in their order of travel. Without any, the way is direct.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Chain {
     dialer: Dialer,
     /// For each hop, the one of its addresses that served when the first was refused.
     remembered: Vec<ArcSwapOption<Authority>>,
+    meter: Arc<Meter>,
 }
 
 /// A hop, and what the configuration calls it.
@@ -118,12 +122,23 @@ impl Chain {
     /// Puts hops in a row.
     pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
         let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, links, timeouts, dialer, remembered }
+        Self { name, links, timeouts, dialer, remembered, meter: Arc::default() }
+    }
+
+    /// The same, counted by `meter`.
+    #[must_use]
+    pub fn metered(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
     }
 
     /// What the configuration calls this chain.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What counts its traffic.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The hops in their order of travel.
@@ -201,8 +216,10 @@ impl Chain {
             tunnel = self.step(at(position), Step::Enter, address, connect, enter).await?;
             let next = legs.get(position + 1).map(|next| &next.address).or(end);
             if let Some(next) = next {
+                let asked = Instant::now();
                 let extend = hop.extend(tunnel, next);
                 tunnel = self.step(at(position), Step::Extend, next, handshake, extend).await?;
+                self.meter.agreed(position, asked.elapsed());
             }
         }
         Ok(tunnel)
@@ -262,6 +279,18 @@ impl Stage {
             Some(member) => format!("{hop}.{member}"),
             None => hop.to_string(),
         })
+    }
+}
+
+impl Step {
+    /// A word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Choose => "choose",
+            Self::Dial => "dial",
+            Self::Enter => "enter",
+            Self::Extend => "extend",
+        }
     }
 }
 

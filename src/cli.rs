@@ -35,6 +35,8 @@ pub enum Command {
     Run(Run),
     /// Validate the configuration, and say what it means
     Check(Check),
+    /// Ask the running proxy how it is
+    Status(Status),
 }
 
 /// Flags of `run`. They win over the files, after each reload too.
@@ -69,6 +71,20 @@ pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: check::Format,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Ask there, and not where the configuration says that the proxy listens
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
     /// For whom the output is
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: check::Format,

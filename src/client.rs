@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
+use mooltiroute_hops::Tunnel;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -95,8 +96,13 @@ impl Client {
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
-    pub async fn close_with(mut self, reply: &Reply, is_head: bool) {
-        if self.socket.write_all(&reply.message(is_head)).await.is_ok() {
+    pub async fn close_with(self, reply: &Reply, is_head: bool) {
+        self.close_after(&reply.message(is_head)).await;
+    }
+
+    /// Sends `message` as the last one of the connection.
+    pub async fn close_after(mut self, message: &[u8]) {
+        if self.socket.write_all(message).await.is_ok() {
             self.close().await;
         }
     }
@@ -108,6 +114,15 @@ impl Client {
             // The client is given a moment to read; nothing it still sends counts.
             let _ = timeout(LINGER, discard(&mut self.socket)).await;
         }
+    }
+}
+
+impl From<Client> for Tunnel {
+    /// The client's end of a tunnel; what was read ahead goes first.
+    fn from(client: Client) -> Self {
+        let mut tunnel = Self::socket(client.socket);
+        tunnel.unread(client.seen.freeze());
+        tunnel
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod run;
+pub mod status;
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
@@ -19,6 +20,7 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         None => run::run(&run, registry, environment),
         Some(Command::Run(flags)) => run::run(&flags, registry, environment),
         Some(Command::Check(flags)) => check::run(&flags, registry, environment),
+        Some(Command::Status(flags)) => status::run(&flags, registry, environment),
     }
 }
 

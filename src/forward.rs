@@ -6,7 +6,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Preferences, Request, Reuse, Tunnel};
+use mooltiroute_hops::{Preferences, Request, Reuse};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -22,12 +22,24 @@ use crate::{
     client::{Client, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
     live::{Generation, Way},
-    relay::{End, Patience, Relay},
     reply::{Reply, with_causes},
+    tunnel::{OpenTunnel, Opening},
 };
 
-/// Serves one request. Returns the client's connection if it can carry another one, with the upstream connection if
-/// that can, too; a client's upstream connection is never shared with another client.
+/// What becomes of the client's connection after a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and its owner lives on as either")]
+pub enum Served {
+    /// It can carry another one, as can the upstream connection, where it is here; that is never shared with another
+    /// client.
+    Again(Client, Option<Upstream>),
+    /// It is a tunnel from now on.
+    Switched(OpenTunnel),
+    /// It is closed.
+    Closed,
+}
+
+/// Serves one request.
 pub async fn serve(
     client: Client,
     kept: Option<Upstream>,
@@ -35,19 +47,19 @@ pub async fn serve(
     admitted: Admitted,
     generation: Arc<Generation>,
     cut: &CancellationToken,
-) -> Option<(Client, Option<Upstream>)> {
-    let Target::Resource(resource) = head.target() else { return None };
+) -> Served {
+    let Target::Resource(resource) = head.target() else { return Served::Closed };
     let target = resource.authority();
     let Some(way) = generation.way(target) else {
         warn!(client = %client.peer, %target, "no route matches");
-        cut.run_until_cancelled(client.close_with(&Reply::no_route(target), is_head(&head))).await;
-        return None;
+        client.close_with(&Reply::no_route(target), is_head(&head)).await;
+        return Served::Closed;
     };
     let preferences = match admitted.preferences(way.chain, &generation) {
         Ok(preferences) => preferences,
         Err(reply) => {
-            cut.run_until_cancelled(client.close_with(&reply, is_head(&head))).await;
-            return None;
+            client.close_with(&reply, is_head(&head)).await;
+            return Served::Closed;
         }
     };
     let access =
@@ -59,27 +71,28 @@ pub async fn serve(
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
     let Exchange { client, .. } = exchange;
     match &ended {
-        Ended::Refused(reply, why) => access.failed(reply.status(), why),
+        Ended::Refused(reply, why) => access.failed(reply, why),
         Ended::Switched(_) => {}
         ended => access.request(&Outcome { status, sent, received, end: ended }),
     }
     match ended {
         Ended::Whole(upstream) if head.wants_keep_alive() => {
-            return Some((client, upstream.filter(|kept| kept.end.reuse == Reuse::SameClient)));
+            return Served::Again(
+                client,
+                upstream.filter(|kept| kept.end.reuse == Reuse::SameClient),
+            );
         }
         Ended::Whole(_) | Ended::WholeButClose => {
-            cut.run_until_cancelled(client.close()).await;
+            client.close().await;
         }
         Ended::Refused(reply, _) => {
-            cut.run_until_cancelled(client.close_with(&reply, is_head(&head))).await;
+            client.close_with(&reply, is_head(&head)).await;
         }
         Ended::Switched(upstream) => {
-            let timeouts = &generation.timeouts;
-            let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-            let mut relay = Relay::new(into_tunnel(client), upstream.into_tunnel(), patience);
-            let end = cut.run_until_cancelled(relay.run()).await.unwrap_or(End::Cut);
-            let (sent, received) = (sent + relay.sent(), received + relay.received());
-            access.request(&Outcome { status, sent, received, end: &end });
+            let opening = Opening { status, sent, received };
+            let upstream = upstream.into_tunnel();
+            let tunnel = OpenTunnel::new(client, upstream, access, opening, &generation.timeouts);
+            return Served::Switched(tunnel);
         }
         Ended::Truncated(_) | Ended::Cut => {
             // A close would pass for the end of a body that lasts until then.
@@ -87,7 +100,7 @@ pub async fn serve(
         }
         Ended::ClientGone | Ended::Stale => {}
     }
-    None
+    Served::Closed
 }
 
 /// What is to be done with a request.
@@ -157,10 +170,4 @@ async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstr
         Ok(upstream) => exchange.run(upstream, false).await,
         Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
     }
-}
-
-fn into_tunnel(client: Client) -> Tunnel {
-    let mut tunnel = Tunnel::socket(client.socket);
-    tunnel.unread(client.seen.freeze());
-    tunnel
 }

@@ -1,6 +1,10 @@
 //! The configuration in force, built and ready: a generation.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    time::SystemTime,
+};
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::Authority;
@@ -8,14 +12,19 @@ use tracing::{debug, info};
 
 use crate::{
     chain::{Chain, Link, StepTimeouts},
-    config::{Auth, Config, Limits, Outline, Timeouts},
+    config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
     dial::Dialer,
+    metrics::Metrics,
     router::Router,
 };
 
 /// The generation in force. Reading it never waits; replacing it is one step.
 #[derive(Debug)]
-pub struct Live(ArcSwap<Generation>);
+pub struct Live {
+    current: ArcSwap<Generation>,
+    /// Those that may still have users, and the one in force.
+    alive: Mutex<Vec<Weak<Generation>>>,
+}
 
 /// A configuration that was in force from one reload to the next. A request takes one and keeps it to its end, so it
 /// is dropped with the last request that began under it.
@@ -26,6 +35,15 @@ pub struct Generation {
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
     chains: Vec<Chain>,
+    /// Every hop that is built, for the next generation to keep those that stay the same.
+    hops: Vec<NamedHop>,
+    metrics: Arc<Metrics>,
+    /// Since when it is in force.
+    pub since: SystemTime,
+    /// The addresses that are listened on.
+    pub listening: Vec<SocketAddr>,
+    /// What holds it.
+    pub users: Users,
     /// The limits of a client connection.
     pub limits: Limits,
     /// The timeouts of its steps.
@@ -40,6 +58,15 @@ pub struct Generation {
     pub outline: Outline,
 }
 
+/// What holds a generation.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// Open tunnels.
+    pub tunnels: AtomicUsize,
+    /// Requests under way, those for a tunnel among them.
+    pub requests: AtomicUsize,
+}
+
 /// Where a target goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
@@ -52,33 +79,71 @@ pub struct Way<'a> {
 impl Live {
     /// Begins with `first`.
     pub fn new(first: Generation) -> Self {
-        Self(ArcSwap::from_pointee(first))
+        let first = Arc::new(first);
+        Self { alive: Mutex::new(vec![Arc::downgrade(&first)]), current: ArcSwap::new(first) }
     }
 
     /// The generation in force.
     pub fn current(&self) -> Arc<Generation> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Puts `next` in force: every request that begins from now on takes it.
     pub fn replace(&self, next: Generation) {
-        self.0.store(Arc::new(next));
+        let next = Arc::new(next);
+        let mut alive = self.known();
+        alive.retain(|generation| generation.strong_count() > 0);
+        alive.push(Arc::downgrade(&next));
+        self.current.store(next);
+    }
+
+    /// The generations that are in use, the one in force last.
+    pub fn alive(&self) -> Vec<Arc<Generation>> {
+        self.known().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
+        // Whoever panicked while holding it left a list that is still right.
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Generation {
     /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
     pub fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
+        Self::build(number, config, listening, Arc::default())
+    }
+
+    /// The one that follows: it counts on where this one does, and keeps each hop whose settings are the same, with all
+    /// that the hop has learned.
+    pub fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
+        for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
+            let is_same =
+                |old: &&NamedHop| old.name == hop.name && old.fingerprint == hop.fingerprint;
+            if let Some(old) = self.hops.iter().find(is_same) {
+                hop.hop.clone_from(&old.hop);
+            }
+        }
+        Self::build(self.number + 1, config, listening, Arc::clone(&self.metrics))
+    }
+
+    fn build(
+        number: u64,
+        config: Config,
+        listening: Vec<SocketAddr>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
-        let dialer = Dialer::new(listening);
+        let dialer = Dialer::new(listening.clone());
         let steps = StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake };
         let chains = chains.into_iter().map(|chain| {
             let link = |index: usize| {
                 let hop = hops.get(index)?;
                 Some(Link { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
             };
-            let links = chain.hops.into_iter().filter_map(link).collect();
-            Chain::new(chain.name, links, steps, dialer.clone())
+            let links: Vec<_> = chain.hops.into_iter().filter_map(link).collect();
+            let meter = metrics.meter(&chain.name, links.iter().map(|link| Arc::clone(&link.name)));
+            Chain::new(chain.name, links, steps, dialer.clone()).metered(meter)
         });
         let chains = chains.collect();
         let router = Router::new(routes.iter().map(|route| &route.rule));
@@ -88,6 +153,11 @@ impl Generation {
             router,
             routes,
             chains,
+            hops: hops.into_iter().filter(|hop| hop.hop.is_some()).collect(),
+            metrics,
+            since: SystemTime::now(),
+            listening,
+            users: Users::default(),
             limits,
             timeouts,
             auth: server.auth,
@@ -100,6 +170,11 @@ impl Generation {
     /// Counts the configurations that were in force, from one.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The counts of this and all other generations.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Says in the log how its chains travel: what goes direct in plain words, all else in detail.
@@ -121,5 +196,78 @@ impl Generation {
         let route = self.router.find(target)?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
         Some(Way { route: route + 1, chain })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, sync::Weak};
+
+    use mooltiroute_hops::{Hop, kinds};
+
+    use super::*;
+    use crate::config::{Environment, Loader, Overrides, Source};
+
+    /// A configuration on disk, and what loads it again and again.
+    struct Written {
+        directory: tempfile::TempDir,
+        loader: Loader,
+    }
+
+    impl Written {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let source = Source::Path(directory.path().to_owned());
+            let environment = Environment::new(|_| None, Path::new(""));
+            let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+            Self { directory, loader }
+        }
+
+        /// The one with two hops, of which one has this address.
+        fn load(&self, address: &str) -> Config {
+            let yaml = format!(
+                "hops:\n  same: {{ kind: http-connect, address: \"same.test:1\" }}\n  \
+                 other: {{ kind: http-connect, address: \"{address}\" }}\n\
+                 chains: {{ default: [same, other] }}\n"
+            );
+            fs::write(self.directory.path().join("10.yaml"), yaml).unwrap();
+            self.loader.load().unwrap()
+        }
+    }
+
+    fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {
+        let way = generation.way(&"target.test:443".parse().unwrap()).unwrap();
+        let [same, other] = way.chain.links() else { panic!("two hops") };
+        [Arc::downgrade(&same.hop), Arc::downgrade(&other.hop)]
+    }
+
+    #[test]
+    fn a_hop_that_no_edit_touched_is_kept() {
+        let written = Written::new();
+        let first = Generation::new(1, written.load("other.test:1"), vec![]);
+        let second = first.next(written.load("other.test:2"), vec![]);
+        let ([same, other], [same_later, other_later]) = (hops(&first), hops(&second));
+        assert!(same.ptr_eq(&same_later) && !other.ptr_eq(&other_later));
+        assert_eq!((first.number(), second.number()), (1, 2));
+        let after_all = second.next(written.load("other.test:1"), vec![]);
+        assert!(!hops(&after_all)[1].ptr_eq(&other), "only the last generation is looked at");
+    }
+
+    #[test]
+    fn nothing_of_a_generation_outlives_its_last_user() {
+        let written = Written::new();
+        let live = Live::new(Generation::new(1, written.load("other.test:1"), vec![]));
+        let user = live.current();
+        let [same, other] = hops(&user);
+        live.replace(live.current().next(written.load("other.test:2"), vec![]));
+        let numbers = |live: &Live| {
+            live.alive().iter().map(|generation| generation.number()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&live), [1, 2]);
+        assert!(other.strong_count() > 0);
+        drop(user);
+        assert_eq!(numbers(&live), [2]);
+        assert_eq!(other.strong_count(), 0, "its own hop is gone with it");
+        assert!(same.strong_count() > 0, "the one that was kept is not");
     }
 }

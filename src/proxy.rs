@@ -1,6 +1,6 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tracing::{info, warn};
 
@@ -11,7 +11,8 @@ use crate::{
     log::LogControl,
     reload::Reloads,
     server::Server,
-    shutdown::Shutdown,
+    shutdown::{ReloadRequests, Shutdown},
+    supervisor,
     watch::Watch,
 };
 
@@ -20,7 +21,7 @@ use crate::{
 pub struct Loaded {
     loader: Loader,
     config: Config,
-    watch: Option<notify::Result<Watch>>,
+    watch: Option<io::Result<Watch>>,
 }
 
 /// A proxy that accepts connections.
@@ -63,19 +64,18 @@ impl Loaded {
             warn!("{warning}");
         }
         let watch = watch.and_then(|watch| {
-            watch
-                .inspect_err(|error| warn!(%error, "edits can't be seen here; reload by signal"))
-                .ok()
+            watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
+        if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
+            warn!(%error, "edits are not told here; the files are looked at every few seconds");
+        }
         let first = Generation::new(1, config, addresses.clone());
         first.describe();
-        let server = Server::new(first, Shutdown::default());
-        let begun = listeners.replace(prepared);
-        // Before the log says `listening`, so that whoever waits for that may call for a reload.
-        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
-        for begun in begun {
+        let server = Server::new(first, loader.source().clone(), Shutdown::default());
+        for begun in listeners.replace(prepared) {
             server.begin(begun);
         }
+        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
         Ok(Proxy { server, reloads, addresses })
     }
 }
@@ -98,6 +98,13 @@ impl Proxy {
         self
     }
 
+    /// Has signals call for reloads, as edits do.
+    #[must_use]
+    pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
+        self.reloads.set_requests(requests);
+        self
+    }
+
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
         let Self { server, reloads, .. } = self;
@@ -106,6 +113,7 @@ impl Proxy {
             never = reloads.run() => match never {},
         }
         let deadline = server.live().current().timeouts.drain;
+        supervisor::stopping();
         info!(open = server.open(), ?deadline, "shutting down");
         server.drain(deadline).await;
         info!("stopped");

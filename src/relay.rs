@@ -13,6 +13,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use mooltiroute_hops::Tunnel;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::way::{Fault, Way};
+use crate::metrics::Meter;
 
 /// Two ends, and how far the copying between them is.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub struct Relay {
     outward: Way,
     inward: Way,
     patience: Patience,
+    meter: Option<Arc<Meter>>,
     timer: Option<(Pin<Box<Sleep>>, Duration)>,
     last_moved: Instant,
 }
@@ -70,9 +73,16 @@ impl Relay {
             outward,
             inward,
             patience,
+            meter: None,
             timer: None,
             last_moved: Instant::now(),
         }
+    }
+
+    /// The same, counted by `meter` while bytes move.
+    #[must_use]
+    pub fn metered(self, meter: Arc<Meter>) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// Copies until the end. Dropping the future loses nothing: it can be called again.
@@ -98,6 +108,10 @@ impl Relay {
         let before = (self.sent(), self.received());
         let outward = self.outward.poll(cx, &mut self.client, &mut self.upstream);
         let inward = self.inward.poll(cx, &mut self.upstream, &mut self.client);
+        if let Some(meter) = &self.meter {
+            meter.sent(self.sent() - before.0);
+            meter.received(self.received() - before.1);
+        }
         match (outward, inward) {
             (Poll::Ready(Err(Fault::Read)), _) | (_, Poll::Ready(Err(Fault::Write))) => {
                 Poll::Ready(End::ClientBroke)

@@ -1,18 +1,23 @@
 //! From a changed file to a generation in force: load, build and bind all of it, then replace one pointer.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::SystemTime,
+};
 
 use tokio::task;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    config::{Config, Loader},
+    config::{Config, Loader, Problem},
     listeners::{Listeners, Prepared},
-    live::Generation,
     log::LogControl,
+    metrics::Metrics,
     reply::with_causes,
-    server::Server,
+    server::{Rejection, Server},
     shutdown::ReloadRequests,
+    supervisor,
     watch::Watch,
 };
 
@@ -37,8 +42,7 @@ enum Call {
 }
 
 impl Reloads {
-    /// Reloads what `server` serves on `listeners`. From now on a signal to reload waits for [`run`](Self::run), where
-    /// it would have ended the process; needs a runtime of tokio around it.
+    /// Reloads what `server` serves on `listeners`.
     pub fn new(
         loader: Loader,
         listeners: Listeners,
@@ -46,10 +50,12 @@ impl Reloads {
         watch: Option<Watch>,
     ) -> Self {
         let loader = Arc::new(loader);
-        let requests = ReloadRequests::new()
-            .inspect_err(|error| warn!(%error, "reloads can't be called for by signal"))
-            .ok();
-        Self { loader, listeners, server, watch, requests, log: None, rejected: None }
+        Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
+    }
+
+    /// Has signals call for reloads too.
+    pub fn set_requests(&mut self, requests: ReloadRequests) {
+        self.requests = Some(requests);
     }
 
     /// Has each reload change the log too.
@@ -64,7 +70,9 @@ impl Reloads {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
+            supervisor::reloading();
             self.attempt(call).await;
+            supervisor::ready();
         }
     }
 
@@ -72,12 +80,17 @@ impl Reloads {
         let loader = Arc::clone(&self.loader);
         let config = match task::spawn_blocking(move || loader.load()).await {
             Ok(Ok(config)) => config,
-            Ok(Err(problems)) => return self.reject(problems.to_string(), call),
-            Err(panicked) => return self.reject(panicked.to_string(), call),
+            Ok(Err(problems)) => {
+                let brief = problems.0.iter().map(Problem::brief).collect();
+                return self.reject(problems.to_string(), brief, call);
+            }
+            Err(panicked) => return self.reject_one(panicked.to_string(), call),
         };
         let current = self.server.live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
+            self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
+            self.server.set_rejection(None);
             if self.rejected.take().is_some() || call == Call::Signal {
                 info!(generation = current.number(), "config unchanged");
             } else {
@@ -87,7 +100,7 @@ impl Reloads {
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => self.accept(config, prepared, &changed),
-            Err(error) => self.reject(with_causes(&error), call),
+            Err(error) => self.reject_one(with_causes(&error), call),
         }
     }
 
@@ -99,10 +112,12 @@ impl Reloads {
         }
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
-        let generation = self.server.live().current().number() + 1;
-        let next = Generation::new(generation, config, listening);
+        let next = self.server.live().current().next(config, listening);
+        let generation = next.number();
         next.describe();
         self.server.live().replace(next);
+        self.server.set_rejection(None);
+        self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
         }
@@ -112,7 +127,16 @@ impl Reloads {
         info!(generation, changed = changed.join(", "), "config reloaded");
     }
 
-    fn reject(&mut self, why: String, call: Call) {
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(self.server.live().current().metrics())
+    }
+
+    fn reject_one(&mut self, why: String, call: Call) {
+        let brief = vec![why.clone()];
+        self.reject(why, brief, call);
+    }
+
+    fn reject(&mut self, why: String, brief: Vec<String>, call: Call) {
         // One save can be seen as several changes; the same reason is said once.
         if call == Call::Edit && self.rejected.as_ref() == Some(&why) {
             return;
@@ -122,6 +146,8 @@ impl Reloads {
             problems = why,
             "config rejected"
         );
+        self.metrics().reloads.rejected.fetch_add(1, Relaxed);
+        self.server.set_rejection(Some(Rejection { at: SystemTime::now(), problems: brief }));
         self.rejected = Some(why);
     }
 }

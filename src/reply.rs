@@ -1,7 +1,7 @@
 //! What clients are told when it is not the target that answers: the one place where an error becomes a status, a
 //! `Proxy-Status` field (RFC 9209) and a paragraph for a person.
 
-use std::{error::Error, fmt::Write as _, io};
+use std::{error::Error, fmt::Write as _, io, sync::Arc};
 
 use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
@@ -20,6 +20,16 @@ pub struct Reply {
     details: String,
     text: String,
     field: Option<&'static str>,
+    fault: Option<Fault>,
+}
+
+/// Who is to blame where it is neither the client nor this proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The hop; `None`: the target.
+    pub hop: Option<Arc<str>>,
+    /// At which step: the name of a [`Step`], or `response`.
+    pub stage: &'static str,
 }
 
 /// A status code and its reason phrase.
@@ -50,6 +60,13 @@ impl Reply {
             400,
             &format!("The username that was given to this proxy is not understood: {invalid}."),
         )
+    }
+
+    /// Only reading is allowed where the request went (RFC 9110 §15.5.6).
+    pub fn only_reading() -> Self {
+        let text = "This can only be read: ask with GET or HEAD.";
+        let field = Some("Allow: GET, HEAD\r\n");
+        Self { field, ..Self::refused(405, text) }
     }
 
     /// There are as many connections as `limits.connections` allows.
@@ -93,11 +110,18 @@ impl Reply {
             details,
             text,
             field: verdict.field,
+            fault: Some(Fault { hop: error.stage.hop.clone(), stage: error.stage.step.name() }),
         }
     }
 
-    /// What the upstream sent in answer to a plain request can't be passed on.
-    pub fn bad_response(next_hop: &str, error: &'static str, details: &str) -> Self {
+    /// What the upstream sent in answer to a plain request can't be passed on. `hop`: that one sent it, and not the
+    /// origin.
+    pub fn bad_response(
+        next_hop: &str,
+        hop: Option<&Arc<str>>,
+        error: &'static str,
+        details: &str,
+    ) -> Self {
         let status = if error.ends_with("timeout") {
             Status(504, "Gateway Timeout")
         } else {
@@ -115,12 +139,23 @@ impl Reply {
             details: details.to_owned(),
             text,
             field: None,
+            fault: Some(Fault { hop: hop.cloned(), stage: "response" }),
         }
     }
 
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status.0
+    }
+
+    /// The error type of RFC 9209 §2.3 that the client is told.
+    pub fn error(&self) -> &'static str {
+        self.error
+    }
+
+    /// Who is to blame, where it is neither the client nor this proxy.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
 
     /// The whole message; after a HEAD request, its head alone.
@@ -149,6 +184,7 @@ impl Reply {
             details: String::new(),
             text,
             field: None,
+            fault: None,
         }
     }
 

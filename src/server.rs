@@ -1,20 +1,26 @@
 //! Accepts clients, and begins a session for each.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use tokio::{net::TcpStream, time};
+use arc_swap::ArcSwapOption;
+use tokio::{
+    net::TcpStream,
+    time::{self, Instant},
+};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::{
+    config::Source,
     listeners::Begun,
     live::{Generation, Live},
     session,
@@ -28,6 +34,28 @@ pub struct Server {
     open: AtomicUsize,
     sessions: TaskTracker,
     shutdown: Shutdown,
+    origin: Origin,
+    rejection: ArcSwapOption<Rejection>,
+}
+
+/// Where and when this proxy began.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Where its configuration comes from.
+    pub source: Source,
+    /// The time of day.
+    pub at: SystemTime,
+    /// The same, for a clock that only goes on.
+    pub instant: Instant,
+}
+
+/// A configuration that was not taken.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// When.
+    pub at: SystemTime,
+    /// Everything that is wrong with it, a line each.
+    pub problems: Vec<String>,
 }
 
 /// One connection that counts against `limits.connections`, until it is dropped.
@@ -35,10 +63,18 @@ pub struct Server {
 pub struct Admission(Arc<Server>);
 
 impl Server {
-    /// Serves `first` once there are listeners.
-    pub fn new(first: Generation, shutdown: Shutdown) -> Arc<Self> {
+    /// Serves `first`, which comes from `source`, once there are listeners.
+    pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
+        let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
         let sessions = TaskTracker::new();
-        Arc::new(Self { live: Live::new(first), open: AtomicUsize::new(0), sessions, shutdown })
+        Arc::new(Self {
+            live: Live::new(first),
+            open: AtomicUsize::new(0),
+            sessions,
+            shutdown,
+            origin,
+            rejection: ArcSwapOption::empty(),
+        })
     }
 
     /// The generation in force.
@@ -56,6 +92,21 @@ impl Server {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Where and when it began.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The configuration that was rejected since the last one that was valid.
+    pub fn rejection(&self) -> Option<Arc<Rejection>> {
+        self.rejection.load_full()
+    }
+
+    /// Remembers what was rejected, or that what was is mended.
+    pub fn set_rejection(&self, rejection: Option<Rejection>) {
+        self.rejection.store(rejection.map(Arc::new));
+    }
+
     /// Accepts on a listener until it is closed or the proxy ends.
     pub fn begin(self: &Arc<Self>, begun: Begun) {
         info!(address = %begun.address, "listening");
@@ -71,11 +122,25 @@ impl Server {
             () = self.sessions.wait() => return,
             () = cut.cancelled() => {}
             () = time::sleep(deadline) => {}
+            never = self.tell_progress() => match never {},
         }
         warn!(open = self.open(), "cutting what is still open");
         cut.cancel();
         // What is cut ends at its next step, which is at once unless the process is starved.
         let _ = time::timeout(CUT_MAX, self.sessions.wait()).await;
+    }
+
+    /// Says how many connections are left, now and then, where that has changed.
+    async fn tell_progress(&self) -> Infallible {
+        let mut told = self.open();
+        loop {
+            time::sleep(PROGRESS).await;
+            let open = self.open();
+            if open != told {
+                info!(open, "draining");
+                told = open;
+            }
+        }
     }
 
     fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
@@ -159,6 +224,8 @@ impl Pause {
     }
 }
 
+/// How often the end says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 const CUT_MAX: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(250);

@@ -8,80 +8,76 @@ use tracing::{debug, warn};
 use crate::{
     auth,
     client::{Arrival, Client, is_head},
-    connect, forward,
+    connect,
+    forward::{self, Served},
     http::{HeadLimits, Target},
     live::Generation,
     local,
     reply::Reply,
-    server::Admission,
+    server::{Admission, Server},
+    tunnel::OpenTunnel,
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
 pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
-    let server = admission.server();
+    let shutdown = admission.server().shutdown();
+    let tunnel = {
+        // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
+        let mut requests = Box::pin(requests(Client::new(socket, peer), admission.server()));
+        tokio::select! {
+            biased;
+            tunnel = &mut requests => tunnel,
+            () = shutdown.cut.cancelled() => None,
+        }
+    };
+    if let Some(tunnel) = tunnel {
+        tunnel.run(&shutdown.cut).await;
+    }
+}
+
+/// Serves requests until the connection ends, or one of them has opened a tunnel.
+async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
     let shutdown = server.shutdown();
-    let mut client = Client::new(socket, peer);
     let mut kept = None;
     let mut idle = server.live().current().timeouts.header;
     loop {
         let (limits, header) = limits(&server.live().current());
         let head = match client.next_head(limits, idle, header, &shutdown.draining).await {
             Arrival::Head(head) => head,
-            Arrival::End => return,
+            Arrival::End => return None,
             arrival => {
-                return shutdown
-                    .cut
-                    .run_until_cancelled(refuse(client, arrival))
-                    .await
-                    .unwrap_or_default();
+                refuse(client, arrival).await;
+                return None;
             }
         };
         // Taken anew for each request, and then kept to its end.
         let generation = server.live().current();
-        let Some(admitted) = auth::admit(head.fields(), generation.auth.as_ref()) else {
-            debug!(client = %peer, "the client has no or other credentials than `server.auth`");
-            let (reply, is_head) = (Reply::unauthorized(), is_head(&head));
-            return shutdown
-                .cut
-                .run_until_cancelled(client.close_with(&reply, is_head))
-                .await
-                .unwrap_or_default();
+        let Some(admitted) = auth::admit(&head, generation.auth.as_ref()) else {
+            debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
+            client.close_with(&Reply::unauthorized(), is_head(&head)).await;
+            return None;
         };
         match head.target() {
             Target::Tunnel(target) => {
-                let target = target.clone();
-                drop((head, kept));
-                return connect::serve(client, target, admitted, generation, &shutdown.cut).await;
+                return connect::open(client, target.clone(), admitted, &generation).await;
             }
             Target::Resource(_) => {
-                let exchange = Box::pin(forward::serve(
-                    client,
-                    kept,
-                    head,
-                    admitted,
-                    generation,
-                    &shutdown.cut,
-                ));
-                match exchange.await {
-                    Some((again, upstream)) if !shutdown.draining.is_cancelled() => {
-                        (client, kept) = (again, upstream);
-                    }
-                    Some((client, _)) => {
-                        return shutdown
-                            .cut
-                            .run_until_cancelled(client.close())
-                            .await
-                            .unwrap_or_default();
-                    }
-                    None => return,
+                // Boxed, since it is large and tunnels don't need it.
+                let exchange =
+                    forward::serve(client, kept, head, admitted, generation, &shutdown.cut);
+                (client, kept) = match Box::pin(exchange).await {
+                    Served::Again(client, upstream) => (client, upstream),
+                    Served::Switched(tunnel) => return Some(tunnel),
+                    Served::Closed => return None,
+                };
+                if shutdown.draining.is_cancelled() {
+                    client.close().await;
+                    return None;
                 }
             }
             Target::Origin(_) | Target::Asterisk => {
-                return shutdown
-                    .cut
-                    .run_until_cancelled(local::serve(client, &head))
-                    .await
-                    .unwrap_or_default();
+                local::serve(client, &head, server).await;
+                return None;
             }
         }
         idle = IDLE_BETWEEN_REQUESTS;
@@ -103,7 +99,10 @@ pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
     warn!(client = %peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
-    shutdown.cut.run_until_cancelled(client.close_with(&reply, is_head)).await;
+    tokio::select! {
+        () = client.close_with(&reply, is_head) => {}
+        () = shutdown.cut.cancelled() => {}
+    }
 }
 
 async fn refuse(client: Client, arrival: Arrival) {

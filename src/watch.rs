@@ -7,6 +7,7 @@ mod trail;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,19 +20,34 @@ use notify::{
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout, timeout_at},
+    task,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use self::trail::{Identity, Trail};
+use self::trail::{Identity, Look, Trail};
 
 /// Watches everything on the way to one path, through any links.
 #[derive(Debug)]
 pub struct Watch {
     root: PathBuf,
-    watcher: RecommendedWatcher,
+    /// What tells of events; where that does not work, why.
+    watcher: notify::Result<RecommendedWatcher>,
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
     ticks: UnboundedReceiver<Tick>,
+    /// How everything looked when it was last looked at.
+    look: Look,
+    /// How long until the next look.
+    pause: Duration,
+}
+
+/// What is found on the way to the root.
+#[derive(Debug)]
+struct Survey {
+    trail: Trail,
+    directories: BTreeMap<PathBuf, Identity>,
+    look: Look,
+    took: Duration,
 }
 
 /// Something happened to a file.
@@ -49,24 +65,41 @@ impl Watch {
     /// Begins to watch `root`, a file or a directory, which may be missing. What changes from now on is told.
     ///
     /// # Errors
-    /// What the system says where it can't watch at all.
-    pub fn new(root: &Path) -> notify::Result<Self> {
+    /// The path means nothing to the system.
+    pub fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
-        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender))?;
+        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender));
+        Self::with(root, watcher, trail, ticks)
+    }
+
+    fn with(
+        root: &Path,
+        watcher: notify::Result<RecommendedWatcher>,
+        trail: Arc<ArcSwap<Trail>>,
+        ticks: UnboundedReceiver<Tick>,
+    ) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        let mut watch = Self { root, watcher, trail, watched: BTreeMap::new(), ticks };
-        watch.refresh();
-        match watch.watched.is_empty() {
-            true => Err(notify::Error::path_not_found().add_path(watch.root)),
-            false => Ok(watch),
+        let look = Look::default();
+        let pause = PAUSE_MIN;
+        let mut watch = Self { root, watcher, trail, watched: BTreeMap::new(), ticks, look, pause };
+        watch.follow(Survey::of(&watch.root));
+        if watch.watched.is_empty() && watch.watcher.is_ok() {
+            let error = notify::Error::path_not_found().add_path(watch.root.clone());
+            watch.watcher = Err(error);
         }
+        Ok(watch)
+    }
+
+    /// Why changes are not told at once, but found when the files are looked at from time to time.
+    pub fn blindness(&self) -> Option<&notify::Error> {
+        self.watcher.as_ref().err()
     }
 
     /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is
     /// dropped and called again later, but that it went quiet is then found anew.
     pub async fn changed(&mut self) {
-        let Some(first) = self.ticks.recv().await else { return std::future::pending().await };
+        let Some(first) = self.first_tick().await else { return self.differs().await };
         let mut written = HashSet::new();
         note(&mut written, first);
         let deadline = Instant::now() + WAIT_MAX;
@@ -78,29 +111,78 @@ impl Watch {
             }
         }
         // Before the files are read, so that a later change of the way to them is seen.
-        self.refresh();
+        if let Some(survey) = self.survey().await {
+            self.follow(survey);
+        }
+    }
+
+    /// The first event; `None` where none came, and the files look other than before all the same. Some file systems
+    /// tell nothing, such as those of a network where another machine writes.
+    async fn first_tick(&mut self) -> Option<Tick> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(tick) = self.ticks.recv() => return Some(tick),
+                () = sleep(self.pause) => {}
+            }
+            let survey = self.survey().await?;
+            self.pause = survey.took.saturating_mul(PAUSE_FACTOR).max(PAUSE_MIN);
+            if survey.look != self.look {
+                return None;
+            }
+        }
+    }
+
+    /// Waits until two looks in a row see the same.
+    async fn differs(&mut self) {
+        let deadline = Instant::now() + WAIT_MAX;
+        while let Some(survey) = self.survey().await {
+            let is_quiet = survey.look == self.look;
+            self.follow(survey);
+            if is_quiet || Instant::now() > deadline {
+                return;
+            }
+            sleep(QUIET_BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// Looks at everything on the way to the root, where that may take its time. `None` only where the runtime ends.
+    async fn survey(&self) -> Option<Survey> {
+        let root = self.root.clone();
+        task::spawn_blocking(move || Survey::of(&root)).await.ok()
     }
 
     /// Watches what is on the way to the root now.
-    fn refresh(&mut self) {
-        let trail = Trail::to(&self.root);
-        let wanted: BTreeMap<_, _> =
-            trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
+    fn follow(&mut self, survey: Survey) {
+        let Survey { trail, directories: wanted, look, .. } = survey;
+        self.look = look;
+        let Ok(watcher) = &mut self.watcher else { return };
         // A directory that was removed and made again has the same name and is watched no longer.
         let stale =
             self.watched.iter().filter(|(path, identity)| wanted.get(*path) != Some(identity));
         for (path, _) in stale {
             // The system may have forgotten it already.
-            let _ = self.watcher.unwatch(path);
+            let _ = watcher.unwatch(path);
         }
         self.trail.store(Arc::new(trail));
         let known = std::mem::take(&mut self.watched);
         for (path, identity) in wanted {
             let is_known = known.get(&path) == Some(&identity);
-            if is_known || self.watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
+            if is_known || watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
                 self.watched.insert(path, identity);
             }
         }
+    }
+}
+
+impl Survey {
+    fn of(root: &Path) -> Self {
+        let begun = Instant::now();
+        let trail = Trail::to(root);
+        let directories =
+            trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
+        let look = trail.look();
+        Self { trail, directories, look, took: begun.elapsed() }
     }
 }
 
@@ -149,6 +231,11 @@ fn note(written: &mut HashSet<PathBuf>, tick: Tick) {
 const QUIET: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 40 } else { 120 });
 /// The same while a file is still open for writing.
 const QUIET_WHILE_OPEN: Duration = Duration::from_millis(350);
+/// How long between two looks at the files, at least; and as many times as long as a look takes.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_FACTOR: u32 = 200;
+/// How long the files must look the same where nobody tells when they are written.
+const QUIET_BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Somebody who writes without end does not keep all else from being taken.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -206,6 +293,28 @@ mod tests {
         })
         .await;
         check(&mut watch, || fs::write(home.path().join("v2/10.yaml"), "v3").unwrap()).await;
+    }
+
+    /// A watch that no event reaches.
+    fn blind(root: &Path) -> Watch {
+        let (_, ticks) = unbounded_channel();
+        let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
+        Watch::with(root, Err(notify::Error::generic("deaf")), trail, ticks).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_event_comes_the_files_are_looked_at() {
+        let home = tempdir().unwrap();
+        let root = home.path().join("config.d");
+        let mut watch = blind(&root);
+        assert!(watch.blindness().is_some());
+        check(&mut watch, || fs::create_dir(&root).unwrap()).await;
+        check(&mut watch, || fs::write(root.join("10.yaml"), "a").unwrap()).await;
+        check(&mut watch, || fs::write(root.join("10.yaml"), "ab").unwrap()).await;
+        check(&mut watch, || fs::rename(root.join("10.yaml"), root.join("20.yaml")).unwrap()).await;
+        check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
+        let nothing = timeout(Duration::from_secs(60), watch.changed()).await;
+        assert!(nothing.is_err(), "where nothing changes, nothing is told");
     }
 
     #[tokio::test]

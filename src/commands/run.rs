@@ -11,7 +11,8 @@ use crate::{
     config::{Environment, Loader, Source},
     log, open_files,
     proxy::Loaded,
-    shutdown::{Shutdown, Signals},
+    shutdown::{ReloadRequests, Shutdown, Signals},
+    supervisor,
 };
 
 /// Runs the proxy until a signal ends it.
@@ -39,14 +40,16 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     };
     let status = runtime.block_on(async {
         // Before the first line of the log, so that from then on a signal does what it should.
-        let signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => return complain(&format_args!("signals can't be handled: {error}")),
-        };
+        let (signals, requests) =
+            match Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?))) {
+                Ok(signals) => signals,
+                Err(error) => return complain(&format_args!("signals can't be handled: {error}")),
+            };
         let proxy = match loaded.start() {
-            Ok(proxy) => proxy.with_log(control),
+            Ok(proxy) => proxy.with_log(control).with_reload_requests(requests),
             Err(error) => return complain(&error),
         };
+        supervisor::ready();
         let shutdown = proxy.shutdown().clone();
         tokio::select! {
             () = proxy.run() => ExitCode::SUCCESS,

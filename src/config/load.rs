@@ -5,7 +5,7 @@ use std::{hash::RandomState, net::SocketAddr};
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use super::{
-    Config, Environment, Format, Level, Problem, Problems, Source, resolve::Resolver,
+    Config, Environment, Format, Level, Problem, Problems, Server, Source, resolve::Resolver,
     suggest::nearest, tree::Tree,
 };
 
@@ -85,6 +85,14 @@ impl Loader {
             problems.push(Problem::new(&KeyPath::default(), "more", message));
         }
         Err(Problems(problems))
+    }
+
+    /// The section `server` as far as it can be read, whatever else is wrong.
+    pub fn server(&self) -> Server {
+        let (texts, _) = self.source.read();
+        let (mut tree, _) = Tree::new(texts);
+        self.apply_overrides(&mut tree);
+        Resolver::new(self, &mut tree, false).resolve().server
     }
 
     fn apply_overrides(&self, tree: &mut Tree) {

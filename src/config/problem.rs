@@ -72,6 +72,12 @@ impl Problem {
         self
     }
 
+    /// The same in one line: where, which setting, what.
+    pub fn brief(&self) -> String {
+        let bare = Self { excerpt: None, first: None, help: None, ..self.clone() };
+        bare.to_string()
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
         let Colours { bold, mark, help, reset } = colours;
         f.write_str(bold)?;

@@ -5,7 +5,10 @@ use std::{
     future::{Future, pending, poll_fn},
     io,
     pin::pin,
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,12 +23,13 @@ use tokio::{
 
 use super::{
     Plan,
-    pass::{Outlet, Stuck},
+    pass::{Outlet, Stuck, Written},
     upstream::{End, Upstream},
 };
 use crate::{
     client::Client,
     http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
+    metrics::Meter,
     reply::{Reply, with_causes},
 };
 
@@ -201,8 +205,8 @@ async fn upload(
     seen: &mut BytesMut,
     upstream: WriteHalf<&mut Tunnel>,
 ) -> ClientSide {
-    let mut outlet =
-        Outlet::new(upstream, &counts.sent, Some(leg.plan.generation.timeouts.handshake));
+    let written = Written::new(&counts.sent, leg.plan.chain.meter(), Meter::sent);
+    let mut outlet = Outlet::new(upstream, written, Some(leg.plan.generation.timeouts.handshake));
     leg.write_head(&mut outlet.pending);
     let length = leg.plan.head.body_length();
     let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), length, length).await;
@@ -233,7 +237,8 @@ async fn download(
     client: tcp::WriteHalf<'_>,
     may_be_stale: bool,
 ) -> Answer {
-    let mut outlet = Outlet::new(client, &counts.received, None);
+    let written = Written::new(&counts.received, leg.plan.chain.meter(), Meter::received);
+    let mut outlet = Outlet::new(client, written, None);
     let mut reader = HeadReader::new(HeadLimits::default());
     let timeout = leg.plan.generation.timeouts.handshake;
     // While the request is under way, its answer is not late.
@@ -374,7 +379,8 @@ impl Leg<'_> {
     }
 
     fn bad_response(&self, error: &'static str, why: &str) -> Answer {
-        Answer::Refused(Box::new(Reply::bad_response(&self.next_hop(), error, why)), why.to_owned())
+        let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, why);
+        Answer::Refused(Box::new(reply), why.to_owned())
     }
 
     /// What is to be said where `response` is an answer of the hop's own, and no target's.
@@ -391,12 +397,15 @@ impl Leg<'_> {
         Some(Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
     }
 
+    /// The hop that answers the request itself; `None`: the origin does.
+    fn answering_hop(&self) -> Option<&Arc<str>> {
+        self.end.hop.as_ref().and(self.plan.chain.links().last()).map(|last| &last.name)
+    }
+
     /// What the upstream is called in an error.
     fn next_hop(&self) -> String {
-        match (&self.end.hop, self.plan.chain.links().last()) {
-            (Some(_), Some(last)) => last.name.to_string(),
-            _ => self.plan.resource.authority().to_string(),
-        }
+        self.answering_hop()
+            .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
     }
 }
 

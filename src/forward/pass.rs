@@ -11,9 +11,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::http::{
-    BadBody, BodyLength, BodyReader, Decoded, Fields,
-    chunked::{self, CHUNK_END, ChunkLine},
+use crate::{
+    http::{
+        BadBody, BodyLength, BodyReader, Decoded, Fields,
+        chunked::{self, CHUNK_END, ChunkLine},
+    },
+    metrics::Meter,
 };
 
 /// Where bytes go: collected while they are few, written when they are many or when nothing more is there.
@@ -21,9 +24,16 @@ pub(super) struct Outlet<'a, W> {
     writer: W,
     /// What is to be written before all else, such as a head.
     pub(super) pending: Vec<u8>,
-    written: &'a AtomicU64,
+    written: Written<'a>,
     /// How long one write may take; `None`: as long as it needs.
     patience: Option<Duration>,
+}
+
+/// Where what was written is counted: for the message, and for its chain.
+pub(super) struct Written<'a> {
+    message: &'a AtomicU64,
+    meter: &'a Meter,
+    add: fn(&Meter, u64),
 }
 
 /// Why a body could not be passed on to its end.
@@ -40,7 +50,7 @@ pub(super) enum Stuck {
 }
 
 impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
-    pub(super) fn new(writer: W, written: &'a AtomicU64, patience: Option<Duration>) -> Self {
+    pub(super) fn new(writer: W, written: Written<'a>, patience: Option<Duration>) -> Self {
         Self { writer, pending: Vec::new(), written, patience }
     }
 
@@ -124,8 +134,19 @@ impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
             None => write.await,
         };
         written.map_err(|_| Stuck::Writer)?;
-        self.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.written.add(data.len() as u64);
         Ok(())
+    }
+}
+
+impl<'a> Written<'a> {
+    pub(super) fn new(message: &'a AtomicU64, meter: &'a Meter, add: fn(&Meter, u64)) -> Self {
+        Self { message, meter, add }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.message.fetch_add(bytes, Ordering::Relaxed);
+        (self.add)(self.meter, bytes);
     }
 }
 

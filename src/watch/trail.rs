@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -20,6 +21,10 @@ pub(super) struct Trail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(Option<(u64, u64)>);
 
+/// How everything on a trail looked at one moment, to tell whether it looks other later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look(u64);
+
 impl Trail {
     /// The trail to `root`, an absolute path; through links, and where it is a directory through the links in it.
     pub(super) fn to(root: &Path) -> Self {
@@ -35,6 +40,20 @@ impl Trail {
             trail.contents.insert(directory);
         }
         trail
+    }
+
+    /// How its names look, and all that the directories hold.
+    pub(super) fn look(&self) -> Look {
+        let mut hasher = DefaultHasher::new();
+        for name in &self.names {
+            hash(name, &mut hasher);
+        }
+        for directory in &self.contents {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let entries: BTreeSet<_> = entries.map(|entry| entry.path()).collect();
+            entries.iter().for_each(|entry| hash(entry, &mut hasher));
+        }
+        Look(hasher.finish())
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
@@ -89,6 +108,19 @@ impl Trail {
 impl Identity {
     pub(super) fn of(directory: &Path) -> Self {
         Self(fs::metadata(directory).ok().map(|found| identify(&found)))
+    }
+}
+
+fn hash(path: &Path, hasher: &mut DefaultHasher) {
+    path.hash(hasher);
+    // Both the link and what it leads to.
+    for found in [fs::symlink_metadata(path), fs::metadata(path)] {
+        // The time of a directory changes with every file in it, of which most are none of ours.
+        let found = found.ok().map(|found| {
+            let time = found.modified().ok().filter(|_| !found.is_dir());
+            (identify(&found), (!found.is_dir()).then_some(found.len()), time)
+        });
+        found.hash(hasher);
     }
 }
 

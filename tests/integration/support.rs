@@ -11,9 +11,12 @@ mod process;
 mod proxy;
 mod record;
 mod squid;
+mod status;
 mod tinyproxy;
 mod wait;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::status::resources;
 pub(crate) use self::{
     certificates::Certificates,
     client::{assert_reads, connect, connect_early, exchange, head, open, rest},
@@ -25,6 +28,7 @@ pub(crate) use self::{
     process::{Program, skip},
     proxy::{Event, Proxy, run},
     squid::{Passed, Squid, SquidRules, free_port},
+    status::status,
     tinyproxy::Tinyproxy,
     wait::within,
 };

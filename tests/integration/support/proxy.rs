@@ -74,7 +74,18 @@ impl Proxy {
 
     /// Runs it on a directory that stands already.
     pub(crate) async fn on(config: ConfigDir, arguments: &[&str]) -> Self {
+        Self::run(config, arguments, command()).await
+    }
+
+    /// As [`on`](Self::on), under a supervisor that listens at `socket`.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn supervised(yaml: &str, socket: &std::path::Path) -> Self {
         let mut command = command();
+        command.env("NOTIFY_SOCKET", socket);
+        Self::run(ConfigDir::new(yaml), &[], command).await
+    }
+
+    async fn run(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
         command.arg("run").arg("-c").arg(config.path()).args(["--log-format", "json"]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);

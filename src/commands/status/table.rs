@@ -1,0 +1,211 @@
+//! A status as people read it.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// Writes what of `status` is known; another version of the proxy may have told more, or less.
+pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{BOLD}mooltiroute {}{RESET}, process {}, up {}",
+        word(&status["version"]),
+        word(&status["pid"]),
+        humantime::format_duration(Duration::from_secs(number(&status["uptime_seconds"]))),
+    )?;
+    let listeners: Vec<_> = list(&status["listeners"]).iter().map(word).collect();
+    writeln!(out, "listeners    {}", listeners.join(", "))?;
+    writeln!(out, "config       {}", word(&status["config"]))?;
+    let generation = word(&status["generation"]);
+    writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
+    rejected(&status["rejected"], &generation, out)?;
+    let reloads = &status["reloads"];
+    let outcome = |name: &str| format!("{} {name}", number(&reloads[name]));
+    let outcomes = ["applied", "unchanged", "rejected"].map(outcome).join(", ");
+    writeln!(out, "reloads      {outcomes}")?;
+    let connections = &status["connections"];
+    write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
+    let is_draining = status["draining"].as_bool() == Some(true);
+    writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    generations(&status["generations"], out)?;
+    counts("chain", &status["chains"], out)?;
+    counts("hop", &status["hops"], out)?;
+    failures(status, out)
+}
+
+fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Result<()> {
+    if rejected.is_null() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{RED}rejected{RESET}     what is on disk since {}; generation {generation} stays in force",
+        word(&rejected["at"])
+    )?;
+    list(&rejected["problems"])
+        .iter()
+        .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
+}
+
+fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let row = |one: &Value| {
+        ["number", "tunnels", "requests", "since"].map(|key| word(&one[key])).to_vec()
+    };
+    let rows = list(generations).iter().map(row).collect();
+    table(&["generation", "tunnels", "requests", "since"], rows, out)
+}
+
+fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let is_hop = noun == "hop";
+    let mut head = vec![noun, "open", "opened", "requests", "failed", "sent", "received"];
+    if is_hop {
+        head.push("answers in");
+    }
+    let row = |(name, count): (&String, &Value)| {
+        let mut row = vec![name.clone()];
+        row.extend(
+            ["tunnels_open", "tunnels_opened", "requests", "failed"].map(|key| word(&count[key])),
+        );
+        row.extend(["bytes_sent", "bytes_received"].map(|key| bytes(number(&count[key]))));
+        if is_hop {
+            let mean = count["handshake_seconds_mean"].as_f64();
+            row.push(mean.map_or("-".into(), |seconds| format!("{:.1} ms", seconds * 1e3)));
+        }
+        row
+    };
+    let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
+    if rows.is_empty() { Ok(()) } else { table(&head, rows, out) }
+}
+
+fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let hops = status["hops"].as_object().into_iter().flatten();
+    let hops = hops.map(|(name, hop)| (name.as_str(), &hop["failures"]));
+    let rows = hops.chain([("(target)", &status["target_failures"])]).flat_map(|(at, failures)| {
+        let row = move |failure: &Value| {
+            let mut row = vec![at.to_owned()];
+            row.extend(["count", "stage", "error"].map(|key| word(&failure[key])));
+            row
+        };
+        list(failures).iter().map(row)
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        Ok(())
+    } else {
+        table(&["failed at", "times", "stage", "error"], rows, out)
+    }
+}
+
+/// Columns under a head: words to the left, numbers to the right.
+fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
+    let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
+    let widths: Vec<usize> = head
+        .iter()
+        .enumerate()
+        .map(|(index, name)| {
+            column(index).map(|cell| cell.chars().count()).max().unwrap_or(0).max(name.len())
+        })
+        .collect();
+    let is_number = |index: usize| {
+        index > 0
+            && column(index).all(|cell| {
+                cell.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+                    && !cell.contains('T')
+            })
+    };
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (index, cell) in cells.enumerate() {
+            let width = widths[index];
+            match is_number(index) {
+                true => line.push_str(&format!("{cell:>width$}  ")),
+                false => line.push_str(&format!("{cell:<width$}  ")),
+            }
+        }
+        line.trim_end().to_owned()
+    };
+    writeln!(out, "\n{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
+    rows.iter().try_for_each(|row| writeln!(out, "{}", line(&mut row.iter().map(String::as_str))))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// A text without its quotes and without anything that could steer a terminal.
+fn word(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+fn bytes(count: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut size = count as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", units[unit]) }
+}
+
+const BOLD: &str = "\u{1b}[1m";
+const RED: &str = "\u{1b}[1;31m";
+const RESET: &str = "\u{1b}[0m";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_a_short_aligned_table() {
+        let counts = json!({
+            "requests": 35, "tunnels_opened": 200, "tunnels_open": 12, "failed": 2, "bytes_sent": 1023,
+            "bytes_received": 1_572_864, "handshake_seconds_mean": 0.01234,
+            "failures": [{ "stage": "extend", "error": "dns_error", "count": 2 }],
+        });
+        let status = json!({
+            "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
+            "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
+            "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
+            "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
+            "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
+            "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
+            "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
+        });
+        let mut out = Vec::new();
+        write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
+        let expected = "\
+mooltiroute 1.2.3, process 4242, up 3h 5m 5s
+listeners    127.0.0.1:8888
+config       config.d
+generation   7, since 2026-11-22T20:11:02Z
+rejected     what is on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
+             10.yaml:3:5: hops.a: no
+reloads      6 applied, 1 unchanged, 2 rejected
+connections  12 of 10000
+
+generation  tunnels  requests  since
+7                12         0  2026-11-22T20:11:02Z
+
+chain    open  opened  requests  failed    sent  received
+default    12     200        35       2  1023 B   1.5 MiB
+
+hop        open  opened  requests  failed    sent  received  answers in
+corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
+
+failed at  times  stage   error
+corporate      2  extend  dns_error
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

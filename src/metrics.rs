@@ -1,0 +1,286 @@
+//! What happened so far, counted. Whoever moves bytes only adds to numbers; nothing waits for a lock there.
+//!
+//! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. A chain gets a [`Meter`] when it
+//! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
+
+mod histogram;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+
+pub use self::histogram::{Buckets, Histogram};
+
+/// All counts of a proxy.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// By chain.
+    pub chains: ByName<Counts>,
+    /// By hop.
+    pub hops: ByName<HopCounts>,
+    /// What failed at no hop but at the target itself.
+    pub target: Arc<HopCounts>,
+    /// Reloads by outcome.
+    pub reloads: Reloads,
+}
+
+/// The counts of things that have names in the configuration.
+#[derive(Debug)]
+pub struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
+
+/// What passed one chain, or one hop.
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    failed: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+/// What passed one hop, and how it did.
+#[derive(Debug, Default)]
+pub struct HopCounts {
+    counts: Counts,
+    /// How long its answers to CONNECT took, those that were a yes.
+    pub handshakes: Histogram,
+    failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+/// Reloads by outcome.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// A new generation came in force.
+    pub applied: AtomicU64,
+    /// Nothing had changed that has a meaning.
+    pub unchanged: AtomicU64,
+    /// Something was wrong, and the old generation stayed in force.
+    pub rejected: AtomicU64,
+}
+
+/// The counts that the traffic of one chain adds to.
+#[derive(Debug, Default)]
+pub struct Meter {
+    chain: Arc<Counts>,
+    hops: Box<[(Arc<str>, Arc<HopCounts>)]>,
+    target: Arc<HopCounts>,
+}
+
+/// Counts as they were at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Plain requests that began.
+    pub requests: u64,
+    /// Tunnels that were opened.
+    pub tunnels_opened: u64,
+    /// Those of them that are open.
+    pub tunnels_open: u64,
+    /// Tunnels and requests that failed before the target answered.
+    pub failed: u64,
+    /// Bytes from clients.
+    pub bytes_sent: u64,
+    /// Bytes to clients.
+    pub bytes_received: u64,
+}
+
+/// How often one thing went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// At which step.
+    pub stage: &'static str,
+    /// The error type of RFC 9209 that clients were told.
+    pub error: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+impl Metrics {
+    /// The meter of the chain `name`, which passes `hops`.
+    pub fn meter(&self, name: &Arc<str>, hops: impl IntoIterator<Item = Arc<str>>) -> Arc<Meter> {
+        let hop = |name: Arc<str>| (Arc::clone(&name), self.hops.of(&name));
+        let hops = hops.into_iter().map(hop).collect();
+        Arc::new(Meter { chain: self.chains.of(name), hops, target: Arc::clone(&self.target) })
+    }
+}
+
+impl<T: Default> ByName<T> {
+    /// The counts under `name`, which begin at zero when it is new.
+    pub fn of(&self, name: &Arc<str>) -> Arc<T> {
+        let mut known = lock(&self.0);
+        if known.len() >= NAMES_MAX && !known.contains_key(name) {
+            // Names that no generation uses any more make room, or edit after edit could fill the memory.
+            known.retain(|_, counts| Arc::strong_count(counts) > 1);
+        }
+        Arc::clone(known.entry(Arc::clone(name)).or_default())
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
+        let known = lock(&self.0);
+        known.iter().map(|(name, counts)| (Arc::clone(name), Arc::clone(counts))).collect()
+    }
+}
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl Counts {
+    /// The counts now.
+    pub fn totals(&self) -> Totals {
+        // In this order, so that no tunnel is counted as closed before it is as opened.
+        let closed = self.closed.load(Relaxed);
+        let opened = self.opened.load(Relaxed);
+        Totals {
+            requests: self.requests.load(Relaxed),
+            tunnels_opened: opened,
+            tunnels_open: opened.saturating_sub(closed),
+            failed: self.failed.load(Relaxed),
+            bytes_sent: self.sent.load(Relaxed),
+            bytes_received: self.received.load(Relaxed),
+        }
+    }
+}
+
+impl HopCounts {
+    /// The counts now.
+    pub fn totals(&self) -> Totals {
+        self.counts.totals()
+    }
+
+    /// What went wrong, and how often.
+    pub fn failures(&self) -> Vec<Failure> {
+        let failures = lock(&self.failures);
+        let each = failures.iter();
+        each.map(|((stage, error), count)| Failure { stage, error, count: *count }).collect()
+    }
+
+    fn failed(&self, stage: &'static str, error: &'static str) {
+        self.counts.failed.fetch_add(1, Relaxed);
+        *lock(&self.failures).entry((stage, error)).or_default() += 1;
+    }
+}
+
+impl Meter {
+    /// A plain request begins.
+    pub fn request(&self) {
+        self.each(|counts| &counts.requests, 1);
+    }
+
+    /// A tunnel is open. Each call is to be followed by one of [`closed`](Self::closed).
+    pub fn opened(&self) {
+        self.each(|counts| &counts.opened, 1);
+    }
+
+    /// A tunnel is open no longer.
+    pub fn closed(&self) {
+        self.each(|counts| &counts.closed, 1);
+    }
+
+    /// Bytes from the client were taken by the upstream.
+    pub fn sent(&self, bytes: u64) {
+        self.each(|counts| &counts.sent, bytes);
+    }
+
+    /// Bytes from the upstream were taken by the client.
+    pub fn received(&self, bytes: u64) {
+        self.each(|counts| &counts.received, bytes);
+    }
+
+    /// The hop at `position` agreed, after this long.
+    pub fn agreed(&self, position: usize, after: Duration) {
+        if let Some((_, hop)) = self.hops.get(position) {
+            hop.handshakes.observe(after);
+        }
+    }
+
+    /// A tunnel or a request failed, at `hop` or at the target.
+    pub fn failed(&self, hop: Option<&str>, stage: &'static str, error: &'static str) {
+        self.chain.failed.fetch_add(1, Relaxed);
+        let hop = hop.and_then(|hop| self.hops.iter().find(|(name, _)| **name == *hop));
+        hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error);
+    }
+
+    fn each(&self, count: impl Fn(&Counts) -> &AtomicU64, more: u64) {
+        if more > 0 {
+            count(&self.chain).fetch_add(more, Relaxed);
+            for (_, hop) in &self.hops {
+                count(&hop.counts).fetch_add(more, Relaxed);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked while holding it left numbers that are still right.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More names than any configuration has.
+const NAMES_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Arc<str> {
+        text.into()
+    }
+
+    #[test]
+    fn a_chain_and_each_of_its_hops_are_counted() {
+        let metrics = Metrics::default();
+        let both = metrics.meter(&name("both"), [name("a"), name("b")]);
+        let one = metrics.meter(&name("one"), [name("b")]);
+        both.opened();
+        one.opened();
+        one.closed();
+        both.sent(3);
+        one.received(5);
+        let totals = |name: &str| {
+            let Totals { tunnels_opened, tunnels_open, bytes_sent, bytes_received, .. } =
+                metrics.hops.of(&name.into()).totals();
+            (tunnels_opened, tunnels_open, bytes_sent, bytes_received)
+        };
+        assert_eq!((totals("a"), totals("b")), ((1, 1, 3, 0), (2, 1, 3, 5)));
+        assert_eq!(metrics.chains.of(&name("both")).totals().tunnels_open, 1);
+        assert_eq!(metrics.chains.of(&name("one")).totals().tunnels_open, 0);
+    }
+
+    #[test]
+    fn a_failure_counts_where_it_happened() {
+        let metrics = Metrics::default();
+        let meter = metrics.meter(&name("default"), [name("a"), name("b")]);
+        meter.failed(Some("b"), "extend", "dns_error");
+        meter.failed(Some("b"), "extend", "dns_error");
+        meter.failed(None, "dial", "connection_refused");
+        let expected = Failure { stage: "extend", error: "dns_error", count: 2 };
+        assert_eq!(metrics.hops.of(&name("b")).failures(), [expected]);
+        assert_eq!(metrics.hops.of(&name("a")).failures(), []);
+        assert_eq!(metrics.target.failures().len(), 1);
+        assert_eq!(metrics.chains.of(&name("default")).totals().failed, 3);
+    }
+
+    #[test]
+    fn counts_outlive_what_counted_and_names_are_bounded() {
+        let metrics = Metrics::default();
+        let kept = metrics.meter(&name("kept"), []);
+        metrics.meter(&name("kept"), []).request();
+        for number in 0..NAMES_MAX + 10 {
+            metrics.meter(&number.to_string().into(), []);
+        }
+        assert!(metrics.chains.all().len() <= NAMES_MAX);
+        assert_eq!(kept.chain.totals().requests, 1);
+        assert_eq!(metrics.chains.of(&name("kept")).totals().requests, 1);
+    }
+}

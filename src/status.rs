@@ -1,0 +1,200 @@
+//! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
+
+mod prometheus;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process,
+    sync::atomic::Ordering::Relaxed,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use crate::{
+    live::Generation,
+    metrics::{Buckets, Failure, HopCounts, Totals},
+    server::{Rejection, Server},
+};
+
+/// How the proxy is at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// That of the program.
+    pub version: &'static str,
+    /// The number of its process.
+    pub pid: u32,
+    /// When it began.
+    pub started: String,
+    /// How long ago that was.
+    pub uptime_seconds: u64,
+    /// Where its configuration comes from.
+    pub config: String,
+    /// The number of the generation in force.
+    pub generation: u64,
+    /// When that came in force.
+    pub generation_since: String,
+    /// The configuration that was rejected since then, until a valid one comes.
+    pub rejected: Option<Rejected>,
+    /// Reloads by outcome.
+    pub reloads: Reloads,
+    /// The addresses that it listens on.
+    pub listeners: Vec<SocketAddr>,
+    /// Clients' connections.
+    pub connections: Connections,
+    /// Whether it is about to end.
+    pub draining: bool,
+    /// The generations in use, the one in force last.
+    pub generations: Vec<InUse>,
+    /// By chain.
+    pub chains: BTreeMap<String, Totals>,
+    /// By hop.
+    pub hops: BTreeMap<String, Hop>,
+    /// What failed at targets that no hop leads to.
+    pub target_failures: Vec<Failure>,
+}
+
+/// A configuration that was not taken.
+#[derive(Debug, Serialize)]
+pub struct Rejected {
+    /// When.
+    pub at: String,
+    /// What is wrong with it, a line each.
+    pub problems: Vec<String>,
+}
+
+/// Reloads by outcome.
+#[derive(Debug, Serialize)]
+pub struct Reloads {
+    /// A new generation came in force.
+    pub applied: u64,
+    /// Nothing had changed that has a meaning.
+    pub unchanged: u64,
+    /// Something was wrong, and the old generation stayed in force.
+    pub rejected: u64,
+}
+
+/// Clients' connections.
+#[derive(Debug, Serialize)]
+pub struct Connections {
+    /// How many are open.
+    pub open: usize,
+    /// How many may be.
+    pub limit: usize,
+}
+
+/// A generation that is in force, or has users left.
+#[derive(Debug, Serialize)]
+pub struct InUse {
+    /// Its number.
+    pub number: u64,
+    /// When it came in force.
+    pub since: String,
+    /// Tunnels that began under it and are open.
+    pub tunnels: usize,
+    /// Requests that began under it and are under way.
+    pub requests: usize,
+}
+
+/// What passed a hop, and how it did.
+#[derive(Debug, Serialize)]
+pub struct Hop {
+    /// Its counts.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// The mean time of its answers to CONNECT; `None` before the first one.
+    pub handshake_seconds_mean: Option<f64>,
+    /// The same in detail.
+    #[serde(skip)]
+    pub handshakes: Buckets,
+}
+
+impl Status {
+    /// That of `server` now.
+    pub fn of(server: &Server) -> Self {
+        let current = server.live().current();
+        let metrics = current.metrics();
+        let origin = server.origin();
+        let chains = metrics.chains.all();
+        let hops = metrics.hops.all();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: process::id(),
+            started: written(origin.at),
+            uptime_seconds: origin.instant.elapsed().as_secs(),
+            config: origin.source.to_string(),
+            generation: current.number(),
+            generation_since: written(current.since),
+            rejected: server.rejection().as_deref().map(Rejected::from),
+            reloads: Reloads {
+                applied: metrics.reloads.applied.load(Relaxed),
+                unchanged: metrics.reloads.unchanged.load(Relaxed),
+                rejected: metrics.reloads.rejected.load(Relaxed),
+            },
+            listeners: current.listening.clone(),
+            connections: Connections { open: server.open(), limit: current.limits.connections },
+            draining: server.shutdown().draining.is_cancelled(),
+            generations: server.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
+            chains: chains
+                .into_iter()
+                .map(|(name, counts)| (name.to_string(), counts.totals()))
+                .collect(),
+            hops: hops
+                .into_iter()
+                .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .collect(),
+            target_failures: metrics.target.failures(),
+        }
+    }
+
+    /// As JSON, with an end of line.
+    pub fn to_json(&self) -> String {
+        // It has only names, numbers and texts, which can all be written.
+        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// In the text format of OpenMetrics, which Prometheus reads.
+    pub fn into_prometheus(self) -> String {
+        prometheus::text(self)
+    }
+}
+
+impl From<&Rejection> for Rejected {
+    fn from(rejection: &Rejection) -> Self {
+        Self { at: written(rejection.at), problems: rejection.problems.clone() }
+    }
+}
+
+impl From<&Generation> for InUse {
+    fn from(generation: &Generation) -> Self {
+        Self {
+            number: generation.number(),
+            since: written(generation.since),
+            tunnels: generation.users.tunnels.load(Relaxed),
+            requests: generation.users.requests.load(Relaxed),
+        }
+    }
+}
+
+impl From<&HopCounts> for Hop {
+    fn from(counts: &HopCounts) -> Self {
+        let handshakes = counts.handshakes.buckets();
+        let mean = (handshakes.count > 0).then(|| handshakes.seconds / handshakes.count as f64);
+        Self {
+            totals: counts.totals(),
+            failures: counts.failures(),
+            handshake_seconds_mean: mean,
+            handshakes,
+        }
+    }
+}
+
+fn written(time: SystemTime) -> String {
+    // A clock before 1970 can't be written, and is none.
+    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string()
+}

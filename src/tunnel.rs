@@ -1,0 +1,61 @@
+//! A tunnel that is open: the relay, and the line that is logged at its end.
+
+use std::sync::Arc;
+
+use mooltiroute_hops::Tunnel;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{Access, Outcome},
+    client::Client,
+    config::Timeouts,
+    relay::{End, Patience, Relay},
+};
+
+/// A tunnel whose client was told that it is open.
+#[derive(Debug)]
+pub struct OpenTunnel {
+    relay: Relay,
+    access: Access,
+    opening: Opening,
+}
+
+/// What was said before the tunnel was one.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The status that the client was told: 200, or 101 where a request switched protocols.
+    pub status: u16,
+    /// Bytes passed on to the upstream before.
+    pub sent: u64,
+    /// Bytes passed on to the client before.
+    pub received: u64,
+}
+
+impl OpenTunnel {
+    /// A tunnel between `client` and `upstream`. What either has read ahead goes first.
+    pub fn new(
+        client: Client,
+        upstream: Tunnel,
+        mut access: Access,
+        opening: Opening,
+        timeouts: &Timeouts,
+    ) -> Self {
+        access.opened();
+        let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
+        let relay = Relay::new(Tunnel::from(client), upstream, patience)
+            .metered(Arc::clone(access.meter()));
+        Self { relay, access, opening }
+    }
+
+    /// Relays until both ends are done, or `cut` is cancelled.
+    pub async fn run(mut self, cut: &CancellationToken) {
+        let end = tokio::select! {
+            biased;
+            end = self.relay.run() => end,
+            () = cut.cancelled() => End::Cut,
+        };
+        let Opening { status, sent, received } = self.opening;
+        let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
+        self.access.tunnel(&Outcome { status, sent, received, end: &end });
+    }
+}

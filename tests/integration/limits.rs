@@ -1,0 +1,55 @@
+//! More than there is room for.
+#![cfg(target_os = "linux")]
+
+use std::{fs, time::Duration};
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use tokio::{net::TcpStream, time};
+
+use crate::support::{EchoOrigin, Proxy, assert_reads, connect, open, resources, status, within};
+
+#[tokio::test]
+async fn without_descriptors_it_waits_quietly_and_recovers() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let process = Pid::from_raw(pid as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current: u64| {
+        let limit = Rlimit { current: Some(current), maximum };
+        prlimit(process, Resource::Nofile, limit).unwrap();
+    };
+    let (before, _) = resources(pid);
+    limit(before as u64 + 3);
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for _ in 0..20 {
+        clients.push(open(proxy.address()).await);
+    }
+    let message = "can't accept connections now; trying again until it works";
+    proxy.event(message).await;
+    let (begun, ticks) = (time::Instant::now(), cpu_ticks(pid));
+    time::sleep(Duration::from_secs(1)).await;
+    let (spent, elapsed) = (cpu_ticks(pid) - ticks, begun.elapsed());
+    assert!(spent <= 20, "{spent} ticks in {elapsed:?}: it spins");
+    limit(4096);
+    proxy.event("accepting connections again").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    tokio::io::AsyncWriteExt::write_all(&mut tunnel, b"well").await.unwrap();
+    assert_reads(&mut tunnel, "well").await;
+    let told = proxy.events().iter().filter(|event| event.message() == message).count();
+    assert!(told <= 2, "it was told {told} times");
+    drop((clients, tunnel));
+    within("every descriptor is given back", async {
+        while resources(pid).0 > before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Hundredths of a second of CPU that the process has used.
+fn cpu_ticks(pid: u64) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
