@@ -28,7 +28,6 @@ use crate::{
 
 /// What becomes of the client's connection after a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is moved once, and its owner lives on as either")]
 pub enum Served {
     /// It can carry another one, as can the upstream connection, where it is here; that is never shared with another
     /// client.

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Authority, HopError, InvalidPreferences, InvalidSetting, Refusal, Request, Secret, Tunnel,
+    Authority, HopError, InvalidPreferences, InvalidSetting, Refusal, Request, Secret, Settings,
+    Tunnel,
 };
 
 /// One upstream on the way to a target.
@@ -130,11 +131,49 @@ pub trait HopConfig: DeserializeOwned + 'static {
 pub struct BuildContext<'a> {
     /// The directory that relative paths in the settings start from.
     pub directory: &'a Path,
+    siblings: Option<&'a dyn Siblings>,
+}
+
+/// The other hops of a configuration, for a kind that holds hops.
+pub trait Siblings: fmt::Debug {
+    /// The hop of this name; `None` where it is switched off.
+    ///
+    /// # Errors
+    /// [`InvalidSetting::unknown_hop`] where there is none that can be used.
+    fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting>;
+
+    /// A hop that stands in another's settings, with its `kind`.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its path below `settings`.
+    fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting>;
 }
 
 impl<'a> BuildContext<'a> {
     /// For settings whose relative paths start from `directory`.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory }
+        Self { directory, siblings: None }
+    }
+
+    /// The same, where there are other hops.
+    #[must_use]
+    pub fn with_siblings(self, siblings: &'a dyn Siblings) -> Self {
+        Self { siblings: Some(siblings), ..self }
+    }
+
+    /// As [`Siblings::hop`].
+    ///
+    /// # Errors
+    /// As there; also where there are no other hops.
+    pub fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
+        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.hop(name)
+    }
+
+    /// As [`Siblings::build`].
+    ///
+    /// # Errors
+    /// As there; also where there are no other hops.
+    pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.build(settings)
     }
 }

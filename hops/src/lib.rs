@@ -39,7 +39,7 @@ pub use crate::{
     country::{Country, InvalidCountry},
     error::HopError,
     field::FieldName,
-    hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
+    hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse, Siblings},
     one_or_list::OneOrList,
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     refusal::{Meaning, Refusal},
