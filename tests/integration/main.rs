@@ -9,10 +9,13 @@ mod bad_input;
 mod clients;
 mod faults;
 mod flips;
+mod hops;
 mod limits;
 mod regression;
 mod reload;
 mod requests;
+#[cfg(target_os = "linux")]
+mod rotation;
 mod secrets;
 mod shutdown;
 mod soak;
