@@ -68,6 +68,7 @@ pub async fn serve(
     let ended =
         cut.run_until_cancelled(travel(&plan, &mut exchange, kept)).await.unwrap_or(Ended::Cut);
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
+    let shows_its_end = exchange.shows_its_end();
     let Exchange { client, .. } = exchange;
     match &ended {
         Ended::Refused(reply, why) => access.failed(reply, why),
@@ -75,13 +76,11 @@ pub async fn serve(
         ended => access.request(&Outcome { status, sent, received, end: ended }),
     }
     match ended {
-        Ended::Whole(upstream) if head.wants_keep_alive() => {
-            return Served::Again(
-                client,
-                upstream.filter(|kept| kept.end.reuse == Reuse::SameClient),
-            );
+        Ended::Whole(upstream) => {
+            let kept = upstream.filter(|kept| kept.end.reuse == Reuse::SameClient);
+            return Served::Again(client, kept);
         }
-        Ended::Whole(_) | Ended::WholeButClose => {
+        Ended::WholeButClose => {
             client.close().await;
         }
         Ended::Refused(reply, _) => {
@@ -93,6 +92,8 @@ pub async fn serve(
             let tunnel = OpenTunnel::new(client, upstream, access, opening, &generation.timeouts);
             return Served::Switched(tunnel);
         }
+        // What came before the break is worth having, and the framing tells that there should be more.
+        Ended::Truncated(_) if shows_its_end => client.close().await,
         Ended::Truncated(_) | Ended::Cut => {
             // A close would pass for the end of a body that lasts until then.
             let _ = client.socket.set_zero_linger();

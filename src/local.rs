@@ -4,6 +4,8 @@
 //! `Host`, where a foreign name was made to lead here (DNS rebinding), and by `Origin` and `Sec-Fetch-Site`. The
 //! connection is closed after each answer.
 
+mod last_stop;
+
 use std::net::{IpAddr, SocketAddr};
 
 use tracing::debug;
@@ -22,8 +24,17 @@ struct Page {
     body: String,
 }
 
-/// Answers a request that names no other origin.
+/// Whether a request that names another origin is to be answered here all the same.
+pub fn is_last_stop(head: &RequestHead) -> bool {
+    head.max_forwards() == Some(0)
+}
+
+/// Answers a request that goes no further than this proxy.
 pub async fn serve(client: Client, head: &RequestHead, server: &Server) {
+    if let Some(message) = last_stop::answer(head) {
+        client.close_after(&message).await;
+        return;
+    }
     let is_head = is_head(head);
     let message = match answer(&client, head, server) {
         Ok(page) => page.message(is_head),

@@ -61,7 +61,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
             Target::Tunnel(target) => {
                 return connect::open(client, target.clone(), admitted, &generation).await;
             }
-            Target::Resource(_) => {
+            Target::Resource(_) if !local::is_last_stop(&head) => {
                 // Boxed, since it is large and tunnels don't need it.
                 let exchange =
                     forward::serve(client, kept, head, admitted, generation, &shutdown.cut);
@@ -75,7 +75,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
                     return None;
                 }
             }
-            Target::Origin(_) | Target::Asterisk => {
+            Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
                 local::serve(client, &head, server).await;
                 return None;
             }

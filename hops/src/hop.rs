@@ -1,13 +1,14 @@
 //! The seam: what a hop is, and how it comes from its settings.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Authority, HopError, InvalidPreferences, InvalidSetting, Refusal, Request, Secret, Settings,
-    Tunnel,
+    Authority, BuildContext, HopError, InvalidPreferences, InvalidSetting, Refusal, Request,
+    Secret, Tunnel,
 };
 
 /// One upstream on the way to a target.
@@ -113,8 +114,10 @@ pub enum Reuse {
 
 /// The settings of one kind of hop, as an operator writes them.
 ///
-/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default.
-pub trait HopConfig: DeserializeOwned + 'static {
+/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. The schema, with the
+/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`](crate::schemars) of this
+/// crate and `#[schemars(crate = "mooltiroute_hops::schemars")]`.
+pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// The name that stands as `kind:` in the configuration, in kebab-case.
     const KIND: &'static str;
 
@@ -123,57 +126,4 @@ pub trait HopConfig: DeserializeOwned + 'static {
     /// # Errors
     /// The setting at fault, without its value where that could be a secret.
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
-}
-
-/// What a hop can know of its surroundings while it is built.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct BuildContext<'a> {
-    /// The directory that relative paths in the settings start from.
-    pub directory: &'a Path,
-    siblings: Option<&'a dyn Siblings>,
-}
-
-/// The other hops of a configuration, for a kind that holds hops.
-pub trait Siblings: fmt::Debug {
-    /// The hop of this name; `None` where it is switched off.
-    ///
-    /// # Errors
-    /// [`InvalidSetting::unknown_hop`] where there is none that can be used.
-    fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting>;
-
-    /// A hop that stands in another's settings, with its `kind`.
-    ///
-    /// # Errors
-    /// What is wrong with it, with its path below `settings`.
-    fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting>;
-}
-
-impl<'a> BuildContext<'a> {
-    /// For settings whose relative paths start from `directory`.
-    pub fn new(directory: &'a Path) -> Self {
-        Self { directory, siblings: None }
-    }
-
-    /// The same, where there are other hops.
-    #[must_use]
-    pub fn with_siblings(self, siblings: &'a dyn Siblings) -> Self {
-        Self { siblings: Some(siblings), ..self }
-    }
-
-    /// As [`Siblings::hop`].
-    ///
-    /// # Errors
-    /// As there; also where there are no other hops.
-    pub fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
-        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.hop(name)
-    }
-
-    /// As [`Siblings::build`].
-    ///
-    /// # Errors
-    /// As there; also where there are no other hops.
-    pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.build(settings)
-    }
 }

@@ -16,6 +16,7 @@
 //! - [`kinds`]: the kinds that ship.
 
 mod authority;
+mod context;
 mod country;
 pub mod credentials;
 mod error;
@@ -33,13 +34,15 @@ pub mod tls;
 mod tunnel;
 
 pub use async_trait::async_trait;
+pub use schemars;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
+    context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
     error::HopError,
     field::FieldName,
-    hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse, Siblings},
+    hop::{Forwarding, Hop, HopConfig, Reuse},
     one_or_list::OneOrList,
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     refusal::{Meaning, Refusal},

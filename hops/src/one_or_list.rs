@@ -1,7 +1,8 @@
 //! A setting that is one value or a list of them.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, IntoDeserializer as _, SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -14,6 +15,18 @@ pub struct OneOrList<T>(pub Vec<T>);
 impl<T> Default for OneOrList<T> {
     fn default() -> Self {
         Self(Vec::new())
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrList<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrList{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        let list = generator.subschema_for::<Vec<T>>();
+        json_schema!({ "anyOf": [one, list] })
     }
 }
 

@@ -15,6 +15,7 @@ use serde_yaml::{
     Mapping, Value,
     value::{Tag, TaggedValue},
 };
+use zeroize::Zeroize as _;
 
 /// A part of the configuration that nobody has read yet. `Debug` shows the names in it and no value.
 #[derive(Clone, Default, PartialEq, Hash)]
@@ -80,9 +81,9 @@ impl Settings {
     /// nothing is wrong but a setting that is needed was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
-        let mut rest = self.0.clone();
+        let mut rest = self.clone();
         loop {
-            let invalid = match T::deserialize(Node(&rest)) {
+            let invalid = match T::deserialize(Node(&rest.0)) {
                 Ok(value) if problems.is_empty() => return Ok(value),
                 Ok(_) => return Err(problems),
                 Err(invalid) => invalid,
@@ -91,11 +92,11 @@ impl Settings {
             let is_new = match &invalid.fault {
                 Fault::MissingKey(key) => {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
-                    !find(&rest, &missing.0).is_some_and(is_left_out)
+                    !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
                 fault => *fault != Fault::Other(FORGOTTEN.into()),
             };
-            let is_left_out = replace(&mut rest, &invalid.path.0, LEFT_OUT);
+            let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
             }
@@ -116,6 +117,13 @@ impl Settings {
     /// nothing is wrong with it.
     pub fn forget(&mut self, path: &KeyPath) {
         replace(&mut self.0, &path.0, FORGOTTEN);
+    }
+}
+
+impl Drop for Settings {
+    /// Wipes every text: what of it is a credential has become a [`Secret`](crate::Secret) by now.
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -152,6 +160,11 @@ impl InvalidSetting {
     /// All hops at `key` are switched off.
     pub fn switched_off(key: &str) -> Self {
         Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
+    }
+
+    /// That the setting `key` is not there.
+    pub fn missing(key: &'static str) -> Self {
+        Self::without_path(Fault::MissingKey(key))
     }
 
     /// Where the setting stands, below the settings that were read.
@@ -258,6 +271,16 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
         write!(f, "{}`{name}`", if position == 0 { "" } else { ", " })?;
     }
     Ok(())
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Sequence(list) => list.iter_mut().for_each(wipe),
+        Value::Mapping(mapping) => mapping.values_mut().for_each(wipe),
+        Value::Tagged(tagged) => wipe(&mut tagged.value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Puts `tag` in the place of what stands at `path`; `false` where that is everything, or not there.
@@ -505,7 +528,7 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),
-        "a sequence" => return "a list".into(),
+        "a sequence" => return "a list, such as `[a, b]`".into(),
         "a map" => return "a mapping".into(),
         "a boolean" => return "`true` or `false`".into(),
         "u8" => (0, u64::from(u8::MAX)),

@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use mooltiroute_hops::{Refusal, Tunnel};
 use tokio::{
-    io::{AsyncReadExt, ReadBuf, ReadHalf, WriteHalf},
+    io::{AsyncReadExt, Interest, ReadBuf, ReadHalf, WriteHalf},
     net::tcp,
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -51,7 +51,7 @@ struct Leg<'a> {
 pub(super) enum Ended {
     /// The answer is whole. The upstream connection can carry more, if it is here.
     Whole(Option<Upstream>),
-    /// The answer is whole, and came before the request was; so the connection can't carry more.
+    /// The answer is whole, and the last on this connection, as the client was told.
     WholeButClose,
     /// The protocol was switched; what follows is for the two ends alone.
     Switched(Upstream),
@@ -72,6 +72,10 @@ struct Counts {
     sent: AtomicU64,
     received: AtomicU64,
     status: AtomicU16,
+    /// A head is on its way to the client, or the answer's own is: no other can take its place.
+    has_begun: AtomicBool,
+    /// The client can tell where the answer ends other than by the end of the connection.
+    shows_its_end: AtomicBool,
 }
 
 /// How far the request is.
@@ -80,12 +84,12 @@ struct Upload {
     is_whole: AtomicBool,
     /// Told when nothing more is sent, be it whole or not.
     is_over: Notify,
+    /// Told when the client has ended its direction after it; it may still read.
+    half_closed: Notify,
 }
 
 /// What became of the client's side while the answer is awaited.
 enum ClientSide {
-    /// It has ended its direction, and may still read.
-    HalfClosed,
     /// It is gone.
     Gone,
     /// It sent what is no body.
@@ -94,7 +98,7 @@ enum ClientSide {
 
 /// What became of the answer.
 enum Answer {
-    Whole { persists: bool },
+    Whole { persists: bool, is_last: bool },
     Switched,
     Refused(Box<Reply>, String),
     Truncated(&'static str),
@@ -120,6 +124,11 @@ impl<'a> Exchange<'a> {
         self.counts.received.load(Ordering::Relaxed)
     }
 
+    /// Whether the client can tell an answer that is cut off from a whole one.
+    pub(super) fn shows_its_end(&self) -> bool {
+        self.counts.shows_its_end.load(Ordering::Relaxed)
+    }
+
     /// Sends the request over `upstream` and passes its answer back. `may_be_stale`: that the connection turns out
     /// closed is no error.
     pub(super) async fn run(&mut self, mut upstream: Upstream, may_be_stale: bool) -> Ended {
@@ -141,12 +150,20 @@ impl<'a> Exchange<'a> {
                 client_write,
                 may_be_stale,
             );
-            both(upload, download, counts, plan.generation.timeouts.half_closed).await
+            let silence = silence(&progress, counts, plan.generation.timeouts.half_closed);
+            tokio::select! {
+                biased;
+                answer = download => answer,
+                client = upload => match client {
+                    ClientSide::Gone => Answer::ClientGone,
+                    ClientSide::Bad(bad) => refused_body(bad, counts),
+                },
+                () = silence => Answer::ClientGone,
+            }
         };
-        let is_uploaded = progress.is_whole.load(Ordering::Relaxed);
         match answer {
-            Answer::Whole { .. } if !is_uploaded => Ended::WholeButClose,
-            Answer::Whole { persists } => Ended::Whole(persists.then_some(upstream)),
+            Answer::Whole { is_last: true, .. } => Ended::WholeButClose,
+            Answer::Whole { persists, .. } => Ended::Whole(persists.then_some(upstream)),
             Answer::Switched => Ended::Switched(upstream),
             Answer::Refused(reply, why) => Ended::Refused(reply, why),
             Answer::Truncated(why) => Ended::Truncated(why),
@@ -156,37 +173,19 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Drives both directions until there is an answer, or none can come any more.
-async fn both(
-    upload: impl Future<Output = ClientSide>,
-    download: impl Future<Output = Answer>,
-    counts: &Counts,
-    half_closed: Duration,
-) -> Answer {
-    let (mut upload, mut download) = (pin!(upload), pin!(download));
-    tokio::select! {
-        biased;
-        answer = &mut download => return answer,
-        client = &mut upload => match client {
-            ClientSide::HalfClosed => {}
-            ClientSide::Gone => return Answer::ClientGone,
-            ClientSide::Bad(bad) => return refused_body(bad, counts),
-        },
-    }
-    // Nothing more comes from the client, not even the news that it is gone; so the answer must keep moving.
-    loop {
-        let received = counts.received.load(Ordering::Relaxed);
-        tokio::select! {
-            answer = &mut download => return answer,
-            () = sleep(half_closed) => if counts.received.load(Ordering::Relaxed) == received {
-                return Answer::ClientGone;
-            },
-        }
+/// Ends when nothing of the answer has moved for `patience`, once the client has ended its direction: it may be gone
+/// for good, and could not tell.
+async fn silence(progress: &Upload, counts: &Counts, patience: Duration) {
+    progress.half_closed.notified().await;
+    let mut received = None;
+    while received != Some(counts.received.load(Ordering::Relaxed)) {
+        received = Some(counts.received.load(Ordering::Relaxed));
+        sleep(patience).await;
     }
 }
 
 fn refused_body(bad: BadBody, counts: &Counts) -> Answer {
-    if counts.received.load(Ordering::Relaxed) > 0 {
+    if counts.has_begun.load(Ordering::Relaxed) {
         return Answer::Truncated("the request's body is broken");
     }
     let why = format!("the body of the request is broken: {bad}");
@@ -218,13 +217,21 @@ async fn upload(
         Err(Stuck::Writer | Stuck::WriterSlow) => {}
     }
     progress.is_over.notify_one();
+    watch(&mut client, progress).await;
+    ClientSide::Gone
+}
+
+/// Ends when the client is gone.
+async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Upload) {
     let mut byte = [0];
     match poll_fn(|cx| client.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await {
-        Ok(0) => ClientSide::HalfClosed,
+        Ok(0) => progress.half_closed.notify_one(),
         // The next request has come before this one is answered; it waits.
-        Ok(_) => pending().await,
-        Err(_) => ClientSide::Gone,
+        Ok(_) => {}
+        Err(_) => return,
     }
+    // No read would tell of a reset now; an error of this call would, too.
+    let _ = client.ready(Interest::ERROR).await;
 }
 
 /// Passes on the answer, interim ones first.
@@ -247,9 +254,17 @@ async fn download(
         sleep_until(Instant::now() + timeout).await;
     });
     let mut has_come = false;
+    let mut interim_count = 0;
+    let mut head_due = None;
     let response = loop {
         match reader.response(seen) {
             Ok(Some(interim)) if interim.is_interim() => {
+                interim_count += 1;
+                if interim_count > INTERIM_MAX {
+                    let why = "it sends interim answers without end";
+                    return leg.bad_response("http_protocol_error", why);
+                }
+                head_due = None;
                 if leg.plan.head.version() == Version::Http11 {
                     interim.write(
                         leg.plan.head.method(),
@@ -257,9 +272,11 @@ async fn download(
                         &[],
                         &mut outlet.pending,
                     );
+                    counts.has_begun.store(true, Ordering::Relaxed);
                     if outlet.flush().await.is_err() {
                         return Answer::ClientGone;
                     }
+                    counts.has_begun.store(false, Ordering::Relaxed);
                 }
                 continue;
             }
@@ -267,11 +284,14 @@ async fn download(
             Ok(None) => {}
             Err(bad) => return leg.bad_response("http_protocol_error", &bad.to_string()),
         }
+        if !seen.is_empty() {
+            head_due.get_or_insert_with(|| Instant::now() + timeout);
+        }
         seen.reserve(HEAD_READ_BYTES);
         let read = tokio::select! {
             biased;
             read = upstream.read_buf(seen) => read,
-            () = &mut late => {
+            () = first(&mut late, until(head_due)) => {
                 let why = format!("its head is not there after {timeout:?}");
                 return leg.bad_response("http_response_timeout", &why);
             }
@@ -287,19 +307,21 @@ async fn download(
         return refused;
     }
     match response.status() {
-        101 => switch(leg, &response, &mut outlet).await,
+        101 => switch(leg, &response, progress, &mut outlet).await,
         // A client must not be asked for credentials that it has not.
         407 => leg.bad_response("http_protocol_error", "it answers 407, which only a proxy may"),
         _ => {
             let is_last =
                 !leg.plan.head.wants_keep_alive() || !progress.is_whole.load(Ordering::Relaxed);
-            pass_response(leg, &response, is_last, upstream, seen, &mut outlet).await
+            counts.has_begun.store(true, Ordering::Relaxed);
+            pass_response(leg, counts, &response, is_last, upstream, seen, &mut outlet).await
         }
     }
 }
 
 async fn pass_response(
     leg: Leg<'_>,
+    counts: &Counts,
     response: &ResponseHead,
     is_last: bool,
     upstream: ReadHalf<&mut Tunnel>,
@@ -313,12 +335,14 @@ async fn pass_response(
     extra.extend(is_last.then_some(("Connection", "close")));
     let from = response.body_length(method);
     let to = response.write(method, leg.plan.head.version(), &extra, &mut outlet.pending);
+    counts.shows_its_end.store(to != BodyLength::UntilClose, Ordering::Relaxed);
     match outlet.pass(upstream, seen, response.fields(), from, to).await {
-        Ok(()) => {
-            Answer::Whole { persists: response.keeps_alive() && from != BodyLength::UntilClose }
-        }
-        Err(Stuck::Reader) => Answer::Truncated("the upstream closed before the end of the body"),
-        Err(Stuck::Bad(_)) => Answer::Truncated("the upstream sent a broken body"),
+        Ok(()) => Answer::Whole {
+            persists: response.keeps_alive() && from != BodyLength::UntilClose,
+            is_last,
+        },
+        Err(Stuck::Reader) => leg.broke_off("the upstream closed before the end of the body"),
+        Err(Stuck::Bad(_)) => leg.broke_off("the upstream sent a broken body"),
         Err(Stuck::Writer | Stuck::WriterSlow) => Answer::ClientGone,
     }
 }
@@ -326,8 +350,13 @@ async fn pass_response(
 async fn switch(
     leg: Leg<'_>,
     response: &ResponseHead,
+    progress: &Upload,
     outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
 ) -> Answer {
+    if !progress.is_whole.load(Ordering::Relaxed) {
+        let why = "it switches protocols in the middle of the request";
+        return leg.bad_response("http_upgrade_failed", why);
+    }
     let (Some(_), Some(protocol)) = (&leg.plan.upgrade, response.upgrade()) else {
         return leg
             .bad_response("http_upgrade_failed", "it switches protocols without being asked");
@@ -337,6 +366,22 @@ async fn switch(
     match outlet.flush().await {
         Ok(()) => Answer::Switched,
         Err(_) => Answer::ClientGone,
+    }
+}
+
+/// Ends with the first of the two.
+async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
+}
+
+/// Ends then; never, where there is no then.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }
 
@@ -383,6 +428,12 @@ impl Leg<'_> {
         Answer::Refused(Box::new(reply), why.to_owned())
     }
 
+    fn broke_off(&self, why: &'static str) -> Answer {
+        let hop = self.answering_hop().map(|hop| &**hop);
+        self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
+        Answer::Truncated(why)
+    }
+
     /// What is to be said where `response` is an answer of the hop's own, and no target's.
     fn refused(&self, response: &ResponseHead) -> Option<Answer> {
         let hop = self.end.hop.as_ref()?;
@@ -424,3 +475,5 @@ impl fmt::Display for Ended {
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
+/// How many interim answers may precede one answer; a server that tells of progress stays far below it.
+const INTERIM_MAX: usize = 100;

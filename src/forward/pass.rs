@@ -68,7 +68,15 @@ impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
         let mut body = BodyReader::new(from);
         let mut read_bytes = READ_BYTES_MIN;
         loop {
-            match body.decode(seen).map_err(Stuck::Bad)? {
+            let decoded = match body.decode(seen) {
+                Ok(decoded) => decoded,
+                Err(bad) => {
+                    // What came before it is good.
+                    self.flush().await?;
+                    return Err(Stuck::Bad(bad));
+                }
+            };
+            match decoded {
                 Decoded::Data(data) if is_chunked => {
                     self.pending.extend_from_slice(ChunkLine::new(data.len()).as_bytes());
                     self.put(&data).await?;

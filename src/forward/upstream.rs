@@ -9,7 +9,10 @@ use std::{
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    task::unconstrained,
+};
 
 use crate::chain::Arrival;
 
@@ -62,7 +65,11 @@ impl Upstream {
     /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
     /// more use (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {
-        self.seen.is_empty() && poll_fn(|cx| Poll::Ready(self.poll_any(cx).is_pending())).await
+        if !self.seen.is_empty() {
+            return false;
+        }
+        // Unconstrained, since a task that has done its share would be told that nothing is there.
+        unconstrained(poll_fn(|cx| Poll::Ready(self.poll_any(cx).is_pending()))).await
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {

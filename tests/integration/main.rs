@@ -7,6 +7,7 @@
 mod authentication;
 mod bad_input;
 mod clients;
+mod credentials;
 mod faults;
 mod flips;
 mod hops;
@@ -24,3 +25,4 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+mod wire;

@@ -1,7 +1,8 @@
 //! `kind: http-connect`: a proxy that speaks CONNECT, such as a company's, with or without Basic and TLS.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -11,15 +12,17 @@ use crate::{
 };
 
 /// The settings of an HTTP proxy.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
     /// For Basic, which is sent without being asked for; needs `password`.
     username: Option<Secret>,
-    /// For Basic; needs `username`.
+    /// For Basic; needs `username`. Better from a variable, as `"${NAME}"`, than written here.
     password: Option<Secret>,
+    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    password_file: Option<PathBuf>,
     /// Whether the proxy itself is spoken to over TLS.
     #[serde(default)]
     tls: TlsSettings,
@@ -33,7 +36,7 @@ pub struct Config {
 }
 
 /// How plain requests pass a hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Plain {
     /// The hop gets them whole, in absolute-form, and forwards them.
@@ -58,7 +61,10 @@ impl HopConfig for Config {
     const KIND: &'static str = "http-connect";
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        let authorization = match (&self.username, &self.password) {
+        let from_file = self.password_file.as_deref();
+        let key = if from_file.is_some() { "password_file" } else { "password" };
+        let password = credentials::password(self.password, from_file, context)?;
+        let authorization = match (&self.username, &password) {
             (Some(username), Some(password)) => Some(credentials::basic(username, password)?),
             (None, None) => None,
             (Some(_), None) => {
@@ -68,7 +74,7 @@ impl HopConfig for Config {
                 ));
             }
             (None, Some(_)) => {
-                return Err(InvalidSetting::new("password", "stands without a `username`"));
+                return Err(InvalidSetting::new(key, "stands without a `username`; write one"));
             }
         };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;

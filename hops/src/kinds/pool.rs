@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The settings of a pool.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Names of hops, or hops written out; one that is switched off is left out.
@@ -32,7 +33,7 @@ pub struct Config {
 }
 
 /// Which member a connection takes, of those that are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Pick {
     /// The first one.
@@ -302,19 +303,22 @@ mod tests {
             Err(InvalidSetting::unknown_hop())
         }
 
-        fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        fn build(
+            &self,
+            settings: &Settings,
+            context: &BuildContext<'_>,
+        ) -> Result<Arc<dyn Hop>, InvalidSetting> {
             let (mut settings, registry) = (settings.clone(), Registry::default());
             let registry = registry.with::<crate::kinds::http_connect::Config>().with::<Config>();
             let kind: String = settings.take("kind").unwrap().read().unwrap();
-            let context = BuildContext::new(".".as_ref()).with_siblings(self);
-            let built = registry.kind(&kind).unwrap().build(&settings, &context);
+            let built = registry.kind(&kind).unwrap().build(&settings, context);
             built.map_err(|mut invalid| invalid.remove(0))
         }
     }
 
     fn pool(yaml: &str) -> Result<Arc<dyn Hop>, InvalidSetting> {
         let settings: Settings = serde_yaml::from_str(&format!("{{kind: pool, {yaml}}}")).unwrap();
-        crate::Siblings::build(&Alone, &settings)
+        BuildContext::new(".".as_ref()).with_siblings(&Alone).build(&settings)
     }
 
     fn pick(pool: &Arc<dyn Hop>, target: &str, said: &str) -> Arc<dyn Hop> {

@@ -5,6 +5,7 @@ mod template;
 
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
@@ -20,7 +21,7 @@ use crate::{
 
 /// The settings of a provider's gateway. The templates have places for `{user}`, `{pass}`, `{country}` (in lower case),
 /// `{COUNTRY}`, `{city}`, `{session}` and `{ttl}`; what stands in `[...]` vanishes where a value in it is unset.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.

@@ -5,9 +5,11 @@ mod username;
 
 use std::{
     num::{NonZeroU16, NonZeroU64},
+    path::PathBuf,
     sync::Arc,
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::username::{Session, Wish};
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// The settings of Webshare's gateway.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
@@ -29,8 +31,10 @@ pub struct Config {
     /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
     /// here bare, and what the other settings say is added.
     username: Secret,
-    /// The password of the proxy list.
-    password: Secret,
+    /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
+    password: Option<Secret>,
+    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    password_file: Option<PathBuf>,
     /// The countries that the exit may be in, as codes of two letters; needs another `session` than `as-written`.
     #[serde(default)]
     country: OneOrList<Country>,
@@ -72,8 +76,11 @@ struct ByClient {
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
 
-    fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        for (key, secret) in [("username", &self.username), ("password", &self.password)] {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        let password =
+            credentials::password(self.password, self.password_file.as_deref(), context)?
+                .ok_or(InvalidSetting::missing("password"))?;
+        for (key, secret) in [("username", &self.username), ("password", &password)] {
             if secret.is_empty() {
                 return Err(InvalidSetting::new(
                     key,
@@ -84,7 +91,7 @@ impl HopConfig for Config {
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish =
             Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
-        let forwarding = forwarding(&wish, &self.username, &self.password)?;
+        let forwarding = forwarding(&wish, &self.username, &password)?;
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient => {
@@ -92,7 +99,7 @@ impl HopConfig for Config {
                 Wish { session: Session::Number(1), ..wish }.written_into(&self.username)?;
                 Some(Arc::new(ByClient {
                     username: self.username,
-                    password: self.password,
+                    password,
                     countries: self.country.0,
                     city: self.city,
                     session: self.session,

@@ -1,6 +1,6 @@
 //! The hops of a configuration, built.
 
-use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher, path::Path, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
 use mooltiroute_hops::{
     BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
@@ -21,7 +21,6 @@ struct Plan {
 #[derive(Debug)]
 struct Known<'a> {
     registry: &'a Registry,
-    directory: &'a Path,
     hops: &'a BTreeMap<Arc<str>, Option<Arc<dyn Hop>>>,
     asked: RefCell<Vec<Arc<str>>>,
 }
@@ -51,20 +50,26 @@ impl Resolver<'_> {
             let mut waiting = Vec::new();
             let count = plans.len();
             for plan in plans {
-                let siblings = Known {
-                    registry: self.registry,
-                    directory: self.directory,
-                    hops: &known,
-                    asked: RefCell::default(),
-                };
-                let built = plan.kind.build(&plan.settings, &siblings.context());
-                let asked = siblings.asked.into_inner();
+                let siblings =
+                    Known { registry: self.registry, hops: &known, asked: RefCell::default() };
+                let context = self.context().with_siblings(&siblings);
+                let built = plan.kind.build(&plan.settings, &context);
+                let files = context.fingerprint();
                 let is_waiting = |fault: &InvalidSetting| *fault.fault() == Fault::UnknownHop;
+                let asked = siblings.asked.take();
+                if let Some(files) = files
+                    && !matches!(&built, Err(invalid) if invalid.iter().any(is_waiting))
+                {
+                    let hop = &mut hops[plan.index];
+                    hop.fingerprint = self.hasher.hash_one((hop.fingerprint, files));
+                    self.files.push((plan.path.clone(), files));
+                }
                 match built {
                     Ok(built) => {
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
+                        self.held.extend(asked);
                         hop.hop = Some(Arc::clone(&built));
                         if hop.is_enabled {
                             known.insert(Arc::clone(&hop.name), Some(built));
@@ -133,6 +138,7 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
         };
@@ -142,6 +148,7 @@ impl Resolver<'_> {
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         named.fingerprint = outline::hash_without(self.tree, &path, "enabled", self.hasher);
+        named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
@@ -168,7 +175,12 @@ impl Resolver<'_> {
             if self.is_complete {
                 let message =
                     format!("the key `kind` is missing; known kinds: {}", known.join(", "));
-                self.problems.push(self.tree.problem(path, Part::Key, "missing-key", message));
+                let mut problem = self.tree.problem(path, Part::Key, "missing-key", message);
+                let type_ = path.clone().then(Key::Name("type".into()));
+                if self.tree.value(&type_).is_some() {
+                    problem.help = Some("write `kind` in place of `type`".into());
+                }
+                self.problems.push(problem);
             }
             return None;
         }
@@ -180,12 +192,6 @@ impl Resolver<'_> {
     }
 }
 
-impl Known<'_> {
-    fn context(&self) -> BuildContext<'_> {
-        BuildContext::new(self.directory).with_siblings(self)
-    }
-}
-
 impl Siblings for Known<'_> {
     fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
         let (name, hop) = self.hops.get_key_value(name).ok_or_else(InvalidSetting::unknown_hop)?;
@@ -193,7 +199,11 @@ impl Siblings for Known<'_> {
         Ok(hop.clone())
     }
 
-    fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(
+        &self,
+        settings: &Settings,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Hop>, InvalidSetting> {
         let mut settings = settings.clone();
         let known = || self.registry.names().collect::<Vec<_>>().join(", ");
         let invalid = |message: &str| {
@@ -204,7 +214,7 @@ impl Siblings for Known<'_> {
         })?;
         let kind = kind.read::<String>().map_err(|_| invalid("is no text"))?;
         let kind = self.registry.kind(&kind).ok_or_else(|| invalid("is unknown"))?;
-        let built = kind.build(&settings, &self.context());
+        let built = kind.build(&settings, context);
         built.map_err(|invalid| {
             let first = invalid.into_iter().next();
             first.unwrap_or_else(|| InvalidSetting::new("", "can't be built"))

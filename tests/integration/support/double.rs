@@ -20,6 +20,8 @@ use super::record::{Record, Seen};
 pub(crate) enum Step {
     /// Reads up to the end of a head, then sends this.
     Answer(String),
+    /// Reads up to the end of this, and no byte more.
+    Hear(String),
     /// Sends this without waiting for anything.
     Say(String),
     /// Sends this a byte at a time, with this pause after each.
@@ -87,10 +89,15 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>, record: Record) {
     for step in steps {
         match step {
             Step::Answer(answer) => {
-                if !read_head(&mut stream, number, &record).await {
+                if !hear(&mut stream, "\r\n\r\n", number, &record).await {
                     break;
                 }
                 let _ = stream.write_all(answer.as_bytes()).await;
+            }
+            Step::Hear(end) => {
+                if !hear(&mut stream, &end, number, &record).await {
+                    break;
+                }
             }
             Step::Say(words) => {
                 let _ = stream.write_all(words.as_bytes()).await;
@@ -129,14 +136,13 @@ async fn listen(stream: &mut TcpStream, number: usize, record: &Record) {
     }
 }
 
-/// Reads a head, and no byte more; tells whether there was one.
-async fn read_head(stream: &mut TcpStream, number: usize, record: &Record) -> bool {
-    let mut last = [0; 4];
-    while last != *b"\r\n\r\n" {
+/// Reads up to the end of `end`, and no byte more; tells whether it came.
+async fn hear(stream: &mut TcpStream, end: &str, number: usize, record: &Record) -> bool {
+    let mut last = Vec::new();
+    while !last.ends_with(end.as_bytes()) {
         let Ok(byte) = stream.read_u8().await else { return false };
         record.received(number, &[byte]);
-        last.rotate_left(1);
-        last[3] = byte;
+        last.push(byte);
     }
     true
 }

@@ -1,7 +1,8 @@
 //! What stands as a member of a pool.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{BuildContext, Hop, InvalidSetting, Settings};
@@ -23,6 +24,16 @@ impl Member {
             Self::Name(name) => context.hop(name),
             Self::Own(settings) => context.build(settings).map(Some),
         }
+    }
+}
+
+impl JsonSchema for Member {
+    fn schema_name() -> Cow<'static, str> {
+        "Member".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "object", "required": ["kind"] }] })
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::num::NonZeroU8;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::preferences::stable_number;
 
 /// What a provider takes for the identifier of a session.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SessionId {
     /// What it is made of.
@@ -17,7 +18,7 @@ pub(super) struct SessionId {
     length: Option<NonZeroU8>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Characters {
     Digits,

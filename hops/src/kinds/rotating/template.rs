@@ -1,7 +1,8 @@
 //! Texts with places for what a connection asks for.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -229,6 +230,16 @@ impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |placeholder: &Placeholder| self.has(*placeholder);
         f.debug_set().entries(Placeholder::ALL.iter().filter(|one| has(one))).finish()
+    }
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }
 

@@ -1,7 +1,11 @@
 //! The username by which Webshare is told what exit is wanted.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use zeroize::Zeroizing;
 
@@ -76,6 +80,16 @@ impl Wish<'_> {
             Session::Number(number) => add(format_args!("-{number}")),
         }
         Ok(Secret::new(username.as_str()))
+    }
+}
+
+impl JsonSchema for Session {
+    fn schema_name() -> Cow<'static, str> {
+        "Session".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "enum": ["as-written", "rotate"] }, { "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] })
     }
 }
 

@@ -1,0 +1,41 @@
+//! Plain requests and their answers, byte by byte: a row of a table for each rule.
+
+mod answers;
+mod bodies;
+mod bulk;
+mod connections;
+mod failures;
+mod refusals;
+mod requests;
+#[cfg(target_os = "linux")]
+mod slow_peers;
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{Double, Proxy, Step, open, rest};
+
+/// A short answer that allows another request.
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A proxy that goes straight to origins, and waits for nobody very long.
+async fn direct() -> Proxy {
+    Proxy::start("timeouts: { header: 1s, handshake: 1s }\nchains: { default: [] }\n").await
+}
+
+/// Where an origin plays `steps`, sends it `request`, with `{o}` for the origin's authority, and reads to the end of what
+/// the client is told.
+async fn told(proxy: &Proxy, request: &str, steps: Vec<Step>) -> (String, Double) {
+    let origin = Double::start(steps).await;
+    let mut client = open(proxy.address()).await;
+    client.write_all(at(&origin, request).as_bytes()).await.unwrap();
+    (rest(&mut client).await, origin)
+}
+
+/// `text` with the origin's authority for `{o}`.
+fn at(origin: &Double, text: &str) -> String {
+    text.replace("{o}", &origin.address().to_string())
+}
+
+fn answer(words: &str) -> Step {
+    Step::Answer(words.into())
+}

@@ -1,0 +1,216 @@
+//! Which connections carry which requests.
+
+use std::sync::Arc;
+
+use tokio::{io::AsyncWriteExt as _, sync::Notify};
+
+use super::{OK, answer, at, direct, told};
+use crate::support::{
+    ConfigDir, Double, Proxy, Step, assert_reads, exchange, head, open, rest, within,
+};
+
+#[tokio::test]
+async fn requests_in_one_breath_are_answered_in_order() {
+    let slow =
+        Double::start([answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"), answer(OK)]).await;
+    let fast = Double::start([answer("HTTP/1.1 204 None\r\n\r\n")]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    let requests = "POST http://{o}/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET http://{f}/2 HTTP/1.1\r\nHost: x\r\n\r\n\
+                    \r\nGET http://{o}/3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET http://{o}/4 HTTP/1.1\r\n\r\n";
+    slow.becomes([
+        Step::Hear("abc".into()),
+        Step::Say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1".into()),
+        answer(OK),
+    ]);
+    let requests = at(&slow, requests).replace("{f}", &fast.address().to_string());
+    client.write_all(requests.as_bytes()).await.unwrap();
+    slow.record()
+        .until("the first request", |seen| seen.first()?.text().ends_with("abc").then_some(()))
+        .await;
+    // The way back to the first origin is a new connection, for a client has one at a time.
+    slow.becomes([answer(OK)]);
+    assert_eq!(
+        rest(&mut client).await,
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 204 None\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+    );
+    assert!(!slow.sent().contains("/4"), "{:?}", slow.sent());
+}
+
+#[tokio::test]
+async fn an_upstream_connection_is_kept_for_the_same_origin_alone() {
+    let origin = Double::start([answer(OK), answer(OK)]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    for _ in 0..2 {
+        get(&origin, &mut client).await;
+    }
+    assert_eq!(origin.record().now().len(), 1);
+    let mut other = open(proxy.address()).await;
+    get(&origin, &mut other).await;
+    assert_eq!(origin.record().now().len(), 2);
+}
+
+#[tokio::test]
+async fn bytes_on_an_idle_upstream_connection_discard_it() {
+    for more in ["HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "\r\n"] {
+        let allowed = Arc::new(Notify::new());
+        let origin = Double::start([
+            answer(OK),
+            Step::Await(Arc::clone(&allowed)),
+            Step::Say(more.into()),
+            Step::Listen,
+        ])
+        .await;
+        let proxy = direct().await;
+        let mut client = open(proxy.address()).await;
+        get(&origin, &mut client).await;
+        origin.becomes([answer(OK)]);
+        allowed.notify_one();
+        // A request whose answer comes through the proxy after what it was to see.
+        get(&Double::start([answer(OK)]).await, &mut open(proxy.address()).await).await;
+        get(&origin, &mut client).await;
+        origin
+            .record()
+            .until("the first is let go", |seen| seen.first()?.is_ended.then_some(()))
+            .await;
+        assert_eq!(origin.record().now().len(), 2);
+    }
+    // And what comes behind an answer, in the same breath.
+    let origin =
+        Double::start([answer(&format!("{OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"))])
+            .await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    get(&origin, &mut client).await;
+    get(&origin, &mut client).await;
+    assert_eq!(origin.record().now().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stale_connection_is_tried_anew_once_and_only_for_what_may_be_repeated() {
+    for (request, is_repeated) in [
+        ("GET http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),
+        ("DELETE http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),
+        ("POST http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", false),
+        ("BREW http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", false),
+        (
+            "PUT http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\na",
+            false,
+        ),
+    ] {
+        // It takes the second request and closes on it, as one whose patience ran out in this moment.
+        let origin = Double::start([answer(OK), answer(""), Step::Reset]).await;
+        let proxy = direct().await;
+        let mut client = open(proxy.address()).await;
+        get(&origin, &mut client).await;
+        origin.becomes([answer(OK)]);
+        client.write_all(at(&origin, request).as_bytes()).await.unwrap();
+        let told = rest(&mut client).await;
+        let status = if is_repeated { "HTTP/1.1 200 " } else { "HTTP/1.1 502 " };
+        assert!(told.starts_with(status), "{request:?}: {told:?}");
+        assert_eq!(origin.record().now().len(), 1 + usize::from(is_repeated), "{request:?}");
+    }
+    // A new connection that closes is an error, and not tried again.
+    let (told, origin) = told(
+        &direct().await,
+        "GET http://{o}/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        vec![answer(""), Step::End],
+    )
+    .await;
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told:?}");
+    assert_eq!(origin.record().now().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_reaches_the_next_request_of_a_kept_connection() {
+    let origin = Double::start([answer(OK)]).await;
+    let hop = Double::start([answer(OK)]).await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let proxy = Proxy::on(config, &[]).await;
+    let mut client = open(proxy.address()).await;
+    get(&origin, &mut client).await;
+    proxy.config().write(
+        "10-test.yaml",
+        &format!("hops: {{ a: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [a] }}\n", hop.address()),
+    );
+    proxy.event("config reloaded").await;
+    get(&origin, &mut client).await;
+    assert!(
+        hop.sent().starts_with(&at(&origin, "GET http://{o}/ HTTP/1.1\r\n")),
+        "{:?}",
+        hop.sent()
+    );
+    assert_eq!(origin.record().now().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_through_a_tunnel_of_the_last_hop() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\nearly";
+    let hop = Double::start([
+        answer("HTTP/1.1 200 OK\r\n\r\n"),
+        answer(switch),
+        Step::Hear("ping".into()),
+        Step::Say("pong".into()),
+        Step::End,
+    ])
+    .await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ a: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [a] }}\n",
+        hop.address()
+    ))
+    .await;
+    let request = "GET http://origin.test/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nping";
+    let told = exchange(proxy.address(), request.as_bytes()).await;
+    assert_eq!(
+        told,
+        "HTTP/1.1 101 Switching Protocols\r\nX: y\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearlypong"
+    );
+    assert_eq!(
+        hop.sent(),
+        "CONNECT origin.test:80 HTTP/1.1\r\nHost: origin.test:80\r\n\r\n\
+         GET /ws HTTP/1.1\r\nHost: origin.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nping"
+    );
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_declined_is_an_answer() {
+    let origin = Double::start([answer("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nno"), answer(OK)]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    let request =
+        "GET http://{o}/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    client.write_all(at(&origin, request).as_bytes()).await.unwrap();
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
+    assert_reads(&mut client, "no").await;
+    get(&origin, &mut client).await;
+}
+
+#[tokio::test]
+async fn requests_and_then_a_tunnel_on_one_connection() {
+    let origin = Double::start([answer(OK)]).await;
+    let target =
+        Double::start([Step::Hear("ping".into()), Step::Say("pong".into()), Step::End]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    get(&origin, &mut client).await;
+    client
+        .write_all(at(&target, "CONNECT {o} HTTP/1.1\r\nHost: x\r\n\r\nping").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(head(&mut client).await, "HTTP/1.1 200 Connection established\r\n\r\n");
+    client.shutdown().await.unwrap();
+    assert_eq!(within("pong", rest(&mut client)).await, "pong");
+}
+
+/// One request on a connection that stays, whole.
+async fn get(origin: &Double, client: &mut tokio::net::TcpStream) {
+    client
+        .write_all(at(origin, "GET http://{o}/ HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let told = head(client).await;
+    assert_eq!(told, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    assert_reads(client, "ok").await;
+}
