@@ -74,22 +74,27 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
     Tally { done: tally.done * bytes, ..tally }
 }
 
-/// The median of `count` messages' times there and back on one open tunnel.
-pub(super) fn round_trip(door: &Door, count: u64) -> io::Result<Duration> {
-    let mut stream = door.tunnel()?;
+/// The medians of `count` messages' times there and back on an open tunnel behind each door. The doors take turns
+/// message by message, so that what the machine does meanwhile meets both.
+pub(super) fn round_trips(doors: [&Door; 2], count: u64) -> io::Result<[Duration; 2]> {
+    let mut streams = [doors[0].tunnel()?, doors[1].tunnel()?];
+    let mut times = [const { Vec::new() }; 2];
     let mut message = [ECHO; 64];
-    let mut times = Vec::new();
     let begun = Instant::now();
     for _ in 0..count {
-        let sent = Instant::now();
-        echo(&mut stream, &mut message)?;
-        times.push(sent.elapsed());
+        for (stream, times) in streams.iter_mut().zip(&mut times) {
+            let sent = Instant::now();
+            echo(stream, &mut message)?;
+            times.push(sent.elapsed());
+        }
         if begun.elapsed() > TIME_MAX {
             break;
         }
     }
-    times.sort_unstable();
-    Ok(times[times.len() / 2])
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    }))
 }
 
 /// Opens `count` tunnels that have each moved a byte both ways, and keeps them; also tells the errors.

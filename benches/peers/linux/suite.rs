@@ -95,16 +95,16 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
             keep(results, *way, &tally, Figure::BulkRate, Figure::BulkCpu, 1e3);
         }
         for (way, running) in &order {
-            let [without, with] = [&nobody, &running.door].map(|door| {
-                load::round_trip(door, plan.messages).map_or_else(
-                    |error| {
-                        results.fail(*way, "messages", &Errors { count: 1, first: Some(error) });
-                        f64::NAN
-                    },
-                    |time| time.as_secs_f64(),
-                )
-            });
-            results.push(*way, Figure::Latency, (with - without) * 1e6);
+            match load::round_trips([&nobody, &running.door], plan.messages) {
+                Ok([without, with]) => {
+                    let added = with.as_secs_f64() - without.as_secs_f64();
+                    results.push(*way, Figure::Latency, added * 1e6);
+                }
+                Err(error) => {
+                    results.fail(*way, "messages", &Errors { count: 1, first: Some(error) });
+                    results.push(*way, Figure::Latency, f64::NAN);
+                }
+            }
         }
         for (way, running) in &order {
             let tally = load::requests(&running.door, running.process(), plan.requests);
