@@ -3,15 +3,17 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use zeroize::Zeroizing;
 
-use crate::Secret;
+use crate::{Hop, InvalidSetting, Secret, Settings};
 
 /// What a hop can know of its surroundings while it is built, and what it has read there.
 #[derive(Debug)]
@@ -19,18 +21,60 @@ pub struct BuildContext<'a> {
     directory: &'a Path,
     hasher: RandomState,
     files: RefCell<BTreeMap<PathBuf, u64>>,
+    siblings: Option<&'a dyn Siblings>,
+}
+
+/// The other hops of a configuration, for a kind that holds hops.
+pub trait Siblings: fmt::Debug {
+    /// The hop of this name; `None` where it is switched off.
+    ///
+    /// # Errors
+    /// [`InvalidSetting::unknown_hop`] where there is none that can be used.
+    fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting>;
+
+    /// A hop that stands in another's settings, with its `kind`, in the surroundings of that one.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its path below `settings`.
+    fn build(
+        &self,
+        settings: &Settings,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Hop>, InvalidSetting>;
 }
 
 impl<'a> BuildContext<'a> {
     /// For settings whose relative paths start from `directory`.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, hasher: RandomState::new(), files: RefCell::default() }
+        Self { directory, hasher: RandomState::new(), files: RefCell::default(), siblings: None }
     }
 
     /// The same, with fingerprints that can be compared to others of this hasher.
     #[must_use]
     pub fn with_hasher(self, hasher: RandomState) -> Self {
         Self { hasher, ..self }
+    }
+
+    /// The same, where there are other hops.
+    #[must_use]
+    pub fn with_siblings(self, siblings: &'a dyn Siblings) -> Self {
+        Self { siblings: Some(siblings), ..self }
+    }
+
+    /// As [`Siblings::hop`].
+    ///
+    /// # Errors
+    /// As there; also where there are no other hops.
+    pub fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
+        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.hop(name)
+    }
+
+    /// As [`Siblings::build`].
+    ///
+    /// # Errors
+    /// As there; also where there are no other hops.
+    pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.build(settings, self)
     }
 
     /// The text of a file that the settings name. What is read so counts as a part of them: where it differs at the next

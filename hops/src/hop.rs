@@ -6,17 +6,29 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Authority, BuildContext, HopError, InvalidSetting, Refusal, Secret, Tunnel};
+use crate::{
+    Authority, BuildContext, HopError, InvalidPreferences, InvalidSetting, Refusal, Request,
+    Secret, Tunnel,
+};
 
 /// One upstream on the way to a target.
 ///
-/// A chain calls [`enter`](Self::enter), then [`extend`](Self::extend), once for each connection, on a tunnel that
-/// already reaches [`address`](Self::address). Both run under the chain's timeouts; dropping either future drops the
-/// tunnel with it, so cancellation is always safe. One hop serves many connections at once.
+/// A chain calls [`choose`](Self::choose) once for each connection, then, on what that chose, [`enter`](Self::enter)
+/// and [`extend`](Self::extend), on a tunnel that already reaches [`address`](Self::address). Both run under the
+/// chain's timeouts; dropping either future drops the tunnel with it, so cancellation is always safe. One hop serves
+/// many connections at once.
+///
+/// Most kinds need `address` and `extend` alone.
 #[async_trait]
 pub trait Hop: fmt::Debug + Send + Sync {
     /// Where the previous stop must connect to, to reach this hop.
     fn address(&self) -> &Authority;
+
+    /// Where else this hop is reached, in the order in which a chain tries these where the hop before it refuses, by
+    /// policy, to connect to [`address`](Self::address).
+    fn alternatives(&self) -> &[Authority] {
+        &[]
+    }
 
     /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
     ///
@@ -37,8 +49,48 @@ pub trait Hop: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::advice`].
+    /// Whether a connection that passes this hop may carry more than one plain request.
+    fn reuse(&self) -> Reuse {
+        self.forwarding().map(|forwarding| forwarding.reuse).unwrap_or_default()
+    }
+
+    /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
+    /// explained to the client, not passed on; asked for statuses from 400 up.
+    fn refuses(&self, refusal: &Refusal) -> bool {
+        refusal.status == 407
+    }
+
+    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
+    /// [`Refusal::advice`].
     fn explain(&self, _refusal: &mut Refusal) {}
+
+    /// Whether the hop is one that clients may tell their preferences.
+    fn takes_preferences(&self) -> bool {
+        false
+    }
+
+    /// The hop that serves `request` in the place of this one, such as a member of a pool, or this hop with the
+    /// credentials for the client's session; `None`: this hop itself.
+    ///
+    /// # Errors
+    /// Which preference can't be met.
+    fn choose(&self, _request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
+        Ok(None)
+    }
+
+    /// Told of a chosen hop that it did its part for a connection.
+    fn reached(&self) {}
+
+    /// Told of a chosen hop that it did not do its part, be it that it can't be reached or that it failed: the hop to
+    /// take in its place for the same connection, if there is one that was not tried yet.
+    fn instead(&self) -> Option<Arc<dyn Hop>> {
+        None
+    }
+
+    /// What a chosen hop is called below the hop that chose it, such as `members[0]`.
+    fn member(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).

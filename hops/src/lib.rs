@@ -17,11 +17,15 @@
 
 mod authority;
 mod context;
+mod country;
 pub mod credentials;
 mod error;
+mod field;
 pub mod handshake;
 mod hop;
 pub mod kinds;
+mod one_or_list;
+mod preferences;
 mod refusal;
 mod registry;
 mod secret;
@@ -34,10 +38,14 @@ pub use schemars;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
-    context::BuildContext,
+    context::{BuildContext, Siblings},
+    country::{Country, InvalidCountry},
     error::HopError,
+    field::FieldName,
     hop::{Forwarding, Hop, HopConfig, Reuse},
-    refusal::Refusal,
+    one_or_list::OneOrList,
+    preferences::{InvalidPreferences, Preferences, Request, Sessions},
+    refusal::{Meaning, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, Key, KeyPath, Settings},

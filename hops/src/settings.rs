@@ -51,6 +51,10 @@ pub enum Fault {
         /// The names there are.
         known: &'static [&'static str],
     },
+    /// It names a hop, and there is none of that name that can be used.
+    UnknownHop,
+    /// All hops that it names are switched off.
+    SwitchedOff,
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -104,6 +108,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// Takes the value of `key` out; `None` where these are no mapping with such a key.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        self.0.as_mapping_mut()?.remove(key).map(Self)
+    }
+
     /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
     /// nothing is wrong with it.
     pub fn forget(&mut self, path: &KeyPath) {
@@ -141,6 +150,16 @@ impl InvalidSetting {
             KeyPath(vec![Key::Name(key.to_owned())])
         };
         Self { path, fault: Fault::Other(message.into()) }
+    }
+
+    /// A name that is that of no hop which can be used.
+    pub fn unknown_hop() -> Self {
+        Self::without_path(Fault::UnknownHop)
+    }
+
+    /// All hops at `key` are switched off.
+    pub fn switched_off(key: &str) -> Self {
+        Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
     }
 
     /// That the setting `key` is not there.
@@ -184,6 +203,10 @@ impl fmt::Display for InvalidSetting {
                 f.write_str("no such value; known are ")?;
                 write_names(f, known)
             }
+            Fault::UnknownHop => f.write_str("names no hop that can be used"),
+            Fault::SwitchedOff => f.write_str(
+                "are all switched off; switch the hop that holds them off too, to go without them",
+            ),
             Fault::Other(message) => f.write_str(message),
         }
     }

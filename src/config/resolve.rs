@@ -6,7 +6,7 @@ mod origins;
 mod routes;
 mod unused;
 
-use std::{collections::HashSet, hash::RandomState, path::Path, time::Duration};
+use std::{collections::HashSet, hash::RandomState, path::Path, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
 use serde::de::DeserializeOwned;
@@ -35,6 +35,8 @@ pub(super) struct Resolver<'a> {
     failed: HashSet<KeyPath>,
     /// The content of files that settings name, by the mapping that the settings stand in.
     files: Vec<(KeyPath, u64)>,
+    /// Hops that other hops hold.
+    held: HashSet<Arc<str>>,
     pub(super) problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -54,6 +56,7 @@ impl<'a> Resolver<'a> {
             is_complete,
             failed: HashSet::new(),
             files: Vec::new(),
+            held: HashSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }

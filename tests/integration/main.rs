@@ -10,10 +10,13 @@ mod clients;
 mod credentials;
 mod faults;
 mod flips;
+mod hops;
 mod limits;
 mod regression;
 mod reload;
 mod requests;
+#[cfg(target_os = "linux")]
+mod rotation;
 mod secrets;
 mod shutdown;
 mod soak;

@@ -18,7 +18,7 @@ impl Resolver<'_> {
             let is_in = |chain: &Chain| {
                 chain.hops.contains(&index) || chain.switched_off.contains(&hop.name)
             };
-            if !chains.iter().any(is_in) {
+            if !chains.iter().any(is_in) && !self.held.contains(&hop.name) {
                 let message = "no chain has this hop: nothing passes through it";
                 self.warn_of("hops", &hop.name, "unused-hop", message);
             }
