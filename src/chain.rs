@@ -1,8 +1,14 @@
 //! Hops in their order of travel, and the one way through them.
 
 mod journey;
+mod trace;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
@@ -12,6 +18,7 @@ use thiserror::Error;
 use tokio::time::{self, Instant};
 
 use self::journey::{Journey, Leg};
+pub use self::trace::Trace;
 use crate::{
     dial::{DialError, Dialer},
     metrics::Meter,
@@ -51,6 +58,15 @@ pub struct Arrival {
     pub reuse: Reuse,
 }
 
+/// Where a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// At the target.
+    Target,
+    /// At the last hop where that forwards plain requests, at the target otherwise.
+    Forwarder,
+}
+
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
 pub struct StepTimeouts {
@@ -78,7 +94,7 @@ pub struct ChainError {
 /// One step on the way.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// The hop that was dialled, entered or asked; `None`: the target itself was dialled.
+    /// The hop that was dialled, entered or asked; `None`: the target itself was dialled, or entered.
     pub hop: Option<Arc<str>>,
     /// Which of the hops that this one holds it was.
     pub member: Option<String>,
@@ -164,7 +180,7 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, false).await
+        self.travel(request, Destination::Target, &()).await
     }
 
     /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
@@ -172,54 +188,79 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, true).await
+        self.travel(request, Destination::Forwarder, &()).await
     }
 
-    async fn travel(
+    /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn travel<T: Trace>(
         &self,
         request: Request<'_>,
-        may_end_at_hop: bool,
+        destination: Destination,
+        trace: &T,
     ) -> Result<Arrival, ChainError> {
         let mut journey = Journey::new(self, request)?;
         let mut attempts = 0;
         loop {
             let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
-            let is_at_hop = may_end_at_hop && journey.legs().last().is_some_and(forwards);
-            match self.attempt(journey.legs(), request.target, is_at_hop).await {
+            let is_at_hop = destination == Destination::Forwarder
+                && journey.legs().last().is_some_and(forwards);
+            match self.attempt(journey.legs(), request.target, is_at_hop, trace).await {
                 Ok(tunnel) => {
                     let reuse = journey.reuse();
                     return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse });
                 }
-                Err((_, error)) if attempts == DETOURS_MAX => return Err(error),
-                Err((position, error)) => journey.detour(position, error)?,
+                Err((position, error)) => {
+                    trace.failed(&error);
+                    if attempts == DETOURS_MAX {
+                        return Err(error);
+                    }
+                    journey.detour(position, error)?;
+                }
             }
             attempts += 1;
         }
     }
 
     /// Dials, and passes hop by hop, to the last one or the target; says which hop it was that met an error.
-    async fn attempt(
+    async fn attempt<T: Trace>(
         &self,
         legs: &[Leg],
         target: &Authority,
         is_to_hop: bool,
+        trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
         let StepTimeouts { connect, handshake } = self.timeouts;
         let stop = legs.first().map_or(target, |leg| &leg.address);
         let end = (!is_to_hop).then_some(target);
         let at = |position: usize| (position, legs.get(position));
-        let dialled =
-            self.step(at(0), Step::Dial, stop, connect, self.dialer.connect(stop)).await?;
-        let mut tunnel = Tunnel::socket(dialled);
+        let dial = async {
+            let addresses = self.dialer.look_up(stop).await?;
+            trace.looked_up(|| self.stage(at(0), Step::Dial, stop));
+            self.dialer.connect(addresses).await
+        };
+        let mut tunnel = Tunnel::socket(self.step(at(0), Step::Dial, stop, connect, dial).await?);
+        trace.passed(|| self.stage(at(0), Step::Dial, stop));
         for (position, Leg { hop, address, .. }) in legs.iter().enumerate() {
-            let enter = hop.enter(tunnel);
+            let (mut enter, mut polls) = (hop.enter(tunnel), 0_u32);
+            let enter = poll_fn(|cx| {
+                polls = polls.saturating_add(1);
+                enter.as_mut().poll(cx)
+            });
             tunnel = self.step(at(position), Step::Enter, address, connect, enter).await?;
+            // One that is done at once has asked nobody for anything.
+            if polls > 1 {
+                trace.passed(|| self.stage(at(position), Step::Enter, address));
+            }
             let next = legs.get(position + 1).map(|next| &next.address).or(end);
             if let Some(next) = next {
                 let asked = Instant::now();
                 let extend = hop.extend(tunnel, next);
                 tunnel = self.step(at(position), Step::Extend, next, handshake, extend).await?;
                 self.meter.agreed(position, asked.elapsed());
+                trace.passed(|| self.stage(at(position), Step::Extend, next));
             }
         }
         Ok(tunnel)
@@ -227,7 +268,7 @@ impl Chain {
 
     async fn step<T, E: Into<Cause>>(
         &self,
-        (position, leg): (usize, Option<&Leg>),
+        at: (usize, Option<&Leg>),
         step: Step,
         stop: &Authority,
         timeout: Duration,
@@ -238,12 +279,20 @@ impl Chain {
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
-        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (leg, &mut cause) {
+        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (at.1, &mut cause) {
             leg.hop.explain(refusal);
         }
+        Err((at.0, self.error(self.stage(at, step, stop), cause)))
+    }
+
+    fn stage(&self, (position, leg): (usize, Option<&Leg>), step: Step, stop: &Authority) -> Stage {
         let member = leg.and_then(|leg| leg.hop.member());
-        let stage = Stage::new(self.links.get(position), member, step, stop.clone());
-        Err((position, self.error(stage, cause)))
+        Stage::new(self.links.get(position), member, step, stop.clone())
+    }
+
+    /// The error of the TLS handshake with the target, which whoever has the tunnel makes at its end.
+    pub fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
+        self.error(Stage::at_target(target), cause)
     }
 
     /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from.
@@ -272,6 +321,11 @@ impl Stage {
         Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop }
     }
 
+    /// The TLS handshake with the target, which whoever has the tunnel makes at its end.
+    pub fn at_target(target: &Authority) -> Self {
+        Self::new(None, None, Step::Enter, target.clone())
+    }
+
     /// What the hop is called, with the member of it that it was.
     pub fn hop_name(&self) -> Option<String> {
         let hop = self.hop.as_ref()?;
@@ -298,7 +352,8 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, stop, .. } = self;
         let Some(hop) = self.hop_name() else {
-            return write!(f, "the connection to the target `{stop}`");
+            let what = if *step == Step::Enter { "TLS handshake with" } else { "connection to" };
+            return write!(f, "the {what} the target `{stop}`");
         };
         match step {
             Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
