@@ -6,6 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
+use crate::Listed;
+
 /// Two letters that name a country (ISO 3166-1 alpha-2), in whatever case they were written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Country([u8; 2]);
@@ -25,6 +27,10 @@ impl Country {
     pub fn upper(self) -> String {
         self.to_string().to_ascii_uppercase()
     }
+}
+
+impl Listed for Country {
+    const EXPECTED: &'static str = "a country such as `us`, or a list of them";
 }
 
 impl FromStr for Country {

@@ -43,7 +43,7 @@ pub use crate::{
     error::HopError,
     field::FieldName,
     hop::{Forwarding, Hop, HopConfig, Reuse},
-    one_or_list::OneOrList,
+    one_or_list::{Listed, OneOrList},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     refusal::{Meaning, Refusal},
     registry::{Kind, Registry},

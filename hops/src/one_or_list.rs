@@ -12,6 +12,12 @@ use serde::{
 #[derive(Clone, Debug)]
 pub struct OneOrList<T>(pub Vec<T>);
 
+/// A value that can stand alone or in a list.
+pub trait Listed {
+    /// What is expected where neither stands, such as "a country, or a list of them".
+    const EXPECTED: &'static str;
+}
+
 impl<T> Default for OneOrList<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -30,7 +36,7 @@ impl<T: JsonSchema> JsonSchema for OneOrList<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
+impl<'de, T: Deserialize<'de> + Listed> Deserialize<'de> for OneOrList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OneOrListVisitor(PhantomData))
     }
@@ -38,11 +44,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
 
 struct OneOrListVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrListVisitor<T> {
+impl<'de, T: Deserialize<'de> + Listed> Visitor<'de> for OneOrListVisitor<T> {
     type Value = OneOrList<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a list of texts")
+        f.write_str(T::EXPECTED)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrList<T>, E> {

@@ -25,15 +25,21 @@ pub enum Origin {
 impl Credential {
     /// Whether the setting `key` is taken for a credential: by its name, as a kind of hop may have any settings.
     pub(super) fn is_named_so(key: &str) -> bool {
-        key == "username" || Self::is_secret(key)
+        ["user", "username"].contains(&key) || Self::is_secret(key)
+    }
+
+    /// Whether `text` is a template that takes a credential from another setting, as `kind: rotating` has them.
+    pub(super) fn is_template(text: &str) -> bool {
+        text.contains("{user}") || text.contains("{pass}")
     }
 
     /// Whether the setting `key` should not be written out in a file.
     pub(super) fn is_secret(key: &str) -> bool {
         let key = key.strip_suffix("_file").unwrap_or(key);
-        ["password", "passphrase", "secret", "token", "api_key"]
-            .iter()
-            .any(|end| key.ends_with(end))
+        key == "pass"
+            || ["password", "passphrase", "secret", "token", "api_key"]
+                .iter()
+                .any(|end| key.ends_with(end))
     }
 }
 
@@ -45,5 +51,21 @@ impl fmt::Display for Credential {
             Origin::File(path) => write!(f, "{setting} from the file {path}"),
             Origin::Written => write!(f, "{setting} as written"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_no_secret_and_what_it_takes_is() {
+        assert!(Credential::is_template("{pass}[_country-{country}]"));
+        assert!(!Credential::is_template("{}pass"));
+        for key in ["pass", "password", "password_file", "api_key"] {
+            assert!(Credential::is_secret(key), "{key}");
+        }
+        assert!(!Credential::is_secret("bypass") && !Credential::is_secret("user"));
+        assert!(Credential::is_named_so("user"));
     }
 }

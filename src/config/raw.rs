@@ -1,16 +1,13 @@
 //! What operators write, typed and not yet resolved.
 
-use std::{
-    borrow::Cow, fmt, marker::PhantomData, net::SocketAddr, num::NonZeroU16, path::PathBuf,
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
-use mooltiroute_hops::Secret;
+use mooltiroute_hops::{Listed, OneOrList, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, IntoDeserializer as _, SeqAccess, Visitor,
+        self, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
@@ -126,10 +123,6 @@ pub(super) struct Route {
     pub(super) chain: String,
 }
 
-/// A single value, or a list of them.
-#[derive(Debug)]
-pub(super) struct OneOrList<T>(pub(super) Vec<T>);
-
 impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
@@ -174,28 +167,8 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct One<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for One<T> {
-            type Value = OneOrList<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as `127.0.0.1:8888`, or a list of them")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrList<T>, E> {
-                T::deserialize(text.into_deserializer()).map(|one| OneOrList(vec![one]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrList<T>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrList)
-            }
-        }
-
-        deserializer.deserialize_any(One(PhantomData))
-    }
+impl Listed for Listen {
+    const EXPECTED: &'static str = "an address such as `127.0.0.1:8888`, or a list of them";
 }
 
 impl<'de> Deserialize<'de> for Chain {
@@ -232,18 +205,6 @@ impl JsonSchema for Listen {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$" })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrList<T> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrList{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        let list = generator.subschema_for::<Vec<T>>();
-        json_schema!({ "anyOf": [one, list] })
     }
 }
 

@@ -16,6 +16,9 @@ impl Resolver<'_> {
             let place = path.clone().then(Key::Name(name.clone()));
             let Some(Value::String(text)) = self.tree.value(&place) else { continue };
             let variables = self.tree.variables(&place);
+            if variables.is_empty() && Credential::is_template(text) {
+                continue;
+            }
             let (setting, origin) = match name.strip_suffix("_file") {
                 Some(setting) => (setting, Origin::File(text.clone())),
                 None if !variables.is_empty() => (&*name, Origin::Variables(variables.to_vec())),
@@ -27,9 +30,12 @@ impl Resolver<'_> {
             if is_exposed {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
-                self.warnings.push(problem.with_help(format!(
-                    "take it from a variable, as in `{name}: \"${{NAME}}\"`, or from a file of its own, as in `{name}_file: PATH`"
-                )));
+                let mut help = format!("take it from a variable, as in `{name}: \"${{NAME}}\"`");
+                // There is no such file for `pass`, which stands in templates.
+                if name != "pass" {
+                    help += &format!(", or from a file of its own, as in `{name}_file: PATH`");
+                }
+                self.warnings.push(problem.with_help(help));
             }
         }
         credentials
