@@ -3,8 +3,8 @@
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    Double, EchoOrigin, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange, free_port,
-    head, open,
+    Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange,
+    free_port, head, open,
 };
 
 #[tokio::test]
@@ -206,6 +206,47 @@ async fn a_pool_without_a_member_that_works_names_the_last_it_tried() {
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
         assert!(told.contains("next-hop=\"exits.members["), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_pool_in_the_middle_goes_round_the_members_that_fail() {
+    let (Some(network), Some(well)) =
+        (Network::start().await, Squid::start(SquidRules::Open).await)
+    else {
+        return;
+    };
+    let echo = EchoOrigin::start().await;
+    let refusal = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
+    let refusing = Double::start([Step::Answer(refusal.into())]).await;
+    let down = format!("127.0.0.1:{}", free_port());
+    let refusing_address = refusing.address().to_string();
+    let yaml = format!(
+        "{}  middle:\n    kind: pool\n    members:\n      - {{ kind: http-connect, address: \"{down}\" }}\n      \
+         - {{ kind: http-connect, address: \"{refusing_address}\" }}\n      \
+         - {{ kind: http-connect, address: \"{}\" }}\n\
+         chains: {{ default: [corporate, middle, webshare] }}\n",
+        network.hops(true),
+        well.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    for round in ["first", "second"] {
+        let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+        tunnel.write_all(round.as_bytes()).await.unwrap();
+        assert_reads(&mut tunnel, round).await;
+        drop(tunnel);
+    }
+    // The one that is down, the one that refuses, the one that is well; then the last alone, as the others are known.
+    let asked = network.corporate.passed_at_least(4).await;
+    let mut asked: Vec<_> = asked.into_iter().map(|passed| passed.target).collect();
+    asked.sort();
+    let well_address = well.address().to_string();
+    let mut expected = vec![down, refusing_address, well_address.clone(), well_address];
+    expected.sort();
+    assert_eq!(asked, expected);
+    let provider = network.provider.address().to_string();
+    let passed = well.passed_at_least(2).await;
+    assert!(passed.iter().all(|passed| passed.target == provider), "{passed:?}");
+    assert!(!refusing.sent().contains("Authorization"), "the next hop's are not for this one");
 }
 
 fn webshare(provider: &Double, more: &str) -> String {
