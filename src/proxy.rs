@@ -75,6 +75,7 @@ impl Loaded {
         for begun in listeners.replace(prepared) {
             server.begin(begun);
         }
+        server.keep_warm();
         let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
         Ok(Proxy { server, reloads, addresses })
     }

@@ -116,6 +116,7 @@ impl Reloads {
         let generation = next.number();
         next.describe();
         self.server.live().replace(next);
+        self.server.keep_warm();
         self.server.set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {

@@ -25,4 +25,5 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+mod warm;
 mod wire;
