@@ -9,7 +9,10 @@ use std::{
     process::Stdio,
 };
 
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use crate::support::{
     Certificates, HttpOrigin, Network, Program, Proxy, Squid, WAYS, fill, first_difference, skip,
@@ -95,6 +98,66 @@ async fn an_httpbin_answers_as_without_a_proxy() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let asked = proxy.events().iter().filter(|event| event.message() == "request").count();
     assert!(asked >= 40, "only {asked} requests came through the proxy");
+}
+
+#[tokio::test]
+async fn git_clones_and_pushes_each_way() {
+    let (Some(git), Some(python)) =
+        (Program::find_or_skip("git"), Program::find_or_skip("python3"))
+    else {
+        return;
+    };
+    let Some(network) = Network::start().await else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let server = quiet(&python)
+        .arg(script("git_server.py"))
+        .arg(scratch.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut server, mut port) = (server, String::new());
+    let mut words = BufReader::new(server.stdout.take().unwrap());
+    within("its port", words.read_line(&mut port)).await.unwrap();
+    for (number, chain) in WAYS.iter().enumerate() {
+        let proxy = Proxy::start(&network.yaml(chain)).await;
+        let run = async |folder: &Path, arguments: &[&str]| {
+            let mut command = quiet(&git);
+            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            command.args(["-c", &format!("http.proxy={}", proxy.url())]);
+            command.args(["-c", "user.name=Tester", "-c", "user.email=tester@origin.test"]);
+            command.current_dir(folder).args(arguments);
+            let output = within("git", command.output()).await.unwrap();
+            assert!(output.status.success(), "{chain}: {arguments:?}: {output:?}");
+        };
+        let name = format!("{number}.git");
+        run(scratch.path(), &["init", "--quiet", "--bare", &name]).await;
+        let url = format!("http://127.0.0.1:{}/{name}", port.trim());
+        let (first, second) = (format!("{number}-first"), format!("{number}-second"));
+        run(scratch.path(), &["clone", "--quiet", &url, &first]).await;
+        let first = scratch.path().join(first);
+        // More than what git sends with a length.
+        fs::write(first.join("file"), noise(3_000_000)).unwrap();
+        run(&first, &["add", "file"]).await;
+        run(&first, &["commit", "--quiet", "--message", "Add a file"]).await;
+        run(&first, &["push", "--quiet", "origin", "HEAD"]).await;
+        run(scratch.path(), &["clone", "--quiet", &url, &second]).await;
+        let there = fs::read(scratch.path().join(second).join("file")).unwrap();
+        assert!(there == noise(3_000_000), "{chain}");
+        assert!(proxy.events().iter().any(|event| event.message() == "request"), "{chain}");
+    }
+    server.kill().await.unwrap();
+}
+
+/// Bytes that no compression makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
 }
 
 #[tokio::test]
