@@ -18,7 +18,7 @@ use mooltiroute::{
     config::Environment,
     hops::{
         Authority, BuildContext, Hop, HopConfig, HopError, Host, InvalidSetting, Tunnel,
-        async_trait, kinds,
+        async_trait, kinds, schemars::JsonSchema,
     },
 };
 use serde::Deserialize;
@@ -30,9 +30,11 @@ fn main() -> ExitCode {
 }
 
 /// What stands below `kind: socks5`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "mooltiroute::hops::schemars")]
 #[serde(deny_unknown_fields)]
 struct Config {
+    /// Where the proxy listens, as `host:port`.
     address: Authority,
 }
 

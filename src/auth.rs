@@ -1,29 +1,85 @@
 //! The listener's own Basic authentication.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mooltiroute_hops::Preferences;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::{
+    chain::Chain,
     config::Auth,
     http::{Fields, RequestHead, Target},
+    live::Generation,
+    reply::Reply,
 };
 
-/// Whether a request has the credentials that `auth` asks for: in `Proxy-Authorization`, or in `Authorization` where the
-/// proxy itself is asked, for then it is the origin (RFC 9110 §11.6). How long that takes does not depend on where they
-/// differ.
-pub fn is_authorized(head: &RequestHead, auth: &Auth) -> bool {
-    let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
-    has_credentials(head.fields(), "Proxy-Authorization", auth)
-        || is_origin && has_credentials(head.fields(), "Authorization", auth)
+/// What a client says of itself that is let in.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted {
+    /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a
+    /// `+`.
+    pub preferences: Option<Box<str>>,
 }
 
-fn has_credentials(fields: &Fields, name: &str, auth: &Auth) -> bool {
+/// Lets a client in that has the credentials which `auth` asks for, or that is not asked for any: in
+/// `Proxy-Authorization`, or in `Authorization` where the proxy itself is asked, for then it is the origin (RFC 9110
+/// §11.6). How long that takes does not depend on where they differ.
+pub fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
+    let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
+    let admitted = admit_by(head.fields(), "Proxy-Authorization", auth);
+    admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
+}
+
+fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted> {
     let mut given = fields.values(name);
-    match (given.next(), given.next()) {
-        (Some(value), None) => credentials(value).is_some_and(|given| matches(&given, auth)),
-        _ => false,
+    let credentials = match (given.next(), given.next()) {
+        (Some(value), None) => credentials(value),
+        _ => None,
+    };
+    let Some(auth) = auth else {
+        let username = credentials.as_deref().and_then(|given| split(given)).map(|(user, _)| user);
+        return Some(Admitted { preferences: username.and_then(preferences) });
+    };
+    let given = credentials?;
+    if matches(&given, auth) {
+        return Some(Admitted::default());
     }
+    let (username, password) = split(&given)?;
+    let plus = username.iter().rposition(|byte| *byte == b'+')?;
+    let bare = Zeroizing::new([&username[..plus], b":", password].concat());
+    matches(&bare, auth).then(|| Admitted { preferences: preferences(&username[plus + 1..]) })
+}
+
+impl Admitted {
+    /// What the client prefers of the exit, on its way through `chain`.
+    ///
+    /// # Errors
+    /// The answer to a client that says what is not understood here.
+    pub fn preferences(
+        &self,
+        chain: &Chain,
+        generation: &Generation,
+    ) -> Result<Preferences, Box<Reply>> {
+        match &self.preferences {
+            Some(text) if chain.takes_preferences() => {
+                text.parse().map_err(|invalid| Box::new(Reply::invalid_preferences(invalid)))
+            }
+            // Nobody asked for this username, and it is not the one that was asked for.
+            Some(_) if generation.auth.is_some() => Err(Box::new(Reply::unauthorized())),
+            _ => Ok(Preferences::default()),
+        }
+    }
+}
+
+/// A username and a password (RFC 7617 §2).
+fn split(credentials: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = credentials.iter().position(|byte| *byte == b':')?;
+    Some((&credentials[..colon], &credentials[colon + 1..]))
+}
+
+/// `None` where nothing is said; what is no text becomes one that is no preference either.
+fn preferences(text: &[u8]) -> Option<Box<str>> {
+    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
 /// The decoded `username:password` of a Basic value (RFC 7617 §2).
@@ -48,14 +104,54 @@ mod tests {
     use super::*;
     use crate::http::{HeadLimits, HeadReader};
 
-    #[track_caller]
-    fn check(fields: &str, expected: bool) {
-        let auth = Auth { username: Secret::new("dev"), password: Secret::new("p:w") };
+    fn admitted(fields: &str, auth: Option<&Auth>) -> Option<Admitted> {
         let head = format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let head = HeadReader::new(HeadLimits::default())
             .request(&mut BytesMut::from(head.as_str()))
             .unwrap();
-        assert_eq!(is_authorized(&head.unwrap(), &auth), expected, "{fields}");
+        admit(&head.unwrap(), auth)
+    }
+
+    fn basic(credentials: &str) -> String {
+        format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(credentials))
+    }
+
+    fn auth() -> Auth {
+        Auth { username: Secret::new("dev"), password: Secret::new("p:w") }
+    }
+
+    #[track_caller]
+    fn check(fields: &str, expected: bool) {
+        assert_eq!(admitted(fields, Some(&auth())).is_some(), expected, "{fields}");
+    }
+
+    #[track_caller]
+    fn check_preferences(credentials: &str, auth: Option<&Auth>, expected: Option<&str>) {
+        let admitted = admitted(&basic(credentials), auth).unwrap();
+        assert_eq!(admitted.preferences.as_deref(), expected, "{credentials}");
+    }
+
+    #[test]
+    fn preferences_are_all_of_a_username_or_what_follows_a_plus() {
+        check_preferences("session-alice:", None, Some("session-alice"));
+        check_preferences("session-alice,country-us:x:y", None, Some("session-alice,country-us"));
+        check_preferences(":x", None, None);
+        check_preferences("dev:p:w", Some(&auth()), None);
+        check_preferences("dev+session-alice:p:w", Some(&auth()), Some("session-alice"));
+        check_preferences("dev+:p:w", Some(&auth()), None);
+        let plus = Auth { username: Secret::new("a+b"), ..auth() };
+        check_preferences("a+b:p:w", Some(&plus), None);
+        check_preferences("a+b+country-us:p:w", Some(&plus), Some("country-us"));
+        assert!(admitted("", None).unwrap().preferences.is_none());
+    }
+
+    #[test]
+    fn preferences_let_nobody_in() {
+        check(&basic("session-alice:"), false);
+        check(&basic("session-alice:p:w"), false);
+        check(&basic("dev+session-alice:wrong"), false);
+        check(&basic("other+session-alice:p:w"), false);
+        check(&basic("+dev:p:w"), false);
     }
 
     #[test]

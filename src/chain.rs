@@ -1,11 +1,17 @@
 //! Hops in their order of travel, and the one way through them.
 
+mod journey;
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, Forwarding, Hop, HopError, Refusal, Tunnel};
+use arc_swap::ArcSwapOption;
+use mooltiroute_hops::{
+    Authority, Hop, HopError, InvalidPreferences, Refusal, Request, Reuse, Tunnel,
+};
 use thiserror::Error;
 use tokio::time::{self, Instant};
 
+use self::journey::{Journey, Leg};
 use crate::{
     dial::{DialError, Dialer},
     metrics::Meter,
@@ -18,6 +24,8 @@ pub struct Chain {
     links: Vec<Link>,
     timeouts: StepTimeouts,
     dialer: Dialer,
+    /// For each hop, the one of its addresses that served when the first was refused.
+    remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
 }
 
@@ -28,6 +36,19 @@ pub struct Link {
     pub name: Arc<str>,
     /// The hop itself, shared by all chains that hold it.
     pub hop: Arc<dyn Hop>,
+}
+
+/// Where a connection for a plain request has come to.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The connection.
+    pub tunnel: Tunnel,
+    /// The last hop that it passes, as chosen for the request.
+    pub last: Option<Arc<dyn Hop>>,
+    /// Whether it ends at that hop, which is to forward the request, and not at the target.
+    pub is_at_hop: bool,
+    /// Whether it may carry another request of its client, as all hops on its way have it.
+    pub reuse: Reuse,
 }
 
 /// How long each step may take.
@@ -46,10 +67,12 @@ pub struct ChainError {
     /// The chain's name.
     pub chain: Arc<str>,
     /// The step that failed.
-    pub stage: Stage,
+    pub stage: Box<Stage>,
     /// What happened.
     #[source]
     pub cause: Cause,
+    /// Every address of the next hop that was refused, where it has more than one.
+    pub refused: Vec<Authority>,
 }
 
 /// One step on the way.
@@ -57,6 +80,8 @@ pub struct ChainError {
 pub struct Stage {
     /// The hop that was dialled, entered or asked; `None`: the target itself was dialled.
     pub hop: Option<Arc<str>>,
+    /// Which of the hops that this one holds it was.
+    pub member: Option<String>,
     /// What was done.
     pub step: Step,
     /// Where it was to lead to.
@@ -66,6 +91,8 @@ pub struct Stage {
 /// What is done at a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Choosing who serves the request.
+    Choose,
     /// Look-up and TCP to the first stop.
     Dial,
     /// Preparing the tunnel for the hop, such as by TLS.
@@ -83,6 +110,9 @@ pub enum Cause {
     /// The hop failed, or refused.
     #[error(transparent)]
     Hop(#[from] HopError),
+    /// The client prefers what the hop can't do.
+    #[error(transparent)]
+    Preferences(#[from] InvalidPreferences),
     /// The step took longer than this.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -91,7 +121,8 @@ pub enum Cause {
 impl Chain {
     /// Puts hops in a row.
     pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
-        Self { name, links, timeouts, dialer, meter: Arc::default() }
+        let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
+        Self { name, links, timeouts, dialer, remembered, meter: Arc::default() }
     }
 
     /// The same, counted by `meter`.
@@ -115,49 +146,79 @@ impl Chain {
         &self.links
     }
 
-    /// How the last hop takes plain requests itself, if it does.
-    pub fn forwarding(&self) -> Option<&Forwarding> {
-        self.links.last()?.hop.forwarding()
+    /// Whether a hop is among these that clients may tell their preferences.
+    pub fn takes_preferences(&self) -> bool {
+        self.links.iter().any(|link| link.hop.takes_preferences())
     }
 
-    /// Opens a tunnel to `target`, through every hop.
+    /// Opens a tunnel to the target of `request`, through every hop.
     ///
     /// # Errors
-    /// The first step that failed. Nothing is tried another way.
-    pub async fn connect(&self, target: &Authority) -> Result<Tunnel, ChainError> {
-        self.travel(Some(target), target).await
+    /// The first step that failed, where no hop knows another way. Nothing goes round a hop.
+    pub async fn connect(&self, request: Request<'_>) -> Result<Tunnel, ChainError> {
+        self.connect_through(request).await.map(|arrival| arrival.tunnel)
     }
 
-    /// Opens a tunnel that reaches the last hop, for a plain request that goes to `target`.
+    /// Opens a tunnel to the target of `request`, and says how it came there.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn connect_to_last(&self, target: &Authority) -> Result<Tunnel, ChainError> {
-        self.travel(None, target).await
+    pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
+        self.travel(request, false).await
+    }
+
+    /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
+        self.travel(request, true).await
     }
 
     async fn travel(
         &self,
-        end: Option<&Authority>,
+        request: Request<'_>,
+        may_end_at_hop: bool,
+    ) -> Result<Arrival, ChainError> {
+        let mut journey = Journey::new(self, request)?;
+        let mut attempts = 0;
+        loop {
+            let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
+            let is_at_hop = may_end_at_hop && journey.legs().last().is_some_and(forwards);
+            match self.attempt(journey.legs(), request.target, is_at_hop).await {
+                Ok(tunnel) => {
+                    let reuse = journey.reuse();
+                    return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse });
+                }
+                Err((_, error)) if attempts == DETOURS_MAX => return Err(error),
+                Err((position, error)) => journey.detour(position, error)?,
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Dials, and passes hop by hop, to the last one or the target; says which hop it was that met an error.
+    async fn attempt(
+        &self,
+        legs: &[Leg],
         target: &Authority,
-    ) -> Result<Tunnel, ChainError> {
-        let first = self.links.first();
-        let stop = first.map_or(target, |link| link.hop.address());
+        is_to_hop: bool,
+    ) -> Result<Tunnel, (usize, ChainError)> {
         let StepTimeouts { connect, handshake } = self.timeouts;
+        let stop = legs.first().map_or(target, |leg| &leg.address);
+        let end = (!is_to_hop).then_some(target);
+        let at = |position: usize| (position, legs.get(position));
         let dialled =
-            self.step(first, Step::Dial, stop, connect, self.dialer.connect(stop)).await?;
+            self.step(at(0), Step::Dial, stop, connect, self.dialer.connect(stop)).await?;
         let mut tunnel = Tunnel::socket(dialled);
-        for (position, link) in self.links.iter().enumerate() {
-            let Link { hop, .. } = link;
-            tunnel = self
-                .step(Some(link), Step::Enter, hop.address(), connect, hop.enter(tunnel))
-                .await?;
-            let next = self.links.get(position + 1).map(|next| next.hop.address()).or(end);
+        for (position, Leg { hop, address, .. }) in legs.iter().enumerate() {
+            let enter = hop.enter(tunnel);
+            tunnel = self.step(at(position), Step::Enter, address, connect, enter).await?;
+            let next = legs.get(position + 1).map(|next| &next.address).or(end);
             if let Some(next) = next {
                 let asked = Instant::now();
-                tunnel = self
-                    .step(Some(link), Step::Extend, next, handshake, hop.extend(tunnel, next))
-                    .await?;
+                let extend = hop.extend(tunnel, next);
+                tunnel = self.step(at(position), Step::Extend, next, handshake, extend).await?;
                 self.meter.agreed(position, asked.elapsed());
             }
         }
@@ -166,38 +227,58 @@ impl Chain {
 
     async fn step<T, E: Into<Cause>>(
         &self,
-        link: Option<&Link>,
+        (position, leg): (usize, Option<&Leg>),
         step: Step,
         stop: &Authority,
         timeout: Duration,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, ChainError> {
-        let cause = match time::timeout(timeout, work).await {
+    ) -> Result<T, (usize, ChainError)> {
+        let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
-        Err(self.failed(link, step, stop, cause))
-    }
-
-    /// The error of the last hop, which a plain request to `target` got `refusal` from.
-    pub fn refused(&self, target: &Authority, refusal: Refusal) -> ChainError {
-        self.failed(self.links.last(), Step::Extend, target, HopError::from(refusal).into())
-    }
-
-    fn failed(
-        &self,
-        link: Option<&Link>,
-        step: Step,
-        stop: &Authority,
-        mut cause: Cause,
-    ) -> ChainError {
-        if let (Some(link), Cause::Hop(HopError::Refused(refusal))) = (link, &mut cause) {
-            link.hop.explain(refusal);
+        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (leg, &mut cause) {
+            leg.hop.explain(refusal);
         }
-        let stage =
-            Stage { hop: link.map(|link| Arc::clone(&link.name)), step, stop: stop.clone() };
-        ChainError { chain: Arc::clone(&self.name), stage, cause }
+        let member = leg.and_then(|leg| leg.hop.member());
+        let stage = Stage::new(self.links.get(position), member, step, stop.clone());
+        Err((position, self.error(stage, cause)))
+    }
+
+    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from.
+    pub fn refused(&self, last: &dyn Hop, target: &Authority, mut refusal: Refusal) -> ChainError {
+        last.explain(&mut refusal);
+        if !refusal.is_about_next() {
+            // The client has been kept waiting for this one; the next connection takes another.
+            drop(last.instead());
+        }
+        let stage = Stage::new(self.links.last(), last.member(), Step::Extend, target.clone());
+        self.error(stage, HopError::from(refusal).into())
+    }
+
+    fn error(&self, stage: Stage, cause: Cause) -> ChainError {
+        ChainError {
+            chain: Arc::clone(&self.name),
+            stage: Box::new(stage),
+            cause,
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl Stage {
+    fn new(link: Option<&Link>, member: Option<String>, step: Step, stop: Authority) -> Self {
+        Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop }
+    }
+
+    /// What the hop is called, with the member of it that it was.
+    pub fn hop_name(&self) -> Option<String> {
+        let hop = self.hop.as_ref()?;
+        Some(match &self.member {
+            Some(member) => format!("{hop}.{member}"),
+            None => hop.to_string(),
+        })
     }
 }
 
@@ -205,6 +286,7 @@ impl Step {
     /// A word for programs.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Choose => "choose",
             Self::Dial => "dial",
             Self::Enter => "enter",
             Self::Extend => "extend",
@@ -214,21 +296,27 @@ impl Step {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hop, step, stop } = self;
-        match (hop, step) {
-            (None, _) => write!(f, "the connection to the target `{stop}`"),
-            (Some(hop), Step::Dial) => write!(f, "the connection to hop `{hop}` at `{stop}`"),
-            (Some(hop), Step::Enter) => write!(f, "the TLS handshake with hop `{hop}` at `{stop}`"),
-            (Some(hop), Step::Extend) => write!(f, "hop `{hop}`, asked for `{stop}`"),
+        let Self { step, stop, .. } = self;
+        let Some(hop) = self.hop_name() else {
+            return write!(f, "the connection to the target `{stop}`");
+        };
+        match step {
+            Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
+            Step::Dial => write!(f, "the connection to hop `{hop}` at `{stop}`"),
+            Step::Enter => write!(f, "the TLS handshake with hop `{hop}` at `{stop}`"),
+            Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
         }
     }
 }
+
+/// Each is a whole connection more; hops that know so many ways are at fault.
+const DETOURS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::async_trait;
+    use mooltiroute_hops::{Forwarding, Preferences, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -244,6 +332,7 @@ mod tests {
     struct Note {
         address: Authority,
         silent: bool,
+        forwarding: Forwarding,
     }
 
     #[async_trait]
@@ -259,10 +348,17 @@ mod tests {
             tunnel.write_all(format!("{next}\n").as_bytes()).await?;
             Ok(tunnel)
         }
+
+        fn forwarding(&self) -> Option<&Forwarding> {
+            Some(&self.forwarding)
+        }
     }
 
     fn link(name: &str, address: Authority, silent: bool) -> Link {
-        Link { name: name.into(), hop: Arc::new(Note { address, silent }) }
+        Link {
+            name: name.into(),
+            hop: Arc::new(Note { address, silent, forwarding: Forwarding::default() }),
+        }
     }
 
     #[tokio::test]
@@ -275,12 +371,14 @@ mod tests {
         for (is_whole, expected) in
             [(true, "b.example:2\ntarget.example:443\n"), (false, "b.example:2\n")]
         {
-            let tunnel = if is_whole {
-                chain.connect(&target).await
+            let preferences = Preferences::default();
+            let request = Request::new(&target, &preferences);
+            let arrival = if is_whole {
+                chain.connect_through(request).await
             } else {
-                chain.connect_to_last(&target).await
+                chain.connect_plain(request).await
             };
-            drop(tunnel.unwrap());
+            assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();
             listener.accept().await.unwrap().0.read_to_string(&mut seen).await.unwrap();
             assert_eq!(seen, expected);
@@ -293,7 +391,9 @@ mod tests {
         let timeouts = StepTimeouts { handshake: Duration::from_millis(20), ..TIMEOUTS };
         let links = vec![link("corporate", listener.local_addr().unwrap().into(), true)];
         let chain = Chain::new("default".into(), links, timeouts, Dialer::default());
-        let error = chain.connect(&"target.example:443".parse().unwrap()).await.unwrap_err();
+        let target = "target.example:443".parse().unwrap();
+        let error =
+            chain.connect(Request::new(&target, &Preferences::default())).await.unwrap_err();
         assert!(matches!(error.cause, Cause::Timeout(_)));
         assert_eq!(
             error.to_string(),

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{
-    commands::check,
-    config::{Format, Level, Overrides},
-};
+use crate::config::{self, Level, Overrides};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -35,6 +32,26 @@ pub enum Command {
     Run(Run),
     /// Validate the configuration, and say what it means
     Check(Check),
+    /// Say which route and which hops a request would take, without a connection
+    Explain(Explain),
+    /// Write a commented configuration to start from; nothing is overwritten
+    Init(Init),
+    /// Print the JSON Schema of the configuration, for editors
+    ///
+    /// With `mooltiroute schema > schema.json` beside the files, an editor that speaks to yaml-language-server completes
+    /// and checks each file that begins with the line `# yaml-language-server: $schema=schema.json`.
+    Schema,
+    /// Print the completion of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
     /// Ask the running proxy how it is
     Status(Status),
 }
@@ -62,7 +79,7 @@ pub struct Run {
     pub log_level: Option<Level>,
     /// How a line of the log looks, in place of `log.format`
     #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<Format>,
+    pub log_format: Option<config::Format>,
 }
 
 /// Flags of `check`.
@@ -73,7 +90,38 @@ pub struct Check {
     pub config: ConfigPath,
     /// For whom the output is
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: check::Format,
+    pub format: Format,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// What a client would ask for, such as `https://example.com/`; or `HOST:PORT`, for a tunnel
+    pub url: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// A directory that is empty or not there yet
+    #[arg(value_name = "DIR", default_value = "config.d")]
+    pub directory: PathBuf,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
 }
 
 /// Flags of `status`.
@@ -87,7 +135,7 @@ pub struct Status {
     pub address: Option<String>,
     /// For whom the output is
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: check::Format,
+    pub format: Format,
 }
 
 /// Where the configuration is.

@@ -1,6 +1,13 @@
 //! The connection of one client: its heads, and the last word it is told.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
@@ -82,17 +89,13 @@ impl Client {
 
     /// Reads what comes first. Nothing is held while nothing comes, and nothing is lost by dropping the future.
     async fn first_bytes(&mut self) -> io::Result<usize> {
-        loop {
-            self.socket.readable().await?;
-            self.seen.reserve(READ_BYTES);
-            match self.socket.try_read_buf(&mut self.seen) {
-                // A socket can be said to be readable when it is not, as each is at first.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.seen = BytesMut::new()
-                }
-                read => return read,
-            }
-        }
+        poll_fn(|cx| {
+            let mut seen = BytesMut::with_capacity(READ_BYTES);
+            let read = ready!(pin!(self.socket.read_buf(&mut seen)).poll(cx));
+            self.seen = seen;
+            Poll::Ready(read)
+        })
+        .await
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.

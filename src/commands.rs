@@ -1,17 +1,30 @@
 //! The commands, a file each.
 
 pub mod check;
+pub mod completions;
+pub mod explain;
+pub mod init;
 pub mod run;
+pub mod schema;
+mod shown;
 pub mod status;
+mod words;
 
-use std::{fmt, io::Write as _, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use mooltiroute_hops::Registry;
+use serde_json::json;
 
 use crate::{
-    cli::{Cli, Command, ConfigPath},
+    cli::{Cli, Command, ConfigPath, Format},
     config::{Environment, Loader, Overrides, Problems, Source},
 };
+
+use self::shown::ShownProblem;
 
 /// Does what `cli` asks for, with hops of the kinds in `registry`: the whole program, for one that brings its own kinds.
 pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {
@@ -20,6 +33,11 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         None => run::run(&run, registry, environment),
         Some(Command::Run(flags)) => run::run(&flags, registry, environment),
         Some(Command::Check(flags)) => check::run(&flags, registry, environment),
+        Some(Command::Explain(flags)) => explain::run(&flags, registry, environment),
+        Some(Command::Init(flags)) => init::run(&flags, &registry),
+        Some(Command::Schema) => schema::run(&registry),
+        Some(Command::Completions { shell }) => completions::run(shell),
+        Some(Command::Man { directory }) => completions::man(&directory),
         Some(Command::Status(flags)) => status::run(&flags, registry, environment),
     }
 }
@@ -32,6 +50,49 @@ fn loader(
 ) -> Result<Loader, Problems> {
     let source = Source::find(path.path.clone(), environment)?;
     Ok(Loader::new(source, Overrides::default(), registry, environment.clone()))
+}
+
+/// What a command found in a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can be run.
+    Valid,
+    /// It can't.
+    Invalid,
+}
+
+/// Writes everything that is wrong with what `loader` loads.
+fn write_problems(
+    loader: &Loader,
+    problems: &Problems,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<Verdict> {
+    match format {
+        Format::Human => {
+            let count = match problems.0.len() {
+                1 => "1 problem".to_owned(),
+                count => format!("{count} problems"),
+            };
+            writeln!(out, "{}\n\n{}: {count}", problems.coloured(), loader.source())?;
+        }
+        Format::Json => {
+            let problems: Vec<_> = problems.0.iter().map(ShownProblem::from).collect();
+            writeln!(out, "{:#}", json!({ "valid": false, "problems": problems }))?;
+        }
+    }
+    Ok(Verdict::Invalid)
+}
+
+/// The exit status of a command that has written its answer.
+fn status(written: io::Result<Verdict>) -> ExitCode {
+    match written {
+        Ok(Verdict::Valid) => ExitCode::SUCCESS,
+        Ok(Verdict::Invalid) => ExitCode::FAILURE,
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => complain(&error),
+    }
 }
 
 /// Says on standard error why a command can't do what it should, and fails it.

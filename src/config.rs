@@ -3,6 +3,7 @@
 //! A [`Loader`] makes a [`Config`]: it reads the files, merges them, puts variables in, applies what the
 //! command line overrides, and resolves the names; or it lists every [`Problem`] there is.
 
+mod credentials;
 mod file;
 mod interpolate;
 pub mod load;
@@ -11,6 +12,7 @@ mod outline;
 pub mod problem;
 mod raw;
 mod resolve;
+pub mod schema;
 pub mod source;
 mod suggest;
 mod tree;
@@ -23,6 +25,7 @@ use mooltiroute_hops::{Hop, Secret};
 use crate::router;
 
 pub use self::{
+    credentials::{Credential, Origin},
     load::{Loader, Overrides},
     outline::Outline,
     problem::{Place, Problem, Problems},
@@ -59,6 +62,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// What clients must present, if anything.
     pub auth: Option<Auth>,
+    /// Where that comes from.
+    pub credentials: Vec<Credential>,
     /// The pseudonym for `Via` fields, if there are to be any.
     pub via: Option<Box<str>>,
 }
@@ -110,7 +115,7 @@ pub struct Log {
 }
 
 /// How important an event must be to be logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing is logged.
@@ -128,7 +133,7 @@ pub enum Level {
 }
 
 /// How log events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Lines for people.
@@ -146,6 +151,8 @@ pub struct NamedHop {
     pub kind: String,
     /// Whether chains pass through it.
     pub is_enabled: bool,
+    /// Which credentials it has.
+    pub credentials: Vec<Credential>,
     /// The same for equal kind and settings, within one [`Loader`], so that an unchanged hop can keep its state.
     pub fingerprint: u64,
     /// `None` only where it is disabled and a variable of its settings is not set.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::Authority;
+use mooltiroute_hops::{Authority, Request};
 use tokio::io::AsyncWriteExt;
 use tracing::warn;
 
 use crate::{
     access::{Access, Outcome},
+    auth::Admitted,
     client::Client,
     live::Generation,
     relay::End,
@@ -19,6 +20,7 @@ use crate::{
 pub async fn open(
     mut client: Client,
     target: Authority,
+    admitted: Admitted,
     generation: &Arc<Generation>,
 ) -> Option<OpenTunnel> {
     let Some(way) = generation.way(&target) else {
@@ -26,8 +28,15 @@ pub async fn open(
         client.close_with(&Reply::no_route(&target), false).await;
         return None;
     };
+    let preferences = match admitted.preferences(way.chain, generation) {
+        Ok(preferences) => preferences,
+        Err(reply) => {
+            client.close_with(&reply, false).await;
+            return None;
+        }
+    };
     let access = Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
-    let upstream = match way.chain.connect(&target).await {
+    let upstream = match way.chain.connect(Request::new(&target, &preferences)).await {
         Ok(upstream) => upstream,
         Err(error) => {
             let reply = Reply::unreachable(&error);

@@ -6,7 +6,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Forwarding, Reuse};
+use mooltiroute_hops::{Preferences, Request, Reuse};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -17,9 +17,10 @@ use self::{
 };
 use crate::{
     access::{Access, Outcome},
+    auth::Admitted,
     chain::{Chain, ChainError},
     client::{Client, is_head},
-    http::{BodyLength, RequestForm, RequestHead, Resource, Target},
+    http::{BodyLength, RequestHead, Resource, Target},
     live::{Generation, Way},
     reply::{Reply, with_causes},
     tunnel::{OpenTunnel, Opening},
@@ -27,7 +28,6 @@ use crate::{
 
 /// What becomes of the client's connection after a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is moved once, and its owner lives on as either")]
 pub enum Served {
     /// It can carry another one, as can the upstream connection, where it is here; that is never shared with another
     /// client.
@@ -43,6 +43,7 @@ pub async fn serve(
     client: Client,
     kept: Option<Upstream>,
     head: Box<RequestHead>,
+    admitted: Admitted,
     generation: Arc<Generation>,
     cut: &CancellationToken,
 ) -> Served {
@@ -53,9 +54,16 @@ pub async fn serve(
         client.close_with(&Reply::no_route(target), is_head(&head)).await;
         return Served::Closed;
     };
+    let preferences = match admitted.preferences(way.chain, &generation) {
+        Ok(preferences) => preferences,
+        Err(reply) => {
+            client.close_with(&reply, is_head(&head)).await;
+            return Served::Closed;
+        }
+    };
     let access =
         Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
-    let plan = Plan::new(&head, resource, way, &generation);
+    let plan = Plan::new(&head, resource, way, preferences, &generation);
     let mut exchange = Exchange::new(&plan, client);
     let ended =
         cut.run_until_cancelled(travel(&plan, &mut exchange, kept)).await.unwrap_or(Ended::Cut);
@@ -69,7 +77,8 @@ pub async fn serve(
     }
     match ended {
         Ended::Whole(upstream) => {
-            return Served::Again(client, upstream.filter(|_| plan.reuse == Reuse::SameClient));
+            let kept = upstream.filter(|kept| kept.end.reuse == Reuse::SameClient);
+            return Served::Again(client, kept);
         }
         Ended::WholeButClose => {
             client.close().await;
@@ -100,11 +109,8 @@ struct Plan<'a> {
     resource: &'a Resource,
     chain: &'a Chain,
     generation: &'a Generation,
-    form: RequestForm,
-    forwarding: Option<&'a Forwarding>,
     /// The protocols that the client offers to switch to.
     upgrade: Option<String>,
-    reuse: Reuse,
     key: Key,
 }
 
@@ -113,43 +119,33 @@ impl<'a> Plan<'a> {
         head: &'a RequestHead,
         resource: &'a Resource,
         way: Way<'a>,
+        preferences: Preferences,
         generation: &'a Generation,
     ) -> Self {
-        let upgrade = head.upgrade();
-        // Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
-        let forwarding = way.chain.forwarding().filter(|_| upgrade.is_none());
-        let (form, origin, reuse) = match forwarding {
-            Some(forwarding) => (RequestForm::Absolute, None, forwarding.reuse),
-            None => {
-                let is_rotating =
-                    way.chain.forwarding().is_some_and(|hop| hop.reuse == Reuse::Never);
-                let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
-                (RequestForm::Origin, Some(resource.authority().clone()), reuse)
-            }
-        };
-        let key =
-            Key { generation: generation.number(), chain: Arc::clone(way.chain.name()), origin };
-        Self { head, resource, chain: way.chain, generation, form, forwarding, upgrade, reuse, key }
+        let chain = Arc::clone(way.chain.name());
+        let key = Key { generation: generation.number(), chain, preferences };
+        Self { head, resource, chain: way.chain, generation, upgrade: head.upgrade(), key }
     }
 
     async fn open(&self) -> Result<Upstream, ChainError> {
-        let target = self.resource.authority();
-        let tunnel = match self.form {
-            RequestForm::Absolute => self.chain.connect_to_last(target).await?,
-            RequestForm::Origin => self.chain.connect(target).await?,
+        let origin = self.resource.authority();
+        let request = Request::new(origin, &self.key.preferences);
+        let arrival = if self.may_be_forwarded() {
+            self.chain.connect_plain(request).await?
+        } else {
+            self.chain.connect_through(request).await?
         };
-        Ok(Upstream::new(tunnel, self.key.clone()))
+        Ok(Upstream::new(arrival, origin.clone(), self.key.clone()))
     }
 
-    /// The hop that answers the request itself; `None`: the origin does.
-    fn answering_hop(&self) -> Option<&Arc<str>> {
-        self.forwarding.and(self.chain.links().last()).map(|last| &last.name)
+    /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
+    fn may_be_forwarded(&self) -> bool {
+        self.upgrade.is_none()
     }
 
-    /// What the upstream is called in an error.
-    fn next_hop(&self) -> String {
-        self.answering_hop()
-            .map_or_else(|| self.resource.authority().to_string(), |hop| hop.to_string())
+    /// Whether `kept` can carry the request.
+    fn fits(&self, kept: &Upstream) -> bool {
+        kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
     }
 
     /// Whether it can be sent a second time when the first may have been lost (RFC 9110 §9.2.2).
@@ -161,7 +157,7 @@ impl<'a> Plan<'a> {
 
 /// Opens an upstream connection, or takes the one that was kept, and passes the request and its answer over it.
 async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstream>) -> Ended {
-    if let Some(mut kept) = kept.filter(|kept| kept.serves(&plan.key))
+    if let Some(mut kept) = kept.filter(|kept| plan.fits(kept))
         && kept.is_quiet().await
     {
         match exchange.run(kept, plan.is_repeatable()).await {

@@ -8,6 +8,7 @@
 //! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket.
 //! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
 //!   [`access`]: what the client and the log are told.
+//! - [`metrics`], [`status`]: what is counted, and told of it; [`supervisor`]: what systemd is told.
 //! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step.
 //! - [`relay`]: bytes both ways; [`http`]: messages, without sockets.
 //!

@@ -113,6 +113,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     // The sockets it accepts inherit it, where the system does that.
     dial::keep_alive(SockRef::from(&socket));
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

@@ -118,9 +118,10 @@ impl Generation {
     /// that the hop has learned.
     pub fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
-            let is_same =
-                |old: &&NamedHop| old.name == hop.name && old.fingerprint == hop.fingerprint;
-            if let Some(old) = self.hops.iter().find(is_same) {
+            // They are sorted by name.
+            let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
+            let old = old.and_then(|index| self.hops.get(index));
+            if let Some(old) = old.filter(|old| old.fingerprint == hop.fingerprint) {
                 hop.hop.clone_from(&old.hop);
             }
         }

@@ -83,7 +83,7 @@ pub struct Totals {
     pub tunnels_opened: u64,
     /// Those of them that are open.
     pub tunnels_open: u64,
-    /// Tunnels and requests that failed before the target answered.
+    /// Tunnels that could not be opened, and requests without a whole answer.
     pub failed: u64,
     /// Bytes from clients.
     pub bytes_sent: u64,

@@ -61,7 +61,7 @@ impl Loaded {
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
         for warning in &config.warnings {
-            warn!("{warning}");
+            warn!("{}", warning.brief());
         }
         let watch = watch.and_then(|watch| {
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()

@@ -10,7 +10,7 @@ use tokio::task;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    config::{Config, Loader, Problem},
+    config::{Config, Loader},
     listeners::{Listeners, Prepared},
     log::LogControl,
     metrics::Metrics,
@@ -31,7 +31,7 @@ pub struct Reloads {
     requests: Option<ReloadRequests>,
     log: Option<LogControl>,
     /// Why the last attempt was rejected, where it was.
-    rejected: Option<String>,
+    rejected: Option<Vec<String>>,
 }
 
 /// What called for a reload.
@@ -81,10 +81,10 @@ impl Reloads {
         let config = match task::spawn_blocking(move || loader.load()).await {
             Ok(Ok(config)) => config,
             Ok(Err(problems)) => {
-                let brief = problems.0.iter().map(Problem::brief).collect();
-                return self.reject(problems.to_string(), brief, call);
+                let problems = problems.0.iter().map(|problem| problem.brief().to_string());
+                return self.reject(problems.collect(), call);
             }
-            Err(panicked) => return self.reject_one(panicked.to_string(), call),
+            Err(panicked) => return self.reject(vec![panicked.to_string()], call),
         };
         let current = self.server.live().current();
         let changed = current.outline.changes(&config.outline);
@@ -100,7 +100,7 @@ impl Reloads {
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => self.accept(config, prepared, &changed),
-            Err(error) => self.reject_one(with_causes(&error), call),
+            Err(error) => self.reject(vec![with_causes(&error)], call),
         }
     }
 
@@ -108,7 +108,7 @@ impl Reloads {
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
         for warning in &config.warnings {
-            warn!("{warning}");
+            warn!("{}", warning.brief());
         }
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
@@ -131,24 +131,17 @@ impl Reloads {
         Arc::clone(self.server.live().current().metrics())
     }
 
-    fn reject_one(&mut self, why: String, call: Call) {
-        let brief = vec![why.clone()];
-        self.reject(why, brief, call);
-    }
-
-    fn reject(&mut self, why: String, brief: Vec<String>, call: Call) {
-        // One save can be seen as several changes; the same reason is said once.
-        if call == Call::Edit && self.rejected.as_ref() == Some(&why) {
+    fn reject(&mut self, problems: Vec<String>, call: Call) {
+        // One save can be seen as several changes; the same problems are said once.
+        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
             return;
         }
-        error!(
-            generation = self.server.live().current().number(),
-            problems = why,
-            "config rejected"
-        );
+        let generation = self.server.live().current().number();
+        error!(generation, problems = problems.join("; "), "config rejected");
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
-        self.server.set_rejection(Some(Rejection { at: SystemTime::now(), problems: brief }));
-        self.rejected = Some(why);
+        let at = SystemTime::now();
+        self.server.set_rejection(Some(Rejection { at, problems: problems.clone() }));
+        self.rejected = Some(problems);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Write as _, io, sync::Arc};
 
-use mooltiroute_hops::{Authority, HopError, Refusal};
+use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
 use crate::{
     chain::{Cause, ChainError, Stage, Step},
@@ -54,6 +54,14 @@ impl Reply {
         }
     }
 
+    /// The client's username tells no preferences, where a hop of `chain` would take them.
+    pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
+        Self::refused(
+            400,
+            &format!("The username that was given to this proxy is not understood: {invalid}."),
+        )
+    }
+
     /// Only reading is allowed where the request went (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         let text = "This can only be read: ask with GET or HEAD.";
@@ -97,13 +105,7 @@ impl Reply {
         Self {
             status: verdict.status,
             error: verdict.error,
-            next_hop: Some(
-                error
-                    .stage
-                    .hop
-                    .as_deref()
-                    .map_or_else(|| error.stage.stop.to_string(), str::to_owned),
-            ),
+            next_hop: Some(error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string())),
             received_status: verdict.received_status,
             details,
             text,
@@ -249,6 +251,13 @@ impl Verdict {
 fn verdict(error: &ChainError) -> Verdict {
     let ChainError { stage, cause, .. } = error;
     match cause {
+        Cause::Preferences(_) => Verdict {
+            status: Status(400, "Bad Request"),
+            ..Verdict::bad_gateway(
+                "http_request_error",
+                "Give this proxy another username, as in `http://session-NAME@localhost:8888`.",
+            )
+        },
         Cause::Timeout(_) if stage.step == Step::Extend => Verdict::timeout(
             "http_response_timeout",
             "It took the connection and says nothing. Try again; if it stays so, look whether it is overloaded, or \
@@ -270,6 +279,7 @@ fn verdict(error: &ChainError) -> Verdict {
             Verdict::bad_gateway("dns_error", look_up(stage))
         }
         Cause::Dial(DialError::Connect(source)) => dialled(stage, source),
+        Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
         Cause::Hop(error) => hop_failed(error),
     }
 }
@@ -290,7 +300,6 @@ fn dialled(stage: &Stage, source: &io::Error) -> Verdict {
 
 fn hop_failed(error: &HopError) -> Verdict {
     match error {
-        HopError::Refused(refusal) => refused(refusal),
         HopError::Io(_) | HopError::Closed => Verdict::bad_gateway(
             "connection_terminated",
             "It hung up instead of answering. Try again; if it stays so, look at its log.",
@@ -316,26 +325,31 @@ fn hop_failed(error: &HopError) -> Verdict {
     }
 }
 
-fn refused(refusal: &Refusal) -> Verdict {
-    let (error, advice) = match refusal.status {
-        407 if refusal.schemes.is_empty() || offers_basic(refusal) => (
+fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
+    let (error, advice) = match (refusal.meaning, refusal.status) {
+        (Some(Meaning::Credentials | Meaning::Quota), _) => {
+            ("proxy_configuration_error", "Look at this hop's account and credentials.".to_owned())
+        }
+        (Some(Meaning::Forbidden), _) => {
+            ("http_request_denied", "It lets nobody go there; route this host another way.".to_owned())
+        }
+        (None, 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
             "proxy_configuration_error",
             "It did not accept the credentials. Set or correct this hop's `username` and `password`; the client \
              needs none."
                 .to_owned(),
         ),
-        407 => (
+        (None, 407) => (
             "proxy_configuration_error",
             format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
         ),
-        403 | 405 => (
-            "http_protocol_error",
-            "It does not allow a connection to that place. Many proxies allow CONNECT to port 443 only; ask its \
-             administrator to allow this host and port."
-                .to_owned(),
-        ),
-        429 => ("connection_limit_reached", "It asks for fewer connections at once.".to_owned()),
-        500.. => (
+        (None, 403 | 405) => ("http_protocol_error", refused_port(chain)),
+        (Some(Meaning::Busy), _) | (None, 429) => {
+            ("connection_limit_reached", "It asks for fewer connections at once.".to_owned())
+        }
+        (Some(Meaning::UnknownName), _) => ("dns_error", "It can't look up the name.".to_owned()),
+        (Some(Meaning::Fault), _) => ("proxy_internal_error", "It has a fault of its own; try again later.".to_owned()),
+        (_, 500..) | (Some(Meaning::Unreachable), _) => (
             "destination_unavailable",
             "It could not reach the next stop. Try again; if it stays so, look at its log.".to_owned(),
         ),
@@ -344,15 +358,33 @@ fn refused(refusal: &Refusal) -> Verdict {
     let advice = refusal.advice.clone().unwrap_or(advice);
     let mut verdict = Verdict::bad_gateway(error, advice);
     verdict.received_status = Some(refusal.status);
-    match refusal.status {
-        429 => {
+    match error {
+        "connection_limit_reached" => {
             verdict.status = Status(503, "Service Unavailable");
             verdict.field = Some("Retry-After: 5\r\n");
         }
-        504 => verdict.status = Status(504, "Gateway Timeout"),
+        "http_request_denied" => verdict.status = Status(403, "Forbidden"),
+        _ if refusal.status == 504 => verdict.status = Status(504, "Gateway Timeout"),
         _ => {}
     }
     verdict
+}
+
+/// What a proxy does not allow, and might.
+fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let host = stage.stop.host();
+    let stops = if refused.is_empty() { std::slice::from_ref(&stage.stop) } else { refused };
+    let ports: Vec<_> = stops.iter().map(|stop| stop.port().to_string()).collect();
+    let plural = if ports.len() > 1 { "s" } else { "" };
+    let ports = ports.join(", ");
+    let text = format!("`{hop}` refuses CONNECT to port{plural} {ports} of `{host}`");
+    if stops.iter().any(|stop| stop.port() == 443) {
+        return format!("{text}; ask its administrator to allow this host.");
+    }
+    format!(
+        "{text}; it may allow 443, as many do. Ask its administrator to allow this host and port."
+    )
 }
 
 fn offers_basic(refusal: &Refusal) -> bool {
@@ -360,7 +392,7 @@ fn offers_basic(refusal: &Refusal) -> bool {
 }
 
 fn is_it_up(stage: &Stage) -> String {
-    match &stage.hop {
+    match stage.hop_name() {
         Some(hop) => format!(
             "Check that it is up, that `hops.{hop}.address` is right, and that this machine may reach it."
         ),
@@ -370,7 +402,7 @@ fn is_it_up(stage: &Stage) -> String {
 }
 
 fn look_up(stage: &Stage) -> String {
-    match &stage.hop {
+    match stage.hop_name() {
         Some(hop) => {
             format!("Check `hops.{hop}.address`, and that this machine's DNS knows the name.")
         }

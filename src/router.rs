@@ -1,16 +1,22 @@
 //! Which rule applies to a target: the first in written order that matches.
 
+mod covering;
+mod mismatch;
 mod pattern;
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::IpNet;
 use mooltiroute_hops::{Authority, Host};
 
-pub use self::pattern::{HostPattern, InvalidPattern};
+pub use self::{
+    mismatch::Mismatch,
+    pattern::{HostPattern, InvalidPattern},
+};
 
 /// What a target must be for a route to apply to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,27 +62,32 @@ impl Router {
                 router.candidates(host).add(index, &rule.ports);
             }
         }
+        let networks = router.v4.iter_mut().flat_map(|(_, networks)| networks.values_mut());
+        let networks =
+            networks.chain(router.v6.iter_mut().flat_map(|(_, networks)| networks.values_mut()));
+        let names = router.names.values_mut().chain(router.suffixes.values_mut());
+        names.chain(networks).chain([&mut router.any]).for_each(Candidates::sort);
         router
     }
 
     /// The index of the first rule that matches `target`.
     pub fn find(&self, target: &Authority) -> Option<usize> {
-        let port = target.port();
+        let port = Some(target.port());
         let by_host = match target.host() {
             Host::Name(name) => self.find_name(name, port),
             Host::Address(address) => match address.to_canonical() {
                 IpAddr::V4(address) => {
-                    find_network(&self.v4, port, |prefix| mask_v4(address, prefix))
+                    find_network(self.v4.iter(), port, |prefix| mask_v4(address, prefix))
                 }
                 IpAddr::V6(address) => {
-                    find_network(&self.v6, port, |prefix| mask_v6(address, prefix))
+                    find_network(self.v6.iter(), port, |prefix| mask_v6(address, prefix))
                 }
             },
         };
         first(by_host, self.any.find(port))
     }
 
-    fn find_name(&self, name: &str, port: u16) -> Option<usize> {
+    fn find_name(&self, name: &str, port: Option<u16>) -> Option<usize> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let mut buffer = [0; pattern::NAME_BYTES_MAX];
         // A name that does not fit can't have been parsed, and matches nothing.
@@ -118,25 +129,29 @@ impl Candidates {
         if ports.is_empty() {
             self.any_port.get_or_insert(rule);
         }
-        for port in ports {
-            if let Err(position) = self.ports.binary_search_by_key(port, |(port, _)| *port) {
-                self.ports.insert(position, (*port, rule));
-            }
-        }
+        self.ports.extend(ports.iter().map(|port| (*port, rule)));
     }
 
-    fn find(&self, port: u16) -> Option<usize> {
-        let position = self.ports.binary_search_by_key(&port, |(port, _)| *port);
-        first(position.ok().map(|position| self.ports[position].1), self.any_port)
+    /// To be called once all are added.
+    fn sort(&mut self) {
+        self.ports.sort_by_key(|(port, _)| *port);
+        self.ports.dedup_by_key(|(port, _)| *port);
+    }
+
+    /// The first rule for `port`, or for every port.
+    fn find(&self, port: Option<u16>) -> Option<usize> {
+        let position =
+            port.and_then(|port| self.ports.binary_search_by_key(&port, |(port, _)| *port).ok());
+        first(position.map(|position| self.ports[position].1), self.any_port)
     }
 }
 
-fn find_network<A: Eq + std::hash::Hash>(
-    networks: &Networks<A>,
-    port: u16,
+fn find_network<'a, A: Eq + Hash + 'a>(
+    networks: impl Iterator<Item = &'a (u8, HashMap<A, Candidates>)>,
+    port: Option<u16>,
     mask: impl Fn(u8) -> A,
 ) -> Option<usize> {
-    networks.iter().filter_map(|(prefix, networks)| networks.get(&mask(*prefix))?.find(port)).min()
+    networks.filter_map(|(prefix, networks)| networks.get(&mask(*prefix))?.find(port)).min()
 }
 
 fn of_prefix<A>(networks: &mut Networks<A>, prefix: u8) -> &mut HashMap<A, Candidates> {

@@ -17,7 +17,7 @@ use tokio::{
     time::{self, Instant},
 };
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     config::Source,
@@ -144,9 +144,9 @@ impl Server {
     }
 
     fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%peer, %error, "a client was gone at once");
-            return;
+        // On Linux it has that from its listener. A socket that is already broken says so at its first use.
+        if cfg!(not(target_os = "linux")) {
+            let _ = socket.set_nodelay(true);
         }
         let admission = Admission(Arc::clone(self));
         let is_over =

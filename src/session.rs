@@ -52,18 +52,19 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
         };
         // Taken anew for each request, and then kept to its end.
         let generation = server.live().current();
-        if generation.auth.as_ref().is_some_and(|auth| !auth::is_authorized(&head, auth)) {
+        let Some(admitted) = auth::admit(&head, generation.auth.as_ref()) else {
             debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
             client.close_with(&Reply::unauthorized(), is_head(&head)).await;
             return None;
-        }
+        };
         match head.target() {
             Target::Tunnel(target) => {
-                return connect::open(client, target.clone(), &generation).await;
+                return connect::open(client, target.clone(), admitted, &generation).await;
             }
             Target::Resource(_) if !local::is_last_stop(&head) => {
                 // Boxed, since it is large and tunnels don't need it.
-                let exchange = forward::serve(client, kept, head, generation, &shutdown.cut);
+                let exchange =
+                    forward::serve(client, kept, head, admitted, generation, &shutdown.cut);
                 (client, kept) = match Box::pin(exchange).await {
                     Served::Again(client, upstream) => (client, upstream),
                     Served::Switched(tunnel) => return Some(tunnel),

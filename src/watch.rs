@@ -125,7 +125,7 @@ impl Watch {
                 Some(tick) = self.ticks.recv() => return Some(tick),
                 () = sleep(self.pause) => {}
             }
-            let survey = self.survey().await?;
+            let Some(survey) = self.survey().await else { continue };
             self.pause = survey.took.saturating_mul(PAUSE_FACTOR).max(PAUSE_MIN);
             if survey.look != self.look {
                 return None;

@@ -87,7 +87,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 14] = [
+const DEFAULTS: [&str; 18] = [
     "access",
     "address",
     "connect",
@@ -100,6 +100,10 @@ const DEFAULTS: [&str; 14] = [
     "header_bytes",
     "idle",
     "level",
+    "plain",
+    "session",
+    "session_max",
+    "sessions",
     "tls",
     "via",
 ];

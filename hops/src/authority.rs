@@ -1,6 +1,7 @@
 //! A host and a port, checked once.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
@@ -8,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -110,6 +112,16 @@ impl From<SocketAddr> for Authority {
     }
 }
 
+impl JsonSchema for Authority {
+    fn schema_name() -> Cow<'static, str> {
+        "Authority".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[^:/@\[\]]+):[0-9]{1,5}$" })
+    }
+}
+
 impl FromStr for Authority {
     type Err = InvalidAuthority;
 
@@ -178,7 +190,21 @@ impl fmt::Debug for Host {
 
 impl<'de> Deserialize<'de> for Authority {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Authority;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text `host:port`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Authority, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Visitor)
     }
 }
 

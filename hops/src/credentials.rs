@@ -1,9 +1,11 @@
 //! Basic credentials (RFC 7617).
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use crate::{InvalidSetting, Secret};
+use crate::{BuildContext, InvalidSetting, Secret};
 
 /// The value of a `Proxy-Authorization` field for these credentials, in UTF-8 and sent without being asked for.
 ///
@@ -27,6 +29,39 @@ pub fn basic(username: &Secret, password: &Secret) -> Result<Secret, InvalidSett
     let plain = Zeroizing::new(format!("{}:{}", username.expose(), password.expose()));
     let encoded = Zeroizing::new(STANDARD.encode(plain.as_bytes()));
     Ok(Secret::new(format!("Basic {}", encoded.as_str())))
+}
+
+/// The password of the setting `password`, or the content of the file of `password_file`, without a line end after it.
+///
+/// # Errors
+/// Both are there, or the file is no password.
+pub fn password(
+    written: Option<Secret>,
+    file: Option<&Path>,
+    context: &BuildContext<'_>,
+) -> Result<Option<Secret>, InvalidSetting> {
+    let Some(file) = file else { return Ok(written) };
+    let fail = |message: String| Err(InvalidSetting::new("password_file", message));
+    if written.is_some() {
+        return fail("stands beside `password`; write one of the two".into());
+    }
+    let shown = file.display();
+    let content = match context.read(file) {
+        Ok(content) => content,
+        Err(error) => return fail(format!("`{shown}` can't be read: {error}")),
+    };
+    let text = content.expose();
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let password = line.unwrap_or(text);
+    if password.is_empty() {
+        return fail(format!("`{shown}` is empty; expected the password and nothing else"));
+    }
+    if password.chars().any(char::is_control) {
+        return fail(format!(
+            "`{shown}` has more than one line or a control character; expected the password and nothing else"
+        ));
+    }
+    Ok(Some(Secret::new(password)))
 }
 
 #[cfg(test)]

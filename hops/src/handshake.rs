@@ -12,10 +12,10 @@ use crate::{Authority, HopError, Refusal, Secret, Tunnel};
 ///
 /// # Errors
 /// [`HopError::Refused`] for any other status; else the way in which the exchange failed.
-pub async fn connect(
+pub async fn connect<N: AsRef<str> + Sync>(
     mut tunnel: Tunnel,
     next: &Authority,
-    fields: &[(&str, Secret)],
+    fields: &[(N, Secret)],
 ) -> Result<Tunnel, HopError> {
     tunnel.write_all(request(next, fields).as_bytes()).await?;
     tunnel.flush().await?;
@@ -42,10 +42,10 @@ pub async fn connect(
 }
 
 /// The head, and nothing a proxy could stumble over: some providers refuse what other clients add.
-fn request(next: &Authority, fields: &[(&str, Secret)]) -> zeroize::Zeroizing<String> {
+fn request<N: AsRef<str>>(next: &Authority, fields: &[(N, Secret)]) -> zeroize::Zeroizing<String> {
     let next = next.to_string();
     let fields_bytes: usize =
-        fields.iter().map(|(name, value)| name.len() + value.expose().len() + 4).sum();
+        fields.iter().map(|(name, value)| name.as_ref().len() + value.expose().len() + 4).sum();
     // Sized exactly, so that no reallocation leaves a copy of a credential behind.
     let mut head = String::with_capacity(
         2 * next.len() + fields_bytes + "CONNECT  HTTP/1.1\r\nHost: \r\n\r\n".len(),
@@ -54,7 +54,7 @@ fn request(next: &Authority, fields: &[(&str, Secret)]) -> zeroize::Zeroizing<St
         head.push_str(part);
     }
     for (name, value) in fields {
-        for part in [name, ": ", value.expose(), "\r\n"] {
+        for part in [name.as_ref(), ": ", value.expose(), "\r\n"] {
             head.push_str(part);
         }
     }
@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
 
+    const NONE: &[(&str, Secret)] = &[];
     const REQUEST: &str = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
 
     /// Runs the exchange against `answer`, over a pipe that passes `step` bytes at a time.
@@ -127,7 +128,7 @@ mod tests {
         };
         let client = async move {
             let mut tunnel =
-                connect(Tunnel::layered(near), &"example.com:443".parse().unwrap(), &[]).await?;
+                connect(Tunnel::layered(near), &"example.com:443".parse().unwrap(), NONE).await?;
             let mut rest = String::new();
             tunnel.read_to_string(&mut rest).await?;
             Ok(rest)
@@ -160,8 +161,8 @@ mod tests {
     fn a_refusal_carries_what_the_hop_says() {
         check("HTTP/1.1 403 Forbidden\r\n\r\n", Err("it answered 403 Forbidden"));
         check(
-            "HTTP/1.1 407 Nope\r\nX-Webshare-Error: 407\r\nX-Webshare-Reason: no_proxies_allocated\r\n\r\nbody",
-            Err("it answered 407 Nope (no_proxies_allocated)"),
+            "HTTP/1.1 407 Nope\r\nX-Other: x\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\n\r\nbody",
+            Err("it answered 407 Nope (ERR_ACCESS_DENIED 0)"),
         );
         check("HTTP/1.1 502\r\n\r\n", Err("it answered 502"));
         check("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Err("it answered 302 Found"));

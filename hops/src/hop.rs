@@ -1,21 +1,34 @@
 //! The seam: what a hop is, and how it comes from its settings.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Authority, HopError, InvalidSetting, Refusal, Secret, Tunnel};
+use crate::{
+    Authority, BuildContext, HopError, InvalidPreferences, InvalidSetting, Refusal, Request,
+    Secret, Tunnel,
+};
 
 /// One upstream on the way to a target.
 ///
-/// A chain calls [`enter`](Self::enter), then [`extend`](Self::extend), once for each connection, on a tunnel that
-/// already reaches [`address`](Self::address). Both run under the chain's timeouts; dropping either future drops the
-/// tunnel with it, so cancellation is always safe. One hop serves many connections at once.
+/// A chain calls [`choose`](Self::choose) once for each connection, then, on what that chose, [`enter`](Self::enter)
+/// and [`extend`](Self::extend), on a tunnel that already reaches [`address`](Self::address). Both run under the
+/// chain's timeouts; dropping either future drops the tunnel with it, so cancellation is always safe. One hop serves
+/// many connections at once.
+///
+/// Most kinds need `address` and `extend` alone.
 #[async_trait]
 pub trait Hop: fmt::Debug + Send + Sync {
     /// Where the previous stop must connect to, to reach this hop.
     fn address(&self) -> &Authority;
+
+    /// Where else this hop is reached, in the order in which a chain tries these where the hop before it refuses, by
+    /// policy, to connect to [`address`](Self::address).
+    fn alternatives(&self) -> &[Authority] {
+        &[]
+    }
 
     /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
     ///
@@ -36,8 +49,48 @@ pub trait Hop: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::advice`].
+    /// Whether a connection that passes this hop may carry more than one plain request.
+    fn reuse(&self) -> Reuse {
+        self.forwarding().map(|forwarding| forwarding.reuse).unwrap_or_default()
+    }
+
+    /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
+    /// explained to the client, not passed on; asked for statuses from 400 up.
+    fn refuses(&self, refusal: &Refusal) -> bool {
+        refusal.status == 407
+    }
+
+    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
+    /// [`Refusal::advice`].
     fn explain(&self, _refusal: &mut Refusal) {}
+
+    /// Whether the hop is one that clients may tell their preferences.
+    fn takes_preferences(&self) -> bool {
+        false
+    }
+
+    /// The hop that serves `request` in the place of this one, such as a member of a pool, or this hop with the
+    /// credentials for the client's session; `None`: this hop itself.
+    ///
+    /// # Errors
+    /// Which preference can't be met.
+    fn choose(&self, _request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
+        Ok(None)
+    }
+
+    /// Told of a chosen hop that it did its part for a connection.
+    fn reached(&self) {}
+
+    /// Told of a chosen hop that it did not do its part, be it that it can't be reached or that it failed: the hop to
+    /// take in its place for the same connection, if there is one that was not tried yet.
+    fn instead(&self) -> Option<Arc<dyn Hop>> {
+        None
+    }
+
+    /// What a chosen hop is called below the hop that chose it, such as `members[0]`.
+    fn member(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).
@@ -61,8 +114,10 @@ pub enum Reuse {
 
 /// The settings of one kind of hop, as an operator writes them.
 ///
-/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default.
-pub trait HopConfig: DeserializeOwned + 'static {
+/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. The schema, with the
+/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`](crate::schemars) of this
+/// crate and `#[schemars(crate = "mooltiroute_hops::schemars")]`.
+pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// The name that stands as `kind:` in the configuration, in kebab-case.
     const KIND: &'static str;
 
@@ -71,19 +126,4 @@ pub trait HopConfig: DeserializeOwned + 'static {
     /// # Errors
     /// The setting at fault, without its value where that could be a secret.
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
-}
-
-/// What a hop can know of its surroundings while it is built.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct BuildContext<'a> {
-    /// The directory that relative paths in the settings start from.
-    pub directory: &'a Path,
-}
-
-impl<'a> BuildContext<'a> {
-    /// For settings whose relative paths start from `directory`.
-    pub fn new(directory: &'a Path) -> Self {
-        Self { directory }
-    }
 }

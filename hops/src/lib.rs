@@ -16,11 +16,16 @@
 //! - [`kinds`]: the kinds that ship.
 
 mod authority;
+mod context;
+mod country;
 pub mod credentials;
 mod error;
+mod field;
 pub mod handshake;
 mod hop;
 pub mod kinds;
+mod one_or_list;
+mod preferences;
 mod refusal;
 mod registry;
 mod secret;
@@ -29,12 +34,18 @@ pub mod tls;
 mod tunnel;
 
 pub use async_trait::async_trait;
+pub use schemars;
 
 pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
+    context::{BuildContext, Siblings},
+    country::{Country, InvalidCountry},
     error::HopError,
-    hop::{BuildContext, Forwarding, Hop, HopConfig, Reuse},
-    refusal::Refusal,
+    field::FieldName,
+    hop::{Forwarding, Hop, HopConfig, Reuse},
+    one_or_list::OneOrList,
+    preferences::{InvalidPreferences, Preferences, Request, Sessions},
+    refusal::{Meaning, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, Key, KeyPath, Settings},

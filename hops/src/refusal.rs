@@ -14,8 +14,32 @@ pub struct Refusal {
     pub schemes: Vec<String>,
     /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
     pub detail: Option<String>,
-    /// What it means and what the operator can do, where the kind of hop knows more than the status tells.
+    /// What it means, where the kind of hop knows more than the status tells.
+    pub meaning: Option<Meaning>,
+    /// What the operator can do, where the kind of hop knows.
     pub advice: Option<String>,
+    /// All fields, as printable ASCII and shortened.
+    fields: Vec<(String, String)>,
+}
+
+/// What a refusal means to whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Meaning {
+    /// The credentials are not accepted, or the account may not do what they ask for.
+    Credentials,
+    /// What the account has paid for is used up.
+    Quota,
+    /// The hop lets nobody go to the next stop.
+    Forbidden,
+    /// Too much is asked at once; later it may go.
+    Busy,
+    /// The hop knows no address of the next stop.
+    UnknownName,
+    /// The hop did not reach the next stop.
+    Unreachable,
+    /// The hop has a fault of its own.
+    Fault,
 }
 
 impl Refusal {
@@ -26,21 +50,37 @@ impl Refusal {
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Self {
         let mut refusal = Self { status, reason: printable(reason), ..Self::default() };
-        let mut detail = None;
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
                 refusal.schemes.extend(schemes(value));
             }
-            let rank =
-                DETAIL_FIELDS.iter().position(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-            if let Some(rank) =
-                rank.filter(|rank| !value.is_empty() && detail.is_none_or(|(best, _)| *rank < best))
-            {
-                detail = Some((rank, value));
-            }
+            refusal.fields.push((printable(name), printable(value)));
         }
-        refusal.detail = detail.map(|(_, value)| printable(value));
+        refusal.detail = refusal.field(SQUID_ERROR).map(str::to_owned);
         refusal
+    }
+
+    /// The first field of this name that says anything, as printable ASCII and shortened.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let is_it = |(known, value): &&(String, String)| {
+            known.eq_ignore_ascii_case(name) && !value.is_empty()
+        };
+        self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the next stop is why, and not the hop that refuses: another hop in its place would refuse as well.
+    pub fn is_about_next(&self) -> bool {
+        match self.meaning {
+            Some(Meaning::Forbidden | Meaning::UnknownName | Meaning::Unreachable) => true,
+            Some(_) => false,
+            None => matches!(self.status, 403..=405 | 502..=504),
+        }
+    }
+
+    /// Whether it is by the hop's policy that the next stop is not for anybody, such as for its port.
+    pub fn is_by_policy(&self) -> bool {
+        self.meaning == Some(Meaning::Forbidden)
+            || self.meaning.is_none() && matches!(self.status, 403 | 405)
     }
 }
 
@@ -92,9 +132,8 @@ fn printable(bytes: &[u8]) -> String {
 }
 
 const PRINTABLE_BYTES_MAX: usize = 120;
-/// Where proxies say why, the most telling first: Webshare under any of three names, and Squid.
-const DETAIL_FIELDS: [&str; 4] =
-    ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error", "X-Squid-Error"];
+/// Where Squid says why.
+const SQUID_ERROR: &str = "X-Squid-Error";
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use schemars::{Schema, SchemaGenerator};
+
 use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings};
 
 /// The kinds of hop that a program knows, by name. A value that is passed, not a global.
@@ -15,6 +17,7 @@ pub struct Registry {
 pub struct Kind {
     build: Build,
     check: fn(&Settings) -> Vec<InvalidSetting>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 type Build = fn(&Settings, &BuildContext<'_>) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
@@ -23,7 +26,8 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
-        self.kinds.insert(C::KIND, Kind { build: build::<C>, check: check::<C> });
+        self.kinds
+            .insert(C::KIND, Kind { build: build::<C>, check: check::<C>, schema: C::json_schema });
         self
     }
 
@@ -54,6 +58,13 @@ impl Kind {
     /// What is wrong with settings that can't be built, as some of them are unknown.
     pub fn check(&self, settings: &Settings) -> Vec<InvalidSetting> {
         (self.check)(settings)
+    }
+}
+
+impl Kind {
+    /// The schema of its settings.
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.schema)(generator)
     }
 }
 

@@ -15,6 +15,7 @@ use serde_yaml::{
     Mapping, Value,
     value::{Tag, TaggedValue},
 };
+use zeroize::Zeroize as _;
 
 /// A part of the configuration that nobody has read yet. `Debug` shows the names in it and no value.
 #[derive(Clone, Default, PartialEq, Hash)]
@@ -50,6 +51,10 @@ pub enum Fault {
         /// The names there are.
         known: &'static [&'static str],
     },
+    /// It names a hop, and there is none of that name that can be used.
+    UnknownHop,
+    /// All hops that it names are switched off.
+    SwitchedOff,
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -76,9 +81,9 @@ impl Settings {
     /// nothing is wrong but a setting that is needed was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
-        let mut rest = self.0.clone();
+        let mut rest = self.clone();
         loop {
-            let invalid = match T::deserialize(Node(&rest)) {
+            let invalid = match T::deserialize(Node(&rest.0)) {
                 Ok(value) if problems.is_empty() => return Ok(value),
                 Ok(_) => return Err(problems),
                 Err(invalid) => invalid,
@@ -87,11 +92,11 @@ impl Settings {
             let is_new = match &invalid.fault {
                 Fault::MissingKey(key) => {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
-                    !find(&rest, &missing.0).is_some_and(is_left_out)
+                    !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
                 fault => *fault != Fault::Other(FORGOTTEN.into()),
             };
-            let is_left_out = replace(&mut rest, &invalid.path.0, LEFT_OUT);
+            let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
             }
@@ -103,10 +108,22 @@ impl Settings {
 }
 
 impl Settings {
+    /// Takes the value of `key` out; `None` where these are no mapping with such a key.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        self.0.as_mapping_mut()?.remove(key).map(Self)
+    }
+
     /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
     /// nothing is wrong with it.
     pub fn forget(&mut self, path: &KeyPath) {
         replace(&mut self.0, &path.0, FORGOTTEN);
+    }
+}
+
+impl Drop for Settings {
+    /// Wipes every text: what of it is a credential has become a [`Secret`](crate::Secret) by now.
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -133,6 +150,21 @@ impl InvalidSetting {
             KeyPath(vec![Key::Name(key.to_owned())])
         };
         Self { path, fault: Fault::Other(message.into()) }
+    }
+
+    /// A name that is that of no hop which can be used.
+    pub fn unknown_hop() -> Self {
+        Self::without_path(Fault::UnknownHop)
+    }
+
+    /// All hops at `key` are switched off.
+    pub fn switched_off(key: &str) -> Self {
+        Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
+    }
+
+    /// That the setting `key` is not there.
+    pub fn missing(key: &'static str) -> Self {
+        Self::without_path(Fault::MissingKey(key))
     }
 
     /// Where the setting stands, below the settings that were read.
@@ -171,6 +203,10 @@ impl fmt::Display for InvalidSetting {
                 f.write_str("no such value; known are ")?;
                 write_names(f, known)
             }
+            Fault::UnknownHop => f.write_str("names no hop that can be used"),
+            Fault::SwitchedOff => f.write_str(
+                "are all switched off; switch the hop that holds them off too, to go without them",
+            ),
             Fault::Other(message) => f.write_str(message),
         }
     }
@@ -235,6 +271,16 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
         write!(f, "{}`{name}`", if position == 0 { "" } else { ", " })?;
     }
     Ok(())
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Sequence(list) => list.iter_mut().for_each(wipe),
+        Value::Mapping(mapping) => mapping.values_mut().for_each(wipe),
+        Value::Tagged(tagged) => wipe(&mut tagged.value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Puts `tag` in the place of what stands at `path`; `false` where that is everything, or not there.
@@ -482,7 +528,7 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),
-        "a sequence" => return "a list".into(),
+        "a sequence" => return "a list, such as `[a, b]`".into(),
         "a map" => return "a mapping".into(),
         "a boolean" => return "`true` or `false`".into(),
         "u8" => (0, u64::from(u8::MAX)),

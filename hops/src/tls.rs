@@ -1,11 +1,13 @@
 //! TLS with a hop itself, inside which everything else then runs.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use tokio_rustls::{
     TlsConnector,
@@ -29,7 +31,7 @@ pub enum TlsSettings {
 }
 
 /// How the certificate of a hop is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsChecks {
     /// A PEM file of the authorities to trust, and no other; without it, those of the system.
@@ -64,7 +66,7 @@ impl TlsClient {
             .map_err(|error| InvalidSetting::new("tls", format!("can't be set up: {error}")))?;
         let mut config = match &checks.ca {
             Some(ca) => {
-                let roots = read_roots(&context.directory.join(ca)).map_err(below_tls)?;
+                let roots = read_roots(ca, context).map_err(below_tls)?;
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
             None => {
@@ -124,6 +126,17 @@ impl<'de> Deserialize<'de> for TlsSettings {
     }
 }
 
+impl JsonSchema for TlsSettings {
+    fn schema_name() -> Cow<'static, str> {
+        "Tls".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let checks = generator.subschema_for::<TlsChecks>();
+        json_schema!({ "anyOf": [{ "type": "boolean" }, checks] })
+    }
+}
+
 struct TlsVisitor;
 
 impl<'de> de::Visitor<'de> for TlsVisitor {
@@ -163,13 +176,13 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, InvalidSetting> {
+fn read_roots(path: &Path, context: &BuildContext<'_>) -> Result<RootCertStore, InvalidSetting> {
     let fail = |message: String| InvalidSetting::new("ca", message);
     let shown = path.display();
-    let certificates = CertificateDer::pem_file_iter(path)
-        .map_err(|error| fail(format!("`{shown}` can't be read: {error}")))?;
+    let pem =
+        context.read(path).map_err(|error| fail(format!("`{shown}` can't be read: {error}")))?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(pem.expose().as_bytes()) {
         let certificate =
             certificate.map_err(|error| fail(format!("`{shown}` is no PEM file: {error}")))?;
         roots

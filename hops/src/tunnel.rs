@@ -50,9 +50,13 @@ impl Tunnel {
 
     /// Puts bytes that were read too far back in front of what is still to be read.
     pub fn unread(&mut self, bytes: Bytes) {
+        // No bytes can still hold the buffer that they were cut from.
+        if bytes.is_empty() {
+            return;
+        }
         if self.early.is_empty() {
             self.early = bytes;
-        } else if !bytes.is_empty() {
+        } else {
             let mut joined = BytesMut::with_capacity(bytes.len() + self.early.len());
             joined.extend_from_slice(&bytes);
             joined.extend_from_slice(&self.early);
@@ -223,6 +227,8 @@ impl Stream for tokio::io::DuplexStream {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -242,5 +248,23 @@ mod tests {
         let mut rest = String::new();
         tunnel.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, " two three four");
+    }
+
+    #[test]
+    fn nothing_unread_holds_no_buffer() {
+        let buffer = Arc::new([0; 8]);
+        let mut nothing = Bytes::from_owner(Owner(Arc::clone(&buffer)));
+        nothing.advance(8);
+        let mut tunnel = Tunnel::layered(duplex(1).0);
+        tunnel.unread(nothing);
+        assert_eq!(Arc::strong_count(&buffer), 1);
+    }
+
+    struct Owner(Arc<[u8; 8]>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &*self.0
+        }
     }
 }

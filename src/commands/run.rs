@@ -34,9 +34,10 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(error) => return complain(&format_args!("RUST_LOG: {error}")),
     };
     open_files::raise(loaded.config().limits.connections);
-    let runtime = match Builder::new_multi_thread().enable_all().build() {
+    // One thread: a second one costs more in wake-ups than it carries; see BENCHMARKS.md.
+    let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format_args!("no threads can be started: {error}")),
+        Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
     let status = runtime.block_on(async {
         // Before the first line of the log, so that from then on a signal does what it should.

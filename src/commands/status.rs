@@ -14,8 +14,7 @@ use serde_json::Value;
 
 use super::complain;
 use crate::{
-    cli,
-    commands::check::Format,
+    cli::{self, Format},
     config::{Auth, Environment, Loader, Overrides, Source},
 };
 

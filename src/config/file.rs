@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     marks::{self, Content, Node, Span},
-    problem::{Excerpt, Place, Problem, is_name},
+    problem::{Excerpt, Place, Problem, is_name, is_word},
     source::Text,
 };
 
@@ -71,23 +71,32 @@ impl File {
         self.root.as_ref().map(|root| root.find(path).0)
     }
 
-    /// Where `part` of `path` stands, or what is nearest above it.
+    /// Where `part` of `path` stands, or what is nearest above it, with its line.
     pub(super) fn locate(&self, path: &KeyPath, part: Part) -> Option<(Place, Option<Excerpt>)> {
+        let span = self.span(path, part)?;
+        Some((self.place_at(span), self.excerpt(span)))
+    }
+
+    /// The same, without the line.
+    pub(super) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
+        self.span(path, part).map(|span| self.place_at(span))
+    }
+
+    fn span(&self, path: &KeyPath, part: Part) -> Option<Span> {
         let (depth, key, value) = self.root.as_ref()?.find(path);
         let is_whole = depth == path.keys().len();
-        let span = match key {
+        Some(match key {
             // A block that begins a line below its key is better shown by the key.
             Some(key) if part == Part::Key || !is_whole || value.start.0 != key.start.0 => key,
             _ => value,
-        };
-        Some((self.place(span), self.excerpt(span)))
+        })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place_at(&self, span: Span) -> Place {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
@@ -101,12 +110,14 @@ impl File {
             Some(
                 "write a variable in quotes, as in `\"${NAME}\"`, where it stands between `{ }` or `[ ]`",
             )
+        } else if fault.code == "syntax" {
+            help_for(&fault.message)
         } else {
             None
         };
         Problem {
-            place: Some(self.place(fault.at)),
-            first: fault.first.map(|first| self.place(first)),
+            place: Some(self.place_at(fault.at)),
+            first: fault.first.map(|first| self.place_at(first)),
             help: help.map(str::to_owned),
             ..Problem::new(&KeyPath::default(), fault.code, fault.message)
         }
@@ -142,14 +153,20 @@ impl File {
                 shown[at] = is_shown;
             }
         };
-        visit(self.root.as_ref()?, &mut Vec::new(), number, &mut |path, span, part| {
+        let window = (number, start.saturating_sub(WIDTH_MAX), start + WIDTH_MAX);
+        visit(self.root.as_ref()?, &mut Vec::new(), window, &mut |path, span, part| {
             let is_shown = match part {
-                Part::Key => path.last().is_some_and(|name| is_name(name)),
+                Part::Key => is_key_shown(path),
                 Part::Value => {
                     is_harmless(path) && {
                         let (first, last) = within(span);
                         let text: String = chars[first..last].iter().collect();
-                        span.start.0 == span.end.0 && !text.contains('@') && !text.contains("://")
+                        let is_expected =
+                            !matches!(path, ["hops", _, "enabled"]) || is_toggle(&text);
+                        is_expected
+                            && span.start.0 == span.end.0
+                            && !text.contains('@')
+                            && !text.contains("://")
                     }
                 }
             };
@@ -166,7 +183,7 @@ impl File {
             excerpt.line.push('…');
         }
         let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
-        let end = (0..chars.len()).find(is_comment).unwrap_or(chars.len());
+        let end = (from..chars.len()).find(is_comment).unwrap_or(chars.len());
         for at in from..end {
             let is_first_hidden = !shown[at] && !is_hidden;
             is_hidden = !shown[at];
@@ -193,14 +210,17 @@ fn within(span: Span, number: usize, length: usize) -> (usize, usize) {
     (first.min(length), last.clamp(first.min(length), length))
 }
 
-/// Calls `found` with every key and scalar that has a part in line `number`, and its path without indices.
+/// Calls `found` with every key and scalar in `window`, a line and its first and last column, and its path without
+/// indices. A key may stand beside it.
 fn visit<'a>(
     node: &'a Node,
     path: &mut Vec<&'a str>,
-    number: usize,
+    window: (usize, usize, usize),
     found: &mut impl FnMut(&[&'a str], Span, Part),
 ) {
-    if !(node.span.start.0..=node.span.end.0).contains(&number) {
+    let (number, first, last) = window;
+    let Span { start, end } = node.span;
+    if start > (number, last) || end < (number, first) {
         return;
     }
     match &node.content {
@@ -208,7 +228,7 @@ fn visit<'a>(
         Content::Nothing => {}
         Content::List(list) => {
             for node in list {
-                visit(node, path, number, found);
+                visit(node, path, window, found);
             }
         }
         Content::Mapping(entries) => {
@@ -219,10 +239,39 @@ fn visit<'a>(
                 if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
                     found(path, entry.key, Part::Key);
                 }
-                visit(&entry.value, path, number, found);
+                visit(&entry.value, path, window, found);
                 path.pop();
             }
         }
+    }
+}
+
+/// What to do about a fault that the parser found, by its words for it.
+fn help_for(message: &str) -> Option<&'static str> {
+    let has = |part: &str| message.contains(part);
+    if has("unknown anchor") {
+        Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
+    } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
+        Some(
+            "write the text in quotes; single ones take every character but a single quote as it is",
+        )
+    } else if has("expected key") || has("expected '-'") {
+        Some(
+            "the keys of one mapping begin in the same column, each with a colon and a space after it",
+        )
+    } else if has("illegal placement") || has("quoted") || has("expected ','") {
+        Some("a comma is missing here, or a bracket, a brace or a quote before it is not closed")
+    } else {
+        None
+    }
+}
+
+/// Whether the last key of `path` is one that may be shown: a name that operators choose, or a plain word.
+fn is_key_shown(path: &[&str]) -> bool {
+    match path {
+        ["hops" | "chains", name] => is_name(name),
+        [.., name] => is_word(name),
+        [] => false,
     }
 }
 
@@ -238,6 +287,13 @@ fn is_harmless(path: &[&str]) -> bool {
             | ["chains", _, "hops" | "warm"]
             | ["routes", "hosts" | "ports" | "chain"]
     )
+}
+
+/// Whether `text` is what people write for a boolean, or a variable. Anything else beside `enabled` may be the end of a
+/// password with a comma.
+fn is_toggle(text: &str) -> bool {
+    let is_variable = text.starts_with("${") && text.ends_with('}');
+    is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
 }
 
 /// How many characters of a line are shown, at most about.

@@ -3,17 +3,20 @@
 use std::ffi::OsString;
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Why a text can't be completed. Nothing of the text or of a variable's value is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Invalid {
-    #[error("the variable `{0}` is not set")]
-    Unset(String),
+    #[error("{}", unset(.0))]
+    Unset(Vec<String>),
     #[error("the variable `{0}` is not valid UTF-8")]
     NotUnicode(String),
     #[error("`${{` has no `}}` after it")]
     Unclosed,
-    #[error("`${{` is not followed by the name of a variable and `}}` or `:-`")]
+    #[error(
+        "`${{` is not followed by the name of a variable, of letters, digits and `_`, and `}}` or `:-`"
+    )]
     Name,
     #[error("the text is over {TEXT_BYTES_MAX} bytes once its variables are put in")]
     TooLong,
@@ -29,8 +32,8 @@ pub(super) fn interpolate(
     if !text.contains("${") {
         return Ok(None);
     }
-    let mut done = String::new();
-    let mut rest = text;
+    let mut done = Zeroizing::new(String::new());
+    let (mut rest, mut unset) = (text, Vec::new());
     while let Some(start) = rest.find("${") {
         let (before, after) = (&rest[..start], &rest[start + 2..]);
         if let Some(before) = before.strip_suffix('$') {
@@ -41,37 +44,66 @@ pub(super) fn interpolate(
         }
         let end = after.find('}').ok_or(Invalid::Unclosed)?;
         done.push_str(before);
-        done.push_str(&expand(&after[..end], &variable)?);
+        match expand(&after[..end], &variable) {
+            Ok(value) => done.push_str(&value),
+            // The others may not be set either.
+            Err(Invalid::Unset(names)) => unset.extend(names),
+            Err(invalid) => return Err(invalid),
+        }
         rest = &after[end + 1..];
         if done.len() > TEXT_BYTES_MAX {
             return Err(Invalid::TooLong);
         }
     }
     done.push_str(rest);
-    Ok(Some(done))
+    if unset.is_empty() { Ok(Some(std::mem::take(&mut *done))) } else { Err(Invalid::Unset(unset)) }
+}
+
+/// The names of the variables in `text`, as far as it can be read.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    let starts = text.match_indices("${").map(|(start, _)| start);
+    let parts =
+        starts.filter(|start| !text[..*start].ends_with('$')).map(|start| &text[start + 2..]);
+    parts.filter_map(|part| {
+        let (inner, _) = part.split_once('}')?;
+        let name = inner.split_once(":-").map_or(inner, |(name, _)| name);
+        is_variable(name).then_some(name)
+    })
 }
 
 /// What stands between `${` and `}`.
-fn expand(inner: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Invalid> {
+fn expand(
+    inner: &str,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Zeroizing<String>, Invalid> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
     };
-    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
-    if !(1..=NAME_BYTES_MAX).contains(&name.len())
-        || starts_with_digit
-        || !name.bytes().all(is_valid)
-    {
+    if !is_variable(name) {
         return Err(Invalid::Name);
     }
     let value = variable(name).map(OsString::into_string).transpose();
     match (value.map_err(|_| Invalid::NotUnicode(name.to_owned()))?, default) {
-        (Some(value), None) => Ok(value),
-        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
-        (_, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err(Invalid::Unset(name.to_owned())),
+        (Some(value), None) => Ok(value.into()),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value.into()),
+        (_, Some(default)) => Ok(default.to_owned().into()),
+        (None, None) => Err(Invalid::Unset(vec![name.to_owned()])),
     }
+}
+
+fn unset(names: &[String]) -> String {
+    match names {
+        [name] => format!("the variable `{name}` is not set"),
+        names => format!("the variables `{}` are not set", names.join("`, `")),
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(is_valid)
 }
 
 const NAME_BYTES_MAX: usize = 128;
@@ -115,8 +147,15 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_variables_are_known_without_their_values() {
+        let text = "a${USER}b$${NOT}${UNSET:-x}${1A}${NESTED";
+        assert_eq!(names(text).collect::<Vec<_>>(), ["USER", "UNSET"]);
+    }
+
+    #[test]
     fn what_can_not_be_put_in_says_why() {
-        check("${UNSET}", Err(Invalid::Unset("UNSET".into())));
+        check("${UNSET}", Err(Invalid::Unset(vec!["UNSET".into()])));
+        check("${A}${USER}${B}", Err(Invalid::Unset(vec!["A".into(), "B".into()])));
         check("${USER", Err(Invalid::Unclosed));
         check("${}", Err(Invalid::Name));
         check("${1A}", Err(Invalid::Name));

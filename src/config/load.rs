@@ -440,6 +440,30 @@ routes:
         }
     }
 
+    #[test]
+    fn a_password_that_ends_in_a_tag_or_a_key_is_not_shown() {
+        for end in [", !x hunter2", ", enabled: hunter2"] {
+            let hop = format!("hops:\n  a: {{ kind: http-connect, password: {end} }}\n");
+            let problems = load(&hop, Overrides::default()).unwrap_err();
+            assert!(!problems.contains("hunter2"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_that_could_be_a_password_is_not_shown() {
+        let problem = |key: &str| {
+            load(&format!("hops: {{a: {{kind: webshare, {key}: 1}}}}"), Overrides::default())
+                .unwrap_err()
+        };
+        assert!(!problem("hunter2").contains("hunter2"), "{}", problem("hunter2"));
+        assert!(problem("colour").contains("colour"), "{}", problem("colour"));
+        assert!(
+            problem("passw0rd").contains("did you mean `password`?"),
+            "{}",
+            problem("passw0rd")
+        );
+    }
+
     const PIECE: &str = "hops:|chains:|routes:|server:|  |\n|\n  |\n    |- |: |a|b|kind: |http-connect|address: |a:1|hunter2|\
         |password: |enabled: |\\[|\\]|\\{|\\}|, |[*]a|&a |<<: |\"|'|[$][{]PORT[}]|[$][{]|#|é|\t|\r|[|]|>|---|5|~|!x |@|%|\u{0}|\u{feff}";
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::problem::is_name;
+use super::problem::is_word;
 
 /// A part of a text. Lines and columns count from one; the end is the place after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,22 @@ impl Node {
             };
             (node, key) = (inner, inner_key);
         }
-        (path.keys().len(), key, node.span)
+        // What is not written has the place of what comes next.
+        let value = match (&node.content, key) {
+            (Content::Nothing, Some(key)) => key,
+            _ => node.span,
+        };
+        (path.keys().len(), key, value)
+    }
+
+    fn can_be_merged(&self) -> bool {
+        match &self.content {
+            Content::Mapping(_) => true,
+            Content::List(list) => {
+                list.iter().all(|node| matches!(node.content, Content::Mapping(_)))
+            }
+            Content::Scalar | Content::Nothing => false,
+        }
     }
 
     fn child(&self, step: &Key) -> Option<(Option<Span>, &Self)> {
@@ -208,14 +223,20 @@ impl Builder {
         match &mut open.kind {
             Kind::List(list) => list.push(node),
             Kind::Mapping { entries, names, key } => match key.take() {
-                Some((name, key)) => entries.push(Entry { name, key, value: node }),
+                Some((name, key)) => {
+                    if name == MERGE && !node.can_be_merged() {
+                        let message = "`<<` stands for a mapping, or for a list of mappings";
+                        return Err(Fault::new(key, "merge", message));
+                    }
+                    entries.push(Entry { name, key, value: node });
+                }
                 None => {
                     let Some(text) = text else {
                         let message = "a key must be a plain text";
                         return Err(Fault::new(node.span, "key", message));
                     };
                     if let Some(first) = names.insert(text.clone(), node.span) {
-                        let message = match is_name(&text) {
+                        let message = match is_word(&text) {
                             true => format!("the key `{text}` stands twice in one mapping"),
                             false => "this key stands twice in one mapping".to_owned(),
                         };

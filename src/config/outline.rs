@@ -49,6 +49,12 @@ impl Outline {
         outline
     }
 
+    /// Notes what the files hold that the settings below `path` name.
+    pub(super) fn add_files(&mut self, path: &KeyPath, content: u64) {
+        // A mapping that has settings has no entry of its own yet.
+        self.0.insert(path.to_string(), content);
+    }
+
     fn insert(&mut self, path: KeyPath, value: &Value, hasher: &RandomState) {
         match value {
             Value::Mapping(mapping) if !mapping.is_empty() => {

@@ -53,6 +53,10 @@ pub struct Problems(pub Vec<Problem>);
 #[derive(Clone, Copy, Debug)]
 pub struct Coloured<'a>(&'a [Problem]);
 
+/// A problem or several on one line, for the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief<'a>(&'a [Problem]);
+
 impl Problem {
     /// A problem without a place. A key that looks like no name is hidden: it could be a secret out of place.
     pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
@@ -65,6 +69,11 @@ impl Problem {
         Self { place: None, path, code, message, excerpt: None, first: None, help: None }
     }
 
+    /// Place, path and message, on one line.
+    pub fn brief(&self) -> Brief<'_> {
+        Brief(std::slice::from_ref(self))
+    }
+
     /// The same, with advice.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -72,21 +81,20 @@ impl Problem {
         self
     }
 
-    /// The same in one line: where, which setting, what.
-    pub fn brief(&self) -> String {
-        let bare = Self { excerpt: None, first: None, help: None, ..self.clone() };
-        bare.to_string()
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
-        let Colours { bold, mark, help, reset } = colours;
-        f.write_str(bold)?;
+    fn write_subject(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
         if !self.path.keys().is_empty() {
             write!(f, "{}: ", self.path)?;
         }
+        Ok(())
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
+        let Colours { bold, mark, help, reset } = colours;
+        f.write_str(bold)?;
+        self.write_subject(f)?;
         write!(f, "{reset}{}", self.message)?;
         if let Some(Excerpt { line, start, length }) = &self.excerpt {
             let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
@@ -104,6 +112,11 @@ impl Problem {
 }
 
 impl Problems {
+    /// Place, path and message of each, on one line.
+    pub fn brief(&self) -> Brief<'_> {
+        Brief(&self.0)
+    }
+
     /// The same, with colours.
     pub fn coloured(&self) -> Coloured<'_> {
         Coloured(&self.0)
@@ -128,6 +141,19 @@ impl std::error::Error for Problems {}
 impl fmt::Display for Coloured<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_all(f, self.0, &ANSI)
+    }
+}
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("; ")?;
+            }
+            problem.write_subject(f)?;
+            f.write_str(&problem.message)?;
+        }
+        Ok(())
     }
 }
 
@@ -163,6 +189,11 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
 pub(super) fn is_name(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.<".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid)
+}
+
+/// Whether `text` may be shown as a key that nobody knows: a credential out of place nearly always has a digit.
+pub(super) fn is_word(text: &str) -> bool {
+    is_name(text) && !text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 pub(super) const NAME_BYTES_MAX: usize = 64;

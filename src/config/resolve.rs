@@ -2,11 +2,13 @@
 
 mod chains;
 mod hops;
+mod origins;
 mod routes;
+mod unused;
 
-use std::{collections::HashSet, hash::RandomState, path::Path, time::Duration};
+use std::{collections::HashSet, hash::RandomState, path::Path, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
+use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -31,6 +33,10 @@ pub(super) struct Resolver<'a> {
     is_complete: bool,
     /// Where a variable could not be put in, so that nothing more can be said.
     failed: HashSet<KeyPath>,
+    /// The content of files that settings name, by the mapping that the settings stand in.
+    files: Vec<(KeyPath, u64)>,
+    /// Hops that other hops hold.
+    held: HashSet<Arc<str>>,
     pub(super) problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -49,6 +55,8 @@ impl<'a> Resolver<'a> {
             directory: source.directory(),
             is_complete,
             failed: HashSet::new(),
+            files: Vec::new(),
+            held: HashSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -66,7 +74,9 @@ impl<'a> Resolver<'a> {
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         let routes = self.routes(&chains, &chain_names);
-        let outline = Outline::of(self.tree, self.hasher);
+        self.warn_of_unused(&hops, &chains, &routes);
+        let mut outline = Outline::of(self.tree, self.hasher);
+        self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         let warnings = std::mem::take(&mut self.warnings);
         Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
     }
@@ -112,9 +122,10 @@ impl<'a> Resolver<'a> {
             self.invalid(&path, "is empty; write at least one address");
         }
         let is_list = self.tree.length(&path).is_ok();
+        let mut seen = HashSet::new();
         for (index, address) in listen.iter().enumerate() {
             let path = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
-            if address.port() != 0 && listen[..index].contains(address) {
+            if address.port() != 0 && !seen.insert(*address) {
                 self.invalid(&path, format!("`{address}` stands here twice"));
             }
             if !address.ip().to_canonical().is_loopback() && auth.is_none() {
@@ -126,13 +137,7 @@ impl<'a> Resolver<'a> {
                 ));
             }
         }
-        let auth = auth.map(|raw::Auth { username, password }| Auth { username, password });
-        if let Some(Auth { username, password }) = &auth
-            && let Err(invalid) = credentials::basic(username, password)
-        {
-            let problem = self.tree.invalid(&KeyPath::of(["server", "auth"]), &invalid);
-            self.problems.push(problem);
-        }
+        let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
         if via.as_deref().is_some_and(|via| !is_name(via)) {
             let path = KeyPath::of(["server", "via"]);
@@ -141,7 +146,27 @@ impl<'a> Resolver<'a> {
                 "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
             );
         }
-        Server { listen, auth, via: via.map(String::into_boxed_str) }
+        let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
+        Server { listen, auth, credentials, via: via.map(String::into_boxed_str) }
+    }
+
+    fn auth(&mut self, raw: raw::Auth) -> Option<Auth> {
+        let raw::Auth { username, password, password_file } = raw;
+        let (path, context) = (KeyPath::of(["server", "auth"]), self.context());
+        let auth = credentials::password(password, password_file.as_deref(), &context)
+            .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
+            .and_then(|password| {
+                credentials::basic(&username, &password)?;
+                Ok(Auth { username, password })
+            });
+        if let Some(files) = context.fingerprint() {
+            self.files.push((path.clone(), files));
+        }
+        auth.map_err(|invalid| self.report(&path, &[invalid])).ok()
+    }
+
+    fn context(&self) -> BuildContext<'a> {
+        BuildContext::new(self.directory).with_hasher(self.hasher.clone())
     }
 
     fn timeouts(&mut self) -> Timeouts {
@@ -241,7 +266,13 @@ impl<'a> Resolver<'a> {
         let shown = self.tree.shown(place);
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
-        let message = format!("{written}; known {noun}s: {}", known.join(", "));
+        let some = known.iter().take(KNOWN_MAX).copied().collect::<Vec<_>>().join(", ");
+        let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
+        let message = match known {
+            [] => format!("{written}; there are no {noun}s"),
+            _ => format!("{written}; known {noun}s: {some}{more}"),
+        };
+        let shown = shown.filter(|_| !self.tree.is_flooded());
         let help = shown.and_then(|name| nearest(name, known.iter().copied()));
         let help = help.map(|name| format!("did you mean `{name}`?"));
         let code = match noun {
@@ -254,3 +285,6 @@ impl<'a> Resolver<'a> {
         self.problems.push(Problem { path, help, ..problem });
     }
 }
+
+/// How many names are listed.
+const KNOWN_MAX: usize = 20;

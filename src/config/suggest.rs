@@ -10,8 +10,15 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let name = plain(name);
     let distance = |one: &&str| strsim::damerau_levenshtein(&plain(one), &name);
     let (distance, nearest) = known.into_iter().map(|one| (distance(&one), one)).min()?;
-    (distance <= (name.chars().count() / 3).max(1)).then_some(nearest)
+    // One may be short for the other, as `user` is for `username`.
+    let is_short = |short: &str, long: &str| short.len() >= SHORT_MIN && long.starts_with(short);
+    let is_near = distance <= (name.chars().count() / 3).max(1);
+    (is_near || is_short(&name, &plain(nearest)) || is_short(&plain(nearest), &name))
+        .then_some(nearest)
 }
+
+/// Any shorter, and it is a beginning by chance.
+const SHORT_MIN: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -28,6 +35,8 @@ mod tests {
         check("HTTP_CONNECT", &["http-connect", "webshare"], Some("http-connect"));
         check("lisen", &["listen", "auth", "via"], Some("listen"));
         check("port", &["listen", "auth", "via"], None);
+        check("user", &["username", "password"], Some("username"));
+        check("warning", &["off", "error", "warn", "info"], Some("warn"));
         check("", &["a-name"], None);
         check(&"x".repeat(100_000), &["listen"], None);
     }

@@ -1,17 +1,22 @@
 //! The files of a configuration, merged into one tree that knows where each part is written.
 
-use std::{collections::HashSet, fmt};
+mod report;
+mod variables;
 
-use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath, Settings};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use mooltiroute_hops::{Key, KeyPath, Settings};
 use serde_yaml::{Mapping, Value};
 
 use super::{
     file::{File, Part},
-    interpolate::{Invalid, interpolate},
-    problem::{Problem, Problems, is_name},
+    problem::{Problem, Problems},
     raw,
-    source::{Environment, Text},
-    suggest::nearest,
+    source::Text,
 };
 
 /// All that is written, and where.
@@ -19,8 +24,10 @@ use super::{
 pub(super) struct Tree {
     root: Mapping,
     files: Vec<File>,
-    /// What came from a variable, and must not be shown.
-    interpolated: HashSet<KeyPath>,
+    /// The variables in each value that has some, and so must not be shown.
+    variables: HashMap<KeyPath, Vec<String>>,
+    /// How many problems have got their places.
+    located: Cell<usize>,
     /// What came from the command line, and stands in no file.
     overridden: HashSet<KeyPath>,
 }
@@ -81,12 +88,6 @@ impl Tree {
         let mut mapping = self.value(path)?.as_mapping()?.clone();
         mapping.retain(|key, _| !key.as_str().is_some_and(|key| keys.contains(&key)));
         settings(Value::Mapping(mapping))
-    }
-
-    /// The text at `path`, as far as it may be shown: no variable had a part in it.
-    pub(super) fn shown(&self, path: &KeyPath) -> Option<&str> {
-        let text = self.value(path)?.as_str()?;
-        (is_name(text) && !self.interpolated.contains(path)).then_some(text)
     }
 
     /// The keys of the mapping at `path`, in written order; nothing where there is none.
@@ -163,58 +164,6 @@ impl Tree {
         }
     }
 
-    /// Puts variables into everything at `path`.
-    ///
-    /// # Errors
-    /// The paths of the values that could not be completed, and why. Those values are left as they are.
-    pub(super) fn interpolate(
-        &mut self,
-        path: &KeyPath,
-        environment: &Environment,
-    ) -> Vec<(KeyPath, Invalid)> {
-        let mut invalid = Vec::new();
-        // The value is taken out, so that the tree can note what changes.
-        let Some(mut value) = self.value_mut(path).map(std::mem::take) else { return invalid };
-        self.interpolate_value(&mut value, path, environment, &mut invalid);
-        if let Some(place) = self.value_mut(path) {
-            *place = value;
-        }
-        invalid
-    }
-
-    fn interpolate_value(
-        &mut self,
-        value: &mut Value,
-        path: &KeyPath,
-        environment: &Environment,
-        invalid: &mut Vec<(KeyPath, Invalid)>,
-    ) {
-        match value {
-            Value::String(text) => match interpolate(text, |name| environment.variable(name)) {
-                Ok(Some(done)) => {
-                    *text = done;
-                    self.interpolated.insert(path.clone());
-                }
-                Ok(None) => {}
-                Err(error) => invalid.push((path.clone(), error)),
-            },
-            Value::Sequence(list) => {
-                for (index, value) in list.iter_mut().enumerate() {
-                    let path = path.clone().then(Key::Index(index));
-                    self.interpolate_value(value, &path, environment, invalid);
-                }
-            }
-            Value::Mapping(mapping) => {
-                for (key, value) in mapping.iter_mut() {
-                    let name = key.as_str().unwrap_or_default();
-                    let path = path.clone().then(Key::Name(name.to_owned()));
-                    self.interpolate_value(value, &path, environment, invalid);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Tagged(_) => {}
-        }
-    }
-
     fn value_mut(&mut self, path: &KeyPath) -> Option<&mut Value> {
         let [Key::Name(first), below @ ..] = path.keys() else { return None };
         below.iter().try_fold(self.root.get_mut(first.as_str())?, |value, key| match key {
@@ -222,93 +171,13 @@ impl Tree {
             Key::Index(index) => value.as_sequence_mut()?.get_mut(*index),
         })
     }
+}
 
-    /// A problem with `part` of what stands at `path`.
-    pub(super) fn problem(
-        &self,
-        path: &KeyPath,
-        part: Part,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Problem {
-        let problem = Problem::new(path, code, message);
-        // What the command line says stands in no file.
-        if self.overridden.contains(path) {
-            return problem;
-        }
-        // The last file that has the whole path is the one whose value holds.
-        let file = self.files.iter().max_by_key(|file| file.depth(path));
-        match file.and_then(|file| file.locate(path, part)) {
-            Some((place, excerpt)) if !path.keys().is_empty() => {
-                Problem { place: Some(place), excerpt, ..problem }
-            }
-            _ => problem,
-        }
-    }
-
-    /// What is wrong with the settings at `above`, in an operator's words.
-    pub(super) fn invalid(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
-        let path = above.clone().join(invalid.path());
-        let (part, code, message, suggestion) = match invalid.fault() {
-            Fault::UnknownKey { known } => {
-                // Those two are read before the kind reads the rest.
-                let is_hop = above.keys().len() == 2 && invalid.path().keys().len() == 1;
-                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
-                return self.unknown_key(&path, &[common, known].concat());
-            }
-            Fault::UnknownValue { known } => {
-                let written = self.shown(&path);
-                let message = match written {
-                    Some(text) => {
-                        format!("unknown value `{text}`; known values: {}", known.join(", "))
-                    }
-                    None => format!("unknown value; known values: {}", known.join(", ")),
-                };
-                let suggestion = written.and_then(|text| nearest(text, known.iter().copied()));
-                (Part::Value, "unknown-value", message, suggestion)
-            }
-            Fault::MissingKey(key) => {
-                (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
-            }
-            Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
-            _ => (Part::Value, "value", invalid.to_string(), None),
-        };
-        let problem = self.problem(&path, part, code, message);
-        Problem { help: suggestion.map(|name| format!("did you mean `{name}`?")), ..problem }
-    }
-
-    /// That the key at `path` is none of `known`.
-    pub(super) fn unknown_key(&self, path: &KeyPath, known: &[&str]) -> Problem {
-        let name = match path.keys().last() {
-            Some(Key::Name(name)) => name.as_str(),
-            _ => "",
-        };
-        let message = format!("unknown key; known keys: {}", known.join(", "));
-        let mut problem = self.problem(path, Part::Key, "unknown-key", message);
-        problem.help =
-            nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
-        // In `{ password: a,b }` the second half of the password has become a key without a value.
-        if self.value(path).is_none_or(Value::is_null) {
-            let above = path.keys()[..path.keys().len() - 1].to_vec();
-            problem.path = KeyPath::from(above).then(Key::Name("…".into()));
-            problem
-                .help
-                .get_or_insert_with(|| "write a text with a comma or a colon in quotes".into());
-        }
-        problem
-    }
-
-    /// That a variable can't be put in at `path`.
-    pub(super) fn invalid_variable(&self, path: &KeyPath, invalid: &Invalid) -> Problem {
-        let problem = self.problem(path, Part::Value, "variable", invalid.to_string());
-        match invalid {
-            Invalid::Unset(name) => problem.with_help(format!(
-                "set it where the program is started, or write `${{{name}:-default}}`"
-            )),
-            Invalid::Unclosed | Invalid::Name => {
-                problem.with_help("write `$${` for a literal `${`")
-            }
-            Invalid::NotUnicode(_) | Invalid::TooLong => problem,
+impl Drop for Tree {
+    /// Wipes what came from files and variables; what of it is a credential has become a `Secret` by now.
+    fn drop(&mut self) {
+        for section in std::mem::take(&mut self.root).into_values() {
+            drop(settings(section));
         }
     }
 }
@@ -364,4 +233,4 @@ fn count(value: &Value) -> usize {
 }
 
 /// Keys and values of all files together, with their aliases expanded.
-const NODES_MAX: usize = 100_000;
+const NODES_MAX: usize = 80_000;

@@ -5,7 +5,10 @@ use std::{
     future::{Future, pending, poll_fn},
     io,
     pin::pin,
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,11 +24,11 @@ use tokio::{
 use super::{
     Plan,
     pass::{Outlet, Stuck, Written},
-    upstream::Upstream,
+    upstream::{End, Upstream},
 };
 use crate::{
     client::Client,
-    http::{BadBody, BodyLength, HeadLimits, HeadReader, ResponseHead, Version},
+    http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
     metrics::Meter,
     reply::{Reply, with_causes},
 };
@@ -35,6 +38,13 @@ pub(super) struct Exchange<'a> {
     plan: &'a Plan<'a>,
     pub(super) client: Client,
     counts: Counts,
+}
+
+/// A request, and what the connection that carries it is good for.
+#[derive(Clone, Copy)]
+struct Leg<'a> {
+    plan: &'a Plan<'a>,
+    end: &'a End,
 }
 
 /// How it ended.
@@ -125,16 +135,18 @@ impl<'a> Exchange<'a> {
         let Self { plan, client, counts } = self;
         let Client { socket, seen, .. } = client;
         let (client_read, client_write) = socket.split();
-        let (upstream_read, upstream_write) = tokio::io::split(&mut upstream.tunnel);
+        let Upstream { tunnel, seen: upstream_seen, end, .. } = &mut upstream;
+        let leg = Leg { plan, end };
+        let (upstream_read, upstream_write) = tokio::io::split(tunnel);
         let progress = Upload::default();
         let answer = {
-            let upload = upload(plan, counts, &progress, client_read, seen, upstream_write);
+            let upload = upload(leg, counts, &progress, client_read, seen, upstream_write);
             let download = download(
-                plan,
+                leg,
                 counts,
                 &progress,
                 upstream_read,
-                &mut upstream.seen,
+                upstream_seen,
                 client_write,
                 may_be_stale,
             );
@@ -185,18 +197,18 @@ fn refused_body(bad: BadBody, counts: &Counts) -> Answer {
 
 /// Sends the request, and then watches the client.
 async fn upload(
-    plan: &Plan<'_>,
+    leg: Leg<'_>,
     counts: &Counts,
     progress: &Upload,
     mut client: tcp::ReadHalf<'_>,
     seen: &mut BytesMut,
     upstream: WriteHalf<&mut Tunnel>,
 ) -> ClientSide {
-    let written = Written::new(&counts.sent, plan.chain.meter(), Meter::sent);
-    let mut outlet = Outlet::new(upstream, written, Some(plan.generation.timeouts.handshake));
-    plan.write_head(&mut outlet.pending);
-    let length = plan.head.body_length();
-    let result = outlet.pass(&mut client, seen, plan.head.fields(), length, length).await;
+    let written = Written::new(&counts.sent, leg.plan.chain.meter(), Meter::sent);
+    let mut outlet = Outlet::new(upstream, written, Some(leg.plan.generation.timeouts.handshake));
+    leg.write_head(&mut outlet.pending);
+    let length = leg.plan.head.body_length();
+    let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), length, length).await;
     match result {
         Ok(()) => progress.is_whole.store(true, Ordering::Relaxed),
         Err(Stuck::Reader) => return ClientSide::Gone,
@@ -224,7 +236,7 @@ async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Upload) {
 
 /// Passes on the answer, interim ones first.
 async fn download(
-    plan: &Plan<'_>,
+    leg: Leg<'_>,
     counts: &Counts,
     progress: &Upload,
     mut upstream: ReadHalf<&mut Tunnel>,
@@ -232,10 +244,10 @@ async fn download(
     client: tcp::WriteHalf<'_>,
     may_be_stale: bool,
 ) -> Answer {
-    let written = Written::new(&counts.received, plan.chain.meter(), Meter::received);
+    let written = Written::new(&counts.received, leg.plan.chain.meter(), Meter::received);
     let mut outlet = Outlet::new(client, written, None);
     let mut reader = HeadReader::new(HeadLimits::default());
-    let timeout = plan.generation.timeouts.handshake;
+    let timeout = leg.plan.generation.timeouts.handshake;
     // While the request is under way, its answer is not late.
     let mut late = pin!(async {
         progress.is_over.notified().await;
@@ -250,11 +262,16 @@ async fn download(
                 interim_count += 1;
                 if interim_count > INTERIM_MAX {
                     let why = "it sends interim answers without end";
-                    return plan.bad_response("http_protocol_error", why);
+                    return leg.bad_response("http_protocol_error", why);
                 }
                 head_due = None;
-                if plan.head.version() == Version::Http11 {
-                    interim.write(plan.head.method(), Version::Http11, &[], &mut outlet.pending);
+                if leg.plan.head.version() == Version::Http11 {
+                    interim.write(
+                        leg.plan.head.method(),
+                        Version::Http11,
+                        &[],
+                        &mut outlet.pending,
+                    );
                     counts.has_begun.store(true, Ordering::Relaxed);
                     if outlet.flush().await.is_err() {
                         return Answer::ClientGone;
@@ -265,7 +282,7 @@ async fn download(
             }
             Ok(Some(response)) => break response,
             Ok(None) => {}
-            Err(bad) => return plan.bad_response("http_protocol_error", &bad.to_string()),
+            Err(bad) => return leg.bad_response("http_protocol_error", &bad.to_string()),
         }
         if !seen.is_empty() {
             head_due.get_or_insert_with(|| Instant::now() + timeout);
@@ -276,31 +293,34 @@ async fn download(
             read = upstream.read_buf(seen) => read,
             () = first(&mut late, until(head_due)) => {
                 let why = format!("its head is not there after {timeout:?}");
-                return plan.bad_response("http_response_timeout", &why);
+                return leg.bad_response("http_response_timeout", &why);
             }
         };
         match read {
             Ok(1..) => has_come = true,
             Ok(0) | Err(_) if may_be_stale && !has_come => return Answer::Stale,
-            read => return plan.bad_response("connection_terminated", &terminated(read)),
+            read => return leg.bad_response("connection_terminated", &terminated(read)),
         }
     };
     counts.status.store(response.status(), Ordering::Relaxed);
+    if let Some(refused) = leg.refused(&response) {
+        return refused;
+    }
     match response.status() {
-        101 => switch(plan, &response, progress, &mut outlet).await,
-        // The client has no credentials for a hop, and must not be asked for any.
-        407 => plan.unauthorized(&response),
+        101 => switch(leg, &response, progress, &mut outlet).await,
+        // A client must not be asked for credentials that it has not.
+        407 => leg.bad_response("http_protocol_error", "it answers 407, which only a proxy may"),
         _ => {
             let is_last =
-                !plan.head.wants_keep_alive() || !progress.is_whole.load(Ordering::Relaxed);
+                !leg.plan.head.wants_keep_alive() || !progress.is_whole.load(Ordering::Relaxed);
             counts.has_begun.store(true, Ordering::Relaxed);
-            pass_response(plan, counts, &response, is_last, upstream, seen, &mut outlet).await
+            pass_response(leg, counts, &response, is_last, upstream, seen, &mut outlet).await
         }
     }
 }
 
 async fn pass_response(
-    plan: &Plan<'_>,
+    leg: Leg<'_>,
     counts: &Counts,
     response: &ResponseHead,
     is_last: bool,
@@ -308,41 +328,41 @@ async fn pass_response(
     seen: &mut BytesMut,
     outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
 ) -> Answer {
-    let method = plan.head.method();
-    let via = plan.via();
+    let method = leg.plan.head.method();
+    let via = leg.via();
     let mut extra = Vec::new();
     extra.extend(via.as_deref().map(|via| ("Via", via)));
     extra.extend(is_last.then_some(("Connection", "close")));
     let from = response.body_length(method);
-    let to = response.write(method, plan.head.version(), &extra, &mut outlet.pending);
+    let to = response.write(method, leg.plan.head.version(), &extra, &mut outlet.pending);
     counts.shows_its_end.store(to != BodyLength::UntilClose, Ordering::Relaxed);
     match outlet.pass(upstream, seen, response.fields(), from, to).await {
         Ok(()) => Answer::Whole {
             persists: response.keeps_alive() && from != BodyLength::UntilClose,
             is_last,
         },
-        Err(Stuck::Reader) => Answer::Truncated("the upstream closed before the end of the body"),
-        Err(Stuck::Bad(_)) => Answer::Truncated("the upstream sent a broken body"),
+        Err(Stuck::Reader) => leg.broke_off("the upstream closed before the end of the body"),
+        Err(Stuck::Bad(_)) => leg.broke_off("the upstream sent a broken body"),
         Err(Stuck::Writer | Stuck::WriterSlow) => Answer::ClientGone,
     }
 }
 
 async fn switch(
-    plan: &Plan<'_>,
+    leg: Leg<'_>,
     response: &ResponseHead,
     progress: &Upload,
     outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
 ) -> Answer {
     if !progress.is_whole.load(Ordering::Relaxed) {
         let why = "it switches protocols in the middle of the request";
-        return plan.bad_response("http_upgrade_failed", why);
+        return leg.bad_response("http_upgrade_failed", why);
     }
-    let (Some(_), Some(protocol)) = (&plan.upgrade, response.upgrade()) else {
-        return plan
+    let (Some(_), Some(protocol)) = (&leg.plan.upgrade, response.upgrade()) else {
+        return leg
             .bad_response("http_upgrade_failed", "it switches protocols without being asked");
     };
     let extra = [("Connection", "Upgrade"), ("Upgrade", protocol.as_str())];
-    response.write(plan.head.method(), Version::Http11, &extra, &mut outlet.pending);
+    response.write(leg.plan.head.method(), Version::Http11, &extra, &mut outlet.pending);
     match outlet.flush().await {
         Ok(()) => Answer::Switched,
         Err(_) => Answer::ClientGone,
@@ -372,30 +392,35 @@ fn terminated(read: io::Result<usize>) -> String {
     }
 }
 
-impl Plan<'_> {
+impl Leg<'_> {
     fn write_head(&self, out: &mut Vec<u8>) {
         let via = self.via();
         let mut extra = Vec::with_capacity(4);
         extra.extend(via.as_deref().map(|via| ("Via", via)));
-        extra.extend(self.head.accepts_trailers().then_some(("TE", "trailers")));
-        let fields = self.forwarding.into_iter().flat_map(|forwarding| &forwarding.fields);
+        extra.extend(self.plan.head.accepts_trailers().then_some(("TE", "trailers")));
+        let fields = self.end.forwarding().into_iter().flat_map(|forwarding| &forwarding.fields);
         extra.extend(fields.map(|(name, value)| (*name, value.expose())));
-        let connection = match (&self.upgrade, self.reuse, self.head.accepts_trailers()) {
-            (Some(protocols), ..) => {
-                extra.push(("Upgrade", protocols));
-                Some("Upgrade")
-            }
-            (None, mooltiroute_hops::Reuse::Never, _) => Some("close"),
-            (None, _, true) => Some("TE"),
-            (None, _, false) => None,
-        };
+        let connection =
+            match (&self.plan.upgrade, self.end.reuse, self.plan.head.accepts_trailers()) {
+                (Some(protocols), ..) => {
+                    extra.push(("Upgrade", protocols));
+                    Some("Upgrade")
+                }
+                (None, mooltiroute_hops::Reuse::Never, _) => Some("close"),
+                (None, _, true) => Some("TE"),
+                (None, _, false) => None,
+            };
         extra.extend(connection.map(|options| ("Connection", options)));
-        self.head.write(self.resource, self.form, &extra, out);
+        let form = match self.end.forwarding() {
+            Some(_) => RequestForm::Absolute,
+            None => RequestForm::Origin,
+        };
+        self.plan.head.write(self.plan.resource, form, &extra, out);
     }
 
     /// The `Via` field of what passes, where the configuration wants one (RFC 9110 §7.6.3).
     fn via(&self) -> Option<String> {
-        self.generation.via.as_ref().map(|pseudonym| format!("1.1 {pseudonym}"))
+        self.plan.generation.via.as_ref().map(|pseudonym| format!("1.1 {pseudonym}"))
     }
 
     fn bad_response(&self, error: &'static str, why: &str) -> Answer {
@@ -403,14 +428,35 @@ impl Plan<'_> {
         Answer::Refused(Box::new(reply), why.to_owned())
     }
 
-    fn unauthorized(&self, response: &ResponseHead) -> Answer {
-        if self.forwarding.is_none() {
-            return self
-                .bad_response("http_protocol_error", "it answers 407, which only a proxy may");
+    fn broke_off(&self, why: &'static str) -> Answer {
+        let hop = self.answering_hop().map(|hop| &**hop);
+        self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
+        Answer::Truncated(why)
+    }
+
+    /// What is to be said where `response` is an answer of the hop's own, and no target's.
+    fn refused(&self, response: &ResponseHead) -> Option<Answer> {
+        let hop = self.end.hop.as_ref()?;
+        if response.status() < 400 {
+            return None;
         }
         let refusal = Refusal::new(response.status(), response.reason(), response.fields().iter());
-        let error = self.chain.refused(self.resource.authority(), refusal);
-        Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error))
+        if !hop.refuses(&refusal) {
+            return None;
+        }
+        let error = self.plan.chain.refused(&**hop, self.plan.resource.authority(), refusal);
+        Some(Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
+    }
+
+    /// The hop that answers the request itself; `None`: the origin does.
+    fn answering_hop(&self) -> Option<&Arc<str>> {
+        self.end.hop.as_ref().and(self.plan.chain.links().last()).map(|last| &last.name)
+    }
+
+    /// What the upstream is called in an error.
+    fn next_hop(&self) -> String {
+        self.answering_hop()
+            .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
     }
 }
 

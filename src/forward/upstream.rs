@@ -8,11 +8,13 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Authority, Tunnel};
+use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     task::unconstrained,
 };
+
+use crate::chain::Arrival;
 
 /// A connection that takes plain requests.
 #[derive(Debug)]
@@ -20,7 +22,18 @@ pub struct Upstream {
     pub(super) tunnel: Tunnel,
     /// Bytes read ahead.
     pub(super) seen: BytesMut,
+    pub(super) end: End,
     key: Key,
+}
+
+/// What a connection is good for.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// The last hop, where that forwards requests for any origin; `None`: the connection ends at `origin`.
+    pub(super) hop: Option<Arc<dyn Hop>>,
+    origin: Authority,
+    /// Whether it may carry more than one request.
+    pub(super) reuse: Reuse,
 }
 
 /// What a request needs of a connection, so that another request can tell whether it can use it.
@@ -29,17 +42,24 @@ pub(super) struct Key {
     /// A new generation has connections of its own.
     pub(super) generation: u64,
     pub(super) chain: Arc<str>,
-    /// `None`: it ends at a hop that takes requests for any origin.
-    pub(super) origin: Option<Authority>,
+    /// Whoever prefers another exit must not come out at this one.
+    pub(super) preferences: Preferences,
 }
 
 impl Upstream {
-    pub(super) fn new(tunnel: Tunnel, key: Key) -> Self {
-        Self { tunnel, seen: BytesMut::new(), key }
+    pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
+        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
+        let hop = last.filter(|_| is_at_hop);
+        Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
     }
 
-    pub(super) fn serves(&self, key: &Key) -> bool {
-        self.key == *key
+    /// Whether it can carry a request for `origin`; `may_be_forwarded`: by a hop, too.
+    pub(super) fn serves(&self, origin: &Authority, may_be_forwarded: bool, key: &Key) -> bool {
+        let leads_there = match &self.end.hop {
+            Some(_) => may_be_forwarded,
+            None => self.end.origin == *origin,
+        };
+        self.key == *key && leads_there
     }
 
     /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
@@ -60,5 +80,12 @@ impl Upstream {
     fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let mut byte = [0];
         Pin::new(&mut self.tunnel).poll_read(cx, &mut ReadBuf::new(&mut byte))
+    }
+}
+
+impl End {
+    /// How the hop takes requests, if it is one that the connection ends at.
+    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
+        self.hop.as_ref()?.forwarding()
     }
 }

@@ -1,9 +1,10 @@
 //! What stands under `hosts` of a route.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net};
 use mooltiroute_hops::Host;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -107,6 +108,20 @@ impl fmt::Display for HostPattern {
             }
             Self::Network(network) => network.fmt(f),
         }
+    }
+}
+
+impl JsonSchema for HostPattern {
+    fn schema_name() -> Cow<'static, str> {
+        "HostPattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^(\*\.)?[A-Za-z0-9_.-]+$|^[0-9.]+/[0-9]+$|^\[?[0-9A-Fa-f:.]+\]?(/[0-9]+)?$",
+            "examples": ["www.example.com", "*.example.com", "10.0.0.0/8"],
+        })
     }
 }
 

@@ -103,9 +103,11 @@ impl Out<'_> {
         let counters: [(&str, &str, Pick); 3] = [
             ("requests", "Plain requests that began", |totals| totals.requests),
             ("tunnels", "Tunnels that were opened", |totals| totals.tunnels_opened),
-            ("failed", "Tunnels and requests that failed before the target answered", |totals| {
-                totals.failed
-            }),
+            (
+                "failed",
+                "Tunnels that could not be opened, and requests without a whole answer",
+                |totals| totals.failed,
+            ),
         ];
         for (name, help, pick) in counters {
             let name = format!("{prefix}{name}");

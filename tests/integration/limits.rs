@@ -3,10 +3,12 @@
 
 use std::{fs, time::Duration};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use tokio::{net::TcpStream, time};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
-use crate::support::{EchoOrigin, Proxy, assert_reads, connect, open, resources, status, within};
+use crate::support::{
+    EchoOrigin, Proxy, assert_reads, connect, open, resources, rest, status, within,
+};
 
 #[tokio::test]
 async fn without_descriptors_it_waits_quietly_and_recovers() {
@@ -34,7 +36,7 @@ async fn without_descriptors_it_waits_quietly_and_recovers() {
     limit(4096);
     proxy.event("accepting connections again").await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tokio::io::AsyncWriteExt::write_all(&mut tunnel, b"well").await.unwrap();
+    tunnel.write_all(b"well").await.unwrap();
     assert_reads(&mut tunnel, "well").await;
     let told = proxy.events().iter().filter(|event| event.message() == message).count();
     assert!(told <= 2, "it was told {told} times");
@@ -47,9 +49,50 @@ async fn without_descriptors_it_waits_quietly_and_recovers() {
     .await;
 }
 
+#[tokio::test]
+async fn aborted_clients_leave_nothing() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let (before, _) = resources(pid);
+    let target = echo.address();
+    let connect_head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    for number in 0..ABORTED {
+        let mut client = open(proxy.address()).await;
+        // At once, within the head, and after it.
+        let length = [0, 10, connect_head.len()][number % 3];
+        client.write_all(&connect_head.as_bytes()[..length]).await.unwrap();
+        client.set_zero_linger().unwrap();
+    }
+    within("every descriptor is given back", async {
+        while status(proxy.address()).await["connections"]["open"] != 1 {}
+        while resources(pid).0 > before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_suspended_goes_on() {
+    let echo = EchoOrigin::start().await;
+    let mut proxy = Proxy::start("chains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    proxy.signal(Signal::STOP);
+    // The system still takes both for it.
+    let mut late = open(proxy.address()).await;
+    late.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    tunnel.write_all(b"before").await.unwrap();
+    proxy.signal(Signal::CONT);
+    assert_reads(&mut tunnel, "before").await;
+    assert!(rest(&mut late).await.ends_with("\r\n\r\nok\n"));
+}
+
 /// Hundredths of a second of CPU that the process has used.
 fn cpu_ticks(pid: u64) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
+
+const ABORTED: usize = 3000;

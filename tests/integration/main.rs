@@ -7,12 +7,16 @@
 mod authentication;
 mod bad_input;
 mod clients;
+mod credentials;
 mod faults;
 mod flips;
+mod hops;
 mod limits;
 mod regression;
 mod reload;
 mod requests;
+#[cfg(target_os = "linux")]
+mod rotation;
 mod secrets;
 mod shutdown;
 mod soak;

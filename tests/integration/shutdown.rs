@@ -1,11 +1,13 @@
 //! The end: what is open may finish, nothing new comes in.
 #![cfg(unix)]
 
+use std::sync::Arc;
+
 use rustix::process::Signal;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify};
 
 use crate::support::{
-    EchoOrigin, HttpOrigin, Proxy, assert_reads, connect, head, open, rest, within,
+    Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, head, open, rest, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -61,4 +63,26 @@ async fn a_second_signal_ends_it_at_once() {
     proxy.event("shutting down").await;
     proxy.signal(Signal::INT);
     proxy.exit().await;
+}
+
+#[tokio::test]
+async fn a_response_under_way_is_whole() {
+    let rest_may_come = Arc::new(Notify::new());
+    let origin = Double::start([
+        Step::Answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".into()),
+        Step::Await(Arc::clone(&rest_may_come)),
+        Step::Say("-last".into()),
+    ])
+    .await;
+    let mut proxy = Proxy::start(DIRECT).await;
+    let mut client = open(proxy.address()).await;
+    let request = format!("GET http://{}/ HTTP/1.1\r\nHost: x\r\n\r\n", origin.address());
+    client.write_all(request.as_bytes()).await.unwrap();
+    head(&mut client).await;
+    assert_reads(&mut client, "first").await;
+    proxy.signal(Signal::TERM);
+    proxy.event("shutting down").await;
+    rest_may_come.notify_one();
+    assert_eq!(rest(&mut client).await, "-last");
+    assert_eq!(proxy.exit().await.code(), Some(0));
 }

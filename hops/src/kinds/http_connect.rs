@@ -1,28 +1,49 @@
 //! `kind: http-connect`: a proxy that speaks CONNECT, such as a company's, with or without Basic and TLS.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Authority, BuildContext, Forwarding, Hop, HopConfig, HopError, InvalidSetting, Reuse, Secret,
-    Tunnel, async_trait, credentials, handshake,
+    Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
+    Reuse, Secret, Tunnel, async_trait, credentials, field, handshake,
     tls::{TlsClient, TlsSettings},
 };
 
 /// The settings of an HTTP proxy.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
     /// For Basic, which is sent without being asked for; needs `password`.
     username: Option<Secret>,
-    /// For Basic; needs `username`.
+    /// For Basic; needs `username`. Better from a variable, as `"${NAME}"`, than written here.
     password: Option<Secret>,
+    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    password_file: Option<PathBuf>,
     /// Whether the proxy itself is spoken to over TLS.
     #[serde(default)]
     tls: TlsSettings,
+    /// Fields to add to each CONNECT, by name, in the order of their names. Not to plain requests, whose fields reach the
+    /// target.
+    #[serde(default)]
+    headers: BTreeMap<FieldName, Secret>,
+    /// How `http://` requests pass this hop, where it is the last.
+    #[serde(default)]
+    plain: Plain,
+}
+
+/// How plain requests pass a hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Plain {
+    /// The hop gets them whole, in absolute-form, and forwards them.
+    #[default]
+    Absolute,
+    /// Through a tunnel, as all else.
+    Connect,
 }
 
 /// A proxy that speaks CONNECT, and takes plain requests in absolute-form.
@@ -30,14 +51,20 @@ pub struct Config {
 struct HttpConnect {
     address: Authority,
     tls: Option<TlsClient>,
-    forwarding: Forwarding,
+    /// What each CONNECT has: the operator's fields, then ours.
+    connect: Vec<(Cow<'static, str>, Secret)>,
+    /// `None`: plain requests go through a tunnel.
+    forwarding: Option<Forwarding>,
 }
 
 impl HopConfig for Config {
     const KIND: &'static str = "http-connect";
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        let authorization = match (&self.username, &self.password) {
+        let from_file = self.password_file.as_deref();
+        let key = if from_file.is_some() { "password_file" } else { "password" };
+        let password = credentials::password(self.password, from_file, context)?;
+        let authorization = match (&self.username, &password) {
             (Some(username), Some(password)) => Some(credentials::basic(username, password)?),
             (None, None) => None,
             (Some(_), None) => {
@@ -47,14 +74,23 @@ impl HopConfig for Config {
                 ));
             }
             (None, Some(_)) => {
-                return Err(InvalidSetting::new("password", "stands without a `username`"));
+                return Err(InvalidSetting::new(key, "stands without a `username`; write one"));
             }
         };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
-        let fields =
-            authorization.map(|value| ("Proxy-Authorization", value)).into_iter().collect();
-        let forwarding = Forwarding { fields, reuse: Reuse::SameClient };
-        Ok(Arc::new(HttpConnect { address: self.address, tls, forwarding }))
+        let ours = authorization.map(|value| ("Proxy-Authorization", value));
+        let mut connect = Vec::new();
+        for (name, value) in field::checked("headers", self.headers)? {
+            connect.push((Cow::Owned(name.as_str().to_owned()), value));
+        }
+        connect.extend(ours.clone().map(|(name, value)| (Cow::Borrowed(name), value)));
+        let forwarding = match self.plain {
+            Plain::Connect => None,
+            Plain::Absolute => {
+                Some(Forwarding { fields: ours.into_iter().collect(), reuse: Reuse::SameClient })
+            }
+        };
+        Ok(Arc::new(HttpConnect { address: self.address, tls, connect, forwarding }))
     }
 }
 
@@ -72,10 +108,57 @@ impl Hop for HttpConnect {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        handshake::connect(tunnel, next, &self.forwarding.fields).await
+        handshake::connect(tunnel, next, &self.connect).await
     }
 
     fn forwarding(&self) -> Option<&Forwarding> {
-        Some(&self.forwarding)
+        self.forwarding.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::Settings;
+
+    fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
+        let settings: Settings = serde_yaml::from_str(yaml).unwrap();
+        let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
+        config.build(&BuildContext::new(".".as_ref())).map_err(|invalid| invalid.path().to_string())
+    }
+
+    #[tokio::test]
+    async fn connect_has_the_operators_fields_and_ours_last() {
+        let yaml = "{address: 'a.example:1', username: u, password: p, headers: {X-B: b, X-A: a}}";
+        let hop = build(yaml).unwrap();
+        let (near, mut far) = duplex(1024);
+        let answer = "HTTP/1.1 200 OK\r\n\r\n";
+        far.write_all(answer.as_bytes()).await.unwrap();
+        let tunnel = hop.extend(Tunnel::layered(near), &"b.example:2".parse().unwrap()).await;
+        drop(tunnel.unwrap());
+        let mut seen = String::new();
+        far.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(
+            seen,
+            "CONNECT b.example:2 HTTP/1.1\r\nHost: b.example:2\r\nX-A: a\r\nX-B: b\r\n\
+             Proxy-Authorization: Basic dTpw\r\n\r\n"
+        );
+        // A plain request's fields reach the target; the operator's are for the hop alone.
+        let names = hop.forwarding().unwrap().fields.iter().map(|(name, _)| *name);
+        assert_eq!(names.collect::<Vec<_>>(), ["Proxy-Authorization"]);
+    }
+
+    #[test]
+    fn plain_requests_go_as_the_operator_says() {
+        let forwards = |plain| {
+            let hop = build(&format!("{{address: 'a.example:1'{plain}}}"));
+            hop.map(|hop| hop.forwarding().is_some())
+        };
+        assert_eq!(forwards(""), Ok(true));
+        assert_eq!(forwards(", plain: absolute"), Ok(true));
+        assert_eq!(forwards(", plain: connect"), Ok(false));
+        assert_eq!(forwards(", plain: tunnel"), Err("plain".into()));
     }
 }

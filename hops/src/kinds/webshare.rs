@@ -1,40 +1,86 @@
 //! `kind: webshare`: the gateway of Webshare, whose username chooses the exit.
 
-use std::{num::NonZeroU16, sync::Arc};
+mod reason;
+mod username;
 
+use std::{
+    num::{NonZeroU16, NonZeroU64},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::username::{Session, Wish};
 use crate::{
-    Authority, BuildContext, Forwarding, Hop, HopConfig, HopError, Host, InvalidSetting, Refusal,
-    Reuse, Secret, Tunnel, async_trait, credentials, handshake,
+    Authority, BuildContext, Country, Forwarding, Hop, HopConfig, HopError, Host,
+    InvalidPreferences, InvalidSetting, OneOrList, Preferences, Refusal, Request, Reuse, Secret,
+    Sessions, Tunnel, async_trait, credentials, handshake, preferences,
 };
 
 /// The settings of Webshare's gateway.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
-    #[serde(default = "default_address")]
-    address: Authority,
-    /// The username of the proxy list, as it stands in the dashboard. `-rotate` at its end asks for a new exit for
-    /// each connection.
+    address: Option<Authority>,
+    /// Ports to try in turn where the hop before refuses one, after that of `address`. By default those that Webshare
+    /// documents, if `address` has its host.
+    ports: Option<Vec<NonZeroU16>>,
+    /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
+    /// here bare, and what the other settings say is added.
     username: Secret,
-    /// The password of the proxy list.
-    password: Secret,
+    /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
+    password: Option<Secret>,
+    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    password_file: Option<PathBuf>,
+    /// The countries that the exit may be in, as codes of two letters; needs another `session` than `as-written`.
+    #[serde(default)]
+    country: OneOrList<Country>,
+    /// The city that the exit is in; needs another `session` than `as-written`.
+    city: Option<String>,
+    /// `as-written`; `rotate`, for a new exit for each connection; or a number, for an exit that stays.
+    #[serde(default)]
+    session: Session,
+    /// Who chooses the session: this configuration, or with `by-client` the client, through the username that it
+    /// gives to this proxy; its names become numbers from 1 to `session_max`.
+    #[serde(default)]
+    sessions: Sessions,
+    /// The greatest number that a client's session becomes. Where sessions are the places of a proxy list, the length
+    /// of the list.
+    #[serde(default = "default_session_max")]
+    session_max: NonZeroU64,
 }
 
 /// Webshare's gateway. The exit is chosen by the username, once for each connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Webshare {
     address: Authority,
+    alternatives: Arc<[Authority]>,
     forwarding: Forwarding,
+    /// What a client's wish is put together with; `None` where clients have none.
+    by_client: Option<Arc<ByClient>>,
+}
+
+#[derive(Debug)]
+struct ByClient {
+    username: Secret,
+    password: Secret,
+    countries: Vec<Country>,
+    city: Option<String>,
+    session: Session,
+    session_max: NonZeroU64,
 }
 
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
 
-    fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        for (key, secret) in [("username", &self.username), ("password", &self.password)] {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        let password =
+            credentials::password(self.password, self.password_file.as_deref(), context)?
+                .ok_or(InvalidSetting::missing("password"))?;
+        for (key, secret) in [("username", &self.username), ("password", &password)] {
             if secret.is_empty() {
                 return Err(InvalidSetting::new(
                     key,
@@ -42,12 +88,57 @@ impl HopConfig for Config {
                 ));
             }
         }
-        let authorization = credentials::basic(&self.username, &self.password)?;
-        // On a kept connection the exit would stay the same.
-        let is_rotating = self.username.expose().ends_with("-rotate");
-        let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
-        let forwarding = Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse };
-        Ok(Arc::new(Webshare { address: self.address, forwarding }))
+        let (address, alternatives) = addresses(self.address, self.ports)?;
+        let wish =
+            Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
+        let forwarding = forwarding(&wish, &self.username, &password)?;
+        let by_client = match self.sessions {
+            Sessions::Fixed => None,
+            Sessions::ByClient => {
+                // What would fail for each client fails here.
+                Wish { session: Session::Number(1), ..wish }.written_into(&self.username)?;
+                Some(Arc::new(ByClient {
+                    username: self.username,
+                    password,
+                    countries: self.country.0,
+                    city: self.city,
+                    session: self.session,
+                    session_max: self.session_max,
+                }))
+            }
+        };
+        Ok(Arc::new(Webshare { address, alternatives, forwarding, by_client }))
+    }
+}
+
+fn forwarding(
+    wish: &Wish<'_>,
+    username: &Secret,
+    password: &Secret,
+) -> Result<Forwarding, InvalidSetting> {
+    let username = wish.written_into(username)?;
+    let authorization = credentials::basic(&username, password)?;
+    // On a kept connection the exit would stay the same.
+    let is_rotating = username.expose().ends_with("-rotate");
+    let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
+    Ok(Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse })
+}
+
+impl ByClient {
+    fn forwarding(&self, preferences: &Preferences) -> Result<Forwarding, InvalidPreferences> {
+        let session = match (&preferences.session, self.session) {
+            (Some(name), _) => {
+                let number = preferences::stable_number(name) % self.session_max.get();
+                Session::Number(number + 1)
+            }
+            (None, Session::AsWritten) => return Err(InvalidPreferences::CountryAlone),
+            (None, session) => session,
+        };
+        let country = preferences.country.map(|country| [country]);
+        let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
+        let wish = Wish { countries, city: self.city.as_deref(), session };
+        // Only the parts that are checked already are put together anew.
+        forwarding(&wish, &self.username, &self.password).map_err(|_| InvalidPreferences::Unknown)
     }
 }
 
@@ -55,6 +146,10 @@ impl HopConfig for Config {
 impl Hop for Webshare {
     fn address(&self) -> &Authority {
         &self.address
+    }
+
+    fn alternatives(&self) -> &[Authority] {
+        &self.alternatives
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
@@ -65,39 +160,143 @@ impl Hop for Webshare {
         Some(&self.forwarding)
     }
 
+    fn takes_preferences(&self) -> bool {
+        self.by_client.is_some()
+    }
+
+    fn choose(&self, request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
+        match &self.by_client {
+            Some(by_client) if !request.preferences.is_empty() => {
+                let forwarding = by_client.forwarding(request.preferences)?;
+                Ok(Some(Arc::new(Self { forwarding, ..self.clone() })))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn refuses(&self, refusal: &Refusal) -> bool {
+        refusal.status == 407 || reason::of(refusal).is_some()
+    }
+
     fn explain(&self, refusal: &mut Refusal) {
-        refusal.advice = advice(refusal).map(str::to_owned);
+        reason::explain(refusal);
     }
 }
 
-fn advice(refusal: &Refusal) -> Option<&'static str> {
-    Some(match (refusal.status, refusal.detail.as_deref()) {
-        (402, _) => "The account's bandwidth is used up. Buy more, or wait until the plan renews.",
-        (403, Some("client_connect_forbidden_host")) => {
-            "Webshare blocks this target on every exit. Another exit won't help; route this host another way."
+/// Where the gateway is reached, and where else.
+fn addresses(
+    address: Option<Authority>,
+    ports: Option<Vec<NonZeroU16>>,
+) -> Result<(Authority, Arc<[Authority]>), InvalidSetting> {
+    let gateway = Host::Name(GATEWAY.into());
+    let ports = match ports {
+        Some(ports) if ports.is_empty() || ports.len() > PORTS_MAX => {
+            let message = format!("must have from 1 to {PORTS_MAX} ports");
+            return Err(InvalidSetting::new("ports", message));
         }
-        (407, Some("no_proxies_allocated")) => {
-            "The username asks for an exit that is not in the proxy list any more. Compare it with the list in the \
-             dashboard."
+        Some(ports) => ports,
+        None if address.as_ref().is_some_and(|address| *address.host() != gateway) => vec![],
+        None => DOCUMENTED_PORTS.to_vec(),
+    };
+    // The first of `ports` is the first that is tried, if no address says otherwise.
+    let first = ports.first().copied().unwrap_or(DOCUMENTED_PORTS[0]);
+    let address = address.unwrap_or_else(|| Authority::new(gateway, first));
+    let mut alternatives: Vec<Authority> = Vec::with_capacity(ports.len());
+    for port in ports {
+        let alternative = address.with_port(port);
+        if alternative != address && !alternatives.contains(&alternative) {
+            alternatives.push(alternative);
         }
-        (407, _) => {
-            "Webshare did not accept the username and password. Compare `username` and `password` with the \
-             dashboard, where they belong to the proxy list and not to the account."
-        }
-        (429, _) => {
-            "The account has too many connections open at once. Open fewer, or choose a larger plan."
-        }
-        (502 | 503, Some(detail)) if detail.starts_with("target_") => {
-            "The exit could not reach the target. Try again, or check that the target is up."
-        }
-        (500.., Some(detail)) if detail.starts_with("internal_") => {
-            "Webshare itself has a fault. Try again later, and look at its status page."
-        }
-        _ => return None,
-    })
+    }
+    Ok((address, alternatives.into()))
 }
 
-fn default_address() -> Authority {
-    const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
-    Authority::new(Host::Name("p.webshare.io".into()), HTTP)
+fn default_session_max() -> NonZeroU64 {
+    SESSION_MAX
+}
+
+/// Webshare's own tools draw numbers below 10^9.
+const SESSION_MAX: NonZeroU64 = NonZeroU64::new(999_999_999).unwrap();
+const GATEWAY: &str = "p.webshare.io";
+const DOCUMENTED_PORTS: [NonZeroU16; 4] = [
+    NonZeroU16::new(80).unwrap(),
+    NonZeroU16::new(3128).unwrap(),
+    NonZeroU16::new(1080).unwrap(),
+    NonZeroU16::new(9999).unwrap(),
+];
+/// Each is a connection of its own to try.
+const PORTS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Registry, Settings};
+
+    #[track_caller]
+    fn check(yaml: &str, expected: Result<&str, &str>) {
+        let text = format!("{{username: useruser, password: passpass, {yaml}}}");
+        let settings: Settings = serde_yaml::from_str(&text).unwrap();
+        let kind = Registry::default().with::<Config>().kind("webshare").unwrap();
+        let built = kind.build(&settings, &BuildContext::new(".".as_ref()));
+        let shown = built.map(|hop| {
+            let all = std::iter::once(hop.address()).chain(hop.alternatives());
+            all.map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+        });
+        let shown = shown.map_err(|invalid| invalid[0].path().to_string());
+        assert_eq!(shown.as_deref().map_err(String::as_str), expected, "{yaml}");
+    }
+
+    #[test]
+    fn ports_come_after_that_of_the_address() {
+        const HOST: &str = "p.webshare.io";
+        check("", Ok(&[80, 3128, 1080, 9999].map(|port| format!("{HOST}:{port}")).join(" ")));
+        check("address: 'a.example:80'", Ok("a.example:80"));
+        check(
+            "address: 'p.webshare.io:9999', ports: [80]",
+            Ok("p.webshare.io:9999 p.webshare.io:80"),
+        );
+        check("address: 'a.example:80', ports: [443, 80, 443]", Ok("a.example:80 a.example:443"));
+        check("ports: [443, 80]", Ok("p.webshare.io:443 p.webshare.io:80"));
+        check("ports: []", Err("ports"));
+        check("ports: [80, 0]", Err("ports[1]"));
+    }
+
+    /// The username that a client gets which says `said`.
+    #[track_caller]
+    fn check_client(yaml: &str, said: &str, expected: Result<&str, InvalidPreferences>) {
+        let text = format!("{{username: user, password: pass, sessions: by-client, {yaml}}}");
+        let config: Config = serde_yaml::from_str::<Settings>(&text).unwrap().read().unwrap();
+        let hop = config.build(&BuildContext::new(".".as_ref())).unwrap();
+        let (target, said) = ("a.example:80".parse().unwrap(), said.parse().unwrap());
+        let chosen = hop.choose(&Request::new(&target, &said));
+        let value = chosen.as_ref().map(|chosen| {
+            chosen.as_ref().unwrap().forwarding().unwrap().fields[0].1.expose().to_owned()
+        });
+        let expected = expected
+            .map(|username| credentials::basic(&Secret::new(username), &Secret::new("pass")));
+        let expected = expected.map(|value| value.unwrap().expose().to_owned());
+        assert_eq!(value.map_err(|error| *error), expected, "{yaml}");
+    }
+
+    #[test]
+    fn a_client_chooses_its_session_and_country() {
+        check_client("", "session-alice", Ok("user-217488811"));
+        check_client("session_max: 100", "session-alice", Ok("user-73"));
+        check_client("", "session-alice,country-fr", Ok("user-fr-217488811"));
+        check_client("session: rotate, country: us", "country-fr", Ok("user-fr-rotate"));
+        check_client("session: 5, country: us", "session-alice", Ok("user-us-217488811"));
+        check_client("", "country-fr", Err(InvalidPreferences::CountryAlone));
+    }
+
+    #[test]
+    fn what_can_not_be_asked_for_is_an_error() {
+        check("country: usa", Err("country"));
+        check("country: [us, f1]", Err("country[1]"));
+        check("session: alice", Err("session"));
+        check("session: -1", Err("session"));
+        check("session: '007'", Err("session"));
+        check("country: us", Err("country"));
+        check("session: 5, city: new york", Err("city"));
+        check("session: rotate-5", Err("session"));
+    }
 }

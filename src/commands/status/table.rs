@@ -109,20 +109,14 @@ fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Resu
             column(index).map(|cell| cell.chars().count()).max().unwrap_or(0).max(name.len())
         })
         .collect();
-    let is_number = |index: usize| {
-        index > 0
-            && column(index).all(|cell| {
-                cell.starts_with(|first: char| first.is_ascii_digit() || first == '-')
-                    && !cell.contains('T')
-            })
-    };
+    let is_words = |index: usize| index == 0 || WORDS.contains(&head[index]);
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (index, cell) in cells.enumerate() {
             let width = widths[index];
-            match is_number(index) {
-                true => line.push_str(&format!("{cell:>width$}  ")),
-                false => line.push_str(&format!("{cell:<width$}  ")),
+            match is_words(index) {
+                true => line.push_str(&format!("{cell:<width$}  ")),
+                false => line.push_str(&format!("{cell:>width$}  ")),
             }
         }
         line.trim_end().to_owned()
@@ -156,6 +150,8 @@ fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", units[unit]) }
 }
 
+/// The columns that hold no numbers, besides each first one.
+const WORDS: [&str; 3] = ["since", "stage", "error"];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";

@@ -41,7 +41,7 @@ impl Resolver<'_> {
         }
         let list = if raw.is_long { below("hops") } else { path.clone() };
         for (index, name) in raw.hops.iter().enumerate() {
-            match hops.iter().position(|hop| *hop.name == **name) {
+            match hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok() {
                 Some(index) if hops[index].is_enabled => chain.hops.push(index),
                 Some(index) => chain.switched_off.push(Arc::clone(&hops[index].name)),
                 None => {
@@ -67,6 +67,17 @@ impl Resolver<'_> {
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         self.unknown_name(path, place, "hop", &known);
+        let name = self.tree.shown(place).unwrap_or_default();
+        let help = match name {
+            DIRECT => Some("a chain without a hop, `[]`, goes direct".to_owned()),
+            name if self.tree.value(&KeyPath::of(["chains", name])).is_some() => {
+                Some(format!("`{name}` is a chain; write the hops that it has"))
+            }
+            _ => None,
+        };
+        if let (Some(help), Some(problem)) = (help, self.problems.last_mut()) {
+            problem.help.get_or_insert(help);
+        }
     }
 }
 

@@ -1,9 +1,29 @@
 //! The hops of a configuration, built.
 
-use mooltiroute_hops::{BuildContext, Key, KeyPath};
+use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
+
+use mooltiroute_hops::{
+    BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
+};
 
 use super::{Names, Part, Resolver};
 use crate::config::{NamedHop, outline};
+
+/// A hop that is yet to be built.
+struct Plan {
+    index: usize,
+    path: KeyPath,
+    kind: Kind,
+    settings: Settings,
+}
+
+/// The hops that others may hold: those that are built so far, and those that are switched off.
+#[derive(Debug)]
+struct Known<'a> {
+    registry: &'a Registry,
+    hops: &'a BTreeMap<Arc<str>, Option<Arc<dyn Hop>>>,
+    asked: RefCell<Vec<Arc<str>>>,
+}
 
 impl Resolver<'_> {
     /// The hops, sorted by name, and their names.
@@ -11,44 +31,137 @@ impl Resolver<'_> {
         let names = self.names(&KeyPath::of(["hops"]));
         let mut written = self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
         written.sort();
-        (written.iter().map(|name| self.hop(name)).collect(), names)
+        let mut hops = Vec::with_capacity(written.len());
+        let mut plans = Vec::with_capacity(written.len());
+        for (index, name) in written.iter().enumerate() {
+            let (hop, plan) = self.hop(index, name);
+            hops.push(hop);
+            plans.extend(plan);
+        }
+        self.build(&mut hops, plans, &names);
+        (hops, names)
+    }
+
+    /// Builds the hops, each after those that it holds.
+    fn build(&mut self, hops: &mut [NamedHop], mut plans: Vec<Plan>, names: &Names) {
+        let off = hops.iter().filter(|hop| !hop.is_enabled);
+        let mut known: BTreeMap<_, _> = off.map(|hop| (Arc::clone(&hop.name), None)).collect();
+        loop {
+            let mut waiting = Vec::new();
+            let count = plans.len();
+            for plan in plans {
+                let siblings =
+                    Known { registry: self.registry, hops: &known, asked: RefCell::default() };
+                let context = self.context().with_siblings(&siblings);
+                let built = plan.kind.build(&plan.settings, &context);
+                let files = context.fingerprint();
+                let is_waiting = |fault: &InvalidSetting| *fault.fault() == Fault::UnknownHop;
+                let asked = siblings.asked.take();
+                if let Some(files) = files
+                    && !matches!(&built, Err(invalid) if invalid.iter().any(is_waiting))
+                {
+                    let hop = &mut hops[plan.index];
+                    hop.fingerprint = self.hasher.hash_one((hop.fingerprint, files));
+                    self.files.push((plan.path.clone(), files));
+                }
+                match built {
+                    Ok(built) => {
+                        let fingerprint = self.fingerprint(hops, plan.index, &asked);
+                        let hop = &mut hops[plan.index];
+                        hop.fingerprint = fingerprint;
+                        self.held.extend(asked);
+                        hop.hop = Some(Arc::clone(&built));
+                        if hop.is_enabled {
+                            known.insert(Arc::clone(&hop.name), Some(built));
+                        }
+                    }
+                    Err(invalid) if invalid.iter().any(is_waiting) => waiting.push((plan, invalid)),
+                    Err(mut invalid) => {
+                        let is_off = !hops[plan.index].is_enabled;
+                        invalid.retain(|one| !(is_off && *one.fault() == Fault::SwitchedOff));
+                        self.report(&plan.path, &invalid);
+                    }
+                }
+            }
+            if waiting.len() == count {
+                return self.unresolved(&waiting, names);
+            }
+            plans = waiting.into_iter().map(|(plan, _)| plan).collect();
+        }
+    }
+
+    /// That of a hop and of those that it holds, so that it is a new one where one of these is.
+    fn fingerprint(&self, hops: &[NamedHop], index: usize, asked: &[Arc<str>]) -> u64 {
+        let own = hops[index].fingerprint;
+        if asked.is_empty() {
+            return own;
+        }
+        let held = hops.iter().filter(|hop| asked.contains(&hop.name));
+        let held: Vec<_> = held.map(|hop| (&hop.name, hop.is_enabled, hop.fingerprint)).collect();
+        self.hasher.hash_one((own, held))
+    }
+
+    /// What is left when no more hops can be built: they name hops that are not there, or each other.
+    fn unresolved(&mut self, waiting: &[(Plan, Vec<InvalidSetting>)], names: &Names) {
+        let Some(names) = names else { return };
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (plan, invalid) in waiting {
+            for invalid in invalid {
+                let place = plan.path.clone().join(invalid.path());
+                let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
+                let is_waiting = waiting.iter().any(|(other, _)| {
+                    matches!(other.path.keys(), [_, Key::Name(name)] if Some(name) == named.as_ref())
+                });
+                if self.failed.contains(&place) {
+                    continue;
+                }
+                match named {
+                    Some(name) if !known.contains(&name.as_str()) => {
+                        self.unknown_name(&place, &place, "hop", &known);
+                    }
+                    Some(_) if is_waiting => {
+                        let message = "names a hop that holds this one in turn, or that waits for one that does";
+                        self.invalid(&place, message);
+                    }
+                    // What is wrong with that hop is said there.
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// A hop that is at fault is still a name one may use.
-    fn hop(&mut self, name: &str) -> NamedHop {
+    fn hop(&mut self, index: usize, name: &str) -> (NamedHop, Option<Plan>) {
         let path = KeyPath::of(["hops", name]);
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
         let mut named = NamedHop {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &["kind", "enabled"]) else {
             self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
-            return named;
+            return (named, None);
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         named.fingerprint = outline::hash_without(self.tree, &path, "enabled", self.hasher);
-        let Some(kind) = self.kind(&path) else { return named };
+        named.credentials = self.credentials(&path);
+        let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
-        let Some(kind) = self.registry.kind(&kind) else { return named };
+        let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         let unknown: Vec<_> = self.failed.iter().filter_map(|failed| failed.below(&path)).collect();
-        let built = if unknown.is_empty() {
-            kind.build(&settings, &BuildContext::new(self.directory)).map(Some)
-        } else {
-            // Without them it can't be built, but the rest can be checked.
-            for path in &unknown {
-                settings.forget(path);
-            }
-            Err(kind.check(&settings))
-        };
-        match built {
-            Ok(hop) => named.hop = hop,
-            Err(invalid) => self.report(&path, &invalid),
+        if unknown.is_empty() {
+            return (named, Some(Plan { index, path, kind, settings }));
         }
-        named
+        // Without them it can't be built, but the rest can be checked.
+        for path in &unknown {
+            settings.forget(path);
+        }
+        self.report(&path, &kind.check(&settings));
+        (named, None)
     }
 
     /// What is written as the kind of the hop at `path`, which may be none that there is.
@@ -62,7 +175,12 @@ impl Resolver<'_> {
             if self.is_complete {
                 let message =
                     format!("the key `kind` is missing; known kinds: {}", known.join(", "));
-                self.problems.push(self.tree.problem(path, Part::Key, "missing-key", message));
+                let mut problem = self.tree.problem(path, Part::Key, "missing-key", message);
+                let type_ = path.clone().then(Key::Name("type".into()));
+                if self.tree.value(&type_).is_some() {
+                    problem.help = Some("write `kind` in place of `type`".into());
+                }
+                self.problems.push(problem);
             }
             return None;
         }
@@ -71,5 +189,35 @@ impl Resolver<'_> {
             self.unknown_name(&kind, &kind, "kind", &known);
         }
         Some(name)
+    }
+}
+
+impl Siblings for Known<'_> {
+    fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
+        let (name, hop) = self.hops.get_key_value(name).ok_or_else(InvalidSetting::unknown_hop)?;
+        self.asked.borrow_mut().push(Arc::clone(name));
+        Ok(hop.clone())
+    }
+
+    fn build(
+        &self,
+        settings: &Settings,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        let mut settings = settings.clone();
+        let known = || self.registry.names().collect::<Vec<_>>().join(", ");
+        let invalid = |message: &str| {
+            InvalidSetting::new("kind", format!("{message}; known kinds: {}", known()))
+        };
+        let kind = settings.take("kind").ok_or_else(|| {
+            InvalidSetting::new("", format!("has no `kind`; known kinds: {}", known()))
+        })?;
+        let kind = kind.read::<String>().map_err(|_| invalid("is no text"))?;
+        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("is unknown"))?;
+        let built = kind.build(&settings, context);
+        built.map_err(|invalid| {
+            let first = invalid.into_iter().next();
+            first.unwrap_or_else(|| InvalidSetting::new("", "can't be built"))
+        })
     }
 }

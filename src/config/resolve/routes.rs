@@ -1,13 +1,13 @@
 //! The routes of a configuration, to chains that exist.
 
-use std::num::NonZeroU16;
+use std::{collections::HashMap, num::NonZeroU16};
 
 use mooltiroute_hops::{Key, KeyPath};
 
 use super::{Names, Part, Resolver, chains::DIRECT};
 use crate::{
     config::{Chain, Problem, Route, raw},
-    router::Rule,
+    router::{Router, Rule},
 };
 
 impl Resolver<'_> {
@@ -25,25 +25,42 @@ impl Resolver<'_> {
             return self.default_route(chains, chain_names).into_iter().collect();
         }
         let paths = (0..count).map(|index| section.clone().then(Key::Index(index)));
+        let by_name = chains.iter().enumerate().map(|(index, chain)| (&*chain.name, index));
+        let chains: HashMap<&str, usize> = by_name.collect();
         let routes: Vec<Route> =
-            paths.filter_map(|path| self.route(&path, chains, chain_names)).collect();
-        let is_everything = |route: &Route| route.rule == Rule::default();
-        match routes.iter().position(is_everything) {
-            None if routes.len() == count => {
-                let message = "no route is for everything: what none is for is refused";
-                let problem = self.tree.problem(&section, Part::Key, "no-default", message);
-                self.warnings
-                    .push(problem.with_help("write a last one, such as `- { chain: default }`"));
-            }
-            Some(first) if first + 1 < routes.len() && routes.len() == count => {
-                let path = section.then(Key::Index(first + 1));
-                let message =
-                    "this route, and any after it, never applies: the one before is for everything";
-                self.warnings.push(self.tree.problem(&path, Part::Value, "never", message));
-            }
-            _ => {}
+            paths.filter_map(|path| self.route(&path, &chains, chain_names)).collect();
+        if routes.len() == count {
+            self.warn_of_routes(&routes);
         }
         routes
+    }
+
+    /// Warns of what no route is for, and of routes that are for nothing.
+    fn warn_of_routes(&mut self, routes: &[Route]) {
+        let section = KeyPath::of(["routes"]);
+        let pairs = |route: &Route| route.rule.hosts.len().max(1) * route.rule.ports.len().max(1);
+        if routes.iter().map(pairs).sum::<usize>() > PAIRS_MAX {
+            let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
+            let problem = self.tree.problem(&section, Part::Key, "size", message);
+            self.problems.push(problem.with_help("write fewer ports, or leave `ports` out"));
+            return;
+        }
+        let router = Router::new(routes.iter().map(|route| &route.rule));
+        for (index, route) in routes.iter().enumerate() {
+            let Some(before) = router.covering(index, &route.rule) else { continue };
+            let path = section.clone().then(Key::Index(index));
+            let message = format!(
+                "this route never applies: `routes[{before}]` and those before it take all of its targets"
+            );
+            let problem = self.tree.problem(&path, Part::Value, "never", message);
+            self.warnings.push(problem.with_help("move it up, or remove it"));
+        }
+        if !routes.iter().any(|route| route.rule == Rule::default()) {
+            let message = "no route is for everything: what none is for is refused";
+            let problem = self.tree.problem(&section, Part::Key, "no-default", message);
+            self.warnings
+                .push(problem.with_help("write a last one, such as `- { chain: default }`"));
+        }
     }
 
     fn default_route(&mut self, chains: &[Chain], chain_names: &Names) -> Option<Route> {
@@ -59,11 +76,16 @@ impl Resolver<'_> {
             }
             return None;
         };
-        let place = self.tree.problem(&path, Part::Key, "", "").place;
+        let place = self.tree.place(&path, Part::Key);
         Some(Route { rule: Rule::default(), chain, place })
     }
 
-    fn route(&mut self, path: &KeyPath, chains: &[Chain], chain_names: &Names) -> Option<Route> {
+    fn route(
+        &mut self,
+        path: &KeyPath,
+        chains: &HashMap<&str, usize>,
+        chain_names: &Names,
+    ) -> Option<Route> {
         let raw::Route { hosts, ports, chain } = self.read(path)?;
         for (key, is_empty) in [
             ("hosts", hosts.as_ref().is_some_and(Vec::is_empty)),
@@ -74,7 +96,7 @@ impl Resolver<'_> {
                 self.invalid(&path, format!("is empty; leave `{key}` out to match all"));
             }
         }
-        let Some(index) = chains.iter().position(|known| *known.name == *chain) else {
+        let Some(index) = chains.get(&*chain).copied() else {
             let path = path.clone().then(Key::Name("chain".to_owned()));
             if let Some(known) = chain_names
                 && !self.failed.contains(&path)
@@ -82,12 +104,21 @@ impl Resolver<'_> {
             {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 self.unknown_name(&path, &path, "chain", &known);
+                let is_hop = self.tree.value(&KeyPath::of(["hops", &chain])).is_some();
+                if let (true, Some(problem)) = (is_hop, self.problems.last_mut()) {
+                    let help =
+                        "that is a hop; write a chain of it below `chains`, as in `NAME: [HOP]`";
+                    problem.help.get_or_insert_with(|| help.into());
+                }
             }
             return None;
         };
         let ports = ports.unwrap_or_default().into_iter().map(NonZeroU16::get).collect();
         let rule = Rule { hosts: hosts.unwrap_or_default(), ports };
-        let place = self.tree.problem(path, Part::Value, "", "").place;
+        let place = self.tree.place(path, Part::Value);
         Some(Route { rule, chain: index, place })
     }
 }
+
+/// Each costs a look-up and a place in the router.
+const PAIRS_MAX: usize = 100_000;

@@ -1,0 +1,42 @@
+//! The bench process is the clients; everything else is a child of its own, so that each one's time can be told.
+
+mod document;
+mod door;
+mod figures;
+mod hop;
+mod load;
+mod network;
+mod origin;
+mod pass;
+mod peer;
+mod process;
+mod programs;
+mod relay;
+mod role;
+mod suite;
+mod table;
+mod usage;
+
+use std::env;
+
+use self::{role::Role, suite::Plan};
+
+/// Plays a part in a benchmark, or runs one.
+pub(crate) fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(role) = Role::from_arguments(&arguments) {
+        role.play();
+        return;
+    }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // Without `--bench` it is `cargo test` that asks.
+    let plan = if has("--quick") || !has("--bench") { Plan::QUICK } else { Plan::FULL };
+    usage::allow_open_files();
+    let results = suite::run(&plan);
+    let table = table::render(&results);
+    println!("\n{table}");
+    if has("--write") {
+        document::write(&results, &table);
+    }
+    assert!(results.is_sound(), "Mooltiroute or the bare relay failed; see the errors above");
+}

@@ -1,0 +1,42 @@
+//! `BENCHMARKS.md`, which is written by a run and never edited.
+
+use std::{fmt::Write as _, fs, path::Path, time::SystemTime};
+
+use super::figures::Results;
+
+/// Writes it anew from the method and this run.
+pub(super) fn write(results: &Results, table: &str) {
+    let text = METHOD
+        .replace("{rounds}", &results.rounds.to_string())
+        .replace("{idle}", &results.idle_tunnels.to_string())
+        .replace("{machine}", &machine(results))
+        .replace("{table}", table);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");
+    fs::write(&file, text).unwrap();
+    println!("written: {}", file.display());
+}
+
+/// What the figures were measured on, and with.
+fn machine(results: &Results) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let mut text = format!(
+        "- {}: {count} × {}, {} of memory, Linux {}\n",
+        humantime::format_rfc3339_seconds(SystemTime::now()),
+        field(&processors, "model name"),
+        field(&read("/proc/meminfo"), "MemTotal"),
+        read("/proc/sys/kernel/osrelease").trim(),
+    );
+    for peer in results.peers.iter().filter(|peer| !peer.version.is_empty()) {
+        let _ = writeln!(text, "- {}: {}", peer.name, peer.version);
+    }
+    text
+}
+
+const METHOD: &str = include_str!("../method.md");

@@ -1,0 +1,129 @@
+//! How a client enters a way: through a proxy, through a relay, or by itself.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::origin::BODY_BYTES;
+
+/// Where a client connects, and what it says there before it has its tunnel.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    address: SocketAddr,
+    /// What it asks for with CONNECT, one after another.
+    connects: Vec<SocketAddr>,
+    origin: SocketAddr,
+    is_proxy: bool,
+}
+
+impl Door {
+    /// Through a proxy, which knows the hops itself.
+    pub(super) fn proxy(address: SocketAddr, origin: SocketAddr) -> Self {
+        Self { address, connects: vec![origin], origin, is_proxy: true }
+    }
+
+    /// Through something at `address` that passes all bytes to the first of `stops`, the last of which is the origin.
+    pub(super) fn relay(address: SocketAddr, stops: &[SocketAddr]) -> Self {
+        let origin = *stops.last().unwrap();
+        Self { address, connects: stops[1..].to_vec(), origin, is_proxy: false }
+    }
+
+    /// A tunnel to the origin.
+    pub(super) fn tunnel(&self) -> io::Result<TcpStream> {
+        let mut stream = self.connection()?;
+        for target in &self.connects {
+            stream.write_all(connect_head(*target).as_bytes())?;
+            let mut answer = Vec::new();
+            read_head(&mut stream, &mut answer)?;
+        }
+        Ok(stream)
+    }
+
+    /// A connection for plain requests.
+    pub(super) fn plain(&self) -> io::Result<Plain<'_>> {
+        let stream = if self.is_proxy { self.connection() } else { self.tunnel() }?;
+        let origin = self.origin;
+        let form = if self.is_proxy { format!("http://{origin}/item") } else { "/item".to_owned() };
+        let request = format!(
+            "GET {form} HTTP/1.1\r\nHost: {origin}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+        );
+        Ok(Plain { door: self, stream, request, answer: Vec::with_capacity(4096), is_used: false })
+    }
+
+    fn connection(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+}
+
+/// A connection that takes one plain request after another.
+#[derive(Debug)]
+pub(super) struct Plain<'a> {
+    door: &'a Door,
+    stream: TcpStream,
+    request: String,
+    answer: Vec<u8>,
+    is_used: bool,
+}
+
+impl Plain<'_> {
+    /// Sends a request and reads its answer. Where the proxy has closed the connection since the last one, it
+    /// connects anew, as any client does.
+    pub(super) fn exchange(&mut self) -> io::Result<()> {
+        let mut result = self.try_exchange();
+        if result.is_err() && self.is_used && self.answer.is_empty() {
+            *self = self.door.plain()?;
+            result = self.try_exchange();
+        }
+        self.is_used = true;
+        result
+    }
+
+    fn try_exchange(&mut self) -> io::Result<()> {
+        self.answer.clear();
+        self.stream.write_all(self.request.as_bytes())?;
+        let head = read_head(&mut self.stream, &mut self.answer)?;
+        while self.answer.len() < head + BODY_BYTES {
+            read_more(&mut self.stream, &mut self.answer)?;
+        }
+        let head = String::from_utf8_lossy(&self.answer[..head]).to_ascii_lowercase();
+        if head.contains("connection: close") {
+            *self = self.door.plain()?;
+        }
+        Ok(())
+    }
+}
+
+/// A CONNECT request as plain as it can be.
+pub(super) fn connect_head(target: SocketAddr) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+/// Reads until there is a whole head, which must say 200; returns its length.
+fn read_head(stream: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        read_more(stream, seen)?;
+        if let Some(start) = seen.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let is_good = seen.get(8..13) == Some(b" 200 ");
+            return if is_good { Ok(start + 4) } else { Err(io::ErrorKind::InvalidData.into()) };
+        }
+    }
+}
+
+fn read_more(stream: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    match stream.read(&mut buffer)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => {
+            seen.extend_from_slice(&buffer[..count]);
+            Ok(())
+        }
+    }
+}
+
+/// Only what hangs takes that long.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,183 @@
+//! What the clients do: every loop ends after a number, a time, or a number of errors.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    door::Door,
+    origin::{ECHO, SOURCE},
+    usage::Cpu,
+};
+
+/// What came of a load.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) done: u64,
+    pub(super) errors: Errors,
+    pub(super) elapsed: Duration,
+    /// Processor time of the proxy.
+    pub(super) cpu: Duration,
+}
+
+/// What went wrong: how often, and how the first time.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    pub(super) count: u64,
+    pub(super) first: Option<io::Error>,
+}
+
+/// `count` tunnels, each from its opening to its close, with a byte each way between.
+pub(super) fn tunnels(door: &Door, process: u32, count: u64) -> Tally {
+    spread(
+        process,
+        CLIENTS,
+        count,
+        || Ok(()),
+        |()| {
+            let mut stream = door.tunnel()?;
+            echo(&mut stream, &mut [ECHO])
+        },
+    )
+}
+
+/// `count` plain requests on connections that are kept.
+pub(super) fn requests(door: &Door, process: u32, count: u64) -> Tally {
+    spread(process, CLIENTS, count, || door.plain(), |plain| plain.exchange())
+}
+
+/// `bytes` down each of a few tunnels; the tally counts bytes.
+pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
+    let download = |buffer: &mut Vec<u8>| {
+        let mut stream = door.tunnel()?;
+        let mut request = vec![SOURCE];
+        request.extend_from_slice(&bytes.to_be_bytes());
+        stream.write_all(&request)?;
+        let mut left = bytes;
+        while left > 0 {
+            match stream.read(buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => left = left.saturating_sub(count as u64),
+            }
+        }
+        Ok(())
+    };
+    let streams = BULK_STREAMS;
+    let tally = spread(process, streams, streams as u64, || Ok(vec![0; 256 * 1024]), download);
+    Tally { done: tally.done * bytes, ..tally }
+}
+
+/// The medians of `count` messages' times there and back on an open tunnel behind each door. The doors take turns
+/// message by message, so that what the machine does meanwhile meets both.
+pub(super) fn round_trips(doors: [&Door; 2], count: u64) -> io::Result<[Duration; 2]> {
+    let mut streams = [doors[0].tunnel()?, doors[1].tunnel()?];
+    let mut times = [const { Vec::new() }; 2];
+    let mut message = [ECHO; 64];
+    let begun = Instant::now();
+    for _ in 0..count {
+        for (stream, times) in streams.iter_mut().zip(&mut times) {
+            let sent = Instant::now();
+            echo(stream, &mut message)?;
+            times.push(sent.elapsed());
+        }
+        if begun.elapsed() > TIME_MAX {
+            break;
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    }))
+}
+
+/// Opens `count` tunnels that have each moved a byte both ways, and keeps them; also tells the errors.
+pub(super) fn idle(door: &Door, process: u32, count: u64) -> (Vec<TcpStream>, Errors) {
+    let kept = Mutex::new(Vec::new());
+    let tally = spread(
+        process,
+        CLIENTS,
+        count,
+        || Ok(()),
+        |()| {
+            let mut stream = door.tunnel()?;
+            echo(&mut stream, &mut [ECHO])?;
+            kept.lock().unwrap().push(stream);
+            Ok(())
+        },
+    );
+    (kept.into_inner().unwrap(), tally.errors)
+}
+
+/// Does `step` `count` times in all, from `clients` threads at once, each in a state of its own.
+fn spread<S>(
+    process: u32,
+    clients: usize,
+    count: u64,
+    begin: impl Fn() -> io::Result<S> + Sync,
+    step: impl Fn(&mut S) -> io::Result<()> + Sync,
+) -> Tally {
+    let [taken, done] = [const { AtomicU64::new(0) }; 2];
+    let errors = Mutex::new(Errors::default());
+    let before = Cpu::of(process);
+    let begun = Instant::now();
+    let client = || {
+        let mut state = None;
+        while begun.elapsed() < TIME_MAX && taken.fetch_add(1, Ordering::Relaxed) < count {
+            let result = match &mut state {
+                Some(state) => step(state),
+                None => begin().and_then(|begun| step(state.insert(begun))),
+            };
+            match result {
+                Ok(()) => {
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    state = None;
+                    if errors.lock().unwrap().add(error) >= ERRORS_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(client);
+        }
+    });
+    let elapsed = begun.elapsed();
+    // What was closed last has its end in the proxy yet to come.
+    thread::sleep(SETTLED);
+    let cpu = Cpu::of(process).since(&before);
+    Tally { done: done.into_inner(), errors: errors.into_inner().unwrap(), elapsed, cpu }
+}
+
+impl Errors {
+    /// Counts one more.
+    pub(super) fn add(&mut self, error: io::Error) -> u64 {
+        self.first.get_or_insert(error);
+        self.count += 1;
+        self.count
+    }
+}
+
+/// Sends `message` and reads as much.
+fn echo(stream: &mut TcpStream, message: &mut [u8]) -> io::Result<()> {
+    stream.write_all(message)?;
+    stream.read_exact(message)
+}
+
+/// Clients at once: enough to keep a proxy busy, few enough for a laptop.
+const CLIENTS: usize = 8;
+const BULK_STREAMS: usize = 2;
+const ERRORS_MAX: u64 = 20;
+const SETTLED: Duration = Duration::from_millis(50);
+/// For those who need 40 ms a request.
+const TIME_MAX: Duration = Duration::from_secs(4);

@@ -1,0 +1,36 @@
+//! What lies behind the proxies: the hops and the origin.
+
+use std::net::SocketAddr;
+
+use super::{process::Process, role::Role};
+
+/// The hops and the origin, while they run.
+#[derive(Debug)]
+pub(super) struct Network {
+    _processes: Vec<Process>,
+    hops: Vec<SocketAddr>,
+    origin: SocketAddr,
+}
+
+impl Network {
+    pub(super) fn start() -> Self {
+        let parts = [Role::Hop, Role::Hop, Role::Origin].map(|role| Process::part(&role));
+        let (processes, mut addresses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let origin = addresses.pop().unwrap();
+        Self { _processes: processes, hops: addresses, origin }
+    }
+
+    pub(super) fn origin(&self) -> SocketAddr {
+        self.origin
+    }
+
+    /// The first `count` hops.
+    pub(super) fn hops(&self, count: usize) -> &[SocketAddr] {
+        &self.hops[..count]
+    }
+
+    /// The first `hops` hops, and the origin after them.
+    pub(super) fn stops(&self, hops: usize) -> Vec<SocketAddr> {
+        self.hops(hops).iter().copied().chain([self.origin]).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! How each program is found and configured: no log, no cache, room for all tunnels, and the rest as it comes.
+
+use std::{env, fmt::Write as _, fs, path::PathBuf, process::Command};
+
+use super::{
+    peer::{Setting, Sort},
+    process::find,
+};
+
+/// What is known of a program before it is looked for.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) sort: Sort,
+    pub(super) find: fn() -> Option<PathBuf>,
+    /// What makes it say its version.
+    pub(super) version: Option<&'static str>,
+    pub(super) hops_max: usize,
+    pub(super) prepare: fn(&Setting<'_>, &mut Command),
+}
+
+/// Everyone, in the order of the table.
+pub(super) const ALL: [Known; 8] = [
+    Known {
+        name: "bare relay",
+        sort: Sort::Limit,
+        find: || env::current_exe().ok(),
+        version: None,
+        hops_max: 2,
+        prepare: |_, _| {},
+    },
+    Known {
+        name: "haproxy (tcp)",
+        sort: Sort::Passage,
+        find: || find("haproxy"),
+        version: Some("-v"),
+        hops_max: 2,
+        prepare: haproxy,
+    },
+    Known {
+        name: "Mooltiroute",
+        sort: Sort::Ours,
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: Some("--version"),
+        hops_max: 2,
+        prepare: mooltiroute,
+    },
+    Known {
+        name: "squid",
+        sort: Sort::Other,
+        find: || find("squid"),
+        version: Some("-v"),
+        hops_max: 1,
+        prepare: squid,
+    },
+    Known {
+        name: "tinyproxy",
+        sort: Sort::Other,
+        find: || find("tinyproxy"),
+        version: Some("-v"),
+        hops_max: 1,
+        prepare: tinyproxy,
+    },
+    Known {
+        name: "v2ray",
+        sort: Sort::Other,
+        find: || find("v2ray"),
+        version: Some("-version"),
+        hops_max: 2,
+        prepare: v2ray,
+    },
+    Known {
+        name: "3proxy",
+        sort: Sort::Other,
+        find: || find("3proxy"),
+        version: None,
+        hops_max: 2,
+        prepare: three_proxy,
+    },
+    Known {
+        name: "gost",
+        sort: Sort::Other,
+        find: || find("gost"),
+        version: Some("-V"),
+        hops_max: 2,
+        prepare: gost,
+    },
+];
+
+fn mooltiroute(setting: &Setting<'_>, command: &mut Command) {
+    let mut config = format!(
+        "server: {{ listen: \"{}\" }}\nlog: {{ level: warn, access: false }}\nhops:\n",
+        setting.listen
+    );
+    let mut names = Vec::new();
+    for (number, hop) in setting.hops.iter().enumerate() {
+        let _ = writeln!(config, "  hop{number}: {{ kind: http-connect, address: \"{hop}\" }}");
+        names.push(format!("hop{number}"));
+    }
+    let _ = writeln!(config, "chains: {{ default: [{}] }}", names.join(", "));
+    let config = config.replace("hops:\nchains", "chains");
+    let file = write(setting, "config.yaml", &config);
+    command.args(["run", "-c"]).arg(file);
+    command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+}
+
+fn haproxy(setting: &Setting<'_>, command: &mut Command) {
+    let config = format!(
+        "global\n  maxconn {TUNNELS_MAX}\n  maxpipes 64\n\
+         defaults\n  mode tcp\n  option splice-auto\n  timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n\
+         listen bench\n  bind {} backlog 4096\n  server first {}\n",
+        setting.listen, setting.first
+    );
+    command.arg("-db").arg("-f").arg(write(setting, "haproxy.cfg", &config));
+}
+
+fn squid(setting: &Setting<'_>, command: &mut Command) {
+    let directory = setting.directory.display();
+    let mut config = format!(
+        "http_port {}\nvisible_hostname squid.test\npid_filename none\ncoredump_dir none\n\
+         pinger_enable off\ncache deny all\ncache_mem 8 MB\nmax_filedescriptors {}\n\
+         shutdown_lifetime 0 seconds\ncache_log {directory}/cache.log\naccess_log none\n\
+         http_access allow localhost\nhttp_access deny all\n",
+        setting.listen,
+        2 * TUNNELS_MAX,
+    );
+    if let [hop] = setting.hops {
+        let (host, port) = (hop.ip(), hop.port());
+        let _ = write!(
+            config,
+            "cache_peer {host} parent {port} 0 no-query no-digest default\n\
+             never_direct allow all\nnonhierarchical_direct off\n"
+        );
+    }
+    command.arg("-N").arg("-f").arg(write(setting, "squid.conf", &config));
+}
+
+fn tinyproxy(setting: &Setting<'_>, command: &mut Command) {
+    let mut config = format!(
+        "Port {}\nListen {}\nTimeout 600\nMaxClients {TUNNELS_MAX}\nLogLevel Critical\n\
+         LogFile \"{}/log\"\n",
+        setting.listen.port(),
+        setting.listen.ip(),
+        setting.directory.display()
+    );
+    for hop in setting.hops {
+        let _ = writeln!(config, "Upstream http {hop}");
+    }
+    command.arg("-d").arg("-c").arg(write(setting, "tinyproxy.conf", &config));
+}
+
+fn v2ray(setting: &Setting<'_>, command: &mut Command) {
+    // The one that is used comes first, and each goes through the one before it.
+    let outbound = |number: usize| {
+        let hop = setting.hops[number];
+        let before = number.checked_sub(1);
+        let through = before.map(|tag| serde_json::json!({ "tag": format!("hop{tag}") }));
+        serde_json::json!({
+            "tag": format!("hop{number}"),
+            "protocol": "http",
+            "settings": { "servers": [{ "address": hop.ip(), "port": hop.port() }] },
+            "proxySettings": through,
+        })
+    };
+    let mut outbounds: Vec<_> = (0..setting.hops.len()).rev().map(outbound).collect();
+    outbounds.push(serde_json::json!({ "tag": "direct", "protocol": "freedom" }));
+    let config = serde_json::json!({
+        "log": { "loglevel": "none" },
+        "inbounds": [{
+            "listen": setting.listen.ip(), "port": setting.listen.port(), "protocol": "http",
+        }],
+        "outbounds": outbounds,
+    });
+    command.arg("-config").arg(write(setting, "config.json", &config.to_string()));
+}
+
+fn three_proxy(setting: &Setting<'_>, command: &mut Command) {
+    let mut config = format!("maxconn {TUNNELS_MAX}\nauth iponly\nallow *\n");
+    for hop in setting.hops {
+        let _ = writeln!(config, "parent 1000 connect {} {}", hop.ip(), hop.port());
+    }
+    let _ = writeln!(config, "proxy -i{} -p{}", setting.listen.ip(), setting.listen.port());
+    command.arg(write(setting, "3proxy.cfg", &config));
+}
+
+fn gost(setting: &Setting<'_>, command: &mut Command) {
+    command.arg("-L").arg(format!("http://{}", setting.listen));
+    for hop in setting.hops {
+        command.arg("-F").arg(format!("http://{hop}"));
+    }
+}
+
+fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
+    let file = setting.directory.join(name);
+    fs::write(&file, text).unwrap();
+    file
+}
+
+/// With two files each, and some to spare, it stays below the 20,000 that are often allowed.
+const TUNNELS_MAX: usize = 9_500;

@@ -1,0 +1,38 @@
+//! The limit: accept, connect, pass. It reads no request; with hops, it says the words to each that it was built with.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{door, pass::pass};
+
+/// Passes each connection to the last of `stops`, through the others.
+pub(super) async fn serve(listener: TcpListener, stops: Vec<SocketAddr>) {
+    let first = stops[0];
+    let heads: Arc<[String]> = stops[1..].iter().map(|stop| door::connect_head(*stop)).collect();
+    while let Ok((client, _)) = listener.accept().await {
+        #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
+        tokio::spawn(relay(client, first, Arc::clone(&heads)));
+    }
+}
+
+async fn relay(client: TcpStream, first: SocketAddr, heads: Arc<[String]>) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut upstream = TcpStream::connect(first).await?;
+    upstream.set_nodelay(true)?;
+    let mut answer = [0; 256];
+    for head in &*heads {
+        upstream.write_all(head.as_bytes()).await?;
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\n") {
+            match upstream.read(&mut answer[length..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => length += count,
+            }
+        }
+    }
+    pass(client, upstream).await
+}

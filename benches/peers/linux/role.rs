@@ -1,0 +1,76 @@
+//! The parts that children play: this very program, called with a word that no user gives.
+
+use std::{
+    env,
+    io::{self, Read as _, Write as _},
+    net::SocketAddr,
+    process::{self, Command},
+    thread,
+};
+
+use tokio::{net::TcpListener, runtime};
+
+use super::{hop, origin, relay};
+
+/// What a child is.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Where every tunnel ends.
+    Origin,
+    /// A proxy on the way, as cheap as it can be.
+    Hop,
+    /// The limit: it passes bytes to the last of these stops, through the others.
+    Relay(Vec<SocketAddr>),
+}
+
+impl Role {
+    /// The part that `arguments` ask for; none: they are a user's.
+    pub(super) fn from_arguments(arguments: &[String]) -> Option<Self> {
+        let [word, role, stops @ ..] = arguments else { return None };
+        if word != WORD {
+            return None;
+        }
+        match role.as_str() {
+            "origin" => Some(Self::Origin),
+            "hop" => Some(Self::Hop),
+            "relay" => Some(Self::Relay(stops.iter().map(|stop| stop.parse().unwrap()).collect())),
+            other => panic!("no part is called {other}"),
+        }
+    }
+
+    /// What starts a child in this part, which listens at `address`.
+    pub(super) fn command(&self, address: SocketAddr) -> Command {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg(WORD);
+        match self {
+            Self::Origin => command.arg("origin"),
+            Self::Hop => command.arg("hop"),
+            Self::Relay(stops) => command.arg("relay").args(stops.iter().map(ToString::to_string)),
+        };
+        command.env(ADDRESS, address.to_string());
+        command
+    }
+
+    /// Plays until standard input ends, which it does with the parent, however that ends.
+    pub(super) fn play(self) {
+        thread::spawn(|| {
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+            process::exit(0);
+        });
+        let address: SocketAddr = env::var(ADDRESS).unwrap().parse().unwrap();
+        let runtime = runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind(address).await.unwrap();
+            println!("{}", listener.local_addr().unwrap());
+            io::stdout().flush().unwrap();
+            match self {
+                Self::Origin => origin::serve(listener).await,
+                Self::Hop => hop::serve(listener).await,
+                Self::Relay(stops) => relay::serve(listener, stops).await,
+            }
+        });
+    }
+}
+
+const WORD: &str = "--part";
+const ADDRESS: &str = "MOOLTIROUTE_BENCH_ADDRESS";

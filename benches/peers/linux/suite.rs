@@ -1,0 +1,172 @@
+//! The rounds: within each, everyone does the same, one after another, so that what the machine does meanwhile meets all.
+
+use std::time::Duration;
+
+use super::{
+    door::Door,
+    figures::{Figure, HOPS_MAX, Results, Way},
+    load::{self, Errors, Tally},
+    network::Network,
+    peer::Running,
+    usage,
+};
+
+/// How much of everything is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    rounds: usize,
+    tunnels: u64,
+    /// Down each stream.
+    bulk_bytes: u64,
+    messages: u64,
+    requests: u64,
+    idle_tunnels: u64,
+    starts: usize,
+}
+
+impl Plan {
+    /// What figures are made with.
+    pub(super) const FULL: Self = Self {
+        rounds: 5,
+        tunnels: 1500,
+        bulk_bytes: 512 << 20,
+        messages: 3000,
+        requests: 6000,
+        idle_tunnels: 9000,
+        starts: 9,
+    };
+
+    /// Enough to see that everything works.
+    pub(super) const QUICK: Self = Self {
+        rounds: 1,
+        tunnels: 40,
+        bulk_bytes: 8 << 20,
+        messages: 100,
+        requests: 80,
+        idle_tunnels: 100,
+        starts: 1,
+    };
+}
+
+/// Measures everyone who is there on the ways through 0, 1 and 2 hops.
+pub(super) fn run(plan: &Plan) -> Results {
+    let descriptors = usage::open_files_max() as u64;
+    // A tunnel has two in a proxy, and squid keeps a hundred for itself.
+    let idle_tunnels = plan.idle_tunnels.min(descriptors.saturating_sub(500) / 2);
+    let mut results = Results::new(plan.rounds, idle_tunnels);
+    let network = Network::start();
+    for hops in 0..=HOPS_MAX {
+        eprintln!("through {hops} hops");
+        measure_ways(plan, &network, hops, &mut results);
+    }
+    for place in 0..results.peers.len() {
+        eprintln!("{}: start, idle tunnels", results.peers[place].name);
+        measure_starts(plan, &network, (0, place), &mut results);
+    }
+    results
+}
+
+/// Everything that is measured in rounds.
+fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Results) {
+    let stops = network.stops(hops);
+    // What a message takes without anyone in between but the hops.
+    let nobody = Door::relay(stops[0], &stops);
+    let mut running: Vec<(Way, Running)> = Vec::new();
+    for place in 0..results.peers.len() {
+        if hops <= results.peers[place].hops_max {
+            let way = (hops, place);
+            running.extend(start(network, way, results).map(|running| (way, running)));
+        }
+    }
+    for (_, running) in &running {
+        // Pools fill, pages are touched, the first look-ups are done.
+        load::tunnels(&running.door, running.process(), plan.tunnels / 10);
+    }
+    for round in 0..plan.rounds {
+        let mut order: Vec<_> = running.iter().collect();
+        order.rotate_left(round % running.len());
+        for (way, running) in &order {
+            let tally = load::tunnels(&running.door, running.process(), plan.tunnels);
+            keep(results, *way, &tally, Figure::TunnelRate, Figure::TunnelCpu, 1e6);
+        }
+        for (way, running) in &order {
+            let tally = load::bulk(&running.door, running.process(), plan.bulk_bytes);
+            let tally = Tally { done: tally.done / 1_000_000, ..tally };
+            keep(results, *way, &tally, Figure::BulkRate, Figure::BulkCpu, 1e3);
+        }
+        for (way, running) in &order {
+            match load::round_trips([&nobody, &running.door], plan.messages) {
+                Ok([without, with]) => {
+                    let added = with.as_secs_f64() - without.as_secs_f64();
+                    results.push(*way, Figure::Latency, added * 1e6);
+                }
+                Err(error) => {
+                    results.fail(*way, "messages", &Errors { count: 1, first: Some(error) });
+                    results.push(*way, Figure::Latency, f64::NAN);
+                }
+            }
+        }
+        for (way, running) in &order {
+            let tally = load::requests(&running.door, running.process(), plan.requests);
+            keep(results, *way, &tally, Figure::RequestRate, Figure::RequestCpu, 1e6);
+        }
+        eprintln!("  round {} of {}", round + 1, plan.rounds);
+    }
+}
+
+/// What is measured of processes that have just started.
+fn measure_starts(plan: &Plan, network: &Network, way: Way, results: &mut Results) {
+    for _ in 0..plan.starts {
+        let Some(running) = start(network, way, results) else { return };
+        results.push(way, Figure::Start, running.started.as_secs_f64() * 1e3);
+        settle();
+        let resident = usage::resident(running.process());
+        results.push(way, Figure::Resident, resident as f64 * 1024.0 / 1e6);
+    }
+    let Some(running) = start(network, way, results) else { return };
+    settle();
+    let before = usage::resident(running.process());
+    let (tunnels, errors) = load::idle(&running.door, running.process(), results.idle_tunnels);
+    settle();
+    let after = usage::resident(running.process());
+    results.fail(way, "idle tunnels", &errors);
+    let grown = after.saturating_sub(before) as f64;
+    results.push(way, Figure::Idle, grown / tunnels.len() as f64);
+}
+
+/// Starts one of the peers, and remarks where that fails.
+fn start(network: &Network, way: Way, results: &mut Results) -> Option<Running> {
+    let (hops, place) = way;
+    match results.peers[place].start(network, hops) {
+        Ok(running) => {
+            results.fail(way, "start", &Errors::default());
+            Some(running)
+        }
+        Err(words) => {
+            let name = results.peers[place].name;
+            results.remarks.push(format!("{name} through {hops} hops {words}"));
+            None
+        }
+    }
+}
+
+/// Keeps a rate, which is per second and in thousands of the tally's unit for bytes, and the cost of each.
+fn keep(
+    results: &mut Results,
+    way: Way,
+    tally: &Tally,
+    rate: Figure,
+    cost: Figure,
+    cost_unit: f64,
+) {
+    results.fail(way, cost.title(), &tally.errors);
+    let done = if tally.done > 0 { tally.done as f64 } else { f64::NAN };
+    let rate_unit = if rate == Figure::BulkRate { 1e3 } else { 1.0 };
+    results.push(way, rate, done / tally.elapsed.as_secs_f64() / rate_unit);
+    results.push(way, cost, tally.cpu.as_secs_f64() / done * cost_unit);
+}
+
+/// Leaves a process the time to finish what it does after a start or a load.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(100));
+}

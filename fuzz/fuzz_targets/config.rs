@@ -1,0 +1,36 @@
+//! Any text in a file has an answer, in bounded time, and no answer shows what could be a password.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mooltiroute::{
+    config::{Environment, Loader, Overrides, Source},
+    hops::kinds,
+};
+
+fuzz_target!(|text: &str| {
+    let directory = std::env::temp_dir().join(format!("mooltiroute-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("config.yaml");
+    // A password as people write it, then whatever there is.
+    let begin = "hops:\n  a: { kind: http-connect, address: \"a:1\", username: joe, password: ";
+    let mut texts = vec![text.to_owned(), format!("{begin}\"{CANARY}\" }}\n{text}")];
+    // Behind a colon or on a line of its own it may be no password any more.
+    if !text.contains([':', '\n', '\r']) {
+        texts.push(format!("{begin}{text}{CANARY}\n"));
+    }
+    for text in texts {
+        std::fs::write(&path, &text).unwrap();
+        let environment = Environment::new(|_| None, &directory);
+        let source = Source::Path(path.clone());
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        if let Err(problems) = loader.load() {
+            assert!(!problems.0.is_empty());
+            let said = format!("{problems}{}", problems.brief());
+            assert!(!said.contains(CANARY), "{text}\n{said}");
+        }
+    }
+});
+
+/// With digits, as what unknown keys are hidden by.
+const CANARY: &str = "c4n4ry7";

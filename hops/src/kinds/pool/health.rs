@@ -1,0 +1,166 @@
+//! Which members of a pool are taken for well.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// What a pool learned of its members from the connections that passed them.
+///
+/// A member that failed is left out for a pause. After it, one connection at a time tries it; the pause doubles with
+/// each such trial that fails.
+#[derive(Debug)]
+pub(super) struct Health(Mutex<Vec<Option<Illness>>>);
+
+/// A member that a connection takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) member: usize,
+    /// Whether the connection is the one that tries a member which was ill.
+    is_trial: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Illness {
+    until: Instant,
+    pause: Duration,
+    is_on_trial: bool,
+}
+
+impl Health {
+    /// All of `count` members are well.
+    pub(super) fn new(count: usize) -> Self {
+        Self(Mutex::new(vec![None; count]))
+    }
+
+    /// Takes the first of `order` that is well or may be tried; where there is none, the one that may be tried soonest,
+    /// for a connection that is not even tried has failed for sure.
+    pub(super) fn take(&self, order: impl Iterator<Item = usize> + Clone) -> Option<Taken> {
+        let mut members = self.members();
+        let now = Instant::now();
+        let is_ready = |index: &usize| match members.get(*index) {
+            Some(Some(illness)) => !illness.is_on_trial && illness.until <= now,
+            Some(None) => true,
+            None => false,
+        };
+        let until = |index: &usize| members.get(*index).copied().flatten().map(|ill| ill.until);
+        let Some(member) = order.clone().find(is_ready) else {
+            return Some(Taken { member: order.min_by_key(until)?, is_trial: false });
+        };
+        let illness = members.get_mut(member).and_then(Option::as_mut);
+        let is_trial = illness.is_some();
+        if let Some(illness) = illness {
+            illness.is_on_trial = true;
+        }
+        Some(Taken { member, is_trial })
+    }
+
+    /// The member did its part.
+    pub(super) fn reached(&self, taken: Taken) {
+        if let Some(member) = self.members().get_mut(taken.member) {
+            *member = None;
+        }
+    }
+
+    /// The member did not do its part.
+    pub(super) fn failed(&self, taken: Taken) {
+        if let Some(member) = self.members().get_mut(taken.member) {
+            // Connections that were under way when it failed first say nothing new.
+            let pause = match member {
+                Some(illness) if taken.is_trial => (illness.pause * 2).min(PAUSE_MAX),
+                Some(illness) => illness.pause,
+                None => PAUSE_MIN,
+            };
+            let is_on_trial = !taken.is_trial && member.is_some_and(|illness| illness.is_on_trial);
+            *member = Some(Illness { until: Instant::now() + pause, pause, is_on_trial });
+        }
+    }
+
+    /// Nothing was learned of the member.
+    pub(super) fn released(&self, taken: Taken) {
+        if let Some(Some(illness)) = self.members().get_mut(taken.member)
+            && taken.is_trial
+        {
+            illness.is_on_trial = false;
+        }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Option<Illness>>> {
+        // Nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2 * 60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn take(health: &Health, count: usize) -> Taken {
+        health.take(0..count).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_failed_is_tried_by_one_connection_after_a_pause() {
+        let health = Health::new(2);
+        let first = take(&health, 2);
+        assert_eq!(first.member, 0);
+        health.failed(first);
+        assert_eq!(take(&health, 2).member, 1);
+        advance(PAUSE_MIN).await;
+        let trial = take(&health, 2);
+        assert_eq!(trial, Taken { member: 0, is_trial: true });
+        assert_eq!(take(&health, 2).member, 1, "a second one does not wait for the trial");
+        // One that began earlier and fails now ends no trial and makes no pause longer.
+        health.failed(first);
+        health.failed(trial);
+        advance(PAUSE_MIN).await;
+        assert_eq!(take(&health, 2).member, 1, "the pause is longer now");
+        advance(PAUSE_MIN).await;
+        let trial = take(&health, 2);
+        assert_eq!(trial.member, 0);
+        health.reached(trial);
+        assert_eq!(take(&health, 2), Taken { member: 0, is_trial: false });
+        assert_eq!(take(&health, 2), Taken { member: 0, is_trial: false });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_was_broken_off_is_open_to_the_next() {
+        let health = Health::new(2);
+        let first = take(&health, 2);
+        health.failed(first);
+        advance(PAUSE_MIN).await;
+        let trial = take(&health, 2);
+        health.released(first);
+        assert_eq!(take(&health, 2).member, 1, "another connection does not end the trial");
+        health.released(trial);
+        assert_eq!(take(&health, 2).member, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_are_ill_the_first_to_be_tried_is_taken() {
+        let health = Health::new(2);
+        health.failed(Taken { member: 1, is_trial: false });
+        advance(Duration::from_secs(1)).await;
+        health.failed(Taken { member: 0, is_trial: false });
+        assert_eq!(take(&health, 2), Taken { member: 1, is_trial: false });
+        assert_eq!(health.take(0..0), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_has_an_end() {
+        let health = Health::new(1);
+        for _ in 0..20 {
+            let taken = take(&health, 1);
+            health.failed(taken);
+            advance(PAUSE_MAX).await;
+        }
+        assert_eq!(health.members()[0].unwrap().pause, PAUSE_MAX);
+    }
+}

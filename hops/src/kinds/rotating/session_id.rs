@@ -1,0 +1,91 @@
+//! The identifiers by which a provider tells sessions apart.
+
+use std::num::NonZeroU8;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::preferences::stable_number;
+
+/// What a provider takes for the identifier of a session.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SessionId {
+    /// What it is made of.
+    characters: Characters,
+    /// How many characters it has, exactly. Without it, one that is written has from 1 to 64, and one that stands for
+    /// a client's session has 8.
+    length: Option<NonZeroU8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Characters {
+    Digits,
+    #[default]
+    Alphanumeric,
+}
+
+impl SessionId {
+    /// Whether the provider takes this one.
+    pub(super) fn fits(&self, id: &str) -> bool {
+        let is_allowed = |byte: u8| match self.characters {
+            Characters::Digits => byte.is_ascii_digit(),
+            Characters::Alphanumeric => byte.is_ascii_alphanumeric(),
+        };
+        let lengths = match self.length {
+            Some(length) => usize::from(length.get())..=usize::from(length.get()),
+            None => 1..=WRITTEN_LENGTH_MAX,
+        };
+        lengths.contains(&id.len()) && id.bytes().all(is_allowed)
+    }
+
+    /// The one that stands for the session that a client calls `name`: the same in every process and version.
+    pub(super) fn for_name(&self, name: &str) -> String {
+        let alphabet: &[u8] = match self.characters {
+            Characters::Digits => b"0123456789",
+            Characters::Alphanumeric => b"0123456789abcdefghijklmnopqrstuvwxyz",
+        };
+        let character = |position: u8| {
+            // A provider that reads a number would not see zeros in front of it.
+            let alphabet = if position == 0 { &alphabet[1..] } else { alphabet };
+            let number = stable_number(&format!("{position}/{name}")) % alphabet.len() as u64;
+            alphabet.get(number as usize).copied().map(char::from)
+        };
+        (0..self.length.map_or(DEFAULT_LENGTH, NonZeroU8::get)).filter_map(character).collect()
+    }
+}
+
+const DEFAULT_LENGTH: u8 = 8;
+const WRITTEN_LENGTH_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(characters: Characters, length: Option<u8>) -> SessionId {
+        SessionId { characters, length: length.and_then(NonZeroU8::new) }
+    }
+
+    #[test]
+    fn what_stands_for_a_name_fits_and_stays() {
+        for characters in [Characters::Digits, Characters::Alphanumeric] {
+            for length in [None, Some(1), Some(8), Some(64)] {
+                let id = id(characters, length);
+                assert!(id.fits(&id.for_name("alice")), "{id:?}");
+                assert_eq!(id.for_name("alice"), id.for_name("alice"));
+            }
+        }
+        let id = id(Characters::Alphanumeric, Some(8));
+        assert_ne!(id.for_name("alice"), id.for_name("bob"));
+        assert_eq!(id.for_name("alice"), "wkuh6ad4");
+    }
+
+    #[test]
+    fn what_is_written_must_fit() {
+        let digits = id(Characters::Digits, None);
+        assert!(digits.fits("0") && !digits.fits("") && !digits.fits("a"));
+        let eight = id(Characters::Alphanumeric, Some(8));
+        assert!(eight.fits("abcdEF12") && !eight.fits("abc") && !eight.fits("abcdEF1-"));
+    }
+}

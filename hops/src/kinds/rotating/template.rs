@@ -1,0 +1,337 @@
+//! Texts with places for what a connection asks for.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{Country, Secret};
+
+/// A text such as `{user}[-country-{country}][-session-{session}]`: values stand in braces, and a part in brackets
+/// vanishes where a value in it is unset. `\` before a brace, a bracket or itself makes it plain text.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Template(Vec<Group>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Group {
+    is_optional: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Part {
+    /// May hold a credential.
+    Text(Secret),
+    Value(Placeholder),
+}
+
+/// What can stand in braces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placeholder {
+    User,
+    Pass,
+    CountryLower,
+    CountryUpper,
+    City,
+    Session,
+    Ttl,
+}
+
+/// What stands for the placeholders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values<'a> {
+    pub(super) user: &'a Secret,
+    pub(super) pass: &'a Secret,
+    pub(super) country: Option<Country>,
+    pub(super) city: Option<&'a str>,
+    pub(super) session: Option<&'a str>,
+    pub(super) ttl: Option<&'a str>,
+}
+
+/// Why a text is no template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum InvalidTemplate {
+    #[error(
+        "has a name in braces that is none of `user`, `pass`, `country`, `COUNTRY`, `city`, `session` and `ttl`"
+    )]
+    Unknown,
+    #[error(
+        "has a brace or a bracket that is opened and not closed; write `\\` before a plain one"
+    )]
+    Open,
+    #[error("has a brace or a bracket that closes nothing; write `\\` before a plain one")]
+    Closed,
+    #[error("has brackets within brackets")]
+    Nested,
+    #[error("has brackets without a value in braces, so that nothing could make them vanish")]
+    Constant,
+    #[error("ends in a `\\`")]
+    Escape,
+    #[error("has a control character")]
+    Control,
+}
+
+impl Template {
+    /// The text, with `values` in it; names a placeholder outside of brackets whose value is unset.
+    pub(super) fn fill(&self, values: &Values<'_>) -> Result<Secret, Placeholder> {
+        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+        for group in &self.0 {
+            match group.missing(values) {
+                None => group.parts.iter().for_each(|part| part.write(values, &mut text)),
+                Some(_) if group.is_optional => {}
+                Some(missing) => return Err(missing),
+            }
+        }
+        Ok(Secret::new(text.as_str()))
+    }
+
+    /// Whether it has a place for this value.
+    pub(super) fn has(&self, placeholder: Placeholder) -> bool {
+        let mut parts = self.0.iter().flat_map(|group| &group.parts);
+        parts.any(|part| *part == Part::Value(placeholder))
+    }
+}
+
+impl Group {
+    fn missing(&self, values: &Values<'_>) -> Option<Placeholder> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Value(placeholder) if !placeholder.is_set(values) => Some(*placeholder),
+            _ => None,
+        })
+    }
+}
+
+impl Part {
+    fn write(&self, values: &Values<'_>, out: &mut String) {
+        match self {
+            Self::Text(text) => out.push_str(text.expose()),
+            Self::Value(placeholder) => placeholder.write(values, out),
+        }
+    }
+}
+
+impl Placeholder {
+    const ALL: [Self; 7] = [
+        Self::User,
+        Self::Pass,
+        Self::CountryLower,
+        Self::CountryUpper,
+        Self::City,
+        Self::Session,
+        Self::Ttl,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pass => "pass",
+            Self::CountryLower => "country",
+            Self::CountryUpper => "COUNTRY",
+            Self::City => "city",
+            Self::Session => "session",
+            Self::Ttl => "ttl",
+        }
+    }
+
+    fn is_set(self, values: &Values<'_>) -> bool {
+        match self {
+            Self::User => !values.user.is_empty(),
+            Self::Pass => !values.pass.is_empty(),
+            Self::CountryLower | Self::CountryUpper => values.country.is_some(),
+            Self::City => values.city.is_some(),
+            Self::Session => values.session.is_some(),
+            Self::Ttl => values.ttl.is_some(),
+        }
+    }
+
+    fn write(self, values: &Values<'_>, out: &mut String) {
+        match self {
+            Self::User => out.push_str(values.user.expose()),
+            Self::Pass => out.push_str(values.pass.expose()),
+            Self::CountryLower => out.extend(values.country.map(Country::lower)),
+            Self::CountryUpper => out.extend(values.country.map(Country::upper)),
+            Self::City => out.extend(values.city),
+            Self::Session => out.extend(values.session),
+            Self::Ttl => out.extend(values.ttl),
+        }
+    }
+}
+
+impl FromStr for Template {
+    type Err = InvalidTemplate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTemplate> {
+        let mut groups = vec![Group { is_optional: false, parts: vec![] }];
+        let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+        let mut rest = text.chars();
+        while let Some(character) = rest.next() {
+            if !matches!(character, '{' | '}' | '[' | ']') {
+                plain.push(match character {
+                    '\\' => rest.next().ok_or(InvalidTemplate::Escape)?,
+                    character if character.is_control() => return Err(InvalidTemplate::Control),
+                    character => character,
+                });
+                continue;
+            }
+            let is_inside = groups.last().is_some_and(|group| group.is_optional);
+            end_text(&mut groups, &mut plain);
+            match character {
+                '{' => {
+                    let (name, after) =
+                        rest.as_str().split_once('}').ok_or(InvalidTemplate::Open)?;
+                    let is_it = |placeholder: &Placeholder| placeholder.name() == name;
+                    let placeholder = Placeholder::ALL.into_iter().find(is_it);
+                    let value = Part::Value(placeholder.ok_or(InvalidTemplate::Unknown)?);
+                    push(&mut groups, value);
+                    rest = after.chars();
+                }
+                '[' if is_inside => return Err(InvalidTemplate::Nested),
+                '[' => groups.push(Group { is_optional: true, parts: vec![] }),
+                ']' if is_inside => {
+                    if groups.last().is_some_and(Group::is_constant) {
+                        return Err(InvalidTemplate::Constant);
+                    }
+                    groups.push(Group { is_optional: false, parts: vec![] });
+                }
+                _ => return Err(InvalidTemplate::Closed),
+            }
+        }
+        if groups.last().is_some_and(|group| group.is_optional) {
+            return Err(InvalidTemplate::Open);
+        }
+        end_text(&mut groups, &mut plain);
+        Ok(Self(groups))
+    }
+}
+
+impl Group {
+    fn is_constant(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+}
+
+fn end_text(groups: &mut [Group], plain: &mut Zeroizing<String>) {
+    if !plain.is_empty() {
+        push(groups, Part::Text(Secret::new(plain.as_str())));
+        plain.clear();
+    }
+}
+
+fn push(groups: &mut [Group], part: Part) {
+    if let Some(group) = groups.last_mut() {
+        group.parts.push(part);
+    }
+}
+
+/// Shows what it asks for, and nothing that could be a credential.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has = |placeholder: &Placeholder| self.has(*placeholder);
+        f.debug_set().entries(Placeholder::ALL.iter().filter(|one| has(one))).finish()
+    }
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Secret::deserialize(deserializer)?.expose().parse().map_err(de::Error::custom)
+    }
+}
+
+/// Most texts fit, so that no reallocation leaves a copy of a credential behind.
+const TEXT_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fill(template: &str, is_set: bool) -> Result<String, String> {
+        let template: Template =
+            template.parse().map_err(|error: InvalidTemplate| format!("{error:?}"))?;
+        let (user, pass) = (Secret::new("u"), Secret::new("p"));
+        let values = Values {
+            user: &user,
+            pass: &pass,
+            country: is_set.then(|| "us".parse().unwrap()),
+            city: is_set.then_some("paris"),
+            session: is_set.then_some("7"),
+            ttl: is_set.then_some("10m"),
+        };
+        let filled = template.fill(&values).map_err(|missing| missing.name().to_owned())?;
+        Ok(filled.expose().to_owned())
+    }
+
+    #[track_caller]
+    fn check(template: &str, set: Result<&str, &str>, unset: Result<&str, &str>) {
+        for (is_set, expected) in [(true, set), (false, unset)] {
+            let filled = fill(template, is_set);
+            assert_eq!(filled.as_deref().map_err(String::as_str), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn values_take_their_places_and_groups_vanish() {
+        check("", Ok(""), Ok(""));
+        check("{user}", Ok("u"), Ok("u"));
+        check("a-{user}-z", Ok("a-u-z"), Ok("a-u-z"));
+        let all = "{user}[-cc-{COUNTRY}][-city-{city}][-sessid-{session}[-x-{ttl}]]";
+        check(all, Err("Nested"), Err("Nested"));
+        let all = "{user}[-cc-{COUNTRY}][-city-{city}][-sessid-{session}-{ttl}]!";
+        check(all, Ok("u-cc-US-city-paris-sessid-7-10m!"), Ok("u!"));
+        check("{pass}_country-{country}", Ok("p_country-us"), Err("country"));
+        check("\\{user\\}\\[\\]\\\\", Ok("{user}[]\\"), Ok("{user}[]\\"));
+    }
+
+    #[test]
+    fn what_is_no_template_says_why() {
+        for (template, error) in [
+            ("{cc}", "Unknown"),
+            ("{ user}", "Unknown"),
+            ("{user", "Open"),
+            ("[{user}", "Open"),
+            ("user}", "Closed"),
+            ("user]", "Closed"),
+            ("[-x]", "Constant"),
+            ("[]", "Constant"),
+            ("a\\", "Escape"),
+            ("a\nb", "Control"),
+        ] {
+            check(template, Err(error), Err(error));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,40}|[\\[\\]{}\\\\a]{0,12}|(\\[-?|\\{user\\}|\\{ttl\\}|\\]|x){0,8}") {
+            if let Ok(set) = fill(&text, true) {
+                // What vanishes is never more than what is there.
+                if let Ok(unset) = fill(&text, false) {
+                    prop_assert!(unset.len() <= set.len());
+                }
+            }
+        }
+
+        #[test]
+        fn an_escaped_text_stands_for_itself(text in "[a-z{}\\[\\]\\\\]{0,20}") {
+            let is_special = |character| "{}[]\\".contains(character);
+            let escaped: String = text
+                .chars()
+                .flat_map(|character| is_special(character).then_some('\\').into_iter().chain([character]))
+                .collect();
+            prop_assert_eq!(fill(&escaped, false), Ok(text));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What Webshare says of why it refuses.
+
+use crate::{Meaning, Refusal};
+
+/// The reason that Webshare gives; `None` where the answer is not its own.
+pub(super) fn of(refusal: &Refusal) -> Option<&str> {
+    REASON_FIELDS.iter().find_map(|name| refusal.field(name))
+}
+
+/// Puts into `refusal` what its reason means.
+pub(super) fn explain(refusal: &mut Refusal) {
+    let reason = of(refusal).map(str::to_owned);
+    let explained = explained(refusal.status, reason.as_deref().unwrap_or_default());
+    refusal.meaning = explained.map(|(meaning, _)| meaning);
+    refusal.advice = explained.map(|(_, advice)| advice.to_owned());
+    refusal.detail = reason.or(refusal.detail.take());
+}
+
+fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
+    Some(match (status, reason) {
+        (402, _) | (_, "bandwidthlimit") => (
+            Meaning::Quota,
+            "The account's bandwidth is used up. Buy more, or wait until the plan renews.",
+        ),
+        (_, "no_proxies_allocated") => (
+            Meaning::Credentials,
+            "The username asks for an exit that is not in the proxy list any more. Compare it, and the `country` \
+             and `session` added to it, with the list in the dashboard.",
+        ),
+        (407, _) => (
+            Meaning::Credentials,
+            "Webshare did not accept the username and password. Compare `username` and `password` with the \
+             dashboard, where they belong to the proxy list and not to the account.",
+        ),
+        (429, _) | (_, "client_connect_high_concurrency") => (
+            Meaning::Busy,
+            "The account has too many connections open at once. Open fewer, or choose a larger plan.",
+        ),
+        (_, "client_connect_forbidden_host") => (
+            Meaning::Forbidden,
+            "Webshare blocks this target on every exit. Another exit won't help; route this host another way.",
+        ),
+        (_, "target_connect_resolve_failed") => (
+            Meaning::UnknownName,
+            "The exit can't look up the target's name. Check it, or try again.",
+        ),
+        (_, reason) if reason.starts_with("target_") => (
+            Meaning::Unreachable,
+            "The exit could not reach the target. Try again, or check that the target is up.",
+        ),
+        (_, reason) if reason.starts_with("internal_") => (
+            Meaning::Fault,
+            "Webshare itself has a fault. Try again later, and look at its status page.",
+        ),
+        (_, reason) if reason.starts_with("client_") => (
+            Meaning::Credentials,
+            "Webshare does not do this for the account. The reason above is Webshare's; its dashboard explains it.",
+        ),
+        _ => return None,
+    })
+}
+
+/// Webshare documents one name, and sends others, of which the last may only repeat the status.
+const REASON_FIELDS: [&str; 3] =
+    ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, fields: &[(&str, &str)], detail: Option<&str>, meaning: Option<Meaning>) {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let mut refusal = Refusal::new(status, b"", fields);
+        explain(&mut refusal);
+        assert_eq!((refusal.detail.as_deref(), refusal.meaning), (detail, meaning), "{status}");
+        assert_eq!(refusal.advice.is_some(), meaning.is_some());
+    }
+
+    #[test]
+    fn each_known_reason_has_its_meaning() {
+        for (status, reason, meaning) in [
+            (402, "bandwidthlimit", Meaning::Quota),
+            (403, "client_connect_forbidden_host", Meaning::Forbidden),
+            (407, "no_proxies_allocated", Meaning::Credentials),
+            (429, "client_connect_high_concurrency", Meaning::Busy),
+            (502, "target_connect_resolve_failed", Meaning::UnknownName),
+            (502, "target_connect_unknown_error", Meaning::Unreachable),
+            (502, "internal_error_auth_circuit_breaker_open", Meaning::Fault),
+            (400, "client_something_new", Meaning::Credentials),
+        ] {
+            for name in ["X-Webshare-Reason", "x-webshare-error-reason", "X-WEBSHARE-ERROR"] {
+                check(status, &[(name, reason)], Some(reason), Some(meaning));
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_telling_field_counts() {
+        let fields = [("X-Webshare-Error", "407"), ("X-Webshare-Reason", "no_proxies_allocated")];
+        check(407, &fields, Some("no_proxies_allocated"), Some(Meaning::Credentials));
+    }
+
+    #[test]
+    fn the_status_speaks_where_no_reason_is_given() {
+        check(402, &[], None, Some(Meaning::Quota));
+        check(407, &[], None, Some(Meaning::Credentials));
+        check(429, &[], None, Some(Meaning::Busy));
+        check(403, &[], None, None);
+        check(502, &[("X-Webshare-Reason", "")], None, None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The username by which Webshare is told what exit is wanted.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use zeroize::Zeroizing;
+
+use crate::{Country, InvalidSetting, Secret};
+
+/// Which exit a connection gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Session {
+    /// What the username says as it stands.
+    #[default]
+    AsWritten,
+    /// Another one for each connection.
+    Rotate,
+    /// The same one for the same number.
+    Number(u64),
+}
+
+/// What is asked for beside the account: `{username}[-{cc}]*[-city_{name}][-{session}|-rotate]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) countries: &'a [Country],
+    pub(super) city: Option<&'a str>,
+    pub(super) session: Session,
+}
+
+impl Wish<'_> {
+    /// The username that asks for all of it.
+    pub(super) fn written_into(&self, bare: &Secret) -> Result<Secret, InvalidSetting> {
+        let added = [("country", !self.countries.is_empty()), ("city", self.city.is_some())];
+        if self.session == Session::AsWritten {
+            return match added.into_iter().find(|(_, is_written)| *is_written) {
+                None => Ok(bare.clone()),
+                Some((key, _)) => Err(InvalidSetting::new(
+                    key,
+                    "can't be added to a username that is sent as it is written; write `session: rotate`, or a \
+                     number as the session, and the username without anything behind a `-`",
+                )),
+            };
+        }
+        if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(InvalidSetting::new(
+                "username",
+                "must be letters and digits where a `session` is added to it: the bare username, without a `-` and \
+                 what follows; or write `session: as-written`, with no `country` and no `city`",
+            ));
+        }
+        if let Some(city) = self.city
+            && (city.is_empty()
+                || !city.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_'))
+        {
+            return Err(InvalidSetting::new(
+                "city",
+                "is written in letters, with `_` for a space, such as `new_york`",
+            ));
+        }
+        let city = self.city.unwrap_or_default();
+        let bytes = bare.expose().len() + 3 * self.countries.len() + city.len();
+        let mut username =
+            Zeroizing::new(String::with_capacity(bytes + "-city_-".len() + DIGITS_MAX));
+        username.push_str(bare.expose());
+        let mut add = |part: fmt::Arguments<'_>| {
+            // Writing to a text never fails.
+            let _ = username.write_fmt(part);
+        };
+        self.countries.iter().for_each(|country| add(format_args!("-{country}")));
+        if !city.is_empty() {
+            add(format_args!("-city_{city}"));
+        }
+        match self.session {
+            Session::AsWritten => {}
+            Session::Rotate => add(format_args!("-rotate")),
+            Session::Number(number) => add(format_args!("-{number}")),
+        }
+        Ok(Secret::new(username.as_str()))
+    }
+}
+
+impl JsonSchema for Session {
+    fn schema_name() -> Cow<'static, str> {
+        "Session".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "enum": ["as-written", "rotate"] }, { "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Session {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SessionVisitor)
+    }
+}
+
+struct SessionVisitor;
+
+impl de::Visitor<'_> for SessionVisitor {
+    type Value = Session;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`as-written`, `rotate`, or a whole number that is not negative")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Session, E> {
+        Ok(Session::Number(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Session, E> {
+        match text {
+            "as-written" => return Ok(Session::AsWritten),
+            "rotate" => return Ok(Session::Rotate),
+            _ => {}
+        }
+        // Another way to write a number may be another session to Webshare.
+        match text.parse::<u64>() {
+            Ok(number) if number.to_string() == text => Ok(Session::Number(number)),
+            _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+/// Of the greatest session.
+const DIGITS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(
+        bare: &str,
+        countries: &[&str],
+        city: Option<&str>,
+        session: Session,
+        expected: Result<&str, &str>,
+    ) {
+        let countries: Vec<_> = countries.iter().map(|code| code.parse().unwrap()).collect();
+        let wish = Wish { countries: &countries, city, session };
+        let written = wish.written_into(&Secret::new(bare));
+        let written = written.as_ref().map(Secret::expose).map_err(|e| e.path().to_string());
+        assert_eq!(written.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));
+    }
+
+    #[test]
+    fn the_parts_come_in_the_documented_order() {
+        use Session::{AsWritten, Number, Rotate};
+        check("user", &[], None, AsWritten, Ok("user"));
+        check("user-us-rotate", &[], None, AsWritten, Ok("user-us-rotate"));
+        check("user", &[], None, Rotate, Ok("user-rotate"));
+        check("user", &["US", "fr"], None, Rotate, Ok("user-us-fr-rotate"));
+        check("user", &["us"], Some("new_york"), Number(7), Ok("user-us-city_new_york-7"));
+        check("user", &[], None, Number(u64::MAX), Ok("user-18446744073709551615"));
+    }
+
+    #[test]
+    fn nothing_is_added_to_what_says_it_already() {
+        use Session::{AsWritten, Number, Rotate};
+        check("user", &["us"], None, AsWritten, Err("country"));
+        check("user", &[], Some("paris"), AsWritten, Err("city"));
+        check("user-rotate", &[], None, Number(1), Err("username"));
+        check("user-5", &[], None, Rotate, Err("username"));
+        check("user", &[], Some("new york"), Rotate, Err("city"));
+        check("user", &[], Some(""), Rotate, Err("city"));
+    }
+}

@@ -1,0 +1,180 @@
+//! What a client prefers of the exit of its connections.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{Authority, Country};
+
+/// What one connection is for. More may be known of it in time.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Request<'a> {
+    /// Where the client wants to go.
+    pub target: &'a Authority,
+    /// What it prefers of the exit.
+    pub preferences: &'a Preferences,
+}
+
+impl<'a> Request<'a> {
+    /// For a client that wants to go to `target` and has these preferences.
+    pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
+        Self { target, preferences }
+    }
+}
+
+/// What a client prefers of the exit of its connections; by default nothing.
+///
+/// It reads `session-NAME` and `country-CC`, one of them or both with a comma between, as in
+/// `session-alice,country-us`. A name has letters, digits, `-`, `_` and `.`, and at most 64 of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Preferences {
+    /// The same exit for the same name.
+    pub session: Option<Box<str>>,
+    /// An exit in this country.
+    pub country: Option<Country>,
+}
+
+/// Who chooses the session of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sessions {
+    /// The configuration.
+    #[default]
+    Fixed,
+    /// The client, through the username that it gives to this proxy.
+    ByClient,
+}
+
+/// Why a text tells no preferences, or not any that can be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidPreferences {
+    /// It has a part that is no preference.
+    #[error("a preference is written `session-NAME` or `country-CC`, with a comma between two")]
+    Unknown,
+    /// The session's name is empty, too long, or has other characters.
+    #[error("a session's name has letters, digits, `-`, `_` and `.`, and at most 64 of them")]
+    Session,
+    /// The country is no code of two letters.
+    #[error("a country is written as its code of two letters, as in `country-us`")]
+    Country,
+    /// A preference stands there twice.
+    #[error("each preference is written once")]
+    Repeated,
+    /// The hop can't choose a country.
+    #[error("this hop can't choose a country for its clients")]
+    NoCountry,
+    /// The hop can choose a country only together with a session.
+    #[error("this hop takes a country only together with a session; write `session-NAME` too")]
+    CountryAlone,
+}
+
+impl Preferences {
+    /// Whether nothing is preferred.
+    pub fn is_empty(&self) -> bool {
+        self.session.is_none() && self.country.is_none()
+    }
+}
+
+impl FromStr for Preferences {
+    type Err = InvalidPreferences;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPreferences> {
+        let mut preferences = Self::default();
+        for part in text.split(',') {
+            let is_repeated = if let Some(name) = part.strip_prefix("session-") {
+                if !is_session(name) {
+                    return Err(InvalidPreferences::Session);
+                }
+                preferences.session.replace(name.into()).is_some()
+            } else if let Some(code) = part.strip_prefix("country-") {
+                let country = code.parse().map_err(|_| InvalidPreferences::Country)?;
+                preferences.country.replace(country).is_some()
+            } else {
+                return Err(InvalidPreferences::Unknown);
+            };
+            if is_repeated {
+                return Err(InvalidPreferences::Repeated);
+            }
+        }
+        Ok(preferences)
+    }
+}
+
+impl fmt::Display for Preferences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.session, self.country) {
+            (Some(session), Some(country)) => write!(f, "session-{session},country-{country}"),
+            (Some(session), None) => write!(f, "session-{session}"),
+            (None, Some(country)) => write!(f, "country-{country}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A number for `name` that is the same in every process and every version: providers know sessions by it.
+pub(crate) fn stable_number(name: &str) -> u64 {
+    // FNV-1a, and the last steps of SplitMix64, so that also its lowest bits depend on all of the name.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+fn is_session(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=SESSION_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+const SESSION_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, InvalidPreferences>) {
+        let parsed = text.parse::<Preferences>().map(|preferences| preferences.to_string());
+        assert_eq!(parsed.as_deref().map_err(|error| *error), expected, "{text:?}");
+    }
+
+    #[test]
+    fn preferences_are_read_or_say_what_is_wrong() {
+        use InvalidPreferences as E;
+        check("session-alice", Ok("session-alice"));
+        check("country-US,session-a-1", Ok("session-a-1,country-us"));
+        check("", Err(E::Unknown));
+        check("alice", Err(E::Unknown));
+        check("session-alice,", Err(E::Unknown));
+        check("session-", Err(E::Session));
+        check("session-a b", Err(E::Session));
+        check(&format!("session-{}", "a".repeat(65)), Err(E::Session));
+        check("country-usa", Err(E::Country));
+        check("session-a,session-b", Err(E::Repeated));
+    }
+
+    #[test]
+    fn the_number_of_a_name_never_changes() {
+        assert_eq!(
+            ["", "alice", "bob"].map(stable_number),
+            [17_665_956_581_633_026_203, 14_254_268_223_963_220_572, 7_963_897_756_087_913_964]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_shows_as_itself(text in "(session-[a-z.]{0,4}|country-[a-z]{1,3}|x|,){0,4}") {
+            if let Ok(preferences) = text.parse::<Preferences>() {
+                prop_assert_eq!(preferences.to_string().parse(), Ok(preferences));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `mooltiroute explain`: which way a request would take, and why.
+
+mod asked;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use mooltiroute_hops::{Authority, Registry};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Verdict, complain,
+    shown::{ShownCredential, ShownRoute},
+    words, write_problems,
+};
+use crate::{
+    cli::{Explain, Format},
+    config::{Chain, Config, Environment, Loader, NamedHop, Route},
+    router::{Mismatch, Router},
+};
+
+pub use self::asked::{Asked, Form, InvalidUrl};
+
+/// Runs the command.
+pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> ExitCode {
+    // Not by clap, whose errors repeat what was given, and a URL may hold a password.
+    let asked = match flags.url.parse::<Asked>() {
+        Ok(asked) => asked,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let loader = match super::loader(&flags.config, registry, environment) {
+        Ok(loader) => loader,
+        Err(problem) => return complain(&problem),
+    };
+    super::status(explain(&loader, &asked, flags.format, &mut anstream::stdout().lock()))
+}
+
+/// Loads what `loader` loads, and writes which way `asked` would take; [`Verdict::Invalid`] where the configuration is,
+/// or has no route for it. Opens no connection.
+///
+/// # Errors
+/// `out` could not be written to.
+pub fn explain(
+    loader: &Loader,
+    asked: &Asked,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => return write_problems(loader, &problems, format, out),
+    };
+    let router = Router::new(config.routes.iter().map(|route| &route.rule));
+    let found = router.find(&asked.target);
+    let way = found.map(|index| Way::new(&config, &config.routes[index], asked));
+    match format {
+        Format::Human => {
+            writeln!(out, "{asked}")?;
+            describe_routes(&config, &asked.target, found, out)?;
+            if let Some(way) = &way {
+                way.describe(out)?;
+            }
+        }
+        Format::Json => {
+            let before = &config.routes[..found.unwrap_or(config.routes.len())];
+            let before: Vec<_> = before
+                .iter()
+                .map(|route| {
+                    json!({
+                        "route": ShownRoute::new(route, &config),
+                        "mismatch": route.rule.mismatch(&asked.target).map(name),
+                    })
+                })
+                .collect();
+            let route = found.map(|index| ShownRoute::new(&config.routes[index], &config));
+            let explained = json!({
+                "target": asked.target.to_string(),
+                "request": asked.form.name(),
+                "index": found,
+                "route": route,
+                "before": before,
+                "chain": way,
+            });
+            writeln!(out, "{explained:#}")?;
+        }
+    }
+    Ok(if found.is_some() { Verdict::Valid } else { Verdict::Invalid })
+}
+
+/// The routes as far as the one that applies, each with its reason.
+fn describe_routes(
+    config: &Config,
+    target: &Authority,
+    found: Option<usize>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (host, port) = (target.host(), target.port());
+    writeln!(out, "\nroutes, of which the first that matches applies")?;
+    for (index, route) in
+        config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
+    {
+        writeln!(out, "  {}", words::route(index, route, config))?;
+        let why = match (route.rule.mismatch(target), route.rule.pattern(target)) {
+            (Some(Mismatch::Host), _) => format!("no: `{host}` is none of its hosts"),
+            (Some(Mismatch::Port), _) => format!("no: {port} is none of its ports"),
+            (None, Some(pattern)) => {
+                format!("yes: `{host}` is one of its hosts, by `{pattern}`")
+            }
+            (None, None) => "yes: it is for every host".to_owned(),
+        };
+        writeln!(out, "     {why}")?;
+    }
+    if found.is_none() {
+        writeln!(out, "\nNo route is for it: the client is told so, and nothing is connected to.")?;
+        writeln!(out, "help: write a last route for everything, such as `- {{ chain: default }}`")?;
+    }
+    Ok(())
+}
+
+/// The way of a request through a chain.
+#[derive(Serialize)]
+struct Way<'a> {
+    name: &'a str,
+    direct: bool,
+    steps: Vec<Step<'a>>,
+    switched_off: Vec<&'a str>,
+}
+
+/// What one stop is sent.
+#[derive(Serialize)]
+struct Step<'a> {
+    /// `None`: the target itself.
+    hop: Option<&'a str>,
+    kind: Option<&'a str>,
+    address: String,
+    /// What it gets.
+    request: String,
+    credentials: Vec<ShownCredential<'a>>,
+    #[serde(skip)]
+    words: String,
+}
+
+impl<'a> Way<'a> {
+    fn new(config: &'a Config, route: &Route, asked: &Asked) -> Self {
+        let Chain { name, hops, switched_off, .. } = &config.chains[route.chain];
+        let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
+        let address = |hop: &NamedHop| hop.hop.as_ref().map(|hop| hop.address().clone());
+        let mut steps = Vec::new();
+        for (position, hop) in hops.iter().enumerate() {
+            let next = hops.get(position + 1).map(|next| address(next));
+            // As `forward` does: a plain request is not tunnelled through a last hop that takes it itself.
+            let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.forwarding().is_some());
+            let request = match next {
+                Some(next) => next.map(|next| format!("CONNECT {next}")).unwrap_or_default(),
+                None if asked.form == Form::Plain && takes_it => {
+                    format!("the request in absolute-form, for http://{}", asked.target)
+                }
+                None => format!("CONNECT {}", asked.target),
+            };
+            steps.push(Step {
+                hop: Some(&hop.name),
+                kind: Some(&hop.kind),
+                address: address(hop).map(|address| address.to_string()).unwrap_or_default(),
+                request,
+                credentials: hop.credentials.iter().map(ShownCredential::from).collect(),
+                words: words::credentials(&hop.credentials),
+            });
+        }
+        let ends_in_tunnel = steps.last().is_none_or(|last| last.request.starts_with("CONNECT"));
+        if ends_in_tunnel {
+            let request = match asked.form {
+                Form::Tunnel => "what the client sends through the tunnel",
+                Form::Plain => "the request in origin-form",
+            };
+            steps.push(Step {
+                hop: None,
+                kind: None,
+                address: asked.target.to_string(),
+                request: request.to_owned(),
+                credentials: Vec::new(),
+                words: String::new(),
+            });
+        }
+        Self {
+            name,
+            direct: hops.is_empty(),
+            steps,
+            switched_off: switched_off.iter().map(|name| &**name).collect(),
+        }
+    }
+
+    fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { name, direct, steps, switched_off } = self;
+        let is_direct = if *direct { ", which goes direct" } else { "" };
+        writeln!(out, "\nchain {name}{is_direct}")?;
+        for (position, step) in steps.iter().enumerate() {
+            let Step { hop, kind, address, request, words, .. } = step;
+            match (hop, kind) {
+                (Some(hop), Some(kind)) => {
+                    writeln!(out, "  {}. {hop}: {kind}, {address}{words}", position + 1)?;
+                }
+                _ => writeln!(out, "  {}. the target, {address}", position + 1)?,
+            }
+            writeln!(out, "     gets {request}")?;
+        }
+        if !switched_off.is_empty() {
+            writeln!(out, "  switched off: {}", switched_off.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn name(mismatch: Mismatch) -> &'static str {
+    match mismatch {
+        Mismatch::Host => "host",
+        Mismatch::Port => "port",
+    }
+}
+
+/// The exit status of a command that was called wrongly, as clap has it.
+const USAGE: u8 = 2;

@@ -1,0 +1,114 @@
+//! What a client would ask the proxy for.
+
+use std::{fmt, num::NonZeroU16, str::FromStr};
+
+use mooltiroute_hops::{Authority, InvalidAuthority};
+use thiserror::Error;
+
+/// What a client would ask the proxy for. Path, query and user information of its URL are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it wants to go.
+    pub target: Authority,
+    /// How it asks for that.
+    pub form: Form,
+}
+
+/// How a client asks for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With CONNECT, as for `https://`.
+    Tunnel,
+    /// With a plain request, as for `http://`.
+    Plain,
+}
+
+/// Why a text is nothing that a client asks for. The text is not repeated: it may hold a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidUrl {
+    /// The scheme is none that clients ask a proxy for.
+    #[error("the URL has an unknown scheme; write `https://HOST/`, `http://HOST/` or `HOST:PORT`")]
+    Scheme,
+    /// What stands before the path is no host.
+    #[error("this can't be asked for: {0}; a URL is `https://HOST/` or `http://HOST/`")]
+    Authority(#[from] InvalidAuthority),
+}
+
+impl FromStr for Asked {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Self { target: text.parse()?, form: Form::Tunnel });
+        };
+        const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
+        const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
+        let (port, form) = match &*scheme.to_ascii_lowercase() {
+            "http" => (HTTP, Form::Plain),
+            // Clients open a tunnel for a WebSocket, the unencrypted one too.
+            "ws" => (HTTP, Form::Tunnel),
+            "https" | "wss" => (HTTPS, Form::Tunnel),
+            _ => return Err(InvalidUrl::Scheme),
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        Ok(Self { target: Authority::with_default_port(host, port)?, form })
+    }
+}
+
+impl Form {
+    /// Its name, for programs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => "connect",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.form {
+            Form::Tunnel => write!(f, "CONNECT {}", self.target),
+            Form::Plain => write!(f, "a plain request to http://{}", self.target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        let asked = text.parse::<Asked>();
+        assert_eq!(asked.as_ref().map(ToString::to_string).ok().as_deref(), expected, "{text}");
+        if let Err(error) = asked {
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn urls_and_authorities_are_read() {
+        check("https://a.example/x?y", Some("CONNECT a.example:443"));
+        check("HTTPS://a.example", Some("CONNECT a.example:443"));
+        check("wss://a.example:1#x", Some("CONNECT a.example:1"));
+        check("http://[::1]/", Some("a plain request to http://[::1]:80"));
+        check(
+            "http://joe:hunter2@a.example:8080?b@c",
+            Some("a plain request to http://a.example:8080"),
+        );
+        check("a.example:22", Some("CONNECT a.example:22"));
+        for wrong in [
+            "",
+            "a.example",
+            "ftp://a",
+            "http://",
+            "joe:hunter2@a:1",
+            "https://a:hunter2",
+            "hunter2",
+        ] {
+            check(wrong, None);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A configuration's parts, for programs: what `--format json` writes.
+
+use serde::Serialize;
+
+use crate::config::{Chain, Config, Credential, NamedHop, Origin, Place, Problem, Route};
+
+#[derive(Serialize)]
+pub(super) struct ShownHop<'a> {
+    name: &'a str,
+    kind: &'a str,
+    enabled: bool,
+    address: Option<String>,
+    credentials: Vec<ShownCredential<'a>>,
+}
+
+/// One of the last three stands there, by where the credential comes from.
+#[derive(Serialize)]
+pub(super) struct ShownCredential<'a> {
+    setting: &'a str,
+    variables: Option<&'a [String]>,
+    file: Option<&'a str>,
+    written: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownChain<'a> {
+    name: &'a str,
+    hops: Vec<&'a str>,
+    switched_off: Vec<&'a str>,
+    direct: bool,
+    warm: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownRoute<'a> {
+    hosts: Vec<String>,
+    ports: &'a [u16],
+    chain: &'a str,
+    #[serde(flatten)]
+    place: Option<ShownPlace<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownProblem<'a> {
+    #[serde(flatten)]
+    place: Option<ShownPlace<'a>>,
+    path: String,
+    code: &'a str,
+    message: &'a str,
+    first: Option<ShownPlace<'a>>,
+    help: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownPlace<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+}
+
+impl<'a> From<&'a NamedHop> for ShownHop<'a> {
+    fn from(hop: &'a NamedHop) -> Self {
+        let address = hop.hop.as_ref().map(|hop| hop.address().to_string());
+        let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
+        Self { name: &hop.name, kind: &hop.kind, enabled: hop.is_enabled, address, credentials }
+    }
+}
+
+impl<'a> From<&'a Credential> for ShownCredential<'a> {
+    fn from(credential: &'a Credential) -> Self {
+        let Credential { setting, origin } = credential;
+        let (variables, file, written) = match origin {
+            Origin::Variables(names) => (Some(names.as_slice()), None, false),
+            Origin::File(path) => (None, Some(path.as_str()), false),
+            Origin::Written => (None, None, true),
+        };
+        Self { setting, variables, file, written }
+    }
+}
+
+impl<'a> ShownChain<'a> {
+    pub(super) fn new(chain: &'a Chain, config: &'a Config) -> Self {
+        Self {
+            name: &chain.name,
+            hops: chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect(),
+            switched_off: chain.switched_off.iter().map(|name| &**name).collect(),
+            direct: chain.hops.is_empty(),
+            warm: chain.warm,
+        }
+    }
+}
+
+impl<'a> ShownRoute<'a> {
+    pub(super) fn new(route: &'a Route, config: &'a Config) -> Self {
+        Self {
+            hosts: route.rule.hosts.iter().map(ToString::to_string).collect(),
+            ports: &route.rule.ports,
+            chain: &config.chains[route.chain].name,
+            place: route.place.as_ref().map(ShownPlace::from),
+        }
+    }
+}
+
+impl<'a> From<&'a Problem> for ShownProblem<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        Self {
+            place: problem.place.as_ref().map(ShownPlace::from),
+            path: problem.path.to_string(),
+            code: problem.code,
+            message: &problem.message,
+            first: problem.first.as_ref().map(ShownPlace::from),
+            help: problem.help.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Place> for ShownPlace<'a> {
+    fn from(place: &'a Place) -> Self {
+        Self { file: &place.file, line: place.line, column: place.column }
+    }
+}

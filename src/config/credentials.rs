@@ -1,0 +1,49 @@
+//! Which credentials a configuration has, and where each comes from; never what they are.
+
+use std::fmt;
+
+/// A setting that is a credential or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The setting's key, such as `password`.
+    pub setting: String,
+    /// Where its value comes from.
+    pub origin: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From these variables of the environment.
+    Variables(Vec<String>),
+    /// From the content of this file.
+    File(String),
+    /// It stands in the configuration itself.
+    Written,
+}
+
+impl Credential {
+    /// Whether the setting `key` is taken for a credential: by its name, as a kind of hop may have any settings.
+    pub(super) fn is_named_so(key: &str) -> bool {
+        key == "username" || Self::is_secret(key)
+    }
+
+    /// Whether the setting `key` should not be written out in a file.
+    pub(super) fn is_secret(key: &str) -> bool {
+        let key = key.strip_suffix("_file").unwrap_or(key);
+        ["password", "passphrase", "secret", "token", "api_key"]
+            .iter()
+            .any(|end| key.ends_with(end))
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let setting = &self.setting;
+        match &self.origin {
+            Origin::Variables(names) => write!(f, "{setting} from ${}", names.join(" and $")),
+            Origin::File(path) => write!(f, "{setting} from the file {path}"),
+            Origin::Written => write!(f, "{setting} as written"),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The credentials of a hop or of the listeners, by where they come from.
+
+use mooltiroute_hops::{Key, KeyPath};
+use serde_yaml::Value;
+
+use super::{Part, Resolver};
+use crate::config::{Credential, Origin};
+
+impl Resolver<'_> {
+    /// The credentials in the mapping at `path`. One that is written out there is a warning.
+    pub(super) fn credentials(&mut self, path: &KeyPath) -> Vec<Credential> {
+        let mut names = self.tree.names(path).unwrap_or_default();
+        names.retain(|name| Credential::is_named_so(name));
+        let mut credentials = Vec::new();
+        for name in names {
+            let place = path.clone().then(Key::Name(name.clone()));
+            let Some(Value::String(text)) = self.tree.value(&place) else { continue };
+            let variables = self.tree.variables(&place);
+            let (setting, origin) = match name.strip_suffix("_file") {
+                Some(setting) => (setting, Origin::File(text.clone())),
+                None if !variables.is_empty() => (&*name, Origin::Variables(variables.to_vec())),
+                None => (&*name, Origin::Written),
+            };
+            let is_exposed =
+                origin == Origin::Written && !text.is_empty() && Credential::is_secret(setting);
+            credentials.push(Credential { setting: setting.to_owned(), origin });
+            if is_exposed {
+                let message = "this secret is written in the file, where others may read it";
+                let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
+                self.warnings.push(problem.with_help(format!(
+                    "take it from a variable, as in `{name}: \"${{NAME}}\"`, or from a file of its own, as in `{name}_file: PATH`"
+                )));
+            }
+        }
+        credentials
+    }
+}

@@ -1,0 +1,40 @@
+//! Hops and chains that nothing passes through.
+
+use std::collections::HashSet;
+
+use mooltiroute_hops::KeyPath;
+
+use super::{Part, Resolver};
+use crate::config::{Chain, NamedHop, Route};
+
+impl Resolver<'_> {
+    /// Warns of hops in no chain, and of chains that no route leads to.
+    pub(super) fn warn_of_unused(&mut self, hops: &[NamedHop], chains: &[Chain], routes: &[Route]) {
+        // Among problems a thing may only seem unused.
+        if !self.problems.is_empty() || !self.is_complete {
+            return;
+        }
+        for (index, hop) in hops.iter().enumerate() {
+            let is_in = |chain: &Chain| {
+                chain.hops.contains(&index) || chain.switched_off.contains(&hop.name)
+            };
+            if !chains.iter().any(is_in) && !self.held.contains(&hop.name) {
+                let message = "no chain has this hop: nothing passes through it";
+                self.warn_of("hops", &hop.name, "unused-hop", message);
+            }
+        }
+        let taken: HashSet<usize> = routes.iter().map(|route| route.chain).collect();
+        // The first one is `direct`, which nobody wrote.
+        for (index, chain) in chains.iter().enumerate().skip(1) {
+            if !taken.contains(&index) {
+                let message = "no route leads to this chain: nothing takes it";
+                self.warn_of("chains", &chain.name, "unused-chain", message);
+            }
+        }
+    }
+
+    fn warn_of(&mut self, section: &str, name: &str, code: &'static str, message: &str) {
+        let path = KeyPath::of([section, name]);
+        self.warnings.push(self.tree.problem(&path, Part::Key, code, message));
+    }
+}

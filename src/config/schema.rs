@@ -1,0 +1,169 @@
+//! The JSON Schema of a configuration's files, for editors: made from the types that read them.
+//!
+//! A file may be a part, which others complete, so no key of a mapping is required; and a variable may stand for any
+//! scalar.
+
+use mooltiroute_hops::Registry;
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    transform::{Transform, transform_subschemas},
+};
+use serde_json::{Map, Value, json};
+
+use super::raw;
+
+/// The schema for hops of the kinds in `registry`.
+pub fn schema(registry: &Registry) -> Value {
+    // Editors follow draft 7 best, and references worst.
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut generator = settings.into_generator();
+    let kinds: Vec<_> =
+        registry.names().filter_map(|name| Some((name, registry.kind(name)?))).collect();
+    let kinds: Vec<_> =
+        kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
+    let chain = part(generator.subschema_for::<raw::Chain>());
+    let route = part(generator.subschema_for::<raw::Route>());
+    let names = json!({ "pattern": "^[A-Za-z0-9._-]{1,64}$" });
+    let mut schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "A file of a Mooltiroute configuration",
+        "type": ["object", "null"],
+        "properties": {
+            "server": section::<raw::Server>(&mut generator),
+            "timeouts": section::<raw::Timeouts>(&mut generator),
+            "limits": section::<raw::Limits>(&mut generator),
+            "log": section::<raw::Log>(&mut generator),
+            "hops": {
+                "description": "The upstreams, by the names that chains have for them.",
+                "type": ["object", "null"],
+                "propertyNames": names,
+                "additionalProperties": hop(kinds),
+            },
+            "chains": {
+                "description": "The ways to a target, by the names that routes have for them: hops in the order of travel. `default` takes everything while no routes are written; `direct` is built in.",
+                "type": ["object", "null"],
+                "propertyNames": names,
+                "additionalProperties": chain,
+            },
+            "routes": {
+                "description": "Which targets take which chain. The first that matches applies, so the last one is for everything.",
+                "type": ["array", "null"],
+                "items": route,
+            },
+        },
+        "patternProperties": { "^x-": { "description": "Left alone: a place for anchors." } },
+        "additionalProperties": false,
+    });
+    let definitions = generator.take_definitions(true);
+    if let (Some(object), false) = (schema.as_object_mut(), definitions.is_empty()) {
+        object.insert("definitions".into(), Value::Object(definitions));
+    }
+    schema
+}
+
+/// A section, which may be empty where all its lines are comments.
+fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    let mut section = part(generator.subschema_for::<T>());
+    section["type"] = json!(["object", "null"]);
+    section
+}
+
+/// A hop of any of `kinds`: its kind decides which settings it has. One without a kind is completed by another file.
+fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+    let common = Map::from_iter([
+        (
+            "kind".to_owned(),
+            json!({
+                "description": "How the hop is spoken to.",
+                "anyOf": [{ "enum": names }, { "type": "string", "pattern": VARIABLE }],
+            }),
+        ),
+        (
+            "enabled".to_owned(),
+            json!({
+                "description": "Whether chains pass through the hop; one that is not enabled is left out of them. The default is `true`.",
+                "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": BOOLEAN_TEXT }],
+            }),
+        ),
+    ]);
+    let mut keys: Vec<String> = common.keys().cloned().collect();
+    let mut alternatives = Vec::new();
+    for (name, mut settings) in kinds {
+        if let Some(properties) = settings.get_mut("properties").and_then(Value::as_object_mut) {
+            keys.extend(properties.keys().cloned());
+            properties.extend(common.clone());
+        }
+        let is_kind = json!({ "properties": { "kind": { "const": name } }, "required": ["kind"] });
+        alternatives.push(json!({ "if": is_kind, "then": settings }));
+    }
+    keys.sort();
+    keys.dedup();
+    let has_kind = json!({ "required": ["kind"] });
+    alternatives.push(json!({ "if": has_kind, "else": { "propertyNames": { "enum": keys } } }));
+    json!({
+        "description": "An upstream: its `kind`, and the settings of that kind.",
+        "type": "object",
+        "properties": common,
+        "allOf": alternatives,
+    })
+}
+
+/// `schema` for a file that is a part, and where variables may stand for scalars.
+fn part(mut schema: Schema) -> Value {
+    Part.transform(&mut schema);
+    schema.to_value()
+}
+
+/// Makes the schema of whole values one of parts with variables.
+struct Part;
+
+impl Transform for Part {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(object) = schema.as_object_mut() else { return };
+        if object.get("default").is_some_and(Value::is_null) {
+            object.remove("default");
+        }
+        if object.contains_key("properties") && object.get("required").is_some() {
+            object.remove("required");
+        }
+        let is = |name: &str| match object.get("type") {
+            Some(Value::String(written)) => written == name,
+            Some(Value::Array(list)) => list.iter().any(|written| written == name),
+            _ => false,
+        };
+        let is_text_any = is("string")
+            && !["pattern", "enum", "const"].iter().any(|key| object.contains_key(*key));
+        let pattern = if is_text_any || object.contains_key("const") {
+            return;
+        } else if is("boolean") {
+            BOOLEAN_TEXT
+        } else if is("integer") || is("number") {
+            NUMBER_TEXT
+        } else if object.contains_key("pattern") || object.contains_key("enum") {
+            VARIABLE
+        } else if let Some(Value::Array(names)) = object.get_mut("oneOf") {
+            if names.iter().all(|name| name.get("const").is_some()) {
+                names.push(json!({ "type": "string", "pattern": VARIABLE }));
+            }
+            return;
+        } else {
+            return;
+        };
+        let mut whole = std::mem::take(object);
+        for key in ["title", "description", "default", "examples"] {
+            object.extend(whole.remove_entry(key));
+        }
+        let text = json!({ "type": "string", "pattern": pattern });
+        object.insert("anyOf".into(), json!([whole, text]));
+    }
+}
+
+/// A text with a variable in it.
+const VARIABLE: &str = r"\$\{";
+
+/// A text that is read as a number or a boolean.
+const NUMBER_TEXT: &str = r"^[0-9]+$|\$\{";
+const BOOLEAN_TEXT: &str = r"^(true|false)$|\$\{";

@@ -1,0 +1,165 @@
+//! What is wrong with a part of the tree, in an operator's words.
+
+use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
+use serde_yaml::Value;
+
+use super::{File, Part, Problem, Tree};
+use crate::config::{
+    Place,
+    interpolate::Invalid,
+    problem::{is_name, is_word},
+    suggest::nearest,
+};
+
+impl Tree {
+    /// The text at `path`, as far as it may be shown: no variable had a part in it.
+    pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
+        let text = self.value(path)?.as_str()?;
+        (is_name(text) && !self.variables.contains_key(path)).then_some(text)
+    }
+
+    /// A problem with `part` of what stands at `path`.
+    pub(in crate::config) fn problem(
+        &self,
+        path: &KeyPath,
+        part: Part,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Problem {
+        let problem = Problem::new(path, code, message);
+        // What the command line says stands in no file.
+        if self.overridden.contains(path) {
+            return problem;
+        }
+        let located = self.located.get();
+        if located >= LOCATED_MAX || path.keys().is_empty() {
+            return problem;
+        }
+        self.located.set(located + 1);
+        match self.file_of(path).and_then(|file| file.locate(path, part)) {
+            Some((place, excerpt)) => {
+                // Where files are merged, the mistake may be that the key stands in both.
+                let whole = |file: &&File| file.depth(path) == Some(path.keys().len());
+                let first = self.files.iter().find(whole).and_then(|file| file.place(path, part));
+                let first = first.filter(|first| first.file != place.file);
+                Problem { place: Some(place), excerpt, first, ..problem }
+            }
+            None => problem,
+        }
+    }
+
+    /// Where `path` stands, or what is nearest above it.
+    pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
+        self.file_of(path)?.place(path, part)
+    }
+
+    /// Whether so many problems were found that another one needs no advice.
+    pub(in crate::config) fn is_flooded(&self) -> bool {
+        self.located.get() >= LOCATED_MAX
+    }
+
+    /// The last file that has the whole path is the one whose value holds.
+    fn file_of(&self, path: &KeyPath) -> Option<&File> {
+        self.files.iter().max_by_key(|file| file.depth(path))
+    }
+
+    /// What is wrong with the settings at `above`, in an operator's words.
+    pub(in crate::config) fn invalid(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
+        let path = above.clone().join(invalid.path());
+        let (part, code, message, suggestion) = match invalid.fault() {
+            Fault::UnknownKey { known } => {
+                // Those two are read before the kind reads the rest.
+                let is_hop = above.keys().len() == 2
+                    && above.below(&KeyPath::of(["hops"])).is_some()
+                    && invalid.path().keys().len() == 1;
+                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
+                return self.unknown_key(&path, &[common, known].concat());
+            }
+            Fault::UnknownValue { known } => {
+                let written = self.shown(&path);
+                let message = match written {
+                    Some(text) => {
+                        format!("unknown value `{text}`; known values: {}", known.join(", "))
+                    }
+                    None => format!("unknown value; known values: {}", known.join(", ")),
+                };
+                let suggestion = written.and_then(|text| nearest(text, known.iter().copied()));
+                (Part::Value, "unknown-value", message, suggestion)
+            }
+            Fault::MissingKey(key) => {
+                (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
+            }
+            Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
+            _ => (Part::Value, "value", invalid.to_string(), None),
+        };
+        let problem = self.problem(&path, part, code, message);
+        let help = match suggestion {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None => self.advice(&path, invalid.fault()),
+        };
+        Problem { help, ..problem }
+    }
+
+    /// What is likely the reason, where YAML read something else than what was meant.
+    fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
+        let text = self.value(path).and_then(Value::as_str);
+        let has_key =
+            text.and_then(|text| text.split_once(':')).is_some_and(|(key, _)| is_word(key));
+        if let Fault::WrongType { expected, .. } = fault
+            && has_key
+            && expected.starts_with("a mapping")
+        {
+            return Some("a space belongs after the colon of a key".into());
+        }
+        let (_, above) = path.keys().split_last()?;
+        let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
+        let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
+        let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
+        Some(format!("`{name}` has no value here; one that begins with `#` is written in quotes"))
+    }
+
+    /// That the key at `path` is none of `known`. It is shown where it is near one of them, or is a plain word.
+    pub(in crate::config) fn unknown_key(&self, path: &KeyPath, known: &[&str]) -> Problem {
+        let name = match path.keys().last() {
+            Some(Key::Name(name)) => name.as_str(),
+            _ => "",
+        };
+        let message = format!("unknown key; known keys: {}", known.join(", "));
+        let mut problem = self.problem(path, Part::Key, "unknown-key", message);
+        let near = nearest(name, known.iter().copied());
+        problem.help = near.map(|name| format!("did you mean `{name}`?"));
+        // In `{ password: a,b }` the second half of the password has become a key without a value.
+        let is_cut_off = self.value(path).is_none_or(Value::is_null);
+        if is_cut_off || (near.is_none() && !is_word(name)) {
+            let above = path.keys()[..path.keys().len() - 1].to_vec();
+            problem.path = KeyPath::from(above).then(Key::Name("…".into()));
+        }
+        if is_cut_off {
+            problem
+                .help
+                .get_or_insert_with(|| "write a text with a comma or a colon in quotes".into());
+        }
+        problem
+    }
+
+    /// That a variable can't be put in at `path`.
+    pub(in crate::config) fn invalid_variable(&self, path: &KeyPath, invalid: &Invalid) -> Problem {
+        let problem = self.problem(path, Part::Value, "variable", invalid.to_string());
+        match invalid {
+            Invalid::Unset(names) => {
+                let name = names.first().map_or("NAME", String::as_str);
+                problem.with_help(format!(
+                    "set it where the program is started, or write `${{{name}:-default}}`"
+                ))
+            }
+            Invalid::Unclosed | Invalid::Name => {
+                problem.with_help("write `$${` for a literal `${`")
+            }
+            Invalid::NotUnicode(_) | Invalid::TooLong => problem,
+        }
+    }
+}
+
+/// What is wrong more often than this is not looked up any more: a look-up costs as much as a line is long, and nobody
+/// reads that far.
+const LOCATED_MAX: usize = 200;

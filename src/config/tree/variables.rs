@@ -1,0 +1,70 @@
+//! Variables, put into the tree.
+
+use mooltiroute_hops::{Key, KeyPath};
+use serde_yaml::Value;
+
+use super::Tree;
+use crate::config::{
+    Environment,
+    interpolate::{self, Invalid},
+};
+
+impl Tree {
+    /// The names of the variables in the value at `path`, as it was written.
+    pub(in crate::config) fn variables(&self, path: &KeyPath) -> &[String] {
+        self.variables.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Puts variables into everything at `path`.
+    ///
+    /// # Errors
+    /// The paths of the values that could not be completed, and why. Those values are left as they are.
+    pub(in crate::config) fn interpolate(
+        &mut self,
+        path: &KeyPath,
+        environment: &Environment,
+    ) -> Vec<(KeyPath, Invalid)> {
+        let mut invalid = Vec::new();
+        // The value is taken out, so that the tree can note what changes.
+        let Some(mut value) = self.value_mut(path).map(std::mem::take) else { return invalid };
+        self.interpolate_value(&mut value, path, environment, &mut invalid);
+        if let Some(place) = self.value_mut(path) {
+            *place = value;
+        }
+        invalid
+    }
+
+    fn interpolate_value(
+        &mut self,
+        value: &mut Value,
+        path: &KeyPath,
+        environment: &Environment,
+        invalid: &mut Vec<(KeyPath, Invalid)>,
+    ) {
+        match value {
+            Value::String(text) => {
+                let names: Vec<String> = interpolate::names(text).map(str::to_owned).collect();
+                match interpolate::interpolate(text, |name| environment.variable(name)) {
+                    Ok(Some(done)) => *text = done,
+                    Ok(None) => return,
+                    Err(error) => invalid.push((path.clone(), error)),
+                }
+                self.variables.insert(path.clone(), names);
+            }
+            Value::Sequence(list) => {
+                for (index, value) in list.iter_mut().enumerate() {
+                    let path = path.clone().then(Key::Index(index));
+                    self.interpolate_value(value, &path, environment, invalid);
+                }
+            }
+            Value::Mapping(mapping) => {
+                for (key, value) in mapping.iter_mut() {
+                    let name = key.as_str().unwrap_or_default();
+                    let path = path.clone().then(Key::Name(name.to_owned()));
+                    self.interpolate_value(value, &path, environment, invalid);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Tagged(_) => {}
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The commands that only read the configuration, or write the first one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must stop")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"hops:
+  corporate: { kind: http-connect, address: "proxy.corp.example:3128", username: "${CORP_USER}", password: "${CORP_PASSWORD}" }
+  exit: { kind: webshare, username: joe, password_file: secret }
+  spare: { kind: http-connect, address: "spare.example:1", enabled: false }
+chains:
+  default: [corporate, spare, exit]
+  fast: [exit]
+routes:
+  - { hosts: [localhost, 127.0.0.0/8], chain: direct }
+  - { hosts: ["*.example.com"], ports: [8443], chain: fast }
+  - { hosts: ["*.example.com"], chain: default }
+"#;
+
+/// Spelled so that no other text holds it, base64 of it included.
+const CANARY: &str = "cAnArY-5eCr3t";
+
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.yaml"), CONFIG).unwrap();
+    fs::write(directory.path().join("secret"), CANARY).unwrap();
+    directory
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .env("CORP_USER", CANARY)
+        .env("CORP_PASSWORD", CANARY)
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[track_caller]
+fn explained(url: &str, status: i32, expected: &str) {
+    let output = command(directory().path(), &["explain", url, "-c", "a.yaml"]);
+    assert_eq!(said(&output), expected);
+    assert_eq!(output.status.code(), Some(status));
+}
+
+#[test]
+fn a_tunnel_is_explained_hop_by_hop() {
+    explained(
+        "https://www.example.com/",
+        0,
+        "CONNECT www.example.com:443
+
+routes, of which the first that matches applies
+  1. localhost, 127.0.0.0/8 -> direct  (a.yaml:9:5)
+     no: `www.example.com` is none of its hosts
+  2. *.example.com on port 8443 -> fast  (a.yaml:10:5)
+     no: 443 is none of its ports
+  3. *.example.com -> default  (a.yaml:11:5)
+     yes: `www.example.com` is one of its hosts, by `*.example.com`
+
+chain default
+  1. corporate: http-connect, proxy.corp.example:3128, username from $CORP_USER, password from $CORP_PASSWORD
+     gets CONNECT p.webshare.io:80
+  2. exit: webshare, p.webshare.io:80, username as written, password from the file secret
+     gets CONNECT www.example.com:443
+  3. the target, www.example.com:443
+     gets what the client sends through the tunnel
+  switched off: spare
+",
+    );
+}
+
+#[test]
+fn a_plain_request_goes_in_absolute_form_to_a_last_hop_and_in_origin_form_to_a_target() {
+    let plain = |url: &str| said(&command(directory().path(), &["explain", url, "-c", "a.yaml"]));
+    let through = plain("http://www.example.com/");
+    assert!(through.ends_with(
+        "     gets the request in absolute-form, for http://www.example.com:80\n  switched off: spare\n"
+    ), "{through}");
+    let direct = plain("http://localhost:99/");
+    assert!(direct.ends_with(
+        "chain direct, which goes direct\n  1. the target, localhost:99\n     gets the request in origin-form\n"
+    ), "{direct}");
+}
+
+#[test]
+fn what_no_route_is_for_is_said_and_fails() {
+    let output = command(
+        directory().path(),
+        &["explain", "elsewhere.test:22", "-c", "a.yaml", "--format", "json"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let explained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(explained["route"].is_null() && explained["chain"].is_null(), "{explained}");
+    assert_eq!(explained["before"].as_array().unwrap().len(), 3);
+    let usage = command(directory().path(), &["explain", "ftp://joe:hunter2@a/"]);
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(!said(&usage).contains("hunter2"), "{}", said(&usage));
+}
+
+#[test]
+fn what_init_writes_is_valid_and_is_never_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = command(directory.path(), &["init"]);
+    assert!(made.status.success(), "{}", said(&made));
+    let check = command(directory.path(), &["check"]);
+    assert!(check.status.success(), "{}", said(&check));
+    let schema = fs::read(directory.path().join("config.d/schema.json")).unwrap();
+    assert_eq!(schema, command(directory.path(), &["schema"]).stdout);
+
+    let hops = directory.path().join("config.d/20-hops.yaml");
+    fs::write(&hops, "# mine\n").unwrap();
+    fs::remove_file(directory.path().join("config.d/10-server.yaml")).unwrap();
+    let again = command(directory.path(), &["init"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(said(&again).contains("is not empty"), "{}", said(&again));
+    assert_eq!(fs::read_to_string(hops).unwrap(), "# mine\n");
+    assert!(!directory.path().join("config.d/10-server.yaml").exists());
+}
+
+#[test]
+fn shells_and_manuals_get_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let completion = said(&command(directory.path(), &["completions", shell]));
+        assert!(completion.contains("explain") && completion.contains("no-corporate"), "{shell}");
+    }
+    assert!(command(directory.path(), &["man", "pages"]).status.success());
+    let page = fs::read_to_string(directory.path().join("pages/mooltiroute-explain.1")).unwrap();
+    assert!(page.contains("without a connection"), "{page}");
+}
+
+#[test]
+fn no_command_shows_a_secret() {
+    let mistakes = [
+        ("address: \"proxy.corp.example:3128\"", "address: \"joe:cAnArY-5eCr3t@proxy:1\""),
+        ("address: \"proxy.corp.example:3128\"", "address: \"http://joe:cAnArY-5eCr3t@proxy\""),
+        ("kind: http-connect", "kind: cAnArY-5eCr3t@"),
+        ("username: joe", "cAnArY-5eCr3t: joe"),
+        ("username: joe", "username: { cAnArY-5eCr3t: 1 }"),
+        ("password_file: secret", "password: a, cAnArY-5eCr3t"),
+        ("password_file: secret", "password: [cAnArY-5eCr3t]"),
+        ("password_file: secret", "password: \"cAnArY-5eCr3t\\n\""),
+        ("password_file: secret", "pasword: cAnArY-5eCr3t"),
+        ("password_file: secret", "password: !x cAnArY-5eCr3t"),
+        ("password_file: secret", "password: @cAnArY-5eCr3t"),
+        ("password_file: secret", "password: cAnArY-5eCr3t, password: cAnArY-5eCr3t"),
+        ("password_file: secret", "password_file: secret, password: cAnArY-5eCr3t"),
+        ("${CORP_PASSWORD}", "cAnArY-5eCr3t${UNSET}"),
+        ("${CORP_PASSWORD}", "cAnArY-5eCr3t${"),
+        ("\"${CORP_USER}\"", "\"${CORP_USER}:\""),
+        ("corporate: {", "corporate: { tls: \"${CORP_USER}\","),
+        ("chains:", "chains:\n  inside: [\"${CORP_USER}\"]"),
+        ("chains:", "log: { level: \"${CORP_USER}\" }\nchains:"),
+        ("", ""),
+    ];
+    for (right, wrong) in mistakes {
+        let directory = directory();
+        let text = CONFIG.replacen(right, wrong, 1);
+        fs::write(directory.path().join("a.yaml"), &text).unwrap();
+        for arguments in [
+            &["check", "-c", "a.yaml"][..],
+            &["check", "-c", "a.yaml", "--format", "json"],
+            &["explain", "https://www.example.com/", "-c", "a.yaml"],
+            &[
+                "explain",
+                "http://joe:cAnArY-5eCr3t@www.example.com/",
+                "-c",
+                "a.yaml",
+                "--format",
+                "json",
+            ],
+            &["init", "made"],
+            &["schema"],
+            // It ends at the address, which nobody has, or at the mistake before that.
+            &["run", "-c", "a.yaml", "--log-level", "trace", "--listen", "192.0.2.1:1"],
+        ] {
+            let output = command(directory.path(), arguments);
+            let said = said(&output);
+            assert!(!said.is_empty(), "{arguments:?}");
+            let encoded = STANDARD.encode(CANARY);
+            let credentials = STANDARD.encode(format!("joe:{CANARY}"));
+            for secret in [CANARY, encoded.trim_end_matches('='), credentials.trim_end_matches('=')]
+            {
+                assert!(!said.contains(secret), "{arguments:?} with {wrong}:\n{said}");
+            }
+        }
+    }
+}

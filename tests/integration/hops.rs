@@ -1,0 +1,235 @@
+//! What each kind of hop does beyond the tunnel itself: whom it asks for what, and what it makes of the answers.
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{
+    Double, EchoOrigin, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange, free_port,
+    head, open,
+};
+
+#[tokio::test]
+async fn what_the_provider_says_is_told_in_a_tunnel_and_in_a_plain_request() {
+    for (answer, status, error) in [
+        ("402 Payment Required\r\nX-Webshare-Reason: bandwidthlimit", 502, "bandwidth"),
+        (
+            "403 Forbidden\r\nX-Webshare-Reason: client_connect_forbidden_host",
+            403,
+            "blocks this target",
+        ),
+        (
+            "407 Proxy Authentication Required\r\nX-Webshare-Reason: no_proxies_allocated",
+            502,
+            "not in the proxy list",
+        ),
+        (
+            "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic",
+            502,
+            "did not accept the username",
+        ),
+        (
+            "429 Too Many Requests\r\nX-Webshare-Reason: client_connect_high_concurrency",
+            503,
+            "too many connections",
+        ),
+        (
+            "502 Bad Gateway\r\nX-Webshare-Error-Reason: target_connect_resolve_failed",
+            502,
+            "look up the target",
+        ),
+        (
+            "502 Bad Gateway\r\nX-Webshare-Reason: target_connect_unknown_error",
+            502,
+            "could not reach the target",
+        ),
+        (
+            "503 Service Unavailable\r\nX-Webshare-Error: internal_error_auth_circuit_breaker_open",
+            502,
+            "has a fault",
+        ),
+    ] {
+        let provider = Double::start(vec![Step::Answer(format!(
+            "HTTP/1.1 {answer}\r\nContent-Length: 6\r\n\r\nsecret"
+        ))])
+        .await;
+        let proxy = Proxy::start(&webshare(&provider, "")).await;
+        for request in [CONNECT, GET] {
+            let told = exchange(proxy.address(), request).await;
+            assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}: {told}");
+            assert!(told.contains(error) && told.contains("next-hop=\"webshare\""), "{told}");
+            assert!(!told.contains("\r\n\r\nsecret"), "it is explained, not passed on: {told}");
+            assert!(!told.contains("Proxy-Authenticate"), "{told}");
+            assert_eq!(told.contains("\r\nRetry-After: "), status == 503, "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_target_passes() {
+    let answer = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\ntheir";
+    let provider = Double::start(vec![Step::Answer(answer.into())]).await;
+    let proxy = Proxy::start(&webshare(&provider, "")).await;
+    let told = exchange(proxy.address(), GET).await;
+    assert!(told.starts_with("HTTP/1.1 502 ") && told.ends_with("their"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_chooses_its_session_without_knowing_the_credentials() {
+    let provider = Double::start(vec![Step::Answer(ORIGIN.into()); 4]).await;
+    let proxy = Proxy::start(&webshare(&provider, ", sessions: by-client, session_max: 100")).await;
+    let mut client = open(proxy.address()).await;
+    // One client connection, whose two sessions must not meet.
+    for session in ["session-alice", "session-alice", "session-bob,country-us"] {
+        let request = plain(session);
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        assert_reads(&mut client, "ok").await;
+    }
+    let seen: Vec<String> = provider.record().now().iter().map(|seen| seen.text()).collect();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!(seen[0].matches(&basic("dev-73:secret")).count(), 2, "{seen:?}");
+    assert!(seen[1].contains(&basic("dev-us-65:secret")), "{seen:?}");
+    assert!(!seen.concat().contains("alice"), "{seen:?}");
+    for wrong in ["alice", "session-alice,session-bob", "country-usa"] {
+        let told = exchange(proxy.address(), plain(wrong).as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_must_authenticate_adds_its_session_behind_a_plus() {
+    let provider = Double::start(vec![Step::Answer(ORIGIN.into()); 4]).await;
+    let auth = "server: { auth: { username: joe, password: word } }\n";
+    let by_client = webshare(&provider, ", sessions: by-client, session_max: 100");
+    let proxy = Proxy::start(&format!("{auth}{by_client}")).await;
+    let ask = |credentials: &'static str| {
+        let request = format!(
+            "GET http://target.test/ HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n{}\r\n\r\n",
+            basic(credentials)
+        );
+        let address = proxy.address();
+        async move { exchange(address, request.as_bytes()).await[..12].to_owned() }
+    };
+    assert_eq!(ask("joe+session-alice:word").await, "HTTP/1.1 200");
+    assert!(provider.sent().contains(&basic("dev-73:secret")), "{}", provider.sent());
+    assert_eq!(ask("joe:word").await, "HTTP/1.1 200");
+    assert_eq!(ask("joe+alice:word").await, "HTTP/1.1 400");
+    assert_eq!(ask("joe+session-alice:wrong").await, "HTTP/1.1 407");
+    assert_eq!(ask("session-alice:word").await, "HTTP/1.1 407");
+    let fixed = Proxy::start(&format!("{auth}{}", webshare(&provider, ""))).await;
+    let request =
+        format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n{}\r\n\r\n", basic("joe+session-a:word"));
+    let told = exchange(fixed.address(), request.as_bytes()).await;
+    assert!(told.starts_with("HTTP/1.1 407 "), "{told}");
+}
+
+#[tokio::test]
+async fn a_stock_squid_is_said_to_refuse_each_port() {
+    let Some(squid) = Squid::start(SquidRules::Stock).await else { return };
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
+         webshare: {{ kind: webshare, address: \"127.0.0.1:80\", ports: [3128, 1080], username: dev, password: secret }}\n\
+         chains: {{ default: [corporate, webshare] }}\n",
+        squid.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+    let words =
+        "`corporate` refuses CONNECT to ports 80, 3128, 1080 of `127.0.0.1`; it may allow 443";
+    assert!(told.contains(words), "{told}");
+    let asked: Vec<_> =
+        squid.passed_at_least(3).await.into_iter().map(|passed| passed.target).collect();
+    assert_eq!(asked, ["127.0.0.1:80", "127.0.0.1:3128", "127.0.0.1:1080"]);
+}
+
+#[tokio::test]
+async fn a_member_that_is_killed_under_load_fails_nobody_who_comes_later() {
+    let (Some(first), Some(second)) =
+        (Squid::start(SquidRules::Open).await, Squid::start(SquidRules::Open).await)
+    else {
+        return;
+    };
+    let echo = EchoOrigin::start().await;
+    let yaml = format!(
+        "hops:\n  exits:\n    kind: pool\n    pick: round-robin\n    members:\n      \
+         - {{ kind: http-connect, address: \"{}\" }}\n      - {{ kind: http-connect, address: \"{}\" }}\n\
+         chains: {{ default: [exits] }}\n",
+        first.address(),
+        second.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let (address, target) = (proxy.address(), echo.address());
+    let (kill, mut killed) = tokio::sync::watch::channel(false);
+    let load = (0..4).map(|_| {
+        let mut killed = killed.clone();
+        tokio::spawn(async move {
+            for round in 0..40 {
+                let began_after = *killed.borrow_and_update();
+                let answer = connect(address, target).await;
+                let is_open = answer.head.starts_with("HTTP/1.1 200 ");
+                // A handshake that was under way when the member died may fail; none that began later.
+                assert!(is_open || !began_after, "round {round}: {}", answer.head);
+                if began_after {
+                    let mut tunnel = answer.stream;
+                    tunnel.write_all(b"still here").await.unwrap();
+                    assert_reads(&mut tunnel, "still here").await;
+                }
+                if round == 10 {
+                    let _ = killed.wait_for(|is_killed| *is_killed).await;
+                }
+            }
+        })
+    });
+    let load: Vec<_> = load.collect();
+    first.passed_at_least(3).await;
+    drop(first);
+    kill.send(true).unwrap();
+    killed.mark_unchanged();
+    for one in load {
+        one.await.unwrap();
+    }
+    assert!(second.passed_at_least(100).await.len() >= 100);
+}
+
+#[tokio::test]
+async fn a_pool_without_a_member_that_works_names_the_last_it_tried() {
+    let yaml = format!(
+        "hops:\n  one: {{ kind: http-connect, address: \"127.0.0.1:{}\" }}\n  \
+         exits: {{ kind: pool, members: [one, {{ kind: http-connect, address: \"127.0.0.1:{}\" }}] }}\n\
+         chains: {{ default: [exits] }}\n",
+        free_port(),
+        free_port()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    for request in [CONNECT, GET] {
+        let told = exchange(proxy.address(), request).await;
+        assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+        assert!(told.contains("next-hop=\"exits.members["), "{told}");
+    }
+}
+
+fn webshare(provider: &Double, more: &str) -> String {
+    format!(
+        "hops: {{ webshare: {{ kind: webshare, address: \"{}\", username: dev, password: secret{more} }} }}\n\
+         chains: {{ default: [webshare] }}\n",
+        provider.address()
+    )
+}
+
+fn plain(username: &str) -> String {
+    format!(
+        "GET http://target.test/ HTTP/1.1\r\nHost: target.test\r\n{}\r\n\r\n",
+        basic(&format!("{username}:"))
+    )
+}
+
+fn basic(credentials: &str) -> String {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Proxy-Authorization: Basic {encoded}")
+}
+
+const CONNECT: &[u8] = b"CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n";
+const GET: &[u8] =
+    b"GET http://target.test/ HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n\r\n";
+const ORIGIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
