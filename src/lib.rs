@@ -5,7 +5,7 @@
 //! - [`cli`], [`commands`]: the command line, and a file for each command.
 //! - [`proxy`]: the whole, for programs that embed it.
 //! - [`reload`]: from a changed file to a generation in force, with [`watch`], [`config`], [`listeners`] and [`live`].
-//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket.
+//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket; [`shared`]: what all of them share.
 //! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
 //!   [`access`]: what the client and the log are told.
 //! - [`metrics`], [`status`]: what is counted, and told of it; [`supervisor`]: what systemd is told.
@@ -41,6 +41,7 @@ pub mod reply;
 pub mod router;
 pub mod server;
 pub mod session;
+pub mod shared;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;

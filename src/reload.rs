@@ -15,7 +15,8 @@ use crate::{
     log::LogControl,
     metrics::Metrics,
     reply::with_causes,
-    server::{Rejection, Server},
+    server::Server,
+    shared::{Rejection, Shared},
     shutdown::ReloadRequests,
     supervisor,
     watch::Watch,
@@ -26,7 +27,7 @@ use crate::{
 pub struct Reloads {
     loader: Arc<Loader>,
     listeners: Listeners,
-    server: Arc<Server>,
+    server: Server,
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
     log: Option<LogControl>,
@@ -43,12 +44,7 @@ enum Call {
 
 impl Reloads {
     /// Reloads what `server` serves on `listeners`.
-    pub fn new(
-        loader: Loader,
-        listeners: Listeners,
-        server: Arc<Server>,
-        watch: Option<Watch>,
-    ) -> Self {
+    pub fn new(loader: Loader, listeners: Listeners, server: Server, watch: Option<Watch>) -> Self {
         let loader = Arc::new(loader);
         Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
     }
@@ -86,11 +82,11 @@ impl Reloads {
             }
             Err(panicked) => return self.reject(vec![panicked.to_string()], call),
         };
-        let current = self.server.live().current();
+        let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            self.server.set_rejection(None);
+            self.shared().set_rejection(None);
             if self.rejected.take().is_some() || call == Call::Signal {
                 info!(generation = current.number(), "config unchanged");
             } else {
@@ -112,12 +108,12 @@ impl Reloads {
         }
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
-        let next = self.server.live().current().next(config, listening);
+        let next = self.shared().live().current().next(config, listening);
         let generation = next.number();
         next.describe();
-        self.server.live().replace(next);
+        self.shared().live().replace(next);
         self.server.keep_warm();
-        self.server.set_rejection(None);
+        self.shared().set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -128,8 +124,12 @@ impl Reloads {
         info!(generation, changed = changed.join(", "), "config reloaded");
     }
 
+    fn shared(&self) -> &Shared {
+        self.server.shared()
+    }
+
     fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(self.server.live().current().metrics())
+        Arc::clone(self.shared().live().current().metrics())
     }
 
     fn reject(&mut self, problems: Vec<String>, call: Call) {
@@ -137,11 +137,11 @@ impl Reloads {
         if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
             return;
         }
-        let generation = self.server.live().current().number();
+        let generation = self.shared().live().current().number();
         error!(generation, problems = problems.join("; "), "config rejected");
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
         let at = SystemTime::now();
-        self.server.set_rejection(Some(Rejection { at, problems: problems.clone() }));
+        self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr};
 
-use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
@@ -124,7 +123,7 @@ async fn warm(proxy: SocketAddr) -> [u64; 4] {
 
 async fn waiting(proxy: SocketAddr, count: u64) {
     within("spares wait", async {
-        while status(proxy).await["warm"]["default"]["waiting"] != Value::from(count) {
+        while status(proxy).await["warm"]["default"]["waiting"] != count {
             task::yield_now().await;
         }
     })
