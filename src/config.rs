@@ -5,6 +5,7 @@
 
 mod credentials;
 mod file;
+mod found;
 mod interpolate;
 pub mod load;
 mod marks;

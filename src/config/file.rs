@@ -6,6 +6,7 @@ use mooltiroute_hops::KeyPath;
 use serde_yaml::Value;
 
 use super::{
+    found::Found,
     marks::{self, Content, Node, Span},
     problem::{Excerpt, Place, Problem, is_name, is_word},
     source::Text,
@@ -33,7 +34,7 @@ impl File {
     ///
     /// # Errors
     /// Everything that keeps it from being read.
-    pub(super) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Vec<Problem>> {
+    pub(super) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
@@ -43,7 +44,13 @@ impl File {
         match marks::parse(&file.text, nodes_max) {
             Ok(root) => file.root = root,
             Err(faults) => {
-                return Err(faults.into_iter().map(|fault| file.problem(fault)).collect());
+                let mut found = Found::default();
+                for fault in faults {
+                    if !found.skips() {
+                        found.push(file.problem(fault));
+                    }
+                }
+                return Err(found);
             }
         }
         let value = serde_yaml::from_str(&file.text).and_then(|mut value: Value| {
@@ -61,7 +68,7 @@ impl File {
                 };
                 let span = Span { start: at, end: at };
                 let fault = marks::Fault { at: span, code: "syntax", message, first: None };
-                Err(vec![file.problem(fault)])
+                Err(file.problem(fault).into())
             }
         }
     }

@@ -31,11 +31,9 @@ impl Tree {
         if self.overridden.contains(path) {
             return problem;
         }
-        let located = self.located.get();
-        if located >= LOCATED_MAX || path.keys().is_empty() {
+        if path.keys().is_empty() {
             return problem;
         }
-        self.located.set(located + 1);
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
                 // Where files are merged, the mistake may be that the key stands in both.
@@ -51,11 +49,6 @@ impl Tree {
     /// Where `path` stands, or what is nearest above it.
     pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.file_of(path)?.place(path, part)
-    }
-
-    /// Whether so many problems were found that another one needs no advice.
-    pub(in crate::config) fn is_flooded(&self) -> bool {
-        self.located.get() >= LOCATED_MAX
     }
 
     /// The last file that has the whole path is the one whose value holds.
@@ -155,11 +148,7 @@ impl Tree {
             Invalid::Unclosed | Invalid::Name => {
                 problem.with_help("write `$${` for a literal `${`")
             }
-            Invalid::NotUnicode(_) | Invalid::TooLong => problem,
+            Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
 }
-
-/// What is wrong more often than this is not looked up any more: a look-up costs as much as a line is long, and nobody
-/// reads that far.
-const LOCATED_MAX: usize = 200;
