@@ -475,10 +475,24 @@ routes:
 
     #[test]
     fn a_password_that_ends_in_a_tag_or_a_key_is_not_shown() {
-        for end in [", !x hunter2", ", enabled: hunter2"] {
-            let hop = format!("hops:\n  a: {{ kind: http-connect, password: {end} }}\n");
+        for end in [
+            ", !x hunter2",
+            ", enabled: hunter2",
+            "a, address: hunter2",
+            "a, kind: hunter2",
+            "a, kind: hunter2, kind: hunter2",
+            "a, hunter: b",
+            "a, hunter: b, hunter: c",
+            "a, hunter: b: c",
+            "[a, { hunter: b }]",
+            "{ hunter: { enabled: x } }",
+            "a }, hunter: {",
+            "a }, b: { kind: hunter2",
+        ] {
+            let hop = format!("hops: {{ a: {{ address: b:1, password: {end} }} }}\n");
             let problems = load(&hop, Overrides::default()).unwrap_err();
-            assert!(!problems.contains("hunter2"), "{problems}");
+            let shown = problems.replace("hops.hunter", "");
+            assert!(!shown.contains("hunter"), "{hop}{problems}");
         }
     }
 

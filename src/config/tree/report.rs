@@ -15,7 +15,12 @@ impl Tree {
     /// The text at `path`, as far as it may be shown: no variable had a part in it.
     pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        (is_name(text) && !self.variables.contains_key(path)).then_some(text)
+        (is_name(text) && !self.variables.contains_key(path) && !self.hides(path)).then_some(text)
+    }
+
+    /// Whether what stands at `path` could be the end of a secret.
+    fn hides(&self, path: &KeyPath) -> bool {
+        self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
     /// A problem with `part` of what stands at `path`.
@@ -123,7 +128,7 @@ impl Tree {
         problem.help = near.map(|name| format!("did you mean `{name}`?"));
         // In `{ password: a,b }` the second half of the password has become a key without a value.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        if is_cut_off || (near.is_none() && !is_word(name)) {
+        if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
             problem.path = KeyPath::from(above).then(Key::Name("…".into()));
         }
