@@ -9,13 +9,17 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let name = plain(name);
     let distance = |one: &&str| strsim::damerau_levenshtein(&plain(one), &name);
-    let (distance, nearest) = known.into_iter().map(|one| (distance(&one), one)).min()?;
+    let (distance, nearest) =
+        known.into_iter().take(KNOWN_MAX).map(|one| (distance(&one), one)).min()?;
     // One may be short for the other, as `user` is for `username`.
     let is_short = |short: &str, long: &str| short.len() >= SHORT_MIN && long.starts_with(short);
     let is_near = distance <= (name.chars().count() / 3).max(1);
     (is_near || is_short(&name, &plain(nearest)) || is_short(&plain(nearest), &name))
         .then_some(nearest)
 }
+
+/// More names than a person keeps apart; each costs a comparison.
+const KNOWN_MAX: usize = 1_000;
 
 /// Any shorter, and it is a beginning by chance.
 const SHORT_MIN: usize = 4;

@@ -4,7 +4,6 @@ mod report;
 mod variables;
 
 use std::{
-    cell::Cell,
     collections::{HashMap, HashSet},
     fmt,
 };
@@ -14,6 +13,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     file::{File, Part},
+    found::Found,
     problem::{Problem, Problems},
     raw,
     source::Text,
@@ -26,16 +26,16 @@ pub(super) struct Tree {
     files: Vec<File>,
     /// The variables in each value that has some, and so must not be shown.
     variables: HashMap<KeyPath, Vec<String>>,
-    /// How many problems have got their places.
-    located: Cell<usize>,
+    /// How long all texts with variables are.
+    expanded: usize,
     /// What came from the command line, and stands in no file.
     overridden: HashSet<KeyPath>,
 }
 
 impl Tree {
     /// Reads and merges `texts`, in their order; with it come the problems of those that had to be left out.
-    pub(super) fn new(texts: Vec<Text>) -> (Self, Vec<Problem>) {
-        let (mut tree, mut problems) = (Self::default(), Vec::new());
+    pub(super) fn new(texts: Vec<Text>) -> (Self, Found) {
+        let (mut tree, mut problems) = (Self::default(), Found::default());
         let mut room = NODES_MAX;
         for text in texts {
             let name = text.name.clone();
@@ -53,7 +53,7 @@ impl Tree {
                         }
                     }
                 }
-                Err(faults) => problems.extend(faults),
+                Err(faults) => problems.append(faults),
             }
         }
         (tree, problems)
@@ -91,23 +91,20 @@ impl Tree {
     }
 
     /// The keys of the mapping at `path`, in written order; nothing where there is none.
-    pub(super) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Vec<Problem>> {
+    pub(super) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Found> {
         let mapping = match self.value(path) {
             None => return Ok(Vec::new()),
             Some(Value::Mapping(mapping)) => mapping,
             Some(other) => {
-                return Err(vec![self.problem(
-                    path,
-                    Part::Value,
-                    "type",
-                    format!("expected a mapping, found {}", kind_of(other)),
-                )]);
+                let message = format!("expected a mapping, found {}", kind_of(other));
+                return Err(self.problem(path, Part::Value, "type", message).into());
             }
         };
-        let (mut names, mut problems) = (Vec::new(), Vec::new());
+        let (mut names, mut problems) = (Vec::new(), Found::default());
         for key in mapping.keys() {
             match key.as_str() {
                 Some(name) => names.push(name.to_owned()),
+                None if problems.skips() => {}
                 None => {
                     let written = serde_yaml::to_string(key).unwrap_or_default();
                     let path = path.clone().then(Key::Name(written.trim().to_owned()));

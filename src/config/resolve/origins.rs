@@ -24,7 +24,7 @@ impl Resolver<'_> {
             let is_exposed =
                 origin == Origin::Written && !text.is_empty() && Credential::is_secret(setting);
             credentials.push(Credential { setting: setting.to_owned(), origin });
-            if is_exposed {
+            if is_exposed && !self.warnings.skips() {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 self.warnings.push(problem.with_help(format!(

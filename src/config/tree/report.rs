@@ -15,7 +15,12 @@ impl Tree {
     /// The text at `path`, as far as it may be shown: no variable had a part in it.
     pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        (is_name(text) && !self.variables.contains_key(path)).then_some(text)
+        (is_name(text) && !self.variables.contains_key(path) && !self.hides(path)).then_some(text)
+    }
+
+    /// Whether what stands at `path` could be the end of a secret.
+    fn hides(&self, path: &KeyPath) -> bool {
+        self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
     /// A problem with `part` of what stands at `path`.
@@ -31,11 +36,9 @@ impl Tree {
         if self.overridden.contains(path) {
             return problem;
         }
-        let located = self.located.get();
-        if located >= LOCATED_MAX || path.keys().is_empty() {
+        if path.keys().is_empty() {
             return problem;
         }
-        self.located.set(located + 1);
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
                 // Where files are merged, the mistake may be that the key stands in both.
@@ -51,11 +54,6 @@ impl Tree {
     /// Where `path` stands, or what is nearest above it.
     pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.file_of(path)?.place(path, part)
-    }
-
-    /// Whether so many problems were found that another one needs no advice.
-    pub(in crate::config) fn is_flooded(&self) -> bool {
-        self.located.get() >= LOCATED_MAX
     }
 
     /// The last file that has the whole path is the one whose value holds.
@@ -130,7 +128,7 @@ impl Tree {
         problem.help = near.map(|name| format!("did you mean `{name}`?"));
         // In `{ password: a,b }` the second half of the password has become a key without a value.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        if is_cut_off || (near.is_none() && !is_word(name)) {
+        if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
             problem.path = KeyPath::from(above).then(Key::Name("…".into()));
         }
@@ -155,11 +153,7 @@ impl Tree {
             Invalid::Unclosed | Invalid::Name => {
                 problem.with_help("write `$${` for a literal `${`")
             }
-            Invalid::NotUnicode(_) | Invalid::TooLong => problem,
+            Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
 }
-
-/// What is wrong more often than this is not looked up any more: a look-up costs as much as a line is long, and nobody
-/// reads that far.
-const LOCATED_MAX: usize = 200;
