@@ -8,7 +8,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::Authority;
-use tracing::{debug, info};
 
 use crate::{
     chain::{Chain, Link, StepTimeouts},
@@ -176,20 +175,6 @@ impl Generation {
     /// The counts of this and all other generations.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
-    }
-
-    /// Says in the log how its chains travel: what goes direct in plain words, all else in detail.
-    pub fn describe(&self) {
-        // The first one is `direct`, which says so itself.
-        for chain in self.chains.iter().skip(1) {
-            let names: Vec<&str> = chain.links().iter().map(|link| &*link.name).collect();
-            match names.as_slice() {
-                [] => info!(chain = %chain.name(), "goes direct: no hop of it is switched on"),
-                names => {
-                    debug!(chain = %chain.name(), hops = names.join(", "), "goes through hops")
-                }
-            }
-        }
     }
 
     /// The way to `target`: what the first route that matches says; `None` where none does.
