@@ -8,7 +8,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::Authority;
-use tracing::{debug, info};
 
 use crate::{
     chain::{Chain, Link, StepTimeouts},
@@ -190,20 +189,6 @@ impl Generation {
     /// The chains that keep spare tunnels.
     pub fn warm_chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
         self.chains.iter().filter(|chain| chain.warm().is_some())
-    }
-
-    /// Says in the log how its chains travel: what goes direct in plain words, all else in detail.
-    pub fn describe(&self) {
-        // The first one is `direct`, which says so itself.
-        for chain in self.chains.iter().skip(1) {
-            let names: Vec<&str> = chain.links().iter().map(|link| &*link.name).collect();
-            match names.as_slice() {
-                [] => info!(chain = %chain.name(), "goes direct: no hop of it is switched on"),
-                names => {
-                    debug!(chain = %chain.name(), hops = names.join(", "), "goes through hops")
-                }
-            }
-        }
     }
 
     /// The way to `target`: what the first route that matches says; `None` where none does.

@@ -9,7 +9,7 @@ use crate::{
     listeners::{BindError, Listeners},
     live::Generation,
     log::LogControl,
-    reload::Reloads,
+    reload::{self, Reloads},
     server::Server,
     shared::Shared,
     shutdown::{ReloadRequests, Shutdown},
@@ -61,9 +61,7 @@ impl Loaded {
         let mut listeners = Listeners::default();
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
-        for warning in &config.warnings {
-            warn!("{}", warning.brief());
-        }
+        reload::announce(&config);
         let watch = watch.and_then(|watch| {
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
@@ -71,7 +69,6 @@ impl Loaded {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
         let first = Generation::new(1, config, addresses.clone());
-        first.describe();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
         for begun in listeners.replace(prepared) {

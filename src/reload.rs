@@ -103,14 +103,11 @@ impl Reloads {
     /// Everything is built; from here on nothing fails.
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
-        for warning in &config.warnings {
-            warn!("{}", warning.brief());
-        }
+        announce(&config);
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
         let next = self.shared().live().current().next(config, listening);
         let generation = next.number();
-        next.describe();
         self.shared().live().replace(next);
         self.server.keep_warm();
         self.shared().set_rejection(None);
@@ -143,6 +140,25 @@ impl Reloads {
         let at = SystemTime::now();
         self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
+    }
+}
+
+/// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
+/// plain words, all else in detail.
+pub fn announce(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{}", warning.brief());
+    }
+    // The first one is `direct`, which says so itself.
+    for chain in config.chains.iter().skip(1) {
+        let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
+        let names: Vec<&str> = hops.map(|hop| &*hop.name).collect();
+        if !names.is_empty() {
+            debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
+        } else if chain.switched_off.is_empty() {
+            // Where hops are switched off, a warning has said it.
+            info!(chain = %chain.name, "goes direct: it has no hop");
+        }
     }
 }
 

@@ -90,19 +90,19 @@ impl Loader {
         let Overrides { listen, log_level, log_format, .. } = &self.overrides;
         if !listen.is_empty() {
             let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
-            tree.set(KeyPath::of(["server", "listen"]), listen);
+            tree.set(KeyPath::of(["server", "listen"]), "--listen", listen);
         }
         if let Some(level) = log_level {
-            tree.set(KeyPath::of(["log", "level"]), level.name());
+            tree.set(KeyPath::of(["log", "level"]), "--log-level", level.name());
         }
         if let Some(format) = log_format {
-            tree.set(KeyPath::of(["log", "format"]), format.name());
+            tree.set(KeyPath::of(["log", "format"]), "--log-format", format.name());
         }
         let known = tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
-        for (name, _, is_enabled) in self.toggles() {
+        for (name, option, is_enabled) in self.toggles() {
             if known.iter().any(|known| known == name) {
                 let path = KeyPath::of(["hops", name]);
-                tree.set(path.then(Key::Name("enabled".into())), is_enabled);
+                tree.set(path.then(Key::Name("enabled".into())), option, is_enabled);
             }
         }
     }
@@ -265,6 +265,17 @@ routes:
             "each chain that is direct now: {:?}",
             config.warnings
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_option_is_said_of_the_option() {
+        for text in ["chains: {default: []}", "server: {listen: '[::1]:1'}\nchains: {default: []}"]
+        {
+            let listen = vec!["0.0.0.0:9999".parse().unwrap()];
+            let said = load(text, Overrides { listen, ..Overrides::default() }).unwrap_err();
+            let expected = "--listen: `0.0.0.0:9999` can be reached by others, and there is no `server.auth`\n";
+            assert!(said.starts_with(expected), "{said}");
+        }
     }
 
     #[test]

@@ -3,10 +3,7 @@
 mod report;
 mod variables;
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::{collections::HashMap, fmt};
 
 use mooltiroute_hops::{Key, KeyPath, Settings};
 use serde_yaml::{Mapping, Value};
@@ -28,8 +25,8 @@ pub(super) struct Tree {
     variables: HashMap<KeyPath, Vec<String>>,
     /// How long all texts with variables are.
     expanded: usize,
-    /// What came from the command line, and stands in no file.
-    overridden: HashSet<KeyPath>,
+    /// What came from the command line, by which option; it stands in no file.
+    overridden: HashMap<KeyPath, &'static str>,
 }
 
 impl Tree {
@@ -137,8 +134,8 @@ impl Tree {
         }
     }
 
-    /// Puts what the command line says in the place of what is written.
-    pub(super) fn set(&mut self, path: KeyPath, value: impl Into<Value>) {
+    /// Puts what `option` of the command line says in the place of what is written.
+    pub(super) fn set(&mut self, path: KeyPath, option: &'static str, value: impl Into<Value>) {
         let Some((Key::Name(last), above)) = path.keys().split_last() else { return };
         let mut mapping = &mut self.root;
         for key in above {
@@ -151,7 +148,7 @@ impl Tree {
             }
         }
         mapping.insert(last.as_str().into(), value.into());
-        self.overridden.insert(path);
+        self.overridden.insert(path, option);
     }
 
     /// Writes a default out, where the mapping at `path` has no such key.

@@ -32,9 +32,9 @@ impl Tree {
         message: impl Into<String>,
     ) -> Problem {
         let problem = Problem::new(path, code, message);
-        // What the command line says stands in no file.
-        if self.overridden.contains(path) {
-            return problem;
+        if let Some(option) = self.option(path) {
+            let message = format!("{option}: {}", problem.message);
+            return Problem::new(&KeyPath::default(), code, message);
         }
         if path.keys().is_empty() {
             return problem;
@@ -49,6 +49,12 @@ impl Tree {
             }
             None => problem,
         }
+    }
+
+    /// The option of the command line that says what is at `path`, and that no file can be blamed for.
+    fn option(&self, path: &KeyPath) -> Option<&'static str> {
+        let mut overridden = self.overridden.iter();
+        overridden.find_map(|(above, option)| path.below(above).map(|_| *option))
     }
 
     /// Where `path` stands, or what is nearest above it.
