@@ -19,7 +19,8 @@ pub struct Config {
     address: Authority,
     /// The username of the proxy list, as it stands in the dashboard. `-rotate` at its end asks for a new exit for
     /// each connection.
-    username: Secret,
+    #[schemars(required)]
+    username: Option<Secret>,
     /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
     password: Option<Secret>,
     /// In place of `password`: a file whose content is the password. It is read again at each reload.
@@ -38,9 +39,17 @@ impl HopConfig for Config {
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
         let password =
-            credentials::password(self.password, self.password_file.as_deref(), context)?
-                .ok_or(InvalidSetting::missing("password"))?;
-        for (key, secret) in [("username", &self.username), ("password", &password)] {
+            credentials::password(self.password, self.password_file.as_deref(), context)?;
+        let (username, password) = match (self.username, password) {
+            (Some(username), Some(password)) => (username, password),
+            (Some(_), None) => return Err(InvalidSetting::missing("password")),
+            (None, Some(_)) => return Err(InvalidSetting::missing("username")),
+            (None, None) => {
+                let message = "the keys `username` and `password` are missing; the dashboard has them beside the proxy list";
+                return Err(InvalidSetting::new("", message));
+            }
+        };
+        for (key, secret) in [("username", &username), ("password", &password)] {
             if secret.is_empty() {
                 return Err(InvalidSetting::new(
                     key,
@@ -48,9 +57,9 @@ impl HopConfig for Config {
                 ));
             }
         }
-        let authorization = credentials::basic(&self.username, &password)?;
+        let authorization = credentials::basic(&username, &password)?;
         // On a kept connection the exit would stay the same.
-        let is_rotating = self.username.expose().ends_with("-rotate");
+        let is_rotating = username.expose().ends_with("-rotate");
         let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
         let forwarding = Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse };
         Ok(Arc::new(Webshare { address: self.address, forwarding }))
