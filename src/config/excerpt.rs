@@ -166,12 +166,13 @@ impl Line<'_> {
         let is_secret = path.last().is_some_and(|key| Credential::is_named_so(key));
         match (&value.content, path) {
             (_, [.., "<<"]) => false,
+            (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
             (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
                 is_secret || !["tls", "kind", "enabled"].contains(key)
             }
             (Content::List(_) | Content::Mapping(_), _) => is_secret,
             (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
-            (Content::Unread, ["hops" | "chains", _]) => false,
+            (Content::Unread, ["hops", _]) => false,
             // Credentials in an address end in an `@`.
             (Content::Scalar, ["hops", _, "address"]) => {
                 value.span.start.0 != value.span.end.0 || self.text.contains('@')

@@ -171,6 +171,10 @@ fn help_for(message: &str) -> Option<&'static str> {
     let has = |part: &str| message.contains(part);
     if has("unknown anchor") {
         Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
+    } else if has("mapping values") {
+        Some(
+            "each key begins a line of its own; a text with a colon and a space in it is written in quotes",
+        )
     } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
         Some(
             "write the text in quotes; single ones take every character but a single quote as it is",

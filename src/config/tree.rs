@@ -94,7 +94,15 @@ impl Tree {
             Some(Value::Mapping(mapping)) => mapping,
             Some(other) => {
                 let message = format!("expected a mapping, found {}", kind_of(other));
-                return Err(self.problem(path, Part::Value, "type", message).into());
+                let problem = self.problem(path, Part::Value, "type", message);
+                let example = match path.keys() {
+                    [Key::Name(section)] if section == "hops" => "NAME: { kind: KIND }",
+                    [Key::Name(section)] if section == "chains" => "NAME: [HOP]",
+                    _ => return Err(problem.into()),
+                };
+                return Err(problem
+                    .with_help(format!("write names as keys, such as `{example}`"))
+                    .into());
             }
         };
         let (mut names, mut problems) = (Vec::new(), Found::default());
@@ -123,14 +131,12 @@ impl Tree {
         match self.value(path) {
             None => Ok(0),
             Some(Value::Sequence(list)) => Ok(list.len()),
-            Some(other) => Err(self
-                .problem(
-                    path,
-                    Part::Value,
-                    "type",
-                    format!("expected a list, found {}", kind_of(other)),
-                )
-                .into()),
+            Some(other) => {
+                let message = format!("expected a list, found {}", kind_of(other));
+                let problem = self.problem(path, Part::Value, "type", message);
+                let help = "write a list, such as `- { hosts: [HOST], chain: CHAIN }`";
+                Err(problem.with_help(help).into())
+            }
         }
     }
 

@@ -107,15 +107,23 @@ impl Tree {
     /// What is likely the reason, where YAML read something else than what was meant.
     fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str);
-        let has_key =
-            text.and_then(|text| text.split_once(':')).is_some_and(|(key, _)| is_word(key));
+        let key = text.and_then(|text| text.split_once(':')).map(|(key, _)| key);
         if let Fault::WrongType { expected, .. } = fault
-            && has_key
             && expected.starts_with("a mapping")
+            && key.is_some_and(is_word)
         {
-            return Some("a space belongs after the colon of a key".into());
+            // Where all keys are listed, another word is none; people write `NAME:PASSWORD` there.
+            let is_key = key.is_some_and(|key| expected.contains(&format!("`{key}`")));
+            return Some(match is_key || expected.contains("such as") {
+                true => "a space belongs after the colon of a key".into(),
+                false => format!("write {}", EXAMPLE_AUTH),
+            });
         }
         let (_, above) = path.keys().split_last()?;
+        if !matches!(above.first(), Some(Key::Name(section)) if ["hops", "server"].contains(&section.as_str()))
+        {
+            return None;
+        }
         let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
         let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
         let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
@@ -132,6 +140,10 @@ impl Tree {
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
         problem.help = near.map(|name| format!("did you mean `{name}`?"));
+        let is_section = path.keys().len() == 1;
+        if is_section && ["listen", "auth", "via"].contains(&name) {
+            problem.help = Some(format!("write `{name}` below `server`"));
+        }
         // In `{ password: a,b }` the second half of the password has become a key without a value.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
         if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
@@ -163,3 +175,6 @@ impl Tree {
         }
     }
 }
+
+/// How the credentials of clients are written.
+const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";
