@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
-    Authority, Hop, HopError, InvalidPreferences, Refusal, Request, Reuse, Tunnel,
+    Authority, Hop, HopError, InvalidPreferences, Preferences, Refusal, Request, Reuse, Tunnel,
 };
 use thiserror::Error;
 use tokio::time::{self, Instant};
@@ -22,6 +22,7 @@ pub use self::trace::Trace;
 use crate::{
     dial::{DialError, Dialer},
     metrics::Meter,
+    warm::{Path, Warm},
 };
 
 /// Hops in their order of travel. Without any, the way is direct.
@@ -34,6 +35,7 @@ pub struct Chain {
     /// For each hop, the one of its addresses that served when the first was refused.
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
+    warm: Option<Arc<Warm>>,
 }
 
 /// A hop, and what the configuration calls it.
@@ -56,15 +58,6 @@ pub struct Arrival {
     pub is_at_hop: bool,
     /// Whether it may carry another request of its client, as all hops on its way have it.
     pub reuse: Reuse,
-}
-
-/// Where a connection is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// At the target.
-    Target,
-    /// At the last hop where that forwards plain requests, at the target otherwise.
-    Forwarder,
 }
 
 /// How long each step may take.
@@ -138,13 +131,32 @@ impl Chain {
     /// Puts hops in a row.
     pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
         let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, links, timeouts, dialer, remembered, meter: Arc::default() }
+        Self { name, links, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
     }
 
     /// The same, counted by `meter`.
     #[must_use]
-    pub fn metered(self, meter: Arc<Meter>) -> Self {
-        Self { meter, ..self }
+    pub fn metered(mut self, meter: Arc<Meter>) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// The same, with spare tunnels from `warm`, which this chain is to [keep](Warm::keep).
+    #[must_use]
+    pub fn warmed(mut self, warm: Option<Arc<Warm>>) -> Self {
+        self.warm = warm;
+        self
+    }
+
+    /// The spare tunnels, where the chain has such.
+    pub fn warm(&self) -> Option<&Arc<Warm>> {
+        self.warm.as_ref()
+    }
+
+    /// Whether a spare made for one request serves another: not where a hop before the last one may tell them apart.
+    pub fn can_be_warm(links: &[Link]) -> bool {
+        let before = links.split_last().map(|(_, before)| before);
+        before.is_some_and(|before| before.iter().all(|link| !link.hop.takes_preferences()))
     }
 
     /// What the configuration calls this chain.
@@ -180,7 +192,7 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, Destination::Target, &()).await
+        self.travel(request, Goal::Target, &()).await.map(|(arrival, _)| arrival)
     }
 
     /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
@@ -188,29 +200,50 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, Destination::Forwarder, &()).await
+        self.travel(request, Goal::Forward, &()).await.map(|(arrival, _)| arrival)
     }
 
-    /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
+    /// Opens a connection for `request` as far as `goal`, with `trace` told of each step.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn travel<T: Trace>(
+    pub async fn connect_traced<T: Trace>(
         &self,
         request: Request<'_>,
-        destination: Destination,
+        goal: Goal,
         trace: &T,
     ) -> Result<Arrival, ChainError> {
+        self.travel(request, goal, trace).await.map(|(arrival, _)| arrival)
+    }
+
+    /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
+        let nobodys = Preferences::default();
+        self.travel(Request::new(target, &nobodys), Goal::Spare, &())
+            .await
+            .map(|(arrival, path)| (path, arrival.tunnel))
+    }
+
+    async fn travel<T: Trace>(
+        &self,
+        request: Request<'_>,
+        goal: Goal,
+        trace: &T,
+    ) -> Result<(Arrival, Path), ChainError> {
         let mut journey = Journey::new(self, request)?;
         let mut attempts = 0;
         loop {
             let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
-            let is_at_hop = destination == Destination::Forwarder
-                && journey.legs().last().is_some_and(forwards);
-            match self.attempt(journey.legs(), request.target, is_at_hop, trace).await {
+            let is_at_hop = goal == Goal::Forward && journey.legs().last().is_some_and(forwards);
+            let end = (goal != Goal::Spare && !is_at_hop).then_some(request.target);
+            match self.attempt(journey.legs(), request.target, end, trace).await {
                 Ok(tunnel) => {
-                    let reuse = journey.reuse();
-                    return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse });
+                    let (path, reuse) = (journey.path(), journey.reuse());
+                    let last = journey.arrive();
+                    return Ok((Arrival { tunnel, last, is_at_hop, reuse }, path));
                 }
                 Err((position, error)) => {
                     trace.failed(&error);
@@ -224,46 +257,90 @@ impl Chain {
         }
     }
 
-    /// Dials, and passes hop by hop, to the last one or the target; says which hop it was that met an error.
+    /// Passes hop by hop to the last one, and to `end` if there is one; says which hop it was that met an error.
     async fn attempt<T: Trace>(
         &self,
         legs: &[Leg],
         target: &Authority,
-        is_to_hop: bool,
+        end: Option<&Authority>,
         trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
-        let StepTimeouts { connect, handshake } = self.timeouts;
+        if let (Some(warm), Some(end)) = (&self.warm, end)
+            && let Some(spare) = warm.take(&journey::path(legs), target).await
+        {
+            match self.extend_last(spare, legs, Some(end), trace).await {
+                // It was dead, though it did not seem so. Nothing of the client's was sent, so a new one does.
+                Err((_, error)) if error.is_without_answer() => warm.stale(),
+                done => return done,
+            }
+        }
+        let tunnel = self.reach_last(legs, target, trace).await?;
+        self.extend_last(tunnel, legs, end, trace).await
+    }
+
+    /// Dials, and passes every hop but the last, which is entered.
+    async fn reach_last<T: Trace>(
+        &self,
+        legs: &[Leg],
+        target: &Authority,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        let connect = self.timeouts.connect;
         let stop = legs.first().map_or(target, |leg| &leg.address);
-        let end = (!is_to_hop).then_some(target);
-        let at = |position: usize| (position, legs.get(position));
+        let first = (0, legs.first());
         let dial = async {
             let addresses = self.dialer.look_up(stop).await?;
-            trace.looked_up(|| self.stage(at(0), Step::Dial, stop));
+            trace.looked_up(|| self.stage(first, Step::Dial, stop));
             self.dialer.connect(addresses).await
         };
-        let mut tunnel = Tunnel::socket(self.step(at(0), Step::Dial, stop, connect, dial).await?);
-        trace.passed(|| self.stage(at(0), Step::Dial, stop));
-        for (position, Leg { hop, address, .. }) in legs.iter().enumerate() {
-            let (mut enter, mut polls) = (hop.enter(tunnel), 0_u32);
+        let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
+        trace.passed(|| self.stage(first, Step::Dial, stop));
+        for (position, leg) in legs.iter().enumerate() {
+            let (at, mut enter) = ((position, Some(leg)), leg.hop.enter(tunnel));
+            let mut polls = 0_u32;
             let enter = poll_fn(|cx| {
                 polls = polls.saturating_add(1);
                 enter.as_mut().poll(cx)
             });
-            tunnel = self.step(at(position), Step::Enter, address, connect, enter).await?;
+            tunnel = self.step(at, Step::Enter, &leg.address, connect, enter).await?;
             // One that is done at once has asked nobody for anything.
             if polls > 1 {
-                trace.passed(|| self.stage(at(position), Step::Enter, address));
+                trace.passed(|| self.stage(at, Step::Enter, &leg.address));
             }
-            let next = legs.get(position + 1).map(|next| &next.address).or(end);
-            if let Some(next) = next {
-                let asked = Instant::now();
-                let extend = hop.extend(tunnel, next);
-                tunnel = self.step(at(position), Step::Extend, next, handshake, extend).await?;
-                self.meter.agreed(position, asked.elapsed());
-                trace.passed(|| self.stage(at(position), Step::Extend, next));
+            if let Some(next) = legs.get(position + 1) {
+                tunnel = self.extend(tunnel, position, leg, &next.address, trace).await?;
             }
         }
         Ok(tunnel)
+    }
+
+    async fn extend_last<T: Trace>(
+        &self,
+        tunnel: Tunnel,
+        legs: &[Leg],
+        end: Option<&Authority>,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        match (legs.last(), end) {
+            (Some(last), Some(end)) => self.extend(tunnel, legs.len() - 1, last, end, trace).await,
+            _ => Ok(tunnel),
+        }
+    }
+
+    async fn extend<T: Trace>(
+        &self,
+        tunnel: Tunnel,
+        position: usize,
+        leg: &Leg,
+        next: &Authority,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        let asked = Instant::now();
+        let (at, extend) = ((position, Some(leg)), leg.hop.extend(tunnel, next));
+        let extended = self.step(at, Step::Extend, next, self.timeouts.handshake, extend).await?;
+        self.meter.agreed(position, asked.elapsed());
+        trace.passed(|| self.stage(at, Step::Extend, next));
+        Ok(extended)
     }
 
     async fn step<T, E: Into<Cause>>(
@@ -360,6 +437,32 @@ impl fmt::Display for Stage {
             Step::Dial => write!(f, "the connection to hop `{hop}` at `{stop}`"),
             Step::Enter => write!(f, "the TLS handshake with hop `{hop}` at `{stop}`"),
             Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
+        }
+    }
+}
+
+/// How far a connection is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// To the target.
+    Target,
+    /// To the last hop where that forwards requests, to the target otherwise.
+    Forward,
+    /// To the last hop, which is sent nothing.
+    Spare,
+}
+
+impl ChainError {
+    /// Whether the hop was asked and nothing came back, not even a refusal.
+    fn is_without_answer(&self) -> bool {
+        matches!(&self.cause, Cause::Hop(HopError::Io(_) | HopError::Closed))
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if let Some(warm) = &self.warm {
+            warm.notice();
         }
     }
 }

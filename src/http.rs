@@ -23,6 +23,7 @@ mod role;
 #[cfg(test)]
 mod second_opinion;
 mod target;
+mod version;
 mod write;
 
 pub use self::{
@@ -30,10 +31,11 @@ pub use self::{
     error::{BadBody, BadRequest, BadResponse, Truncated},
     fields::Fields,
     framing::BodyLength,
-    head::{HeadLimits, HeadReader, Version},
+    head::{HeadLimits, HeadReader},
     request::RequestHead,
     response::ResponseHead,
     role::is_hop_by_hop,
     target::{Resource, Target},
+    version::Version,
     write::RequestForm,
 };

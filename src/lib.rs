@@ -5,11 +5,12 @@
 //! - [`cli`], [`commands`]: the command line, and a file for each command.
 //! - [`proxy`]: the whole, for programs that embed it.
 //! - [`reload`]: from a changed file to a generation in force, with [`watch`], [`config`], [`listeners`] and [`live`].
-//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket.
+//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket; [`shared`]: what all of them share.
 //! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
 //!   [`access`]: what the client and the log are told.
 //! - [`metrics`], [`status`]: what is counted, and told of it; [`supervisor`]: what systemd is told.
-//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step.
+//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step;
+//!   [`warm`]: spare tunnels.
 //! - [`relay`]: bytes both ways; [`http`]: messages, without sockets.
 //!
 //! What a hop is, and the kinds that ship, is in the crate [`hops`].
@@ -40,8 +41,10 @@ pub mod reply;
 pub mod router;
 pub mod server;
 pub mod session;
+pub mod shared;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;
 pub mod tunnel;
+pub mod warm;
 pub mod watch;

@@ -14,7 +14,7 @@ use crate::{
     client::{Client, is_head},
     http::{Fields, RequestHead, Target, Version},
     reply::Reply,
-    server::Server,
+    shared::Shared,
     status::Status,
 };
 
@@ -30,13 +30,13 @@ pub fn is_last_stop(head: &RequestHead) -> bool {
 }
 
 /// Answers a request that goes no further than this proxy.
-pub async fn serve(client: Client, head: &RequestHead, server: &Server) {
+pub async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
     if let Some(message) = last_stop::answer(head) {
         client.close_after(&message).await;
         return;
     }
     let is_head = is_head(head);
-    let message = match answer(&client, head, server) {
+    let message = match answer(&client, head, shared) {
         Ok(page) => page.message(is_head),
         Err(reply) => {
             debug!(client = %client.peer, status = reply.status(), "request to the proxy refused");
@@ -46,12 +46,12 @@ pub async fn serve(client: Client, head: &RequestHead, server: &Server) {
     client.close_after(&message).await;
 }
 
-fn answer(client: &Client, head: &RequestHead, server: &Server) -> Result<Page, Box<Reply>> {
+fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, Box<Reply>> {
     let path = match head.target() {
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
-    let page: fn(&Server) -> Page = match path {
+    let page: fn(&Shared) -> Page = match path {
         b"/healthz" => health,
         b"/status" => status,
         b"/metrics" => metrics,
@@ -61,7 +61,7 @@ fn answer(client: &Client, head: &RequestHead, server: &Server) -> Result<Page, 
         }
         _ => return Err(Box::new(Reply::refused(404, NOT_FOUND))),
     };
-    let mut own = server.live().current().listening.clone();
+    let mut own = shared.live().current().listening.clone();
     // Behind `0.0.0.0` it is the one of this machine that the client connected to.
     own.extend(client.socket.local_addr());
     if !head.host().is_some_and(|host| is_own(host, &own)) {
@@ -73,20 +73,20 @@ fn answer(client: &Client, head: &RequestHead, server: &Server) -> Result<Page, 
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
     }
-    Ok(page(server))
+    Ok(page(shared))
 }
 
-fn health(_: &Server) -> Page {
+fn health(_: &Shared) -> Page {
     Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
 }
 
-fn status(server: &Server) -> Page {
-    Page { content_type: "application/json", body: Status::of(server).to_json() }
+fn status(shared: &Shared) -> Page {
+    Page { content_type: "application/json", body: Status::of(shared).to_json() }
 }
 
-fn metrics(server: &Server) -> Page {
+fn metrics(shared: &Shared) -> Page {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Page { content_type, body: Status::of(server).into_prometheus() }
+    Page { content_type, body: Status::of(shared).into_prometheus() }
 }
 
 /// Whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A port that is written must be right,

@@ -1,6 +1,6 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr};
 
 use tracing::{info, warn};
 
@@ -9,8 +9,9 @@ use crate::{
     listeners::{BindError, Listeners},
     live::Generation,
     log::LogControl,
-    reload::Reloads,
+    reload::{self, Reloads},
     server::Server,
+    shared::Shared,
     shutdown::{ReloadRequests, Shutdown},
     supervisor,
     watch::Watch,
@@ -27,7 +28,7 @@ pub struct Loaded {
 /// A proxy that accepts connections.
 #[derive(Debug)]
 pub struct Proxy {
-    server: Arc<Server>,
+    server: Server,
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
 }
@@ -60,9 +61,7 @@ impl Loaded {
         let mut listeners = Listeners::default();
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
-        for warning in &config.warnings {
-            warn!("{}", warning.brief());
-        }
+        reload::announce(&config);
         let watch = watch.and_then(|watch| {
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
@@ -70,12 +69,13 @@ impl Loaded {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
         let first = Generation::new(1, config, addresses.clone());
-        first.describe();
-        let server = Server::new(first, loader.source().clone(), Shutdown::default());
+        let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
+        let server = Server::new(shared);
         for begun in listeners.replace(prepared) {
             server.begin(begun);
         }
-        let reloads = Reloads::new(loader, listeners, Arc::clone(&server), watch);
+        server.keep_warm();
+        let reloads = Reloads::new(loader, listeners, server.clone(), watch);
         Ok(Proxy { server, reloads, addresses })
     }
 }
@@ -88,7 +88,7 @@ impl Proxy {
 
     /// The means to end it.
     pub fn shutdown(&self) -> &Shutdown {
-        self.server.shutdown()
+        self.server.shared().shutdown()
     }
 
     /// Has each reload change the log with the rest.
@@ -108,13 +108,14 @@ impl Proxy {
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
         let Self { server, reloads, .. } = self;
+        let shared = server.shared();
         tokio::select! {
-            () = server.shutdown().draining.cancelled() => {}
+            () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
         }
-        let deadline = server.live().current().timeouts.drain;
+        let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
-        info!(open = server.open(), ?deadline, "shutting down");
+        info!(open = shared.open(), ?deadline, "shutting down");
         server.drain(deadline).await;
         info!("stopped");
     }

@@ -15,7 +15,8 @@ use crate::{
     log::LogControl,
     metrics::Metrics,
     reply::with_causes,
-    server::{Rejection, Server},
+    server::Server,
+    shared::{Rejection, Shared},
     shutdown::ReloadRequests,
     supervisor,
     watch::Watch,
@@ -26,7 +27,7 @@ use crate::{
 pub struct Reloads {
     loader: Arc<Loader>,
     listeners: Listeners,
-    server: Arc<Server>,
+    server: Server,
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
     log: Option<LogControl>,
@@ -43,12 +44,7 @@ enum Call {
 
 impl Reloads {
     /// Reloads what `server` serves on `listeners`.
-    pub fn new(
-        loader: Loader,
-        listeners: Listeners,
-        server: Arc<Server>,
-        watch: Option<Watch>,
-    ) -> Self {
+    pub fn new(loader: Loader, listeners: Listeners, server: Server, watch: Option<Watch>) -> Self {
         let loader = Arc::new(loader);
         Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
     }
@@ -86,11 +82,11 @@ impl Reloads {
             }
             Err(panicked) => return self.reject(vec![panicked.to_string()], call),
         };
-        let current = self.server.live().current();
+        let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            self.server.set_rejection(None);
+            self.shared().set_rejection(None);
             if self.rejected.take().is_some() || call == Call::Signal {
                 info!(generation = current.number(), "config unchanged");
             } else {
@@ -107,16 +103,14 @@ impl Reloads {
     /// Everything is built; from here on nothing fails.
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
-        for warning in &config.warnings {
-            warn!("{}", warning.brief());
-        }
+        announce(&config);
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
-        let next = self.server.live().current().next(config, listening);
+        let next = self.shared().live().current().next(config, listening);
         let generation = next.number();
-        next.describe();
-        self.server.live().replace(next);
-        self.server.set_rejection(None);
+        self.shared().live().replace(next);
+        self.server.keep_warm();
+        self.shared().set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -127,8 +121,12 @@ impl Reloads {
         info!(generation, changed = changed.join(", "), "config reloaded");
     }
 
+    fn shared(&self) -> &Shared {
+        self.server.shared()
+    }
+
     fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(self.server.live().current().metrics())
+        Arc::clone(self.shared().live().current().metrics())
     }
 
     fn reject(&mut self, problems: Vec<String>, call: Call) {
@@ -136,12 +134,31 @@ impl Reloads {
         if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
             return;
         }
-        let generation = self.server.live().current().number();
+        let generation = self.shared().live().current().number();
         error!(generation, problems = problems.join("; "), "config rejected");
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
         let at = SystemTime::now();
-        self.server.set_rejection(Some(Rejection { at, problems: problems.clone() }));
+        self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
+    }
+}
+
+/// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
+/// plain words, all else in detail.
+pub fn announce(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{}", warning.brief());
+    }
+    // The first one is `direct`, which says so itself.
+    for chain in config.chains.iter().skip(1) {
+        let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
+        let names: Vec<&str> = hops.map(|hop| &*hop.name).collect();
+        if !names.is_empty() {
+            debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
+        } else if chain.switched_off.is_empty() {
+            // Where hops are switched off, a warning has said it.
+            info!(chain = %chain.name, "goes direct: it has no hop");
+        }
     }
 }
 

@@ -1,122 +1,57 @@
 //! Accepts clients, and begins a session for each.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
-use tokio::{
-    net::TcpStream,
-    time::{self, Instant},
-};
+use tokio::{net::TcpStream, time};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    config::Source,
     listeners::Begun,
-    live::{Generation, Live},
     session,
-    shutdown::Shutdown,
+    shared::{Admission, Shared},
 };
 
-/// What all sessions share.
-#[derive(Debug)]
+/// Accepts on listeners, and keeps track of the sessions that this begins.
+#[derive(Clone, Debug)]
 pub struct Server {
-    live: Live,
-    open: AtomicUsize,
+    shared: Arc<Shared>,
     sessions: TaskTracker,
-    shutdown: Shutdown,
-    origin: Origin,
-    rejection: ArcSwapOption<Rejection>,
 }
-
-/// Where and when this proxy began.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// Where its configuration comes from.
-    pub source: Source,
-    /// The time of day.
-    pub at: SystemTime,
-    /// The same, for a clock that only goes on.
-    pub instant: Instant,
-}
-
-/// A configuration that was not taken.
-#[derive(Clone, Debug)]
-pub struct Rejection {
-    /// When.
-    pub at: SystemTime,
-    /// Everything that is wrong with it, a line each.
-    pub problems: Vec<String>,
-}
-
-/// One connection that counts against `limits.connections`, until it is dropped.
-#[derive(Debug)]
-pub struct Admission(Arc<Server>);
 
 impl Server {
-    /// Serves `first`, which comes from `source`, once there are listeners.
-    pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
-        let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
-        let sessions = TaskTracker::new();
-        Arc::new(Self {
-            live: Live::new(first),
-            open: AtomicUsize::new(0),
-            sessions,
-            shutdown,
-            origin,
-            rejection: ArcSwapOption::empty(),
-        })
+    /// Serves what `shared` holds, once there are listeners.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, sessions: TaskTracker::new() }
     }
 
-    /// The generation in force.
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// The steps of the proxy's end.
-    pub fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
-    }
-
-    /// Client connections that are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Where and when it began.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The configuration that was rejected since the last one that was valid.
-    pub fn rejection(&self) -> Option<Arc<Rejection>> {
-        self.rejection.load_full()
-    }
-
-    /// Remembers what was rejected, or that what was is mended.
-    pub fn set_rejection(&self, rejection: Option<Rejection>) {
-        self.rejection.store(rejection.map(Arc::new));
+    /// What its sessions share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Accepts on a listener until it is closed or the proxy ends.
-    pub fn begin(self: &Arc<Self>, begun: Begun) {
+    pub fn begin(&self, begun: Begun) {
         info!(address = %begun.address, "listening");
-        self.sessions.spawn(accept(Arc::clone(self), begun));
+        self.sessions.spawn(accept(self.clone(), begun));
+    }
+
+    /// Keeps the chains of the generation in force warm, those that are to be.
+    pub fn keep_warm(&self) {
+        for chain in self.shared.live().current().warm_chains() {
+            let Some(warm) = chain.warm() else { continue };
+            let (keeper, draining) = (
+                Arc::clone(warm).keep(Arc::downgrade(chain)),
+                self.shared.shutdown().draining.clone(),
+            );
+            self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });
+        }
     }
 
     /// Waits until every session has ended. What lasts longer than `deadline`, or than the shutdown's patience, is cut.
     pub async fn drain(&self, deadline: Duration) {
         self.sessions.close();
-        let cut = &self.shutdown.cut;
+        let cut = &self.shared.shutdown().cut;
         tokio::select! {
             biased;
             () = self.sessions.wait() => return,
@@ -124,7 +59,7 @@ impl Server {
             () = time::sleep(deadline) => {}
             never = self.tell_progress() => match never {},
         }
-        warn!(open = self.open(), "cutting what is still open");
+        warn!(open = self.shared.open(), "cutting what is still open");
         cut.cancel();
         // What is cut ends at its next step, which is at once unless the process is starved.
         let _ = time::timeout(CUT_MAX, self.sessions.wait()).await;
@@ -132,10 +67,10 @@ impl Server {
 
     /// Says how many connections are left, now and then, where that has changed.
     async fn tell_progress(&self) -> Infallible {
-        let mut told = self.open();
+        let mut told = self.shared.open();
         loop {
             time::sleep(PROGRESS).await;
-            let open = self.open();
+            let open = self.shared.open();
             if open != told {
                 info!(open, "draining");
                 told = open;
@@ -143,15 +78,13 @@ impl Server {
         }
     }
 
-    fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
         // On Linux it has that from its listener. A socket that is already broken says so at its first use.
         if cfg!(not(target_os = "linux")) {
             let _ = socket.set_nodelay(true);
         }
-        let admission = Admission(Arc::clone(self));
-        let is_over =
-            self.open.fetch_add(1, Ordering::Relaxed) >= self.live.current().limits.connections;
-        if is_over {
+        let admission = Admission::new(Arc::clone(&self.shared));
+        if admission.is_over_limit() {
             self.sessions.spawn(session::turn_away(socket, peer, admission));
         } else {
             self.sessions.spawn(session::run(socket, peer, admission));
@@ -159,27 +92,14 @@ impl Server {
     }
 }
 
-impl Admission {
-    /// The server that admitted the connection.
-    pub fn server(&self) -> &Arc<Server> {
-        &self.0
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn accept(server: Arc<Server>, begun: Begun) {
+async fn accept(server: Server, begun: Begun) {
     let Begun { listener, address, closed } = begun;
     let mut pause = Pause::default();
     loop {
         let accepted = tokio::select! {
             biased;
             () = closed.cancelled() => break,
-            () = server.shutdown.draining.cancelled() => return,
+            () = server.shared.shutdown().draining.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

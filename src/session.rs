@@ -14,16 +14,16 @@ use crate::{
     live::Generation,
     local,
     reply::Reply,
-    server::{Admission, Server},
+    shared::{Admission, Shared},
     tunnel::OpenTunnel,
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
 pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
-    let shutdown = admission.server().shutdown();
+    let shutdown = admission.shared().shutdown();
     let tunnel = {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        let mut requests = Box::pin(requests(Client::new(socket, peer), admission.server()));
+        let mut requests = Box::pin(requests(Client::new(socket, peer), admission.shared()));
         tokio::select! {
             biased;
             tunnel = &mut requests => tunnel,
@@ -36,12 +36,12 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
-    let shutdown = server.shutdown();
+async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
+    let shutdown = shared.shutdown();
     let mut kept = None;
-    let mut idle = server.live().current().timeouts.header;
+    let mut idle = shared.live().current().timeouts.header;
     loop {
-        let (limits, header) = limits(&server.live().current());
+        let (limits, header) = limits(&shared.live().current());
         let head = match client.next_head(limits, idle, header, &shutdown.draining).await {
             Arrival::Head(head) => head,
             Arrival::End => return None,
@@ -51,7 +51,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
             }
         };
         // Taken anew for each request, and then kept to its end.
-        let generation = server.live().current();
+        let generation = shared.live().current();
         let Some(admitted) = auth::admit(&head, generation.auth.as_ref()) else {
             debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
             client.close_with(&Reply::unauthorized(), is_head(&head)).await;
@@ -76,7 +76,7 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
                 }
             }
             Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
-                local::serve(client, &head, server).await;
+                local::serve(client, &head, shared).await;
                 return None;
             }
         }
@@ -86,15 +86,15 @@ async fn requests(mut client: Client, server: &Server) -> Option<OpenTunnel> {
 
 /// Tells a client that there are too many.
 pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
-    let server = admission.server();
-    let generation = server.live().current();
-    if server.open() > generation.limits.connections + TURNED_AWAY_MAX {
+    let shared = admission.shared();
+    let generation = shared.live().current();
+    if shared.open() > generation.limits.connections + TURNED_AWAY_MAX {
         // More than can be told; a closed door says it too.
         return;
     }
     let mut client = Client::new(socket, peer);
     let (limits, _) = limits(&generation);
-    let shutdown = server.shutdown();
+    let shutdown = shared.shutdown();
     let arrival = client.next_head(limits, TURN_AWAY, TURN_AWAY, &shutdown.draining).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);

@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::{
     live::Generation,
     metrics::{Buckets, Failure, HopCounts, Totals},
-    server::{Rejection, Server},
+    shared::{Rejection, Shared},
+    warm::WarmTotals,
 };
 
 /// How the proxy is at one moment.
@@ -51,6 +52,8 @@ pub struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// Spare tunnels, by the chains that keep them.
+    pub warm: BTreeMap<String, WarmTotals>,
     /// What failed at targets that no hop leads to.
     pub target_failures: Vec<Failure>,
 }
@@ -113,11 +116,11 @@ pub struct Hop {
 }
 
 impl Status {
-    /// That of `server` now.
-    pub fn of(server: &Server) -> Self {
-        let current = server.live().current();
+    /// That of the proxy whose sessions share `shared`, now.
+    pub fn of(shared: &Shared) -> Self {
+        let current = shared.live().current();
         let metrics = current.metrics();
-        let origin = server.origin();
+        let origin = shared.origin();
         let chains = metrics.chains.all();
         let hops = metrics.hops.all();
         Self {
@@ -128,16 +131,16 @@ impl Status {
             config: origin.source.to_string(),
             generation: current.number(),
             generation_since: written(current.since),
-            rejected: server.rejection().as_deref().map(Rejected::from),
+            rejected: shared.rejection().as_deref().map(Rejected::from),
             reloads: Reloads {
                 applied: metrics.reloads.applied.load(Relaxed),
                 unchanged: metrics.reloads.unchanged.load(Relaxed),
                 rejected: metrics.reloads.rejected.load(Relaxed),
             },
             listeners: current.listening.clone(),
-            connections: Connections { open: server.open(), limit: current.limits.connections },
-            draining: server.shutdown().draining.is_cancelled(),
-            generations: server.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
+            connections: Connections { open: shared.open(), limit: current.limits.connections },
+            draining: shared.shutdown().draining.is_cancelled(),
+            generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), counts.totals()))
@@ -145,6 +148,12 @@ impl Status {
             hops: hops
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .collect(),
+            warm: metrics
+                .warm
+                .all()
+                .into_iter()
+                .map(|(name, counts)| (name.to_string(), counts.totals()))
                 .collect(),
             target_failures: metrics.target.failures(),
         }

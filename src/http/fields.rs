@@ -96,14 +96,27 @@ impl fmt::Debug for Fields {
 }
 
 impl Line {
+    /// Finds where the lines that were parsed lie in `head`.
+    pub(super) fn all_within(head: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<Self> {
+        parsed.iter().map(|line| Self::within(head, line.name.as_bytes(), line.value)).collect()
+    }
+
     /// Finds where `name` and `value`, which are slices of `head`, lie in it.
-    pub(super) fn within(head: &[u8], name: &[u8], value: &[u8]) -> Self {
+    fn within(head: &[u8], name: &[u8], value: &[u8]) -> Self {
         Self { name: range_within(head, name), value: range_within(head, value) }
     }
 
-    pub(super) fn start(&self) -> usize {
+    fn start(&self) -> usize {
         self.name.0 as usize
     }
+}
+
+/// Whether one of the lines that come before one of `lines`, or the empty line itself, ends in a bare LF.
+///
+/// Names and values hold no LF, so each one in a head comes right before a name or ends the head.
+pub(super) fn has_bare_lf(head: &[u8], lines: &[Line]) -> bool {
+    !head.ends_with(b"\r\n\r\n")
+        || lines.iter().any(|line| !head[..line.start()].ends_with(b"\r\n"))
 }
 
 /// The elements of one comma-separated list, without the white space around them and without empty ones.

@@ -5,7 +5,9 @@ use std::mem::MaybeUninit;
 use bytes::{Buf, BytesMut};
 use httparse::Status;
 
-use super::{BadRequest, BadResponse, RequestHead, ResponseHead, fields::Line, request, response};
+use super::{
+    BadRequest, BadResponse, RequestHead, ResponseHead, Version, fields::Line, request, response,
+};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +16,6 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Field lines; at most [`HeadLimits::FIELDS_MAX`] count.
     pub fields: usize,
-}
-
-/// A version of HTTP that is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
-    /// HTTP/1.0: no chunks, no interim responses, no persistence unless it is asked for.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
 }
 
 /// Takes heads off a buffer that grows as bytes arrive, one after the other.
@@ -76,7 +69,7 @@ impl HeadReader {
             Ok(_) => return self.wait(seen).map_err(BadRequest::from),
             Err(error) => return Err(request::explain(error, seen)),
         };
-        let lines = places(seen, parsed.headers);
+        let lines = Line::all_within(seen, parsed.headers);
         let method_bytes = parsed.method.map_or(0, str::len);
         let target_bytes = parsed.path.map_or(0, str::len);
         let version = Version::from_minor(parsed.version);
@@ -107,7 +100,7 @@ impl HeadReader {
             Ok(_) => return self.wait(seen).map_err(BadResponse::from),
             Err(error) => return Err(response::explain(error)),
         };
-        let lines = places(seen, parsed.headers);
+        let lines = Line::all_within(seen, parsed.headers);
         let status = parsed.code.unwrap_or_default();
         let version = Version::from_minor(parsed.version);
         self.reset();
@@ -136,7 +129,7 @@ impl HeadReader {
             return false;
         }
         let is_first = self.searched == 0;
-        let new = &seen[self.searched.saturating_sub(HEAD_END.len() - 1)..];
+        let new = &seen[self.searched.saturating_sub(b"\r\n\r\n".len() - 1)..];
         let is_line_new = !self.has_line && new.contains(&b'\n');
         self.has_line |= is_line_new;
         self.searched = seen.len();
@@ -180,28 +173,9 @@ impl From<TooLarge> for BadResponse {
     }
 }
 
-impl Version {
-    fn from_minor(minor: Option<u8>) -> Self {
-        if minor == Some(0) { Self::Http10 } else { Self::Http11 }
-    }
-}
-
-/// Where the parsed lines lie in `head`.
-pub(super) fn places(head: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<Line> {
-    parsed.iter().map(|line| Line::within(head, line.name.as_bytes(), line.value)).collect()
-}
-
-/// Whether one of the lines that come before `end` and the empty line itself end in a bare LF.
-///
-/// Names and values hold no LF, so each one in a head comes right before a name or ends the head.
-pub(super) fn has_bare_lf(head: &[u8], lines: &[Line]) -> bool {
-    !head.ends_with(HEAD_END) || lines.iter().any(|line| !head[..line.start()].ends_with(b"\r\n"))
-}
-
 fn has_head_end(bytes: &[u8]) -> bool {
     bytes.windows(3).any(|window| window == b"\n\r\n")
         || bytes.windows(2).any(|window| window == b"\n\n")
 }
 
-const HEAD_END: &[u8] = b"\r\n\r\n";
 const EMPTY_LINES_MAX: usize = 4;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{
     BadRequest, BodyLength, Fields, Target, Version,
-    fields::{Line, elements},
+    fields::{Line, elements, has_bare_lf},
     framing::{Framing, decimal},
-    head, target,
+    target,
 };
 
 /// The head of a request that can be read in one way only.
@@ -35,7 +35,7 @@ impl RequestHead {
     ) -> Result<Self, BadRequest> {
         let target_start = method_bytes + 1;
         let line_end = target_start + target_bytes + " HTTP/1.1".len();
-        if !head[line_end..].starts_with(b"\r\n") || head::has_bare_lf(&head, &lines) {
+        if !head[line_end..].starts_with(b"\r\n") || has_bare_lf(&head, &lines) {
             return Err(BadRequest::BareLf);
         }
         let target = head.slice(target_start..target_start + target_bytes);

@@ -26,4 +26,5 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+mod warm;
 mod wire;

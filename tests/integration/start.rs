@@ -1,8 +1,21 @@
-//! How much it carries at once.
+//! What it says when it starts, and how much it carries at once.
 
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{EchoOrigin, Proxy, assert_reads, connect};
+
+#[tokio::test]
+async fn a_chain_that_goes_direct_is_said_once_before_it_listens() {
+    let off =
+        "hops: { corporate: { kind: http-connect, address: \"a.test:1\", enabled: false } }\n";
+    for chain in ["[]", "[corporate]"] {
+        let proxy = Proxy::start(&format!("{off}chains: {{ default: {chain} }}\n")).await;
+        let events = proxy.events();
+        let direct = events.iter().filter(|event| event.message().contains("goes direct"));
+        let direct: Vec<_> = direct.map(|event| event.text()).collect();
+        assert!(matches!(direct.as_slice(), [one] if one.contains("default")), "{direct:?}");
+    }
+}
 
 /// As many as a developer's machine may bring.
 const TUNNELS: usize = 1_000;

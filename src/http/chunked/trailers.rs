@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::http::{
-    BadBody, Fields, head,
+    BadBody, Fields,
+    fields::{Line, has_bare_lf},
     role::{Role, role_of},
 };
 
@@ -12,13 +13,13 @@ pub(super) fn parse(section: Bytes) -> Result<Fields, BadBody> {
     let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let lines = match httparse::parse_headers(&section, &mut parsed) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            head::places(&section, fields)
+            Line::all_within(&section, fields)
         }
         Err(httparse::Error::TooManyHeaders) => return Err(BadBody::TrailersTooLarge),
         // A section that seems to end before its end has a bare LF.
         Ok(_) | Err(_) => return Err(BadBody::Trailers),
     };
-    if head::has_bare_lf(&section, lines.get(1..).unwrap_or_default()) {
+    if has_bare_lf(&section, lines.get(1..).unwrap_or_default()) {
         return Err(BadBody::Trailers);
     }
     Ok(Fields::new(section, lines))

@@ -1,0 +1,16 @@
+//! The versions of HTTP.
+
+/// A version of HTTP that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0: no chunks, no interim responses, no persistence unless it is asked for.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+impl Version {
+    pub(super) fn from_minor(minor: Option<u8>) -> Self {
+        if minor == Some(0) { Self::Http10 } else { Self::Http11 }
+    }
+}

@@ -1,0 +1,151 @@
+//! What all sessions share: the generation in force, the count of connections, the steps of the end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
+
+use crate::{
+    config::Source,
+    live::{Generation, Live},
+    shutdown::Shutdown,
+};
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Shared {
+    live: Live,
+    open: AtomicUsize,
+    shutdown: Shutdown,
+    origin: Origin,
+    rejection: ArcSwapOption<Rejection>,
+}
+
+/// Where and when this proxy began.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Where its configuration comes from.
+    pub source: Source,
+    /// The time of day.
+    pub at: SystemTime,
+    /// The same, for a clock that only goes on.
+    pub instant: Instant,
+}
+
+/// A configuration that was not taken.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// When.
+    pub at: SystemTime,
+    /// Everything that is wrong with it, a line each.
+    pub problems: Vec<String>,
+}
+
+/// One connection that counts against `limits.connections`, until it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    shared: Arc<Shared>,
+    is_over_limit: bool,
+}
+
+impl Shared {
+    /// Begins with `first`, which comes from `source`.
+    pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
+        let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
+        Arc::new(Self {
+            live: Live::new(first),
+            open: AtomicUsize::new(0),
+            shutdown,
+            origin,
+            rejection: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The generation in force.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The steps of the proxy's end.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Client connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Where and when it began.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The configuration that was rejected since the last one that was valid.
+    pub fn rejection(&self) -> Option<Arc<Rejection>> {
+        self.rejection.load_full()
+    }
+
+    /// Remembers what was rejected, or that what was is mended.
+    pub fn set_rejection(&self, rejection: Option<Rejection>) {
+        self.rejection.store(rejection.map(Arc::new));
+    }
+}
+
+impl Admission {
+    /// Counts one connection more, and tells whether there were as many before as there may be.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let limit = shared.live.current().limits.connections;
+        let is_over_limit = shared.open.fetch_add(1, Ordering::Relaxed) >= limit;
+        Self { shared, is_over_limit }
+    }
+
+    /// What its session shares with the others.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether there is no room for it.
+    pub fn is_over_limit(&self) -> bool {
+        self.is_over_limit
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mooltiroute_hops::kinds;
+
+    use super::*;
+    use crate::config::{Environment, Loader, Overrides};
+
+    #[test]
+    fn a_connection_counts_until_it_is_dropped() {
+        let source = Source::Text("limits: { connections: 2 }\nchains: { default: [] }\n".into());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let overrides = Overrides::default();
+        let loader = Loader::new(source.clone(), overrides, kinds::builtin(), environment);
+        let first = Generation::new(1, loader.load().unwrap(), vec![]);
+        let shared = Shared::new(first, source, Shutdown::default());
+        let mut admitted: Vec<_> = (0..3).map(|_| Admission::new(Arc::clone(&shared))).collect();
+        let over: Vec<_> = admitted.iter().map(Admission::is_over_limit).collect();
+        assert_eq!((over.as_slice(), shared.open()), ([false, false, true].as_slice(), 3));
+        admitted.truncate(1);
+        assert!(!Admission::new(Arc::clone(&shared)).is_over_limit());
+        drop(admitted);
+        assert_eq!(shared.open(), 0);
+    }
+}
