@@ -7,6 +7,7 @@ mod double;
 mod network;
 mod origin;
 mod pattern;
+mod probed;
 mod process;
 mod proxy;
 mod record;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     network::{Network, WAYS},
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
+    probed::{probe, run_probe},
     process::{Program, skip},
     proxy::{Event, Proxy, run},
     squid::{Passed, Squid, SquidRules, free_port},

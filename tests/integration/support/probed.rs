@@ -1,0 +1,87 @@
+//! What `mooltiroute probe` says, to people and to programs.
+
+use std::process::Output;
+
+use serde_json::Value;
+use tokio::task;
+
+use super::{ConfigDir, PASSWORD, run};
+
+/// Runs `probe` with `arguments` on `yaml`, in the two formats, and takes what programs are told.
+pub(crate) async fn probe(yaml: &str, arguments: &[&str]) -> Probed {
+    let config = ConfigDir::new(yaml);
+    let path = config.path().to_str().unwrap().to_owned();
+    let [human, json] = [run_probe(&path, arguments, "human"), run_probe(&path, arguments, "json")];
+    let (human, json) = (human.await, json.await);
+    let words = String::from_utf8([human.stdout, human.stderr].concat()).unwrap();
+    let status = human.status.code();
+    assert_eq!(json.status.code(), status, "{words}");
+    let told: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(told["reached"], status == Some(0), "{told:#}");
+    for shown in [&words, &told.to_string()] {
+        let is_clean = [PASSWORD, "ZGV2OnNlY3JldA"].iter().all(|secret| !shown.contains(secret));
+        assert!(is_clean, "{shown}");
+    }
+    Probed { words, told }
+}
+
+/// Runs `probe` to its end.
+pub(crate) async fn run_probe(path: &str, arguments: &[&str], format: &str) -> Output {
+    let mut all = vec!["probe", "-c", path, "--format", format];
+    all.extend(arguments);
+    let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+    // The peers run in this process.
+    task::spawn_blocking(move || run(all)).await.unwrap()
+}
+
+/// What a probe said.
+#[derive(Debug)]
+pub(crate) struct Probed {
+    /// To people.
+    pub(crate) words: String,
+    /// To programs.
+    pub(crate) told: Value,
+}
+
+impl Probed {
+    /// The steps, each with whom it led to or what failed.
+    #[track_caller]
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        let steps = self.told["steps"].as_array().unwrap();
+        for step in steps {
+            let seconds = step["seconds"].as_f64().unwrap();
+            assert!((0.0..30.0).contains(&seconds), "{}", self.told);
+            assert!(self.words.contains(&text(step, "step")), "{}", self.words);
+        }
+        let shown = |step: &Value| {
+            let hop = text(step, "hop");
+            let who = if hop.is_empty() { "target" } else { &hop };
+            let outcome = if step["error"].is_null() { "" } else { " failed" };
+            format!("{} {who}{outcome}", text(step, "step"))
+        };
+        steps.iter().map(shown).collect()
+    }
+
+    /// Asserts that it blames `hop` (empty: the target), which failed at `step`, and says `words`, to people too.
+    #[track_caller]
+    pub(crate) fn blames(&self, hop: &str, step: &str, words: &str) {
+        let Self { told, .. } = self;
+        let failure = &told["failure"];
+        assert_eq!(failure["hop"].as_str().unwrap_or_default(), hop, "{told:#}");
+        let last = self.steps().pop().unwrap();
+        let who = if hop.is_empty() { "target" } else { hop };
+        assert_eq!(last, format!("{step} {who} failed"), "{told:#}");
+        let text = failure["text"].as_str().unwrap();
+        assert!(text.contains(words), "{text} lacks {words}");
+        assert!(self.words.contains(words) && self.words.contains("not reached"), "{}", self.words);
+    }
+
+    /// Asserts that it came there by these steps, and was answered so.
+    #[track_caller]
+    pub(crate) fn reaches(&self, status: u16, steps: &[&str]) {
+        assert!(self.words.contains("\nreached in "), "{}", self.words);
+        assert_eq!(self.told["status"], status, "{:#}", self.told);
+        assert_eq!(self.steps(), steps, "{:#}", self.told);
+    }
+}
