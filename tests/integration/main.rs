@@ -12,6 +12,7 @@ mod faults;
 mod flips;
 mod hops;
 mod limits;
+mod probe;
 mod regression;
 mod reload;
 mod requests;
