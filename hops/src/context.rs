@@ -1,14 +1,17 @@
 //! What a hop can know of its surroundings while it is built.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::BTreeMap,
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
 };
 
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
 use crate::Secret;
@@ -19,18 +22,36 @@ pub struct BuildContext<'a> {
     directory: &'a Path,
     hasher: RandomState,
     files: RefCell<BTreeMap<PathBuf, u64>>,
+    /// Checks certificates by the system's authorities. To read those takes milliseconds, so a configuration does once.
+    pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
 }
 
 impl<'a> BuildContext<'a> {
     /// For settings whose relative paths start from `directory`.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, hasher: RandomState::new(), files: RefCell::default() }
+        Self {
+            directory,
+            hasher: RandomState::new(),
+            files: RefCell::default(),
+            system_verifier: Rc::default(),
+        }
     }
 
     /// The same, with fingerprints that can be compared to others of this hasher.
     #[must_use]
     pub fn with_hasher(self, hasher: RandomState) -> Self {
         Self { hasher, ..self }
+    }
+
+    /// For another hop of the same configuration.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            directory: self.directory,
+            hasher: self.hasher.clone(),
+            files: RefCell::default(),
+            system_verifier: Rc::clone(&self.system_verifier),
+        }
     }
 
     /// The text of a file that the settings name. What is read so counts as a part of them: where it differs at the next
