@@ -58,6 +58,19 @@ pub struct Arrival {
     pub is_at_hop: bool,
     /// Whether it may carry another request of its client, as all hops on its way have it.
     pub reuse: Reuse,
+    /// The hops that it passed.
+    pub path: Path,
+}
+
+/// Where a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// At the target.
+    Target,
+    /// At the last hop where that forwards plain requests, at the target otherwise.
+    Forwarder,
+    /// At the last hop, which is sent nothing.
+    LastHop,
 }
 
 /// How long each step may take.
@@ -192,7 +205,7 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, Goal::Target, &()).await.map(|(arrival, _)| arrival)
+        self.travel(request, Destination::Target, &()).await
     }
 
     /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
@@ -200,50 +213,43 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, Goal::Forward, &()).await.map(|(arrival, _)| arrival)
-    }
-
-    /// Opens a connection for `request` as far as `goal`, with `trace` told of each step.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    pub async fn connect_traced<T: Trace>(
-        &self,
-        request: Request<'_>,
-        goal: Goal,
-        trace: &T,
-    ) -> Result<Arrival, ChainError> {
-        self.travel(request, goal, trace).await.map(|(arrival, _)| arrival)
+        self.travel(request, Destination::Forwarder, &()).await
     }
 
     /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
+    pub async fn spare(&self, target: &Authority) -> Result<Arrival, ChainError> {
         let nobodys = Preferences::default();
-        self.travel(Request::new(target, &nobodys), Goal::Spare, &())
-            .await
-            .map(|(arrival, path)| (path, arrival.tunnel))
+        self.travel(Request::new(target, &nobodys), Destination::LastHop, &()).await
     }
 
-    async fn travel<T: Trace>(
+    /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn travel<T: Trace>(
         &self,
         request: Request<'_>,
-        goal: Goal,
+        destination: Destination,
         trace: &T,
-    ) -> Result<(Arrival, Path), ChainError> {
+    ) -> Result<Arrival, ChainError> {
         let mut journey = Journey::new(self, request)?;
         let mut attempts = 0;
         loop {
             let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
-            let is_at_hop = goal == Goal::Forward && journey.legs().last().is_some_and(forwards);
-            let end = (goal != Goal::Spare && !is_at_hop).then_some(request.target);
+            let is_at_hop = match destination {
+                Destination::Target => false,
+                Destination::Forwarder => journey.legs().last().is_some_and(forwards),
+                Destination::LastHop => true,
+            };
+            let end = (!is_at_hop).then_some(request.target);
             match self.attempt(journey.legs(), request.target, end, trace).await {
                 Ok(tunnel) => {
                     let (path, reuse) = (journey.path(), journey.reuse());
                     let last = journey.arrive();
-                    return Ok((Arrival { tunnel, last, is_at_hop, reuse }, path));
+                    return Ok(Arrival { tunnel, last, is_at_hop, reuse, path });
                 }
                 Err((position, error)) => {
                     trace.failed(&error);
@@ -296,19 +302,19 @@ impl Chain {
         let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
         trace.passed(|| self.stage(first, Step::Dial, stop));
         for (position, leg) in legs.iter().enumerate() {
-            let (at, mut enter) = ((position, Some(leg)), leg.hop.enter(tunnel));
-            let mut polls = 0_u32;
+            let (mut enter, mut polls) = (leg.hop.enter(tunnel), 0_u32);
             let enter = poll_fn(|cx| {
                 polls = polls.saturating_add(1);
                 enter.as_mut().poll(cx)
             });
+            let at = (position, Some(leg));
             tunnel = self.step(at, Step::Enter, &leg.address, connect, enter).await?;
             // One that is done at once has asked nobody for anything.
             if polls > 1 {
                 trace.passed(|| self.stage(at, Step::Enter, &leg.address));
             }
             if let Some(next) = legs.get(position + 1) {
-                tunnel = self.extend(tunnel, position, leg, &next.address, trace).await?;
+                tunnel = self.extend(tunnel, at, leg, &next.address, trace).await?;
             }
         }
         Ok(tunnel)
@@ -322,7 +328,9 @@ impl Chain {
         trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
         match (legs.last(), end) {
-            (Some(last), Some(end)) => self.extend(tunnel, legs.len() - 1, last, end, trace).await,
+            (Some(last), Some(end)) => {
+                self.extend(tunnel, (legs.len() - 1, Some(last)), last, end, trace).await
+            }
             _ => Ok(tunnel),
         }
     }
@@ -330,15 +338,15 @@ impl Chain {
     async fn extend<T: Trace>(
         &self,
         tunnel: Tunnel,
-        position: usize,
+        at: (usize, Option<&Leg>),
         leg: &Leg,
         next: &Authority,
         trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
         let asked = Instant::now();
-        let (at, extend) = ((position, Some(leg)), leg.hop.extend(tunnel, next));
+        let extend = leg.hop.extend(tunnel, next);
         let extended = self.step(at, Step::Extend, next, self.timeouts.handshake, extend).await?;
-        self.meter.agreed(position, asked.elapsed());
+        self.meter.agreed(at.0, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
     }
@@ -439,17 +447,6 @@ impl fmt::Display for Stage {
             Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
         }
     }
-}
-
-/// How far a connection is to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// To the target.
-    Target,
-    /// To the last hop where that forwards requests, to the target otherwise.
-    Forward,
-    /// To the last hop, which is sent nothing.
-    Spare,
 }
 
 impl ChainError {

@@ -131,7 +131,7 @@ impl Warm {
 
     async fn fill(&self, chain: &Chain, target: &Authority) {
         match chain.spare(target).await {
-            Ok((path, tunnel)) => self.stock().put(path, tunnel),
+            Ok(arrival) => self.stock().put(arrival.path, arrival.tunnel),
             Err(error) => {
                 debug!(chain = %chain.name(), error = with_causes(&error), "no spare tunnel");
                 self.stock().failed(jitter(FILL_JITTER));

@@ -1,16 +1,18 @@
 //! What a hop can know of its surroundings while it is built.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::BTreeMap,
     fmt,
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
 use crate::{Hop, InvalidSetting, Secret, Settings};
@@ -22,6 +24,8 @@ pub struct BuildContext<'a> {
     hasher: RandomState,
     files: RefCell<BTreeMap<PathBuf, u64>>,
     siblings: Option<&'a dyn Siblings>,
+    /// Checks certificates by the system's authorities. To read those takes milliseconds, so a configuration does once.
+    pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
 }
 
 /// The other hops of a configuration, for a kind that holds hops.
@@ -46,7 +50,13 @@ pub trait Siblings: fmt::Debug {
 impl<'a> BuildContext<'a> {
     /// For settings whose relative paths start from `directory`.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, hasher: RandomState::new(), files: RefCell::default(), siblings: None }
+        Self {
+            directory,
+            hasher: RandomState::new(),
+            files: RefCell::default(),
+            siblings: None,
+            system_verifier: Rc::default(),
+        }
     }
 
     /// The same, with fingerprints that can be compared to others of this hasher.
@@ -75,6 +85,18 @@ impl<'a> BuildContext<'a> {
     /// As there; also where there are no other hops.
     pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
         self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.build(settings, self)
+    }
+
+    /// For another hop of the same configuration.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            directory: self.directory,
+            hasher: self.hasher.clone(),
+            files: RefCell::default(),
+            siblings: self.siblings,
+            system_verifier: Rc::clone(&self.system_verifier),
+        }
     }
 
     /// The text of a file that the settings name. What is read so counts as a part of them: where it differs at the next

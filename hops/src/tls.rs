@@ -13,7 +13,9 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore, crypto,
+        self, ClientConfig, RootCertStore,
+        client::{Resumption, danger::ServerCertVerifier},
+        crypto::{self, CryptoProvider},
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
@@ -70,19 +72,15 @@ impl TlsClient {
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
             None => {
-                let verifier =
-                    rustls_platform_verifier::Verifier::new(provider).map_err(|error| {
-                        InvalidSetting::new(
-                            "tls",
-                            format!("the system's certificates can't be used: {error}"),
-                        )
-                    })?;
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-                    .with_no_client_auth()
+                let verifier = system_verifier(provider, context).map_err(|error| {
+                    let message = format!("the system's certificates can't be used: {error}");
+                    InvalidSetting::new("tls", message)
+                })?;
+                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
             }
         };
+        // Only one server is spoken to.
+        config.resumption = Resumption::in_memory_sessions(1);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), server_name }))
     }
@@ -98,6 +96,17 @@ impl TlsClient {
             Err(error) => Err(HopError::Tls(error)),
         }
     }
+}
+
+fn system_verifier(
+    provider: Arc<CryptoProvider>,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    if let Some(verifier) = context.system_verifier.get() {
+        return Ok(Arc::clone(verifier));
+    }
+    let verifier = Arc::new(rustls_platform_verifier::Verifier::new(provider)?);
+    Ok(Arc::clone(context.system_verifier.get_or_init(|| verifier)))
 }
 
 fn is_about_certificate(error: &io::Error) -> bool {
@@ -195,4 +204,20 @@ fn read_roots(path: &Path, context: &BuildContext<'_>) -> Result<RootCertStore, 
         )));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authorities_of_the_system_are_read_once_for_a_configuration() {
+        let context = BuildContext::new(Path::new(""));
+        let verifier = |context: &BuildContext<'_>| {
+            system_verifier(Arc::new(crypto::ring::default_provider()), context).unwrap()
+        };
+        let first = verifier(&context);
+        assert!(Arc::ptr_eq(&first, &verifier(&context.another())));
+        assert!(!Arc::ptr_eq(&first, &verifier(&BuildContext::new(Path::new("")))));
+    }
 }

@@ -9,7 +9,6 @@ mod unused;
 use std::{
     collections::{BTreeSet, HashSet},
     hash::RandomState,
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -34,7 +33,8 @@ pub(super) struct Resolver<'a> {
     tree: &'a mut Tree,
     registry: &'a Registry,
     environment: &'a Environment,
-    directory: &'a Path,
+    /// What each hop is built in.
+    context: BuildContext<'a>,
     hasher: &'a RandomState,
     /// Whether nothing is missing that could define a name.
     is_complete: bool,
@@ -59,7 +59,7 @@ impl<'a> Resolver<'a> {
             registry,
             environment,
             hasher,
-            directory: source.directory(),
+            context: BuildContext::new(source.directory()).with_hasher(hasher.clone()),
             is_complete,
             failed: BTreeSet::new(),
             files: Vec::new(),
@@ -180,7 +180,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn context(&self) -> BuildContext<'a> {
-        BuildContext::new(self.directory).with_hasher(self.hasher.clone())
+        self.context.another()
     }
 
     fn timeouts(&mut self) -> Timeouts {

@@ -40,7 +40,7 @@ pub(super) struct Key {
 
 impl Upstream {
     pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
-        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
+        let Arrival { tunnel, last, is_at_hop, reuse, .. } = arrival;
         let hop = last.filter(|_| is_at_hop);
         Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
     }

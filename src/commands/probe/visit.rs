@@ -14,7 +14,7 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    chain::{Cause, Chain, ChainError, Goal, Stage, Trace as _},
+    chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
     config::Timeouts,
     http::{
         BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead, ResponseHead, Target,
@@ -48,11 +48,11 @@ impl Visit<'_, '_> {
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
         let preferences = Preferences::default();
         let request = Request::new(&self.errand.target, &preferences);
-        let goal = match self.errand.work {
-            Work::Http(_) => Goal::Forward,
-            Work::Https(_) | Work::Tunnel => Goal::Target,
+        let destination = match self.errand.work {
+            Work::Http(_) => Destination::Forwarder,
+            Work::Https(_) | Work::Tunnel => Destination::Target,
         };
-        let arrival = self.chain.connect_traced(request, goal, self.steps).await;
+        let arrival = self.chain.travel(request, destination, self.steps).await;
         let arrival = arrival.map_err(|error| Reply::unreachable(&error))?;
         let hop = arrival.last.filter(|_| arrival.is_at_hop);
         let tunnel = match self.tls {
