@@ -1,20 +1,28 @@
 //! Hops in their order of travel, and the one way through them.
 
 mod journey;
+mod trace;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
-    Authority, Hop, HopError, InvalidPreferences, Refusal, Request, Reuse, Tunnel,
+    Authority, Hop, HopError, InvalidPreferences, Preferences, Refusal, Request, Reuse, Tunnel,
 };
 use thiserror::Error;
 use tokio::time::{self, Instant};
 
 use self::journey::{Journey, Leg};
+pub use self::trace::Trace;
 use crate::{
     dial::{DialError, Dialer},
     metrics::Meter,
+    warm::{Path, Warm},
 };
 
 /// Hops in their order of travel. Without any, the way is direct.
@@ -27,6 +35,7 @@ pub struct Chain {
     /// For each hop, the one of its addresses that served when the first was refused.
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
+    warm: Option<Arc<Warm>>,
 }
 
 /// A hop, and what the configuration calls it.
@@ -49,6 +58,19 @@ pub struct Arrival {
     pub is_at_hop: bool,
     /// Whether it may carry another request of its client, as all hops on its way have it.
     pub reuse: Reuse,
+    /// The hops that it passed.
+    pub path: Path,
+}
+
+/// Where a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// At the target.
+    Target,
+    /// At the last hop where that forwards plain requests, at the target otherwise.
+    Forwarder,
+    /// At the last hop, which is sent nothing.
+    LastHop,
 }
 
 /// How long each step may take.
@@ -78,7 +100,7 @@ pub struct ChainError {
 /// One step on the way.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// The hop that was dialled, entered or asked; `None`: the target itself was dialled.
+    /// The hop that was dialled, entered or asked; `None`: the target itself was dialled, or entered.
     pub hop: Option<Arc<str>>,
     /// Which of the hops that this one holds it was.
     pub member: Option<String>,
@@ -122,13 +144,32 @@ impl Chain {
     /// Puts hops in a row.
     pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
         let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, links, timeouts, dialer, remembered, meter: Arc::default() }
+        Self { name, links, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
     }
 
     /// The same, counted by `meter`.
     #[must_use]
-    pub fn metered(self, meter: Arc<Meter>) -> Self {
-        Self { meter, ..self }
+    pub fn metered(mut self, meter: Arc<Meter>) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// The same, with spare tunnels from `warm`, which this chain is to [keep](Warm::keep).
+    #[must_use]
+    pub fn warmed(mut self, warm: Option<Arc<Warm>>) -> Self {
+        self.warm = warm;
+        self
+    }
+
+    /// The spare tunnels, where the chain has such.
+    pub fn warm(&self) -> Option<&Arc<Warm>> {
+        self.warm.as_ref()
+    }
+
+    /// Whether a spare made for one request serves another: not where a hop before the last one may tell them apart.
+    pub fn can_be_warm(links: &[Link]) -> bool {
+        let before = links.split_last().map(|(_, before)| before);
+        before.is_some_and(|before| before.iter().all(|link| !link.hop.takes_preferences()))
     }
 
     /// What the configuration calls this chain.
@@ -164,7 +205,7 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, false).await
+        self.travel(request, Destination::Target, &()).await
     }
 
     /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
@@ -172,62 +213,147 @@ impl Chain {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, true).await
+        self.travel(request, Destination::Forwarder, &()).await
     }
 
-    async fn travel(
+    /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn spare(&self, target: &Authority) -> Result<Arrival, ChainError> {
+        let nobodys = Preferences::default();
+        self.travel(Request::new(target, &nobodys), Destination::LastHop, &()).await
+    }
+
+    /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn travel<T: Trace>(
         &self,
         request: Request<'_>,
-        may_end_at_hop: bool,
+        destination: Destination,
+        trace: &T,
     ) -> Result<Arrival, ChainError> {
         let mut journey = Journey::new(self, request)?;
         let mut attempts = 0;
         loop {
             let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
-            let is_at_hop = may_end_at_hop && journey.legs().last().is_some_and(forwards);
-            match self.attempt(journey.legs(), request.target, is_at_hop).await {
+            let is_at_hop = match destination {
+                Destination::Target => false,
+                Destination::Forwarder => journey.legs().last().is_some_and(forwards),
+                Destination::LastHop => true,
+            };
+            let end = (!is_at_hop).then_some(request.target);
+            match self.attempt(journey.legs(), request.target, end, trace).await {
                 Ok(tunnel) => {
-                    let reuse = journey.reuse();
-                    return Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse });
+                    let (path, reuse) = (journey.path(), journey.reuse());
+                    let last = journey.arrive();
+                    return Ok(Arrival { tunnel, last, is_at_hop, reuse, path });
                 }
-                Err((_, error)) if attempts == DETOURS_MAX => return Err(error),
-                Err((position, error)) => journey.detour(position, error)?,
+                Err((position, error)) => {
+                    trace.failed(&error);
+                    if attempts == DETOURS_MAX {
+                        return Err(error);
+                    }
+                    journey.detour(position, error)?;
+                }
             }
             attempts += 1;
         }
     }
 
-    /// Dials, and passes hop by hop, to the last one or the target; says which hop it was that met an error.
-    async fn attempt(
+    /// Passes hop by hop to the last one, and to `end` if there is one; says which hop it was that met an error.
+    async fn attempt<T: Trace>(
         &self,
         legs: &[Leg],
         target: &Authority,
-        is_to_hop: bool,
+        end: Option<&Authority>,
+        trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
-        let StepTimeouts { connect, handshake } = self.timeouts;
+        if let (Some(warm), Some(end)) = (&self.warm, end)
+            && let Some(spare) = warm.take(&journey::path(legs), target).await
+        {
+            match self.extend_last(spare, legs, Some(end), trace).await {
+                // It was dead, though it did not seem so. Nothing of the client's was sent, so a new one does.
+                Err((_, error)) if error.is_without_answer() => warm.stale(),
+                done => return done,
+            }
+        }
+        let tunnel = self.reach_last(legs, target, trace).await?;
+        self.extend_last(tunnel, legs, end, trace).await
+    }
+
+    /// Dials, and passes every hop but the last, which is entered.
+    async fn reach_last<T: Trace>(
+        &self,
+        legs: &[Leg],
+        target: &Authority,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        let connect = self.timeouts.connect;
         let stop = legs.first().map_or(target, |leg| &leg.address);
-        let end = (!is_to_hop).then_some(target);
-        let at = |position: usize| (position, legs.get(position));
-        let dialled =
-            self.step(at(0), Step::Dial, stop, connect, self.dialer.connect(stop)).await?;
-        let mut tunnel = Tunnel::socket(dialled);
-        for (position, Leg { hop, address, .. }) in legs.iter().enumerate() {
-            let enter = hop.enter(tunnel);
-            tunnel = self.step(at(position), Step::Enter, address, connect, enter).await?;
-            let next = legs.get(position + 1).map(|next| &next.address).or(end);
-            if let Some(next) = next {
-                let asked = Instant::now();
-                let extend = hop.extend(tunnel, next);
-                tunnel = self.step(at(position), Step::Extend, next, handshake, extend).await?;
-                self.meter.agreed(position, asked.elapsed());
+        let first = (0, legs.first());
+        let dial = async {
+            let addresses = self.dialer.look_up(stop).await?;
+            trace.looked_up(|| self.stage(first, Step::Dial, stop));
+            self.dialer.connect(addresses).await
+        };
+        let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
+        trace.passed(|| self.stage(first, Step::Dial, stop));
+        for (position, leg) in legs.iter().enumerate() {
+            let (mut enter, mut polls) = (leg.hop.enter(tunnel), 0_u32);
+            let enter = poll_fn(|cx| {
+                polls = polls.saturating_add(1);
+                enter.as_mut().poll(cx)
+            });
+            let at = (position, Some(leg));
+            tunnel = self.step(at, Step::Enter, &leg.address, connect, enter).await?;
+            // One that is done at once has asked nobody for anything.
+            if polls > 1 {
+                trace.passed(|| self.stage(at, Step::Enter, &leg.address));
+            }
+            if let Some(next) = legs.get(position + 1) {
+                tunnel = self.extend(tunnel, at, leg, &next.address, trace).await?;
             }
         }
         Ok(tunnel)
     }
 
+    async fn extend_last<T: Trace>(
+        &self,
+        tunnel: Tunnel,
+        legs: &[Leg],
+        end: Option<&Authority>,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        match (legs.last(), end) {
+            (Some(last), Some(end)) => {
+                self.extend(tunnel, (legs.len() - 1, Some(last)), last, end, trace).await
+            }
+            _ => Ok(tunnel),
+        }
+    }
+
+    async fn extend<T: Trace>(
+        &self,
+        tunnel: Tunnel,
+        at: (usize, Option<&Leg>),
+        leg: &Leg,
+        next: &Authority,
+        trace: &T,
+    ) -> Result<Tunnel, (usize, ChainError)> {
+        let asked = Instant::now();
+        let extend = leg.hop.extend(tunnel, next);
+        let extended = self.step(at, Step::Extend, next, self.timeouts.handshake, extend).await?;
+        self.meter.agreed(at.0, asked.elapsed());
+        trace.passed(|| self.stage(at, Step::Extend, next));
+        Ok(extended)
+    }
+
     async fn step<T, E: Into<Cause>>(
         &self,
-        (position, leg): (usize, Option<&Leg>),
+        at: (usize, Option<&Leg>),
         step: Step,
         stop: &Authority,
         timeout: Duration,
@@ -238,12 +364,20 @@ impl Chain {
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
-        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (leg, &mut cause) {
+        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (at.1, &mut cause) {
             leg.hop.explain(refusal);
         }
+        Err((at.0, self.error(self.stage(at, step, stop), cause)))
+    }
+
+    fn stage(&self, (position, leg): (usize, Option<&Leg>), step: Step, stop: &Authority) -> Stage {
         let member = leg.and_then(|leg| leg.hop.member());
-        let stage = Stage::new(self.links.get(position), member, step, stop.clone());
-        Err((position, self.error(stage, cause)))
+        Stage::new(self.links.get(position), member, step, stop.clone())
+    }
+
+    /// The error of the TLS handshake with the target, which whoever has the tunnel makes at its end.
+    pub fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
+        self.error(Stage::at_target(target), cause)
     }
 
     /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from.
@@ -272,6 +406,11 @@ impl Stage {
         Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop }
     }
 
+    /// The TLS handshake with the target, which whoever has the tunnel makes at its end.
+    pub fn at_target(target: &Authority) -> Self {
+        Self::new(None, None, Step::Enter, target.clone())
+    }
+
     /// What the hop is called, with the member of it that it was.
     pub fn hop_name(&self) -> Option<String> {
         let hop = self.hop.as_ref()?;
@@ -298,13 +437,29 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, stop, .. } = self;
         let Some(hop) = self.hop_name() else {
-            return write!(f, "the connection to the target `{stop}`");
+            let what = if *step == Step::Enter { "TLS handshake with" } else { "connection to" };
+            return write!(f, "the {what} the target `{stop}`");
         };
         match step {
             Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
             Step::Dial => write!(f, "the connection to hop `{hop}` at `{stop}`"),
             Step::Enter => write!(f, "the TLS handshake with hop `{hop}` at `{stop}`"),
             Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
+        }
+    }
+}
+
+impl ChainError {
+    /// Whether the hop was asked and nothing came back, not even a refusal.
+    fn is_without_answer(&self) -> bool {
+        matches!(&self.cause, Cause::Hop(HopError::Io(_) | HopError::Closed))
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if let Some(warm) = &self.warm {
+            warm.notice();
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Command {
     Check(Check),
     /// Say which route and which hops a request would take, without a connection
     Explain(Explain),
+    /// Make one request through its chain, and say how each step went
+    Probe(Probe),
     /// Write a commented configuration to start from; nothing is overwritten
     Init(Init),
     /// Print the JSON Schema of the configuration, for editors
@@ -65,15 +67,9 @@ pub struct Run {
     /// Listen on this address in place of `server.listen`; may be given more than once
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
-    /// The same as `--disable corporate`, but no error where there is no such hop
-    #[arg(long)]
-    pub no_corporate: bool,
-    /// Leave this hop out of all chains
-    #[arg(long, value_name = "HOP")]
-    pub disable: Vec<String>,
-    /// Put this hop in, also where `enabled: false` is written
-    #[arg(long, value_name = "HOP")]
-    pub enable: Vec<String>,
+    /// Which hops are in force.
+    #[command(flatten)]
+    pub switches: Switches,
     /// How much is logged, in place of `log.level` and `RUST_LOG`
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<Level>,
@@ -101,6 +97,26 @@ pub struct Explain {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
+    /// For whom the output is
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `probe`.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// What to ask for: `https://HOST/`, `http://HOST/`; or `HOST:PORT`, for the tunnel alone
+    #[arg(default_value = "https://ipv4.webshare.io/")]
+    pub url: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Which hops are in force.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// A PEM file of the authorities to trust for the target, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// For whom the output is
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -138,6 +154,20 @@ pub struct Status {
     pub format: Format,
 }
 
+/// Which hops are in force, whatever the files say.
+#[derive(Debug, Args)]
+pub struct Switches {
+    /// The same as `--disable corporate`, but no error where there is no such hop
+    #[arg(long)]
+    pub no_corporate: bool,
+    /// Leave this hop out of all chains
+    #[arg(long, value_name = "HOP")]
+    pub disable: Vec<String>,
+    /// Put this hop in, also where `enabled: false` is written
+    #[arg(long, value_name = "HOP")]
+    pub enable: Vec<String>,
+}
+
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub struct ConfigPath {
@@ -151,11 +181,21 @@ impl Run {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen.clone(),
+            log_level: self.log_level,
+            log_format: self.log_format,
+            ..self.switches.overrides()
+        }
+    }
+}
+
+impl Switches {
+    /// What these flags put in place of what the files say.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
             disable: self.disable.clone(),
             enable: self.enable.clone(),
             no_corporate: self.no_corporate,
-            log_level: self.log_level,
-            log_format: self.log_format,
+            ..Overrides::default()
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod completions;
 pub mod explain;
 pub mod init;
+pub mod probe;
 pub mod run;
 pub mod schema;
 mod shown;
@@ -34,6 +35,7 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Some(Command::Run(flags)) => run::run(&flags, registry, environment),
         Some(Command::Check(flags)) => check::run(&flags, registry, environment),
         Some(Command::Explain(flags)) => explain::run(&flags, registry, environment),
+        Some(Command::Probe(flags)) => probe::run(&flags, registry, environment),
         Some(Command::Init(flags)) => init::run(&flags, &registry),
         Some(Command::Schema) => schema::run(&registry),
         Some(Command::Completions { shell }) => completions::run(shell),
@@ -101,3 +103,6 @@ fn complain(why: &dyn fmt::Display) -> ExitCode {
     let _ = writeln!(anstream::stderr(), "mooltiroute: {why}");
     ExitCode::FAILURE
 }
+
+/// The exit status of a command that was called wrongly, as clap has it.
+const USAGE: u8 = 2;

@@ -4,7 +4,9 @@
 //! command line overrides, and resolves the names; or it lists every [`Problem`] there is.
 
 mod credentials;
+mod excerpt;
 mod file;
+mod found;
 mod interpolate;
 pub mod load;
 mod marks;

@@ -41,20 +41,26 @@ impl Dialer {
         Self { own }
     }
 
-    /// Connects to `stop`. An address is not looked up; of several, those of both families are raced (RFC 8305).
+    /// Finds the addresses of `stop`, those of both families in turn. An address is not looked up.
+    ///
+    /// # Errors
+    /// The name can't be looked up, or has no address. There is no timeout in here.
+    pub async fn look_up(&self, stop: &Authority) -> Result<VecDeque<SocketAddr>, DialError> {
+        let name = match stop.host() {
+            Host::Address(ip) => return Ok([(*ip, stop.port()).into()].into()),
+            Host::Name(name) => name,
+        };
+        let found = tokio::net::lookup_host((&**name, stop.port())).await;
+        let addresses = interleave(found.map_err(DialError::Lookup)?);
+        if addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(addresses) }
+    }
+
+    /// Connects to one of `addresses`, which are raced if they are several (RFC 8305).
     ///
     /// # Errors
     /// As [`DialError`] says. There is no timeout in here; dropping the future ends all attempts.
-    pub async fn connect(&self, stop: &Authority) -> Result<TcpStream, DialError> {
-        let socket = match stop.host() {
-            Host::Address(ip) => self.connect_to((*ip, stop.port()).into()).await?,
-            Host::Name(name) => {
-                let found = tokio::net::lookup_host((&**name, stop.port()))
-                    .await
-                    .map_err(DialError::Lookup)?;
-                self.race(interleave(found)).await?
-            }
-        };
+    pub async fn connect(&self, addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
+        let socket = self.race(addresses).await?;
         prepare(&socket);
         Ok(socket)
     }
@@ -194,7 +200,8 @@ mod tests {
             let own = listener.local_addr().unwrap();
             for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
                 let stop = format!("{host}:{}", own.port()).parse().unwrap();
-                match Dialer::new(vec![own]).connect(&stop).await {
+                let dialer = Dialer::new(vec![own]);
+                match dialer.connect(dialer.look_up(&stop).await.unwrap()).await {
                     Err(DialError::Loop) => {}
                     // Not every system takes the last two for addresses of its own.
                     Err(DialError::Connect(_)) if host != "127.0.0.1" && host != "localhost" => {}

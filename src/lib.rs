@@ -9,7 +9,8 @@
 //! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
 //!   [`access`]: what the client and the log are told.
 //! - [`metrics`], [`status`]: what is counted, and told of it; [`supervisor`]: what systemd is told.
-//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step.
+//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step;
+//!   [`warm`]: spare tunnels.
 //! - [`relay`]: bytes both ways; [`http`]: messages, without sockets.
 //!
 //! What a hop is, and the kinds that ship, is in the crate [`hops`].
@@ -45,4 +46,5 @@ pub mod shutdown;
 pub mod status;
 pub mod supervisor;
 pub mod tunnel;
+pub mod warm;
 pub mod watch;

@@ -15,6 +15,7 @@ use crate::{
     dial::Dialer,
     metrics::Metrics,
     router::Router,
+    warm::Warm,
 };
 
 /// The generation in force. Reading it never waits; replacing it is one step.
@@ -33,7 +34,7 @@ pub struct Generation {
     router: Router,
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
-    chains: Vec<Chain>,
+    chains: Vec<Arc<Chain>>,
     /// Every hop that is built, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
     metrics: Arc<Metrics>,
@@ -93,7 +94,11 @@ impl Live {
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
         alive.push(Arc::downgrade(&next));
-        self.current.store(next);
+        let kept: Vec<_> = next.chains.iter().filter_map(|chain| chain.warm().cloned()).collect();
+        let last = self.current.swap(next);
+        let warm = last.chains.iter().filter_map(|chain| chain.warm());
+        warm.filter(|warm| !kept.iter().any(|kept| Arc::ptr_eq(kept, warm)))
+            .for_each(|warm| warm.clear());
     }
 
     /// The generations that are in use, the one in force last.
@@ -110,7 +115,7 @@ impl Live {
 impl Generation {
     /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
     pub fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
-        Self::build(number, config, listening, Arc::default())
+        Self::build(number, config, listening, Arc::default(), &[])
     }
 
     /// The one that follows: it counts on where this one does, and keeps each hop whose settings are the same, with all
@@ -124,7 +129,8 @@ impl Generation {
                 hop.hop.clone_from(&old.hop);
             }
         }
-        Self::build(self.number + 1, config, listening, Arc::clone(&self.metrics))
+        let metrics = Arc::clone(&self.metrics);
+        Self::build(self.number + 1, config, listening, metrics, &self.chains)
     }
 
     fn build(
@@ -132,6 +138,7 @@ impl Generation {
         config: Config,
         listening: Vec<SocketAddr>,
         metrics: Arc<Metrics>,
+        last: &[Arc<Chain>],
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let dialer = Dialer::new(listening.clone());
@@ -143,7 +150,9 @@ impl Generation {
             };
             let links: Vec<_> = chain.hops.into_iter().filter_map(link).collect();
             let meter = metrics.meter(&chain.name, links.iter().map(|link| Arc::clone(&link.name)));
-            Chain::new(chain.name, links, steps, dialer.clone()).metered(meter)
+            let warm = warm(&chain.name, chain.warm, &links, &metrics, last);
+            let chain = Chain::new(chain.name, links, steps, dialer.clone());
+            Arc::new(chain.metered(meter).warmed(warm))
         });
         let chains = chains.collect();
         let router = Router::new(routes.iter().map(|route| &route.rule));
@@ -177,12 +186,39 @@ impl Generation {
         &self.metrics
     }
 
+    /// The chains that keep spare tunnels.
+    pub fn warm_chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.chains.iter().filter(|chain| chain.warm().is_some())
+    }
+
     /// The way to `target`: what the first route that matches says; `None` where none does.
     pub fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(target)?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
         Some(Way { route: route + 1, chain })
     }
+}
+
+/// The spares of a chain, if it is to have any: those of the `last` generation where they come along the same hops.
+fn warm(
+    name: &Arc<str>,
+    limit: usize,
+    links: &[Link],
+    metrics: &Metrics,
+    last: &[Arc<Chain>],
+) -> Option<Arc<Warm>> {
+    if limit == 0 || !Chain::can_be_warm(links) {
+        return None;
+    }
+    let is_same = |(old, new): (&Link, &Link)| Arc::ptr_eq(&old.hop, &new.hop);
+    let is_kept = |old: &&Arc<Chain>| {
+        old.name() == name
+            && old.links().len() == links.len()
+            && old.links().iter().zip(links).all(is_same)
+    };
+    let kept =
+        last.iter().find(is_kept).and_then(|old| old.warm()).filter(|warm| warm.limit() == limit);
+    Some(kept.cloned().unwrap_or_else(|| Arc::new(Warm::new(limit, metrics.warm.of(name)))))
 }
 
 #[cfg(test)]

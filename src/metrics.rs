@@ -17,6 +17,7 @@ use std::{
 use serde::Serialize;
 
 pub use self::histogram::{Buckets, Histogram};
+use crate::warm::WarmCounts;
 
 /// All counts of a proxy.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Metrics {
     pub target: Arc<HopCounts>,
     /// Reloads by outcome.
     pub reloads: Reloads,
+    /// Spare tunnels, by chain.
+    pub warm: ByName<WarmCounts>,
 }
 
 /// The counts of things that have names in the configuration.

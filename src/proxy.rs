@@ -74,6 +74,7 @@ impl Loaded {
         for begun in listeners.replace(prepared) {
             server.begin(begun);
         }
+        server.keep_warm();
         let reloads = Reloads::new(loader, listeners, server.clone(), watch);
         Ok(Proxy { server, reloads, addresses })
     }

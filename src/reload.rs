@@ -109,6 +109,7 @@ impl Reloads {
         let next = self.shared().live().current().next(config, listening);
         let generation = next.number();
         self.shared().live().replace(next);
+        self.server.keep_warm();
         self.shared().set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {

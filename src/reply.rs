@@ -148,6 +148,11 @@ impl Reply {
         self.status.0
     }
 
+    /// The paragraph for a person.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The error type of RFC 9209 §2.3 that the client is told.
     pub fn error(&self) -> &'static str {
         self.error
@@ -258,6 +263,10 @@ fn verdict(error: &ChainError) -> Verdict {
                 "Give this proxy another username, as in `http://session-NAME@localhost:8888`.",
             )
         },
+        Cause::Timeout(_) if stage.hop.is_none() && stage.step == Step::Enter => Verdict::timeout(
+            "connection_timeout",
+            "It took the connection and says nothing. Check that it speaks TLS at this port, or raise `timeouts.connect`.",
+        ),
         Cause::Timeout(_) if stage.step == Step::Extend => Verdict::timeout(
             "http_response_timeout",
             "It took the connection and says nothing. Try again; if it stays so, look whether it is overloaded, or \
@@ -280,6 +289,7 @@ fn verdict(error: &ChainError) -> Verdict {
         }
         Cause::Dial(DialError::Connect(source)) => dialled(stage, source),
         Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
+        Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
         Cause::Hop(error) => hop_failed(error),
     }
 }
@@ -322,6 +332,21 @@ fn hop_failed(error: &HopError) -> Verdict {
             "Check whether it speaks TLS at all: `tls: false` if not.",
         ),
         _ => Verdict::bad_gateway("http_protocol_error", "Check the settings of this hop."),
+    }
+}
+
+/// The target failed where TLS was made with it.
+fn target_failed(error: &HopError) -> Verdict {
+    match error {
+        HopError::Certificate(_) => Verdict::bad_gateway(
+            "tls_certificate_error",
+            "Either the target has such a certificate, or a proxy on the way opens TLS: then clients must trust the \
+             authority of that one.",
+        ),
+        _ => Verdict::bad_gateway(
+            "tls_protocol_error",
+            "Check that it speaks TLS at this port; if it does, something on the way does not let TLS pass.",
+        ),
     }
 }
 

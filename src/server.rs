@@ -36,6 +36,18 @@ impl Server {
         self.sessions.spawn(accept(self.clone(), begun));
     }
 
+    /// Keeps the chains of the generation in force warm, those that are to be.
+    pub fn keep_warm(&self) {
+        for chain in self.shared.live().current().warm_chains() {
+            let Some(warm) = chain.warm() else { continue };
+            let (keeper, draining) = (
+                Arc::clone(warm).keep(Arc::downgrade(chain)),
+                self.shared.shutdown().draining.clone(),
+            );
+            self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });
+        }
+    }
+
     /// Waits until every session has ended. What lasts longer than `deadline`, or than the shutdown's patience, is cut.
     pub async fn drain(&self, deadline: Duration) {
         self.sessions.close();

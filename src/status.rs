@@ -16,6 +16,7 @@ use crate::{
     live::Generation,
     metrics::{Buckets, Failure, HopCounts, Totals},
     shared::{Rejection, Shared},
+    warm::WarmTotals,
 };
 
 /// How the proxy is at one moment.
@@ -51,6 +52,8 @@ pub struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// Spare tunnels, by the chains that keep them.
+    pub warm: BTreeMap<String, WarmTotals>,
     /// What failed at targets that no hop leads to.
     pub target_failures: Vec<Failure>,
 }
@@ -145,6 +148,12 @@ impl Status {
             hops: hops
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .collect(),
+            warm: metrics
+                .warm
+                .all()
+                .into_iter()
+                .map(|(name, counts)| (name.to_string(), counts.totals()))
                 .collect(),
             target_failures: metrics.target.failures(),
         }

@@ -60,11 +60,11 @@ pub enum Fault {
 }
 
 /// Where a setting stands: the keys and indices on the way down to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<Key>);
 
 /// One step of a [`KeyPath`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A key of a mapping.
     Name(String),
@@ -81,13 +81,14 @@ impl Settings {
     /// nothing is wrong but a setting that is needed was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
-        let mut rest = self.clone();
+        let mut rest = None;
         loop {
-            let invalid = match T::deserialize(Node(&rest.0)) {
+            let invalid = match T::deserialize(Node(&rest.as_ref().unwrap_or(self).0)) {
                 Ok(value) if problems.is_empty() => return Ok(value),
                 Ok(_) => return Err(problems),
                 Err(invalid) => invalid,
             };
+            let rest = rest.get_or_insert_with(|| self.clone());
             // A key that is missing because it was left out is no second problem.
             let is_new = match &invalid.fault {
                 Fault::MissingKey(key) => {
@@ -320,7 +321,7 @@ const LEFT_OUT: &str = "left out";
 const FORGOTTEN: &str = "not known";
 
 /// After this many the rest is noise.
-const PROBLEMS_MAX: usize = 200;
+const PROBLEMS_MAX: usize = 250;
 
 /// Reads a value, and knows the path of what it could not read.
 #[derive(Clone, Copy)]

@@ -74,6 +74,16 @@ impl Tunnel {
         self.io.bottom()
     }
 
+    /// Ready once something has come where nothing was asked for, be it the end. What came may be lost, so the tunnel is
+    /// of no more use then.
+    pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.early.is_empty() {
+            return Poll::Ready(());
+        }
+        let mut byte = [0];
+        Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
+    }
+
     /// The socket, if that is all there is: no layer above it, and no byte read ahead.
     pub fn bare(&self) -> Option<&TcpStream> {
         match &self.io {

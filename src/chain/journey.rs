@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mooltiroute_hops::{Authority, Hop, HopError, Request, Reuse};
 
 use super::{Cause, Chain, ChainError, Stage, Step};
+use crate::warm::Path;
 
 /// The hops that one connection takes, and where each is to be reached.
 pub(super) struct Journey<'a> {
@@ -41,6 +42,11 @@ impl<'a> Journey<'a> {
 
     pub(super) fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// The way that a spare tunnel for this journey must have come.
+    pub(super) fn path(&self) -> Path {
+        path(&self.legs)
     }
 
     /// A connection that is to be used once at one of its hops is used once.
@@ -118,6 +124,10 @@ impl Chain {
             slot.store(address.map(Arc::new));
         }
     }
+}
+
+pub(super) fn path(legs: &[Leg]) -> Path {
+    legs.iter().map(|leg| (leg.address.clone(), leg.hop.member())).collect()
 }
 
 fn addresses(hop: &dyn Hop) -> impl Iterator<Item = &Authority> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Verdict, complain,
+    USAGE, Verdict, complain,
     shown::{ShownCredential, ShownRoute},
     words, write_problems,
 };
@@ -222,6 +222,3 @@ fn name(mismatch: Mismatch) -> &'static str {
         Mismatch::Port => "port",
     }
 }
-
-/// The exit status of a command that was called wrongly, as clap has it.
-const USAGE: u8 = 2;

@@ -6,8 +6,10 @@ use mooltiroute_hops::KeyPath;
 use serde_yaml::Value;
 
 use super::{
-    marks::{self, Content, Node, Span},
-    problem::{Excerpt, Place, Problem, is_name, is_word},
+    excerpt::Line,
+    found::Found,
+    marks::{self, Node, Span},
+    problem::{Excerpt, Place, Problem},
     source::Text,
 };
 
@@ -18,7 +20,9 @@ pub(super) struct File {
     text: String,
     /// Where each line begins.
     lines: Vec<usize>,
+    /// What could be read, and where that ends if it is not all.
     root: Option<Rc<Node>>,
+    read_to: Option<(usize, usize)>,
 }
 
 /// Which part of a setting a problem is about.
@@ -33,18 +37,23 @@ impl File {
     ///
     /// # Errors
     /// Everything that keeps it from being read.
-    pub(super) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Vec<Problem>> {
+    pub(super) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        let mut file = Self { name, text, lines, root: None };
+        let mut file = Self { name, text, lines, root: None, read_to: None };
         // The marked parse comes first: it bounds what the other one may expand.
-        match marks::parse(&file.text, nodes_max) {
-            Ok(root) => file.root = root,
-            Err(faults) => {
-                return Err(faults.into_iter().map(|fault| file.problem(fault)).collect());
+        let marks::Parsed { root, read_to, faults } = marks::parse(&file.text, nodes_max);
+        (file.root, file.read_to) = (root, read_to);
+        if !faults.is_empty() {
+            let mut found = Found::default();
+            for fault in faults {
+                if !found.skips() {
+                    found.push(file.problem(fault));
+                }
             }
+            return Err(found);
         }
         let value = serde_yaml::from_str(&file.text).and_then(|mut value: Value| {
             value.apply_merge()?;
@@ -61,7 +70,7 @@ impl File {
                 };
                 let span = Span { start: at, end: at };
                 let fault = marks::Fault { at: span, code: "syntax", message, first: None };
-                Err(vec![file.problem(fault)])
+                Err(file.problem(fault).into())
             }
         }
     }
@@ -100,7 +109,13 @@ impl File {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
-    fn problem(&self, fault: marks::Fault) -> Problem {
+    fn problem(&self, mut fault: marks::Fault) -> Problem {
+        let is_hidden =
+            |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
+        // A name that stands elsewhere in the open is no secret.
+        if fault.code == "duplicate-key" && fault.first.is_some_and(is_hidden) {
+            fault.message = "this key stands twice in one mapping".into();
+        }
         let line = self.line(fault.at.start.0);
         let help = if line.starts_with([' ', '\t'])
             && line.trim_start_matches(' ').starts_with('\t')
@@ -117,6 +132,7 @@ impl File {
         };
         Problem {
             place: Some(self.place_at(fault.at)),
+            excerpt: self.excerpt(fault.at),
             first: fault.first.map(|first| self.place_at(first)),
             help: help.map(str::to_owned),
             ..Problem::new(&KeyPath::default(), fault.code, fault.message)
@@ -131,118 +147,22 @@ impl File {
         line.lines().next().unwrap_or_default()
     }
 
-    /// The line that `span` begins in, where only keys, punctuation and the values of settings that are never secret
-    /// are shown. Whatever is not known to be harmless is hidden, a comment too.
+    /// The line that `span` begins in, as far as it can be shown.
     fn excerpt(&self, span: Span) -> Option<Excerpt> {
-        let (number, start) = span.start;
-        let line = self.line(number);
-        // Counting goes no further than what is shown: a line may be as long as a file.
-        let chars: Vec<char> = line.chars().take(start + WIDTH_MAX).collect();
-        let mut shown = vec![false; chars.len()];
-        let mut is_token = vec![false; chars.len()];
-        // The span of a text in quotes goes on to the next token.
-        let within = |span: Span| {
-            let (first, last) = within(span, number, chars.len());
-            let blanks = chars[first..last].iter().rev().take_while(|blank| **blank == ' ').count();
-            (first, last - blanks)
-        };
-        let mut mark = |span: Span, is_shown: bool| {
-            let (first, last) = within(span);
-            for at in first..last {
-                is_token[at] = true;
-                shown[at] = is_shown;
-            }
-        };
-        let window = (number, start.saturating_sub(WIDTH_MAX), start + WIDTH_MAX);
-        visit(self.root.as_ref()?, &mut Vec::new(), window, &mut |path, span, part| {
-            let is_shown = match part {
-                Part::Key => is_key_shown(path),
-                Part::Value => {
-                    is_harmless(path) && {
-                        let (first, last) = within(span);
-                        let text: String = chars[first..last].iter().collect();
-                        let is_expected =
-                            !matches!(path, ["hops", _, "enabled"]) || is_toggle(&text);
-                        is_expected
-                            && span.start.0 == span.end.0
-                            && !text.contains('@')
-                            && !text.contains("://")
-                    }
-                }
-            };
-            mark(span, is_shown);
-        });
-        for at in 0..chars.len() {
-            shown[at] |= !is_token[at] && " {}[],:-".contains(chars[at]);
-        }
-        let (first, last) = within(span);
-        let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
-        let from = first.saturating_sub(WIDTH_MAX / 2);
-        let mut is_hidden = from > 0;
-        if is_hidden {
-            excerpt.line.push('…');
-        }
-        let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
-        let end = (from..chars.len()).find(is_comment).unwrap_or(chars.len());
-        for at in from..end {
-            let is_first_hidden = !shown[at] && !is_hidden;
-            is_hidden = !shown[at];
-            if at == first {
-                excerpt.start =
-                    excerpt.line.chars().count() - usize::from(is_hidden && !is_first_hidden);
-            }
-            if shown[at] || is_first_hidden {
-                excerpt.line.push(if shown[at] { chars[at] } else { '…' });
-                excerpt.length += usize::from((first..last).contains(&at));
-            }
-        }
-        excerpt.length = excerpt.length.max(1);
-        let end = excerpt.line.trim_end().len();
-        excerpt.line.truncate(end);
-        Some(excerpt)
+        self.known_line(span.start.0).excerpt(span)
     }
-}
 
-/// The indices of the characters of line `number` that are part of `span`.
-fn within(span: Span, number: usize, length: usize) -> (usize, usize) {
-    let first = if span.start.0 == number { span.start.1 - 1 } else { 0 };
-    let last = if span.end.0 == number { span.end.1 - 1 } else { length };
-    (first.min(length), last.clamp(first.min(length), length))
-}
-
-/// Calls `found` with every key and scalar in `window`, a line and its first and last column, and its path without
-/// indices. A key may stand beside it.
-fn visit<'a>(
-    node: &'a Node,
-    path: &mut Vec<&'a str>,
-    window: (usize, usize, usize),
-    found: &mut impl FnMut(&[&'a str], Span, Part),
-) {
-    let (number, first, last) = window;
-    let Span { start, end } = node.span;
-    if start > (number, last) || end < (number, first) {
-        return;
+    /// Whether what stands at `path` could be the end of a secret with a comma that is not in quotes.
+    pub(super) fn hides(&self, path: &KeyPath) -> bool {
+        let span = self.span(path, Part::Key);
+        span.is_some_and(|Span { start: (number, column), .. }| {
+            self.known_line(number).hides(column)
+        })
     }
-    match &node.content {
-        Content::Scalar => found(path, node.span, Part::Value),
-        Content::Nothing => {}
-        Content::List(list) => {
-            for node in list {
-                visit(node, path, window, found);
-            }
-        }
-        Content::Mapping(entries) => {
-            for entry in entries {
-                path.push(&entry.name);
-                // A key without a value may be the end of a text with a comma that is not in quotes.
-                let has_value = !matches!(entry.value.content, Content::Nothing);
-                if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
-                    found(path, entry.key, Part::Key);
-                }
-                visit(&entry.value, path, window, found);
-                path.pop();
-            }
-        }
+
+    fn known_line(&self, number: usize) -> Line<'_> {
+        let Self { root, read_to, .. } = self;
+        Line { number, text: self.line(number), root: root.as_deref(), read_to: *read_to }
     }
 }
 
@@ -251,6 +171,10 @@ fn help_for(message: &str) -> Option<&'static str> {
     let has = |part: &str| message.contains(part);
     if has("unknown anchor") {
         Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
+    } else if has("mapping values") {
+        Some(
+            "each key begins a line of its own; a text with a colon and a space in it is written in quotes",
+        )
     } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
         Some(
             "write the text in quotes; single ones take every character but a single quote as it is",
@@ -265,36 +189,3 @@ fn help_for(message: &str) -> Option<&'static str> {
         None
     }
 }
-
-/// Whether the last key of `path` is one that may be shown: a name that operators choose, or a plain word.
-fn is_key_shown(path: &[&str]) -> bool {
-    match path {
-        ["hops" | "chains", name] => is_name(name),
-        [.., name] => is_word(name),
-        [] => false,
-    }
-}
-
-/// Whether the value of the setting at `path` is known to be no secret. An address is not: people write whole proxy
-/// URLs there.
-fn is_harmless(path: &[&str]) -> bool {
-    matches!(
-        path,
-        ["server", "listen"]
-            | ["timeouts" | "limits" | "log", _]
-            | ["hops", _, "kind" | "enabled"]
-            | ["chains", _]
-            | ["chains", _, "hops" | "warm"]
-            | ["routes", "hosts" | "ports" | "chain"]
-    )
-}
-
-/// Whether `text` is what people write for a boolean, or a variable. Anything else beside `enabled` may be the end of a
-/// password with a comma.
-fn is_toggle(text: &str) -> bool {
-    let is_variable = text.starts_with("${") && text.ends_with('}');
-    is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
-}
-
-/// How many characters of a line are shown, at most about.
-const WIDTH_MAX: usize = 120;

@@ -20,6 +20,8 @@ pub(super) enum Invalid {
     Name,
     #[error("the text is over {TEXT_BYTES_MAX} bytes once its variables are put in")]
     TooLong,
+    #[error("all variables together are over {TOTAL_BYTES_MAX} bytes up to here")]
+    TooMuch,
 }
 
 /// `text` with its variables put in; `None` where it has none. What comes from a variable is not looked at again.
@@ -47,7 +49,9 @@ pub(super) fn interpolate(
         match expand(&after[..end], &variable) {
             Ok(value) => done.push_str(&value),
             // The others may not be set either.
-            Err(Invalid::Unset(names)) => unset.extend(names),
+            Err(Invalid::Unset(names)) => {
+                names.iter().for_each(|name| add_name(&mut unset, name));
+            }
             Err(invalid) => return Err(invalid),
         }
         rest = &after[end + 1..];
@@ -59,16 +63,27 @@ pub(super) fn interpolate(
     if unset.is_empty() { Ok(Some(std::mem::take(&mut *done))) } else { Err(Invalid::Unset(unset)) }
 }
 
-/// The names of the variables in `text`, as far as it can be read.
-pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+/// The names of the first variables in `text`, as far as it can be read.
+pub(super) fn names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
     let starts = text.match_indices("${").map(|(start, _)| start);
-    let parts =
-        starts.filter(|start| !text[..*start].ends_with('$')).map(|start| &text[start + 2..]);
-    parts.filter_map(|part| {
-        let (inner, _) = part.split_once('}')?;
-        let name = inner.split_once(":-").map_or(inner, |(name, _)| name);
-        is_variable(name).then_some(name)
-    })
+    for start in starts.filter(|start| !text[..*start].ends_with('$')) {
+        let part = &text[start + 2..];
+        let is_after = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'_';
+        let Some(end) = part.bytes().position(is_after) else { break };
+        let (name, rest) = part.split_at(end);
+        if is_variable(name) && (rest.starts_with('}') || rest.starts_with(":-")) {
+            add_name(&mut names, name);
+        }
+    }
+    names
+}
+
+/// Notes a name once, unless there are as many as anybody reads.
+fn add_name(names: &mut Vec<String>, name: &str) {
+    if names.len() < NAMES_MAX && !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
 }
 
 /// What stands between `${` and `}`.
@@ -107,9 +122,13 @@ fn is_variable(name: &str) -> bool {
 }
 
 const NAME_BYTES_MAX: usize = 128;
+const NAMES_MAX: usize = 20;
 
 /// More than any setting needs, and little enough that a file of many variables stays small.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// What variables may make of the texts of a whole configuration.
+pub(super) const TOTAL_BYTES_MAX: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +168,11 @@ mod tests {
     #[test]
     fn the_names_of_variables_are_known_without_their_values() {
         let text = "a${USER}b$${NOT}${UNSET:-x}${1A}${NESTED";
-        assert_eq!(names(text).collect::<Vec<_>>(), ["USER", "UNSET"]);
+        assert_eq!(names(text), ["USER", "UNSET"]);
+        assert_eq!(names(&"${USER}${UNSET}".repeat(50)), ["USER", "UNSET"]);
+        let many: String = (0..50_000).map(|index| format!("${{A{index}}}")).collect();
+        assert_eq!(names(&many).len(), NAMES_MAX);
+        assert_eq!(names(&"${A".repeat(500_000)), [""; 0]);
     }
 
     #[test]
@@ -163,6 +186,7 @@ mod tests {
         check("${ USER }", Err(Invalid::Name));
         check("${USER-x}", Err(Invalid::Name));
         check("${LONG}${LONG}", Err(Invalid::TooLong));
+        check(&"${UNSET}".repeat(50_000), Err(Invalid::Unset(vec!["UNSET".into()])));
     }
 
     proptest! {

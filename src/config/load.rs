@@ -5,8 +5,8 @@ use std::{hash::RandomState, net::SocketAddr};
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use super::{
-    Config, Environment, Format, Level, Problem, Problems, Server, Source, resolve::Resolver,
-    suggest::nearest, tree::Tree,
+    Config, Environment, Format, Level, Problem, Problems, Server, Source, found::Found,
+    resolve::Resolver, suggest::nearest, tree::Tree,
 };
 
 /// What the command line says about the configuration. It wins over the files, each time they are loaded.
@@ -58,33 +58,24 @@ impl Loader {
     /// # Errors
     /// All problems of all files, in their order.
     pub fn load(&self) -> Result<Config, Problems> {
-        let (texts, Problems(mut problems)) = self.source.read();
+        let (texts, Problems(unreadable)) = self.source.read();
         let (mut tree, faults) = Tree::new(texts);
-        problems.extend(faults);
+        let mut problems = Found::default();
+        problems.extend(unreadable);
+        problems.append(faults);
         // What is missing may be written in the file that can't be read.
         let is_complete = problems.is_empty();
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
         let config = resolver.resolve();
-        problems.append(&mut resolver.problems);
+        problems.append(resolver.problems);
         if is_complete {
             problems.extend(self.misused_options(&tree));
         }
         if problems.is_empty() {
             return Ok(config);
         }
-        let place = |problem: &Problem| {
-            let place = problem.place.as_ref();
-            (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))
-        };
-        problems.sort_by_key(place);
-        let more = problems.len().saturating_sub(PROBLEMS_MAX);
-        problems.truncate(PROBLEMS_MAX);
-        if more > 0 {
-            let message = format!("there are {more} problems more");
-            problems.push(Problem::new(&KeyPath::default(), "more", message));
-        }
-        Err(Problems(problems))
+        Err(problems.into_problems())
     }
 
     /// The section `server` as far as it can be read, whatever else is wrong.
@@ -146,9 +137,6 @@ impl Loader {
 
 const CORPORATE: &str = "corporate";
 
-/// After this many the rest is noise.
-const PROBLEMS_MAX: usize = 200;
-
 #[cfg(test)]
 mod tests {
     use std::{fs, time::Duration};
@@ -165,6 +153,7 @@ mod tests {
             "CORP_PASSWORD" | "WEBSHARE_PASSWORD" | "PROXY_PASSWORD" => "hunter2".into(),
             "PORT" => "3128".into(),
             "OFF" => "false".into(),
+            "LONG" => "x".repeat(10_000).into(),
             _ => return None,
         })
     }
@@ -451,12 +440,70 @@ routes:
         }
     }
 
+    /// The text in which each of `count` lines is `line`, with its number in the place of `#`.
+    fn lines(count: usize, line: &str) -> String {
+        (0..count).map(|number| line.replace('#', &number.to_string()) + "\n").collect()
+    }
+
+    #[test]
+    fn of_many_mistakes_the_first_are_shown_and_the_rest_are_counted() {
+        let chains = "chains: { default: [] }\n";
+        for text in [
+            format!("hops:\n{}{chains}", lines(10_000, "  h#: { kind: webshar# }")),
+            format!("hops:\n{}{chains}", lines(10_000, "  'h #': 1")),
+            format!("hops:\n{}{chains}", lines(10_000, "  # : 1")),
+            format!("chains:\n  default:\n{}", lines(20_000, "    - hop#")),
+            format!("routes:\n{}{chains}", lines(10_000, "  - { chain: defalt# }")),
+            format!(
+                "routes:\n{}{chains}",
+                lines(5_000, "  - { hosts: ['a b'], ports: [0], c: # }")
+            ),
+            format!("{}{chains}", lines(20_000, "hop#: 1")),
+            format!("{chains}{}", lines(20_000, "hops: 1")),
+            format!("server:\n  listen:\n{}{chains}", lines(20_000, "    - 0.0.0.0:0")),
+            format!("server:\n  listen:\n{}{chains}", lines(20_000, "    - 0.0.0.0:1#")),
+            format!("{chains}routes:\n{}", lines(10_000, "  - { chain: \"${V#}\" }")),
+            format!("{chains}routes:\n{}", lines(10_000, "  - { chain: \"${LONG}#\" }")),
+        ] {
+            let directory = directory(&[("a.yaml", &text)]);
+            let problems = loader(&directory, Overrides::default()).load().unwrap_err();
+            let first = text.lines().nth(1).unwrap();
+            assert_eq!(problems.0.len(), 201, "{first}");
+            assert_eq!(problems.0[200].code, "more", "{first}");
+            assert!(problems.to_string().len() < 1 << 20, "{first}");
+        }
+    }
+
+    #[test]
+    fn of_many_warnings_the_first_are_shown_and_the_rest_are_counted() {
+        let hops =
+            lines(5_000, "  h#: { kind: webshare, username: a, password: b, enabled: false }");
+        let chains = lines(5_000, "  c#: [h#]");
+        let text = format!("hops:\n{hops}chains:\n  default: []\n{chains}");
+        let config = load(&text, Overrides::default()).unwrap();
+        assert_eq!((config.hops.len(), config.warnings.len()), (5_000, 201));
+    }
+
     #[test]
     fn a_password_that_ends_in_a_tag_or_a_key_is_not_shown() {
-        for end in [", !x hunter2", ", enabled: hunter2"] {
-            let hop = format!("hops:\n  a: {{ kind: http-connect, password: {end} }}\n");
+        for end in [
+            ", !x hunter2",
+            ", enabled: hunter2",
+            "a, address: hunter2",
+            "a, kind: hunter2",
+            "a, kind: hunter2, kind: hunter2",
+            "a, hunter: b",
+            "a, hunter: b, hunter: c",
+            "a, hunter: b: c",
+            "[a, { hunter: b }]",
+            "{ hunter: { enabled: x } }",
+            "a }, hunter: {",
+            "a }, b: { kind: hunter2",
+        ] {
+            let hop = format!("hops: {{ a: {{ address: b:1, password: {end} }} }}\n");
             let problems = load(&hop, Overrides::default()).unwrap_err();
-            assert!(!problems.contains("hunter2"), "{problems}");
+            let shown = problems.replace("hops.hunter", "");
+            assert!(!shown.contains("hunter"), "{hop}{problems}");
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) enum Content {
     Scalar,
     /// Nothing is written, as after a key alone; its place is that of what comes next.
     Nothing,
+    /// What stands here could not be read.
+    Unread,
     List(Vec<Rc<Node>>),
     Mapping(Vec<Entry>),
 }
@@ -49,12 +51,20 @@ pub(super) struct Fault {
     pub(super) first: Option<Span>,
 }
 
-/// The nodes of `text`, of which there may be `nodes_max`; `None` where it is empty.
-///
-/// # Errors
-/// The faults, at least one.
-pub(super) fn parse(text: &str, nodes_max: usize) -> Result<Option<Rc<Node>>, Vec<Fault>> {
-    let mut builder = Builder { nodes_max, ..Builder::default() };
+/// What could be read of a text.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// `None` where the text is empty.
+    pub(super) root: Option<Rc<Node>>,
+    /// Where it ends, unless it is the whole text.
+    pub(super) read_to: Option<(usize, usize)>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// The nodes of `text`, of which there may be `nodes_max`, as far as the first fault but equal keys.
+pub(super) fn parse(text: &str, nodes_max: usize) -> Parsed {
+    let mut builder = Builder { nodes_max, read_to: (1, 1), ..Builder::default() };
+    let mut is_whole = true;
     for event in Parser::new_from_str(text) {
         let result = match event {
             Ok((event, span)) => builder.take(event, span.into()),
@@ -64,11 +74,14 @@ pub(super) fn parse(text: &str, nodes_max: usize) -> Result<Option<Rc<Node>>, Ve
             }
         };
         if let Err(fault) = result {
+            builder.close_all(fault.at.end);
             builder.faults.push(fault);
+            is_whole = false;
             break;
         }
     }
-    if builder.faults.is_empty() { Ok(builder.root) } else { Err(builder.faults) }
+    let Builder { root, faults, read_to, .. } = builder;
+    Parsed { root, read_to: (!is_whole).then_some(read_to), faults }
 }
 
 impl Node {
@@ -96,7 +109,7 @@ impl Node {
             Content::List(list) => {
                 list.iter().all(|node| matches!(node.content, Content::Mapping(_)))
             }
-            Content::Scalar | Content::Nothing => false,
+            Content::Scalar | Content::Nothing | Content::Unread => false,
         }
     }
 
@@ -136,6 +149,8 @@ struct Builder {
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     faults: Vec<Fault>,
+    /// The end of the last key, value or beginning of a list or mapping.
+    read_to: (usize, usize),
 }
 
 /// A list or a mapping whose end has not come.
@@ -163,6 +178,7 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, _) => {
                 self.count(1, span)?;
+                self.read_to = span.end;
                 let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
                 let content = if is_nothing { Content::Nothing } else { Content::Scalar };
                 let node = Rc::new(Node { span, content, size: 1 });
@@ -196,8 +212,32 @@ impl Builder {
             return Err(Fault::new(start, "depth", message));
         }
         self.count(1, start)?;
+        self.read_to = start.end;
         self.open.push(Open { anchor, start, size: 1, kind });
         Ok(())
+    }
+
+    /// Ends what is open at a fault.
+    fn close_all(&mut self, at: (usize, usize)) {
+        let unread = |start| {
+            Rc::new(Node { span: Span { start, end: at }, content: Content::Unread, size: 1 })
+        };
+        while let Some(mut open) = self.open.pop() {
+            if let Kind::Mapping { entries, key, .. } = &mut open.kind
+                && let Some((name, key)) = key.take()
+            {
+                let value = self.root.take().unwrap_or_else(|| unread(key.end));
+                entries.push(Entry { name, key, value });
+            } else if let (Kind::List(list), Some(inner)) = (&mut open.kind, self.root.take()) {
+                list.push(inner);
+            }
+            let content = match open.kind {
+                Kind::List(list) => Content::List(list),
+                Kind::Mapping { entries, .. } => Content::Mapping(entries),
+            };
+            let span = Span { start: open.start.start, end: at };
+            self.root = Some(Rc::new(Node { span, content, size: open.size }));
+        }
     }
 
     fn close(&mut self, end: Span) -> Result<(), Fault> {

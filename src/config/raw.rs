@@ -206,7 +206,7 @@ impl<'de> Deserialize<'de> for Chain {
             type Value = Chain;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of hops, or a mapping of `hops` and `warm`")
+                f.write_str("a list of hops, such as `[NAME]`, or a mapping of `hops` and `warm`")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Chain, A::Error> {

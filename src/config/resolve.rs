@@ -6,7 +6,13 @@ mod origins;
 mod routes;
 mod unused;
 
-use std::{collections::HashSet, hash::RandomState, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::RandomState,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
 use serde::de::DeserializeOwned;
@@ -14,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Auth, Config, Environment, Limits, Loader, Log, Outline, Problem, Server, Timeouts,
     file::Part,
+    found::Found,
     interpolate::Invalid,
     problem::{NAME_BYTES_MAX, is_name},
     raw,
@@ -32,13 +39,13 @@ pub(super) struct Resolver<'a> {
     /// Whether nothing is missing that could define a name.
     is_complete: bool,
     /// Where a variable could not be put in, so that nothing more can be said.
-    failed: HashSet<KeyPath>,
+    failed: BTreeSet<KeyPath>,
     /// The content of files that settings name, by the mapping that the settings stand in.
     files: Vec<(KeyPath, u64)>,
     /// Hops that other hops hold.
     held: HashSet<Arc<str>>,
-    pub(super) problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    pub(super) problems: Found,
+    warnings: Found,
 }
 
 /// The names of a section; `None` where it can't be told which there are.
@@ -54,11 +61,11 @@ impl<'a> Resolver<'a> {
             hasher,
             directory: source.directory(),
             is_complete,
-            failed: HashSet::new(),
+            failed: BTreeSet::new(),
             files: Vec::new(),
             held: HashSet::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
+            problems: Found::default(),
+            warnings: Found::default(),
         }
     }
 
@@ -77,13 +84,16 @@ impl<'a> Resolver<'a> {
         self.warn_of_unused(&hops, &chains, &routes);
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
-        let warnings = std::mem::take(&mut self.warnings);
+        let warnings = std::mem::take(&mut self.warnings).into_problems().0;
         Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
     }
 
     fn check_sections(&mut self) {
         let is_unknown = |name: &&str| !raw::SECTIONS.contains(name) && !name.starts_with("x-");
         for name in self.tree.sections().filter(is_unknown) {
+            if self.problems.skips() {
+                continue;
+            }
             self.problems.push(self.tree.unknown_key(&KeyPath::of([name]), &raw::SECTIONS));
         }
     }
@@ -108,7 +118,8 @@ impl<'a> Resolver<'a> {
     fn interpolate_at(&mut self, path: &KeyPath, must_be_set: bool) {
         for (path, invalid) in self.tree.interpolate(path, self.environment) {
             let is_new = self.failed.insert(path.clone());
-            if is_new && (must_be_set || !matches!(invalid, Invalid::Unset(_))) {
+            let is_problem = must_be_set || !matches!(invalid, Invalid::Unset(_));
+            if is_new && is_problem && !self.problems.skips() {
                 self.problems.push(self.tree.invalid_variable(&path, &invalid));
             }
         }
@@ -128,7 +139,10 @@ impl<'a> Resolver<'a> {
             if address.port() != 0 && !seen.insert(*address) {
                 self.invalid(&path, format!("`{address}` stands here twice"));
             }
-            if !address.ip().to_canonical().is_loopback() && auth.is_none() {
+            if !address.ip().to_canonical().is_loopback()
+                && auth.is_none()
+                && !self.problems.skips()
+            {
                 let message =
                     format!("`{address}` can be reached by others, and there is no `server.auth`");
                 let problem = self.tree.problem(&path, Part::Value, "open-listener", message);
@@ -228,14 +242,14 @@ impl<'a> Resolver<'a> {
                 Fault::UnknownKey { .. } => false,
                 _ => self.failed.contains(&path),
             };
-            if !is_noise {
+            if !is_noise && !self.problems.skips() {
                 self.problems.push(self.tree.invalid(above, invalid));
             }
         }
     }
 
     fn invalid(&mut self, path: &KeyPath, message: impl Into<String>) {
-        if !self.failed.contains(path) {
+        if !self.failed.contains(path) && !self.problems.skips() {
             self.problems.push(self.tree.problem(path, Part::Value, "value", message));
         }
     }
@@ -245,12 +259,12 @@ impl<'a> Resolver<'a> {
         let names = match self.tree.names(path) {
             Ok(names) => names,
             Err(problems) => {
-                self.problems.extend(problems);
+                self.problems.append(problems);
                 return None;
             }
         };
         for name in &names {
-            if !is_name(name) || name.contains('<') {
+            if (!is_name(name) || name.contains('<')) && !self.problems.skips() {
                 let message = format!(
                     "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_BYTES_MAX} of them"
                 );
@@ -262,17 +276,14 @@ impl<'a> Resolver<'a> {
     }
 
     /// That the text at `place` names none of `known`.
-    fn unknown_name(&mut self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) {
+    fn unknown_name(&self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) -> Problem {
         let shown = self.tree.shown(place);
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
-        let some = known.iter().take(KNOWN_MAX).copied().collect::<Vec<_>>().join(", ");
-        let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
         let message = match known {
             [] => format!("{written}; there are no {noun}s"),
-            _ => format!("{written}; known {noun}s: {some}{more}"),
+            _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
-        let shown = shown.filter(|_| !self.tree.is_flooded());
         let help = shown.and_then(|name| nearest(name, known.iter().copied()));
         let help = help.map(|name| format!("did you mean `{name}`?"));
         let code = match noun {
@@ -282,8 +293,14 @@ impl<'a> Resolver<'a> {
         };
         let problem = self.tree.problem(place, Part::Value, code, message);
         let path = Problem::new(path, code, "").path;
-        self.problems.push(Problem { path, help, ..problem });
+        Problem { path, help, ..problem }
     }
+}
+
+/// The names, as many as anybody reads.
+fn some_of(names: &[impl AsRef<str>]) -> String {
+    let some: Vec<&str> = names.iter().take(KNOWN_MAX).map(AsRef::as_ref).collect();
+    some.join(", ") + if names.len() > KNOWN_MAX { ", …" } else { "" }
 }
 
 /// How many names are listed.

@@ -8,14 +8,31 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     }
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let name = plain(name);
-    let distance = |one: &&str| strsim::damerau_levenshtein(&plain(one), &name);
-    let (distance, nearest) = known.into_iter().map(|one| (distance(&one), one)).min()?;
-    // One may be short for the other, as `user` is for `username`.
+    let known: Vec<&str> = known.into_iter().take(KNOWN_MAX).collect();
+    let distance = |one: &str| strsim::damerau_levenshtein(&plain(one), &name);
+    let (distance, nearest) = known.iter().map(|one| (distance(one), *one)).min()?;
+    if distance <= (name.chars().count() / 3).max(1) {
+        return Some(nearest);
+    }
+    // One may be short for the other, as `user` is for `username`, or what others call it.
     let is_short = |short: &str, long: &str| short.len() >= SHORT_MIN && long.starts_with(short);
-    let is_near = distance <= (name.chars().count() / 3).max(1);
-    (is_near || is_short(&name, &plain(nearest)) || is_short(&plain(nearest), &name))
-        .then_some(nearest)
+    let is_related = |one: &str| is_short(&name, one) || is_short(one, &name);
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
+    known.into_iter().find(|one| is_related(&plain(one)) || elsewhere == Some(*one))
 }
+
+/// What other programs call a setting, and what it is here.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("host", "address"),
+    ("port", "address"),
+    ("server", "address"),
+    ("url", "address"),
+    ("type", "kind"),
+    ("domains", "hosts"),
+];
+
+/// More names than a person keeps apart; each costs a comparison.
+const KNOWN_MAX: usize = 1_000;
 
 /// Any shorter, and it is a beginning by chance.
 const SHORT_MIN: usize = 4;
@@ -36,6 +53,10 @@ mod tests {
         check("lisen", &["listen", "auth", "via"], Some("listen"));
         check("port", &["listen", "auth", "via"], None);
         check("user", &["username", "password"], Some("username"));
+        check("user", &["kind", "tls", "username", "password"], Some("username"));
+        check("http", &["http-connect", "webshare"], Some("http-connect"));
+        check("host", &["kind", "address"], Some("address"));
+        check("host", &["hosts", "address"], Some("hosts"));
         check("warning", &["off", "error", "warn", "info"], Some("warn"));
         check("", &["a-name"], None);
         check(&"x".repeat(100_000), &["listen"], None);

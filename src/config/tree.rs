@@ -3,13 +3,14 @@
 mod report;
 mod variables;
 
-use std::{cell::Cell, collections::HashMap, fmt};
+use std::{collections::HashMap, fmt};
 
 use mooltiroute_hops::{Key, KeyPath, Settings};
 use serde_yaml::{Mapping, Value};
 
 use super::{
     file::{File, Part},
+    found::Found,
     problem::{Problem, Problems},
     raw,
     source::Text,
@@ -22,16 +23,16 @@ pub(super) struct Tree {
     files: Vec<File>,
     /// The variables in each value that has some, and so must not be shown.
     variables: HashMap<KeyPath, Vec<String>>,
-    /// How many problems have got their places.
-    located: Cell<usize>,
+    /// How long all texts with variables are.
+    expanded: usize,
     /// What came from the command line, by which option; it stands in no file.
     overridden: HashMap<KeyPath, &'static str>,
 }
 
 impl Tree {
     /// Reads and merges `texts`, in their order; with it come the problems of those that had to be left out.
-    pub(super) fn new(texts: Vec<Text>) -> (Self, Vec<Problem>) {
-        let (mut tree, mut problems) = (Self::default(), Vec::new());
+    pub(super) fn new(texts: Vec<Text>) -> (Self, Found) {
+        let (mut tree, mut problems) = (Self::default(), Found::default());
         let mut room = NODES_MAX;
         for text in texts {
             let name = text.name.clone();
@@ -49,7 +50,7 @@ impl Tree {
                         }
                     }
                 }
-                Err(faults) => problems.extend(faults),
+                Err(faults) => problems.append(faults),
             }
         }
         (tree, problems)
@@ -87,23 +88,28 @@ impl Tree {
     }
 
     /// The keys of the mapping at `path`, in written order; nothing where there is none.
-    pub(super) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Vec<Problem>> {
+    pub(super) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Found> {
         let mapping = match self.value(path) {
             None => return Ok(Vec::new()),
             Some(Value::Mapping(mapping)) => mapping,
             Some(other) => {
-                return Err(vec![self.problem(
-                    path,
-                    Part::Value,
-                    "type",
-                    format!("expected a mapping, found {}", kind_of(other)),
-                )]);
+                let message = format!("expected a mapping, found {}", kind_of(other));
+                let problem = self.problem(path, Part::Value, "type", message);
+                let example = match path.keys() {
+                    [Key::Name(section)] if section == "hops" => "NAME: { kind: KIND }",
+                    [Key::Name(section)] if section == "chains" => "NAME: [HOP]",
+                    _ => return Err(problem.into()),
+                };
+                return Err(problem
+                    .with_help(format!("write names as keys, such as `{example}`"))
+                    .into());
             }
         };
-        let (mut names, mut problems) = (Vec::new(), Vec::new());
+        let (mut names, mut problems) = (Vec::new(), Found::default());
         for key in mapping.keys() {
             match key.as_str() {
                 Some(name) => names.push(name.to_owned()),
+                None if problems.skips() => {}
                 None => {
                     let written = serde_yaml::to_string(key).unwrap_or_default();
                     let path = path.clone().then(Key::Name(written.trim().to_owned()));
@@ -125,14 +131,12 @@ impl Tree {
         match self.value(path) {
             None => Ok(0),
             Some(Value::Sequence(list)) => Ok(list.len()),
-            Some(other) => Err(self
-                .problem(
-                    path,
-                    Part::Value,
-                    "type",
-                    format!("expected a list, found {}", kind_of(other)),
-                )
-                .into()),
+            Some(other) => {
+                let message = format!("expected a list, found {}", kind_of(other));
+                let problem = self.problem(path, Part::Value, "type", message);
+                let help = "write a list, such as `- { hosts: [HOST], chain: CHAIN }`";
+                Err(problem.with_help(help).into())
+            }
         }
     }
 

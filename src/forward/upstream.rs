@@ -1,18 +1,10 @@
 //! The upstream connection of a client, which may be kept from one request to the next.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    task::unconstrained,
-};
+use tokio::task::unconstrained;
 
 use crate::chain::Arrival;
 
@@ -48,7 +40,7 @@ pub(super) struct Key {
 
 impl Upstream {
     pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
-        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
+        let Arrival { tunnel, last, is_at_hop, reuse, .. } = arrival;
         let hop = last.filter(|_| is_at_hop);
         Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
     }
@@ -69,17 +61,12 @@ impl Upstream {
             return false;
         }
         // Unconstrained, since a task that has done its share would be told that nothing is there.
-        unconstrained(poll_fn(|cx| Poll::Ready(self.poll_any(cx).is_pending()))).await
+        unconstrained(poll_fn(|cx| Poll::Ready(self.tunnel.poll_disturbed(cx).is_pending()))).await
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {
         self.tunnel.unread(self.seen.freeze());
         self.tunnel
-    }
-
-    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut byte = [0];
-        Pin::new(&mut self.tunnel).poll_read(cx, &mut ReadBuf::new(&mut byte))
     }
 }
 

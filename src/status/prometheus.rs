@@ -69,7 +69,22 @@ impl Out<'_> {
 
     fn chains(&mut self, status: &Status) -> fmt::Result {
         let chains: Vec<_> = status.chains.iter().map(|(name, totals)| (&**name, totals)).collect();
-        self.totals("", "chain", &chains)
+        self.totals("", "chain", &chains)?;
+        let help = "Connections by whether a spare tunnel was there (hit, miss), and spares that were dead (stale)";
+        let mut taken = self.family("warm", help, MetricType::Counter)?;
+        for (name, warm) in &status.warm {
+            for (outcome, count) in
+                [("hit", warm.hits), ("miss", warm.misses), ("stale", warm.stale)]
+            {
+                count_with(&mut taken, &[("chain", &**name), ("outcome", outcome)], count)?;
+            }
+        }
+        let mut waiting =
+            self.family("warm_waiting", "Spare tunnels that wait", MetricType::Gauge)?;
+        for (name, warm) in &status.warm {
+            waiting.encode_family(&[("chain", &**name)])?.encode_gauge(&warm.waiting)?;
+        }
+        Ok(())
     }
 
     fn hops(&mut self, status: &Status) -> fmt::Result {

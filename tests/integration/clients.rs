@@ -9,7 +9,10 @@ use std::{
     process::Stdio,
 };
 
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use crate::support::{
     Certificates, HttpOrigin, Network, Program, Proxy, Squid, WAYS, fill, first_difference, skip,
@@ -44,13 +47,127 @@ async fn axios_passes_each_way() {
 }
 
 #[tokio::test]
+async fn aiohttp_passes_each_way() {
+    if let Some(python) = with_library("python3", &["-c", "import aiohttp"], "Python aiohttp").await
+    {
+        check(&Client::Script(python, script("fetch_aiohttp.py")), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn httpx_passes_each_way() {
+    if let Some(python) = with_library("python3", &["-c", "import httpx"], "Python httpx").await {
+        check(&Client::Script(python, script("fetch_httpx.py")), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn undici_passes_each_way() {
+    if let Some(node) = with_library("node", &["-e", "require('undici')"], "Node undici").await {
+        check(&Client::Script(node, script("fetch_undici.cjs")), BODY_BYTES).await;
+    }
+}
+
+#[tokio::test]
+async fn a_web_socket_passes_each_way() {
+    let look = ["-e", "require('ws'); require('http-proxy-agent'); require('https-proxy-agent')"];
+    let Some(node) = with_library("node", &look, "Node ws").await else { return };
+    let Some(network) = Network::start().await else { return };
+    let certificates = Certificates::new();
+    for chain in WAYS {
+        let proxy = Proxy::start(&network.yaml(chain)).await;
+        let mut command = quiet(&node);
+        command.env("NODE_EXTRA_CA_CERTS", certificates.authority_file());
+        command.arg(script("websocket.cjs")).arg(proxy.url());
+        command.args(certificates.pem_texts());
+        let output = within("the sockets", command.output()).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "all came back", "{chain}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_httpbin_answers_as_without_a_proxy() {
+    let look = ["-c", "import requests, pytest_httpbin"];
+    let Some(python) = with_library("python3", &look, "Python pytest-httpbin").await else {
+        return;
+    };
+    let proxy = Proxy::start("chains: { default: [] }").await;
+    let mut command = quiet(&python);
+    command.arg(script("httpbin_alike.py")).arg(proxy.url());
+    let output = within("httpbin", command.output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = proxy.events().iter().filter(|event| event.message() == "request").count();
+    assert!(asked >= 40, "only {asked} requests came through the proxy");
+}
+
+#[tokio::test]
+async fn git_clones_and_pushes_each_way() {
+    let (Some(git), Some(python)) =
+        (Program::find_or_skip("git"), Program::find_or_skip("python3"))
+    else {
+        return;
+    };
+    let Some(network) = Network::start().await else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let server = quiet(&python)
+        .arg(script("git_server.py"))
+        .arg(scratch.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut server, mut port) = (server, String::new());
+    let mut words = BufReader::new(server.stdout.take().unwrap());
+    within("its port", words.read_line(&mut port)).await.unwrap();
+    for (number, chain) in WAYS.iter().enumerate() {
+        let proxy = Proxy::start(&network.yaml(chain)).await;
+        let run = async |folder: &Path, arguments: &[&str]| {
+            let mut command = quiet(&git);
+            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            command.args(["-c", &format!("http.proxy={}", proxy.url())]);
+            command.args(["-c", "user.name=Tester", "-c", "user.email=tester@origin.test"]);
+            command.current_dir(folder).args(arguments);
+            let output = within("git", command.output()).await.unwrap();
+            assert!(output.status.success(), "{chain}: {arguments:?}: {output:?}");
+        };
+        let name = format!("{number}.git");
+        run(scratch.path(), &["init", "--quiet", "--bare", &name]).await;
+        let url = format!("http://127.0.0.1:{}/{name}", port.trim());
+        let (first, second) = (format!("{number}-first"), format!("{number}-second"));
+        run(scratch.path(), &["clone", "--quiet", &url, &first]).await;
+        let first = scratch.path().join(first);
+        // More than what git sends with a length.
+        fs::write(first.join("file"), noise(3_000_000)).unwrap();
+        run(&first, &["add", "file"]).await;
+        run(&first, &["commit", "--quiet", "--message", "Add a file"]).await;
+        run(&first, &["push", "--quiet", "origin", "HEAD"]).await;
+        run(scratch.path(), &["clone", "--quiet", &url, &second]).await;
+        let there = fs::read(scratch.path().join(second).join("file")).unwrap();
+        assert!(there == noise(3_000_000), "{chain}");
+        assert!(proxy.events().iter().any(|event| event.message() == "request"), "{chain}");
+    }
+    server.kill().await.unwrap();
+}
+
+/// Bytes that no compression makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[tokio::test]
 async fn curl_passes_a_large_file_each_way() {
     if let Some(curl) = Program::find_or_skip("curl") {
         check(&Client::Curl(curl), LARGE_BODY_BYTES).await;
     }
 }
 
-/// Gets and posts, over HTTP and HTTPS, through no hop, one and two; then asks the hops what passed them.
+/// Gets twice over one connection and posts in both framings, over HTTP and HTTPS, through no hop, one and two; then asks the hops what passed them.
 async fn check(client: &Client, length: usize) {
     let Some(network) = Network::start().await else { return };
     let certificates = Certificates::new();
@@ -64,10 +181,15 @@ async fn check(client: &Client, length: usize) {
         for origin in &origins {
             let body = fetch.run("GET", &origin.url(&format!("/bytes/{length}")), None).await;
             assert_eq!((body.len(), first_difference(0, &body)), (length, None), "{chain}");
-            let words = fetch.run("POST", &origin.url("/verify"), Some(&sent)).await;
-            let words = String::from_utf8_lossy(&words);
-            assert_eq!(words, format!("{length} bytes as expected"), "{chain}");
+            for path in ["/verify", "/verify?chunked"] {
+                let words = fetch.run("POST", &origin.url(path), Some(&sent)).await;
+                let words = String::from_utf8_lossy(&words);
+                assert_eq!(words, format!("{length} bytes as expected"), "{chain}");
+            }
         }
+        let clients = proxy.events().into_iter().filter(|event| event.message() == "request");
+        let clients: Vec<_> = clients.map(|event| event.field("client")).collect();
+        assert_eq!(clients[0], clients[1], "the first connection is not kept: {chain}");
     }
     assert_ways(&network, &origins.map(|origin| origin.address())).await;
 }
@@ -76,7 +198,11 @@ async fn check(client: &Client, length: usize) {
 async fn assert_ways(network: &Network, [plain, tls]: &[SocketAddr; 2]) {
     let requests = [
         format!("GET http://{plain}/ "),
+        format!("GET http://{plain}/ "),
         format!("POST http://{plain}/ "),
+        format!("POST http://{plain}/ "),
+        // One for the two that it gets, and one for each that it posts.
+        format!("CONNECT {tls} "),
         format!("CONNECT {tls} "),
         format!("CONNECT {tls} "),
     ];
@@ -131,6 +257,12 @@ impl Fetch<'_> {
                 command.args(["-q", "--silent", "--show-error", "--fail", "--noproxy", ""]);
                 command.args(["--request", method, "--proxy", &self.proxy]);
                 command.arg("--cacert").arg(&self.authority);
+                if url.ends_with("?chunked") {
+                    command.args(["--header", "Transfer-Encoding: chunked"]);
+                }
+                if method == "GET" {
+                    command.args([url, "--output", NOWHERE]);
+                }
                 command
                     .args(body.into_iter().flat_map(|body| [OsStr::new("-T"), body.as_os_str()]));
                 command
@@ -152,6 +284,9 @@ impl Fetch<'_> {
         output.stdout
     }
 }
+
+/// Where the first of two answers goes.
+const NOWHERE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
 /// A command in an environment that names no proxy, ended with its handle.
 fn quiet(program: &Program) -> Command {

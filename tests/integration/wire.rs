@@ -5,6 +5,7 @@ mod bodies;
 mod bulk;
 mod connections;
 mod failures;
+mod mutations;
 mod refusals;
 mod requests;
 #[cfg(target_os = "linux")]

@@ -30,7 +30,8 @@ pub struct Config {
     ports: Option<Vec<NonZeroU16>>,
     /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
     /// here bare, and what the other settings say is added.
-    username: Secret,
+    #[schemars(required)]
+    username: Option<Secret>,
     /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
     password: Option<Secret>,
     /// In place of `password`: a file whose content is the password. It is read again at each reload.
@@ -78,9 +79,17 @@ impl HopConfig for Config {
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
         let password =
-            credentials::password(self.password, self.password_file.as_deref(), context)?
-                .ok_or(InvalidSetting::missing("password"))?;
-        for (key, secret) in [("username", &self.username), ("password", &password)] {
+            credentials::password(self.password, self.password_file.as_deref(), context)?;
+        let (username, password) = match (self.username, password) {
+            (Some(username), Some(password)) => (username, password),
+            (Some(_), None) => return Err(InvalidSetting::missing("password")),
+            (None, Some(_)) => return Err(InvalidSetting::missing("username")),
+            (None, None) => {
+                let message = "the keys `username` and `password` are missing; the dashboard has them beside the proxy list";
+                return Err(InvalidSetting::new("", message));
+            }
+        };
+        for (key, secret) in [("username", &username), ("password", &password)] {
             if secret.is_empty() {
                 return Err(InvalidSetting::new(
                     key,
@@ -91,14 +100,14 @@ impl HopConfig for Config {
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish =
             Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
-        let forwarding = forwarding(&wish, &self.username, &password)?;
+        let forwarding = forwarding(&wish, &username, &password)?;
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient => {
                 // What would fail for each client fails here.
-                Wish { session: Session::Number(1), ..wish }.written_into(&self.username)?;
+                Wish { session: Session::Number(1), ..wish }.written_into(&username)?;
                 Some(Arc::new(ByClient {
-                    username: self.username,
+                    username,
                     password,
                     countries: self.country.0,
                     city: self.city,

@@ -29,6 +29,9 @@ pub enum InvalidUrl {
     /// The scheme is none that clients ask a proxy for.
     #[error("the URL has an unknown scheme; write `https://HOST/`, `http://HOST/` or `HOST:PORT`")]
     Scheme,
+    /// A character stands in it that URLs don't have.
+    #[error("the URL has a blank, or another character that must be written as `%XX`")]
+    Character,
     /// What stands before the path is no host.
     #[error("this can't be asked for: {0}; a URL is `https://HOST/` or `http://HOST/`")]
     Authority(#[from] InvalidAuthority),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use super::{Names, Part, Resolver};
+use super::{Names, Part, Resolver, some_of};
 use crate::config::{Chain, NamedHop, raw};
 
 impl Resolver<'_> {
@@ -50,8 +50,8 @@ impl Resolver<'_> {
                 }
             }
         }
-        if chain.hops.is_empty() && !chain.switched_off.is_empty() {
-            let off = chain.switched_off.join(", ");
+        if chain.hops.is_empty() && !chain.switched_off.is_empty() && !self.warnings.skips() {
+            let off = some_of(&chain.switched_off);
             let message =
                 format!("every hop of this chain is switched off ({off}): it goes direct");
             let path = path.clone();
@@ -62,11 +62,11 @@ impl Resolver<'_> {
 
     fn unknown_hop(&mut self, path: &KeyPath, place: &KeyPath, known: &Names) {
         let Some(known) = known else { return };
-        if self.failed.contains(place) {
+        if self.failed.contains(place) || self.problems.skips() {
             return;
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        self.unknown_name(path, place, "hop", &known);
+        let mut problem = self.unknown_name(path, place, "hop", &known);
         let name = self.tree.shown(place).unwrap_or_default();
         let help = match name {
             DIRECT => Some("a chain without a hop, `[]`, goes direct".to_owned()),
@@ -75,9 +75,8 @@ impl Resolver<'_> {
             }
             _ => None,
         };
-        if let (Some(help), Some(problem)) = (help, self.problems.last_mut()) {
-            problem.help.get_or_insert(help);
-        }
+        problem.help = problem.help.or(help);
+        self.problems.push(problem);
     }
 }
 

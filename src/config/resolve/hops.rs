@@ -152,7 +152,8 @@ impl Resolver<'_> {
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
-        let unknown: Vec<_> = self.failed.iter().filter_map(|failed| failed.below(&path)).collect();
+        let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
+        let unknown: Vec<_> = failed.collect();
         if unknown.is_empty() {
             return (named, Some(Plan { index, path, kind, settings }));
         }
@@ -172,7 +173,7 @@ impl Resolver<'_> {
             return None;
         }
         if self.tree.settings(&kind).is_none() {
-            if self.is_complete {
+            if self.is_complete && !self.problems.skips() {
                 let message =
                     format!("the key `kind` is missing; known kinds: {}", known.join(", "));
                 let mut problem = self.tree.problem(path, Part::Key, "missing-key", message);
@@ -185,8 +186,9 @@ impl Resolver<'_> {
             return None;
         }
         let name = self.read::<String>(&kind)?;
-        if !known.contains(&name.as_str()) {
-            self.unknown_name(&kind, &kind, "kind", &known);
+        if !known.contains(&name.as_str()) && !self.problems.skips() {
+            let problem = self.unknown_name(&kind, &kind, "kind", &known);
+            self.problems.push(problem);
         }
         Some(name)
     }

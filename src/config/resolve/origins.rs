@@ -21,10 +21,17 @@ impl Resolver<'_> {
                 None if !variables.is_empty() => (&*name, Origin::Variables(variables.to_vec())),
                 None => (&*name, Origin::Written),
             };
+            if origin == Origin::Written && is_like_variable(text) && !self.warnings.skips() {
+                let message = "this looks like a variable, and is taken as it is written";
+                let problem = self.tree.problem(&place, Part::Value, "no-variable", message);
+                self.warnings.push(problem.with_help("write a variable as `\"${NAME}\"`"));
+                credentials.push(Credential { setting: setting.to_owned(), origin });
+                continue;
+            }
             let is_exposed =
                 origin == Origin::Written && !text.is_empty() && Credential::is_secret(setting);
             credentials.push(Credential { setting: setting.to_owned(), origin });
-            if is_exposed {
+            if is_exposed && !self.warnings.skips() {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 self.warnings.push(problem.with_help(format!(
@@ -34,4 +41,11 @@ impl Resolver<'_> {
         }
         credentials
     }
+}
+
+/// Whether `text` is how a shell writes a variable.
+fn is_like_variable(text: &str) -> bool {
+    let of_windows = text.strip_prefix('%').and_then(|text| text.strip_suffix('%'));
+    let name = of_windows.or_else(|| text.strip_prefix('$')).unwrap_or_default();
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }

@@ -48,6 +48,9 @@ impl Resolver<'_> {
         let router = Router::new(routes.iter().map(|route| &route.rule));
         for (index, route) in routes.iter().enumerate() {
             let Some(before) = router.covering(index, &route.rule) else { continue };
+            if self.warnings.skips() {
+                continue;
+            }
             let path = section.clone().then(Key::Index(index));
             let message = format!(
                 "this route never applies: `routes[{before}]` and those before it take all of its targets"
@@ -101,15 +104,17 @@ impl Resolver<'_> {
             if let Some(known) = chain_names
                 && !self.failed.contains(&path)
                 && chain != DIRECT
+                && !self.problems.skips()
             {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                self.unknown_name(&path, &path, "chain", &known);
+                let mut problem = self.unknown_name(&path, &path, "chain", &known);
                 let is_hop = self.tree.value(&KeyPath::of(["hops", &chain])).is_some();
-                if let (true, Some(problem)) = (is_hop, self.problems.last_mut()) {
+                if is_hop {
                     let help =
                         "that is a hop; write a chain of it below `chains`, as in `NAME: [HOP]`";
                     problem.help.get_or_insert_with(|| help.into());
                 }
+                self.problems.push(problem);
             }
             return None;
         };

@@ -14,11 +14,11 @@ impl Resolver<'_> {
         if !self.problems.is_empty() || !self.is_complete {
             return;
         }
-        for (index, hop) in hops.iter().enumerate() {
-            let is_in = |chain: &Chain| {
-                chain.hops.contains(&index) || chain.switched_off.contains(&hop.name)
-            };
-            if !chains.iter().any(is_in) && !self.held.contains(&hop.name) {
+        let on = chains.iter().flat_map(|chain| &chain.hops).map(|hop| &hops[*hop].name);
+        let off = chains.iter().flat_map(|chain| &chain.switched_off);
+        let passed: HashSet<_> = on.chain(off).chain(&self.held).cloned().collect();
+        for hop in hops {
+            if !passed.contains(&hop.name) {
                 let message = "no chain has this hop: nothing passes through it";
                 self.warn_of("hops", &hop.name, "unused-hop", message);
             }
@@ -34,6 +34,9 @@ impl Resolver<'_> {
     }
 
     fn warn_of(&mut self, section: &str, name: &str, code: &'static str, message: &str) {
+        if self.warnings.skips() {
+            return;
+        }
         let path = KeyPath::of([section, name]);
         self.warnings.push(self.tree.problem(&path, Part::Key, code, message));
     }

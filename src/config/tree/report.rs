@@ -15,7 +15,12 @@ impl Tree {
     /// The text at `path`, as far as it may be shown: no variable had a part in it.
     pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        (is_name(text) && !self.variables.contains_key(path)).then_some(text)
+        (is_name(text) && !self.variables.contains_key(path) && !self.hides(path)).then_some(text)
+    }
+
+    /// Whether what stands at `path` could be the end of a secret.
+    fn hides(&self, path: &KeyPath) -> bool {
+        self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
     /// A problem with `part` of what stands at `path`.
@@ -31,11 +36,9 @@ impl Tree {
             let message = format!("{option}: {}", problem.message);
             return Problem::new(&KeyPath::default(), code, message);
         }
-        let located = self.located.get();
-        if located >= LOCATED_MAX || path.keys().is_empty() {
+        if path.keys().is_empty() {
             return problem;
         }
-        self.located.set(located + 1);
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
                 // Where files are merged, the mistake may be that the key stands in both.
@@ -57,11 +60,6 @@ impl Tree {
     /// Where `path` stands, or what is nearest above it.
     pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.file_of(path)?.place(path, part)
-    }
-
-    /// Whether so many problems were found that another one needs no advice.
-    pub(in crate::config) fn is_flooded(&self) -> bool {
-        self.located.get() >= LOCATED_MAX
     }
 
     /// The last file that has the whole path is the one whose value holds.
@@ -109,15 +107,23 @@ impl Tree {
     /// What is likely the reason, where YAML read something else than what was meant.
     fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str);
-        let has_key =
-            text.and_then(|text| text.split_once(':')).is_some_and(|(key, _)| is_word(key));
+        let key = text.and_then(|text| text.split_once(':')).map(|(key, _)| key);
         if let Fault::WrongType { expected, .. } = fault
-            && has_key
             && expected.starts_with("a mapping")
+            && key.is_some_and(is_word)
         {
-            return Some("a space belongs after the colon of a key".into());
+            // Where all keys are listed, another word is none; people write `NAME:PASSWORD` there.
+            let is_key = key.is_some_and(|key| expected.contains(&format!("`{key}`")));
+            return Some(match is_key || expected.contains("such as") {
+                true => "a space belongs after the colon of a key".into(),
+                false => format!("write {}", EXAMPLE_AUTH),
+            });
         }
         let (_, above) = path.keys().split_last()?;
+        if !matches!(above.first(), Some(Key::Name(section)) if ["hops", "server"].contains(&section.as_str()))
+        {
+            return None;
+        }
         let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
         let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
         let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
@@ -134,9 +140,13 @@ impl Tree {
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
         problem.help = near.map(|name| format!("did you mean `{name}`?"));
+        let is_section = path.keys().len() == 1;
+        if is_section && ["listen", "auth", "via"].contains(&name) {
+            problem.help = Some(format!("write `{name}` below `server`"));
+        }
         // In `{ password: a,b }` the second half of the password has become a key without a value.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        if is_cut_off || (near.is_none() && !is_word(name)) {
+        if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
             problem.path = KeyPath::from(above).then(Key::Name("…".into()));
         }
@@ -161,11 +171,10 @@ impl Tree {
             Invalid::Unclosed | Invalid::Name => {
                 problem.with_help("write `$${` for a literal `${`")
             }
-            Invalid::NotUnicode(_) | Invalid::TooLong => problem,
+            Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
 }
 
-/// What is wrong more often than this is not looked up any more: a look-up costs as much as a line is long, and nobody
-/// reads that far.
-const LOCATED_MAX: usize = 200;
+/// How the credentials of clients are written.
+const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";

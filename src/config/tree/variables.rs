@@ -2,6 +2,7 @@
 
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
+use zeroize::Zeroize as _;
 
 use super::Tree;
 use crate::config::{
@@ -43,11 +44,18 @@ impl Tree {
     ) {
         match value {
             Value::String(text) => {
-                let names: Vec<String> = interpolate::names(text).map(str::to_owned).collect();
+                let names = interpolate::names(text);
                 match interpolate::interpolate(text, |name| environment.variable(name)) {
-                    Ok(Some(done)) => *text = done,
+                    Ok(Some(done)) => {
+                        self.expanded += done.len();
+                        *text = done;
+                    }
                     Ok(None) => return,
                     Err(error) => invalid.push((path.clone(), error)),
+                }
+                if self.expanded > interpolate::TOTAL_BYTES_MAX {
+                    text.zeroize();
+                    invalid.push((path.clone(), Invalid::TooMuch));
                 }
                 self.variables.insert(path.clone(), names);
             }

@@ -1,0 +1,17 @@
+//! Who watches a connection on its way.
+
+use super::{ChainError, Stage};
+
+/// Told of the steps of one connection, each when it has ended. Whoever does not watch is `()`, and costs nothing.
+pub trait Trace {
+    /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
+    fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
+
+    /// A step was taken. An entrance that needed no exchange with its hop is none.
+    fn passed(&self, _stage: impl FnOnce() -> Stage) {}
+
+    /// A step failed. If there is a detour, the connection begins anew.
+    fn failed(&self, _error: &ChainError) {}
+}
+
+impl Trace for () {}

@@ -1,0 +1,151 @@
+//! `mooltiroute probe`: one request through its chain, step by step.
+
+mod errand;
+mod steps;
+mod visit;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Instant,
+};
+
+use mooltiroute_hops::{Registry, tls::TlsClient};
+use serde_json::json;
+use tokio::runtime::Builder;
+
+pub use self::errand::Errand;
+use self::{
+    steps::{Steps, milliseconds},
+    visit::{Answer, Visit},
+};
+use super::{USAGE, Verdict, complain, write_problems};
+use crate::{
+    cli::{self, Format},
+    config::{Environment, Loader, Source},
+    live::Generation,
+    reply::Reply,
+};
+
+/// Runs the command.
+pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) -> ExitCode {
+    // Not by clap, whose errors repeat what was given, and a URL may hold a password.
+    let errand = match flags.url.parse::<Errand>() {
+        Ok(errand) => errand,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let tls = match errand.tls(flags.ca.as_deref()) {
+        Ok(tls) => tls,
+        Err(error) => {
+            complain(&format_args!("--ca: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let source = match Source::find(flags.config.path.clone(), environment) {
+        Ok(source) => source,
+        Err(problem) => return complain(&problem),
+    };
+    let loader = Loader::new(source, flags.switches.overrides(), registry, environment.clone());
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
+    };
+    let mut out = anstream::stdout().lock();
+    let written = runtime.block_on(probe(&loader, &errand, tls.as_ref(), flags.format, &mut out));
+    // A look-up that does not return must not hold up the end.
+    runtime.shutdown_background();
+    super::status(written)
+}
+
+/// Loads what `loader` loads, makes the request of `errand` through its chain, and writes how each step went;
+/// [`Verdict::Invalid`] where the target was not reached, or the configuration is invalid.
+///
+/// # Errors
+/// `out` could not be written to.
+pub async fn probe(
+    loader: &Loader,
+    errand: &Errand,
+    tls: Option<&TlsClient>,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => return write_problems(loader, &problems, format, out),
+    };
+    // What would lead back to the proxy that runs on this configuration is no way.
+    let listening = config.server.listen.clone();
+    let generation = Generation::new(1, config, listening);
+    let way = generation.way(&errand.target);
+    if format == Format::Human {
+        writeln!(out, "{errand}")?;
+        if let Some(way) = &way {
+            let hops: Vec<_> = way.chain.links().iter().map(|link| &*link.name).collect();
+            let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
+            writeln!(out, "route {}, chain {}: {hops}\n", way.route, way.chain.name())?;
+        }
+    }
+    let began = Instant::now();
+    let steps = Steps::new((format == Format::Human).then_some(&mut *out));
+    let reached = match &way {
+        None => Err(Reply::no_route(&errand.target)),
+        Some(way) => {
+            let (chain, timeouts) = (way.chain, generation.timeouts);
+            Visit { errand, chain, timeouts, tls, steps: &steps }.make().await
+        }
+    };
+    let (steps, took) = (steps.finish()?, began.elapsed());
+    match format {
+        Format::Human => match &reached {
+            Ok(answer) => {
+                describe(answer.as_ref(), out)?;
+                writeln!(out, "reached in {}", milliseconds(took))?;
+            }
+            Err(reply) => writeln!(out, "\nnot reached\n{}", reply.text())?,
+        },
+        Format::Json => {
+            let answer = reached.as_ref().ok().and_then(Option::as_ref);
+            let probed = json!({
+                "request": errand.to_string(),
+                "target": errand.target.to_string(),
+                "route": way.as_ref().map(|way| way.route),
+                "chain": way.as_ref().map(|way| way.chain.name().as_ref()),
+                "steps": steps,
+                "seconds": took.as_secs_f64(),
+                "reached": reached.is_ok(),
+                "status": answer.map(|answer| answer.status),
+                "exit": answer.and_then(|answer| answer.exit),
+                "failure": reached.as_ref().err().map(failure),
+            });
+            writeln!(out, "{probed:#}")?;
+        }
+    }
+    Ok(if reached.is_ok() { Verdict::Valid } else { Verdict::Invalid })
+}
+
+fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
+    match answer {
+        None => writeln!(out, "\nthe tunnel is open"),
+        Some(Answer { status, reason, exit }) => {
+            writeln!(out, "\nanswer        {status} {reason}")?;
+            match exit {
+                Some(exit) => writeln!(out, "exit address  {exit}"),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The same as a client is told, for programs.
+fn failure(reply: &Reply) -> serde_json::Value {
+    json!({
+        "status": reply.status(),
+        "error": reply.error(),
+        "hop": reply.fault().and_then(|fault| fault.hop.as_deref()),
+        "stage": reply.fault().map(|fault| fault.stage),
+        "text": reply.text(),
+    })
+}

@@ -1,0 +1,118 @@
+//! What a probe asks for.
+
+use std::{fmt, path::Path, str::FromStr};
+
+use bytes::BytesMut;
+use mooltiroute_hops::{
+    Authority, BuildContext, InvalidSetting,
+    tls::{TlsChecks, TlsClient, TlsSettings},
+};
+
+use crate::{
+    commands::explain::{Asked, InvalidUrl},
+    http::{HeadLimits, HeadReader, RequestHead},
+};
+
+/// What a probe asks for. The user information of its URL is gone.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    pub(super) target: Authority,
+    pub(super) work: Work,
+}
+
+/// What is done at the target.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// Nothing: the tunnel is all.
+    Tunnel,
+    /// A request over TLS, at the end of a tunnel.
+    Https(Box<RequestHead>),
+    /// A plain request, which the last hop may forward.
+    Http(Box<RequestHead>),
+}
+
+impl Errand {
+    /// What makes TLS with the target, where there is to be TLS; `ca`: the file of authorities to trust.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn tls(&self, ca: Option<&Path>) -> Result<Option<TlsClient>, InvalidSetting> {
+        let settings = match self.work {
+            Work::Https(_) => {
+                TlsSettings::On(TlsChecks { ca: ca.map(Path::to_owned), server_name: None })
+            }
+            Work::Tunnel | Work::Http(_) => TlsSettings::Off,
+        };
+        // An empty directory leaves relative paths to start from the current one.
+        TlsClient::new(&settings, self.target.host(), &BuildContext::new(Path::new("")))
+    }
+}
+
+impl FromStr for Errand {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let target = text.parse::<Asked>()?.target;
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Self { target, work: Work::Tunnel });
+        };
+        let work = if scheme.eq_ignore_ascii_case("https") {
+            Work::Https
+        } else if scheme.eq_ignore_ascii_case("http") {
+            Work::Http
+        } else {
+            return Err(InvalidUrl::Scheme);
+        };
+        Ok(Self { target, work: work(Box::new(request(rest)?)) })
+    }
+}
+
+/// The request for what follows the scheme of a URL, as a client of the proxy would send it.
+fn request(rest: &str) -> Result<RequestHead, InvalidUrl> {
+    if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(InvalidUrl::Character);
+    }
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let head = format!(
+        "GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n\r\n"
+    );
+    let parsed = HeadReader::new(HeadLimits::default()).request(&mut BytesMut::from(&*head));
+    parsed.ok().flatten().ok_or(InvalidUrl::Character)
+}
+
+impl fmt::Display for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, work } = self;
+        match work {
+            Work::Tunnel => write!(f, "CONNECT {target}"),
+            // The path and the query are left out, as they may hold a credential.
+            Work::Https(_) => write!(f, "GET https://{target}"),
+            Work::Http(_) => write!(f, "GET http://{target}"),
+        }
+    }
+}
+
+const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, InvalidUrl>) {
+        let errand = text.parse::<Errand>().map(|errand| errand.to_string());
+        assert_eq!(errand.as_deref().map_err(|error| *error), expected, "{text}");
+    }
+
+    #[test]
+    fn urls_and_authorities_are_errands() {
+        check("https://a.example/x?y#z", Ok("GET https://a.example:443"));
+        check("HTTP://joe:hunter2@a.example:8080?b@c", Ok("GET http://a.example:8080"));
+        check("[::1]:22", Ok("CONNECT [::1]:22"));
+        check("wss://a.example/", Err(InvalidUrl::Scheme));
+        check("http://a.example/a b", Err(InvalidUrl::Character));
+        check("http://a.example/\r\nA: b", Err(InvalidUrl::Character));
+    }
+}

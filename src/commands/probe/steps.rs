@@ -1,0 +1,147 @@
+//! The steps of a probe, noted and shown as they end.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use mooltiroute_hops::{Authority, Host};
+use serde::Serialize;
+
+use crate::{
+    chain::{Cause, ChainError, Stage, Step, Trace},
+    dial::DialError,
+    reply::with_causes,
+};
+
+/// Notes each step, and writes its line where there is somebody to read it.
+pub(super) struct Steps<'a>(RefCell<Notes<'a>>);
+
+struct Notes<'a> {
+    steps: Vec<Note>,
+    /// When the step that is under way began.
+    began: Instant,
+    /// Whether the first stop has its addresses.
+    is_looked_up: bool,
+    out: Option<&'a mut dyn Write>,
+    written: io::Result<()>,
+}
+
+/// A step that has ended.
+#[derive(Debug, Serialize)]
+pub(super) struct Note {
+    step: &'static str,
+    /// `None`: the target.
+    hop: Option<String>,
+    /// Where it was to lead to.
+    stop: String,
+    seconds: f64,
+    /// Why it failed, if it did.
+    error: Option<String>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(out: Option<&'a mut dyn Write>) -> Self {
+        let (steps, began) = (Vec::new(), Instant::now());
+        Self(RefCell::new(Notes { steps, began, is_looked_up: false, out, written: Ok(()) }))
+    }
+
+    /// The first byte of an answer is there, or `error` came in its place.
+    pub(super) fn answered(&self, hop: Option<&str>, target: &Authority, error: Option<&str>) {
+        let (hop, error) = (hop.map(str::to_owned), error.map(str::to_owned));
+        self.0.borrow_mut().note("first byte", hop, target, error);
+    }
+
+    /// All steps, and whether their lines could be written.
+    pub(super) fn finish(self) -> io::Result<Vec<Note>> {
+        let Notes { steps, written, .. } = self.0.into_inner();
+        written.map(|()| steps)
+    }
+}
+
+impl Trace for Steps<'_> {
+    fn looked_up(&self, stage: impl FnOnce() -> Stage) {
+        let stage = stage();
+        let mut notes = self.0.borrow_mut();
+        notes.is_looked_up = true;
+        if matches!(stage.stop.host(), Host::Name(_)) {
+            notes.note("DNS", stage.hop_name(), &stage.stop, None);
+        }
+    }
+
+    fn passed(&self, stage: impl FnOnce() -> Stage) {
+        let stage = stage();
+        self.0.borrow_mut().note(name(stage.step), stage.hop_name(), &stage.stop, None);
+    }
+
+    fn failed(&self, error: &ChainError) {
+        let stage = &error.stage;
+        let mut notes = self.0.borrow_mut();
+        let is_dns = stage.step == Step::Dial
+            && match &error.cause {
+                Cause::Dial(DialError::Lookup(_) | DialError::NoAddress) => true,
+                Cause::Timeout(_) => !notes.is_looked_up,
+                _ => false,
+            };
+        let step = if is_dns { "DNS" } else { name(stage.step) };
+        notes.note(step, stage.hop_name(), &stage.stop, Some(with_causes(&error.cause)));
+        notes.is_looked_up = false;
+    }
+}
+
+impl Notes<'_> {
+    fn note(
+        &mut self,
+        step: &'static str,
+        hop: Option<String>,
+        stop: &Authority,
+        error: Option<String>,
+    ) {
+        let now = Instant::now();
+        let seconds = now.duration_since(self.began).as_secs_f64();
+        self.began = now;
+        let note = Note { step, hop, stop: stop.to_string(), seconds, error };
+        if let (Some(out), Ok(())) = (&mut self.out, &self.written) {
+            // Each at once, so that one sees which step it is that hangs.
+            self.written = writeln!(out, "{note}").and_then(|()| out.flush());
+        }
+        self.steps.push(note);
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, hop, stop, seconds, error } = self;
+        let time = milliseconds(Duration::from_secs_f64(*seconds));
+        write!(f, "{time:>12}  {step:<10}  ")?;
+        match (*step, hop) {
+            ("CONNECT", Some(hop)) => write!(f, "{hop} to {stop}")?,
+            ("first byte", Some(hop)) => write!(f, "{hop}")?,
+            (_, Some(hop)) => write!(f, "{hop} at {stop}")?,
+            (_, None) => write!(f, "the target, {stop}")?,
+        }
+        match error {
+            Some(error) => write!(f, ": {RED}{error}{RESET}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A time as people read it.
+pub(super) fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+fn name(step: Step) -> &'static str {
+    match step {
+        Step::Choose => "choice",
+        Step::Dial => "TCP",
+        Step::Enter => "TLS",
+        Step::Extend => "CONNECT",
+    }
+}
+
+const RED: &str = "\u{1b}[1;31m";
+const RESET: &str = "\u{1b}[0m";

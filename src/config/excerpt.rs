@@ -1,0 +1,269 @@
+//! A line of a file, without what could be a secret.
+
+use super::{
+    credentials::Credential,
+    marks::{Content, Node, Span},
+    problem::{Excerpt, is_name, is_word},
+    raw,
+};
+
+/// A line, and what is known of it.
+pub(super) struct Line<'a> {
+    pub(super) number: usize,
+    pub(super) text: &'a str,
+    /// All that could be read of the file.
+    pub(super) root: Option<&'a Node>,
+    /// Where that ends, if it is not all.
+    pub(super) read_to: Option<(usize, usize)>,
+}
+
+impl Line<'_> {
+    /// Whether what stands at `column` comes after a value that could be a secret with a comma in it, and so could be
+    /// the end of it.
+    pub(super) fn hides(&self, column: usize) -> bool {
+        self.hidden_from() < column
+    }
+
+    /// The line, where only keys, punctuation and the values of settings that are never secret are shown. Whatever is
+    /// not known to be harmless is hidden, a comment too, and so is all that comes after it. `None` where no more than
+    /// that is left.
+    pub(super) fn excerpt(&self, span: Span) -> Option<Excerpt> {
+        let start = span.start.1;
+        // Counting goes no further than what is shown: a line may be as long as a file.
+        let chars: Vec<char> = self.text.chars().take(start + WIDTH_MAX).collect();
+        let (shown, is_token) = self.tokens(start, &chars);
+        let (first, last) = within(span, self.number, chars.len());
+        let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
+        let from = first.saturating_sub(WIDTH_MAX / 2);
+        let mut is_hidden = from > 0;
+        if is_hidden {
+            excerpt.line.push('…');
+        }
+        let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
+        let end = (from..chars.len()).find(is_comment).unwrap_or(chars.len());
+        for at in from..end {
+            let is_first_hidden = !shown[at] && !is_hidden;
+            is_hidden = !shown[at];
+            if at == first {
+                excerpt.start =
+                    excerpt.line.chars().count() - usize::from(is_hidden && !is_first_hidden);
+            }
+            if shown[at] || is_first_hidden {
+                excerpt.line.push(if shown[at] { chars[at] } else { '…' });
+                excerpt.length += usize::from((first..last).contains(&at));
+            }
+        }
+        // The place may be after all that is shown.
+        if first >= end {
+            excerpt.start = excerpt.line.chars().count();
+        }
+        excerpt.length = excerpt.length.max(1);
+        let end = excerpt.line.trim_end().len();
+        excerpt.line.truncate(end);
+        let is_useful = self.read_to.is_none() || excerpt.line.contains(char::is_alphanumeric);
+        is_useful.then_some(excerpt)
+    }
+
+    /// Which of `chars` are shown, and which are part of a key or a value.
+    fn tokens(&self, start: usize, chars: &[char]) -> (Vec<bool>, Vec<bool>) {
+        let mut shown = vec![false; chars.len()];
+        let mut is_token = vec![false; chars.len()];
+        // The span of a text in quotes goes on to the next token.
+        let within = |span: Span| {
+            let (first, last) = within(span, self.number, chars.len());
+            let blanks = chars[first..last].iter().rev().take_while(|blank| **blank == ' ').count();
+            (first, last - blanks)
+        };
+        let window = (self.number, start.saturating_sub(WIDTH_MAX), start + WIDTH_MAX);
+        let mut mark = |path: &[&str], span: Span, part| {
+            let (first, last) = within(span);
+            let text: String = chars[first..last].iter().collect();
+            let is_shown = match part {
+                Part::Key => is_key_shown(path),
+                Part::Value => span.start.0 == span.end.0 && is_harmless(path, &text),
+            };
+            shown[first..last].fill(is_shown);
+            is_token[first..last].fill(true);
+        };
+        if let Some(root) = self.root {
+            visit(root, &mut Vec::new(), window, &mut mark);
+        }
+        for at in 0..chars.len() {
+            shown[at] |= !is_token[at] && PUNCTUATION.contains(chars[at]);
+        }
+        let mut hidden_from = self.hidden_from();
+        if let Some(unread) = self.unread_from() {
+            let rest = chars.get(unread..).unwrap_or_default();
+            let blanks = rest.iter().take_while(|one| PUNCTUATION.contains(**one)).count();
+            let begin = unread + blanks;
+            let word: String =
+                chars[begin.min(chars.len())..].iter().take_while(|one| **one != ':').collect();
+            // It may be the key that is out of place.
+            let is_key = unread == 0 && is_word(&word) && chars.get(begin + word.len()).is_some();
+            let end = if is_key { begin + word.len() + 1 } else { begin };
+            shown[begin.min(chars.len())..end.min(chars.len())].fill(true);
+            hidden_from = hidden_from.min(end);
+        }
+        shown.iter_mut().skip(hidden_from).for_each(|shown| *shown = false);
+        (shown, is_token)
+    }
+
+    /// The index of the first character that could not be read; `None` where all could.
+    fn unread_from(&self) -> Option<usize> {
+        let (number, column) = self.read_to?;
+        match number.cmp(&self.number) {
+            std::cmp::Ordering::Less => Some(0),
+            std::cmp::Ordering::Equal => Some(column - 1),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+
+    /// The index of the first character that could be part of a secret.
+    fn hidden_from(&self) -> usize {
+        self.root.map_or(0, |root| self.hidden_in(root, &mut Vec::new()))
+    }
+
+    fn hidden_in<'a>(&self, node: &'a Node, path: &mut Vec<&'a str>) -> usize {
+        let covers = |span: Span| span.start.0 <= self.number && span.end > (self.number, 1);
+        let mut hidden_from = usize::MAX;
+        match &node.content {
+            _ if !covers(node.span) => {}
+            Content::Scalar | Content::Nothing | Content::Unread => {}
+            Content::List(list) => {
+                for node in list {
+                    hidden_from = hidden_from.min(self.hidden_in(node, path));
+                }
+            }
+            Content::Mapping(entries) => {
+                for entry in entries {
+                    path.push(&entry.name);
+                    let (key, value) = (entry.key, &entry.value);
+                    let from = if !self.is_guarded(path, value) {
+                        self.hidden_in(value, path)
+                    } else if key.end.0 == self.number {
+                        self.after_colon(key.end.1 - 1)
+                    } else if key.end.0 < self.number && covers(value.span) {
+                        0
+                    } else {
+                        usize::MAX
+                    };
+                    hidden_from = hidden_from.min(from);
+                    path.pop();
+                }
+            }
+        }
+        hidden_from
+    }
+
+    /// The index of what comes after a key that ends at `end`, its colon and blanks.
+    fn after_colon(&self, end: usize) -> usize {
+        let rest = self.text.chars().skip(end);
+        end + rest.take_while(|one| [':', ' '].contains(one)).count()
+    }
+
+    /// Whether `value` could be a secret, or the beginning of one.
+    fn is_guarded(&self, path: &[&str], value: &Node) -> bool {
+        let is_secret = path.last().is_some_and(|key| Credential::is_named_so(key));
+        match (&value.content, path) {
+            (_, [.., "<<"]) => false,
+            (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
+            (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
+                is_secret || !["tls", "kind", "enabled"].contains(key)
+            }
+            (Content::List(_) | Content::Mapping(_), _) => is_secret,
+            (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
+            (Content::Unread, ["hops", _]) => false,
+            // Credentials in an address end in an `@`.
+            (Content::Scalar, ["hops", _, "address"]) => {
+                value.span.start.0 != value.span.end.0 || self.text.contains('@')
+            }
+            _ => !is_harmless(path, ""),
+        }
+    }
+}
+
+/// Which part of a setting a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Key,
+    Value,
+}
+
+/// The indices of the characters of line `number` that are part of `span`.
+fn within(span: Span, number: usize, length: usize) -> (usize, usize) {
+    let first = if span.start.0 == number { span.start.1 - 1 } else { 0 };
+    let last = if span.end.0 == number { span.end.1 - 1 } else { length };
+    (first.min(length), last.clamp(first.min(length), length))
+}
+
+/// Calls `found` with every key and scalar in `window`, a line and its first and last column, and its path without
+/// indices. A key may stand beside it.
+fn visit<'a>(
+    node: &'a Node,
+    path: &mut Vec<&'a str>,
+    window: (usize, usize, usize),
+    found: &mut impl FnMut(&[&'a str], Span, Part),
+) {
+    let (number, first, last) = window;
+    let Span { start, end } = node.span;
+    if start > (number, last) || end < (number, first) {
+        return;
+    }
+    match &node.content {
+        Content::Scalar => found(path, node.span, Part::Value),
+        Content::Nothing | Content::Unread => {}
+        Content::List(list) => {
+            for node in list {
+                visit(node, path, window, found);
+            }
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                path.push(&entry.name);
+                // A key without a value may be the end of a text with a comma that is not in quotes.
+                let has_value = !matches!(entry.value.content, Content::Nothing);
+                if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
+                    found(path, entry.key, Part::Key);
+                }
+                visit(&entry.value, path, window, found);
+                path.pop();
+            }
+        }
+    }
+}
+
+/// Whether the last key of `path` is one that may be shown: a name that operators choose, or a plain word.
+fn is_key_shown(path: &[&str]) -> bool {
+    match path {
+        ["hops" | "chains", name] => is_name(name),
+        [.., name] => is_word(name),
+        [] => false,
+    }
+}
+
+/// Whether `text` as the value of the setting at `path` is known to be no secret. An address is not: people write whole
+/// proxy URLs there.
+fn is_harmless(path: &[&str], text: &str) -> bool {
+    let is_setting = matches!(
+        path,
+        ["server", "listen"]
+            | ["timeouts" | "limits" | "log", _]
+            | ["hops", _, "kind" | "enabled"]
+            | ["chains", _]
+            | ["chains", _, "hops" | "warm"]
+            | ["routes", "hosts" | "ports" | "chain"]
+    );
+    let is_expected = !matches!(path, ["hops", _, "enabled"]) || text.is_empty() || is_toggle(text);
+    is_setting && is_expected && !text.contains('@') && !text.contains("://")
+}
+
+/// Whether `text` is what people write for a boolean, or a variable.
+fn is_toggle(text: &str) -> bool {
+    let is_variable = text.starts_with("${") && text.ends_with('}');
+    is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
+}
+
+const PUNCTUATION: &str = " {}[],:-";
+
+/// How many characters of a line are shown, at most about.
+const WIDTH_MAX: usize = 120;

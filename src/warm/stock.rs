@@ -1,0 +1,239 @@
+//! Spares, how old they may get, and when another one is wanted.
+
+use std::{
+    collections::VecDeque,
+    task::Context,
+    time::{Duration, SystemTime},
+};
+
+use mooltiroute_hops::{Authority, Tunnel};
+use tokio::time::Instant;
+
+/// The hops that a tunnel passed, or is to pass: where each is reached, and which member of a pool it is.
+pub type Path = Vec<(Authority, Option<String>)>;
+
+/// The spares that wait.
+#[derive(Debug)]
+pub(super) struct Stock {
+    limit: usize,
+    /// The newest last.
+    spares: VecDeque<Spare>,
+    /// The last connection that asked for one, and when.
+    wanted: Option<(Authority, Instant)>,
+    /// How old a spare may get. It learns from those that were dead.
+    age_max: Duration,
+    /// After failures, when the next may be tried.
+    pause: Option<(Instant, Duration)>,
+}
+
+#[derive(Debug)]
+struct Spare {
+    path: Path,
+    tunnel: Tunnel,
+    made: Instant,
+    /// The same by the clock on the wall, which goes on while the machine sleeps.
+    made_at: SystemTime,
+}
+
+/// What the keeper of a stock is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// To make one, as if for this target.
+    One { target: Authority },
+    /// To wait: until then, or until something changes.
+    Until(Option<Instant>),
+}
+
+impl Stock {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, spares: VecDeque::new(), wanted: None, age_max: AGE_MAX, pause: None }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.spares.len()
+    }
+
+    /// The newest that came along `path`: it is the likeliest to live.
+    pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<Tunnel> {
+        self.wanted = Some((target.clone(), Instant::now()));
+        self.let_go_of_old();
+        let position = self.spares.iter().rposition(|spare| spare.path == *path)?;
+        let spare = self.spares.remove(position)?;
+        // Slowly, since it was learned the hard way.
+        self.age_max = self.age_max.mul_f64(AGE_GROWTH).min(AGE_MAX);
+        Some(spare.tunnel)
+    }
+
+    pub(super) fn put(&mut self, path: Path, tunnel: Tunnel) {
+        self.pause = None;
+        if self.spares.len() < self.limit {
+            let (made, made_at) = (Instant::now(), SystemTime::now());
+            self.spares.push_back(Spare { path, tunnel, made, made_at });
+        }
+    }
+
+    /// One could not be made; the next try waits longer each time, and `more`.
+    pub(super) fn failed(&mut self, more: Duration) {
+        let pause = self.pause.map_or(PAUSE_FIRST, |(_, pause)| (pause * 2).min(PAUSE_MAX));
+        self.pause = Some((Instant::now() + pause + more, pause));
+    }
+
+    pub(super) fn was_stale(&mut self) {
+        self.age_max = (self.age_max / 2).max(AGE_MIN);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.spares.clear();
+        self.wanted = None;
+    }
+
+    /// Lets go of spares that are dead, and tells how many; else has `cx` woken when one is.
+    pub(super) fn poll_deaths(&mut self, cx: &mut Context<'_>) -> usize {
+        let before = self.spares.len();
+        self.spares.retain_mut(|spare| spare.tunnel.poll_disturbed(cx).is_pending());
+        before - self.spares.len()
+    }
+
+    pub(super) fn need(&mut self) -> Need {
+        self.let_go_of_old();
+        let now = Instant::now();
+        let oldest = self.spares.iter().map(|spare| spare.made + self.age_max).min();
+        let Some((target, wanted)) = &self.wanted else { return Need::Until(oldest) };
+        // Whoever does not use the chain needs none, and its hops are left in peace.
+        let is_in_use = now < *wanted + USE_MAX;
+        if !is_in_use || self.spares.len() >= self.limit {
+            return Need::Until(oldest);
+        }
+        match self.pause {
+            Some((until, _)) if now < until => {
+                Need::Until(Some(oldest.map_or(until, |oldest| oldest.min(until))))
+            }
+            _ => Need::One { target: target.clone() },
+        }
+    }
+
+    fn let_go_of_old(&mut self) {
+        let age_max = self.age_max;
+        self.spares.retain(|spare| {
+            let age = spare.made.elapsed();
+            // The two clocks part when the machine has slept, or somebody has set the one on the wall.
+            let is_same_day = spare
+                .made_at
+                .elapsed()
+                .is_ok_and(|by_wall| by_wall.abs_diff(age) < CLOCKS_APART_MAX);
+            age < age_max && is_same_day
+        });
+    }
+}
+
+/// Well below what proxies and firewalls allow a silent connection.
+const AGE_MAX: Duration = Duration::from_secs(45);
+const AGE_MIN: Duration = Duration::from_secs(5);
+const AGE_GROWTH: f64 = 1.05;
+/// A chain that nobody has used for so long is not kept warm.
+const USE_MAX: Duration = Duration::from_secs(5 * 60);
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncWriteExt, DuplexStream, duplex},
+        time::advance,
+    };
+
+    use super::*;
+
+    fn target() -> Authority {
+        "target.test:443".parse().unwrap()
+    }
+
+    fn path(port: u16) -> Path {
+        vec![(format!("hop.test:{port}").parse().unwrap(), None)]
+    }
+
+    /// A stock that was asked for a spare once.
+    fn used(limit: usize) -> Stock {
+        let mut stock = Stock::new(limit);
+        assert!(stock.take(&path(1), &target()).is_none());
+        stock
+    }
+
+    fn put(stock: &mut Stock) -> DuplexStream {
+        let (near, far) = duplex(8);
+        stock.put(path(1), Tunnel::layered(near));
+        far
+    }
+
+    fn deaths(stock: &mut Stock) -> usize {
+        stock.poll_deaths(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_in_use_is_filled_to_its_limit_and_no_further() {
+        let mut stock = Stock::new(2);
+        assert_eq!(stock.need(), Need::Until(None), "nobody uses it");
+        stock.take(&path(1), &target());
+        let _fars = [put(&mut stock), put(&mut stock)];
+        assert!(matches!(stock.need(), Need::Until(Some(_))));
+        assert!(stock.take(&path(2), &target()).is_none(), "it leads elsewhere");
+        assert!(stock.take(&path(1), &target()).is_some());
+        assert_eq!(stock.need(), Need::One { target: target() });
+        let _more = [put(&mut stock), put(&mut stock)];
+        assert_eq!(stock.waiting(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spare_that_stirs_or_ends_is_dead() {
+        let mut stock = used(3);
+        let (mut stirs, ends, _waits) = (put(&mut stock), put(&mut stock), put(&mut stock));
+        assert_eq!(deaths(&mut stock), 0);
+        stirs.write_all(b"HTTP/1.1 408 Timeout\r\n"[..8].as_ref()).await.unwrap();
+        drop(ends);
+        assert_eq!((deaths(&mut stock), stock.waiting()), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_grows_old_and_dead_ones_teach_haste() {
+        let mut stock = used(1);
+        let _far = put(&mut stock);
+        stock.was_stale();
+        // The clock on the wall can't be paused; a tunnel this young is told by the other one.
+        advance(AGE_MAX / 2 - Duration::from_secs(1)).await;
+        stock.spares[0].made_at = SystemTime::now() - (AGE_MAX / 2 - Duration::from_secs(1));
+        assert!(stock.need() != Need::One { target: target() });
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(stock.need(), Need::One { target: target() });
+        for _ in 0..20 {
+            stock.was_stale();
+        }
+        assert_eq!(stock.age_max, AGE_MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_has_no_spares_left() {
+        let mut stock = used(1);
+        let _far = put(&mut stock);
+        stock.spares[0].made_at = SystemTime::now() - Duration::from_secs(3600);
+        assert!(stock.take(&path(1), &target()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_met_with_patience_and_disuse_with_rest() {
+        let mut stock = used(1);
+        stock.failed(Duration::ZERO);
+        let begun = Instant::now();
+        assert_eq!(stock.need(), Need::Until(Some(begun + PAUSE_FIRST)));
+        stock.failed(Duration::ZERO);
+        assert_eq!(stock.need(), Need::Until(Some(begun + PAUSE_FIRST * 2)));
+        advance(PAUSE_FIRST * 2).await;
+        assert_eq!(stock.need(), Need::One { target: target() });
+        advance(USE_MAX).await;
+        assert_eq!(stock.need(), Need::Until(None));
+    }
+}
