@@ -9,6 +9,7 @@ mod bad_input;
 mod clients;
 mod credentials;
 mod faults;
+mod flapping;
 mod flips;
 mod hops;
 mod limits;

@@ -8,7 +8,10 @@ use tokio::{
     time,
 };
 
-use crate::support::{Proxy, fill, head, open, resources, status, within};
+use crate::support::{
+    EchoOrigin, HttpOrigin, Proxy, assert_reads, connect, exchange, fill, first_difference, head,
+    open, resources, status, within,
+};
 
 #[tokio::test]
 async fn a_client_that_does_not_read_costs_no_memory() {
@@ -48,12 +51,63 @@ async fn a_tunnel_whose_end_does_not_read_costs_no_memory() {
     for is_upload in [true, false] {
         check(async |proxy, origin| {
             let target = origin.local_addr().unwrap();
-            let client = crate::support::connect(proxy.address(), target).await.tunnel();
+            let client = connect(proxy.address(), target).await.tunnel();
             let upstream = accept(origin).await;
             if is_upload { (client, upstream) } else { (upstream, client) }
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn slow_readers_hold_up_nobody_else() {
+    let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
+    let proxy = Proxy::start("log: { access: false }\nchains: { default: [] }\n").await;
+    let own = proxy.address();
+    let pid = status(own).await["pid"].as_u64().unwrap();
+    let (before, _) = resources(pid);
+    let path = format!("/bytes/{BODY_BYTES}");
+    let mut slow = Vec::new();
+    for number in 0..SLOW {
+        let is_tunnel = number % 2 == 0;
+        let mut client = match is_tunnel {
+            true => connect(own, origin.address()).await.tunnel(),
+            false => open(own).await,
+        };
+        let target = if is_tunnel { path.clone() } else { origin.url(&path) };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", origin.address());
+        client.write_all(request.as_bytes()).await.unwrap();
+        slow.push(client);
+    }
+    // Two of them take a byte at a time, the others none at all.
+    for client in &mut slow[..2] {
+        assert!(head(client).await.starts_with("HTTP/1.1 200 "));
+    }
+    for offset in 0..TURNS {
+        for client in &mut slow[..2] {
+            let byte = within("a byte comes", client.read_u8()).await.unwrap();
+            assert_eq!(first_difference(offset, &[byte]), None);
+        }
+        let mut tunnel = connect(own, echo.address()).await.tunnel();
+        tunnel.write_all(b"as ever").await.unwrap();
+        assert_reads(&mut tunnel, "as ever").await;
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            origin.url("/bytes/9")
+        );
+        assert!(exchange(own, request.as_bytes()).await.starts_with("HTTP/1.1 200 "));
+    }
+    within("all of them are still there, and nobody else", async {
+        while status(own).await["connections"]["open"] != SLOW + 1 {}
+    })
+    .await;
+    drop(slow);
+    within("every descriptor is given back", async {
+        while resources(pid).0 > before + KEPT_MAX {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// `open` makes a way through the proxy, from a stream that is then written to until nobody takes more, to one that is
@@ -81,6 +135,10 @@ async fn accept(origin: &TcpListener) -> TcpStream {
     within("the proxy comes", origin.accept()).await.unwrap().0
 }
 
+const SLOW: usize = 20;
+const TURNS: u64 = 200;
+/// The ends of the few pipes that wait for the next one who needs them.
+const KEPT_MAX: usize = 8;
 const BODY_BYTES: usize = 200 << 20;
 const BLOCK_BYTES: usize = 64 * 1024;
 /// When nothing was taken for this long, all buffers on the way are full.
