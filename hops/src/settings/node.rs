@@ -1,0 +1,238 @@
+//! Reads settings into a type, and knows the path of what it could not read.
+
+use std::{fmt, iter::Enumerate, slice, str::FromStr};
+
+use serde::{
+    Deserializer,
+    de::{
+        self, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+        Visitor,
+        value::{MapAccessDeserializer, StrDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use serde_yaml::Value;
+
+use super::{FORGOTTEN, Fault, InvalidSetting, Key, is_left_out};
+
+/// Reads a value, and knows the path of what it could not read.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'de>(pub(super) &'de Value);
+
+impl Node<'_> {
+    /// The number or boolean that a text stands for.
+    fn scalar<T: FromStr>(&self) -> Option<T> {
+        self.0.as_str()?.parse().ok()
+    }
+}
+
+macro_rules! read_from_text {
+    ($($method:ident => $type:ty, $visit:ident;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+            match self.scalar::<$type>() {
+                Some(value) => visitor.$visit(value),
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Node<'de> {
+    type Error = InvalidSetting;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(value), ..) => visitor.visit_u64(value),
+                (_, Some(value), _) => visitor.visit_i64(value),
+                (.., value) => visitor.visit_f64(value.unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Sequence(list) => visitor.visit_seq(Elements { list: list.iter().enumerate() }),
+            Value::Mapping(mapping) => {
+                visitor.visit_map(Entries { entries: mapping.iter(), value: None })
+            }
+            Value::Tagged(tagged) if tagged.tag == FORGOTTEN => Err(de::Error::custom(FORGOTTEN)),
+            Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
+        }
+    }
+
+    read_from_text! {
+        deserialize_bool => bool, visit_bool;
+        deserialize_u8 => u64, visit_u64;
+        deserialize_u16 => u64, visit_u64;
+        deserialize_u32 => u64, visit_u64;
+        deserialize_u64 => u64, visit_u64;
+        deserialize_i8 => i64, visit_i64;
+        deserialize_i16 => i64, visit_i64;
+        deserialize_i32 => i64, visit_i64;
+        deserialize_i64 => i64, visit_i64;
+        deserialize_f32 => f64, visit_f64;
+        deserialize_f64 => f64, visit_f64;
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
+            Value::Mapping(mapping) => {
+                let entries = Entries { entries: mapping.iter(), value: None };
+                visitor.visit_enum(MapAccessDeserializer::new(entries))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    /// A derived struct would read a list as its fields in order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        match self.0 {
+            Value::Sequence(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"a mapping")),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+struct Elements<'de> {
+    list: Enumerate<slice::Iter<'de, Value>>,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = InvalidSetting;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, InvalidSetting> {
+        let Some((index, value)) = self.list.find(|(_, value)| !is_left_out(value)) else {
+            return Ok(None);
+        };
+        seed.deserialize(Node(value)).map(Some).map_err(|invalid| invalid.below(Key::Index(index)))
+    }
+}
+
+struct Entries<'de> {
+    entries: serde_yaml::mapping::Iter<'de>,
+    value: Option<(&'de str, &'de Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = InvalidSetting;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, InvalidSetting> {
+        let Some((key, value)) = self.entries.find(|(_, value)| !is_left_out(value)) else {
+            return Ok(None);
+        };
+        let Some(name) = key.as_str() else {
+            return Err(de::Error::custom("a key here must be a text; write it in quotes"));
+        };
+        self.value = Some((name, value));
+        let key: StrDeserializer<'_, InvalidSetting> = name.into_deserializer();
+        seed.deserialize(key).map(Some).map_err(|invalid| invalid.below(Key::Name(name.to_owned())))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, InvalidSetting> {
+        let (name, value) =
+            self.value.take().ok_or_else(|| <InvalidSetting as de::Error>::custom("no key"))?;
+        seed.deserialize(Node(value)).map_err(|invalid| invalid.below(Key::Name(name.to_owned())))
+    }
+}
+
+impl de::Error for InvalidSetting {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::without_path(Fault::Other(message.to_string()))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::without_path(Fault::WrongType {
+            expected: in_words(&expected.to_string()),
+            found: name_of(&found),
+        })
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => {
+                "a number out of range"
+            }
+            found => name_of(&found),
+        };
+        Self::without_path(Fault::WrongType { expected: in_words(&expected.to_string()), found })
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::without_path(Fault::UnknownValue { known })
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::without_path(Fault::UnknownKey { known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::without_path(Fault::MissingKey(field))
+    }
+}
+
+fn name_of(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Str(_) | Unexpected::Char(_) => "a text",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "a mapping",
+        _ => "something else",
+    }
+}
+
+/// Says in an operator's words what serde's name for a type means.
+fn in_words(expected: &str) -> String {
+    let (low, high) = match expected {
+        "a string" | "string" => return "a text".into(),
+        "a sequence" => return "a list, such as `[a, b]`".into(),
+        "a map" => return "a mapping".into(),
+        "a boolean" => return "`true` or `false`".into(),
+        "u8" => (0, u64::from(u8::MAX)),
+        "u16" => (0, u64::from(u16::MAX)),
+        "a nonzero u16" => (1, u64::from(u16::MAX)),
+        "u32" => (0, u64::from(u32::MAX)),
+        "a nonzero u32" => (1, u64::from(u32::MAX)),
+        "u64" | "usize" => return "a whole number that is not negative".into(),
+        "a nonzero u64" | "a nonzero usize" => return "a whole number above zero".into(),
+        _ if expected.starts_with("struct ") => return "a mapping".into(),
+        _ => return expected.to_owned(),
+    };
+    format!("a whole number from {low} to {high}")
+}
