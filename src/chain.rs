@@ -58,8 +58,6 @@ pub struct Arrival {
     pub is_at_hop: bool,
     /// Whether it may carry another request of its client, as all hops on its way have it.
     pub reuse: Reuse,
-    /// The hops that it passed.
-    pub path: Path,
 }
 
 /// Where a connection is to end.
@@ -220,9 +218,13 @@ impl Chain {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn spare(&self, target: &Authority) -> Result<Arrival, ChainError> {
+    pub async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
         let nobodys = Preferences::default();
-        self.travel(Request::new(target, &nobodys), Destination::LastHop, &()).await
+        let request = Request::new(target, &nobodys);
+        let (tunnel, journey, _) = self.go(request, Destination::LastHop, &()).await?;
+        let path = journey::path(journey.legs());
+        journey.arrive();
+        Ok((path, tunnel))
     }
 
     /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
@@ -235,6 +237,18 @@ impl Chain {
         destination: Destination,
         trace: &T,
     ) -> Result<Arrival, ChainError> {
+        let (tunnel, journey, is_at_hop) = self.go(request, destination, trace).await?;
+        let reuse = journey.reuse();
+        Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse })
+    }
+
+    /// The same, with the journey that led there, and whether it ended at the last hop.
+    async fn go<T: Trace>(
+        &self,
+        request: Request<'_>,
+        destination: Destination,
+        trace: &T,
+    ) -> Result<(Tunnel, Journey<'_>, bool), ChainError> {
         let mut journey = Journey::new(self, request)?;
         let mut attempts = 0;
         loop {
@@ -246,11 +260,7 @@ impl Chain {
             };
             let end = (!is_at_hop).then_some(request.target);
             match self.attempt(journey.legs(), request.target, end, trace).await {
-                Ok(tunnel) => {
-                    let (path, reuse) = (journey.path(), journey.reuse());
-                    let last = journey.arrive();
-                    return Ok(Arrival { tunnel, last, is_at_hop, reuse, path });
-                }
+                Ok(tunnel) => return Ok((tunnel, journey, is_at_hop)),
                 Err((position, error)) => {
                     trace.failed(&error);
                     if attempts == DETOURS_MAX {

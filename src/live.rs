@@ -94,11 +94,10 @@ impl Live {
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
         alive.push(Arc::downgrade(&next));
-        let kept: Vec<_> = next.chains.iter().filter_map(|chain| chain.warm().cloned()).collect();
-        let last = self.current.swap(next);
-        let warm = last.chains.iter().filter_map(|chain| chain.warm());
-        warm.filter(|warm| !kept.iter().any(|kept| Arc::ptr_eq(kept, warm)))
-            .for_each(|warm| warm.clear());
+        let last = self.current.swap(Arc::clone(&next));
+        let is_kept =
+            |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
+        last.warm_chains().filter(|(_, warm)| !is_kept(warm)).for_each(|(_, warm)| warm.clear());
     }
 
     /// The generations that are in use, the one in force last.
@@ -186,9 +185,9 @@ impl Generation {
         &self.metrics
     }
 
-    /// The chains that keep spare tunnels.
-    pub fn warm_chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
-        self.chains.iter().filter(|chain| chain.warm().is_some())
+    /// The chains that keep spare tunnels, with those.
+    pub fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
+        self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
     /// The way to `target`: what the first route that matches says; `None` where none does.

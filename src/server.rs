@@ -38,8 +38,7 @@ impl Server {
 
     /// Keeps the chains of the generation in force warm, those that are to be.
     pub fn keep_warm(&self) {
-        for chain in self.shared.live().current().warm_chains() {
-            let Some(warm) = chain.warm() else { continue };
+        for (chain, warm) in self.shared.live().current().warm_chains() {
             let (keeper, draining) = (
                 Arc::clone(warm).keep(Arc::downgrade(chain)),
                 self.shared.shutdown().draining.clone(),

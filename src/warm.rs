@@ -131,7 +131,7 @@ impl Warm {
 
     async fn fill(&self, chain: &Chain, target: &Authority) {
         match chain.spare(target).await {
-            Ok(arrival) => self.stock().put(arrival.path, arrival.tunnel),
+            Ok((path, tunnel)) => self.stock().put(path, tunnel),
             Err(error) => {
                 debug!(chain = %chain.name(), error = with_causes(&error), "no spare tunnel");
                 self.stock().failed(jitter(FILL_JITTER));
@@ -176,7 +176,8 @@ impl WarmCounts {
     }
 }
 
-async fn is_quiet(tunnel: &mut Tunnel) -> bool {
+/// Whether nothing has come through `tunnel` where nothing was asked for.
+pub async fn is_quiet(tunnel: &mut Tunnel) -> bool {
     // Unconstrained, since a task that has done its share would be told that nothing is there.
     unconstrained(poll_fn(|cx| Poll::Ready(tunnel.poll_disturbed(cx).is_pending()))).await
 }

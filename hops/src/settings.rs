@@ -102,9 +102,7 @@ impl Settings {
             }
         }
     }
-}
 
-impl Settings {
     /// Takes the value of `key` out; `None` where these are no mapping with such a key.
     pub fn take(&mut self, key: &str) -> Option<Self> {
         self.0.as_mapping_mut()?.remove(key).map(Self)
@@ -235,9 +233,7 @@ impl KeyPath {
         self.0.extend_from_slice(&below.0);
         self
     }
-}
 
-impl KeyPath {
     /// What comes after `above` in this path; `None` where it does not begin so.
     pub fn below(&self, above: &Self) -> Option<Self> {
         self.0.strip_prefix(above.0.as_slice()).map(|keys| Self(keys.to_vec()))

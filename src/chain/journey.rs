@@ -44,11 +44,6 @@ impl<'a> Journey<'a> {
         &self.legs
     }
 
-    /// The way that a spare tunnel for this journey must have come.
-    pub(super) fn path(&self) -> Path {
-        path(&self.legs)
-    }
-
     /// A connection that is to be used once at one of its hops is used once.
     pub(super) fn reuse(&self) -> Reuse {
         let is_once = self.legs.iter().any(|leg| leg.hop.reuse() == Reuse::Never);
@@ -126,6 +121,7 @@ impl Chain {
     }
 }
 
+/// The way that a spare tunnel for a journey must have come.
 pub(super) fn path(legs: &[Leg]) -> Path {
     legs.iter().map(|leg| (leg.address.clone(), leg.hop.member())).collect()
 }

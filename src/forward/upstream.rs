@@ -1,12 +1,11 @@
 //! The upstream connection of a client, which may be kept from one request to the next.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
-use tokio::task::unconstrained;
 
-use crate::chain::Arrival;
+use crate::{chain::Arrival, warm};
 
 /// A connection that takes plain requests.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub(super) struct Key {
 
 impl Upstream {
     pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
-        let Arrival { tunnel, last, is_at_hop, reuse, .. } = arrival;
+        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
         let hop = last.filter(|_| is_at_hop);
         Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
     }
@@ -57,11 +56,7 @@ impl Upstream {
     /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
     /// more use (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {
-        if !self.seen.is_empty() {
-            return false;
-        }
-        // Unconstrained, since a task that has done its share would be told that nothing is there.
-        unconstrained(poll_fn(|cx| Poll::Ready(self.tunnel.poll_disturbed(cx).is_pending()))).await
+        self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {
