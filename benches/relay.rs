@@ -61,7 +61,7 @@ fn relayed() -> (TcpStream, TcpStream) {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let patience = Patience { idle: None, half_closed: Duration::from_secs(300) };
-            Relay::new(tunnel(client), tunnel(upstream), patience).run().await;
+            Relay::new(tunnel(client), tunnel(upstream), patience).run(|| false).await;
         });
     });
     (client_far, upstream_far)

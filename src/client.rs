@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::pin,
-    task::{Poll, ready},
+    task::Poll,
     time::Duration,
 };
 
@@ -16,11 +16,11 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     reply::Reply,
+    shutdown::Shutdown,
 };
 
 /// A client's connection, with what was read of it and not yet used.
@@ -54,21 +54,18 @@ impl Client {
     }
 
     /// Waits for the next request: at most `idle` for its first byte, then at most `header` for the rest of its head.
+    /// `shutdown` has to [wake](Shutdown::heeded_by) this task.
     pub async fn next_head(
         &mut self,
         limits: HeadLimits,
         idle: Duration,
         header: Duration,
-        draining: &CancellationToken,
+        shutdown: &Shutdown,
     ) -> Arrival {
-        if self.seen.is_empty() {
-            tokio::select! {
-                biased;
-                read = timeout(idle, self.first_bytes()) => if !matches!(read, Ok(Ok(1..))) {
-                    return Arrival::End;
-                },
-                () = draining.cancelled() => return Arrival::End,
-            }
+        if self.seen.is_empty()
+            && !matches!(timeout(idle, self.first_bytes(shutdown)).await, Ok(Ok(1..)))
+        {
+            return Arrival::End;
         }
         let deadline = Instant::now() + header;
         let mut reader = HeadReader::new(limits);
@@ -87,13 +84,19 @@ impl Client {
         }
     }
 
-    /// Reads what comes first. Nothing is held while nothing comes, and nothing is lost by dropping the future.
-    async fn first_bytes(&mut self) -> io::Result<usize> {
+    /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
+    /// dropping the future.
+    async fn first_bytes(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut seen = BytesMut::with_capacity(READ_BYTES);
-            let read = ready!(pin!(self.socket.read_buf(&mut seen)).poll(cx));
-            self.seen = seen;
-            Poll::Ready(read)
+            match pin!(self.socket.read_buf(&mut seen)).poll(cx) {
+                Poll::Ready(read) => {
+                    self.seen = seen;
+                    Poll::Ready(read)
+                }
+                Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

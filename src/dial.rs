@@ -100,9 +100,9 @@ impl Dialer {
         }
         let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
         // `0.0.0.0` and `[::]` lead to this machine; where to, the socket knows.
-        if socket.peer_addr().is_ok_and(|peer| self.is_own(peer))
-            || self.listens_everywhere(address) && is_same_host(&socket)
-        {
+        let is_own = address.ip().to_canonical().is_unspecified()
+            && socket.peer_addr().is_ok_and(|peer| self.is_own(peer));
+        if is_own || self.listens_everywhere(address) && is_same_host(&socket) {
             return Err(DialError::Loop);
         }
         Ok(socket)

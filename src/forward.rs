@@ -4,10 +4,14 @@ mod exchange;
 mod pass;
 mod upstream;
 
-use std::sync::Arc;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use mooltiroute_hops::{Preferences, Request, Reuse};
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::upstream::Upstream;
@@ -23,6 +27,7 @@ use crate::{
     http::{BodyLength, RequestHead, Resource, Target},
     live::{Generation, Way},
     reply::{Reply, with_causes},
+    shutdown::Shutdown,
     tunnel::{OpenTunnel, Opening},
 };
 
@@ -38,14 +43,14 @@ pub enum Served {
     Closed,
 }
 
-/// Serves one request.
+/// Serves one request. `shutdown` has to [wake](Shutdown::heeded_by) this task.
 pub async fn serve(
     client: Client,
     kept: Option<Upstream>,
     head: Box<RequestHead>,
     admitted: Admitted,
     generation: Arc<Generation>,
-    cut: &CancellationToken,
+    shutdown: &Shutdown,
 ) -> Served {
     let Target::Resource(resource) = head.target() else { return Served::Closed };
     let target = resource.authority();
@@ -65,8 +70,14 @@ pub async fn serve(
         Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
     let plan = Plan::new(&head, resource, way, preferences, &generation);
     let mut exchange = Exchange::new(&plan, client);
-    let ended =
-        cut.run_until_cancelled(travel(&plan, &mut exchange, kept)).await.unwrap_or(Ended::Cut);
+    let ended = {
+        let mut travel = pin!(travel(&plan, &mut exchange, kept));
+        poll_fn(|cx| match travel.as_mut().poll(cx) {
+            Poll::Pending if shutdown.is_cut() => Poll::Ready(Ended::Cut),
+            ended => ended,
+        })
+        .await
+    };
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
     let shows_its_end = exchange.shows_its_end();
     let Exchange { client, .. } = exchange;

@@ -85,9 +85,14 @@ impl Relay {
         Self { meter: Some(meter), ..self }
     }
 
-    /// Copies until the end. Dropping the future loses nothing: it can be called again.
-    pub async fn run(&mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+    /// Copies until the end, or until it is woken and `is_cut`. Dropping the future loses nothing: it can be called
+    /// again.
+    pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
+        let end = poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending if is_cut() => Poll::Ready(End::Cut),
+            end => end,
+        });
+        let end = end.await;
         if end != End::Closed {
             self.reset();
         }
@@ -219,7 +224,7 @@ mod tests {
         let ((client, client_far), (upstream, upstream_far)) = (sockets().await, sockets().await);
         let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
         #[expect(clippy::disallowed_methods, reason = "the test waits for it itself")]
-        let task = tokio::spawn(async move { relay.run().await });
+        let task = tokio::spawn(async move { relay.run(|| false).await });
         (task, client_far, upstream_far)
     }
 
@@ -241,7 +246,7 @@ mod tests {
             client_far.read_to_string(&mut received).await.unwrap();
             (sent, received)
         };
-        let (end, texts) = join!(relay.run(), ends);
+        let (end, texts) = join!(relay.run(|| false), ends);
         assert_eq!(texts, ("early later".to_owned(), "greeting more".to_owned()));
         assert_eq!((end, relay.sent(), relay.received()), (End::Closed, 11, 13));
     }
@@ -269,7 +274,7 @@ mod tests {
                 received.unwrap();
                 echoed
             };
-            let (end, echoed) = join!(relay.run(), ends);
+            let (end, echoed) = join!(relay.run(|| false), ends);
             assert!(echoed == bytes && end == End::Closed, "{room}");
         }
     }
@@ -359,7 +364,7 @@ mod tests {
             }
             begun.elapsed()
         };
-        let (end, last) = join!(relay.run(), ends);
+        let (end, last) = join!(relay.run(|| false), ends);
         assert_eq!((end, begun.elapsed().as_secs()), (End::Idle, (last + idle).as_secs()));
     }
 
@@ -368,7 +373,7 @@ mod tests {
         let (mut relay, mut client, _upstream) = piped(64, PATIENCE);
         client.shutdown().await.unwrap();
         let begun = Instant::now();
-        assert_eq!(relay.run().await, End::HalfClosed);
+        assert_eq!(relay.run(|| false).await, End::HalfClosed);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
     }
 
@@ -377,7 +382,7 @@ mod tests {
         let (mut relay, mut client, mut upstream) = piped(64, PATIENCE);
         client.write_all(b"x").await.unwrap();
         tokio::select! {
-            end = relay.run() => panic!("{end}"),
+            end = relay.run(|| false) => panic!("{end}"),
             byte = upstream.read_u8() => assert_eq!(byte.unwrap(), b'x'),
         }
         assert!(!relay.outward.holds_buffer() && !relay.inward.holds_buffer());

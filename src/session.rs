@@ -1,6 +1,6 @@
 //! The life of one client connection.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
@@ -21,18 +21,14 @@ use crate::{
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
 pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
     let shutdown = admission.shared().shutdown();
-    let tunnel = {
+    let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        let mut requests = Box::pin(requests(Client::new(socket, peer), admission.shared()));
-        tokio::select! {
-            biased;
-            tunnel = &mut requests => tunnel,
-            () = shutdown.cut.cancelled() => None,
-        }
-    };
-    if let Some(tunnel) = tunnel {
-        tunnel.run(&shutdown.cut).await;
-    }
+        let requests = requests(Client::new(socket, peer), admission.shared());
+        let Some(mut tunnel) = Box::pin(requests).await else { return };
+        tunnel.run(shutdown).await;
+    });
+    // What is cut has ended by itself, or has nothing to tell.
+    let _ = shutdown.heeded_by(work).await;
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
@@ -42,7 +38,7 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
     let mut idle = shared.live().current().timeouts.header;
     loop {
         let (limits, header) = limits(&shared.live().current());
-        let head = match client.next_head(limits, idle, header, &shutdown.draining).await {
+        let head = match client.next_head(limits, idle, header, shutdown).await {
             Arrival::Head(head) => head,
             Arrival::End => return None,
             arrival => {
@@ -63,14 +59,13 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
             }
             Target::Resource(_) if !local::is_last_stop(&head) => {
                 // Boxed, since it is large and tunnels don't need it.
-                let exchange =
-                    forward::serve(client, kept, head, admitted, generation, &shutdown.cut);
+                let exchange = forward::serve(client, kept, head, admitted, generation, shutdown);
                 (client, kept) = match Box::pin(exchange).await {
                     Served::Again(client, upstream) => (client, upstream),
                     Served::Switched(tunnel) => return Some(tunnel),
                     Served::Closed => return None,
                 };
-                if shutdown.draining.is_cancelled() {
+                if shutdown.is_draining() {
                     client.close().await;
                     return None;
                 }
@@ -87,22 +82,22 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
 /// Tells a client that there are too many.
 pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
     let shared = admission.shared();
-    let generation = shared.live().current();
-    if shared.open() > generation.limits.connections + TURNED_AWAY_MAX {
+    if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
         // More than can be told; a closed door says it too.
         return;
     }
-    let mut client = Client::new(socket, peer);
+    let work = pin!(tell_limit(Client::new(socket, peer), shared));
+    let _ = shared.shutdown().heeded_by(work).await;
+}
+
+async fn tell_limit(mut client: Client, shared: &Shared) {
+    let generation = shared.live().current();
     let (limits, _) = limits(&generation);
-    let shutdown = shared.shutdown();
-    let arrival = client.next_head(limits, TURN_AWAY, TURN_AWAY, &shutdown.draining).await;
+    let arrival = client.next_head(limits, TURN_AWAY, TURN_AWAY, shared.shutdown()).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
-    warn!(client = %peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
-    tokio::select! {
-        () = client.close_with(&reply, is_head) => {}
-        () = shutdown.cut.cancelled() => {}
-    }
+    warn!(client = %client.peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
+    client.close_with(&reply, is_head).await;
 }
 
 async fn refuse(client: Client, arrival: Arrival) {

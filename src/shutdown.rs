@@ -1,6 +1,11 @@
 //! Signals as futures, and the two steps of an end.
 
-use std::io;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +16,40 @@ pub struct Shutdown {
     pub draining: CancellationToken,
     /// Cancelled when what is still open is to end.
     pub cut: CancellationToken,
+}
+
+impl Shutdown {
+    /// Whether nothing new is to begin.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Whether what is still open is to end.
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
+    /// Runs `work` to its end, or until the cut, at which it is polled once more so that it can end by itself; `None`:
+    /// it did not. Both steps wake it, so that it only has to ask whether they have come.
+    ///
+    /// This is for a task as a whole: it stays with the waker of its first poll, which is the task's.
+    pub async fn heeded_by<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
+        let (mut draining, mut cut) = (pin!(self.draining.cancelled()), pin!(self.cut.cancelled()));
+        let mut is_watched = false;
+        poll_fn(|cx| {
+            if !is_watched {
+                is_watched = true;
+                // What has already come is seen below; all that counts here is to be woken.
+                let _ = (draining.as_mut().poll(cx), cut.as_mut().poll(cx));
+            }
+            match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if self.is_cut() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
 }
 
 /// The signals that ask this process to end or to reload.
@@ -101,5 +140,48 @@ mod unix {
                 _ = self.terminate.recv() => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Waits for `shutdown` to come to the step that `has_come` asks for.
+    async fn until(has_come: impl Fn() -> bool) {
+        poll_fn(|_| if has_come() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_woken_by_each_step_and_dropped_after_the_cut() {
+        let shutdown = Shutdown::default();
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let steps = async {
+            sleep(second).await;
+            shutdown.draining.cancel();
+            sleep(second).await;
+            shutdown.cut.cancel();
+        };
+        let drains = pin!(async {
+            until(|| shutdown.is_draining()).await;
+            begun.elapsed()
+        });
+        let is_cut = pin!(async {
+            until(|| shutdown.is_cut()).await;
+            begun.elapsed()
+        });
+        let never = pin!(std::future::pending::<()>());
+        let (drained, cut, dropped, ()) = tokio::join!(
+            shutdown.heeded_by(drains),
+            shutdown.heeded_by(is_cut),
+            shutdown.heeded_by(never),
+            steps,
+        );
+        assert_eq!((drained, cut, dropped), (Some(second), Some(second * 2), None));
+        assert_eq!(shutdown.heeded_by(pin!(async { 7 })).await, Some(7));
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::Tunnel;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, Outcome},
     client::Client,
     config::Timeouts,
-    relay::{End, Patience, Relay},
+    relay::{Patience, Relay},
+    shutdown::Shutdown,
 };
 
 /// A tunnel whose client was told that it is open.
@@ -47,13 +47,9 @@ impl OpenTunnel {
         Self { relay, access, opening }
     }
 
-    /// Relays until both ends are done, or `cut` is cancelled.
-    pub async fn run(mut self, cut: &CancellationToken) {
-        let end = tokio::select! {
-            biased;
-            end = self.relay.run() => end,
-            () = cut.cancelled() => End::Cut,
-        };
+    /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
+    pub async fn run(&mut self, shutdown: &Shutdown) {
+        let end = self.relay.run(|| shutdown.is_cut()).await;
         let Opening { status, sent, received } = self.opening;
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
         self.access.tunnel(&Outcome { status, sent, received, end: &end });

@@ -140,8 +140,9 @@ impl<'a> Exchange<'a> {
         let (upstream_read, upstream_write) = tokio::io::split(tunnel);
         let progress = Upload::default();
         let answer = {
-            let upload = upload(leg, counts, &progress, client_read, seen, upstream_write);
-            let download = download(
+            // Pinned where they are made, since a move of one copies all that it will ever need.
+            let upload = pin!(upload(leg, counts, &progress, client_read, seen, upstream_write));
+            let download = pin!(download(
                 leg,
                 counts,
                 &progress,
@@ -149,8 +150,8 @@ impl<'a> Exchange<'a> {
                 upstream_seen,
                 client_write,
                 may_be_stale,
-            );
-            let silence = silence(&progress, counts, plan.generation.timeouts.half_closed);
+            ));
+            let silence = pin!(silence(&progress, counts, plan.generation.timeouts.half_closed));
             tokio::select! {
                 biased;
                 answer = download => answer,
