@@ -1,6 +1,7 @@
 //! The account of each tunnel and each request: counted while it lasts, one line in the log when it has ended.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -21,7 +22,7 @@ use crate::{
 pub struct Access {
     generation: Arc<Generation>,
     client: SocketAddr,
-    method: Box<str>,
+    method: Cow<'static, str>,
     target: Authority,
     route: usize,
     chain: Arc<str>,
@@ -61,7 +62,7 @@ impl Access {
         Self {
             generation,
             client,
-            method: method.into(),
+            method: owned(method),
             target,
             route,
             chain,
@@ -131,4 +132,11 @@ impl Drop for Access {
             users.requests.fetch_sub(1, Relaxed);
         }
     }
+}
+
+/// The method, copied only if it is a rare one.
+fn owned(method: &str) -> Cow<'static, str> {
+    const COMMON: [&str; 6] = ["CONNECT", "GET", "POST", "HEAD", "PUT", "DELETE"];
+    let known = COMMON.iter().find(|common| **common == method);
+    known.map_or_else(|| Cow::Owned(method.to_owned()), |common| Cow::Borrowed(*common))
 }

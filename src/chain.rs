@@ -6,6 +6,7 @@ mod trace;
 use std::{
     fmt,
     future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
@@ -304,19 +305,19 @@ impl Chain {
         let connect = self.timeouts.connect;
         let stop = legs.first().map_or(target, |leg| &leg.address);
         let first = (0, legs.first());
-        let dial = async {
+        let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
             trace.looked_up(|| self.stage(first, Step::Dial, stop));
             self.dialer.connect(addresses).await
-        };
+        });
         let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
         trace.passed(|| self.stage(first, Step::Dial, stop));
         for (position, leg) in legs.iter().enumerate() {
             let (mut enter, mut polls) = (leg.hop.enter(tunnel), 0_u32);
-            let enter = poll_fn(|cx| {
+            let enter = pin!(poll_fn(|cx| {
                 polls = polls.saturating_add(1);
                 enter.as_mut().poll(cx)
-            });
+            }));
             let at = (position, Some(leg));
             tunnel = self.step(at, Step::Enter, &leg.address, connect, enter).await?;
             // One that is done at once has asked nobody for anything.
@@ -354,7 +355,7 @@ impl Chain {
         trace: &T,
     ) -> Result<Tunnel, (usize, ChainError)> {
         let asked = Instant::now();
-        let extend = leg.hop.extend(tunnel, next);
+        let extend = pin!(leg.hop.extend(tunnel, next));
         let extended = self.step(at, Step::Extend, next, self.timeouts.handshake, extend).await?;
         self.meter.agreed(at.0, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
@@ -367,7 +368,7 @@ impl Chain {
         step: Step,
         stop: &Authority,
         timeout: Duration,
-        work: impl Future<Output = Result<T, E>>,
+        work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, (usize, ChainError)> {
         let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => return Ok(done),

@@ -1,18 +1,13 @@
 //! The connection of one client: its heads, and the last word it is told.
 
 use std::{
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::pin,
-    task::Poll,
-    time::Duration,
+    future::poll_fn, io, mem::MaybeUninit, net::SocketAddr, pin::Pin, task::Poll, time::Duration,
 };
 
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
@@ -88,11 +83,13 @@ impl Client {
     /// dropping the future.
     async fn first_bytes(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
-            let mut seen = BytesMut::with_capacity(READ_BYTES);
-            match pin!(self.socket.read_buf(&mut seen)).poll(cx) {
-                Poll::Ready(read) => {
-                    self.seen = seen;
-                    Poll::Ready(read)
+            // On the stack, since most heads are far smaller, and there may be nothing yet.
+            let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut read) {
+                Poll::Ready(result) => {
+                    self.seen.extend_from_slice(read.filled());
+                    Poll::Ready(result.map(|()| read.filled().len()))
                 }
                 Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
                 Poll::Pending => Poll::Pending,

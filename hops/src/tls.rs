@@ -90,7 +90,8 @@ impl TlsClient {
     /// # Errors
     /// [`HopError::Certificate`] or [`HopError::Tls`], with what rustls says.
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        match self.connector.connect(self.server_name.clone(), tunnel).await {
+        // Boxed, so that a hop has no room for it where it has no TLS.
+        match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
             Ok(stream) => Ok(Tunnel::layered(stream)),
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
             Err(error) => Err(HopError::Tls(error)),
