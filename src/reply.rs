@@ -360,13 +360,17 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
         }
         (None, 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
             "proxy_configuration_error",
-            "It did not accept the credentials. Set or correct this hop's `username` and `password`; the client \
-             needs none."
+            "It wants credentials, or other ones than it got. Set or correct this hop's `username` and `password`; \
+             the client needs none."
                 .to_owned(),
         ),
         (None, 407) => (
             "proxy_configuration_error",
-            format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
+            format!(
+                "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this \
+                 hop a local proxy that logs in for you, such as px or cntlm.",
+                refusal.schemes.join(", ")
+            ),
         ),
         (None, 403 | 405) => ("http_protocol_error", refused_port(chain)),
         (Some(Meaning::Busy), _) | (None, 429) => {

@@ -10,7 +10,7 @@ pub struct Refusal {
     pub status: u16,
     /// The reason phrase, as printable ASCII and shortened.
     pub reason: String,
-    /// The schemes that `Proxy-Authenticate` fields offer, in their order.
+    /// The schemes that `Proxy-Authenticate` fields offer, in their order, each once.
     pub schemes: Vec<String>,
     /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
     pub detail: Option<String>,
@@ -52,12 +52,20 @@ impl Refusal {
         let mut refusal = Self { status, reason: printable(reason), ..Self::default() };
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
-                refusal.schemes.extend(schemes(value));
+                refusal.offer(schemes(value));
             }
             refusal.fields.push((printable(name), printable(value)));
         }
         refusal.detail = refusal.field(SQUID_ERROR).map(str::to_owned);
         refusal
+    }
+
+    fn offer(&mut self, schemes: impl Iterator<Item = String>) {
+        for scheme in schemes {
+            if !self.schemes.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
+                self.schemes.push(scheme);
+            }
+        }
     }
 
     /// The first field of this name that says anything, as printable ASCII and shortened.
@@ -151,6 +159,14 @@ mod tests {
         assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
         assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
         assert_eq!(found(b" ,, "), [""; 0]);
+    }
+
+    #[test]
+    fn a_scheme_that_is_offered_twice_is_named_once() {
+        let offers = [&b"Negotiate, NTLM"[..], b"ntlm TlRMTVNTUAAC==, Basic realm=a"];
+        let fields = offers.map(|value| (&b"Proxy-Authenticate"[..], value));
+        let refusal = Refusal::new(407, b"", fields.into_iter());
+        assert_eq!(refusal.schemes, ["Negotiate", "NTLM", "Basic"]);
     }
 
     proptest! {
