@@ -95,8 +95,11 @@ impl Reply {
     pub fn unreachable(error: &ChainError) -> Self {
         let verdict = verdict(error);
         let details = with_causes(&error.cause);
-        let subject = error.stage.to_string();
-        let mut text = format!("Mooltiroute: {subject} failed: {details}.");
+        let subject = &error.stage;
+        // What a hop was told or asked for is an aside, which ends where the sentence goes on.
+        let is_aside = matches!(subject.step, Step::Choose | Step::Extend);
+        let comma = if is_aside { "," } else { "" };
+        let mut text = format!("Mooltiroute: {subject}{comma} failed: {details}.");
         if let Some(advice) = verdict.advice {
             text.push(' ');
             text.push_str(&advice);

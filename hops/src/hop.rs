@@ -38,6 +38,12 @@ pub trait Hop: fmt::Debug + Send + Sync {
         Ok(tunnel)
     }
 
+    /// The protocol that [`enter`](Self::enter) speaks, such as `TLS`, for those who are told of that step; `None`: it has
+    /// no name.
+    fn entered_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Extends an entered `tunnel` as far as `next`. Bytes read past the exchange go back with [`Tunnel::unread`].
     ///
     /// # Errors

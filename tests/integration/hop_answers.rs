@@ -153,7 +153,11 @@ async fn a_corporate_proxy_that_wants_other_credentials_is_named_with_what_it_of
             status: 502,
             field: "proxy_configuration_error; next-hop=\"corporate\"; received-status=407; \
                     details=\"it answered 407 Auth\"",
-            words: &["Mooltiroute: hop `corporate`, asked for `", words],
+            words: &[
+                "Mooltiroute: hop `corporate`, asked for `",
+                "`, failed: it answered 407",
+                words,
+            ],
         };
         for steps in
             [vec![Step::Answer(answer.into()), Step::End], vec![Step::Answer(answer.into())]]

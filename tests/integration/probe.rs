@@ -69,6 +69,7 @@ async fn another_make_of_proxy_and_tls_with_the_hop_are_passed() {
     probed.blames("", "TLS", "its certificate is not accepted");
     let probed = probe(&yaml.replace(&format!("{{ ca: {ca:?} }}"), "true"), &[TARGET]).await;
     probed.blames("corporate", "TLS", "tls: { ca: FILE }");
+    assert!(probed.words.contains("the TLS handshake with hop `corporate`"), "{}", probed.words);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
     Reuse, Secret, Tunnel, async_trait, credentials, field, handshake,
-    tls::{TlsClient, TlsSettings},
+    tls::{self, TlsClient, TlsSettings},
 };
 
 /// The settings of an HTTP proxy.
@@ -105,6 +105,10 @@ impl Hop for HttpConnect {
             Some(tls) => tls.enter(tunnel).await,
             None => Ok(tunnel),
         }
+    }
+
+    fn entered_by(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|_| tls::PROTOCOL)
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

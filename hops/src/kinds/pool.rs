@@ -220,6 +220,10 @@ impl Hop for Picked {
         self.hop.enter(tunnel).await
     }
 
+    fn entered_by(&self) -> Option<&'static str> {
+        self.hop.entered_by()
+    }
+
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
         self.hop.extend(tunnel, next).await
     }

@@ -16,7 +16,7 @@ use crate::{
     Authority, BuildContext, Country, FieldName, Forwarding, Hop, HopConfig, HopError,
     InvalidPreferences, InvalidSetting, Key, Meaning, Preferences, Refusal, Request, Reuse, Secret,
     Sessions, Tunnel, async_trait, credentials, field, handshake,
-    tls::{TlsClient, TlsSettings},
+    tls::{self, TlsClient, TlsSettings},
 };
 
 /// The settings of a provider's gateway. The templates have places for `{user}`, `{pass}`, `{country}` (in lower case),
@@ -192,6 +192,10 @@ impl Hop for Rotating {
             Some(tls) => tls.enter(tunnel).await,
             None => Ok(tunnel),
         }
+    }
+
+    fn entered_by(&self) -> Option<&'static str> {
+        self.provider.tls.as_ref().map(|_| tls::PROTOCOL)
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
