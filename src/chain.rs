@@ -394,13 +394,10 @@ impl Chain {
         self.error(Stage::at_target(target), cause)
     }
 
-    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from.
+    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from. Nothing is learned
+    /// from it for other connections: the target may have made it look so.
     pub fn refused(&self, last: &dyn Hop, target: &Authority, mut refusal: Refusal) -> ChainError {
         last.explain(&mut refusal);
-        if !refusal.is_about_next() {
-            // The client has been kept waiting for this one; the next connection takes another.
-            drop(last.instead());
-        }
         let stage = Stage::new(self.links.last(), last.member(), Step::Extend, target.clone());
         self.error(stage, HopError::from(refusal).into())
     }

@@ -61,9 +61,10 @@ pub trait Hop: fmt::Debug + Send + Sync {
     }
 
     /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
-    /// explained to the client, not passed on; asked for statuses from 400 up.
+    /// explained to the client, not passed on; asked for statuses from 400 up. A target may imitate one, so no more than
+    /// this answer depends on it.
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407
+        refusal.is_by_proxy()
     }
 
     /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and

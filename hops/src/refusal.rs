@@ -76,6 +76,17 @@ impl Refusal {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
+    /// Whether an answer to a plain request says of itself that it is the hop's own and no origin's: a 407, which only a
+    /// proxy may send, or a server error with Squid's field for that, where `Via` tells of no other proxy that made it.
+    /// Whatever an origin sends can say so too.
+    pub fn is_by_proxy(&self) -> bool {
+        let via = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
+        let proxies =
+            via.flat_map(|(_, value)| value.split(',')).filter(|one| !one.trim().is_empty());
+        self.status == 407
+            || self.status >= 500 && self.field(SQUID_ERROR).is_some() && proxies.count() <= 1
+    }
+
     /// Whether the next stop is why, and not the hop that refuses: another hop in its place would refuse as well.
     pub fn is_about_next(&self) -> bool {
         match self.meaning {
@@ -167,6 +178,23 @@ mod tests {
         let fields = offers.map(|value| (&b"Proxy-Authenticate"[..], value));
         let refusal = Refusal::new(407, b"", fields.into_iter());
         assert_eq!(refusal.schemes, ["Negotiate", "NTLM", "Basic"]);
+    }
+
+    #[test]
+    fn only_an_answer_that_says_so_is_a_proxys() {
+        let is_by_proxy = |status, fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            Refusal::new(status, b"", fields).is_by_proxy()
+        };
+        let squid = ("x-squid-error", "ERR_CONNECT_FAIL 111");
+        assert!(is_by_proxy(407, &[]));
+        assert!(is_by_proxy(503, &[squid]));
+        assert!(is_by_proxy(503, &[squid, ("Via", "1.1 corp (squid/6.1)")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs (squid)"), ("via", "1.1 corp")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs, 1.1 corp")]));
+        assert!(!is_by_proxy(403, &[squid]), "a page for people, of a company's own");
+        assert!(!is_by_proxy(502, &[("Via", "1.1 corp"), ("Server", "squid")]));
+        assert!(!is_by_proxy(504, &[]));
     }
 
     proptest! {

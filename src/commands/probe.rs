@@ -129,8 +129,11 @@ pub async fn probe(
 fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
     match answer {
         None => writeln!(out, "\nthe tunnel is open"),
-        Some(Answer { status, reason, exit }) => {
+        Some(Answer { status, reason, exit, perhaps_by }) => {
             writeln!(out, "\nanswer        {status} {reason}")?;
+            if let Some(hop) = perhaps_by {
+                writeln!(out, "              of the target, or of `{hop}`, which does not say")?;
+            }
             match exit {
                 Some(exit) => writeln!(out, "exit address  {exit}"),
                 None => Ok(()),

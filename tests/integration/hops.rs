@@ -8,12 +8,77 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn an_error_of_the_target_passes() {
-    let answer = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\ntheir";
-    let provider = Double::start(vec![Step::Answer(answer.into())]).await;
-    let proxy = Proxy::start(&webshare(&provider, "")).await;
-    let told = exchange(proxy.address(), GET).await;
-    assert!(told.starts_with("HTTP/1.1 502 ") && told.ends_with("their"), "{told}");
+async fn an_error_of_the_target_passes_untouched() {
+    for status in
+        ["402 Pay", "403 No", "429 Slow", "500 Oops", "502 Bad Gateway", "503 Busy", "504 Late"]
+    {
+        for fields in [
+            "",
+            "Via: 1.1 cdn.test\r\nServer: squid\r\nProxy-Status: cdn.test; error=connection_timeout\r\n",
+            "X-Squid-Error: ERR_CONNECT_FAIL 111\r\nVia: 1.1 their-squid, 1.1 hop\r\n",
+        ] {
+            let answer = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: 5\r\n\r\ntheir");
+            let hop = Double::start(vec![Step::Answer(answer.clone())]).await;
+            let plain = format!(
+                "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+                hop.address()
+            );
+            for yaml in [plain, webshare(&hop, "")] {
+                let proxy = Proxy::start(&yaml).await;
+                let told = exchange(proxy.address(), GET).await;
+                // The client wanted no more than one.
+                let expected = answer.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+                assert_eq!(told, expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_squid_itself_is_explained() {
+    let Some(squid) = Squid::start(SquidRules::Open).await else { return };
+    let yaml = format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+        squid.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let down = format!("127.0.0.1:{}", free_port());
+    let request = format!("GET http://{down}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let told = exchange(proxy.address(), request.as_bytes()).await;
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+    let words = format!("hop `corporate`, asked for `{down}`, failed: it answered 503");
+    assert!(told.contains(&words) && told.contains("ERR_CONNECT_FAIL"), "{told}");
+    assert!(!told.contains("<html"), "{told}");
+}
+
+#[tokio::test]
+async fn a_target_that_imitates_a_hop_harms_nobody_else() {
+    for imitated in [
+        "407 No\r\nProxy-Authenticate: Basic",
+        "402 No\r\nX-Webshare-Reason: bandwidthlimit",
+        "500 No\r\nX-Webshare-Reason: internal_error",
+        "500 No\r\nX-Squid-Error: ERR_ANY 0",
+    ] {
+        let answer = format!("HTTP/1.1 {imitated}\r\nContent-Length: 0\r\n\r\n");
+        let first = Double::start(vec![Step::Answer(answer)]).await;
+        let second = Double::start(vec![Step::Answer(ORIGIN.into())]).await;
+        let member = |hop: &Double| {
+            let address = hop.address();
+            format!("{{ kind: webshare, address: \"{address}\", username: dev, password: secret }}")
+        };
+        let yaml = format!(
+            "hops: {{ exits: {{ kind: pool, members: [{}, {}] }} }}\nchains: {{ default: [exits] }}\n",
+            member(&first),
+            member(&second)
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let told = exchange(proxy.address(), GET).await;
+        assert!(told.contains("next-hop=\"exits.members[0]\""), "{imitated}: {told}");
+        // Whoever comes next goes the same way as before.
+        first.becomes(vec![Step::Answer(ORIGIN.into())]);
+        assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!((first.record().now().len(), second.sent()), (2, String::new()), "{imitated}");
+    }
 }
 
 #[tokio::test]

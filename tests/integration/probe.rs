@@ -150,7 +150,7 @@ async fn the_second_hop_is_blamed_for_its_faults() {
 async fn a_plain_request_blames_who_answers_it() {
     for (script, words) in [
         (answer("407 No\r\nProxy-Authenticate: Basic"), "`username` and `password`"),
-        (answer("503 Service Unavailable"), "could not reach the next stop"),
+        (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "could not reach the next stop"),
         (vec![Step::Listen], "its head is not there"),
         (vec![Step::Answer(String::new()), Step::End], "closed before"),
         (vec![Step::Answer("SSH-2.0-hop\r\n".into())], "can't be passed on"),
@@ -161,6 +161,19 @@ async fn a_plain_request_blames_who_answers_it() {
         assert_eq!(failure["hop"], "corporate", "{failure:#}");
         assert!(probed.words.contains(words), "{}", probed.words);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_may_be_the_hops_is_said_to_be() {
+    let hop = Double::start(answer("503 Service Unavailable")).await;
+    let probed = probe(&config(hop.address(), "[corporate]"), &["http://target.test/"]).await;
+    probed.reaches(503, &["TCP corporate", "first byte corporate"]);
+    let words = "of the target, or of `corporate`, which does not say";
+    assert!(probed.words.contains(words), "{}", probed.words);
+    let origin = Double::start(answer("503 Service Unavailable")).await;
+    let url = format!("http://{}/", origin.address());
+    let probed = probe("chains: { default: [] }\n", &[&url]).await;
+    assert!(!probed.words.contains("which does not say"), "{}", probed.words);
 }
 
 #[tokio::test]

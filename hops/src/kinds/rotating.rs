@@ -214,7 +214,7 @@ impl Hop for Rotating {
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407 || self.provider.reason(refusal).is_some()
+        refusal.is_by_proxy() || self.provider.reason(refusal).is_some()
     }
 
     fn explain(&self, refusal: &mut Refusal) {

@@ -184,7 +184,7 @@ impl Hop for Webshare {
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407 || reason::of(refusal).is_some()
+        refusal.is_by_proxy() || reason::of(refusal).is_some()
     }
 
     fn explain(&self, refusal: &mut Refusal) {
