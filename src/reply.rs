@@ -62,6 +62,17 @@ impl Reply {
         )
     }
 
+    /// Somebody prefers an exit where clients have no say.
+    pub fn no_preferences(chain: &str) -> Self {
+        Self::refused(
+            400,
+            &format!(
+                "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: \
+                 by-client`."
+            ),
+        )
+    }
+
     /// Only reading is allowed where the request went (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         let text = "This can only be read: ask with GET or HEAD.";

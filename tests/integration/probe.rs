@@ -1,5 +1,7 @@
 //! `mooltiroute probe`: what it says of a way that works, and whom it blames for one that does not.
 
+mod exit;
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -70,33 +72,6 @@ async fn another_make_of_proxy_and_tls_with_the_hop_are_passed() {
     let probed = probe(&yaml.replace(&format!("{{ ca: {ca:?} }}"), "true"), &[TARGET]).await;
     probed.blames("corporate", "TLS", "tls: { ca: FILE }");
     assert!(probed.words.contains("the TLS handshake with hop `corporate`"), "{}", probed.words);
-}
-
-#[tokio::test]
-async fn the_exit_is_told_where_the_target_tells_it() {
-    for (body, expected) in [
-        ("203.0.113.7\n", "203.0.113.7".into()),
-        ("2001:db8::7", "2001:db8::7".into()),
-        ("203.0.113.7 and more", Value::Null),
-        ("<html>", Value::Null),
-    ] {
-        for head in [
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
-            format!(
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
-                body.len()
-            ),
-        ] {
-            let origin = Double::start([Step::Answer(head), Step::End]).await;
-            let url = format!("http://joe:{PASSWORD}@{}/", origin.address());
-            let probed = probe("chains: { default: [] }\n", &[&url]).await;
-            probed.reaches(200, &["TCP target", "first byte target"]);
-            assert_eq!(probed.told["exit"], expected, "{:#}", probed.told);
-            let line = expected.as_str().map(|exit| format!("exit address  {exit}\n"));
-            assert_eq!(probed.words.contains("exit address"), line.is_some());
-            assert!(line.is_none_or(|line| probed.words.contains(&line)), "{}", probed.words);
-        }
-    }
 }
 
 #[tokio::test]

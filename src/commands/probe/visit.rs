@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Hop, Preferences, Refusal, Request, Tunnel, tls::TlsClient};
+use mooltiroute_hops::{Hop, Refusal, Request, Tunnel, tls::TlsClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time,
@@ -48,8 +48,11 @@ impl Visit<'_, '_> {
     /// # Errors
     /// What a client of the proxy would be told.
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
-        let preferences = Preferences::default();
-        let request = Request::new(&self.errand.target, &preferences);
+        let Errand { target, preferences, .. } = self.errand;
+        if !preferences.is_empty() && !self.chain.takes_preferences() {
+            return Err(Reply::no_preferences(self.chain.name()));
+        }
+        let request = Request::new(target, preferences);
         let destination = match self.errand.work {
             Work::Http(_) => Destination::Forwarder,
             Work::Https(_) | Work::Tunnel => Destination::Target,
