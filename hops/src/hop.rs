@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Authority, BuildContext, HopError, InvalidPreferences, InvalidSetting, Refusal, Request,
+    Authority, BuildContext, HopError, InvalidPreferences, InvalidSettings, Refusal, Request,
     Secret, Tunnel,
 };
 
@@ -131,6 +131,6 @@ pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// Checks the settings and builds the hop. Opens no connection; may read the files that the settings name.
     ///
     /// # Errors
-    /// The setting at fault, without its value where that could be a secret.
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
+    /// The settings at fault, without their values where these could be secrets.
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings>;
 }

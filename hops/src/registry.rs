@@ -78,7 +78,7 @@ fn build<C: HopConfig>(
     settings: &Settings,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
-    settings.read::<C>()?.build(context).map_err(|invalid| vec![invalid])
+    settings.read::<C>()?.build(context).map_err(Vec::from)
 }
 
 fn check<C: HopConfig>(settings: &Settings) -> Vec<InvalidSetting> {

@@ -24,6 +24,10 @@ pub struct InvalidSetting {
     fault: Fault,
 }
 
+/// Everything that is wrong with settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<InvalidSetting>);
+
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -181,6 +185,24 @@ impl InvalidSetting {
 
     fn without_path(fault: Fault) -> Self {
         Self { path: KeyPath::default(), fault }
+    }
+}
+
+impl From<InvalidSetting> for InvalidSettings {
+    fn from(invalid: InvalidSetting) -> Self {
+        Self(vec![invalid])
+    }
+}
+
+impl From<Vec<InvalidSetting>> for InvalidSettings {
+    fn from(invalid: Vec<InvalidSetting>) -> Self {
+        Self(invalid)
+    }
+}
+
+impl From<InvalidSettings> for Vec<InvalidSetting> {
+    fn from(InvalidSettings(invalid): InvalidSettings) -> Self {
+        invalid
     }
 }
 

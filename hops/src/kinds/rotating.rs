@@ -14,8 +14,8 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Country, FieldName, Forwarding, Hop, HopConfig, HopError,
-    InvalidPreferences, InvalidSetting, Key, Meaning, Preferences, Refusal, Request, Reuse, Secret,
-    Sessions, Tunnel, async_trait, credentials, field, handshake,
+    InvalidPreferences, InvalidSetting, InvalidSettings, Key, Meaning, Preferences, Refusal,
+    Request, Reuse, Secret, Sessions, Tunnel, async_trait, credentials, field, handshake,
     tls::{self, TlsClient, TlsSettings},
 };
 
@@ -85,7 +85,7 @@ struct Provider {
 impl HopConfig for Config {
     const KIND: &'static str = "rotating";
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
@@ -280,7 +280,8 @@ mod tests {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
         let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
-        config.build(&BuildContext::new(".".as_ref())).map_err(|invalid| invalid.path().to_string())
+        let built = config.build(&BuildContext::new(".".as_ref()));
+        built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }
 
     /// The credentials that a client gets which says `said`.

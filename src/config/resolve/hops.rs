@@ -39,6 +39,12 @@ impl Resolver<'_> {
             plans.extend(plan);
         }
         self.build(&mut hops, plans, &names);
+        // A chain would go round it.
+        if let Some(hop) = hops.iter().find(|hop| hop.is_enabled && hop.hop.is_none())
+            && self.problems.is_empty()
+        {
+            self.invalid(&KeyPath::of(["hops", &hop.name]), "can't be built, and does not say why");
+        }
         (hops, names)
     }
 
@@ -106,7 +112,10 @@ impl Resolver<'_> {
         let Some(names) = names else { return };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         for (plan, invalid) in waiting {
-            for invalid in invalid {
+            let (unknown, others): (Vec<_>, Vec<_>) =
+                invalid.iter().cloned().partition(|one| *one.fault() == Fault::UnknownHop);
+            self.report(&plan.path, &others);
+            for invalid in unknown {
                 let place = plan.path.clone().join(invalid.path());
                 let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
                 let is_waiting = waiting.iter().any(|(other, _)| {
@@ -117,7 +126,8 @@ impl Resolver<'_> {
                 }
                 match named {
                     Some(name) if !known.contains(&name.as_str()) => {
-                        self.unknown_name(&place, &place, "hop", &known);
+                        let problem = self.unknown_name(&place, &place, "hop", &known);
+                        self.problems.push(problem);
                     }
                     Some(_) if is_waiting => {
                         let message = "names a hop that holds this one in turn, or that waits for one that does";
@@ -205,21 +215,15 @@ impl Siblings for Known<'_> {
         &self,
         settings: &Settings,
         context: &BuildContext<'_>,
-    ) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         let mut settings = settings.clone();
         let known = || self.registry.names().collect::<Vec<_>>().join(", ");
-        let invalid = |message: &str| {
-            InvalidSetting::new("kind", format!("{message}; known kinds: {}", known()))
+        let invalid = |key: &str, message: &str| {
+            vec![InvalidSetting::new(key, format!("{message}; known kinds: {}", known()))]
         };
-        let kind = settings.take("kind").ok_or_else(|| {
-            InvalidSetting::new("", format!("has no `kind`; known kinds: {}", known()))
-        })?;
-        let kind = kind.read::<String>().map_err(|_| invalid("is no text"))?;
-        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("is unknown"))?;
-        let built = kind.build(&settings, context);
-        built.map_err(|invalid| {
-            let first = invalid.into_iter().next();
-            first.unwrap_or_else(|| InvalidSetting::new("", "can't be built"))
-        })
+        let kind = settings.take("kind").ok_or_else(|| invalid("", "has no `kind`"))?;
+        let kind = kind.read::<String>().map_err(|_| invalid("kind", "is no text"))?;
+        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("kind", "is unknown"))?;
+        kind.build(&settings, context)
     }
 }
