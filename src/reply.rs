@@ -372,7 +372,8 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
         (Some(Meaning::Forbidden), _) => {
             ("http_request_denied", "It lets nobody go there; route this host another way.".to_owned())
         }
-        (None, 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
+        // Some proxies answer 401 for it, which to CONNECT nobody else can.
+        (None, 401 | 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
             "proxy_configuration_error",
             "It wants credentials, or other ones than it got. Set or correct this hop's `username` and `password`; \
              the client needs none."
@@ -435,20 +436,27 @@ fn offers_basic(refusal: &Refusal) -> bool {
 }
 
 fn is_it_up(stage: &Stage) -> String {
-    match stage.hop_name() {
-        Some(hop) => format!(
-            "Check that it is up, that `hops.{hop}.address` is right, and that this machine may reach it."
+    match address_setting(stage) {
+        Some(address) => format!(
+            "Check that it is up, that {address} is right, and that this machine may reach it."
         ),
         None => "Check that the target is up, and that this machine may reach it without a proxy."
             .to_owned(),
     }
 }
 
+/// Where the hop's address is written. That of a member may be below the pool, or below a name of its own.
+fn address_setting(stage: &Stage) -> Option<String> {
+    let hop = stage.hop_name()?;
+    Some(match stage.member {
+        Some(_) => format!("the address of `hops.{hop}`"),
+        None => format!("`hops.{hop}.address`"),
+    })
+}
+
 fn look_up(stage: &Stage) -> String {
-    match stage.hop_name() {
-        Some(hop) => {
-            format!("Check `hops.{hop}.address`, and that this machine's DNS knows the name.")
-        }
+    match address_setting(stage) {
+        Some(address) => format!("Check {address}, and that this machine's DNS knows the name."),
         None => {
             "Check the name; if only a proxy can look it up, route it through a chain that has one."
                 .to_owned()

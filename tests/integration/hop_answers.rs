@@ -173,6 +173,16 @@ async fn a_corporate_proxy_that_wants_other_credentials_is_named_with_what_it_of
 }
 
 #[tokio::test]
+async fn a_proxy_that_says_401_means_407() {
+    let answer =
+        "HTTP/1.1 401 Unauthorized\r\nServer: tinyproxy/1.11.1\r\nContent-Length: 6\r\n\r\nsecret";
+    let hop = Double::start([Step::Answer(answer.into())]).await;
+    let field = "proxy_configuration_error; next-hop=\"corporate\"; received-status=401; ";
+    let told = Told { status: 502, field, words: &[WRITE_THEM] };
+    check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
+}
+
+#[tokio::test]
 async fn a_corporate_proxy_that_breaks_off_its_answer_is_named() {
     for end in [Step::End, Step::Reset] {
         let answer = "HTTP/1.1 407 Auth\r\nProxy-Authenticate: NTLM\r\nContent-Le";

@@ -214,6 +214,7 @@ async fn a_pool_without_a_member_that_works_names_the_last_it_tried() {
         let told = exchange(proxy.address(), request).await;
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
         assert!(told.contains("next-hop=\"exits.members["), "{told}");
+        assert!(told.contains("that the address of `hops.exits.members["), "{told}");
     }
 }
 

@@ -116,8 +116,7 @@ impl Visit<'_, '_> {
         let reason = String::from_utf8_lossy(response.reason());
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         let status = response.status();
-        let is_gateways = (502..=504).contains(&status);
-        let perhaps_by = self.last_name(hop).filter(|_| is_gateways).cloned();
+        let perhaps_by = self.last_name(hop).filter(|_| status >= 500).cloned();
         Ok(Answer { status, reason, exit, perhaps_by })
     }
 
