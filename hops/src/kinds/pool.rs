@@ -95,17 +95,20 @@ impl HopConfig for Config {
             return Err(InvalidSetting::new("members", message).into());
         }
         let mut members = Vec::with_capacity(self.members.len());
-        let mut invalid = Vec::new();
+        let (mut invalid, mut is_whole) = (Vec::new(), true);
         for (index, member) in self.members.iter().enumerate() {
             let below = |one: InvalidSetting| {
                 one.below(Key::Index(index)).below(Key::Name("members".into()))
             };
             match member.build(context) {
                 Ok(built) => members.extend(built.map(|hop| Place { index, hop })),
-                Err(wrong) => invalid.extend(wrong.into_iter().map(below)),
+                Err(wrong) => {
+                    is_whole = false;
+                    invalid.extend(wrong.into_iter().map(below));
+                }
             }
         }
-        if !invalid.is_empty() {
+        if !is_whole {
             return Err(invalid.into());
         }
         if members.is_empty() {

@@ -15,6 +15,8 @@ struct Plan {
     path: KeyPath,
     kind: Kind,
     settings: Settings,
+    /// Whether no variable in them is missing. Without one the hop can't be built, but the rest can be checked.
+    is_whole: bool,
 }
 
 /// The hops that others may hold: those that are built so far, and those that are switched off.
@@ -71,6 +73,7 @@ impl Resolver<'_> {
                     self.files.push((plan.path.clone(), files));
                 }
                 match built {
+                    Ok(_) if !plan.is_whole => {}
                     Ok(built) => {
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
@@ -164,15 +167,9 @@ impl Resolver<'_> {
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
-        if unknown.is_empty() {
-            return (named, Some(Plan { index, path, kind, settings }));
-        }
-        // Without them it can't be built, but the rest can be checked.
-        for path in &unknown {
-            settings.forget(path);
-        }
-        self.report(&path, &kind.check(&settings));
-        (named, None)
+        unknown.iter().for_each(|path| settings.forget(path));
+        let is_whole = unknown.is_empty();
+        (named, Some(Plan { index, path, kind, settings, is_whole }))
     }
 
     /// What is written as the kind of the hop at `path`, which may be none that there is.
