@@ -17,7 +17,7 @@ use mooltiroute::{
     commands,
     config::Environment,
     hops::{
-        Authority, BuildContext, Hop, HopConfig, HopError, Host, InvalidSetting, Tunnel,
+        Authority, BuildContext, Hop, HopConfig, HopError, Host, InvalidSettings, Tunnel,
         async_trait, kinds, schemars::JsonSchema,
     },
 };
@@ -46,7 +46,7 @@ struct Socks5 {
 impl HopConfig for Config {
     const KIND: &'static str = "socks5";
 
-    fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         Ok(Arc::new(Socks5 { address: self.address }))
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
-    Authority, Hop, HopError, InvalidPreferences, Preferences, Refusal, Request, Reuse, Tunnel,
+    Authority, Hop, HopError, InvalidPreferences, Preferences, Refusal, Request, Reuse, Tunnel, tls,
 };
 use thiserror::Error;
 use tokio::time::{self, Instant};
@@ -107,6 +107,8 @@ pub struct Stage {
     pub step: Step,
     /// Where it was to lead to.
     pub stop: Authority,
+    /// The protocol of an entrance, where it has a name.
+    pub protocol: Option<&'static str>,
 }
 
 /// What is done at a stop.
@@ -383,7 +385,9 @@ impl Chain {
 
     fn stage(&self, (position, leg): (usize, Option<&Leg>), step: Step, stop: &Authority) -> Stage {
         let member = leg.and_then(|leg| leg.hop.member());
-        Stage::new(self.links.get(position), member, step, stop.clone())
+        let protocol = leg.and_then(|leg| leg.hop.entered_by());
+        let stage = Stage::new(self.links.get(position), member, step, stop.clone());
+        Stage { protocol, ..stage }
     }
 
     /// The error of the TLS handshake with the target, which whoever has the tunnel makes at its end.
@@ -391,13 +395,10 @@ impl Chain {
         self.error(Stage::at_target(target), cause)
     }
 
-    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from.
+    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from. Nothing is learned
+    /// from it for other connections: the target may have made it look so.
     pub fn refused(&self, last: &dyn Hop, target: &Authority, mut refusal: Refusal) -> ChainError {
         last.explain(&mut refusal);
-        if !refusal.is_about_next() {
-            // The client has been kept waiting for this one; the next connection takes another.
-            drop(last.instead());
-        }
         let stage = Stage::new(self.links.last(), last.member(), Step::Extend, target.clone());
         self.error(stage, HopError::from(refusal).into())
     }
@@ -414,12 +415,13 @@ impl Chain {
 
 impl Stage {
     fn new(link: Option<&Link>, member: Option<String>, step: Step, stop: Authority) -> Self {
-        Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop }
+        Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop, protocol: None }
     }
 
     /// The TLS handshake with the target, which whoever has the tunnel makes at its end.
     pub fn at_target(target: &Authority) -> Self {
-        Self::new(None, None, Step::Enter, target.clone())
+        let stage = Self::new(None, None, Step::Enter, target.clone());
+        Self { protocol: Some(tls::PROTOCOL), ..stage }
     }
 
     /// What the hop is called, with the member of it that it was.
@@ -446,15 +448,16 @@ impl Step {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, stop, .. } = self;
-        let Some(hop) = self.hop_name() else {
-            let what = if *step == Step::Enter { "TLS handshake with" } else { "connection to" };
-            return write!(f, "the {what} the target `{stop}`");
+        let Self { step, stop, protocol, .. } = self;
+        let what = match (step, protocol) {
+            (Step::Enter, Some(protocol)) => &*format!("{protocol} handshake with"),
+            (Step::Enter, None) => "handshake with",
+            _ => "connection to",
         };
+        let Some(hop) = self.hop_name() else { return write!(f, "the {what} the target `{stop}`") };
         match step {
             Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
-            Step::Dial => write!(f, "the connection to hop `{hop}` at `{stop}`"),
-            Step::Enter => write!(f, "the TLS handshake with hop `{hop}` at `{stop}`"),
+            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}` at `{stop}`"),
             Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
         }
     }
@@ -549,6 +552,21 @@ mod tests {
             listener.accept().await.unwrap().0.read_to_string(&mut seen).await.unwrap();
             assert_eq!(seen, expected);
         }
+    }
+
+    #[test]
+    fn an_entrance_is_called_what_it_is() {
+        let links = [link("a", "a.example:1".parse().unwrap(), false)];
+        let shown = |link, protocol| {
+            let stage = Stage::new(link, None, Step::Enter, "b.example:2".parse().unwrap());
+            Stage { protocol, ..stage }.to_string()
+        };
+        assert_eq!(shown(links.first(), None), "the handshake with hop `a` at `b.example:2`");
+        assert_eq!(
+            shown(links.first(), Some("TLS")),
+            "the TLS handshake with hop `a` at `b.example:2`"
+        );
+        assert_eq!(shown(None, Some("TLS")), "the TLS handshake with the target `b.example:2`");
     }
 
     #[tokio::test]

@@ -114,6 +114,9 @@ pub struct Probe {
     /// Which hops are in force.
     #[command(flatten)]
     pub switches: Switches,
+    /// Go as a client that gives the proxy this username, such as `session-alice,country-us`
+    #[arg(long = "as", value_name = "USERNAME")]
+    pub client: Option<String>,
     /// A PEM file of the authorities to trust for the target, in place of the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,

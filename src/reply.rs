@@ -62,6 +62,17 @@ impl Reply {
         )
     }
 
+    /// Somebody prefers an exit where clients have no say.
+    pub fn no_preferences(chain: &str) -> Self {
+        Self::refused(
+            400,
+            &format!(
+                "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: \
+                 by-client`."
+            ),
+        )
+    }
+
     /// Only reading is allowed where the request went (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         let text = "This can only be read: ask with GET or HEAD.";
@@ -95,8 +106,11 @@ impl Reply {
     pub fn unreachable(error: &ChainError) -> Self {
         let verdict = verdict(error);
         let details = with_causes(&error.cause);
-        let subject = error.stage.to_string();
-        let mut text = format!("Mooltiroute: {subject} failed: {details}.");
+        let subject = &error.stage;
+        // What a hop was told or asked for is an aside, which ends where the sentence goes on.
+        let is_aside = matches!(subject.step, Step::Choose | Step::Extend);
+        let comma = if is_aside { "," } else { "" };
+        let mut text = format!("Mooltiroute: {subject}{comma} failed: {details}.");
         if let Some(advice) = verdict.advice {
             text.push(' ');
             text.push_str(&advice);
@@ -358,15 +372,20 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
         (Some(Meaning::Forbidden), _) => {
             ("http_request_denied", "It lets nobody go there; route this host another way.".to_owned())
         }
-        (None, 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
+        // Some proxies answer 401 for it, which to CONNECT nobody else can.
+        (None, 401 | 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
             "proxy_configuration_error",
-            "It did not accept the credentials. Set or correct this hop's `username` and `password`; the client \
-             needs none."
+            "It wants credentials, or other ones than it got. Set or correct this hop's `username` and `password`; \
+             the client needs none."
                 .to_owned(),
         ),
         (None, 407) => (
             "proxy_configuration_error",
-            format!("It offers only {}, and this hop can only do Basic.", refusal.schemes.join(", ")),
+            format!(
+                "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this \
+                 hop a local proxy that logs in for you, such as px or cntlm.",
+                refusal.schemes.join(", ")
+            ),
         ),
         (None, 403 | 405) => ("http_protocol_error", refused_port(chain)),
         (Some(Meaning::Busy), _) | (None, 429) => {
@@ -417,20 +436,27 @@ fn offers_basic(refusal: &Refusal) -> bool {
 }
 
 fn is_it_up(stage: &Stage) -> String {
-    match stage.hop_name() {
-        Some(hop) => format!(
-            "Check that it is up, that `hops.{hop}.address` is right, and that this machine may reach it."
+    match address_setting(stage) {
+        Some(address) => format!(
+            "Check that it is up, that {address} is right, and that this machine may reach it."
         ),
         None => "Check that the target is up, and that this machine may reach it without a proxy."
             .to_owned(),
     }
 }
 
+/// Where the hop's address is written. That of a member may be below the pool, or below a name of its own.
+fn address_setting(stage: &Stage) -> Option<String> {
+    let hop = stage.hop_name()?;
+    Some(match stage.member {
+        Some(_) => format!("the address of `hops.{hop}`"),
+        None => format!("`hops.{hop}.address`"),
+    })
+}
+
 fn look_up(stage: &Stage) -> String {
-    match stage.hop_name() {
-        Some(hop) => {
-            format!("Check `hops.{hop}.address`, and that this machine's DNS knows the name.")
-        }
+    match address_setting(stage) {
+        Some(address) => format!("Check {address}, and that this machine's DNS knows the name."),
         None => {
             "Check the name; if only a proxy can look it up, route it through a chain that has one."
                 .to_owned()

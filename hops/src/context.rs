@@ -39,12 +39,12 @@ pub trait Siblings: fmt::Debug {
     /// A hop that stands in another's settings, with its `kind`, in the surroundings of that one.
     ///
     /// # Errors
-    /// What is wrong with it, with its path below `settings`.
+    /// Everything that is wrong with it, with its path below `settings`.
     fn build(
         &self,
         settings: &Settings,
         context: &BuildContext<'_>,
-    ) -> Result<Arc<dyn Hop>, InvalidSetting>;
+    ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
 }
 
 impl<'a> BuildContext<'a> {
@@ -83,8 +83,9 @@ impl<'a> BuildContext<'a> {
     ///
     /// # Errors
     /// As there; also where there are no other hops.
-    pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, InvalidSetting> {
-        self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.build(settings, self)
+    pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
+        let siblings = self.siblings.ok_or_else(|| vec![InvalidSetting::unknown_hop()])?;
+        siblings.build(settings, self)
     }
 
     /// For another hop of the same configuration.

@@ -41,7 +41,9 @@ pub async fn connect<N: AsRef<str> + Sync>(
     }
 }
 
-/// The head, and nothing a proxy could stumble over: some providers refuse what other clients add.
+/// The head, and nothing a proxy could stumble over: some providers refuse what other clients add. No
+/// `Proxy-Connection: keep-alive` either, which old proxies need to keep a connection over a refusal: Basic is sent at once,
+/// so no answer but the last one comes.
 fn request<N: AsRef<str>>(next: &Authority, fields: &[(N, Secret)]) -> zeroize::Zeroizing<String> {
     let next = next.to_string();
     let fields_bytes: usize =

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Authority, BuildContext, HopError, InvalidPreferences, InvalidSetting, Refusal, Request,
+    Authority, BuildContext, HopError, InvalidPreferences, InvalidSettings, Refusal, Request,
     Secret, Tunnel,
 };
 
@@ -38,6 +38,12 @@ pub trait Hop: fmt::Debug + Send + Sync {
         Ok(tunnel)
     }
 
+    /// The protocol that [`enter`](Self::enter) speaks, such as `TLS`, for those who are told of that step; `None`: it has
+    /// no name.
+    fn entered_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Extends an entered `tunnel` as far as `next`. Bytes read past the exchange go back with [`Tunnel::unread`].
     ///
     /// # Errors
@@ -55,9 +61,10 @@ pub trait Hop: fmt::Debug + Send + Sync {
     }
 
     /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
-    /// explained to the client, not passed on; asked for statuses from 400 up.
+    /// explained to the client, not passed on; asked for statuses from 400 up. A target may imitate one, so no more than
+    /// this answer depends on it.
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407
+        refusal.is_by_proxy()
     }
 
     /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
@@ -124,6 +131,6 @@ pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// Checks the settings and builds the hop. Opens no connection; may read the files that the settings name.
     ///
     /// # Errors
-    /// The setting at fault, without its value where that could be a secret.
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting>;
+    /// The settings at fault, without their values where these could be secrets.
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings>;
 }

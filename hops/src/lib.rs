@@ -48,6 +48,6 @@ pub use crate::{
     refusal::{Meaning, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
-    settings::{Fault, InvalidSetting, Key, KeyPath, Settings},
+    settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
     tunnel::{Io, Stream, Tunnel},
 };

@@ -10,7 +10,7 @@ pub struct Refusal {
     pub status: u16,
     /// The reason phrase, as printable ASCII and shortened.
     pub reason: String,
-    /// The schemes that `Proxy-Authenticate` fields offer, in their order.
+    /// The schemes that `Proxy-Authenticate` fields offer, in their order, each once.
     pub schemes: Vec<String>,
     /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
     pub detail: Option<String>,
@@ -52,12 +52,20 @@ impl Refusal {
         let mut refusal = Self { status, reason: printable(reason), ..Self::default() };
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
-                refusal.schemes.extend(schemes(value));
+                refusal.offer(schemes(value));
             }
             refusal.fields.push((printable(name), printable(value)));
         }
         refusal.detail = refusal.field(SQUID_ERROR).map(str::to_owned);
         refusal
+    }
+
+    fn offer(&mut self, schemes: impl Iterator<Item = String>) {
+        for scheme in schemes {
+            if !self.schemes.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
+                self.schemes.push(scheme);
+            }
+        }
     }
 
     /// The first field of this name that says anything, as printable ASCII and shortened.
@@ -66,6 +74,17 @@ impl Refusal {
             known.eq_ignore_ascii_case(name) && !value.is_empty()
         };
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether an answer to a plain request says of itself that it is the hop's own and no origin's: a 407, which only a
+    /// proxy may send, or a server error with Squid's field for that, where `Via` tells of no other proxy that made it.
+    /// Whatever an origin sends can say so too.
+    pub fn is_by_proxy(&self) -> bool {
+        let via = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
+        let proxies =
+            via.flat_map(|(_, value)| value.split(',')).filter(|one| !one.trim().is_empty());
+        self.status == 407
+            || self.status >= 500 && self.field(SQUID_ERROR).is_some() && proxies.count() <= 1
     }
 
     /// Whether the next stop is why, and not the hop that refuses: another hop in its place would refuse as well.
@@ -151,6 +170,31 @@ mod tests {
         assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
         assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
         assert_eq!(found(b" ,, "), [""; 0]);
+    }
+
+    #[test]
+    fn a_scheme_that_is_offered_twice_is_named_once() {
+        let offers = [&b"Negotiate, NTLM"[..], b"ntlm TlRMTVNTUAAC==, Basic realm=a"];
+        let fields = offers.map(|value| (&b"Proxy-Authenticate"[..], value));
+        let refusal = Refusal::new(407, b"", fields.into_iter());
+        assert_eq!(refusal.schemes, ["Negotiate", "NTLM", "Basic"]);
+    }
+
+    #[test]
+    fn only_an_answer_that_says_so_is_a_proxys() {
+        let is_by_proxy = |status, fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            Refusal::new(status, b"", fields).is_by_proxy()
+        };
+        let squid = ("x-squid-error", "ERR_CONNECT_FAIL 111");
+        assert!(is_by_proxy(407, &[]));
+        assert!(is_by_proxy(503, &[squid]));
+        assert!(is_by_proxy(503, &[squid, ("Via", "1.1 corp (squid/6.1)")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs (squid)"), ("via", "1.1 corp")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs, 1.1 corp")]));
+        assert!(!is_by_proxy(403, &[squid]), "a page for people, of a company's own");
+        assert!(!is_by_proxy(502, &[("Via", "1.1 corp"), ("Server", "squid")]));
+        assert!(!is_by_proxy(504, &[]));
     }
 
     proptest! {

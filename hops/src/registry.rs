@@ -16,7 +16,6 @@ pub struct Registry {
 #[derive(Clone, Copy)]
 pub struct Kind {
     build: Build,
-    check: fn(&Settings) -> Vec<InvalidSetting>,
     schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
@@ -26,8 +25,7 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
-        self.kinds
-            .insert(C::KIND, Kind { build: build::<C>, check: check::<C>, schema: C::json_schema });
+        self.kinds.insert(C::KIND, Kind { build: build::<C>, schema: C::json_schema });
         self
     }
 
@@ -46,18 +44,14 @@ impl Kind {
     /// Builds a hop of this kind.
     ///
     /// # Errors
-    /// Every setting that is at fault, with its path below `settings`.
+    /// Every setting that is at fault, with its path below `settings`; none, where all that is wrong is that some were
+    /// [forgotten](Settings::forget).
     pub fn build(
         &self,
         settings: &Settings,
         context: &BuildContext<'_>,
     ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         (self.build)(settings, context)
-    }
-
-    /// What is wrong with settings that can't be built, as some of them are unknown.
-    pub fn check(&self, settings: &Settings) -> Vec<InvalidSetting> {
-        (self.check)(settings)
     }
 }
 
@@ -78,9 +72,5 @@ fn build<C: HopConfig>(
     settings: &Settings,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
-    settings.read::<C>()?.build(context).map_err(|invalid| vec![invalid])
-}
-
-fn check<C: HopConfig>(settings: &Settings) -> Vec<InvalidSetting> {
-    settings.read::<C>().err().unwrap_or_default()
+    settings.read::<C>()?.build(context).map_err(Vec::from)
 }

@@ -24,6 +24,10 @@ pub struct InvalidSetting {
     fault: Fault,
 }
 
+/// Everything that is wrong with settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<InvalidSetting>);
+
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,13 +78,13 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong: what is found wrong is left out, and the rest is read on. The list is empty where
-    /// nothing is wrong but a setting that is needed was [forgotten](Self::forget).
+    /// nothing is wrong but that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
         let mut rest = None;
         loop {
             let invalid = match T::deserialize(Node(&rest.as_ref().unwrap_or(self).0)) {
-                Ok(value) if problems.is_empty() => return Ok(value),
+                Ok(value) if rest.is_none() => return Ok(value),
                 Ok(_) => return Err(problems),
                 Err(invalid) => invalid,
             };
@@ -181,6 +185,24 @@ impl InvalidSetting {
 
     fn without_path(fault: Fault) -> Self {
         Self { path: KeyPath::default(), fault }
+    }
+}
+
+impl From<InvalidSetting> for InvalidSettings {
+    fn from(invalid: InvalidSetting) -> Self {
+        Self(vec![invalid])
+    }
+}
+
+impl From<Vec<InvalidSetting>> for InvalidSettings {
+    fn from(invalid: Vec<InvalidSetting>) -> Self {
+        Self(invalid)
+    }
+}
+
+impl From<InvalidSettings> for Vec<InvalidSetting> {
+    fn from(InvalidSettings(invalid): InvalidSettings) -> Self {
+        invalid
     }
 }
 
@@ -407,6 +429,16 @@ mod tests {
         // The name of a key is known, even if its value is not.
         settings.forget(&KeyPath::of(["l"]));
         let problems = settings.read::<Sample>().unwrap_err();
+        let paths: Vec<_> = problems.iter().map(|problem| problem.path().to_string()).collect();
+        assert_eq!(paths, ["port", "l"]);
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_so_in_settings_that_another_reads() {
+        let mut settings: Settings = serde_yaml::from_str("{x: {name: a, port: b, l: 1}}").unwrap();
+        settings.forget(&KeyPath(vec![Key::Name("x".into()), Key::Name("name".into())]));
+        let read = settings.read::<BTreeMap<String, Settings>>().unwrap();
+        let problems = read["x"].read::<Sample>().unwrap_err();
         let paths: Vec<_> = problems.iter().map(|problem| problem.path().to_string()).collect();
         assert_eq!(paths, ["port", "l"]);
     }

@@ -207,6 +207,9 @@ fn read_roots(path: &Path, context: &BuildContext<'_>) -> Result<RootCertStore, 
     Ok(roots)
 }
 
+/// The name of what [`TlsClient::enter`] speaks.
+pub const PROTOCOL: &str = "TLS";
+
 #[cfg(test)]
 mod tests {
     use super::*;

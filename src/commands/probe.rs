@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use mooltiroute_hops::{Registry, tls::TlsClient};
+use mooltiroute_hops::{Preferences, Registry, tls::TlsClient};
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -34,6 +34,14 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
         Ok(errand) => errand,
         Err(error) => {
             complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let preferences = flags.client.as_deref().map(str::parse::<Preferences>).transpose();
+    let errand = match preferences {
+        Ok(preferences) => errand.preferring(preferences.unwrap_or_default()),
+        Err(error) => {
+            complain(&format_args!("--as: {error}"));
             return ExitCode::from(USAGE);
         }
     };
@@ -81,7 +89,10 @@ pub async fn probe(
     let generation = Generation::new(1, config, listening);
     let way = generation.way(&errand.target);
     if format == Format::Human {
-        writeln!(out, "{errand}")?;
+        match errand.preferences.is_empty() {
+            true => writeln!(out, "{errand}")?,
+            false => writeln!(out, "{errand} as {}", errand.preferences)?,
+        }
         if let Some(way) = &way {
             let hops: Vec<_> = way.chain.links().iter().map(|link| &*link.name).collect();
             let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
@@ -111,6 +122,7 @@ pub async fn probe(
             let probed = json!({
                 "request": errand.to_string(),
                 "target": errand.target.to_string(),
+                "as": (!errand.preferences.is_empty()).then(|| errand.preferences.to_string()),
                 "route": way.as_ref().map(|way| way.route),
                 "chain": way.as_ref().map(|way| way.chain.name().as_ref()),
                 "steps": steps,
@@ -129,8 +141,11 @@ pub async fn probe(
 fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
     match answer {
         None => writeln!(out, "\nthe tunnel is open"),
-        Some(Answer { status, reason, exit }) => {
+        Some(Answer { status, reason, exit, perhaps_by }) => {
             writeln!(out, "\nanswer        {status} {reason}")?;
+            if let Some(hop) = perhaps_by {
+                writeln!(out, "              of the target, or of `{hop}`, which does not say")?;
+            }
             match exit {
                 Some(exit) => writeln!(out, "exit address  {exit}"),
                 None => Ok(()),

@@ -172,6 +172,32 @@ mod tests {
         directory
     }
 
+    /// A kind that can't be built, and gives no reason.
+    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+    struct Mute {}
+
+    impl mooltiroute_hops::HopConfig for Mute {
+        const KIND: &'static str = "mute";
+
+        fn build(
+            self,
+            _: &mooltiroute_hops::BuildContext<'_>,
+        ) -> Result<std::sync::Arc<dyn mooltiroute_hops::Hop>, mooltiroute_hops::InvalidSettings>
+        {
+            Err(Vec::new().into())
+        }
+    }
+
+    #[test]
+    fn a_hop_that_is_not_there_is_never_gone_round() {
+        let text = "hops: { a: { kind: mute } }\nchains: { default: [a] }\n";
+        let directory = directory(&[("a.yaml", text)]);
+        let mut loader = loader(&directory, Overrides::default());
+        loader.registry = kinds::builtin().with::<Mute>();
+        let problems = loader.load().unwrap_err().to_string();
+        assert!(problems.contains("hops.a: can't be built, and does not say why"), "{problems}");
+    }
+
     fn load(text: &str, overrides: Overrides) -> Result<Config, String> {
         let directory = directory(&[("a.yaml", text)]);
         let loaded = loader(&directory, overrides).load();

@@ -6,6 +6,7 @@ use mooltiroute_hops::{Key, KeyPath};
 
 /// One thing that is wrong, or odd. It holds nothing that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a problem that nobody is told of is taken for none"]
 pub struct Problem {
     /// Where, if that is in a file.
     pub place: Option<Place>,
@@ -75,7 +76,6 @@ impl Problem {
     }
 
     /// The same, with advice.
-    #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

@@ -31,8 +31,10 @@ async fn curl_passes_each_way() {
 
 #[tokio::test]
 async fn requests_passes_each_way() {
+    // Before 2.29 it sends a body in chunks to the proxy itself, where it should to an https target.
+    let look = "import requests; assert [int(part) for part in requests.__version__.split('.')[:2]] >= [2, 29]";
     if let Some(python) =
-        with_library("python3", &["-c", "import requests"], "Python requests").await
+        with_library("python3", &["-c", look], "Python requests 2.29 or later").await
     {
         check(&Client::Script(python, script("fetch.py")), BODY_BYTES).await;
     }

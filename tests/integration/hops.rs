@@ -8,68 +8,77 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn what_the_provider_says_is_told_in_a_tunnel_and_in_a_plain_request() {
-    for (answer, status, error) in [
-        ("402 Payment Required\r\nX-Webshare-Reason: bandwidthlimit", 502, "bandwidth"),
-        (
-            "403 Forbidden\r\nX-Webshare-Reason: client_connect_forbidden_host",
-            403,
-            "blocks this target",
-        ),
-        (
-            "407 Proxy Authentication Required\r\nX-Webshare-Reason: no_proxies_allocated",
-            502,
-            "not in the proxy list",
-        ),
-        (
-            "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic",
-            502,
-            "did not accept the username",
-        ),
-        (
-            "429 Too Many Requests\r\nX-Webshare-Reason: client_connect_high_concurrency",
-            503,
-            "too many connections",
-        ),
-        (
-            "502 Bad Gateway\r\nX-Webshare-Error-Reason: target_connect_resolve_failed",
-            502,
-            "look up the target",
-        ),
-        (
-            "502 Bad Gateway\r\nX-Webshare-Reason: target_connect_unknown_error",
-            502,
-            "could not reach the target",
-        ),
-        (
-            "503 Service Unavailable\r\nX-Webshare-Error: internal_error_auth_circuit_breaker_open",
-            502,
-            "has a fault",
-        ),
-    ] {
-        let provider = Double::start(vec![Step::Answer(format!(
-            "HTTP/1.1 {answer}\r\nContent-Length: 6\r\n\r\nsecret"
-        ))])
-        .await;
-        let proxy = Proxy::start(&webshare(&provider, "")).await;
-        for request in [CONNECT, GET] {
-            let told = exchange(proxy.address(), request).await;
-            assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}: {told}");
-            assert!(told.contains(error) && told.contains("next-hop=\"webshare\""), "{told}");
-            assert!(!told.contains("\r\n\r\nsecret"), "it is explained, not passed on: {told}");
-            assert!(!told.contains("Proxy-Authenticate"), "{told}");
-            assert_eq!(told.contains("\r\nRetry-After: "), status == 503, "{told}");
+async fn an_error_of_the_target_passes_untouched() {
+    for status in
+        ["402 Pay", "403 No", "429 Slow", "500 Oops", "502 Bad Gateway", "503 Busy", "504 Late"]
+    {
+        for fields in [
+            "",
+            "Via: 1.1 cdn.test\r\nServer: squid\r\nProxy-Status: cdn.test; error=connection_timeout\r\n",
+            "X-Squid-Error: ERR_CONNECT_FAIL 111\r\nVia: 1.1 their-squid, 1.1 hop\r\n",
+        ] {
+            let answer = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: 5\r\n\r\ntheir");
+            let hop = Double::start(vec![Step::Answer(answer.clone())]).await;
+            let plain = format!(
+                "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+                hop.address()
+            );
+            for yaml in [plain, webshare(&hop, "")] {
+                let proxy = Proxy::start(&yaml).await;
+                let told = exchange(proxy.address(), GET).await;
+                // The client wanted no more than one.
+                let expected = answer.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+                assert_eq!(told, expected);
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn an_error_of_the_target_passes() {
-    let answer = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\ntheir";
-    let provider = Double::start(vec![Step::Answer(answer.into())]).await;
-    let proxy = Proxy::start(&webshare(&provider, "")).await;
-    let told = exchange(proxy.address(), GET).await;
-    assert!(told.starts_with("HTTP/1.1 502 ") && told.ends_with("their"), "{told}");
+async fn an_error_of_squid_itself_is_explained() {
+    let Some(squid) = Squid::start(SquidRules::Open).await else { return };
+    let yaml = format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+        squid.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let down = format!("127.0.0.1:{}", free_port());
+    let request = format!("GET http://{down}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let told = exchange(proxy.address(), request.as_bytes()).await;
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+    let words = format!("hop `corporate`, asked for `{down}`, failed: it answered 503");
+    assert!(told.contains(&words) && told.contains("ERR_CONNECT_FAIL"), "{told}");
+    assert!(!told.contains("<html"), "{told}");
+}
+
+#[tokio::test]
+async fn a_target_that_imitates_a_hop_harms_nobody_else() {
+    for imitated in [
+        "407 No\r\nProxy-Authenticate: Basic",
+        "402 No\r\nX-Webshare-Reason: bandwidthlimit",
+        "500 No\r\nX-Webshare-Reason: internal_error",
+        "500 No\r\nX-Squid-Error: ERR_ANY 0",
+    ] {
+        let answer = format!("HTTP/1.1 {imitated}\r\nContent-Length: 0\r\n\r\n");
+        let first = Double::start(vec![Step::Answer(answer)]).await;
+        let second = Double::start(vec![Step::Answer(ORIGIN.into())]).await;
+        let member = |hop: &Double| {
+            let address = hop.address();
+            format!("{{ kind: webshare, address: \"{address}\", username: dev, password: secret }}")
+        };
+        let yaml = format!(
+            "hops: {{ exits: {{ kind: pool, members: [{}, {}] }} }}\nchains: {{ default: [exits] }}\n",
+            member(&first),
+            member(&second)
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let told = exchange(proxy.address(), GET).await;
+        assert!(told.contains("next-hop=\"exits.members[0]\""), "{imitated}: {told}");
+        // Whoever comes next goes the same way as before.
+        first.becomes(vec![Step::Answer(ORIGIN.into())]);
+        assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!((first.record().now().len(), second.sent()), (2, String::new()), "{imitated}");
+    }
 }
 
 #[tokio::test]
@@ -205,6 +214,7 @@ async fn a_pool_without_a_member_that_works_names_the_last_it_tried() {
         let told = exchange(proxy.address(), request).await;
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
         assert!(told.contains("next-hop=\"exits.members["), "{told}");
+        assert!(told.contains("that the address of `hops.exits.members["), "{told}");
     }
 }
 

@@ -11,6 +11,7 @@ mod credentials;
 mod faults;
 mod flapping;
 mod flips;
+mod hop_answers;
 mod hops;
 mod limits;
 mod probe;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::{
     Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
-    Reuse, Secret, Tunnel, async_trait, credentials, field, handshake,
-    tls::{TlsClient, TlsSettings},
+    InvalidSettings, Reuse, Secret, Tunnel, async_trait, credentials, field, handshake,
+    tls::{self, TlsClient, TlsSettings},
 };
 
 /// The settings of an HTTP proxy.
@@ -60,7 +60,7 @@ struct HttpConnect {
 impl HopConfig for Config {
     const KIND: &'static str = "http-connect";
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let from_file = self.password_file.as_deref();
         let key = if from_file.is_some() { "password_file" } else { "password" };
         let password = credentials::password(self.password, from_file, context)?;
@@ -68,13 +68,12 @@ impl HopConfig for Config {
             (Some(username), Some(password)) => Some(credentials::basic(username, password)?),
             (None, None) => None,
             (Some(_), None) => {
-                return Err(InvalidSetting::new(
-                    "username",
-                    "stands without a `password`; write one, even if empty",
-                ));
+                let message = "stands without a `password`; write one, even if empty";
+                return Err(InvalidSetting::new("username", message).into());
             }
             (None, Some(_)) => {
-                return Err(InvalidSetting::new(key, "stands without a `username`; write one"));
+                let message = "stands without a `username`; write one";
+                return Err(InvalidSetting::new(key, message).into());
             }
         };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
@@ -107,6 +106,10 @@ impl Hop for HttpConnect {
         }
     }
 
+    fn entered_by(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|_| tls::PROTOCOL)
+    }
+
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
         handshake::connect(tunnel, next, &self.connect).await
     }
@@ -126,7 +129,8 @@ mod tests {
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let settings: Settings = serde_yaml::from_str(yaml).unwrap();
         let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
-        config.build(&BuildContext::new(".".as_ref())).map_err(|invalid| invalid.path().to_string())
+        let built = config.build(&BuildContext::new(".".as_ref()));
+        built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }
 
     #[tokio::test]

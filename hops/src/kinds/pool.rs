@@ -17,8 +17,8 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Forwarding, Hop, HopConfig, HopError, InvalidPreferences,
-    InvalidSetting, Key, Preferences, Refusal, Request, Reuse, Tunnel, async_trait,
-    preferences::stable_number,
+    InvalidSetting, InvalidSettings, Key, Preferences, Refusal, Request, Reuse, Tunnel,
+    async_trait, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -89,20 +89,30 @@ struct Wish {
 impl HopConfig for Config {
     const KIND: &'static str = "pool";
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         if self.members.is_empty() || self.members.len() > MEMBERS_MAX {
             let message = format!("must have from 1 to {MEMBERS_MAX} hops");
-            return Err(InvalidSetting::new("members", message));
+            return Err(InvalidSetting::new("members", message).into());
         }
         let mut members = Vec::with_capacity(self.members.len());
+        let (mut invalid, mut is_whole) = (Vec::new(), true);
         for (index, member) in self.members.iter().enumerate() {
-            let built = member.build(context).map_err(|invalid| {
-                invalid.below(Key::Index(index)).below(Key::Name("members".into()))
-            })?;
-            members.extend(built.map(|hop| Place { index, hop }));
+            let below = |one: InvalidSetting| {
+                one.below(Key::Index(index)).below(Key::Name("members".into()))
+            };
+            match member.build(context) {
+                Ok(built) => members.extend(built.map(|hop| Place { index, hop })),
+                Err(wrong) => {
+                    is_whole = false;
+                    invalid.extend(wrong.into_iter().map(below));
+                }
+            }
+        }
+        if !is_whole {
+            return Err(invalid.into());
         }
         if members.is_empty() {
-            return Err(InvalidSetting::switched_off("members"));
+            return Err(InvalidSetting::switched_off("members").into());
         }
         let health = Health::new(members.len());
         let turns = AtomicUsize::new(0);
@@ -220,6 +230,10 @@ impl Hop for Picked {
         self.hop.enter(tunnel).await
     }
 
+    fn entered_by(&self) -> Option<&'static str> {
+        self.hop.entered_by()
+    }
+
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
         self.hop.extend(tunnel, next).await
     }
@@ -307,16 +321,15 @@ mod tests {
             &self,
             settings: &Settings,
             context: &BuildContext<'_>,
-        ) -> Result<Arc<dyn Hop>, InvalidSetting> {
+        ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
             let (mut settings, registry) = (settings.clone(), Registry::default());
             let registry = registry.with::<crate::kinds::http_connect::Config>().with::<Config>();
             let kind: String = settings.take("kind").unwrap().read().unwrap();
-            let built = registry.kind(&kind).unwrap().build(&settings, context);
-            built.map_err(|mut invalid| invalid.remove(0))
+            registry.kind(&kind).unwrap().build(&settings, context)
         }
     }
 
-    fn pool(yaml: &str) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn pool(yaml: &str) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         let settings: Settings = serde_yaml::from_str(&format!("{{kind: pool, {yaml}}}")).unwrap();
         BuildContext::new(".".as_ref()).with_siblings(&Alone).build(&settings)
     }
@@ -403,10 +416,24 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_found_below_its_member() {
-        let path = |yaml: &str| pool(yaml).unwrap_err().path().to_string();
-        assert_eq!(path("members: []"), "members");
-        assert_eq!(path("members: [{kind: http-connect, address: a}]"), "members[0].address");
-        assert_eq!(path("members: [other]"), "members[0]");
-        assert_eq!(path(&format!("members: {MEMBERS}, pick: best")), "pick");
+        let paths = |yaml: &str| {
+            let invalid = pool(yaml).unwrap_err();
+            invalid.iter().map(|one| one.path().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(paths("members: []"), ["members"]);
+        assert_eq!(paths("members: [other]"), ["members[0]"]);
+        assert_eq!(paths(&format!("members: {MEMBERS}, pick: best")), ["pick"]);
+        // Of each member, and all of it.
+        assert_eq!(
+            paths(
+                "members: [{kind: http-connect, address: a, tls: 5}, {kind: pool, members: [x, y]}]"
+            ),
+            [
+                "members[0].tls",
+                "members[0].address",
+                "members[1].members[0]",
+                "members[1].members[1]"
+            ]
+        );
     }
 }

@@ -14,9 +14,9 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Country, FieldName, Forwarding, Hop, HopConfig, HopError,
-    InvalidPreferences, InvalidSetting, Key, Meaning, Preferences, Refusal, Request, Reuse, Secret,
-    Sessions, Tunnel, async_trait, credentials, field, handshake,
-    tls::{TlsClient, TlsSettings},
+    InvalidPreferences, InvalidSetting, InvalidSettings, Key, Meaning, Preferences, Refusal,
+    Request, Reuse, Secret, Sessions, Tunnel, async_trait, credentials, field, handshake,
+    tls::{self, TlsClient, TlsSettings},
 };
 
 /// The settings of a provider's gateway. The templates have places for `{user}`, `{pass}`, `{country}` (in lower case),
@@ -85,7 +85,7 @@ struct Provider {
 impl HopConfig for Config {
     const KIND: &'static str = "rotating";
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
@@ -194,6 +194,10 @@ impl Hop for Rotating {
         }
     }
 
+    fn entered_by(&self) -> Option<&'static str> {
+        self.provider.tls.as_ref().map(|_| tls::PROTOCOL)
+    }
+
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
         let ours = self.forwarding.fields.iter().map(|(name, value)| (*name, value.clone()));
         let theirs = self.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
@@ -210,7 +214,7 @@ impl Hop for Rotating {
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407 || self.provider.reason(refusal).is_some()
+        refusal.is_by_proxy() || self.provider.reason(refusal).is_some()
     }
 
     fn explain(&self, refusal: &mut Refusal) {
@@ -276,7 +280,8 @@ mod tests {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
         let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
-        config.build(&BuildContext::new(".".as_ref())).map_err(|invalid| invalid.path().to_string())
+        let built = config.build(&BuildContext::new(".".as_ref()));
+        built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }
 
     /// The credentials that a client gets which says `said`.

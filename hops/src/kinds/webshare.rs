@@ -15,8 +15,8 @@ use serde::Deserialize;
 use self::username::{Session, Wish};
 use crate::{
     Authority, BuildContext, Country, Forwarding, Hop, HopConfig, HopError, Host,
-    InvalidPreferences, InvalidSetting, OneOrList, Preferences, Refusal, Request, Reuse, Secret,
-    Sessions, Tunnel, async_trait, credentials, handshake, preferences,
+    InvalidPreferences, InvalidSetting, InvalidSettings, OneOrList, Preferences, Refusal, Request,
+    Reuse, Secret, Sessions, Tunnel, async_trait, credentials, handshake, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -77,24 +77,22 @@ struct ByClient {
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let password =
             credentials::password(self.password, self.password_file.as_deref(), context)?;
         let (username, password) = match (self.username, password) {
             (Some(username), Some(password)) => (username, password),
-            (Some(_), None) => return Err(InvalidSetting::missing("password")),
-            (None, Some(_)) => return Err(InvalidSetting::missing("username")),
+            (Some(_), None) => return Err(InvalidSetting::missing("password").into()),
+            (None, Some(_)) => return Err(InvalidSetting::missing("username").into()),
             (None, None) => {
                 let message = "the keys `username` and `password` are missing; the dashboard has them beside the proxy list";
-                return Err(InvalidSetting::new("", message));
+                return Err(InvalidSetting::new("", message).into());
             }
         };
         for (key, secret) in [("username", &username), ("password", &password)] {
             if secret.is_empty() {
-                return Err(InvalidSetting::new(
-                    key,
-                    "is empty; Webshare takes nobody without credentials",
-                ));
+                let message = "is empty; Webshare takes nobody without credentials";
+                return Err(InvalidSetting::new(key, message).into());
             }
         }
         let (address, alternatives) = addresses(self.address, self.ports)?;
@@ -184,7 +182,7 @@ impl Hop for Webshare {
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.status == 407 || reason::of(refusal).is_some()
+        refusal.is_by_proxy() || reason::of(refusal).is_some()
     }
 
     fn explain(&self, refusal: &mut Refusal) {

@@ -7,7 +7,7 @@ use serde::{
     de::{
         self, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
         Visitor,
-        value::{MapAccessDeserializer, StrDeserializer},
+        value::{MapAccessDeserializer, MapDeserializer, StrDeserializer},
     },
     forward_to_deserialize_any,
 };
@@ -54,7 +54,12 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::Mapping(mapping) => {
                 visitor.visit_map(Entries { entries: mapping.iter(), value: None })
             }
-            Value::Tagged(tagged) if tagged.tag == FORGOTTEN => Err(de::Error::custom(FORGOTTEN)),
+            Value::Tagged(tagged) if tagged.tag == FORGOTTEN => {
+                // Settings that are yet to be read, such as of a pool's member, take it as it is; nothing else does.
+                let entry = MapDeserializer::new(std::iter::once((FORGOTTEN, ())));
+                let kept = visitor.visit_enum(MapAccessDeserializer::new(entry));
+                kept.map_err(|_: InvalidSetting| de::Error::custom(FORGOTTEN))
+            }
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -74,7 +79,11 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        match self.0 {
+            Value::Null => visitor.visit_none(),
+            // `is_null` would look below a tag.
+            _ => visitor.visit_some(self),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{
-    Authority, BuildContext, InvalidSetting,
+    Authority, BuildContext, InvalidSetting, Preferences,
     tls::{TlsChecks, TlsClient, TlsSettings},
 };
 
@@ -18,6 +18,7 @@ use crate::{
 pub struct Errand {
     pub(super) target: Authority,
     pub(super) work: Work,
+    pub(super) preferences: Preferences,
 }
 
 /// What is done at the target.
@@ -32,6 +33,12 @@ pub(super) enum Work {
 }
 
 impl Errand {
+    /// The same, for a client with these preferences.
+    #[must_use]
+    pub fn preferring(self, preferences: Preferences) -> Self {
+        Self { preferences, ..self }
+    }
+
     /// What makes TLS with the target, where there is to be TLS; `ca`: the file of authorities to trust.
     ///
     /// # Errors
@@ -53,8 +60,9 @@ impl FromStr for Errand {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let target = text.parse::<Asked>()?.target;
+        let preferences = Preferences::default();
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self { target, work: Work::Tunnel });
+            return Ok(Self { target, work: Work::Tunnel, preferences });
         };
         let work = if scheme.eq_ignore_ascii_case("https") {
             Work::Https
@@ -63,7 +71,7 @@ impl FromStr for Errand {
         } else {
             return Err(InvalidUrl::Scheme);
         };
-        Ok(Self { target, work: work(Box::new(request(rest)?)) })
+        Ok(Self { target, work: work(Box::new(request(rest)?)), preferences })
     }
 }
 
@@ -84,7 +92,7 @@ fn request(rest: &str) -> Result<RequestHead, InvalidUrl> {
 
 impl fmt::Display for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, work } = self;
+        let Self { target, work, .. } = self;
         match work {
             Work::Tunnel => write!(f, "CONNECT {target}"),
             // The path and the query are left out, as they may hold a credential.

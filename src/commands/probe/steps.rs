@@ -73,7 +73,7 @@ impl Trace for Steps<'_> {
 
     fn passed(&self, stage: impl FnOnce() -> Stage) {
         let stage = stage();
-        self.0.borrow_mut().note(name(stage.step), stage.hop_name(), &stage.stop, None);
+        self.0.borrow_mut().note(name(&stage), stage.hop_name(), &stage.stop, None);
     }
 
     fn failed(&self, error: &ChainError) {
@@ -85,7 +85,7 @@ impl Trace for Steps<'_> {
                 Cause::Timeout(_) => !notes.is_looked_up,
                 _ => false,
             };
-        let step = if is_dns { "DNS" } else { name(stage.step) };
+        let step = if is_dns { "DNS" } else { name(stage) };
         notes.note(step, stage.hop_name(), &stage.stop, Some(with_causes(&error.cause)));
         notes.is_looked_up = false;
     }
@@ -134,11 +134,11 @@ pub(super) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-fn name(step: Step) -> &'static str {
-    match step {
+fn name(stage: &Stage) -> &'static str {
+    match stage.step {
         Step::Choose => "choice",
         Step::Dial => "TCP",
-        Step::Enter => "TLS",
+        Step::Enter => stage.protocol.unwrap_or("handshake"),
         Step::Extend => "CONNECT",
     }
 }

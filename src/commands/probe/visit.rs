@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Hop, Preferences, Refusal, Request, Tunnel, tls::TlsClient};
+use mooltiroute_hops::{Hop, Refusal, Request, Tunnel, tls::TlsClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time,
@@ -38,6 +38,8 @@ pub(super) struct Answer {
     pub(super) reason: String,
     /// What the answer says, where that is an address and nothing else.
     pub(super) exit: Option<IpAddr>,
+    /// The hop that may have answered in the target's place, and does not say.
+    pub(super) perhaps_by: Option<Arc<str>>,
 }
 
 impl Visit<'_, '_> {
@@ -46,8 +48,11 @@ impl Visit<'_, '_> {
     /// # Errors
     /// What a client of the proxy would be told.
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
-        let preferences = Preferences::default();
-        let request = Request::new(&self.errand.target, &preferences);
+        let Errand { target, preferences, .. } = self.errand;
+        if !preferences.is_empty() && !self.chain.takes_preferences() {
+            return Err(Reply::no_preferences(self.chain.name()));
+        }
+        let request = Request::new(target, preferences);
         let destination = match self.errand.work {
             Work::Http(_) => Destination::Forwarder,
             Work::Https(_) | Work::Tunnel => Destination::Target,
@@ -110,7 +115,9 @@ impl Visit<'_, '_> {
         let exit = exit.await.ok().flatten();
         let reason = String::from_utf8_lossy(response.reason());
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
-        Ok(Answer { status: response.status(), reason, exit })
+        let status = response.status();
+        let perhaps_by = self.last_name(hop).filter(|_| status >= 500).cloned();
+        Ok(Answer { status, reason, exit, perhaps_by })
     }
 
     async fn exchange(
@@ -143,33 +150,33 @@ impl Visit<'_, '_> {
             }
             if !has_come {
                 has_come = true;
-                self.steps.answered(self.hop_name(hop), &self.errand.target, None);
+                let name = self.last_name(hop).map(|name| &**name);
+                self.steps.answered(name, &self.errand.target, None);
             }
         }
     }
 
-    /// Why `response` is `hop`'s own answer, and not the target's. A gateway's error is taken for one: it is the hop
-    /// that is the gateway here, and a target that answers so is of no use either.
+    /// Why `response` is `hop`'s own answer, and not the target's.
     fn refused(&self, hop: &dyn Hop, response: &ResponseHead) -> Option<ChainError> {
         let status = response.status();
         if status < 400 {
             return None;
         }
         let refusal = Refusal::new(status, response.reason(), response.fields().iter());
-        let is_refused = hop.refuses(&refusal) || (502..=504).contains(&status);
-        is_refused.then(|| self.chain.refused(hop, &self.errand.target, refusal))
+        hop.refuses(&refusal).then(|| self.chain.refused(hop, &self.errand.target, refusal))
     }
 
     fn bad_response(&self, hop: Option<&dyn Hop>, error: &'static str, why: &str) -> Reply {
         let target = &self.errand.target;
-        let name = hop.and_then(|_| self.chain.links().last()).map(|last| &last.name);
-        self.steps.answered(self.hop_name(hop), target, Some(why));
+        let name = self.last_name(hop);
+        self.steps.answered(name.map(|name| &**name), target, Some(why));
         let next_hop = name.map_or_else(|| target.to_string(), |name| name.to_string());
         Reply::bad_response(&next_hop, name, error, why)
     }
 
-    fn hop_name(&self, hop: Option<&dyn Hop>) -> Option<&str> {
-        hop.and_then(|_| self.chain.links().last()).map(|last| &*last.name)
+    /// What the last hop is called, where it is `hop` that answers.
+    fn last_name(&self, hop: Option<&dyn Hop>) -> Option<&Arc<str>> {
+        hop.and_then(|_| self.chain.links().last()).map(|last| &last.name)
     }
 }
 

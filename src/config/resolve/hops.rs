@@ -15,6 +15,8 @@ struct Plan {
     path: KeyPath,
     kind: Kind,
     settings: Settings,
+    /// Whether no variable in them is missing. Without one the hop can't be built, but the rest can be checked.
+    is_whole: bool,
 }
 
 /// The hops that others may hold: those that are built so far, and those that are switched off.
@@ -39,6 +41,12 @@ impl Resolver<'_> {
             plans.extend(plan);
         }
         self.build(&mut hops, plans, &names);
+        // A chain would go round it.
+        if let Some(hop) = hops.iter().find(|hop| hop.is_enabled && hop.hop.is_none())
+            && self.problems.is_empty()
+        {
+            self.invalid(&KeyPath::of(["hops", &hop.name]), "can't be built, and does not say why");
+        }
         (hops, names)
     }
 
@@ -65,6 +73,7 @@ impl Resolver<'_> {
                     self.files.push((plan.path.clone(), files));
                 }
                 match built {
+                    Ok(_) if !plan.is_whole => {}
                     Ok(built) => {
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
@@ -106,7 +115,10 @@ impl Resolver<'_> {
         let Some(names) = names else { return };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         for (plan, invalid) in waiting {
-            for invalid in invalid {
+            let (unknown, others): (Vec<_>, Vec<_>) =
+                invalid.iter().cloned().partition(|one| *one.fault() == Fault::UnknownHop);
+            self.report(&plan.path, &others);
+            for invalid in unknown {
                 let place = plan.path.clone().join(invalid.path());
                 let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
                 let is_waiting = waiting.iter().any(|(other, _)| {
@@ -117,7 +129,8 @@ impl Resolver<'_> {
                 }
                 match named {
                     Some(name) if !known.contains(&name.as_str()) => {
-                        self.unknown_name(&place, &place, "hop", &known);
+                        let problem = self.unknown_name(&place, &place, "hop", &known);
+                        self.problems.push(problem);
                     }
                     Some(_) if is_waiting => {
                         let message = "names a hop that holds this one in turn, or that waits for one that does";
@@ -154,15 +167,9 @@ impl Resolver<'_> {
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
-        if unknown.is_empty() {
-            return (named, Some(Plan { index, path, kind, settings }));
-        }
-        // Without them it can't be built, but the rest can be checked.
-        for path in &unknown {
-            settings.forget(path);
-        }
-        self.report(&path, &kind.check(&settings));
-        (named, None)
+        unknown.iter().for_each(|path| settings.forget(path));
+        let is_whole = unknown.is_empty();
+        (named, Some(Plan { index, path, kind, settings, is_whole }))
     }
 
     /// What is written as the kind of the hop at `path`, which may be none that there is.
@@ -205,21 +212,15 @@ impl Siblings for Known<'_> {
         &self,
         settings: &Settings,
         context: &BuildContext<'_>,
-    ) -> Result<Arc<dyn Hop>, InvalidSetting> {
+    ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         let mut settings = settings.clone();
         let known = || self.registry.names().collect::<Vec<_>>().join(", ");
-        let invalid = |message: &str| {
-            InvalidSetting::new("kind", format!("{message}; known kinds: {}", known()))
+        let invalid = |key: &str, message: &str| {
+            vec![InvalidSetting::new(key, format!("{message}; known kinds: {}", known()))]
         };
-        let kind = settings.take("kind").ok_or_else(|| {
-            InvalidSetting::new("", format!("has no `kind`; known kinds: {}", known()))
-        })?;
-        let kind = kind.read::<String>().map_err(|_| invalid("is no text"))?;
-        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("is unknown"))?;
-        let built = kind.build(&settings, context);
-        built.map_err(|invalid| {
-            let first = invalid.into_iter().next();
-            first.unwrap_or_else(|| InvalidSetting::new("", "can't be built"))
-        })
+        let kind = settings.take("kind").ok_or_else(|| invalid("", "has no `kind`"))?;
+        let kind = kind.read::<String>().map_err(|_| invalid("kind", "is no text"))?;
+        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("kind", "is unknown"))?;
+        kind.build(&settings, context)
     }
 }

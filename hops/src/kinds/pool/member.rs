@@ -19,9 +19,9 @@ impl Member {
     pub(super) fn build(
         &self,
         context: &BuildContext<'_>,
-    ) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
+    ) -> Result<Option<Arc<dyn Hop>>, Vec<InvalidSetting>> {
         match self {
-            Self::Name(name) => context.hop(name),
+            Self::Name(name) => context.hop(name).map_err(|invalid| vec![invalid]),
             Self::Own(settings) => context.build(settings).map(Some),
         }
     }
