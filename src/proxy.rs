@@ -112,6 +112,7 @@ impl Proxy {
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
+            never = shared.peaks().settle() => match never {},
         }
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();

@@ -68,6 +68,7 @@ impl Reloads {
             };
             supervisor::reloading();
             self.attempt(call).await;
+            self.shared().peaks().pass();
             supervisor::ready();
         }
     }

@@ -13,6 +13,7 @@ mod flapping;
 mod flips;
 mod hops;
 mod limits;
+mod memory;
 mod probe;
 mod regression;
 mod reload;

@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod double;
 mod network;
+mod open_files;
 mod origin;
 mod pattern;
 mod probed;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},
+    open_files::raise_open_files,
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
     probed::{probe, run_probe},
