@@ -1,12 +1,15 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Loader, Problems, Source},
-    listeners::{BindError, Listeners},
+    listeners::{ListenError, Listeners},
     live::Generation,
     log::LogControl,
     reload::{self, Reloads},
@@ -23,6 +26,7 @@ pub struct Loaded {
     loader: Loader,
     config: Config,
     watch: Option<io::Result<Watch>>,
+    passed: Vec<TcpListener>,
 }
 
 /// A proxy that accepts connections.
@@ -44,7 +48,14 @@ impl Loaded {
             Source::Text(_) | Source::Embedded => None,
         };
         let config = loader.load()?;
-        Ok(Self { loader, config, watch })
+        Ok(Self { loader, config, watch, passed: Vec::new() })
+    }
+
+    /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
+    #[must_use]
+    pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
+        self.passed = passed;
+        self
     }
 
     /// What was loaded.
@@ -55,10 +66,12 @@ impl Loaded {
     /// Binds the listeners and accepts on them. Needs a runtime of tokio around it.
     ///
     /// # Errors
-    /// The first address that can't be listened on; nothing is left behind.
-    pub fn start(self) -> Result<Proxy, BindError> {
-        let Self { loader, config, watch } = self;
+    /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
+    /// behind.
+    pub fn start(self) -> Result<Proxy, ListenError> {
+        let Self { loader, config, watch, passed } = self;
         let mut listeners = Listeners::default();
+        let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
         reload::announce(&config);
@@ -71,7 +84,7 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
-        for begun in listeners.replace(prepared) {
+        for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
             server.begin(begun);
         }
         server.keep_warm();

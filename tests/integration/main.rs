@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "helpers fail the test that called them")]
 #![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
 
+mod activation;
 mod authentication;
 mod bad_input;
 mod clients;

@@ -1,5 +1,7 @@
 //! What the tests stand on. Whatever is started here ends when its handle is dropped, also by a panic.
 
+#[cfg(unix)]
+mod activation;
 mod certificates;
 mod client;
 mod config;
@@ -17,6 +19,8 @@ mod status;
 mod tinyproxy;
 mod wait;
 
+#[cfg(unix)]
+pub(crate) use self::activation::activated;
 #[cfg(target_os = "linux")]
 pub(crate) use self::status::resources;
 pub(crate) use self::{
