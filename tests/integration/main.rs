@@ -21,6 +21,7 @@ mod reload;
 mod requests;
 #[cfg(target_os = "linux")]
 mod rotation;
+mod saving;
 mod secrets;
 mod shutdown;
 mod soak;

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
+    path::Path,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -74,25 +75,36 @@ impl Proxy {
 
     /// Runs it on a directory that stands already.
     pub(crate) async fn on(config: ConfigDir, arguments: &[&str]) -> Self {
-        Self::run(config, arguments, command(PROGRAM)).await
+        Self::run(config, None, arguments, command(PROGRAM)).await
     }
 
     /// As [`on`](Self::on), under a supervisor that listens at `socket`.
     #[cfg(target_os = "linux")]
-    pub(crate) async fn supervised(yaml: &str, socket: &std::path::Path) -> Self {
+    pub(crate) async fn supervised(yaml: &str, socket: &Path) -> Self {
         let mut command = command(PROGRAM);
         command.env("NOTIFY_SOCKET", socket);
-        Self::run(ConfigDir::new(yaml), &[], command).await
+        Self::run(ConfigDir::new(yaml), None, &[], command).await
     }
 
     /// As [`on`](Self::on), under a supervisor that listens already and passes `socket`.
     #[cfg(unix)]
     pub(crate) async fn activated(config: ConfigDir, socket: &impl std::os::fd::AsFd) -> Self {
-        Self::run(config, &[], super::activated(socket)).await
+        Self::run(config, None, &[], super::activated(socket)).await
     }
 
-    async fn run(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
-        command.arg("run").arg("-c").arg(config.path()).args(["--log-format", "json"]);
+    /// Runs it on what is at `path`, wherever that is.
+    pub(crate) async fn at(path: &Path) -> Self {
+        Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await
+    }
+
+    async fn run(
+        config: ConfigDir,
+        path: Option<&Path>,
+        arguments: &[&str],
+        mut command: Command,
+    ) -> Self {
+        let path = path.unwrap_or(config.path());
+        command.arg("run").arg("-c").arg(path).args(["--log-format", "json"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = Log::follow(process.child().stderr.take().unwrap());
