@@ -5,7 +5,10 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,10 @@ pub struct Peaks {
     highest: AtomicUsize,
     over: Notify,
 }
+
+/// Is kept by what is large and no connection.
+#[derive(Debug)]
+pub struct Held(Arc<Peaks>);
 
 impl Peaks {
     /// There is one connection more: `open`.
@@ -36,9 +43,9 @@ impl Peaks {
         }
     }
 
-    /// Something large that is no connection was let go, such as a configuration.
-    pub fn pass(&self) {
-        self.over.notify_one();
+    /// What holds the result is large, such as a configuration, and its end the end of a peak.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        Held(Arc::clone(self))
     }
 
     /// Gives memory back whenever a peak is over and no other has followed at once. An idle process is not woken.
@@ -56,6 +63,12 @@ impl Peaks {
             give_back();
             debug!(took = ?begun.elapsed(), "free memory is given back to the system");
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.over.notify_one();
     }
 }
 
@@ -84,8 +97,8 @@ mod tests {
     use super::*;
 
     /// Counts how often memory is given back during `course`, and a while after it.
-    async fn check(expected: usize, course: impl AsyncFnOnce(&Peaks)) {
-        let (peaks, count) = (Peaks::default(), Cell::new(0));
+    async fn check(expected: usize, course: impl AsyncFnOnce(&Arc<Peaks>)) {
+        let (peaks, count) = (Arc::new(Peaks::default()), Cell::new(0));
         tokio::select! {
             never = peaks.settle_by(|| count.set(count.get() + 1)) => match never {},
             () = async {
@@ -140,7 +153,7 @@ mod tests {
             for _ in 0..100 {
                 rise(peaks, 1..=1000);
                 fall(peaks, 0..1000);
-                peaks.pass();
+                drop(peaks.hold());
                 sleep(CALM / 2).await;
             }
         })
@@ -149,6 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_configuration_that_is_gone_is_a_peak_too() {
-        check(1, async |peaks| peaks.pass()).await;
+        check(1, async |peaks| drop(peaks.hold())).await;
+        check(0, async |peaks| std::mem::forget(peaks.hold())).await;
     }
 }

@@ -67,8 +67,9 @@ impl Reloads {
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
             supervisor::reloading();
+            let held = self.shared().peaks().hold();
             self.attempt(call).await;
-            self.shared().peaks().pass();
+            drop(held);
             supervisor::ready();
         }
     }

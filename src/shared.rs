@@ -23,7 +23,7 @@ use crate::{
 pub struct Shared {
     live: Live,
     open: AtomicUsize,
-    peaks: Peaks,
+    peaks: Arc<Peaks>,
     shutdown: Shutdown,
     origin: Origin,
     rejection: ArcSwapOption<Rejection>,
@@ -60,10 +60,11 @@ impl Shared {
     /// Begins with `first`, which comes from `source`.
     pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
         let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
+        let peaks = Arc::clone(first.peaks());
         Arc::new(Self {
             live: Live::new(first),
             open: AtomicUsize::new(0),
-            peaks: Peaks::default(),
+            peaks,
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
@@ -86,7 +87,7 @@ impl Shared {
     }
 
     /// What tells when much memory was let go.
-    pub fn peaks(&self) -> &Peaks {
+    pub fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
     }
 
