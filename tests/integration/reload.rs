@@ -206,6 +206,50 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
     assert_reads(&mut tunnel, "still here").await;
 }
 
+#[tokio::test]
+async fn listeners_of_both_families_come_and_go_live() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    let (old, second) = (proxy.address(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let six = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let mut last = vec![old];
+    // An address that the system chose stays the one that was written, which has no port.
+    let written = |address: SocketAddr| {
+        if address == old { "127.0.0.1:0".into() } else { address.to_string() }
+    };
+    for listen in
+        [vec![old, six], vec![six, second, old], vec![six], vec![second], vec![second, six]]
+    {
+        let seen = proxy.events().len();
+        let words: Vec<_> =
+            listen.iter().map(|address| format!("\"{}\"", written(*address))).collect();
+        proxy
+            .config()
+            .write("20-listen.yaml", &format!("server: {{ listen: [{}] }}\n", words.join(", ")));
+        proxy.event_after(seen, "config reloaded").await;
+        for address in &listen {
+            connect(*address, echo.address()).await.tunnel();
+        }
+        for gone in last.iter().filter(|address| !listen.contains(address)) {
+            within("one that is not named is let go", async {
+                while TcpStream::connect(gone).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+        // What stays is the same socket: nobody begins to listen there again.
+        for event in proxy.events()[seen..].iter().filter(|event| event.message() == "listening") {
+            let address: SocketAddr = event.field("address").parse().unwrap();
+            assert!(listen.contains(&address) && !last.contains(&address), "{event:?}");
+        }
+        last = listen;
+    }
+    tunnel.write_all(b"still here").await.unwrap();
+    assert_reads(&mut tunnel, "still here").await;
+}
+
 fn generation(event: &Event) -> u64 {
     event.field("generation").parse().unwrap()
 }
