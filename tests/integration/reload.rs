@@ -9,8 +9,8 @@ use std::{
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect, free_port, head,
-    open, run, within,
+    Certificates, ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect,
+    free_port, head, open, run, within,
 };
 
 #[tokio::test]
@@ -106,6 +106,53 @@ async fn a_broken_edit_changes_nothing() {
     proxy.config().write("30-broken.yaml", "chains: { default: [] }\n");
     proxy.event_after(seen, "config reloaded").await;
     connect(proxy.address(), echo.address()).await.tunnel();
+}
+
+#[tokio::test]
+async fn every_problem_is_in_one_event() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    let broken = "hops:\n  one: { kind: http-conect, address: \"a.test:1\" }\n  two: { kind: http-connect }\n\
+                  chains: { default: [nobody] }\ntimeouts: { idel: 1h }\n";
+    proxy.config().write("30-broken.yaml", broken);
+    let rejected = proxy.event("config rejected").await.field("problems");
+    for place in
+        ["30-broken.yaml:2:", "30-broken.yaml:3:", "30-broken.yaml:4:", "30-broken.yaml:5:"]
+    {
+        assert!(rejected.contains(place), "{place}: {rejected}");
+    }
+    toggle.assert_used(&proxy, true).await;
+    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
+    proxy.event("config reloaded").await;
+    let rejections =
+        proxy.events().iter().filter(|event| event.message() == "config rejected").count();
+    assert_eq!(rejections, 1);
+}
+
+#[tokio::test]
+async fn what_a_hop_needs_must_be_there_before_the_swap() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    for (file, yaml) in
+        [("authority.pem", "tls: { ca: FILE }"), ("password", "username: ann, password_file: FILE")]
+    {
+        let path = proxy.config().path().join(file);
+        let yaml = yaml.replace("FILE", &format!("{:?}", path.to_str().unwrap()));
+        let yaml =
+            format!("hops: {{ more: {{ kind: http-connect, address: \"a.test:1\", {yaml} }} }}\n");
+        let seen = proxy.events().len();
+        proxy.config().write("30-more.yaml", &yaml);
+        let rejected = proxy.event_after(seen, "config rejected").await;
+        assert!(rejected.text().contains(file), "{rejected:?}");
+        toggle.assert_used(&proxy, true).await;
+        // Its coming is a change, too, where it stands beside the configuration.
+        let content = fs::read_to_string(Certificates::new().authority_file()).unwrap();
+        proxy
+            .config()
+            .write(file, &content.replace('\n', if file == "password" { "" } else { "\n" }));
+        proxy.event_after(seen, "config reloaded").await;
+        toggle.assert_used(&proxy, true).await;
+    }
 }
 
 #[tokio::test]
