@@ -134,3 +134,44 @@ impl Proxy {
         info!("stopped");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::Duration};
+
+    use mooltiroute_hops::kinds;
+    use tokio::{task, time::timeout};
+
+    use super::*;
+    use crate::config::{Environment, Overrides};
+
+    #[tokio::test]
+    async fn an_edit_between_loading_and_the_start_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |limit: usize| {
+            let yaml = format!(
+                "server: {{ listen: \"127.0.0.1:0\" }}\nlimits: {{ connections: {limit} }}\nchains: {{ default: [] }}\n"
+            );
+            fs::write(directory.path().join("10.yaml"), yaml).unwrap();
+        };
+        write(1);
+        let source = Source::Path(directory.path().to_owned());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        let loaded = Loaded::new(loader).unwrap();
+        write(2);
+        let proxy = loaded.start().unwrap();
+        let server = proxy.server.clone();
+        let is_taken = async {
+            while server.shared().live().current().limits.connections != 2 {
+                task::yield_now().await;
+            }
+        };
+        // Less than where it would be found by a look from time to time.
+        let within = Duration::from_secs(4);
+        tokio::select! {
+            () = proxy.run() => panic!("it ended"),
+            taken = timeout(within, is_taken) => taken.unwrap(),
+        }
+    }
+}
