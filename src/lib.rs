@@ -32,6 +32,7 @@ pub mod listeners;
 pub mod live;
 pub mod local;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod open_files;
 pub mod proxy;

@@ -1,6 +1,9 @@
 //! The sockets that clients connect to.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{self, SocketAddr},
+};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
@@ -9,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::dial;
 
-/// The listeners in force. Dropping one stops its accepting.
+/// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug, Default)]
 pub struct Listeners {
     open: Vec<Open>,
@@ -19,7 +22,8 @@ pub struct Listeners {
 struct Open {
     wanted: SocketAddr,
     actual: SocketAddr,
-    _closes: DropGuard,
+    /// Closes it. A supervisor's is left alone: who waits there when this process ends is for the next one.
+    closes: Option<DropGuard>,
 }
 
 /// A change of listeners of which every part has succeeded, and nothing has happened yet.
@@ -47,22 +51,55 @@ pub struct Begun {
     pub closed: CancellationToken,
 }
 
-/// An address that can't be listened on.
+/// Listeners that can't be had.
 #[derive(Debug, Error)]
-#[error("can't listen on {address}: {}", in_words(source))]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system says.
-    pub source: io::Error,
+pub enum ListenError {
+    /// An address that can't be listened on.
+    #[error("can't listen on {address}: {}", in_words(source))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An address that the supervisor listens on for this proxy, and that is not wanted.
+    #[error(
+        "the supervisor listens on {0} for this proxy, and `server.listen` does not name it; add it, or change the \
+         supervisor's socket unit and restart both"
+    )]
+    NotNamed(SocketAddr),
+    /// One of the supervisor's sockets that does not do what a socket should.
+    #[error("a socket of the supervisor can't be used: {0}")]
+    Passed(io::Error),
 }
 
 impl Listeners {
+    /// Takes over sockets that a supervisor listens on and has passed; returns them to be accepted on. They stay as long
+    /// as this process does: the supervisor would listen on alone, and clients would wait for nobody.
+    ///
+    /// # Errors
+    /// One of them can't be used.
+    pub fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
+        let begun = passed.into_iter().map(|passed| {
+            let address = passed.local_addr()?;
+            passed.set_nonblocking(true)?;
+            set_options(SockRef::from(&passed))?;
+            let listener = TcpListener::from_std(passed)?;
+            self.open.push(Open { wanted: address, actual: address, closes: None });
+            Ok(Begun { listener, address, closed: CancellationToken::new() })
+        });
+        begun.collect()
+    }
+
     /// Binds what of `wanted` is not listened on yet. The listeners in force stay as they are.
     ///
     /// # Errors
-    /// The first address that can't be bound; all others are let go again.
-    pub fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, BindError> {
+    /// The first address that can't be bound, or a supervisor's that is not wanted; what was bound is let go again.
+    pub fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, ListenError> {
+        let mut passed = self.open.iter().filter(|open| open.closes.is_none());
+        if let Some(open) = passed.find(|open| !wanted.contains(&open.wanted)) {
+            return Err(ListenError::NotNamed(open.wanted));
+        }
         let new =
             wanted.iter().filter(|wanted| self.open.iter().all(|open| open.wanted != **wanted));
         let bound = new.map(|wanted| bind(*wanted)).collect::<Result<_, _>>()?;
@@ -83,7 +120,8 @@ impl Listeners {
     pub fn replace(&mut self, prepared: Prepared) -> Vec<Begun> {
         let begun = prepared.bound.into_iter().map(|Bound { wanted, actual, listener }| {
             let closed = CancellationToken::new();
-            self.open.push(Open { wanted, actual, _closes: closed.clone().drop_guard() });
+            let closes = Some(closed.clone().drop_guard());
+            self.open.push(Open { wanted, actual, closes });
             Begun { listener, address: actual, closed }
         });
         let begun = begun.collect();
@@ -92,8 +130,8 @@ impl Listeners {
     }
 }
 
-fn bind(wanted: SocketAddr) -> Result<Bound, BindError> {
-    let fail = |source| BindError { address: wanted, source };
+fn bind(wanted: SocketAddr) -> Result<Bound, ListenError> {
+    let fail = |source| ListenError::Bind { address: wanted, source };
     let listener = open(wanted).map_err(fail)?;
     let actual = listener.local_addr().map_err(fail)?;
     Ok(Bound { wanted, actual, listener })
@@ -111,11 +149,16 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    // The sockets it accepts inherit it, where the system does that.
-    dial::keep_alive(SockRef::from(&socket));
-    socket.set_tcp_nodelay(true)?;
+    set_options(SockRef::from(&socket))?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Sets what the sockets that it accepts inherit, where the system does that.
+fn set_options(listener: SockRef<'_>) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    dial::keep_alive(listener);
+    Ok(())
 }
 
 fn in_words(error: &io::Error) -> String {
@@ -154,6 +197,21 @@ mod tests {
         assert!(begun.len() == 1 && begun[0].address.is_ipv6() && !first.closed.is_cancelled());
         assert!(listeners.replace(listeners.prepare(&[second]).unwrap()).is_empty());
         assert!(first.closed.is_cancelled() && !begun[0].closed.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_passed_listener_is_named_and_never_closed() {
+        let passed = net::TcpListener::bind(any()).unwrap();
+        let address = passed.local_addr().unwrap();
+        let mut listeners = Listeners::default();
+        let begun = listeners.adopt(vec![passed]).unwrap();
+        assert!(
+            matches!(listeners.prepare(&[any()]), Err(ListenError::NotNamed(named)) if named == address)
+        );
+        let prepared = listeners.prepare(&[any(), address]).unwrap();
+        assert_eq!(listeners.replace(prepared).len(), 1, "the other one");
+        drop(listeners);
+        assert!(begun[0].address == address && !begun[0].closed.is_cancelled());
     }
 
     #[tokio::test]

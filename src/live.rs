@@ -13,6 +13,7 @@ use crate::{
     chain::{Chain, Link, StepTimeouts},
     config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
     dial::Dialer,
+    memory::{Held, Peaks},
     metrics::Metrics,
     router::Router,
     warm::Warm,
@@ -38,6 +39,8 @@ pub struct Generation {
     /// Every hop that is built, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
     metrics: Arc<Metrics>,
+    peaks: Arc<Peaks>,
+    _held: Held,
     /// Since when it is in force.
     pub since: SystemTime,
     /// The addresses that are listened on.
@@ -114,7 +117,7 @@ impl Live {
 impl Generation {
     /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
     pub fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
-        Self::build(number, config, listening, Arc::default(), &[])
+        Self::build(number, config, listening, Arc::default(), Arc::default(), &[])
     }
 
     /// The one that follows: it counts on where this one does, and keeps each hop whose settings are the same, with all
@@ -128,8 +131,8 @@ impl Generation {
                 hop.hop.clone_from(&old.hop);
             }
         }
-        let metrics = Arc::clone(&self.metrics);
-        Self::build(self.number + 1, config, listening, metrics, &self.chains)
+        let (metrics, peaks) = (Arc::clone(&self.metrics), Arc::clone(&self.peaks));
+        Self::build(self.number + 1, config, listening, metrics, peaks, &self.chains)
     }
 
     fn build(
@@ -137,6 +140,7 @@ impl Generation {
         config: Config,
         listening: Vec<SocketAddr>,
         metrics: Arc<Metrics>,
+        peaks: Arc<Peaks>,
         last: &[Arc<Chain>],
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
@@ -163,6 +167,8 @@ impl Generation {
             chains,
             hops: hops.into_iter().filter(|hop| hop.hop.is_some()).collect(),
             metrics,
+            _held: peaks.hold(),
+            peaks,
             since: SystemTime::now(),
             listening,
             users: Users::default(),
@@ -183,6 +189,11 @@ impl Generation {
     /// The counts of this and all other generations.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is told when this one is gone, and all others.
+    pub fn peaks(&self) -> &Arc<Peaks> {
+        &self.peaks
     }
 
     /// The chains that keep spare tunnels, with those.

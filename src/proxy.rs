@@ -1,12 +1,15 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Loader, Problems, Source},
-    listeners::{BindError, Listeners},
+    listeners::{ListenError, Listeners},
     live::Generation,
     log::LogControl,
     reload::{self, Reloads},
@@ -23,6 +26,7 @@ pub struct Loaded {
     loader: Loader,
     config: Config,
     watch: Option<io::Result<Watch>>,
+    passed: Vec<TcpListener>,
 }
 
 /// A proxy that accepts connections.
@@ -44,7 +48,14 @@ impl Loaded {
             Source::Text(_) | Source::Embedded => None,
         };
         let config = loader.load()?;
-        Ok(Self { loader, config, watch })
+        Ok(Self { loader, config, watch, passed: Vec::new() })
+    }
+
+    /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
+    #[must_use]
+    pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
+        self.passed = passed;
+        self
     }
 
     /// What was loaded.
@@ -55,10 +66,12 @@ impl Loaded {
     /// Binds the listeners and accepts on them. Needs a runtime of tokio around it.
     ///
     /// # Errors
-    /// The first address that can't be listened on; nothing is left behind.
-    pub fn start(self) -> Result<Proxy, BindError> {
-        let Self { loader, config, watch } = self;
+    /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
+    /// behind.
+    pub fn start(self) -> Result<Proxy, ListenError> {
+        let Self { loader, config, watch, passed } = self;
         let mut listeners = Listeners::default();
+        let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
         reload::announce(&config);
@@ -71,7 +84,7 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
-        for begun in listeners.replace(prepared) {
+        for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
             server.begin(begun);
         }
         server.keep_warm();
@@ -112,11 +125,53 @@ impl Proxy {
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
+            never = shared.peaks().settle() => match never {},
         }
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");
         server.drain(deadline).await;
         info!("stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::Duration};
+
+    use mooltiroute_hops::kinds;
+    use tokio::{task, time::timeout};
+
+    use super::*;
+    use crate::config::{Environment, Overrides};
+
+    #[tokio::test]
+    async fn an_edit_between_loading_and_the_start_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |limit: usize| {
+            let yaml = format!(
+                "server: {{ listen: \"127.0.0.1:0\" }}\nlimits: {{ connections: {limit} }}\nchains: {{ default: [] }}\n"
+            );
+            fs::write(directory.path().join("10.yaml"), yaml).unwrap();
+        };
+        write(1);
+        let source = Source::Path(directory.path().to_owned());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        let loaded = Loaded::new(loader).unwrap();
+        write(2);
+        let proxy = loaded.start().unwrap();
+        let server = proxy.server.clone();
+        let is_taken = async {
+            while server.shared().live().current().limits.connections != 2 {
+                task::yield_now().await;
+            }
+        };
+        // Less than where it would be found by a look from time to time.
+        let within = Duration::from_secs(4);
+        tokio::select! {
+            () = proxy.run() => panic!("it ended"),
+            taken = timeout(within, is_taken) => taken.unwrap(),
+        }
     }
 }

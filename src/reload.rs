@@ -67,7 +67,9 @@ impl Reloads {
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
             supervisor::reloading();
+            let held = self.shared().peaks().hold();
             self.attempt(call).await;
+            drop(held);
             supervisor::ready();
         }
     }

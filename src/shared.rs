@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::{
     config::Source,
     live::{Generation, Live},
+    memory::Peaks,
     shutdown::Shutdown,
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub struct Shared {
     live: Live,
     open: AtomicUsize,
+    peaks: Arc<Peaks>,
     shutdown: Shutdown,
     origin: Origin,
     rejection: ArcSwapOption<Rejection>,
@@ -58,9 +60,11 @@ impl Shared {
     /// Begins with `first`, which comes from `source`.
     pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
         let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
+        let peaks = Arc::clone(first.peaks());
         Arc::new(Self {
             live: Live::new(first),
             open: AtomicUsize::new(0),
+            peaks,
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
@@ -80,6 +84,11 @@ impl Shared {
     /// Client connections that are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// What tells when much memory was let go.
+    pub fn peaks(&self) -> &Arc<Peaks> {
+        &self.peaks
     }
 
     /// Where and when it began.
@@ -102,8 +111,9 @@ impl Admission {
     /// Counts one connection more, and tells whether there were as many before as there may be.
     pub fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
-        let is_over_limit = shared.open.fetch_add(1, Ordering::Relaxed) >= limit;
-        Self { shared, is_over_limit }
+        let before = shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.peaks.rise(before + 1);
+        Self { shared, is_over_limit: before >= limit }
     }
 
     /// What its session shares with the others.
@@ -119,7 +129,8 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        let before = self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.peaks.fall(before - 1);
     }
 }
 

@@ -1,5 +1,20 @@
-//! Tells the supervisor how far the process is: systemd, where it started this one and asked for that
-//! (`Type=notify-reload`); nobody elsewhere.
+//! The supervisor: systemd, where it started this process, and nobody elsewhere. It is told how far the process is,
+//! where it asked for that (`Type=notify-reload`), and may listen in this one's place, before and after it (a socket
+//! unit).
+
+use std::{io, net::TcpListener};
+
+/// Takes the sockets that the supervisor listens on for this process. To be called once, before there is a thread: it
+/// takes the variables that told of them from the environment.
+///
+/// # Errors
+/// One of them is no TCP socket that listens.
+pub fn passed() -> io::Result<Vec<TcpListener>> {
+    #[cfg(unix)]
+    return activation::passed();
+    #[cfg(not(unix))]
+    Ok(Vec::new())
+}
 
 /// Clients can come.
 pub fn ready() {
@@ -19,6 +34,31 @@ pub fn reloading() {
 pub fn stopping() {
     #[cfg(target_os = "linux")]
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
+}
+
+#[cfg(unix)]
+mod activation {
+    use std::{io, net::TcpListener};
+
+    use listenfd::ListenFd;
+    use socket2::SockRef;
+
+    pub(super) fn passed() -> io::Result<Vec<TcpListener>> {
+        let mut all = ListenFd::from_env();
+        // Each is there once, so none is left out.
+        (0..all.len())
+            .filter_map(|index| all.take_tcp_listener(index).transpose())
+            .map(checked)
+            .collect()
+    }
+
+    fn checked(passed: io::Result<TcpListener>) -> io::Result<TcpListener> {
+        let listener = passed?;
+        if SockRef::from(&listener).is_listener()? {
+            return Ok(listener);
+        }
+        Err(io::Error::other("it does not listen"))
+    }
 }
 
 #[cfg(target_os = "linux")]

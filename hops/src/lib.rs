@@ -15,6 +15,8 @@
 //! - [`handshake`], [`tls`], [`credentials`]: what kinds have in common.
 //! - [`kinds`]: the kinds that ship.
 
+#![forbid(unsafe_code)]
+
 mod authority;
 mod context;
 mod country;

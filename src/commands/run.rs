@@ -17,6 +17,14 @@ use crate::{
 
 /// Runs the proxy until a signal ends it.
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
+    let passed = match supervisor::passed() {
+        Ok(passed) => passed,
+        Err(error) => {
+            return complain(&format_args!(
+                "a socket that the supervisor passed can't be used: {error}"
+            ));
+        }
+    };
     let source = match Source::find(flags.config.path.clone(), environment) {
         Ok(source) => source,
         Err(problem) => return complain(&problem),
@@ -46,7 +54,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
                 Ok(signals) => signals,
                 Err(error) => return complain(&format_args!("signals can't be handled: {error}")),
             };
-        let proxy = match loaded.start() {
+        let proxy = match loaded.with_passed(passed).start() {
             Ok(proxy) => proxy.with_log(control).with_reload_requests(requests),
             Err(error) => return complain(&error),
         };

@@ -5,6 +5,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
 
 /// What must be watched to see every change of a path: the directories that hold a name on the way to it, and those
@@ -17,9 +18,9 @@ pub(super) struct Trail {
     contents: BTreeSet<PathBuf>,
 }
 
-/// What tells a directory from a later one of the same name.
+/// What tells a directory from a later one of the same name, which may have got the same number: when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(Option<(u64, u64)>);
+pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
 /// How everything on a trail looked at one moment, to tell whether it looks other later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +108,8 @@ impl Trail {
 
 impl Identity {
     pub(super) fn of(directory: &Path) -> Self {
-        Self(fs::metadata(directory).ok().map(|found| identify(&found)))
+        let found = fs::metadata(directory).ok();
+        Self(found.map(|found| (identify(&found), found.created().ok())))
     }
 }
 

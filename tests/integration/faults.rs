@@ -89,6 +89,23 @@ async fn a_target_that_is_down_is_a_502_that_blames_no_hop() {
 }
 
 #[tokio::test]
+async fn a_name_that_nobody_knows_is_a_502() {
+    let hop = "hops: { corporate: { kind: http-connect, address: \"no-such-host.invalid:1\" } }\n";
+    for (chain, stop) in [("[]", "no-such-target.invalid"), ("[corporate]", "corporate")] {
+        let mut proxy = Proxy::start(&format!("{hop}chains: {{ default: {chain} }}\n")).await;
+        for request in [
+            "CONNECT no-such-target.invalid:1 HTTP/1.1\r\nHost: no-such-target.invalid:1\r\n\r\n",
+            "GET http://no-such-target.invalid/ HTTP/1.1\r\nHost: no-such-target.invalid\r\n\r\n",
+        ] {
+            let told = exchange(proxy.address(), request.as_bytes()).await;
+            assert_told(&told, 502, stop, ".invalid");
+            assert!(told.contains("; error=dns_error"), "{told}");
+        }
+        proxy.assert_is_well().await;
+    }
+}
+
+#[tokio::test]
 async fn a_way_that_leads_back_is_a_508() {
     let proxy = Proxy::start("chains: { default: [] }").await;
     let own = proxy.address();

@@ -1,13 +1,18 @@
 //! More than there is room for.
 #![cfg(target_os = "linux")]
 
-use std::{fs, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    net::SocketAddr,
+    time::Duration,
+};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command, task, time};
 
 use crate::support::{
-    EchoOrigin, Proxy, assert_reads, connect, open, resources, rest, status, within,
+    ConfigDir, EchoOrigin, Proxy, assert_reads, connect, free_port, open, resources, rest, status,
+    within,
 };
 
 #[tokio::test]
@@ -43,7 +48,7 @@ async fn without_descriptors_it_waits_quietly_and_recovers() {
     drop((clients, tunnel));
     within("every descriptor is given back", async {
         while resources(pid).0 > before {
-            tokio::task::yield_now().await;
+            task::yield_now().await;
         }
     })
     .await;
@@ -69,7 +74,7 @@ async fn aborted_clients_leave_nothing() {
         within("every descriptor is given back", async {
             while status(proxy.address()).await["connections"]["open"] != 1 {}
             while resources(pid).0 > before {
-                tokio::task::yield_now().await;
+                task::yield_now().await;
             }
         })
         .await;
@@ -91,6 +96,42 @@ async fn a_process_that_was_suspended_goes_on() {
     proxy.signal(Signal::CONT);
     assert_reads(&mut tunnel, "before").await;
     assert!(rest(&mut late).await.ends_with("\r\n\r\nok\n"));
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_log_stops_nothing() {
+    let echo = EchoOrigin::start().await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    config.write("00-server.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.args(["--log-level", "trace", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+    let mut proxy = command.stderr(full).kill_on_drop(true).spawn().unwrap();
+    within("it listens", async {
+        while TcpStream::connect(address).await.is_err() {
+            task::yield_now().await;
+        }
+    })
+    .await;
+    for _ in 0..10 {
+        let mut tunnel = connect(address, echo.address()).await.tunnel();
+        tunnel.write_all(b"served").await.unwrap();
+        assert_reads(&mut tunnel, "served").await;
+    }
+    for (yaml, outcome) in [("timeouts: { idle: 1h }\n", "applied"), ("timeouts: [\n", "rejected")]
+    {
+        config.write("20-more.yaml", yaml);
+        within(outcome, async {
+            while status(address).await["reloads"][outcome] != 1 {
+                task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    let process = Pid::from_raw(proxy.id().unwrap() as i32).unwrap();
+    kill_process(process, Signal::TERM).unwrap();
+    assert_eq!(within("its end", proxy.wait()).await.unwrap().code(), Some(0));
 }
 
 /// Hundredths of a second of CPU that the process has used.

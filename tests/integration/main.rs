@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "helpers fail the test that called them")]
 #![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
 
+mod activation;
 mod authentication;
 mod bad_input;
 mod clients;
@@ -14,12 +15,14 @@ mod flips;
 mod hop_answers;
 mod hops;
 mod limits;
+mod memory;
 mod probe;
 mod regression;
 mod reload;
 mod requests;
 #[cfg(target_os = "linux")]
 mod rotation;
+mod saving;
 mod secrets;
 mod shutdown;
 mod soak;

@@ -9,8 +9,8 @@ use std::{
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect, free_port, head,
-    open, run, within,
+    Certificates, ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect,
+    free_port, head, open, run, within,
 };
 
 #[tokio::test]
@@ -109,6 +109,53 @@ async fn a_broken_edit_changes_nothing() {
 }
 
 #[tokio::test]
+async fn every_problem_is_in_one_event() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    let broken = "hops:\n  one: { kind: http-conect, address: \"a.test:1\" }\n  two: { kind: http-connect }\n\
+                  chains: { default: [nobody] }\ntimeouts: { idel: 1h }\n";
+    proxy.config().write("30-broken.yaml", broken);
+    let rejected = proxy.event("config rejected").await.field("problems");
+    for place in
+        ["30-broken.yaml:2:", "30-broken.yaml:3:", "30-broken.yaml:4:", "30-broken.yaml:5:"]
+    {
+        assert!(rejected.contains(place), "{place}: {rejected}");
+    }
+    toggle.assert_used(&proxy, true).await;
+    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
+    proxy.event("config reloaded").await;
+    let rejections =
+        proxy.events().iter().filter(|event| event.message() == "config rejected").count();
+    assert_eq!(rejections, 1);
+}
+
+#[tokio::test]
+async fn what_a_hop_needs_must_be_there_before_the_swap() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    for (file, yaml) in
+        [("authority.pem", "tls: { ca: FILE }"), ("password", "username: ann, password_file: FILE")]
+    {
+        let path = proxy.config().path().join(file);
+        let yaml = yaml.replace("FILE", &format!("{:?}", path.to_str().unwrap()));
+        let yaml =
+            format!("hops: {{ more: {{ kind: http-connect, address: \"a.test:1\", {yaml} }} }}\n");
+        let seen = proxy.events().len();
+        proxy.config().write("30-more.yaml", &yaml);
+        let rejected = proxy.event_after(seen, "config rejected").await;
+        assert!(rejected.text().contains(file), "{rejected:?}");
+        toggle.assert_used(&proxy, true).await;
+        // Its coming is a change, too, where it stands beside the configuration.
+        let content = fs::read_to_string(Certificates::new().authority_file()).unwrap();
+        proxy
+            .config()
+            .write(file, &content.replace('\n', if file == "password" { "" } else { "\n" }));
+        proxy.event_after(seen, "config reloaded").await;
+        toggle.assert_used(&proxy, true).await;
+    }
+}
+
+#[tokio::test]
 async fn an_edit_without_meaning_makes_no_generation() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;
@@ -202,6 +249,50 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
         }
     })
     .await;
+    tunnel.write_all(b"still here").await.unwrap();
+    assert_reads(&mut tunnel, "still here").await;
+}
+
+#[tokio::test]
+async fn listeners_of_both_families_come_and_go_live() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    let (old, second) = (proxy.address(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let six = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let mut last = vec![old];
+    // An address that the system chose stays the one that was written, which has no port.
+    let written = |address: SocketAddr| {
+        if address == old { "127.0.0.1:0".into() } else { address.to_string() }
+    };
+    for listen in
+        [vec![old, six], vec![six, second, old], vec![six], vec![second], vec![second, six]]
+    {
+        let seen = proxy.events().len();
+        let words: Vec<_> =
+            listen.iter().map(|address| format!("\"{}\"", written(*address))).collect();
+        proxy
+            .config()
+            .write("20-listen.yaml", &format!("server: {{ listen: [{}] }}\n", words.join(", ")));
+        proxy.event_after(seen, "config reloaded").await;
+        for address in &listen {
+            connect(*address, echo.address()).await.tunnel();
+        }
+        for gone in last.iter().filter(|address| !listen.contains(address)) {
+            within("one that is not named is let go", async {
+                while TcpStream::connect(gone).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+        // What stays is the same socket: nobody begins to listen there again.
+        for event in proxy.events()[seen..].iter().filter(|event| event.message() == "listening") {
+            let address: SocketAddr = event.field("address").parse().unwrap();
+            assert!(listen.contains(&address) && !last.contains(&address), "{event:?}");
+        }
+        last = listen;
+    }
     tunnel.write_all(b"still here").await.unwrap();
     assert_reads(&mut tunnel, "still here").await;
 }

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{EchoOrigin, Proxy, assert_reads, connect};
+use crate::support::{EchoOrigin, Proxy, assert_reads, connect, raise_open_files};
 
 #[tokio::test]
 async fn a_chain_that_goes_direct_is_said_once_before_it_listens() {
@@ -22,7 +22,8 @@ const TUNNELS: usize = 1_000;
 
 #[tokio::test]
 async fn a_thousand_tunnels_are_open_at_once() {
-    raise_open_files();
+    // Two ends of each are this process's: the client's and the origin's.
+    raise_open_files(4 * TUNNELS as u64);
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("log: { access: false }\nchains: { default: [] }\n").await;
     let mut tunnels = Vec::with_capacity(TUNNELS);
@@ -36,18 +37,3 @@ async fn a_thousand_tunnels_are_open_at_once() {
         assert_reads(tunnel, &format!("I am {number}")).await;
     }
 }
-
-/// This process holds two ends of each tunnel: the client's and the origin's.
-#[cfg(unix)]
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-
-    let mut limit = getrlimit(Resource::Nofile);
-    let needed = 4 * TUNNELS as u64;
-    limit.current =
-        limit.current.map(|current| current.max(needed).min(limit.maximum.unwrap_or(needed)));
-    setrlimit(Resource::Nofile, limit).unwrap();
-}
-
-#[cfg(not(unix))]
-fn raise_open_files() {}

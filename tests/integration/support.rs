@@ -1,10 +1,13 @@
 //! What the tests stand on. Whatever is started here ends when its handle is dropped, also by a panic.
 
+#[cfg(unix)]
+mod activation;
 mod certificates;
 mod client;
 mod config;
 mod double;
 mod network;
+mod open_files;
 mod origin;
 mod pattern;
 mod probed;
@@ -16,6 +19,8 @@ mod status;
 mod tinyproxy;
 mod wait;
 
+#[cfg(unix)]
+pub(crate) use self::activation::activated;
 #[cfg(target_os = "linux")]
 pub(crate) use self::status::resources;
 pub(crate) use self::{
@@ -24,6 +29,7 @@ pub(crate) use self::{
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},
+    open_files::raise_open_files,
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
     probed::{probe, run_probe},

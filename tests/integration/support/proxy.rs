@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
+    path::Path,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -74,20 +75,37 @@ impl Proxy {
 
     /// Runs it on a directory that stands already.
     pub(crate) async fn on(config: ConfigDir, arguments: &[&str]) -> Self {
-        Self::run(config, arguments, command()).await
+        Self::run(config, None, arguments, command(PROGRAM)).await
     }
 
     /// As [`on`](Self::on), under a supervisor that listens at `socket`.
     #[cfg(target_os = "linux")]
-    pub(crate) async fn supervised(yaml: &str, socket: &std::path::Path) -> Self {
-        let mut command = command();
+    pub(crate) async fn supervised(yaml: &str, socket: &Path) -> Self {
+        let mut command = command(PROGRAM);
         command.env("NOTIFY_SOCKET", socket);
-        Self::run(ConfigDir::new(yaml), &[], command).await
+        Self::run(ConfigDir::new(yaml), None, &[], command).await
     }
 
-    async fn run(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
-        command.arg("run").arg("-c").arg(config.path()).args(["--log-format", "json"]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    /// As [`on`](Self::on), under a supervisor that listens already and passes `socket`.
+    #[cfg(unix)]
+    pub(crate) async fn activated(config: ConfigDir, socket: &impl std::os::fd::AsFd) -> Self {
+        Self::run(config, None, &[], super::activated(socket)).await
+    }
+
+    /// Runs it on what is at `path`, wherever that is.
+    pub(crate) async fn at(path: &Path) -> Self {
+        Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await
+    }
+
+    async fn run(
+        config: ConfigDir,
+        path: Option<&Path>,
+        arguments: &[&str],
+        mut command: Command,
+    ) -> Self {
+        let path = path.unwrap_or(config.path());
+        command.arg("run").arg("-c").arg(path).args(["--log-format", "json"]);
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = Log::follow(process.child().stderr.take().unwrap());
         let address = log
@@ -204,14 +222,17 @@ impl Log {
     }
 }
 
-/// The program, in an environment where nothing but the test configures it.
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
-    command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+/// The program under test, or one that starts it, in an environment where nothing but the test configures it.
+pub(super) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
 /// Runs the program to its end, with `arguments`.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
-    command().args(arguments).output().unwrap()
+    command(PROGRAM).args(arguments).output().unwrap()
 }
+
+/// Where the program is.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_mooltiroute");

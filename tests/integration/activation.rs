@@ -1,0 +1,139 @@
+//! Under a supervisor that listens in the proxy's place: the protocol of `sd_listen_fds(3)`.
+#![cfg(unix)]
+
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd,
+    process::Output,
+};
+
+use rustix::process::Signal;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::support::{
+    ConfigDir, EchoOrigin, Proxy, activated, assert_reads, connect, free_port, head, open, rest,
+};
+
+#[tokio::test]
+async fn a_restart_refuses_nobody() {
+    let supervisor = listen();
+    let address = supervisor.local_addr().unwrap();
+    let echo = EchoOrigin::start().await;
+    let mut first = Proxy::activated(config(address), &supervisor).await;
+    assert_eq!(first.address(), address);
+    let mut tunnel = connect(address, echo.address()).await.tunnel();
+    first.signal(Signal::TERM);
+    first.event("shutting down").await;
+    // In the drain, while nobody is there, and when the next one is.
+    let in_drain = ask(address, &echo).await;
+    tunnel.write_all(b"still here").await.unwrap();
+    assert_reads(&mut tunnel, "still here").await;
+    drop(tunnel);
+    assert_eq!(first.exit().await.code(), Some(0));
+    let between = ask(address, &echo).await;
+    let _second = Proxy::activated(config(address), &supervisor).await;
+    for mut client in [in_drain, between, ask(address, &echo).await] {
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        client.write_all(b"served").await.unwrap();
+        assert_reads(&mut client, "served").await;
+    }
+}
+
+#[tokio::test]
+async fn who_comes_with_the_signal_is_served_by_one_or_the_other() {
+    let supervisor = listen();
+    let address = supervisor.local_addr().unwrap();
+    let mut first = Proxy::activated(config(address), &supervisor).await;
+    // When it goes on, clients and the signal wait for it at once.
+    first.signal(Signal::STOP);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = open(address).await;
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        clients.push(client);
+    }
+    first.signal(Signal::TERM);
+    first.signal(Signal::CONT);
+    assert_eq!(first.exit().await.code(), Some(0));
+    let _second = Proxy::activated(config(address), &supervisor).await;
+    for mut client in clients {
+        assert!(rest(&mut client).await.ends_with("\r\n\r\nok\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_reload_may_add_to_the_supervisors_address_and_not_leave_it_out() {
+    let supervisor = listen();
+    let (passed, own) = (supervisor.local_addr().unwrap(), local(free_port()));
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::activated(config(passed), &supervisor).await;
+    proxy.config().write("00-server.yaml", &listens_on(&[own, passed]));
+    proxy.event("config reloaded").await;
+    for address in [passed, own] {
+        connect(address, echo.address()).await.tunnel();
+    }
+    proxy.config().write("00-server.yaml", &listens_on(&[own]));
+    let rejected = proxy.event("config rejected").await.text();
+    assert!(
+        rejected.contains(&passed.to_string()) && rejected.contains("supervisor"),
+        "{rejected}"
+    );
+    for address in [passed, own] {
+        connect(address, echo.address()).await.tunnel();
+    }
+    let seen = proxy.events().len();
+    proxy.config().write("00-server.yaml", &listens_on(&[passed]));
+    proxy.event_after(seen, "config reloaded").await;
+    connect(passed, echo.address()).await.tunnel();
+}
+
+#[test]
+fn what_the_supervisor_passes_must_be_of_use() {
+    let (supervisor, bound) = (listen(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = supervisor.local_addr().unwrap();
+    let unnamed = run(&supervisor, &config(local(free_port())));
+    assert!(says(&unnamed, &[&address.to_string(), "server.listen"]), "{unnamed:?}");
+    let no_stream = run(&bound, &config(address));
+    assert!(says(&no_stream, &["supervisor", "tcp socket"]), "{no_stream:?}");
+    let connected = std::net::TcpStream::connect(address).unwrap();
+    let no_listener = run(&connected, &config(address));
+    assert!(says(&no_listener, &["supervisor", "does not listen"]), "{no_listener:?}");
+}
+
+/// Runs it to the end that it comes to when it can't begin.
+fn run(socket: &impl AsFd, config: &ConfigDir) -> Output {
+    activated(socket).arg("run").arg("-c").arg(config.path()).output().unwrap()
+}
+
+fn says(output: &Output, words: &[&str]) -> bool {
+    let told = String::from_utf8_lossy(&output.stderr);
+    output.status.code() == Some(1) && words.iter().all(|word| told.contains(word))
+}
+
+fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A client that has asked for a tunnel, and does not know yet who takes it.
+async fn ask(proxy: SocketAddr, echo: &EchoOrigin) -> TcpStream {
+    let mut client = open(proxy).await;
+    let target = echo.address();
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+fn config(address: SocketAddr) -> ConfigDir {
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    config.write("00-server.yaml", &listens_on(&[address]));
+    config
+}
+
+fn listens_on(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    format!("server: {{ listen: [{}] }}\n", addresses.join(", "))
+}
+
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}

@@ -1,0 +1,72 @@
+//! What a peak needed is the system's again when it is over.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+use std::time::Duration;
+
+use tokio::{task, time::sleep};
+
+use crate::support::{EchoOrigin, Proxy, connect, raise_open_files, resources, status, within};
+
+#[tokio::test]
+async fn memory_returns_after_many_tunnels() {
+    raise_open_files(4 * TUNNELS as u64);
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("log: { access: false }\nchains: { default: [] }\n").await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    // The first few bring in what any tunnel needs.
+    drop(open(&proxy, &echo, 50).await);
+    let (_, idle) = resources(pid);
+    let tunnels = open(&proxy, &echo, TUNNELS).await;
+    let (_, full) = resources(pid);
+    assert!(full > idle + TUNNELS as u64, "from {idle} to {full} KiB: there is nothing to see");
+    drop(tunnels);
+    returns(pid, idle + (full - idle) / 4).await;
+}
+
+#[tokio::test]
+async fn memory_returns_after_the_last_tunnel_of_a_large_configuration() {
+    let small = "chains: { default: [] }\n";
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start(small).await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let (_, idle) = resources(pid);
+    let mut large = String::from("hops:\n");
+    for number in 0..HOPS {
+        large += &format!("  h{number}: {{ kind: http-connect, address: \"h{number}.test:1\" }}\n");
+    }
+    large += small;
+    proxy.config().write("10-test.yaml", &large);
+    proxy.event("config reloaded").await;
+    let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", small);
+    proxy.event_after(seen, "config reloaded").await;
+    // What the loading needed is gone after a while, and what the tunnel holds is not.
+    sleep(Duration::from_secs(3)).await;
+    let (_, held) = resources(pid);
+    assert!(held > idle + HOPS, "from {idle} to {held} KiB: there is nothing to see");
+    drop(tunnel);
+    // It lay among other things that stay, so some of its pages do.
+    returns(pid, held - (held - idle) / 3).await;
+}
+
+/// Waits until no more than `enough` KiB are left.
+async fn returns(pid: u64, enough: u64) {
+    within(&format!("it returns below {enough} KiB"), async {
+        while resources(pid).1 > enough {
+            task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn open(proxy: &Proxy, echo: &EchoOrigin, count: usize) -> Vec<tokio::net::TcpStream> {
+    let mut tunnels = Vec::with_capacity(count);
+    for _ in 0..count {
+        tunnels.push(connect(proxy.address(), echo.address()).await.tunnel());
+    }
+    tunnels
+}
+
+const TUNNELS: usize = 1_500;
+const HOPS: u64 = 5_000;
