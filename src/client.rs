@@ -1,18 +1,17 @@
 //! The connection of one client: its heads, and the last word it is told.
 
-use std::{
-    future::poll_fn, io, mem::MaybeUninit, net::SocketAddr, pin::Pin, task::Poll, time::Duration,
-};
+use std::{future::poll_fn, io, net::SocketAddr, task::Poll, time::Duration};
 
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
+    ahead,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     reply::Reply,
     shutdown::Shutdown,
@@ -57,10 +56,12 @@ impl Client {
         header: Duration,
         shutdown: &Shutdown,
     ) -> Arrival {
-        if self.seen.is_empty()
-            && !matches!(timeout(idle, self.first_bytes(shutdown)).await, Ok(Ok(1..)))
-        {
-            return Arrival::End;
+        if self.seen.is_empty() {
+            // Lets go of the room that the body before this head has needed.
+            self.seen = BytesMut::new();
+            if !matches!(timeout(idle, self.first_bytes(shutdown)).await, Ok(Ok(1..))) {
+                return Arrival::End;
+            }
         }
         let deadline = Instant::now() + header;
         let mut reader = HeadReader::new(limits);
@@ -70,8 +71,8 @@ impl Client {
                 Ok(None) => {}
                 Err(bad) => return Arrival::Bad(bad),
             }
-            self.seen.reserve(READ_BYTES);
-            match timeout_at(deadline, self.socket.read_buf(&mut self.seen)).await {
+            let read = ahead::read(&mut self.socket, &mut self.seen, READ_BYTES);
+            match timeout_at(deadline, read).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Arrival::End,
                 Err(_) => return Arrival::Slow,
@@ -82,18 +83,9 @@ impl Client {
     /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
     /// dropping the future.
     async fn first_bytes(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
-        poll_fn(|cx| {
-            // On the stack, since most heads are far smaller, and there may be nothing yet.
-            let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut space);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut read) {
-                Poll::Ready(result) => {
-                    self.seen.extend_from_slice(read.filled());
-                    Poll::Ready(result.map(|()| read.filled().len()))
-                }
-                Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
-                Poll::Pending => Poll::Pending,
-            }
+        poll_fn(|cx| match ahead::poll_read(cx, &mut self.socket, &mut self.seen, READ_BYTES) {
+            Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
+            read => read,
         })
         .await
     }

@@ -89,7 +89,7 @@ pub async fn serve(
     match ended {
         Ended::Whole(upstream) => {
             let kept = upstream.filter(|kept| kept.end.reuse == Reuse::SameClient);
-            return Served::Again(client, kept);
+            return Served::Again(client, kept.map(Upstream::rested));
         }
         Ended::WholeButClose => {
             client.close().await;

@@ -18,6 +18,7 @@
 pub use mooltiroute_hops as hops;
 
 pub mod access;
+pub mod ahead;
 pub mod auth;
 pub mod chain;
 pub mod cli;

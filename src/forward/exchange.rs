@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use mooltiroute_hops::{Refusal, Tunnel};
 use tokio::{
-    io::{AsyncReadExt, Interest, ReadBuf, ReadHalf, WriteHalf},
+    io::{Interest, ReadBuf, ReadHalf, WriteHalf},
     net::tcp,
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -27,6 +27,7 @@ use super::{
     upstream::{End, Upstream},
 };
 use crate::{
+    ahead,
     client::Client,
     http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
     metrics::Meter,
@@ -288,10 +289,9 @@ async fn download(
         if !seen.is_empty() {
             head_due.get_or_insert_with(|| Instant::now() + timeout);
         }
-        seen.reserve(HEAD_READ_BYTES);
         let read = tokio::select! {
             biased;
-            read = upstream.read_buf(seen) => read,
+            read = ahead::read(&mut upstream, seen, HEAD_READ_BYTES) => read,
             () = first(&mut late, until(head_due)) => {
                 let why = format!("its head is not there after {timeout:?}");
                 return leg.bad_response("http_response_timeout", &why);

@@ -7,11 +7,12 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
 use crate::{
+    ahead,
     http::{
         BadBody, BodyLength, BodyReader, Decoded, Fields,
         chunked::{self, CHUNK_END, ChunkLine},
@@ -96,8 +97,8 @@ impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
                 }
                 Decoded::NeedMore => {
                     self.flush().await?;
-                    seen.reserve(read_bytes);
-                    let count = reader.read_buf(seen).await.map_err(|_| Stuck::Reader)?;
+                    let read = ahead::read(&mut reader, seen, read_bytes).await;
+                    let count = read.map_err(|_| Stuck::Reader)?;
                     if count == 0 {
                         body.end().map_err(|_| Stuck::Reader)?;
                     }

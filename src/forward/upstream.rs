@@ -53,6 +53,14 @@ impl Upstream {
         self.key == *key && leads_there
     }
 
+    /// The same until its next request: without the room that the body of the last answer has needed.
+    pub(super) fn rested(mut self) -> Self {
+        if self.seen.is_empty() {
+            self.seen = BytesMut::new();
+        }
+        self
+    }
+
     /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
     /// more use (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {

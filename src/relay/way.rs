@@ -58,7 +58,7 @@ impl Way {
         self.held.is_some()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn is_bulk(&self) -> bool {
         self.is_bulk
     }
