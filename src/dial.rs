@@ -8,7 +8,6 @@ use std::{
 };
 
 use mooltiroute_hops::{Authority, Host};
-use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
@@ -61,7 +60,8 @@ impl Dialer {
     /// As [`DialError`] says. There is no timeout in here; dropping the future ends all attempts.
     pub async fn connect(&self, addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
         let socket = self.race(addresses).await?;
-        prepare(&socket);
+        // Small writes leave at once. A socket that is already broken says so at its first use.
+        let _ = socket.set_nodelay(true);
         Ok(socket)
     }
 
@@ -118,20 +118,6 @@ impl Dialer {
     }
 }
 
-/// Sets what every upstream connection has: small writes leave at once, and a peer that is gone is noticed.
-fn prepare(socket: &TcpStream) {
-    // A socket that is already broken says so at its first use.
-    let _ = socket.set_nodelay(true);
-    keep_alive(SockRef::from(socket));
-}
-
-/// Has the system probe a silent peer, so that one that is gone is noticed and firewalls don't forget the connection.
-pub fn keep_alive(socket: SockRef<'_>) {
-    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
-    // Without it, all else works.
-    let _ = socket.set_tcp_keepalive(&probes);
-}
-
 fn is_same_host(socket: &TcpStream) -> bool {
     let host = |address: io::Result<SocketAddr>| address.ok().map(|address| canonical(address).0);
     host(socket.peer_addr()) == host(socket.local_addr())
@@ -156,9 +142,6 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAdd
 
 /// RFC 8305 §5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Firewalls forget silent connections after a few minutes.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,7 @@ use crate::{
     chain::{Chain, ChainError},
     client::{Client, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
+    keepalive,
     live::{Generation, Way},
     reply::{Reply, with_causes},
     shutdown::Shutdown,
@@ -178,7 +179,12 @@ async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstr
         }
     }
     match plan.open().await {
-        Ok(upstream) => exchange.run(upstream, false).await,
+        Ok(upstream) => {
+            // An answer may take hours, and what is kept serves many.
+            keepalive::probe(&exchange.client.socket);
+            keepalive::probe_below(&upstream.tunnel);
+            exchange.run(upstream, false).await
+        }
         Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
     }
 }

@@ -29,6 +29,7 @@ pub mod connect;
 pub mod dial;
 pub mod forward;
 pub mod http;
+pub mod keepalive;
 pub mod listeners;
 pub mod live;
 pub mod local;

@@ -10,8 +10,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::dial;
-
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -156,9 +154,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sets what the sockets that it accepts inherit, where the system does that.
 fn set_options(listener: SockRef<'_>) -> io::Result<()> {
-    listener.set_tcp_nodelay(true)?;
-    dial::keep_alive(listener);
-    Ok(())
+    listener.set_tcp_nodelay(true)
 }
 
 fn in_words(error: &io::Error) -> String {
