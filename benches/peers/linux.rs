@@ -1,5 +1,6 @@
 //! The bench process is the clients; everything else is a child of its own, so that each one's time can be told.
 
+mod crowd;
 mod document;
 mod door;
 mod figures;

@@ -10,6 +10,7 @@ pub(super) fn write(results: &Results, table: &str) {
         .replace("{rounds}", &results.plan.rounds.to_string())
         .replace("{idle}", &results.plan.idle_tunnels.to_string())
         .replace("{openings}", &results.plan.openings.to_string())
+        .replace("{crowds}", &results.plan.crowds.to_string())
         .replace("{machine}", &machine(results))
         .replace("{table}", table);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");

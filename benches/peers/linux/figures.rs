@@ -15,6 +15,12 @@ pub(super) enum Figure {
     Resident,
     Opening,
     RoundTrips,
+    Open,
+    MessageRate,
+    ResidentOpen,
+    ResidentUsed,
+    Growth,
+    ResidentClosed,
 }
 
 impl Figure {
@@ -32,24 +38,43 @@ impl Figure {
             Self::Resident => "RSS MB",
             Self::Opening => "ms to open",
             Self::RoundTrips => "round trips to open",
+            Self::Open => "tunnels",
+            Self::MessageRate => "messages/s",
+            Self::ResidentOpen => "RSS MB before",
+            Self::ResidentUsed => "RSS MB after",
+            Self::Growth => "growth %",
+            Self::ResidentClosed => "RSS MB closed",
         }
     }
 
     pub(super) fn decimals(self) -> usize {
         match self {
-            Self::TunnelRate | Self::TunnelCpu | Self::RequestRate => 0,
+            Self::TunnelRate
+            | Self::TunnelCpu
+            | Self::RequestRate
+            | Self::Open
+            | Self::MessageRate => 0,
             Self::Latency
             | Self::RequestCpu
             | Self::Idle
             | Self::Start
             | Self::Resident
-            | Self::Opening => 1,
+            | Self::Opening
+            | Self::ResidentOpen
+            | Self::ResidentUsed
+            | Self::Growth
+            | Self::ResidentClosed => 1,
             Self::BulkRate | Self::BulkCpu | Self::RoundTrips => 2,
         }
     }
 
     /// Whether more is better.
     pub(super) fn is_rate(self) -> bool {
-        matches!(self, Self::TunnelRate | Self::BulkRate | Self::RequestRate)
+        matches!(self, Self::TunnelRate | Self::BulkRate | Self::RequestRate | Self::MessageRate)
+    }
+
+    /// Whether one's to another's says anything.
+    pub(super) fn is_compared(self) -> bool {
+        !matches!(self, Self::Open | Self::Growth)
     }
 }

@@ -119,6 +119,42 @@ pub(super) fn opening(door: &Door) -> io::Result<Duration> {
     Ok(first.saturating_sub(sent.elapsed()))
 }
 
+/// Messages there and back through every one of `streams` at once, for `time`; tells how many, and the errors.
+pub(super) fn messages(streams: &[&TcpStream], time: Duration) -> (u64, Errors) {
+    let done = AtomicU64::new(0);
+    let errors = Mutex::new(Errors::default());
+    let begun = Instant::now();
+    let chat = |stream: &TcpStream| {
+        let mut message = [ECHO; 64];
+        while begun.elapsed() < time {
+            if let Err(error) = echo(stream, &mut message) {
+                errors.lock().unwrap().add(error);
+                return;
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        for stream in streams {
+            scope.spawn(|| chat(stream));
+        }
+    });
+    (done.into_inner(), errors.into_inner().unwrap())
+}
+
+/// A byte there and back through each of `streams`; tells the errors.
+pub(super) fn probe(streams: &[TcpStream]) -> Errors {
+    let mut errors = Errors::default();
+    for stream in streams {
+        if let Err(error) = echo(stream, &mut [ECHO])
+            && errors.add(error) >= ERRORS_MAX
+        {
+            break;
+        }
+    }
+    errors
+}
+
 /// Does `step` `count` times in all, from `clients` threads at once, each in a state of its own; begins none after
 /// `time`.
 fn spread<S>(

@@ -1,5 +1,7 @@
 //! How much is done.
 
+use std::time::Duration;
+
 use super::usage;
 
 /// How much of everything is done.
@@ -15,6 +17,12 @@ pub(super) struct Plan {
     pub(super) starts: usize,
     /// Tunnels opened on a long line, by everyone.
     pub(super) openings: usize,
+    pub(super) crowds: usize,
+    pub(super) crowd_tunnels: u64,
+    /// How long some of a crowd talk.
+    pub(super) crowd_talk: Duration,
+    /// How long after a crowd has gone its proxy is looked at.
+    pub(super) crowd_rest: Duration,
 }
 
 impl Plan {
@@ -28,6 +36,10 @@ impl Plan {
         idle_tunnels: 9000,
         starts: 9,
         openings: 25,
+        crowds: 3,
+        crowd_tunnels: 10_000,
+        crowd_talk: Duration::from_secs(5),
+        crowd_rest: Duration::from_secs(3),
     };
 
     /// Enough to see that everything works.
@@ -40,6 +52,10 @@ impl Plan {
         idle_tunnels: 100,
         starts: 1,
         openings: 3,
+        crowds: 1,
+        crowd_tunnels: 200,
+        crowd_talk: Duration::from_millis(300),
+        crowd_rest: Duration::from_millis(300),
     };
 
     /// The same with no more tunnels than this process and its children may open files for.
@@ -47,6 +63,7 @@ impl Plan {
         let files = usage::open_files_max() as u64;
         // A tunnel has two in a proxy, and squid keeps a hundred for itself.
         let idle_tunnels = self.idle_tunnels.min(files.saturating_sub(500) / 2);
-        Self { idle_tunnels, ..self }
+        let crowd_tunnels = self.crowd_tunnels.min(files.saturating_sub(200) / 2);
+        Self { idle_tunnels, crowd_tunnels, ..self }
     }
 }

@@ -68,7 +68,7 @@ impl Results {
     /// The median of the ratios of one's to `other`'s, round by round.
     pub(super) fn ratio(&self, way: Way, other: usize, figure: Figure) -> Option<f64> {
         let (hops, _) = way;
-        let ours = self.samples.get(&(way, figure))?;
+        let ours = self.samples.get(&(way, figure)).filter(|_| figure.is_compared())?;
         let theirs = self.samples.get(&((hops, other), figure))?;
         median(ours.iter().zip(theirs).map(|(our, their)| our / their))
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    crowd,
     door::Door,
     figures::Figure,
     load::{self, Errors, Tally},
@@ -29,6 +30,8 @@ pub(super) fn run(plan: Plan) -> Results {
     }
     eprintln!("on a long line");
     opening::measure(&network, &mut results);
+    eprintln!("many tunnels");
+    crowd::measure(&network, &mut results);
     results
 }
 

@@ -15,16 +15,19 @@ pub(super) enum Table {
     Ways,
     /// What a tunnel takes where the first hop is far away.
     Opening,
+    /// What very many tunnels do to a process.
+    Crowd,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 2] = [Self::Ways, Self::Opening];
+    pub(super) const ALL: [Self; 3] = [Self::Ways, Self::Opening, Self::Crowd];
 
     /// The ways it tells of, by their numbers of hops.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,
             Self::Opening => 2..=2,
+            Self::Crowd => 0..=0,
         }
     }
 
@@ -33,6 +36,7 @@ impl Table {
         match self {
             Self::Ways => sort != Sort::Warm,
             Self::Opening => true,
+            Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
         }
     }
 
@@ -47,6 +51,7 @@ impl Table {
         match self {
             Self::Ways => "Through 0, 1 and 2 hops",
             Self::Opening => "Until a tunnel is open, with 50 ms a round trip",
+            Self::Crowd => "Many tunnels, one of a hundred active",
         }
     }
 
@@ -65,6 +70,14 @@ impl Table {
                 Figure::Resident,
             ],
             Self::Opening => &[Figure::Opening, Figure::RoundTrips],
+            Self::Crowd => &[
+                Figure::Open,
+                Figure::MessageRate,
+                Figure::ResidentOpen,
+                Figure::ResidentUsed,
+                Figure::Growth,
+                Figure::ResidentClosed,
+            ],
         }
     }
 
