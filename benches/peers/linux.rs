@@ -1,17 +1,22 @@
 //! The bench process is the clients; everything else is a child of its own, so that each one's time can be told.
 
+mod crowd;
 mod document;
 mod door;
 mod figures;
 mod hop;
+mod link;
 mod load;
 mod network;
+mod opening;
 mod origin;
 mod pass;
 mod peer;
+mod plan;
 mod process;
 mod programs;
 mod relay;
+mod results;
 mod role;
 mod suite;
 mod table;
@@ -19,7 +24,7 @@ mod usage;
 
 use std::env;
 
-use self::{role::Role, suite::Plan};
+use self::{plan::Plan, role::Role};
 
 /// Plays a part in a benchmark, or runs one.
 pub(crate) fn main() {
@@ -32,7 +37,7 @@ pub(crate) fn main() {
     // Without `--bench` it is `cargo test` that asks.
     let plan = if has("--quick") || !has("--bench") { Plan::QUICK } else { Plan::FULL };
     usage::allow_open_files();
-    let results = suite::run(&plan);
+    let results = suite::run(plan.allowed());
     let table = table::render(&results);
     println!("\n{table}");
     if has("--write") {

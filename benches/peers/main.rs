@@ -1,6 +1,6 @@
 //! Mooltiroute beside a bare relay, and beside the other proxies that this machine has.
 //!
-//! - `cargo bench --bench peers` measures for some minutes and prints a table.
+//! - `cargo bench --bench peers` measures for some minutes and prints tables.
 //! - `cargo bench --bench peers -- --quick` shows in seconds that it all works; its figures mean little.
 //! - `cargo bench --bench peers -- --write` writes `BENCHMARKS.md` anew besides.
 //!

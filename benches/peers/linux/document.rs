@@ -2,13 +2,15 @@
 
 use std::{fmt::Write as _, fs, path::Path, time::SystemTime};
 
-use super::figures::Results;
+use super::results::Results;
 
 /// Writes it anew from the method and this run.
 pub(super) fn write(results: &Results, table: &str) {
     let text = METHOD
-        .replace("{rounds}", &results.rounds.to_string())
-        .replace("{idle}", &results.idle_tunnels.to_string())
+        .replace("{rounds}", &results.plan.rounds.to_string())
+        .replace("{idle}", &results.plan.idle_tunnels.to_string())
+        .replace("{openings}", &results.plan.openings.to_string())
+        .replace("{crowds}", &results.plan.crowds.to_string())
         .replace("{machine}", &machine(results))
         .replace("{table}", table);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");

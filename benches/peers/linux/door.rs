@@ -52,6 +52,16 @@ impl Door {
         Ok(Plain { door: self, stream, request, answer: Vec::with_capacity(4096), is_used: false })
     }
 
+    /// What a proxy of ours tells of itself.
+    pub(super) fn status(&self) -> io::Result<serde_json::Value> {
+        let mut stream = self.connection()?;
+        write!(stream, "GET /status HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)?;
+        let mut answer = Vec::new();
+        let head = read_head(&mut stream, &mut answer)?;
+        stream.read_to_end(&mut answer)?;
+        Ok(serde_json::from_slice(&answer[head..])?)
+    }
+
     fn connection(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;

@@ -36,21 +36,12 @@ pub(super) struct Errors {
 
 /// `count` tunnels, each from its opening to its close, with a byte each way between.
 pub(super) fn tunnels(door: &Door, process: u32, count: u64) -> Tally {
-    spread(
-        process,
-        CLIENTS,
-        count,
-        || Ok(()),
-        |()| {
-            let mut stream = door.tunnel()?;
-            echo(&mut stream, &mut [ECHO])
-        },
-    )
+    spread(process, CLIENTS, count, TIME_MAX, || Ok(()), |()| echo(&door.tunnel()?, &mut [ECHO]))
 }
 
 /// `count` plain requests on connections that are kept.
 pub(super) fn requests(door: &Door, process: u32, count: u64) -> Tally {
-    spread(process, CLIENTS, count, || door.plain(), |plain| plain.exchange())
+    spread(process, CLIENTS, count, TIME_MAX, || door.plain(), |plain| plain.exchange())
 }
 
 /// `bytes` down each of a few tunnels; the tally counts bytes.
@@ -70,19 +61,20 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
         Ok(())
     };
     let streams = BULK_STREAMS;
-    let tally = spread(process, streams, streams as u64, || Ok(vec![0; 256 * 1024]), download);
+    let begin = || Ok(vec![0; 256 * 1024]);
+    let tally = spread(process, streams, streams as u64, TIME_MAX, begin, download);
     Tally { done: tally.done * bytes, ..tally }
 }
 
 /// The medians of `count` messages' times there and back on an open tunnel behind each door. The doors take turns
 /// message by message, so that what the machine does meanwhile meets both.
 pub(super) fn round_trips(doors: [&Door; 2], count: u64) -> io::Result<[Duration; 2]> {
-    let mut streams = [doors[0].tunnel()?, doors[1].tunnel()?];
+    let streams = [doors[0].tunnel()?, doors[1].tunnel()?];
     let mut times = [const { Vec::new() }; 2];
     let mut message = [ECHO; 64];
     let begun = Instant::now();
     for _ in 0..count {
-        for (stream, times) in streams.iter_mut().zip(&mut times) {
+        for (stream, times) in streams.iter().zip(&mut times) {
             let sent = Instant::now();
             echo(stream, &mut message)?;
             times.push(sent.elapsed());
@@ -104,10 +96,11 @@ pub(super) fn idle(door: &Door, process: u32, count: u64) -> (Vec<TcpStream>, Er
         process,
         CLIENTS,
         count,
+        FILL_MAX,
         || Ok(()),
         |()| {
-            let mut stream = door.tunnel()?;
-            echo(&mut stream, &mut [ECHO])?;
+            let stream = door.tunnel()?;
+            echo(&stream, &mut [ECHO])?;
             kept.lock().unwrap().push(stream);
             Ok(())
         },
@@ -115,11 +108,60 @@ pub(super) fn idle(door: &Door, process: u32, count: u64) -> (Vec<TcpStream>, Er
     (kept.into_inner().unwrap(), tally.errors)
 }
 
-/// Does `step` `count` times in all, from `clients` threads at once, each in a state of its own.
+/// How long a tunnel takes to be there: until the first byte has come back through it, less what the next one takes.
+pub(super) fn opening(door: &Door) -> io::Result<Duration> {
+    let begun = Instant::now();
+    let stream = door.tunnel()?;
+    echo(&stream, &mut [ECHO])?;
+    let first = begun.elapsed();
+    let sent = Instant::now();
+    echo(&stream, &mut [ECHO])?;
+    Ok(first.saturating_sub(sent.elapsed()))
+}
+
+/// Messages there and back through every one of `streams` at once, for `time`; tells how many, and the errors.
+pub(super) fn messages(streams: &[&TcpStream], time: Duration) -> (u64, Errors) {
+    let done = AtomicU64::new(0);
+    let errors = Mutex::new(Errors::default());
+    let begun = Instant::now();
+    let chat = |stream: &TcpStream| {
+        let mut message = [ECHO; 64];
+        while begun.elapsed() < time {
+            if let Err(error) = echo(stream, &mut message) {
+                errors.lock().unwrap().add(error);
+                return;
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        for stream in streams {
+            scope.spawn(|| chat(stream));
+        }
+    });
+    (done.into_inner(), errors.into_inner().unwrap())
+}
+
+/// A byte there and back through each of `streams`; tells the errors.
+pub(super) fn probe(streams: &[TcpStream]) -> Errors {
+    let mut errors = Errors::default();
+    for stream in streams {
+        if let Err(error) = echo(stream, &mut [ECHO])
+            && errors.add(error) >= ERRORS_MAX
+        {
+            break;
+        }
+    }
+    errors
+}
+
+/// Does `step` `count` times in all, from `clients` threads at once, each in a state of its own; begins none after
+/// `time`.
 fn spread<S>(
     process: u32,
     clients: usize,
     count: u64,
+    time: Duration,
     begin: impl Fn() -> io::Result<S> + Sync,
     step: impl Fn(&mut S) -> io::Result<()> + Sync,
 ) -> Tally {
@@ -129,7 +171,7 @@ fn spread<S>(
     let begun = Instant::now();
     let client = || {
         let mut state = None;
-        while begun.elapsed() < TIME_MAX && taken.fetch_add(1, Ordering::Relaxed) < count {
+        while begun.elapsed() < time && taken.fetch_add(1, Ordering::Relaxed) < count {
             let result = match &mut state {
                 Some(state) => step(state),
                 None => begin().and_then(|begun| step(state.insert(begun))),
@@ -169,7 +211,7 @@ impl Errors {
 }
 
 /// Sends `message` and reads as much.
-fn echo(stream: &mut TcpStream, message: &mut [u8]) -> io::Result<()> {
+fn echo(mut stream: &TcpStream, message: &mut [u8]) -> io::Result<()> {
     stream.write_all(message)?;
     stream.read_exact(message)
 }
@@ -181,3 +223,5 @@ const ERRORS_MAX: u64 = 20;
 const SETTLED: Duration = Duration::from_millis(50);
 /// For those who need 40 ms a request.
 const TIME_MAX: Duration = Duration::from_secs(4);
+/// For as many tunnels as there can be, on a busy machine too.
+const FILL_MAX: Duration = Duration::from_secs(20);

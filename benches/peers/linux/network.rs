@@ -20,6 +20,13 @@ impl Network {
         Self { _processes: processes, hops: addresses, origin }
     }
 
+    /// The same at the end of a long line; it lasts as long as this one does.
+    pub(super) fn far(&self) -> Self {
+        let (process, link) = Process::part(&Role::Link(self.hops[0]));
+        let hops = [link].into_iter().chain(self.hops[1..].iter().copied()).collect();
+        Self { _processes: vec![process], hops, origin: self.origin }
+    }
+
     pub(super) fn origin(&self) -> SocketAddr {
         self.origin
     }

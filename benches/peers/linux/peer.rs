@@ -38,6 +38,8 @@ pub(super) enum Sort {
     Passage,
     /// This program.
     Ours,
+    /// This program with spare tunnels at hand.
+    Warm,
     /// Another proxy.
     Other,
 }
@@ -90,7 +92,7 @@ impl Peer {
         let stops = network.stops(hops);
         let mut command = match self.sort {
             Sort::Limit => Role::Relay(stops.clone()).command(listen),
-            Sort::Passage | Sort::Ours | Sort::Other => Command::new(&self.program),
+            Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other => Command::new(&self.program),
         };
         let (hops, origin) = (network.hops(hops), network.origin());
         let setting = Setting { listen, directory: directory.path(), hops, first: stops[0] };
@@ -99,7 +101,7 @@ impl Peer {
         let door = match self.sort {
             Sort::Limit => Door::relay(listen, &[origin]),
             Sort::Passage => Door::relay(listen, &stops),
-            Sort::Ours | Sort::Other => Door::proxy(listen, origin),
+            Sort::Ours | Sort::Warm | Sort::Other => Door::proxy(listen, origin),
         };
         Ok(Running { process, _directory: directory, door, started })
     }

@@ -19,7 +19,7 @@ pub(super) struct Known {
 }
 
 /// Everyone, in the order of the table.
-pub(super) const ALL: [Known; 8] = [
+pub(super) const ALL: [Known; 9] = [
     Known {
         name: "bare relay",
         sort: Sort::Limit,
@@ -42,7 +42,15 @@ pub(super) const ALL: [Known; 8] = [
         find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
         version: Some("--version"),
         hops_max: 2,
-        prepare: mooltiroute,
+        prepare: |setting, command| mooltiroute(setting, command, 0),
+    },
+    Known {
+        name: "Mooltiroute (4 warm)",
+        sort: Sort::Warm,
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 2,
+        prepare: |setting, command| mooltiroute(setting, command, WARM),
     },
     Known {
         name: "squid",
@@ -86,7 +94,7 @@ pub(super) const ALL: [Known; 8] = [
     },
 ];
 
-fn mooltiroute(setting: &Setting<'_>, command: &mut Command) {
+fn mooltiroute(setting: &Setting<'_>, command: &mut Command, warm: u64) {
     let mut config = format!(
         "server: {{ listen: \"{}\" }}\nlog: {{ level: warn, access: false }}\nhops:\n",
         setting.listen
@@ -96,7 +104,11 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command) {
         let _ = writeln!(config, "  hop{number}: {{ kind: http-connect, address: \"{hop}\" }}");
         names.push(format!("hop{number}"));
     }
-    let _ = writeln!(config, "chains: {{ default: [{}] }}", names.join(", "));
+    let chain = match warm {
+        0 => format!("[{}]", names.join(", ")),
+        _ => format!("{{ hops: [{}], warm: {warm} }}", names.join(", ")),
+    };
+    let _ = writeln!(config, "chains: {{ default: {chain} }}");
     let config = config.replace("hops:\nchains", "chains");
     let file = write(setting, "config.yaml", &config);
     command.args(["run", "-c"]).arg(file);
@@ -197,3 +209,5 @@ fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
 
 /// With two files each, and some to spare, it stays below the 20,000 that are often allowed.
 const TUNNELS_MAX: usize = 9_500;
+/// How many spare tunnels [`Sort::Warm`] keeps; its name says so.
+pub(super) const WARM: u64 = 4;

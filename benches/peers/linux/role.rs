@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{net::TcpListener, runtime};
 
-use super::{hop, origin, relay};
+use super::{hop, link, origin, relay};
 
 /// What a child is.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(super) enum Role {
     Hop,
     /// The limit: it passes bytes to the last of these stops, through the others.
     Relay(Vec<SocketAddr>),
+    /// A long line to this stop.
+    Link(SocketAddr),
 }
 
 impl Role {
@@ -34,6 +36,7 @@ impl Role {
             "origin" => Some(Self::Origin),
             "hop" => Some(Self::Hop),
             "relay" => Some(Self::Relay(stops.iter().map(|stop| stop.parse().unwrap()).collect())),
+            "link" => Some(Self::Link(stops[0].parse().unwrap())),
             other => panic!("no part is called {other}"),
         }
     }
@@ -46,6 +49,7 @@ impl Role {
             Self::Origin => command.arg("origin"),
             Self::Hop => command.arg("hop"),
             Self::Relay(stops) => command.arg("relay").args(stops.iter().map(ToString::to_string)),
+            Self::Link(stop) => command.arg("link").arg(stop.to_string()),
         };
         command.env(ADDRESS, address.to_string());
         command
@@ -67,6 +71,11 @@ impl Role {
                 Self::Origin => origin::serve(listener).await,
                 Self::Hop => hop::serve(listener).await,
                 Self::Relay(stops) => relay::serve(listener, stops).await,
+                Self::Link(stop) => {
+                    let listener = listener.into_std().unwrap();
+                    listener.set_nonblocking(false).unwrap();
+                    link::serve(&listener, stop);
+                }
             }
         });
     }

@@ -3,66 +3,35 @@
 use std::time::Duration;
 
 use super::{
+    crowd,
     door::Door,
-    figures::{Figure, HOPS_MAX, Results, Way},
+    figures::Figure,
     load::{self, Errors, Tally},
     network::Network,
+    opening,
     peer::Running,
+    plan::Plan,
+    results::{Results, Way},
+    table::Table,
     usage,
 };
 
-/// How much of everything is done.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    rounds: usize,
-    tunnels: u64,
-    /// Down each stream.
-    bulk_bytes: u64,
-    messages: u64,
-    requests: u64,
-    idle_tunnels: u64,
-    starts: usize,
-}
-
-impl Plan {
-    /// What figures are made with.
-    pub(super) const FULL: Self = Self {
-        rounds: 5,
-        tunnels: 1500,
-        bulk_bytes: 512 << 20,
-        messages: 3000,
-        requests: 6000,
-        idle_tunnels: 9000,
-        starts: 9,
-    };
-
-    /// Enough to see that everything works.
-    pub(super) const QUICK: Self = Self {
-        rounds: 1,
-        tunnels: 40,
-        bulk_bytes: 8 << 20,
-        messages: 100,
-        requests: 80,
-        idle_tunnels: 100,
-        starts: 1,
-    };
-}
-
-/// Measures everyone who is there on the ways through 0, 1 and 2 hops.
-pub(super) fn run(plan: &Plan) -> Results {
-    let descriptors = usage::open_files_max() as u64;
-    // A tunnel has two in a proxy, and squid keeps a hundred for itself.
-    let idle_tunnels = plan.idle_tunnels.min(descriptors.saturating_sub(500) / 2);
-    let mut results = Results::new(plan.rounds, idle_tunnels);
+/// Measures everyone who is there for every table.
+pub(super) fn run(plan: Plan) -> Results {
+    let mut results = Results::new(plan);
     let network = Network::start();
-    for hops in 0..=HOPS_MAX {
+    for hops in Table::Ways.hops() {
         eprintln!("through {hops} hops");
-        measure_ways(plan, &network, hops, &mut results);
+        measure_ways(&plan, &network, hops, &mut results);
     }
-    for place in 0..results.peers.len() {
+    for place in Table::Ways.places(&results.peers, 0) {
         eprintln!("{}: start, idle tunnels", results.peers[place].name);
-        measure_starts(plan, &network, (0, place), &mut results);
+        measure_starts(&plan, &network, (0, place), &mut results);
     }
+    eprintln!("on a long line");
+    opening::measure(&network, &mut results);
+    eprintln!("many tunnels");
+    crowd::measure(&network, &mut results);
     results
 }
 
@@ -72,11 +41,10 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
     // What a message takes without anyone in between but the hops.
     let nobody = Door::relay(stops[0], &stops);
     let mut running: Vec<(Way, Running)> = Vec::new();
-    for place in 0..results.peers.len() {
-        if hops <= results.peers[place].hops_max {
-            let way = (hops, place);
-            running.extend(start(network, way, results).map(|running| (way, running)));
-        }
+    for place in Table::Ways.places(&results.peers, hops) {
+        let way = (hops, place);
+        let started = start(network, Table::Ways, way, results);
+        running.extend(started.map(|running| (way, running)));
     }
     for (_, running) in &running {
         // Pools fill, pages are touched, the first look-ups are done.
@@ -101,7 +69,8 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
                     results.push(*way, Figure::Latency, added * 1e6);
                 }
                 Err(error) => {
-                    results.fail(*way, "messages", &Errors { count: 1, first: Some(error) });
+                    let errors = Errors { count: 1, first: Some(error) };
+                    results.fail(Table::Ways, *way, "messages", &errors);
                     results.push(*way, Figure::Latency, f64::NAN);
                 }
             }
@@ -117,29 +86,33 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
 /// What is measured of processes that have just started.
 fn measure_starts(plan: &Plan, network: &Network, way: Way, results: &mut Results) {
     for _ in 0..plan.starts {
-        let Some(running) = start(network, way, results) else { return };
+        let Some(running) = start(network, Table::Ways, way, results) else { return };
         results.push(way, Figure::Start, running.started.as_secs_f64() * 1e3);
         settle();
-        let resident = usage::resident(running.process());
-        results.push(way, Figure::Resident, resident as f64 * 1024.0 / 1e6);
+        results.push(way, Figure::Resident, megabytes(usage::resident(running.process())));
     }
-    let Some(running) = start(network, way, results) else { return };
+    let Some(running) = start(network, Table::Ways, way, results) else { return };
     settle();
     let before = usage::resident(running.process());
-    let (tunnels, errors) = load::idle(&running.door, running.process(), results.idle_tunnels);
+    let (tunnels, errors) = load::idle(&running.door, running.process(), plan.idle_tunnels);
     settle();
     let after = usage::resident(running.process());
-    results.fail(way, "idle tunnels", &errors);
+    results.fail(Table::Ways, way, "idle tunnels", &errors);
     let grown = after.saturating_sub(before) as f64;
     results.push(way, Figure::Idle, grown / tunnels.len() as f64);
 }
 
-/// Starts one of the peers, and remarks where that fails.
-fn start(network: &Network, way: Way, results: &mut Results) -> Option<Running> {
+/// Starts one of the peers for a table, and remarks where that fails.
+pub(super) fn start(
+    network: &Network,
+    table: Table,
+    way: Way,
+    results: &mut Results,
+) -> Option<Running> {
     let (hops, place) = way;
     match results.peers[place].start(network, hops) {
         Ok(running) => {
-            results.fail(way, "start", &Errors::default());
+            results.fail(table, way, "start", &Errors::default());
             Some(running)
         }
         Err(words) => {
@@ -159,7 +132,7 @@ fn keep(
     cost: Figure,
     cost_unit: f64,
 ) {
-    results.fail(way, cost.title(), &tally.errors);
+    results.fail(Table::Ways, way, cost.title(), &tally.errors);
     let done = if tally.done > 0 { tally.done as f64 } else { f64::NAN };
     let rate_unit = if rate == Figure::BulkRate { 1e3 } else { 1.0 };
     results.push(way, rate, done / tally.elapsed.as_secs_f64() / rate_unit);
@@ -167,6 +140,11 @@ fn keep(
 }
 
 /// Leaves a process the time to finish what it does after a start or a load.
-fn settle() {
+pub(super) fn settle() {
     std::thread::sleep(Duration::from_millis(100));
+}
+
+/// Of so many KiB.
+pub(super) fn megabytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 * 1024.0 / 1e6
 }

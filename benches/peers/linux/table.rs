@@ -1,58 +1,162 @@
-//! The results as one table, which is Markdown and aligned.
+//! The results as tables, which are Markdown and aligned.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::RangeInclusive};
 
 use super::{
-    figures::{Figure, HOPS_MAX, Results},
-    peer::Sort,
+    figures::Figure,
+    peer::{Peer, Sort},
+    results::Results,
 };
 
-/// The table, and below it what it leaves out.
-pub(super) fn render(results: &Results) -> String {
-    let mut rows = vec![titles()];
-    let mut remarks = results.remarks.clone();
-    for hops in 0..=HOPS_MAX {
-        for (place, peer) in results.peers.iter().enumerate() {
-            if hops > peer.hops_max {
-                remarks.push(format!("{} can't be told to go through {hops} hops", peer.name));
-            } else if let Some(errors) = results.errors((hops, place)) {
+/// What is shown together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// What everyone costs and yields.
+    Ways,
+    /// What a tunnel takes where the first hop is far away.
+    Opening,
+    /// What very many tunnels do to a process.
+    Crowd,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 3] = [Self::Ways, Self::Opening, Self::Crowd];
+
+    /// The ways it tells of, by their numbers of hops.
+    pub(super) fn hops(self) -> RangeInclusive<usize> {
+        match self {
+            Self::Ways => 0..=2,
+            Self::Opening => 2..=2,
+            Self::Crowd => 0..=0,
+        }
+    }
+
+    /// Whether it tells of such peers.
+    pub(super) fn has(self, sort: Sort) -> bool {
+        match self {
+            Self::Ways => sort != Sort::Warm,
+            Self::Opening => true,
+            Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
+        }
+    }
+
+    /// The places of those it tells of who can go through so many hops.
+    pub(super) fn places(self, peers: &[Peer], hops: usize) -> Vec<usize> {
+        let is_there =
+            |place: &usize| self.has(peers[*place].sort) && hops <= peers[*place].hops_max;
+        (0..peers.len()).filter(is_there).collect()
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Ways => "Through 0, 1 and 2 hops",
+            Self::Opening => "Until a tunnel is open, with 50 ms a round trip",
+            Self::Crowd => "Many tunnels, one of a hundred active",
+        }
+    }
+
+    fn figures(self) -> &'static [Figure] {
+        match self {
+            Self::Ways => &[
+                Figure::TunnelRate,
+                Figure::TunnelCpu,
+                Figure::BulkRate,
+                Figure::BulkCpu,
+                Figure::Latency,
+                Figure::RequestRate,
+                Figure::RequestCpu,
+                Figure::Idle,
+                Figure::Start,
+                Figure::Resident,
+            ],
+            Self::Opening => &[Figure::Opening, Figure::RoundTrips],
+            Self::Crowd => &[
+                Figure::Open,
+                Figure::MessageRate,
+                Figure::ResidentOpen,
+                Figure::ResidentUsed,
+                Figure::Growth,
+                Figure::ResidentClosed,
+            ],
+        }
+    }
+
+    fn rows(self, results: &Results) -> Vec<Vec<String>> {
+        let mut rows = vec![self.titles()];
+        for hops in self.hops() {
+            for place in self.places(&results.peers, hops) {
+                let Some(errors) = results.errors(self, (hops, place)) else { continue };
                 let cell = |figure: Figure| {
                     let median = results.median((hops, place), figure);
                     median.map_or_else(dash, |median| format!("{median:.*}", figure.decimals()))
                 };
-                rows.push(row(hops, peer.name, cell, errors.to_string()));
+                rows.push(self.row(hops, results.peers[place].name, cell, errors.to_string()));
+            }
+            for sort in [Sort::Ours, Sort::Warm].into_iter().filter(|sort| self.has(*sort)) {
+                rows.extend(self.comparisons(results, hops, sort));
             }
         }
+        rows
+    }
+
+    /// The ratios of the peer of this sort to others, where there are any.
+    fn comparisons(self, results: &Results, hops: usize, sort: Sort) -> Vec<Vec<String>> {
+        let Some(place) = results.place(sort) else { return Vec::new() };
+        let name = results.peers[place].name;
+        let ratio = |other: Option<usize>, figure| {
+            let ratio = other.and_then(|other| results.ratio((hops, place), other, figure));
+            ratio.map_or_else(dash, |ratio| format!("×{ratio:.2}"))
+        };
         let limit = results.place(Sort::Limit);
-        rows.push(row(hops, TO_LIMIT, |figure| ratio(results, hops, limit, figure), dash()));
-        let best = |figure: Figure| ratio(results, hops, results.best_other(hops, figure), figure);
-        rows.push(row(hops, TO_BEST, best, dash()));
+        let to_limit = |figure| ratio(limit, figure);
+        let mut rows =
+            vec![self.row(hops, &format!("*{name} to the bare relay*"), to_limit, dash())];
+        if self.has(Sort::Other) {
+            let to_best = |figure| ratio(results.best_other(hops, figure), figure);
+            rows.push(self.row(hops, &format!("*{name} to the best proxy*"), to_best, dash()));
+        }
+        rows
+    }
+
+    fn titles(self) -> Vec<String> {
+        let figures = self.figures().iter().map(|figure| figure.title().to_owned());
+        let first = ["hops", "through"].map(String::from);
+        first.into_iter().chain(figures).chain(["errors".to_owned()]).collect()
+    }
+
+    fn row(
+        self,
+        hops: usize,
+        name: &str,
+        cell: impl Fn(Figure) -> String,
+        errors: String,
+    ) -> Vec<String> {
+        let first = [hops.to_string(), name.to_owned()];
+        let figures = self.figures().iter().map(|figure| cell(*figure));
+        first.into_iter().chain(figures).chain([errors]).collect()
+    }
+}
+
+/// All tables, and below them what they leave out.
+pub(super) fn render(results: &Results) -> String {
+    let mut text = String::new();
+    for table in Table::ALL {
+        let _ = writeln!(text, "### {}\n\n{}", table.title(), aligned(&table.rows(results)));
+    }
+    let mut remarks = results.remarks.clone();
+    for hops in Table::Ways.hops() {
+        let unable = results.peers.iter().filter(|peer| hops > peer.hops_max);
+        remarks.extend(
+            unable.map(|peer| format!("{} can't be told to go through {hops} hops", peer.name)),
+        );
     }
     if !results.missing.is_empty() {
         remarks.push(format!("not installed: {}", results.missing.join(", ")));
     }
-    let mut text = aligned(&rows);
     for remark in remarks {
-        let _ = write!(text, "\n- {remark}");
+        let _ = writeln!(text, "- {remark}");
     }
-    text
-}
-
-fn titles() -> Vec<String> {
-    let figures = Figure::ALL.map(|figure| figure.title().to_owned());
-    let first = ["hops", "through"].map(String::from);
-    first.into_iter().chain(figures).chain(["errors".to_owned()]).collect()
-}
-
-fn row(hops: usize, name: &str, cell: impl Fn(Figure) -> String, errors: String) -> Vec<String> {
-    let first = [hops.to_string(), name.to_owned()];
-    first.into_iter().chain(Figure::ALL.map(cell)).chain([errors]).collect()
-}
-
-/// Ours to that of the peer at `other`.
-fn ratio(results: &Results, hops: usize, other: Option<usize>, figure: Figure) -> String {
-    let ratio = other.and_then(|other| results.ratio(hops, other, figure));
-    ratio.map_or_else(dash, |ratio| format!("×{ratio:.2}"))
+    text.trim_end().to_owned()
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {
@@ -87,5 +191,3 @@ fn dash() -> String {
 
 /// The column that holds words.
 const NAME: usize = 1;
-const TO_LIMIT: &str = "*Mooltiroute to the bare relay*";
-const TO_BEST: &str = "*Mooltiroute to the best proxy*";
