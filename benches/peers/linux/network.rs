@@ -14,7 +14,8 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn start() -> Self {
-        let parts = [Role::Hop, Role::Hop, Role::Origin].map(|role| Process::part(&role));
+        let parts =
+            [Role::Hop(vec![]), Role::Hop(vec![]), Role::Origin].map(|role| Process::part(&role));
         let (processes, mut addresses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let origin = addresses.pop().unwrap();
         Self { _processes: processes, hops: addresses, origin }

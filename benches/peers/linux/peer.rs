@@ -34,6 +34,8 @@ pub(super) struct Peer {
 pub(super) enum Sort {
     /// Our bare relay, which goes through the hops by itself: the limit.
     Limit,
+    /// Our bare proxy: the least that one costs which reads CONNECT and answers it.
+    Least,
     /// Passes all bytes to where the way begins; the client goes through the hops.
     Passage,
     /// This program.
@@ -92,6 +94,7 @@ impl Peer {
         let stops = network.stops(hops);
         let mut command = match self.sort {
             Sort::Limit => Role::Relay(stops.clone()).command(listen),
+            Sort::Least => Role::Hop(network.hops(hops).to_vec()).command(listen),
             Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other => Command::new(&self.program),
         };
         let (hops, origin) = (network.hops(hops), network.origin());
@@ -101,7 +104,7 @@ impl Peer {
         let door = match self.sort {
             Sort::Limit => Door::relay(listen, &[origin]),
             Sort::Passage => Door::relay(listen, &stops),
-            Sort::Ours | Sort::Warm | Sort::Other => Door::proxy(listen, origin),
+            Sort::Least | Sort::Ours | Sort::Warm | Sort::Other => Door::proxy(listen, origin),
         };
         Ok(Running { process, _directory: directory, door, started })
     }

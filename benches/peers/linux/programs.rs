@@ -19,10 +19,18 @@ pub(super) struct Known {
 }
 
 /// Everyone, in the order of the table.
-pub(super) const ALL: [Known; 9] = [
+pub(super) const ALL: [Known; 10] = [
     Known {
         name: "bare relay",
         sort: Sort::Limit,
+        find: || env::current_exe().ok(),
+        version: None,
+        hops_max: 2,
+        prepare: |_, _| {},
+    },
+    Known {
+        name: "bare proxy",
+        sort: Sort::Least,
         find: || env::current_exe().ok(),
         version: None,
         hops_max: 2,

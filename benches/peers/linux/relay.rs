@@ -21,10 +21,16 @@ pub(super) async fn serve(listener: TcpListener, stops: Vec<SocketAddr>) {
 
 async fn relay(client: TcpStream, first: SocketAddr, heads: Arc<[String]>) -> io::Result<()> {
     client.set_nodelay(true)?;
+    let upstream = reach(first, &heads).await?;
+    pass(client, upstream).await
+}
+
+/// A connection to `first`, which it has said `heads` on, one after another, and read the answers.
+pub(super) async fn reach(first: SocketAddr, heads: &[String]) -> io::Result<TcpStream> {
     let mut upstream = TcpStream::connect(first).await?;
     upstream.set_nodelay(true)?;
     let mut answer = [0; 256];
-    for head in &*heads {
+    for head in heads {
         upstream.write_all(head.as_bytes()).await?;
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\n") {
@@ -34,5 +40,5 @@ async fn relay(client: TcpStream, first: SocketAddr, heads: Arc<[String]>) -> io
             }
         }
     }
-    pass(client, upstream).await
+    Ok(upstream)
 }

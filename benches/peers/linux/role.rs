@@ -17,8 +17,8 @@ use super::{hop, link, origin, relay};
 pub(super) enum Role {
     /// Where every tunnel ends.
     Origin,
-    /// A proxy on the way, as cheap as it can be.
-    Hop,
+    /// A proxy, as cheap as it can be, that goes through these others.
+    Hop(Vec<SocketAddr>),
     /// The limit: it passes bytes to the last of these stops, through the others.
     Relay(Vec<SocketAddr>),
     /// A long line to this stop.
@@ -32,10 +32,11 @@ impl Role {
         if word != WORD {
             return None;
         }
+        let stops_in_order = || stops.iter().map(|stop| stop.parse().unwrap()).collect();
         match role.as_str() {
             "origin" => Some(Self::Origin),
-            "hop" => Some(Self::Hop),
-            "relay" => Some(Self::Relay(stops.iter().map(|stop| stop.parse().unwrap()).collect())),
+            "hop" => Some(Self::Hop(stops_in_order())),
+            "relay" => Some(Self::Relay(stops_in_order())),
             "link" => Some(Self::Link(stops[0].parse().unwrap())),
             other => panic!("no part is called {other}"),
         }
@@ -47,7 +48,7 @@ impl Role {
         command.arg(WORD);
         match self {
             Self::Origin => command.arg("origin"),
-            Self::Hop => command.arg("hop"),
+            Self::Hop(hops) => command.arg("hop").args(hops.iter().map(ToString::to_string)),
             Self::Relay(stops) => command.arg("relay").args(stops.iter().map(ToString::to_string)),
             Self::Link(stop) => command.arg("link").arg(stop.to_string()),
         };
@@ -69,7 +70,7 @@ impl Role {
             io::stdout().flush().unwrap();
             match self {
                 Self::Origin => origin::serve(listener).await,
-                Self::Hop => hop::serve(listener).await,
+                Self::Hop(hops) => hop::serve(listener, hops).await,
                 Self::Relay(stops) => relay::serve(listener, stops).await,
                 Self::Link(stop) => {
                     let listener = listener.into_std().unwrap();

@@ -35,7 +35,7 @@ impl Table {
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
             Self::Ways => sort != Sort::Warm,
-            Self::Opening => true,
+            Self::Opening => sort != Sort::Least,
             Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
         }
     }
@@ -107,10 +107,13 @@ impl Table {
             let ratio = other.and_then(|other| results.ratio((hops, place), other, figure));
             ratio.map_or_else(dash, |ratio| format!("×{ratio:.2}"))
         };
-        let limit = results.place(Sort::Limit);
-        let to_limit = |figure| ratio(limit, figure);
-        let mut rows =
-            vec![self.row(hops, &format!("*{name} to the bare relay*"), to_limit, dash())];
+        let mut rows = Vec::new();
+        for bare in [Sort::Limit, Sort::Least].into_iter().filter(|bare| self.has(*bare)) {
+            let Some(place) = results.place(bare) else { continue };
+            let to_bare = |figure| ratio(Some(place), figure);
+            let title = format!("*{name} to the {}*", results.peers[place].name);
+            rows.push(self.row(hops, &title, to_bare, dash()));
+        }
         if self.has(Sort::Other) {
             let to_best = |figure| ratio(results.best_other(hops, figure), figure);
             rows.push(self.row(hops, &format!("*{name} to the best proxy*"), to_best, dash()));
