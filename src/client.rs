@@ -41,6 +41,19 @@ pub enum Arrival {
     End,
 }
 
+/// How a connection ends.
+#[derive(Debug)]
+pub enum Farewell {
+    /// With this reply, without its body if the request was for a head only.
+    Reply(Box<Reply>, bool),
+    /// With what the client was sent last.
+    Close,
+    /// Broken, so that what the client has is not taken for whole.
+    Reset,
+    /// As it stands.
+    None,
+}
+
 impl Client {
     /// A connection that was just accepted.
     pub fn new(socket: TcpStream, peer: SocketAddr) -> Self {
@@ -88,6 +101,19 @@ impl Client {
             read => read,
         })
         .await
+    }
+
+    /// Ends the connection.
+    pub async fn leave(self, farewell: Farewell) {
+        match farewell {
+            Farewell::Reply(reply, is_head) => self.close_with(&reply, is_head).await,
+            Farewell::Close => self.close().await,
+            Farewell::Reset => {
+                // Where that fails the socket is already gone.
+                let _ = self.socket.set_zero_linger();
+            }
+            Farewell::None => {}
+        }
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.

@@ -11,7 +11,7 @@ use std::{
     task::Poll,
 };
 
-use mooltiroute_hops::{Preferences, Request, Reuse};
+use mooltiroute_hops::{Preferences, Request, Reuse, Tunnel};
 use tracing::warn;
 
 pub use self::upstream::Upstream;
@@ -23,53 +23,61 @@ use crate::{
     access::{Access, Outcome},
     auth::Admitted,
     chain::{Chain, ChainError},
-    client::{Client, is_head},
+    client::{Client, Farewell, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
     keepalive,
     live::{Generation, Way},
     reply::{Reply, with_causes},
     shutdown::Shutdown,
-    tunnel::{OpenTunnel, Opening},
+    tunnel::Opening,
 };
 
 /// What becomes of the client's connection after a request.
 #[derive(Debug)]
 pub enum Served {
-    /// It can carry another one, as can the upstream connection, where it is here; that is never shared with another
-    /// client.
-    Again(Client, Option<Upstream>),
+    /// It can carry another one.
+    Again,
     /// It is a tunnel from now on.
-    Switched(OpenTunnel),
-    /// It is closed.
-    Closed,
+    Switched(Box<Switch>),
+    /// It is to be closed.
+    Over(Farewell),
 }
 
-/// Serves one request. `shutdown` has to [wake](Shutdown::heeded_by) this task.
+/// A protocol that both ends have agreed to switch to.
+#[derive(Debug)]
+pub struct Switch {
+    /// The way to the origin.
+    pub upstream: Tunnel,
+    /// The account of the request, which is one of a tunnel from now on.
+    pub access: Access,
+    /// What was said before.
+    pub opening: Opening,
+}
+
+/// Serves one request. In `kept` is the upstream connection that the client's request before has left, and then the one
+/// that this one leaves; it is never shared with another client. `shutdown` has to [wake](Shutdown::heeded_by) this task.
 pub async fn serve(
-    client: Client,
-    kept: Option<Upstream>,
-    head: Box<RequestHead>,
+    client: &mut Client,
+    kept: &mut Option<Upstream>,
+    head: &RequestHead,
     admitted: Admitted,
-    generation: Arc<Generation>,
+    generation: &Arc<Generation>,
     shutdown: &Shutdown,
 ) -> Served {
-    let Target::Resource(resource) = head.target() else { return Served::Closed };
+    let Target::Resource(resource) = head.target() else { return Served::Over(Farewell::None) };
+    let farewell = |reply| Served::Over(Farewell::Reply(reply, is_head(head)));
     let target = resource.authority();
     let Some(way) = generation.way(target) else {
         warn!(client = %client.peer, %target, "no route matches");
-        client.close_with(&Reply::no_route(target), is_head(&head)).await;
-        return Served::Closed;
+        return farewell(Box::new(Reply::no_route(target)));
     };
-    let preferences = match admitted.preferences(way.chain, &generation) {
+    let preferences = match admitted.preferences(way.chain, generation) {
         Ok(preferences) => preferences,
-        Err(reply) => {
-            client.close_with(&reply, is_head(&head)).await;
-            return Served::Closed;
-        }
+        Err(reply) => return farewell(reply),
     };
     let access =
-        Access::new(Arc::clone(&generation), client.peer, head.method(), target.clone(), way);
-    let plan = Plan::new(&head, resource, way, preferences, &generation);
+        Access::new(Arc::clone(generation), client.peer, head.method(), target.clone(), way);
+    let plan = Plan::new(head, resource, way, preferences, generation);
     let mut exchange = Exchange::new(&plan, client);
     let ended = {
         let mut travel = pin!(travel(&plan, &mut exchange, kept));
@@ -80,39 +88,34 @@ pub async fn serve(
         .await
     };
     let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
-    let shows_its_end = exchange.shows_its_end();
-    let Exchange { client, .. } = exchange;
+    let used = kept.take();
     match &ended {
         Ended::Refused(reply, why) => access.failed(reply, why),
-        Ended::Switched(_) => {}
+        Ended::Switched => {}
         ended => access.request(&Outcome { status, sent, received, end: ended }),
     }
     match ended {
-        Ended::Whole(upstream) => {
-            let kept = upstream.filter(|kept| kept.end.reuse == Reuse::SameClient);
-            return Served::Again(client, kept.map(Upstream::rested));
+        Ended::Whole { persists } => {
+            let can_stay = |used: &Upstream| persists && used.end.reuse == Reuse::SameClient;
+            *kept = used.filter(can_stay).map(Upstream::rested);
+            Served::Again
         }
-        Ended::WholeButClose => {
-            client.close().await;
-        }
-        Ended::Refused(reply, _) => {
-            client.close_with(&reply, is_head(&head)).await;
-        }
-        Ended::Switched(upstream) => {
-            let opening = Opening { status, sent, received };
-            let upstream = upstream.into_tunnel();
-            let tunnel = OpenTunnel::new(client, upstream, access, opening, &generation.timeouts);
-            return Served::Switched(tunnel);
-        }
+        Ended::Switched => match used {
+            Some(upstream) => {
+                let opening = Opening { status, sent, received };
+                let upstream = upstream.into_tunnel();
+                Served::Switched(Box::new(Switch { upstream, access, opening }))
+            }
+            None => Served::Over(Farewell::None),
+        },
+        Ended::Refused(reply, _) => farewell(reply),
+        Ended::WholeButClose => Served::Over(Farewell::Close),
         // What came before the break is worth having, and the framing tells that there should be more.
-        Ended::Truncated(_) if shows_its_end => client.close().await,
-        Ended::Truncated(_) | Ended::Cut => {
-            // A close would pass for the end of a body that lasts until then.
-            let _ = client.socket.set_zero_linger();
-        }
-        Ended::ClientGone | Ended::Stale => {}
+        Ended::Truncated(_) if exchange.shows_its_end() => Served::Over(Farewell::Close),
+        // A close would pass for the end of a body that lasts until then.
+        Ended::Truncated(_) | Ended::Cut => Served::Over(Farewell::Reset),
+        Ended::ClientGone | Ended::Stale => Served::Over(Farewell::None),
     }
-    Served::Closed
 }
 
 /// What is to be done with a request.
@@ -168,22 +171,28 @@ impl<'a> Plan<'a> {
 }
 
 /// Opens an upstream connection, or takes the one that was kept, and passes the request and its answer over it.
-async fn travel(plan: &Plan<'_>, exchange: &mut Exchange<'_>, kept: Option<Upstream>) -> Ended {
-    if let Some(mut kept) = kept.filter(|kept| plan.fits(kept))
-        && kept.is_quiet().await
+async fn travel(
+    plan: &Plan<'_>,
+    exchange: &mut Exchange<'_>,
+    kept: &mut Option<Upstream>,
+) -> Ended {
+    if let Some(upstream) = kept.as_mut()
+        && plan.fits(upstream)
+        && upstream.is_quiet().await
     {
-        match exchange.run(kept, plan.is_repeatable()).await {
+        match exchange.run(upstream, plan.is_repeatable()).await {
             // It was closed while the request was under way, unanswered; a new one is tried, once.
             Ended::Stale => {}
             ended => return ended,
         }
     }
+    *kept = None;
     match plan.open().await {
         Ok(upstream) => {
             // An answer may take hours, and what is kept serves many.
             keepalive::probe(&exchange.client.socket);
             keepalive::probe_below(&upstream.tunnel);
-            exchange.run(upstream, false).await
+            exchange.run(kept.insert(upstream), false).await
         }
         Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
     }

@@ -7,9 +7,9 @@ use tracing::{debug, warn};
 
 use crate::{
     auth,
-    client::{Arrival, Client, is_head},
+    client::{Arrival, Client, Farewell, is_head},
     connect,
-    forward::{self, Served},
+    forward::{self, Served, Switch},
     http::{HeadLimits, Target},
     live::Generation,
     local,
@@ -59,15 +59,30 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
             }
             Target::Resource(_) if !local::is_last_stop(&head) => {
                 // Boxed, since it is large and tunnels don't need it.
-                let exchange = forward::serve(client, kept, head, admitted, generation, shutdown);
-                (client, kept) = match Box::pin(exchange).await {
-                    Served::Again(client, upstream) => (client, upstream),
-                    Served::Switched(tunnel) => return Some(tunnel),
-                    Served::Closed => return None,
-                };
-                if shutdown.is_draining() {
-                    client.close().await;
-                    return None;
+                let served = Box::pin(forward::serve(
+                    &mut client,
+                    &mut kept,
+                    &head,
+                    admitted,
+                    &generation,
+                    shutdown,
+                ))
+                .await;
+                match served {
+                    Served::Again if shutdown.is_draining() => {
+                        client.leave(Farewell::Close).await;
+                        return None;
+                    }
+                    Served::Again => {}
+                    Served::Switched(switch) => {
+                        let Switch { upstream, access, opening } = *switch;
+                        let timeouts = &generation.timeouts;
+                        return Some(OpenTunnel::new(client, upstream, access, opening, timeouts));
+                    }
+                    Served::Over(farewell) => {
+                        client.leave(farewell).await;
+                        return None;
+                    }
                 }
             }
             Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {

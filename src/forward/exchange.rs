@@ -37,7 +37,7 @@ use crate::{
 /// A request under way.
 pub(super) struct Exchange<'a> {
     plan: &'a Plan<'a>,
-    pub(super) client: Client,
+    pub(super) client: &'a mut Client,
     counts: Counts,
 }
 
@@ -50,12 +50,12 @@ struct Leg<'a> {
 
 /// How it ended.
 pub(super) enum Ended {
-    /// The answer is whole. The upstream connection can carry more, if it is here.
-    Whole(Option<Upstream>),
+    /// The answer is whole. The upstream connection can carry more, if it `persists`.
+    Whole { persists: bool },
     /// The answer is whole, and the last on this connection, as the client was told.
     WholeButClose,
     /// The protocol was switched; what follows is for the two ends alone.
-    Switched(Upstream),
+    Switched,
     /// Nothing of an answer was sent yet: this is to be, for this reason.
     Refused(Box<Reply>, String),
     /// The answer broke off, for this reason.
@@ -108,7 +108,7 @@ enum Answer {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(plan: &'a Plan<'a>, client: Client) -> Self {
+    pub(super) fn new(plan: &'a Plan<'a>, client: &'a mut Client) -> Self {
         Self { plan, client, counts: Counts::default() }
     }
 
@@ -132,11 +132,11 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request over `upstream` and passes its answer back. `may_be_stale`: that the connection turns out
     /// closed is no error.
-    pub(super) async fn run(&mut self, mut upstream: Upstream, may_be_stale: bool) -> Ended {
+    pub(super) async fn run(&mut self, upstream: &mut Upstream, may_be_stale: bool) -> Ended {
         let Self { plan, client, counts } = self;
         let Client { socket, seen, .. } = client;
         let (client_read, client_write) = socket.split();
-        let Upstream { tunnel, seen: upstream_seen, end, .. } = &mut upstream;
+        let Upstream { tunnel, seen: upstream_seen, end, .. } = upstream;
         let leg = Leg { plan, end };
         let (upstream_read, upstream_write) = tokio::io::split(tunnel);
         let progress = Upload::default();
@@ -165,8 +165,8 @@ impl<'a> Exchange<'a> {
         };
         match answer {
             Answer::Whole { is_last: true, .. } => Ended::WholeButClose,
-            Answer::Whole { persists, .. } => Ended::Whole(persists.then_some(upstream)),
-            Answer::Switched => Ended::Switched(upstream),
+            Answer::Whole { persists, .. } => Ended::Whole { persists },
+            Answer::Switched => Ended::Switched,
             Answer::Refused(reply, why) => Ended::Refused(reply, why),
             Answer::Truncated(why) => Ended::Truncated(why),
             Answer::ClientGone => Ended::ClientGone,
@@ -464,7 +464,7 @@ impl Leg<'_> {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(_) | Self::WholeButClose | Self::Switched(_) => f.write_str("whole"),
+            Self::Whole { .. } | Self::WholeButClose | Self::Switched => f.write_str("whole"),
             Self::Refused(_, why) => f.write_str(why),
             Self::Truncated(why) => write!(f, "truncated: {why}"),
             Self::ClientGone => f.write_str("client broke"),
