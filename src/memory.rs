@@ -72,6 +72,19 @@ impl Drop for Held {
     }
 }
 
+/// Has all threads take their memory from one heap. glibc begins another for each that is busy at once, and what a reload
+/// on a second thread has left in one stays there; one worker does not need them.
+///
+/// It is for a program that begins: a heap that there is already stays.
+pub fn share_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "there is no safe way to tell glibc's allocator")]
+    // SAFETY: the function has no preconditions: it takes two numbers, any of which it either knows or refuses.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Has the allocator give the system every page that nothing is on. Others than glibc's do so by themselves.
 fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

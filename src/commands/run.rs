@@ -9,7 +9,7 @@ use crate::{
     cli::Run,
     commands::complain,
     config::{Environment, Loader, Source},
-    log, open_files,
+    log, memory, open_files,
     proxy::Loaded,
     shutdown::{ReloadRequests, Shutdown, Signals},
     supervisor,
@@ -17,6 +17,7 @@ use crate::{
 
 /// Runs the proxy until a signal ends it.
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
+    memory::share_heap();
     let passed = match supervisor::passed() {
         Ok(passed) => passed,
         Err(error) => {
