@@ -115,7 +115,11 @@ pub async fn probe(
                 describe(answer.as_ref(), out)?;
                 writeln!(out, "reached in {}", milliseconds(took))?;
             }
-            Err(reply) => writeln!(out, "\nnot reached\n{}", reply.text())?,
+            Err(reply) => {
+                // The way has an empty line behind it for its steps.
+                let gap = if way.is_some() && steps.is_empty() { "" } else { "\n" };
+                writeln!(out, "{gap}not reached\n{}", reply.text())?;
+            }
         },
         Format::Json => {
             let answer = reached.as_ref().ok().and_then(Option::as_ref);
