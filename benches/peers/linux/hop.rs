@@ -13,7 +13,9 @@ use super::{door, pass::pass, relay};
 /// any, and all that follow go the same way.
 pub(super) async fn serve(listener: TcpListener, hops: Vec<SocketAddr>) {
     let hops: Arc<[SocketAddr]> = hops.into();
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        // A client that has gone again before it was let in is no reason to end.
+        let Ok((client, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(open(client, Arc::clone(&hops)));
     }

@@ -12,7 +12,9 @@ use std::{
 ///
 /// In threads, since a runtime's clock ticks in milliseconds.
 pub(super) fn serve(listener: &TcpListener, stop: SocketAddr) {
-    while let Ok((near, _)) = listener.accept() {
+    loop {
+        // A client that has gone again before it was let in is no reason to end.
+        let Ok((near, _)) = listener.accept() else { continue };
         // On loopback TCP's handshake is done at once. On a line it takes a round trip, and nobody says a word before.
         let opened = Instant::now() + ROUND_TRIP;
         thread::spawn(move || pass(&near, stop, opened));

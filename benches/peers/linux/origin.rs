@@ -15,7 +15,9 @@ pub(super) const ECHO: u8 = b'e';
 pub(super) const BODY_BYTES: usize = 128;
 
 pub(super) async fn serve(listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        // A client that has gone again before it was let in is no reason to end.
+        let Ok((stream, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(answer(stream));
     }

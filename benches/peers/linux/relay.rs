@@ -13,7 +13,9 @@ use super::{door, pass::pass};
 pub(super) async fn serve(listener: TcpListener, stops: Vec<SocketAddr>) {
     let first = stops[0];
     let heads: Arc<[String]> = stops[1..].iter().map(|stop| door::connect_head(*stop)).collect();
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        // A client that has gone again before it was let in is no reason to end.
+        let Ok((client, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(relay(client, first, Arc::clone(&heads)));
     }
