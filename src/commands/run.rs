@@ -43,7 +43,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(error) => return complain(&format_args!("RUST_LOG: {error}")),
     };
     open_files::raise(loaded.config().limits.connections);
-    // One thread: a second one costs more in wake-ups than it carries; see BENCHMARKS.md.
+    // One thread: a second one costs more in wake-ups than it carries; see ARCHITECTURE.md.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
