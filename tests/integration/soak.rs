@@ -33,7 +33,7 @@ async fn nothing_is_lost_and_nothing_is_left() {
     for _ in 0..20 {
         stage.once(own, stage.steady.address()).await;
     }
-    let before = idle(own).await;
+    let before = idle(own, usize::MAX).await;
 
     let mut clients = JoinSet::new();
     for _ in 0..8 {
@@ -60,7 +60,7 @@ async fn nothing_is_lost_and_nothing_is_left() {
         client.unwrap();
     }
 
-    let after = idle(own).await;
+    let after = idle(own, before.descriptors).await;
     let told = status(own).await;
     let (steady, faulty) = (stage.served.load(Relaxed), stage.failed.load(Relaxed));
     println!("{edits} edits, {steady} served, {faulty} failed; before {before:?}, after {after:?}");
@@ -81,8 +81,9 @@ struct Held {
     memory: u64,
 }
 
-/// Waits until one generation is left and no client but the one that asks.
-async fn idle(proxy: SocketAddr) -> Held {
+/// Waits until one generation is left and no client but the one that asks, and then until that one is gone, too: until no
+/// more than `descriptors` are open.
+async fn idle(proxy: SocketAddr, descriptors: usize) -> Held {
     let told = within("nothing is left but the last generation", async {
         loop {
             let told = status(proxy).await;
@@ -99,14 +100,22 @@ async fn idle(proxy: SocketAddr) -> Held {
     #[cfg(target_os = "linux")]
     {
         let pid = told["pid"].as_u64().unwrap();
-        // The connection that asked is let go when it has been read to its end.
-        let least =
-            std::iter::repeat_with(|| crate::support::resources(pid)).take(100).min().unwrap();
-        Held { descriptors: least.0, memory: least.1 }
+        // The connection that asked is let go when it has been read to its end, which may be some time after.
+        let sample = || std::iter::repeat_with(|| crate::support::resources(pid)).take(100).min();
+        within(&format!("no more than {descriptors} descriptors are open"), async {
+            loop {
+                let (open, memory) = sample().unwrap();
+                if open <= descriptors {
+                    return Held { descriptors: open, memory };
+                }
+                task::yield_now().await;
+            }
+        })
+        .await
     }
     #[cfg(not(target_os = "linux"))]
     {
-        drop(told);
+        drop((told, descriptors));
         Held { descriptors: 0, memory: 0 }
     }
 }
