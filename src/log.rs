@@ -1,5 +1,7 @@
 //! The log: one line an event, on standard error.
 
+mod queue;
+
 use std::{
     fmt,
     io::{self, IsTerminal as _},
@@ -16,6 +18,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub use self::queue::Flush;
+use self::queue::{Queue, queue};
 use crate::config::{Format, Level, Log};
 
 /// Changes the log while it is written.
@@ -23,6 +27,7 @@ use crate::config::{Format, Level, Log};
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
     lines: reload::Handle<Lines, Filtered>,
+    queue: Queue,
     directives: Option<Targets>,
 }
 
@@ -30,21 +35,26 @@ type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Regist
 type Lines = Box<dyn Layer<Filtered> + Send + Sync>;
 
 /// Begins the log of this process. `directives`, where given, decide on levels in place of `log.level`: the text of
-/// `RUST_LOG`, such as `info,mooltiroute::session=debug`.
+/// `RUST_LOG`, such as `info,mooltiroute::session=debug`. Its last lines are written when the [`Flush`] is dropped.
 ///
 /// # Errors
-/// What is wrong with `directives`, or that a log was begun before.
+/// What is wrong with `directives`, that the system gives no thread, or that a log was begun before.
 pub fn begin(
     log: &Log,
     directives: Option<&str>,
-) -> Result<LogControl, Box<dyn std::error::Error + Send + Sync>> {
-    let directives =
-        directives.filter(|text| !text.is_empty()).map(str::parse::<Targets>).transpose()?;
+) -> Result<(LogControl, Flush), Box<dyn std::error::Error + Send + Sync>> {
+    let directives = directives
+        .filter(|text| !text.is_empty())
+        .map(str::parse::<Targets>)
+        .transpose()
+        .map_err(|error| format!("RUST_LOG: {error}"))?;
+    let (queue, flush) =
+        queue(io::stderr()).map_err(|error| format!("the log can't be written: {error}"))?;
     let (filter, filter_handle) =
         reload::Layer::new(directives.clone().unwrap_or_else(|| targets(log.level)));
-    let (lines, lines_handle) = reload::Layer::new(layer(log.format));
+    let (lines, lines_handle) = reload::Layer::new(layer(log.format, &queue));
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;
-    Ok(LogControl { filter: filter_handle, lines: lines_handle, directives })
+    Ok((LogControl { filter: filter_handle, lines: lines_handle, queue, directives }, flush))
 }
 
 impl LogControl {
@@ -54,7 +64,7 @@ impl LogControl {
             // It fails only where the log has ended.
             let _ = self.filter.reload(targets(log.level));
         }
-        let _ = self.lines.reload(layer(log.format));
+        let _ = self.lines.reload(layer(log.format, &self.queue));
     }
 }
 
@@ -72,13 +82,11 @@ fn targets(level: Level) -> Targets {
         .with_targets([("mooltiroute", ours), ("mooltiroute_hops", ours)])
 }
 
-fn layer<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+fn layer<S>(format: Format, queue: &Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // A full disk must not make the log complain about itself.
-    let layer =
-        lines::layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
+    let layer = lines::layer().with_writer(queue.clone()).with_target(false);
     match format {
         Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
         Format::Json => {

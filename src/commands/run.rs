@@ -38,9 +38,9 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     // A flag wins over the variable, which wins over the files.
     let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
     let directives = directives.as_deref().map(|text| text.to_string_lossy());
-    let control = match log::begin(&loaded.config().log, directives.as_deref()) {
-        Ok(control) => control,
-        Err(error) => return complain(&format_args!("RUST_LOG: {error}")),
+    let (control, flush) = match log::begin(&loaded.config().log, directives.as_deref()) {
+        Ok(log) => log,
+        Err(error) => return complain(&error),
     };
     open_files::raise(loaded.config().limits.connections);
     // One thread: a second one costs more in wake-ups than it carries; see ARCHITECTURE.md.
@@ -48,27 +48,24 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
-    let status = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before the first line of the log, so that from then on a signal does what it should.
+        let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
         let (signals, requests) =
-            match Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?))) {
-                Ok(signals) => signals,
-                Err(error) => return complain(&format_args!("signals can't be handled: {error}")),
-            };
-        let proxy = match loaded.with_passed(passed).start() {
-            Ok(proxy) => proxy.with_log(control).with_reload_requests(requests),
-            Err(error) => return complain(&error),
-        };
+            signals.map_err(|error| format!("signals can't be handled: {error}"))?;
+        let proxy = loaded.with_passed(passed).start().map_err(|error| error.to_string())?;
+        let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         let shutdown = proxy.shutdown().clone();
         tokio::select! {
-            () = proxy.run() => ExitCode::SUCCESS,
+            () = proxy.run() => Ok::<_, String>(()),
             never = heed(signals, shutdown) => match never {},
         }
     });
     // A look-up that does not return must not hold up the end.
     runtime.shutdown_background();
-    status
+    drop(flush);
+    ended.map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS)
 }
 
 /// The first signal begins the end, the second one cuts it short.

@@ -15,6 +15,7 @@ mod flips;
 mod hop_answers;
 mod hops;
 mod limits;
+mod log;
 mod memory;
 mod probe;
 mod regression;

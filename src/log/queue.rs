@@ -1,0 +1,336 @@
+//! Lines on their way to standard error. Whoever logs leaves a line here and goes on; one thread writes. So a slow
+//! terminal, a stuck reader of a pipe or a full disk delays nobody.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, Write},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing::warn;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Takes lines at once, and loses those for which there is no room.
+#[derive(Clone, Debug)]
+pub(super) struct Queue(Arc<Shared>);
+
+/// Ends the writing when dropped, after what was still to be written, unless that takes too long.
+pub struct Flush(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// For the thread: there is something to do.
+    came: Condvar,
+    /// For [`Flush`]: the thread has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each with its line feed.
+    lines: Vec<u8>,
+    /// How many found no room.
+    lost: u64,
+    /// The thread sleeps until it is woken.
+    is_idle: bool,
+    is_closing: bool,
+    has_ended: bool,
+}
+
+/// A queue, and its thread that writes to `out`.
+///
+/// # Errors
+/// The system has no thread to give.
+pub(super) fn queue(out: impl Write + Send + 'static) -> io::Result<(Queue, Flush)> {
+    let shared =
+        Arc::new(Shared { state: Mutex::default(), came: Condvar::new(), ended: Condvar::new() });
+    let lines = Arc::clone(&shared);
+    thread::Builder::new().name("log".into()).spawn(move || lines.write_to(out))?;
+    Ok((Queue(Arc::clone(&shared)), Flush(shared)))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.lines.len() + line.len() > ROOM {
+            state.lost += 1;
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        if mem::take(&mut state.is_idle) {
+            drop(state);
+            self.came.notify_one();
+        }
+    }
+
+    fn write_to(&self, mut out: impl Write) {
+        let mut batch = Vec::new();
+        let mut lost = 0;
+        while let Some(more) = self.next(&mut batch) {
+            let failed = write_lines(&mut out, &batch);
+            lost += more + failed;
+            // Not while writing fails: that would be a line more to fail.
+            if failed == 0 && lost > 0 {
+                let lines = mem::take(&mut lost);
+                warn!(lines, "log lines were lost: standard error did not take them");
+            }
+        }
+        self.lock().has_ended = true;
+        self.ended.notify_all();
+    }
+
+    /// Waits for lines and puts them into `batch`, in place of what it held. Returns how many found no room, or
+    /// nothing once all is written and no more will come.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
+        batch.clear();
+        batch.shrink_to(BATCH_KEPT);
+        let mut state = self.lock();
+        state.is_idle = true;
+        state = self
+            .came
+            .wait_while(state, |state| state.lines.is_empty() && !state.is_closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_idle = false;
+        // Under load one wake-up serves for many lines.
+        (state, _) = self
+            .came
+            .wait_timeout_while(state, GATHERING, |state| !state.is_closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut state.lines, batch);
+        (!batch.is_empty()).then(|| mem::take(&mut state.lost))
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+impl Write for &Queue {
+    /// Takes one whole line, as the layer that formats them hands them over.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Flush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flush").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closing = true;
+        self.0.came.notify_one();
+        // Nobody may be there to read; the end of the process does not depend on that.
+        let _ = self.0.ended.wait_timeout_while(state, PATIENCE, |state| !state.has_ended);
+    }
+}
+
+/// Writes lines to `out`, and returns how many of them failed.
+fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
+    let mut failed = 0;
+    while !lines.is_empty() {
+        let (some, rest) = lines.split_at(whole_lines(lines));
+        if write_all(out, some).is_err() {
+            failed += some.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        }
+        lines = rest;
+    }
+    failed
+}
+
+/// The length of the first lines that can be written at once; of the first one, where that alone is longer.
+fn whole_lines(lines: &[u8]) -> usize {
+    let Some(head) = lines.get(..AT_ONCE) else { return lines.len() };
+    let last = head.iter().rposition(|&byte| byte == b'\n');
+    let end = last.or_else(|| lines.iter().position(|&byte| byte == b'\n'));
+    end.map_or(lines.len(), |feed| feed + 1)
+}
+
+/// As [`Write::write_all`], also where whoever shares this end has made it non-blocking.
+fn write_all(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(GATHERING),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of lines that may wait, besides those that are being written.
+const ROOM: usize = 1 << 20;
+/// Bytes that stay allocated for the next lines.
+const BATCH_KEPT: usize = 16 << 10;
+/// POSIX's smallest `PIPE_BUF`, rounded up to that of Linux: what other processes write to the same pipe comes before or
+/// after it, not between.
+const AT_ONCE: usize = 4096;
+/// How long the first line waits for others.
+const GATHERING: Duration = Duration::from_millis(5);
+/// How long the end of the process waits for the last lines.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// What was written so far; each write takes no more than the next of these numbers of bytes, or fails as asked.
+    #[derive(Clone, Debug, Default)]
+    struct Out(Arc<Mutex<(Vec<u8>, Vec<Step>)>>);
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Take(usize),
+        Fail(ErrorKind),
+    }
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut out = self.0.lock().unwrap();
+            let taken = match out.1.pop() {
+                Some(Step::Fail(kind)) => return Err(kind.into()),
+                Some(Step::Take(length)) => length.min(bytes.len()),
+                None => bytes.len(),
+            };
+            out.0.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Each write waits until the test takes it.
+    struct Slow(SyncSender<Vec<u8>>);
+
+    impl Slow {
+        fn new() -> (Self, Receiver<Vec<u8>>) {
+            let (sender, receiver) = sync_channel(0);
+            (Self(sender), receiver)
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(|_| ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (1usize..9000).prop_map(Step::Take),
+            1 => Just(Step::Fail(ErrorKind::Interrupted)),
+            1 => Just(Step::Fail(ErrorKind::WouldBlock)),
+        ]
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        (any::<char>(), 0usize..1500)
+            .prop_filter("one line", |(of, _)| *of != '\n')
+            .prop_map(|(of, length)| of.to_string().repeat(length) + "\n")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_line_arrives_once_and_in_order(
+            lines in vec(line(), 0..40),
+            steps in vec(step(), 0..30),
+        ) {
+            let out = Out(Arc::new(Mutex::new((Vec::new(), steps))));
+            let (queue, flush) = queue(out.clone()).unwrap();
+            for line in &lines {
+                (&queue).write_all(line.as_bytes()).unwrap();
+            }
+            drop(flush);
+            let written = out.0.lock().unwrap().0.clone();
+            prop_assert_eq!(String::from_utf8(written).unwrap(), lines.concat());
+        }
+
+        #[test]
+        fn what_is_written_at_once_is_whole_lines(lines in vec(line(), 1..9)) {
+            let all = lines.concat();
+            let mut rest = all.as_bytes();
+            while !rest.is_empty() {
+                let (some, more) = rest.split_at(whole_lines(rest));
+                prop_assert!(some.ends_with(b"\n"));
+                let count = some.iter().filter(|&&byte| byte == b'\n').count();
+                prop_assert!(count == 1 || some.len() <= AT_ONCE);
+                rest = more;
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_logs_does_not_wait_and_lines_without_room_are_counted() {
+        let (slow, taken) = Slow::new();
+        let (queue, flush) = queue(slow).unwrap();
+        (&queue).write_all(b"first\n").unwrap();
+        // Now the thread is at the first line, and stays there.
+        while !queue.0.lock().lines.is_empty() {
+            thread::yield_now();
+        }
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        let room = ROOM / line.len();
+        for _ in 0..room + 7 {
+            (&queue).write_all(&line).unwrap();
+        }
+        assert_eq!(queue.0.lock().lost, 7);
+        let reader = thread::spawn(move || taken.iter().flatten().collect::<Vec<u8>>());
+        drop(flush);
+        let written = reader.join().unwrap();
+        assert_eq!(written, [b"first\n".to_vec(), line.repeat(room)].concat());
+    }
+
+    #[test]
+    fn a_failed_write_costs_its_own_lines() {
+        let steps = vec![Step::Fail(ErrorKind::StorageFull)];
+        let mut out = Out(Arc::new(Mutex::new((Vec::new(), steps))));
+        let long = format!("{}\n", "x".repeat(4000));
+        let failed = write_lines(&mut out, format!("a\nb\n{long}{long}c\n").as_bytes());
+        assert_eq!(failed, 3);
+        assert_eq!(out.0.lock().unwrap().0, format!("{long}c\n").as_bytes());
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_ever() {
+        let (slow, taken) = Slow::new();
+        let (queue, flush) = queue(slow).unwrap();
+        (&queue).write_all(b"never read\n").unwrap();
+        drop(flush);
+        drop(taken);
+    }
+}

@@ -1,0 +1,116 @@
+//! The log, where whoever is to read it does not.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs::File,
+    io::Read as _,
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+};
+
+use rustix::{
+    pipe::{fcntl_setpipe_size, pipe},
+    process::{Pid, Signal, kill_process},
+};
+use serde_json::Value;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    process::{Child, Command},
+    task,
+};
+
+use crate::support::{
+    ConfigDir, EchoOrigin, HttpOrigin, assert_reads, connect, free_port, head, open, within,
+};
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_delays_nobody() {
+    let origin = HttpOrigin::plain().await;
+    let echo = EchoOrigin::start().await;
+    let mut unread = Unread::start().await;
+    let mut client = open(unread.address).await;
+    // A method is logged, so a long one makes a long line.
+    let method = "M".repeat(LINE);
+    let request = format!("{method} {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/0"));
+    for _ in 0..REQUESTS {
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+    }
+    let mut tunnel = connect(unread.address, echo.address()).await.tunnel();
+    tunnel.write_all(b"served").await.unwrap();
+    assert_reads(&mut tunnel, "served").await;
+    drop((client, tunnel));
+
+    // Whoever reads at last finds all that there was room for, how much there was not, and the end.
+    let mut log = unread.log.take().unwrap();
+    let reader = task::spawn_blocking(move || {
+        let mut all = String::new();
+        log.read_to_string(&mut all).map(|_| all)
+    });
+    unread.signal(Signal::TERM);
+    assert_eq!(unread.exit().await.code(), Some(0));
+    let all = within("the end of its log", reader).await.unwrap().unwrap();
+    let events: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests = events.iter().filter(|event| event["message"] == "request").count();
+    let lost: u64 = events.iter().filter_map(|event| event["lines"].as_u64()).sum();
+    assert!(requests > REQUESTS / 2 && lost > 0, "{requests} written, {lost} lost");
+    // The tunnel left a line too, which is among the lost ones if there was no room yet.
+    let tunnels = events.iter().filter(|event| event["message"] == "tunnel closed").count();
+    assert_eq!(requests + tunnels + lost as usize, REQUESTS + 1);
+    assert!(events.iter().any(|event| event["message"] == "stopped"));
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+    let mut unread = Unread::start().await;
+    // More than the pipe holds.
+    for _ in 0..40 {
+        let refused = connect(unread.address, "127.0.0.1:1").await;
+        assert!(refused.head.starts_with("HTTP/1.1 502 "), "{:?}", refused.head);
+    }
+    unread.signal(Signal::TERM);
+    assert_eq!(unread.exit().await.code(), Some(0));
+}
+
+/// A proxy whose log nobody reads, and for which there is little room.
+struct Unread {
+    process: Child,
+    address: SocketAddr,
+    log: Option<File>,
+    _config: ConfigDir,
+}
+
+impl Unread {
+    async fn start() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let config = ConfigDir::new("chains: { default: [] }\n");
+        config.write("00-server.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
+        let (log, end) = pipe().unwrap();
+        fcntl_setpipe_size(&end, 4096).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.args(["--log-format", "json", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+        let process = command.stderr(Stdio::from(end)).kill_on_drop(true).spawn().unwrap();
+        within("it listens", async {
+            while TcpStream::connect(address).await.is_err() {
+                task::yield_now().await;
+            }
+        })
+        .await;
+        Self { process, address, log: Some(log.into()), _config: config }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.process.id().unwrap() as i32).unwrap();
+        kill_process(process, signal).unwrap();
+    }
+
+    async fn exit(&mut self) -> ExitStatus {
+        within("its end", self.process.wait()).await.unwrap()
+    }
+}
+
+/// Bytes.
+const LINE: usize = 8 << 10;
+/// Whose lines need more than a MiB.
+const REQUESTS: usize = 200;
