@@ -76,7 +76,7 @@ impl Client {
                 return Arrival::End;
             }
         }
-        let deadline = Instant::now() + header;
+        let mut deadline = None;
         let mut reader = HeadReader::new(limits);
         loop {
             match reader.request(&mut self.seen) {
@@ -84,6 +84,7 @@ impl Client {
                 Ok(None) => {}
                 Err(bad) => return Arrival::Bad(bad),
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + header);
             let read = ahead::read(&mut self.socket, &mut self.seen, READ_BYTES);
             match timeout_at(deadline, read).await {
                 Ok(Ok(1..)) => {}

@@ -51,5 +51,5 @@ pub use crate::{
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
-    tunnel::{Io, Stream, Tunnel},
+    tunnel::{Io, ReadHalf, Stream, Tunnel, WriteHalf},
 };

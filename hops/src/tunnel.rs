@@ -1,5 +1,7 @@
 //! A stream to some stop of a chain.
 
+mod halves;
+
 use std::{
     fmt, io,
     pin::Pin,
@@ -11,6 +13,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+pub use self::halves::{ReadHalf, WriteHalf};
 
 /// What a [`Tunnel`] can run over. A layer that wraps another stream names the socket at the bottom, so that a reset
 /// can be carried through it.
@@ -130,18 +134,26 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
+        if !read_early(&mut self.early, buf) {
             return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        self.early.advance(count);
-        if self.early.is_empty() {
-            // An empty slice would still hold the buffer that it came from.
-            self.early = Bytes::new();
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Reads of the early bytes, if there are any.
+fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
+    if early.is_empty() {
+        return false;
+    }
+    let count = early.len().min(buf.remaining());
+    buf.put_slice(&early[..count]);
+    early.advance(count);
+    if early.is_empty() {
+        // An empty slice would still hold the buffer that it came from.
+        *early = Bytes::new();
+    }
+    true
 }
 
 impl AsyncWrite for Tunnel {

@@ -13,9 +13,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Refusal, Tunnel};
+use mooltiroute_hops::{ReadHalf, Refusal, WriteHalf};
 use tokio::{
-    io::{Interest, ReadBuf, ReadHalf, WriteHalf},
+    io::{Interest, ReadBuf},
     net::tcp,
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -138,7 +138,7 @@ impl<'a> Exchange<'a> {
         let (client_read, client_write) = socket.split();
         let Upstream { tunnel, seen: upstream_seen, end, .. } = upstream;
         let leg = Leg { plan, end };
-        let (upstream_read, upstream_write) = tokio::io::split(tunnel);
+        let (upstream_read, upstream_write) = tunnel.split();
         let progress = Upload::default();
         let answer = {
             // Pinned where they are made, since a move of one copies all that it will ever need.
@@ -204,7 +204,7 @@ async fn upload(
     progress: &Upload,
     mut client: tcp::ReadHalf<'_>,
     seen: &mut BytesMut,
-    upstream: WriteHalf<&mut Tunnel>,
+    upstream: WriteHalf<'_>,
 ) -> ClientSide {
     let written = Written::new(&counts.sent, leg.plan.chain.meter(), Meter::sent);
     let mut outlet = Outlet::new(upstream, written, Some(leg.plan.generation.timeouts.handshake));
@@ -241,7 +241,7 @@ async fn download(
     leg: Leg<'_>,
     counts: &Counts,
     progress: &Upload,
-    mut upstream: ReadHalf<&mut Tunnel>,
+    mut upstream: ReadHalf<'_>,
     seen: &mut BytesMut,
     client: tcp::WriteHalf<'_>,
     may_be_stale: bool,
@@ -325,7 +325,7 @@ async fn pass_response(
     counts: &Counts,
     response: &ResponseHead,
     is_last: bool,
-    upstream: ReadHalf<&mut Tunnel>,
+    upstream: ReadHalf<'_>,
     seen: &mut BytesMut,
     outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
 ) -> Answer {

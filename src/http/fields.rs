@@ -13,6 +13,8 @@ use super::role::{Role, role_of};
 pub struct Fields {
     head: Bytes,
     lines: Vec<Line>,
+    /// The [`mark`]s of their names.
+    marks: u64,
 }
 
 /// Where a field lies in its head. Heads are far below 4 GiB.
@@ -25,12 +27,14 @@ pub(super) struct Line {
 impl Fields {
     /// `lines` lie in `head`.
     pub(super) fn new(head: Bytes, lines: Vec<Line>) -> Self {
-        Self { head, lines }
+        let name = |line: &Line| &head[line.name.0 as usize..line.name.1 as usize];
+        let marks = lines.iter().fold(0, |marks, line| marks | mark(name(line)));
+        Self { head, lines, marks }
     }
 
     /// The name and the value of each field, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
-        self.lines.iter().map(|line| (self.bytes(line.name), self.bytes(line.value)))
+        self.pairs(&self.lines)
     }
 
     /// How many field lines there are.
@@ -45,7 +49,8 @@ impl Fields {
 
     /// The values of all fields of this name, in whatever case it is written.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
+        let may_be_there = self.marks & mark(name.as_bytes()) != 0;
+        self.pairs(if may_be_there { &self.lines } else { &[] })
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
     }
@@ -82,6 +87,13 @@ impl Fields {
                 !is_known && matches!(role_of(option), Role::EndToEnd | Role::MaxForwards)
             })
             .collect()
+    }
+
+    fn pairs<'a>(
+        &'a self,
+        lines: &'a [Line],
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator {
+        lines.iter().map(|line| (self.bytes(line.name), self.bytes(line.value)))
     }
 
     fn bytes(&self, (start, end): (u32, u32)) -> &[u8] {
@@ -122,6 +134,13 @@ pub(super) fn has_bare_lf(head: &[u8], lines: &[Line]) -> bool {
 /// The elements of one comma-separated list, without the white space around them and without empty ones.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// One bit, the same for a name in whatever case. Most names that are asked for are not there, and that their bit is
+/// missing says so without a look at the lines.
+fn mark(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
+    1 << ((first + 7 * name.len()) % 64)
 }
 
 fn range_within(head: &[u8], part: &[u8]) -> (u32, u32) {

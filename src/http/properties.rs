@@ -106,6 +106,24 @@ proptest! {
     }
 
     #[test]
+    fn a_field_is_found_by_its_name_in_whatever_case(
+        names in vec("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,18}", 1..9),
+        asked in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,3}",
+    ) {
+        let lines: String = names.iter().map(|name| format!("{name}: {name}\r\n")).collect();
+        let head = read_response(format!("HTTP/1.1 200 \r\n{lines}\r\n").as_bytes());
+        // Some of them frame the body, and don't say how.
+        prop_assume!(head.is_some());
+        let head = head.unwrap();
+        for name in names.iter().chain([&asked]) {
+            let expected = names.iter().filter(|other| other.eq_ignore_ascii_case(name)).count();
+            for name in [name.clone(), name.to_uppercase(), name.to_lowercase()] {
+                prop_assert_eq!(head.fields().values(&name).count(), expected, "{}", name);
+            }
+        }
+    }
+
+    #[test]
     fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..200), step in 1..40_usize) {
         let (mut reader, mut seen) = (HeadReader::new(HeadLimits::default()), BytesMut::new());
         let (mut body, mut sent) = (BodyReader::new(BodyLength::Chunked), BytesMut::new());

@@ -11,13 +11,20 @@ use super::{
     target,
 };
 
+/// The name of a method.
+#[derive(Clone)]
+enum Method {
+    Common(&'static str),
+    /// A token, so it is ASCII.
+    Other(Bytes),
+}
+
 /// The head of a request that can be read in one way only.
 ///
 /// `Debug` shows the method, the target without user information, path and query, and the names of the fields.
 #[derive(Clone)]
 pub struct RequestHead {
-    head: Bytes,
-    method_bytes: usize,
+    method: Method,
     target: Target,
     version: Version,
     fields: Fields,
@@ -50,13 +57,16 @@ impl RequestHead {
         if is_connect && (framing.is_chunked || framing.content_length.is_some_and(|n| n > 0)) {
             return Err(BadRequest::Framing("CONNECT has no body, but a field announces one"));
         }
-        Ok(Self { head, method_bytes, target, version, fields, framing })
+        let method = Method::of(&head, method_bytes);
+        Ok(Self { method, target, version, fields, framing })
     }
 
     /// The method, a token in its own case.
     pub fn method(&self) -> &str {
-        // A token is ASCII.
-        str::from_utf8(&self.head[..self.method_bytes]).unwrap_or_default()
+        match &self.method {
+            Method::Common(name) => name,
+            Method::Other(name) => str::from_utf8(name).unwrap_or_default(),
+        }
     }
 
     /// Where it wants to go.
@@ -122,6 +132,15 @@ impl RequestHead {
             return None;
         }
         self.fields.values("Max-Forwards").next().and_then(decimal)
+    }
+}
+
+impl Method {
+    /// The first bytes of a head.
+    fn of(head: &Bytes, bytes: usize) -> Self {
+        const COMMON: [&str; 7] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT"];
+        let common = COMMON.iter().find(|common| common.as_bytes() == &head[..bytes]);
+        common.map_or_else(|| Self::Other(head.slice(..bytes)), |common| Self::Common(common))
     }
 }
 
