@@ -2,13 +2,14 @@
 
 use std::{
     fmt,
-    future::{Future, pending, poll_fn},
+    future::{pending, poll_fn},
     io,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -17,7 +18,6 @@ use mooltiroute_hops::{ReadHalf, Refusal, WriteHalf};
 use tokio::{
     io::{Interest, ReadBuf},
     net::tcp,
-    sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -79,15 +79,22 @@ struct Counts {
     shows_its_end: AtomicBool,
 }
 
-/// How far the request is.
+/// How far the two are.
 #[derive(Default)]
-struct Upload {
-    is_whole: AtomicBool,
-    /// Told when nothing more is sent, be it whole or not.
-    is_over: Notify,
-    /// Told when the client has ended its direction after it; it may still read.
-    half_closed: Notify,
+struct Progress {
+    /// All of the request was sent.
+    is_whole: Flag,
+    /// Nothing more of it is sent, be it whole or not.
+    is_over: Flag,
+    /// The client has ended its direction after it; it may still read.
+    is_half_closed: Flag,
+    /// The head of the answer has come.
+    is_answered: Flag,
 }
+
+/// Tells a future of what another one has done that is polled before it by the same task.
+#[derive(Default)]
+struct Flag(AtomicBool);
 
 /// What became of the client's side while the answer is awaited.
 enum ClientSide {
@@ -139,7 +146,7 @@ impl<'a> Exchange<'a> {
         let Upstream { tunnel, seen: upstream_seen, end, .. } = upstream;
         let leg = Leg { plan, end };
         let (upstream_read, upstream_write) = tunnel.split();
-        let progress = Upload::default();
+        let progress = Progress::default();
         let answer = {
             // Pinned where they are made, since a move of one copies all that it will ever need.
             let upload = pin!(upload(leg, counts, &progress, client_read, seen, upstream_write));
@@ -152,7 +159,10 @@ impl<'a> Exchange<'a> {
                 client_write,
                 may_be_stale,
             ));
-            let silence = pin!(silence(&progress, counts, plan.generation.timeouts.half_closed));
+            let timeouts = &plan.generation.timeouts;
+            let late = pin!(late(&progress, timeouts.handshake));
+            let silence = pin!(silence(&progress, counts, timeouts.half_closed));
+            // In this order, so that each sees what those before it have done.
             tokio::select! {
                 biased;
                 answer = download => answer,
@@ -160,6 +170,7 @@ impl<'a> Exchange<'a> {
                     ClientSide::Gone => Answer::ClientGone,
                     ClientSide::Bad(bad) => refused_body(bad, counts),
                 },
+                () = late => leg.late(),
                 () = silence => Answer::ClientGone,
             }
         };
@@ -177,12 +188,21 @@ impl<'a> Exchange<'a> {
 
 /// Ends when nothing of the answer has moved for `patience`, once the client has ended its direction: it may be gone
 /// for good, and could not tell.
-async fn silence(progress: &Upload, counts: &Counts, patience: Duration) {
-    progress.half_closed.notified().await;
+async fn silence(progress: &Progress, counts: &Counts, patience: Duration) {
+    progress.is_half_closed.raised().await;
     let mut received = None;
     while received != Some(counts.received.load(Ordering::Relaxed)) {
         received = Some(counts.received.load(Ordering::Relaxed));
         sleep(patience).await;
+    }
+}
+
+/// Ends when the head of the answer is not there after `timeout`; while the request is under way, it is not late.
+async fn late(progress: &Progress, timeout: Duration) {
+    progress.is_over.raised().await;
+    sleep(timeout).await;
+    if progress.is_answered.is_raised() {
+        pending().await
     }
 }
 
@@ -201,7 +221,7 @@ fn refused_body(bad: BadBody, counts: &Counts) -> Answer {
 async fn upload(
     leg: Leg<'_>,
     counts: &Counts,
-    progress: &Upload,
+    progress: &Progress,
     mut client: tcp::ReadHalf<'_>,
     seen: &mut BytesMut,
     upstream: WriteHalf<'_>,
@@ -212,22 +232,22 @@ async fn upload(
     let length = leg.plan.head.body_length();
     let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), length, length).await;
     match result {
-        Ok(()) => progress.is_whole.store(true, Ordering::Relaxed),
+        Ok(()) => progress.is_whole.raise(),
         Err(Stuck::Reader) => return ClientSide::Gone,
         Err(Stuck::Bad(bad)) => return ClientSide::Bad(bad),
         // The answer may be there all the same, and say why.
         Err(Stuck::Writer | Stuck::WriterSlow) => {}
     }
-    progress.is_over.notify_one();
+    progress.is_over.raise();
     watch(&mut client, progress).await;
     ClientSide::Gone
 }
 
 /// Ends when the client is gone.
-async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Upload) {
+async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Progress) {
     let mut byte = [0];
     match poll_fn(|cx| client.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await {
-        Ok(0) => progress.half_closed.notify_one(),
+        Ok(0) => progress.is_half_closed.raise(),
         // The next request has come before this one is answered; it waits.
         Ok(_) => {}
         Err(_) => return,
@@ -240,7 +260,7 @@ async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Upload) {
 async fn download(
     leg: Leg<'_>,
     counts: &Counts,
-    progress: &Upload,
+    progress: &Progress,
     mut upstream: ReadHalf<'_>,
     seen: &mut BytesMut,
     client: tcp::WriteHalf<'_>,
@@ -250,11 +270,6 @@ async fn download(
     let mut outlet = Outlet::new(client, written, None);
     let mut reader = HeadReader::new(HeadLimits::default());
     let timeout = leg.plan.generation.timeouts.handshake;
-    // While the request is under way, its answer is not late.
-    let mut late = pin!(async {
-        progress.is_over.notified().await;
-        sleep_until(Instant::now() + timeout).await;
-    });
     let mut has_come = false;
     let mut interim_count = 0;
     let mut head_due = None;
@@ -292,10 +307,7 @@ async fn download(
         let read = tokio::select! {
             biased;
             read = ahead::read(&mut upstream, seen, HEAD_READ_BYTES) => read,
-            () = first(&mut late, until(head_due)) => {
-                let why = format!("its head is not there after {timeout:?}");
-                return leg.bad_response("http_response_timeout", &why);
-            }
+            () = until(head_due) => return leg.late(),
         };
         match read {
             Ok(1..) => has_come = true,
@@ -303,6 +315,7 @@ async fn download(
             read => return leg.bad_response("connection_terminated", &terminated(read)),
         }
     };
+    progress.is_answered.raise();
     counts.status.store(response.status(), Ordering::Relaxed);
     if let Some(refused) = leg.refused(&response) {
         return refused;
@@ -312,8 +325,7 @@ async fn download(
         // A client must not be asked for credentials that it has not.
         407 => leg.bad_response("http_protocol_error", "it answers 407, which only a proxy may"),
         _ => {
-            let is_last =
-                !leg.plan.head.wants_keep_alive() || !progress.is_whole.load(Ordering::Relaxed);
+            let is_last = !leg.plan.head.wants_keep_alive() || !progress.is_whole.is_raised();
             counts.has_begun.store(true, Ordering::Relaxed);
             pass_response(leg, counts, &response, is_last, upstream, seen, &mut outlet).await
         }
@@ -351,10 +363,10 @@ async fn pass_response(
 async fn switch(
     leg: Leg<'_>,
     response: &ResponseHead,
-    progress: &Upload,
+    progress: &Progress,
     outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
 ) -> Answer {
-    if !progress.is_whole.load(Ordering::Relaxed) {
+    if !progress.is_whole.is_raised() {
         let why = "it switches protocols in the middle of the request";
         return leg.bad_response("http_upgrade_failed", why);
     }
@@ -367,14 +379,6 @@ async fn switch(
     match outlet.flush().await {
         Ok(()) => Answer::Switched,
         Err(_) => Answer::ClientGone,
-    }
-}
-
-/// Ends with the first of the two.
-async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::select! {
-        () = one => {}
-        () = other => {}
     }
 }
 
@@ -429,6 +433,12 @@ impl Leg<'_> {
         Answer::Refused(Box::new(reply), why.to_owned())
     }
 
+    fn late(&self) -> Answer {
+        let timeout = self.plan.generation.timeouts.handshake;
+        let why = format!("its head is not there after {timeout:?}");
+        self.bad_response("http_response_timeout", &why)
+    }
+
     fn broke_off(&self, why: &'static str) -> Answer {
         let hop = self.answering_hop().map(|hop| &**hop);
         self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
@@ -458,6 +468,20 @@ impl Leg<'_> {
     fn next_hop(&self) -> String {
         self.answering_hop()
             .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
+    }
+}
+
+impl Flag {
+    fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    async fn raised(&self) {
+        poll_fn(|_| if self.is_raised() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
