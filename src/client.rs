@@ -7,11 +7,12 @@ use mooltiroute_hops::Tunnel;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use crate::{
     ahead,
+    alarm::Alarm,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     reply::Reply,
     shutdown::Shutdown,
@@ -67,16 +68,23 @@ impl Client {
         limits: HeadLimits,
         idle: Duration,
         header: Duration,
+        alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Arrival {
         if self.seen.is_empty() {
             // Lets go of the room that the body before this head has needed.
             self.seen = BytesMut::new();
-            if !matches!(timeout(idle, self.first_bytes(shutdown)).await, Ok(Ok(1..))) {
+            let due = Instant::now() + idle;
+            let read = tokio::select! {
+                biased;
+                read = self.first_bytes(shutdown) => read,
+                () = alarm.until(due) => return Arrival::End,
+            };
+            if !matches!(read, Ok(1..)) {
                 return Arrival::End;
             }
         }
-        let mut deadline = None;
+        let mut due = None;
         let mut reader = HeadReader::new(limits);
         loop {
             match reader.request(&mut self.seen) {
@@ -84,12 +92,14 @@ impl Client {
                 Ok(None) => {}
                 Err(bad) => return Arrival::Bad(bad),
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + header);
-            let read = ahead::read(&mut self.socket, &mut self.seen, READ_BYTES);
-            match timeout_at(deadline, read).await {
-                Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) => return Arrival::End,
-                Err(_) => return Arrival::Slow,
+            let due = *due.get_or_insert_with(|| Instant::now() + header);
+            let read = tokio::select! {
+                biased;
+                read = ahead::read(&mut self.socket, &mut self.seen, READ_BYTES) => read,
+                () = alarm.until(due) => return Arrival::Slow,
+            };
+            if !matches!(read, Ok(1..)) {
+                return Arrival::End;
             }
         }
     }

@@ -21,6 +21,7 @@ use self::{
 };
 use crate::{
     access::{Access, Outcome},
+    alarm::Alarm,
     auth::Admitted,
     chain::{Chain, ChainError},
     client::{Client, Farewell, is_head},
@@ -62,6 +63,7 @@ pub async fn serve(
     head: &RequestHead,
     admitted: Admitted,
     generation: &Arc<Generation>,
+    alarm: &mut Alarm<'_>,
     shutdown: &Shutdown,
 ) -> Served {
     let Target::Resource(resource) = head.target() else { return Served::Over(Farewell::None) };
@@ -78,7 +80,7 @@ pub async fn serve(
     let access =
         Access::new(Arc::clone(generation), client.peer, head.method(), target.clone(), way);
     let plan = Plan::new(head, resource, way, preferences, generation);
-    let mut exchange = Exchange::new(&plan, client);
+    let mut exchange = Exchange::new(&plan, client, alarm.lend());
     let ended = {
         let mut travel = pin!(travel(&plan, &mut exchange, kept));
         poll_fn(|cx| match travel.as_mut().poll(cx) {

@@ -19,6 +19,7 @@ pub use mooltiroute_hops as hops;
 
 pub mod access;
 pub mod ahead;
+pub mod alarm;
 pub mod auth;
 pub mod chain;
 pub mod cli;

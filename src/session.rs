@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::{
+    alarm::{self, Alarm},
     auth,
     client::{Arrival, Client, Farewell, is_head},
     connect,
@@ -34,11 +35,13 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
 async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
     let shutdown = shared.shutdown();
+    let mut timer = pin!(alarm::timer());
+    let mut alarm = Alarm::new(timer.as_mut());
     let mut kept = None;
     let mut idle = shared.live().current().timeouts.header;
     loop {
         let (limits, header) = limits(&shared.live().current());
-        let head = match client.next_head(limits, idle, header, shutdown).await {
+        let head = match client.next_head(limits, idle, header, &mut alarm, shutdown).await {
             Arrival::Head(head) => head,
             Arrival::End => return None,
             arrival => {
@@ -65,6 +68,7 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
                     &head,
                     admitted,
                     &generation,
+                    &mut alarm,
                     shutdown,
                 ))
                 .await;
@@ -108,7 +112,10 @@ pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission
 async fn tell_limit(mut client: Client, shared: &Shared) {
     let generation = shared.live().current();
     let (limits, _) = limits(&generation);
-    let arrival = client.next_head(limits, TURN_AWAY, TURN_AWAY, shared.shutdown()).await;
+    let mut timer = pin!(alarm::timer());
+    let mut alarm = Alarm::new(timer.as_mut());
+    let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
+    let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
     warn!(client = %client.peer, status = reply.status(), limit = generation.limits.connections, "too many connections");

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     ahead,
+    alarm::Alarm,
     client::Client,
     http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
     metrics::Meter,
@@ -38,6 +39,7 @@ use crate::{
 pub(super) struct Exchange<'a> {
     plan: &'a Plan<'a>,
     pub(super) client: &'a mut Client,
+    alarm: Alarm<'a>,
     counts: Counts,
 }
 
@@ -115,8 +117,8 @@ enum Answer {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(plan: &'a Plan<'a>, client: &'a mut Client) -> Self {
-        Self { plan, client, counts: Counts::default() }
+    pub(super) fn new(plan: &'a Plan<'a>, client: &'a mut Client, alarm: Alarm<'a>) -> Self {
+        Self { plan, client, alarm, counts: Counts::default() }
     }
 
     /// The status that the client was sent; zero if none.
@@ -140,7 +142,7 @@ impl<'a> Exchange<'a> {
     /// Sends the request over `upstream` and passes its answer back. `may_be_stale`: that the connection turns out
     /// closed is no error.
     pub(super) async fn run(&mut self, upstream: &mut Upstream, may_be_stale: bool) -> Ended {
-        let Self { plan, client, counts } = self;
+        let Self { plan, client, alarm, counts } = self;
         let Client { socket, seen, .. } = client;
         let (client_read, client_write) = socket.split();
         let Upstream { tunnel, seen: upstream_seen, end, .. } = upstream;
@@ -160,7 +162,7 @@ impl<'a> Exchange<'a> {
                 may_be_stale,
             ));
             let timeouts = &plan.generation.timeouts;
-            let late = pin!(late(&progress, timeouts.handshake));
+            let late = pin!(late(&progress, timeouts.handshake, alarm));
             let silence = pin!(silence(&progress, counts, timeouts.half_closed));
             // In this order, so that each sees what those before it have done.
             tokio::select! {
@@ -198,9 +200,9 @@ async fn silence(progress: &Progress, counts: &Counts, patience: Duration) {
 }
 
 /// Ends when the head of the answer is not there after `timeout`; while the request is under way, it is not late.
-async fn late(progress: &Progress, timeout: Duration) {
+async fn late(progress: &Progress, timeout: Duration, alarm: &mut Alarm<'_>) {
     progress.is_over.raised().await;
-    sleep(timeout).await;
+    alarm.until(Instant::now() + timeout).await;
     if progress.is_answered.is_raised() {
         pending().await
     }

@@ -1,0 +1,82 @@
+//! A timer for one wait after another.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::{Duration, Instant, Sleep, sleep};
+
+/// A timer for waits of which hardly any lasts until its time has come, such as those for the next request.
+///
+/// To set a timer costs more than to wait for most requests. This one stays set for the time before, where that is the
+/// earlier one, and is moved only when it rings: seldom, and nobody is told.
+#[derive(Debug)]
+pub struct Alarm<'a>(Pin<&'a mut Sleep>);
+
+/// What an [`Alarm`] is made of, pinned by whoever needs one; it is not set.
+pub fn timer() -> Sleep {
+    sleep(NEVER)
+}
+
+impl<'a> Alarm<'a> {
+    /// Uses this timer.
+    pub fn new(timer: Pin<&'a mut Sleep>) -> Self {
+        Self(timer)
+    }
+
+    /// The same alarm, for a while.
+    pub fn lend(&mut self) -> Alarm<'_> {
+        Alarm(self.0.as_mut())
+    }
+
+    /// Ends when it is `due`.
+    pub async fn until(&mut self, due: Instant) {
+        poll_fn(|cx| self.poll_until(cx, due)).await;
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        if due < self.0.deadline() {
+            self.0.as_mut().reset(due);
+        }
+        ready!(self.0.as_mut().poll(cx));
+        while self.0.deadline() < due {
+            self.0.as_mut().reset(due);
+            ready!(self.0.as_mut().poll(cx));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// No connection lasts as long.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::time::timeout_at;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_ends_when_it_is_due_whatever_was_waited_for_before() {
+        let mut timer = pin!(timer());
+        let mut alarm = Alarm::new(timer.as_mut());
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        for (due, given_up, ends) in [
+            (30, 1, 1),
+            (75, 2, 2),
+            (40, 50, 40),
+            (75, 60, 60),
+            (75, 90, 75),
+            (80, 90, 80),
+            (70, 90, 80),
+        ] {
+            let is_due = timeout_at(at(given_up), alarm.lend().until(at(due))).await.is_ok();
+            assert_eq!((is_due, begun.elapsed().as_secs()), (due < given_up, ends), "{due}");
+        }
+    }
+}
