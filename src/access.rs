@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    config::Timeouts,
     live::{Generation, Way},
     metrics::Meter,
     reply::Reply,
@@ -70,6 +71,11 @@ impl Access {
             meter,
             is_tunnel: false,
         }
+    }
+
+    /// Those that were in force when it began.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.generation.timeouts
     }
 
     /// What counts its traffic.

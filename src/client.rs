@@ -38,7 +38,9 @@ pub enum Arrival {
     Bad(BadRequest),
     /// The beginning of something, and nothing more in time.
     Slow,
-    /// The end of the connection, or nothing at all for too long, or the proxy is ending.
+    /// Nothing at all for too long.
+    Idle,
+    /// The end of the connection, or the proxy is ending.
     End,
 }
 
@@ -78,7 +80,7 @@ impl Client {
             let read = tokio::select! {
                 biased;
                 read = self.first_bytes(shutdown) => read,
-                () = alarm.until(due) => return Arrival::End,
+                () = alarm.until(due) => return Arrival::Idle,
             };
             if !matches!(read, Ok(1..)) {
                 return Arrival::End;

@@ -50,7 +50,7 @@ pub async fn open(
         return None;
     }
     let opening = Opening { status: 200, sent: 0, received: 0 };
-    Some(OpenTunnel::new(client, upstream, access, opening, &generation.timeouts))
+    Some(OpenTunnel::new(client, upstream, access, opening))
 }
 
 /// To the letter what other proxies say: some clients compare it.

@@ -7,11 +7,11 @@ use tracing::{debug, warn};
 
 use crate::{
     alarm::{self, Alarm},
-    auth,
+    auth::{self, Admitted},
     client::{Arrival, Client, Farewell, is_head},
     connect,
-    forward::{self, Served, Switch},
-    http::{HeadLimits, Target},
+    forward::{self, Served, Switch, Upstream},
+    http::{HeadLimits, RequestHead, Target},
     live::Generation,
     local,
     reply::Reply,
@@ -34,68 +34,125 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
 async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
-    let shutdown = shared.shutdown();
     let mut timer = pin!(alarm::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let mut kept = None;
-    let mut idle = shared.live().current().timeouts.header;
+    let mut arrival = next(&mut client, None, &mut alarm, shared).await;
     loop {
-        let (limits, header) = limits(&shared.live().current());
-        let head = match client.next_head(limits, idle, header, &mut alarm, shutdown).await {
-            Arrival::Head(head) => head,
-            Arrival::End => return None,
-            arrival => {
+        let head = match arrival {
+            Arrival::Head(head) if is_plain(&head) => head,
+            Arrival::Head(head) => return last(client, &head, shared).await,
+            Arrival::Idle | Arrival::End => return None,
+            Arrival::Slow | Arrival::Bad(_) => {
                 refuse(client, arrival).await;
                 return None;
             }
         };
-        // Taken anew for each request, and then kept to its end.
-        let generation = shared.live().current();
-        let Some(admitted) = auth::admit(&head, generation.auth.as_ref()) else {
-            debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
-            client.close_with(&Reply::unauthorized(), is_head(&head)).await;
-            return None;
-        };
-        match head.target() {
-            Target::Tunnel(target) => {
-                return connect::open(client, target.clone(), admitted, &generation).await;
+        // Boxed, since it is large: tunnels don't need it, nor do connections between their requests.
+        let plain = plain(&mut client, &mut kept, head, &mut alarm, shared);
+        arrival = match Box::pin(plain).await {
+            Left::Idle => next(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await,
+            Left::Arrival(arrival) => arrival,
+            Left::Switched(switch) => {
+                let Switch { upstream, access, opening } = *switch;
+                return Some(OpenTunnel::new(client, upstream, access, opening));
             }
-            Target::Resource(_) if !local::is_last_stop(&head) => {
-                // Boxed, since it is large and tunnels don't need it.
-                let served = Box::pin(forward::serve(
-                    &mut client,
-                    &mut kept,
-                    &head,
-                    admitted,
-                    &generation,
-                    &mut alarm,
-                    shutdown,
-                ))
-                .await;
-                match served {
-                    Served::Again if shutdown.is_draining() => {
-                        client.leave(Farewell::Close).await;
-                        return None;
-                    }
-                    Served::Again => {}
-                    Served::Switched(switch) => {
-                        let Switch { upstream, access, opening } = *switch;
-                        let timeouts = &generation.timeouts;
-                        return Some(OpenTunnel::new(client, upstream, access, opening, timeouts));
-                    }
-                    Served::Over(farewell) => {
-                        client.leave(farewell).await;
-                        return None;
-                    }
-                }
-            }
-            Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
-                local::serve(client, &head, shared).await;
+            Left::Over(farewell) => {
+                client.leave(farewell).await;
                 return None;
             }
-        }
-        idle = IDLE_BETWEEN_REQUESTS;
+        };
     }
+}
+
+/// What ends a run of plain requests.
+enum Left {
+    /// The next one is not here soon.
+    Idle,
+    /// This came instead of one.
+    Arrival(Arrival),
+    /// The connection is a tunnel from now on.
+    Switched(Box<Switch>),
+    /// The connection is to be closed.
+    Over(Farewell),
+}
+
+/// Serves plain requests, of which `head` is the first, for as long as they come one soon after the other.
+async fn plain(
+    client: &mut Client,
+    kept: &mut Option<Upstream>,
+    mut head: Box<RequestHead>,
+    alarm: &mut Alarm<'_>,
+    shared: &Shared,
+) -> Left {
+    let shutdown = shared.shutdown();
+    loop {
+        // Taken anew for each request, and then kept to its end.
+        let generation = shared.live().current();
+        let admitted = match admit(client, &head, &generation) {
+            Ok(admitted) => admitted,
+            Err(farewell) => return Left::Over(farewell),
+        };
+        match forward::serve(client, kept, &head, admitted, &generation, alarm, shutdown).await {
+            Served::Again if shutdown.is_draining() => return Left::Over(Farewell::Close),
+            Served::Again => {}
+            Served::Switched(switch) => return Left::Switched(switch),
+            Served::Over(farewell) => return Left::Over(farewell),
+        }
+        match next(client, Some(SOON), alarm, shared).await {
+            Arrival::Head(next) if is_plain(&next) => head = next,
+            Arrival::Idle => return Left::Idle,
+            arrival => return Left::Arrival(arrival),
+        }
+    }
+}
+
+/// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
+async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<OpenTunnel> {
+    let generation = shared.live().current();
+    let admitted = match admit(&client, head, &generation) {
+        Ok(admitted) => admitted,
+        Err(farewell) => {
+            client.leave(farewell).await;
+            return None;
+        }
+    };
+    match head.target() {
+        Target::Tunnel(target) => {
+            connect::open(client, target.clone(), admitted, &generation).await
+        }
+        Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
+            local::serve(client, head, shared).await;
+            None
+        }
+    }
+}
+
+fn is_plain(head: &RequestHead) -> bool {
+    matches!(head.target(), Target::Resource(_)) && !local::is_last_stop(head)
+}
+
+fn admit(
+    client: &Client,
+    head: &RequestHead,
+    generation: &Generation,
+) -> Result<Admitted, Farewell> {
+    auth::admit(head, generation.auth.as_ref()).ok_or_else(|| {
+        debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
+        Farewell::Reply(Box::new(Reply::unauthorized()), is_head(head))
+    })
+}
+
+/// Waits for the next request; `idle`: for its first byte, in place of `timeouts.header`.
+async fn next(
+    client: &mut Client,
+    idle: Option<Duration>,
+    alarm: &mut Alarm<'_>,
+    shared: &Shared,
+) -> Arrival {
+    let (limits, header) = limits(&shared.live().current());
+    let idle = idle.unwrap_or(header);
+    client.next_head(limits, idle, header, alarm, shared.shutdown()).await
 }
 
 /// Tells a client that there are too many.
@@ -141,7 +198,9 @@ fn limits(generation: &Generation) -> (HeadLimits, Duration) {
     (HeadLimits { bytes, ..HeadLimits::default() }, generation.timeouts.header)
 }
 
-/// How long a client may keep its connection open without a request, as most servers allow.
+/// How long what serves a request waits for the next one.
+const SOON: Duration = Duration::from_secs(1);
+/// How long a client may keep its connection open without a request after that, as most servers allow.
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);

@@ -7,7 +7,6 @@ use mooltiroute_hops::Tunnel;
 use crate::{
     access::{Access, Outcome},
     client::Client,
-    config::Timeouts,
     relay::{Patience, Relay},
     shutdown::Shutdown,
 };
@@ -33,14 +32,9 @@ pub struct Opening {
 
 impl OpenTunnel {
     /// A tunnel between `client` and `upstream`. What either has read ahead goes first.
-    pub fn new(
-        client: Client,
-        upstream: Tunnel,
-        mut access: Access,
-        opening: Opening,
-        timeouts: &Timeouts,
-    ) -> Self {
+    pub fn new(client: Client, upstream: Tunnel, mut access: Access, opening: Opening) -> Self {
         access.opened();
+        let timeouts = access.timeouts();
         let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
         let relay = Relay::new(Tunnel::from(client), upstream, patience)
             .metered(Arc::clone(access.meter()));

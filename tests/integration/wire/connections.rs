@@ -1,8 +1,8 @@
 //! Which connections carry which requests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{io::AsyncWriteExt as _, sync::Notify};
+use tokio::{io::AsyncWriteExt as _, sync::Notify, time::sleep};
 
 use super::{OK, answer, at, direct, told};
 use crate::support::{
@@ -50,6 +50,18 @@ async fn an_upstream_connection_is_kept_for_the_same_origin_alone() {
     let mut other = open(proxy.address()).await;
     get(&origin, &mut other).await;
     assert_eq!(origin.record().now().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_time_between_requests_keeps_its_connections() {
+    let origin = Double::start([answer(OK), answer(OK), answer(OK)]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    for pause in [0, 1200, 1200] {
+        sleep(Duration::from_millis(pause)).await;
+        get(&origin, &mut client).await;
+    }
+    assert_eq!(origin.record().now().len(), 1);
 }
 
 #[tokio::test]
