@@ -1,6 +1,7 @@
 //! What the clients do: every loop ends after a number, a time, or a number of errors.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::{self, Read as _, Write as _},
     net::TcpStream,
     sync::{
@@ -66,27 +67,34 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
     Tally { done: tally.done * bytes, ..tally }
 }
 
-/// The medians of `count` messages' times there and back on an open tunnel behind each door. The doors take turns
-/// message by message, so that what the machine does meanwhile meets both.
-pub(super) fn round_trips(doors: [&Door; 2], count: u64) -> io::Result<[Duration; 2]> {
-    let streams = [doors[0].tunnel()?, doors[1].tunnel()?];
-    let mut times = [const { Vec::new() }; 2];
+/// The median of `count` messages' times there and back on an open tunnel behind each door. The doors take turns message
+/// by message, so that what the machine does meanwhile meets all, and each time in another order: whoever comes after
+/// one that has just woken the origin is faster, be it the same program twice.
+pub(super) fn round_trips(doors: &[&Door], count: u64) -> Vec<io::Result<Duration>> {
+    let mut all: Vec<_> =
+        doors.iter().map(|door| door.tunnel().map(|stream| (stream, Vec::new()))).collect();
+    let mut order: Vec<usize> = (0..all.len()).collect();
     let mut message = [ECHO; 64];
-    let begun = Instant::now();
-    for _ in 0..count {
-        for (stream, times) in streams.iter().zip(&mut times) {
+    let (begun, chance) = (Instant::now(), RandomState::new());
+    for number in 0..count {
+        order.sort_by_cached_key(|place| chance.hash_one((number, place)));
+        for &place in &order {
+            let Ok((stream, times)) = &mut all[place] else { continue };
             let sent = Instant::now();
-            echo(stream, &mut message)?;
-            times.push(sent.elapsed());
+            match echo(stream, &mut message) {
+                Ok(()) => times.push(sent.elapsed()),
+                Err(error) => all[place] = Err(error),
+            }
         }
-        if begun.elapsed() > TIME_MAX {
+        if begun.elapsed() > TIME_MAX * doors.len() as u32 {
             break;
         }
     }
-    Ok(times.map(|mut times| {
+    let median = |(_, mut times): (_, Vec<Duration>)| {
         times.sort_unstable();
         times[times.len() / 2]
-    }))
+    };
+    all.into_iter().map(|one| one.map(median)).collect()
 }
 
 /// Opens `count` tunnels that have each moved a byte both ways, and keeps them; also tells the errors.

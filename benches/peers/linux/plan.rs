@@ -28,7 +28,7 @@ pub(super) struct Plan {
 impl Plan {
     /// What figures are made with.
     pub(super) const FULL: Self = Self {
-        rounds: 5,
+        rounds: 7,
         tunnels: 1500,
         bulk_bytes: 512 << 20,
         messages: 3000,

@@ -1,6 +1,6 @@
 //! The rounds: within each, everyone does the same, one after another, so that what the machine does meanwhile meets all.
 
-use std::time::Duration;
+use std::{io, iter, time::Duration};
 
 use super::{
     crowd,
@@ -62,24 +62,36 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
             let tally = Tally { done: tally.done / 1_000_000, ..tally };
             keep(results, *way, &tally, Figure::BulkRate, Figure::BulkCpu, 1e3);
         }
-        for (way, running) in &order {
-            match load::round_trips([&nobody, &running.door], plan.messages) {
-                Ok([without, with]) => {
-                    let added = with.as_secs_f64() - without.as_secs_f64();
-                    results.push(*way, Figure::Latency, added * 1e6);
-                }
-                Err(error) => {
-                    let errors = Errors { count: 1, first: Some(error) };
-                    results.fail(Table::Ways, *way, "messages", &errors);
-                    results.push(*way, Figure::Latency, f64::NAN);
-                }
-            }
-        }
+        let doors: Vec<_> =
+            iter::once(&nobody).chain(order.iter().map(|(_, running)| &running.door)).collect();
+        keep_round_trips(results, &order, load::round_trips(&doors, plan.messages));
         for (way, running) in &order {
             let tally = load::requests(&running.door, running.process(), plan.requests);
             keep(results, *way, &tally, Figure::RequestRate, Figure::RequestCpu, 1e6);
         }
         eprintln!("  round {} of {}", round + 1, plan.rounds);
+    }
+}
+
+/// Keeps what a message took more than where nobody is in between, which is the first of `times`.
+fn keep_round_trips(
+    results: &mut Results,
+    order: &[&(Way, Running)],
+    mut times: Vec<io::Result<Duration>>,
+) {
+    let without = times.remove(0).unwrap();
+    for ((way, _), with) in order.iter().zip(times) {
+        match with {
+            Ok(with) => {
+                let added = with.as_secs_f64() - without.as_secs_f64();
+                results.push(*way, Figure::Latency, added * 1e6);
+            }
+            Err(error) => {
+                let errors = Errors { count: 1, first: Some(error) };
+                results.fail(Table::Ways, *way, "messages", &errors);
+                results.push(*way, Figure::Latency, f64::NAN);
+            }
+        }
     }
 }
 
