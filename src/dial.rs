@@ -11,6 +11,8 @@ use mooltiroute_hops::{Authority, Host};
 use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
+use crate::keepalive;
+
 /// Why no socket could be connected.
 #[derive(Debug, Error)]
 pub enum DialError {
@@ -62,6 +64,7 @@ impl Dialer {
         let socket = self.race(addresses).await?;
         // Small writes leave at once. A socket that is already broken says so at its first use.
         let _ = socket.set_nodelay(true);
+        let _ = keepalive::probe(&socket);
         Ok(socket)
     }
 

@@ -26,7 +26,6 @@ use crate::{
     chain::{Chain, ChainError},
     client::{Client, Farewell, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
-    keepalive,
     live::{Generation, Way},
     reply::{Reply, with_causes},
     shutdown::Shutdown,
@@ -190,12 +189,7 @@ async fn travel(
     }
     *kept = None;
     match plan.open().await {
-        Ok(upstream) => {
-            // An answer may take hours, and what is kept serves many.
-            keepalive::probe(&exchange.client.socket);
-            keepalive::probe_below(&upstream.tunnel);
-            exchange.run(kept.insert(upstream), false).await
-        }
+        Ok(upstream) => exchange.run(kept.insert(upstream), false).await,
         Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
     }
 }

@@ -1,31 +1,19 @@
 //! Probes to a peer that is silent, so that one that is gone is noticed and firewalls don't forget the connection.
-//!
-//! They cost three system calls and two of the kernel's timers for each socket, so a connection has them once it has
-//! lasted a little; most are over before.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use mooltiroute_hops::Tunnel;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
-/// How old a connection is when it gets its [probes](probe). The first comes so much later that a peer has never been silent
-/// for more than a minute before it; firewalls forget connections after a few.
-pub const AFTER: Duration = Duration::from_secs(15);
-
-/// Has the system probe the peer of `socket` whenever that is silent.
-pub fn probe(socket: &TcpStream) {
+/// Has the system probe the peer of `socket` whenever that is silent for less than a minute. What a listener accepts
+/// inherits that on Linux.
+///
+/// # Errors
+/// What the system says; without probes, all else works.
+pub fn probe<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(INTERVAL);
-    // Without them, all else works.
-    let _ = SockRef::from(socket).set_tcp_keepalive(&probes);
+    socket.into().set_tcp_keepalive(&probes)
 }
 
-/// The same for the socket at the bottom of `tunnel`.
-pub fn probe_below(tunnel: &Tunnel) {
-    if let Some(socket) = tunnel.bottom() {
-        probe(socket);
-    }
-}
-
+/// Firewalls forget connections after a few minutes.
 const SILENCE: Duration = Duration::from_secs(45);
 const INTERVAL: Duration = Duration::from_secs(15);

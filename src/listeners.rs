@@ -10,6 +10,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::keepalive;
+
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -154,7 +156,8 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sets what the sockets that it accepts inherit, where the system does that.
 fn set_options(listener: SockRef<'_>) -> io::Result<()> {
-    listener.set_tcp_nodelay(true)
+    listener.set_tcp_nodelay(true)?;
+    keepalive::probe(listener)
 }
 
 fn in_words(error: &io::Error) -> String {

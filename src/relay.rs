@@ -19,10 +19,10 @@ use std::{
 };
 
 use mooltiroute_hops::Tunnel;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::way::{Fault, Way};
-use crate::{keepalive, metrics::Meter};
+use crate::metrics::Meter;
 
 /// Two ends, and how far the copying between them is.
 #[derive(Debug)]
@@ -88,27 +88,15 @@ impl Relay {
     /// Copies until the end, or until it is woken and `is_cut`. Dropping the future loses nothing: it can be called
     /// again.
     pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
-        // Boxed, since it is over soon, and most tunnels with it.
-        let youth = Box::pin(timeout(keepalive::AFTER, self.copy(&is_cut))).await;
-        let end = match youth {
-            Ok(end) => end,
-            Err(_) => {
-                self.ends().into_iter().for_each(keepalive::probe_below);
-                self.copy(&is_cut).await
-            }
-        };
+        let end = poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending if is_cut() => Poll::Ready(End::Cut),
+            end => end,
+        })
+        .await;
         if end != End::Closed {
             self.reset();
         }
         end
-    }
-
-    async fn copy(&mut self, is_cut: impl Fn() -> bool) -> End {
-        poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending if is_cut() => Poll::Ready(End::Cut),
-            end => end,
-        })
-        .await
     }
 
     fn ends(&self) -> [&Tunnel; 2] {
@@ -205,7 +193,6 @@ impl fmt::Display for End {
 mod tests {
     use std::time::Duration;
 
-    use socket2::SockRef;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         join,
@@ -392,24 +379,6 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(relay.run(|| false).await, End::HalfClosed);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_tunnel_that_lasts_has_its_peers_probed() {
-        let ((client, _client_far), (upstream, _upstream_far)) = (sockets().await, sockets().await);
-        let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
-        for age in [keepalive::AFTER / 2, keepalive::AFTER * 2] {
-            assert!(timeout(age, relay.run(|| false)).await.is_err());
-            for socket in relay.ends().map(|end| SockRef::from(end.bottom().unwrap())) {
-                assert_eq!(socket.keepalive().unwrap(), age > keepalive::AFTER);
-                #[cfg(target_os = "linux")]
-                assert!(
-                    age < keepalive::AFTER
-                        || socket.tcp_keepalive_time().unwrap() + keepalive::AFTER
-                            <= Duration::from_secs(60)
-                );
-            }
-        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
+    keepalive,
     listeners::Begun,
     session,
     shared::{Admission, Shared},
@@ -78,9 +79,10 @@ impl Server {
     }
 
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
-        // On Linux it has that from its listener. A socket that is already broken says so at its first use.
+        // On Linux it has these from its listener. A socket that is already broken says so at its first use.
         if cfg!(not(target_os = "linux")) {
             let _ = socket.set_nodelay(true);
+            let _ = keepalive::probe(&socket);
         }
         let admission = Admission::new(Arc::clone(&self.shared));
         if admission.is_over_limit() {

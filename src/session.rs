@@ -87,13 +87,16 @@ async fn plain(
 ) -> Left {
     let shutdown = shared.shutdown();
     loop {
-        // Taken anew for each request, and then kept to its end.
-        let generation = shared.live().current();
-        let admitted = match admit(client, &head, &generation) {
-            Ok(admitted) => admitted,
-            Err(farewell) => return Left::Over(farewell),
+        let served = {
+            // Taken anew for each request, and then kept to its end.
+            let generation = shared.live().current();
+            let admitted = match admit(client, &head, &generation) {
+                Ok(admitted) => admitted,
+                Err(farewell) => return Left::Over(farewell),
+            };
+            forward::serve(client, kept, &head, admitted, &generation, alarm, shutdown).await
         };
-        match forward::serve(client, kept, &head, admitted, &generation, alarm, shutdown).await {
+        match served {
             Served::Again if shutdown.is_draining() => return Left::Over(Farewell::Close),
             Served::Again => {}
             Served::Switched(switch) => return Left::Switched(switch),

@@ -7,9 +7,15 @@ mod trail;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    convert::Infallible,
+    future::pending,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::Duration,
 };
 
@@ -35,10 +41,10 @@ pub struct Watch {
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
     ticks: UnboundedReceiver<Tick>,
-    /// How everything looked when it was last looked at.
-    look: Look,
-    /// How long until the next look.
-    pause: Duration,
+    /// How everything looked when it was last followed.
+    look: Arc<Mutex<Look>>,
+    /// Its end ends the thread that looks from time to time.
+    _looks: mpsc::Sender<Infallible>,
 }
 
 /// What is found on the way to the root.
@@ -59,35 +65,42 @@ enum Tick {
     Closed(PathBuf),
     /// Anything else, such as a new name.
     Changed,
+    /// No event may have told, but the files look other than before.
+    Differs,
 }
 
 impl Watch {
     /// Begins to watch `root`, a file or a directory, which may be missing. What changes from now on is told.
     ///
     /// # Errors
-    /// The path means nothing to the system.
+    /// The path means nothing to the system, or it has no thread to give.
     pub fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
-        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender));
-        Self::with(root, watcher, trail, ticks)
+        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender.clone()));
+        Self::with(root, watcher, trail, (sender, ticks), PAUSE_MIN)
     }
 
     fn with(
         root: &Path,
         watcher: notify::Result<RecommendedWatcher>,
         trail: Arc<ArcSwap<Trail>>,
-        ticks: UnboundedReceiver<Tick>,
+        (sender, ticks): (UnboundedSender<Tick>, UnboundedReceiver<Tick>),
+        pause: Duration,
     ) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        let look = Look::default();
-        let pause = PAUSE_MIN;
-        let mut watch = Self { root, watcher, trail, watched: BTreeMap::new(), ticks, look, pause };
+        let look = Arc::new(Mutex::default());
+        let (looks, ended) = mpsc::channel();
+        let looker =
+            Looker { root: root.clone(), followed: Arc::clone(&look), sender, ended, pause };
+        let watched = BTreeMap::new();
+        let mut watch = Self { root, watcher, trail, watched, ticks, look, _looks: looks };
         watch.follow(Survey::of(&watch.root));
         if watch.watched.is_empty() && watch.watcher.is_ok() {
             let error = notify::Error::path_not_found().add_path(watch.root.clone());
             watch.watcher = Err(error);
         }
+        thread::Builder::new().name("watch".into()).spawn(move || looker.run())?;
         Ok(watch)
     }
 
@@ -116,19 +129,19 @@ impl Watch {
         }
     }
 
-    /// The first event; `None` where none came, and the files look other than before all the same. Some file systems
-    /// tell nothing, such as those of a network where another machine writes.
+    /// The first event; `None` where none came, and the files look other than before all the same.
     async fn first_tick(&mut self) -> Option<Tick> {
         loop {
-            tokio::select! {
-                biased;
-                Some(tick) = self.ticks.recv() => return Some(tick),
-                () = sleep(self.pause) => {}
-            }
-            let Some(survey) = self.survey().await else { continue };
-            self.pause = survey.took.saturating_mul(PAUSE_FACTOR).max(PAUSE_MIN);
-            if survey.look != self.look {
-                return None;
+            match self.ticks.recv().await {
+                Some(Tick::Differs) => {
+                    // An event may have told of it meanwhile.
+                    let survey = self.survey().await;
+                    if survey.is_some_and(|survey| survey.look != *lock(&self.look)) {
+                        return None;
+                    }
+                }
+                Some(tick) => return Some(tick),
+                None => pending().await,
             }
         }
     }
@@ -137,7 +150,7 @@ impl Watch {
     async fn differs(&mut self) {
         let deadline = Instant::now() + WAIT_MAX;
         while let Some(survey) = self.survey().await {
-            let is_quiet = survey.look == self.look;
+            let is_quiet = survey.look == *lock(&self.look);
             self.follow(survey);
             if is_quiet || Instant::now() > deadline {
                 return;
@@ -155,7 +168,7 @@ impl Watch {
     /// Watches what is on the way to the root now.
     fn follow(&mut self, survey: Survey) {
         let Survey { trail, directories: wanted, look, .. } = survey;
-        self.look = look;
+        *lock(&self.look) = look;
         let Ok(watcher) = &mut self.watcher else { return };
         // A directory that was removed and made again has the same name and is watched no longer.
         let stale =
@@ -173,6 +186,35 @@ impl Watch {
             }
         }
     }
+}
+
+/// Looks at the files from time to time: some file systems tell nothing, such as those of a network where another
+/// machine writes. It has a thread of its own, since a look may take its time, and a timer that is always set would have
+/// every wait of the proxy's own thread set one in the hardware.
+struct Looker {
+    root: PathBuf,
+    followed: Arc<Mutex<Look>>,
+    sender: UnboundedSender<Tick>,
+    ended: mpsc::Receiver<Infallible>,
+    /// How long between two looks, at least.
+    pause: Duration,
+}
+
+impl Looker {
+    fn run(self) {
+        let mut pause = self.pause;
+        while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(pause) {
+            let Survey { look, took, .. } = Survey::of(&self.root);
+            pause = took.saturating_mul(PAUSE_FACTOR).max(self.pause);
+            if look != *lock(&self.followed) && self.sender.send(Tick::Differs).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn lock(look: &Mutex<Look>) -> MutexGuard<'_, Look> {
+    look.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Survey {
@@ -223,7 +265,7 @@ fn note(written: &mut HashSet<PathBuf>, tick: Tick) {
         // Only Linux tells when a file is closed.
         Tick::Written(path) if cfg!(target_os = "linux") => drop(written.insert(path)),
         Tick::Closed(path) => drop(written.remove(&path)),
-        Tick::Written(_) | Tick::Changed => {}
+        Tick::Written(_) | Tick::Changed | Tick::Differs => {}
     }
 }
 
@@ -297,12 +339,12 @@ mod tests {
 
     /// A watch that no event reaches.
     fn blind(root: &Path) -> Watch {
-        let (_, ticks) = unbounded_channel();
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
-        Watch::with(root, Err(notify::Error::generic("deaf")), trail, ticks).unwrap()
+        let deaf = Err(notify::Error::generic("deaf"));
+        Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn where_no_event_comes_the_files_are_looked_at() {
         let home = tempdir().unwrap();
         let root = home.path().join("config.d");
@@ -313,7 +355,7 @@ mod tests {
         check(&mut watch, || fs::write(root.join("10.yaml"), "ab").unwrap()).await;
         check(&mut watch, || fs::rename(root.join("10.yaml"), root.join("20.yaml")).unwrap()).await;
         check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
-        let nothing = timeout(Duration::from_secs(60), watch.changed()).await;
+        let nothing = timeout(50 * LOOKS, watch.changed()).await;
         assert!(nothing.is_err(), "where nothing changes, nothing is told");
     }
 
@@ -330,4 +372,6 @@ mod tests {
         let first = timeout(Duration::from_secs(20), watch.ticks.recv()).await.unwrap().unwrap();
         assert!(matches!(first, Tick::Changed), "{first:?}");
     }
+
+    const LOOKS: Duration = Duration::from_millis(10);
 }

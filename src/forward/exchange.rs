@@ -38,7 +38,7 @@ use crate::{
 /// A request under way.
 pub(super) struct Exchange<'a> {
     plan: &'a Plan<'a>,
-    pub(super) client: &'a mut Client,
+    client: &'a mut Client,
     alarm: Alarm<'a>,
     counts: Counts,
 }

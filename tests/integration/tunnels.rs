@@ -262,3 +262,32 @@ fn agree(follows: &str) -> Step {
 fn default_chain(corporate: &Double, chain: &str) -> String {
     format!("{}chains: {{ default: {chain} }}\n", two_hops(corporate.address()))
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_peers_are_probed_on_both_legs() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    for peer in [tunnel.local_addr().unwrap(), echo.address()] {
+        within(&format!("{peer} is to be probed"), async {
+            while until_probe(peer).is_none_or(|time| time > Duration::from_secs(60)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// How long until the system probes this peer, where nothing comes from it.
+#[cfg(target_os = "linux")]
+fn until_probe(peer: std::net::SocketAddr) -> Option<Duration> {
+    // Of the numbers after the addresses and the state, the second pair is the timer: 02 is the one of probes, and its
+    // time is in hundredths of a second.
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", peer.port());
+    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.into_iter().find(|row| row[2].ends_with(&port) && row[3] == "01")?;
+    let time = row[5].strip_prefix("02:")?;
+    Some(Duration::from_millis(10 * u64::from_str_radix(time, 16).unwrap()))
+}
