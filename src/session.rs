@@ -202,7 +202,7 @@ fn limits(generation: &Generation) -> (HeadLimits, Duration) {
 }
 
 /// How long what serves a request waits for the next one.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(100);
 /// How long a client may keep its connection open without a request after that, as most servers allow.
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.

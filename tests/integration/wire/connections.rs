@@ -57,7 +57,7 @@ async fn a_client_that_takes_its_time_between_requests_keeps_its_connections() {
     let origin = Double::start([answer(OK), answer(OK), answer(OK)]).await;
     let proxy = direct().await;
     let mut client = open(proxy.address()).await;
-    for pause in [0, 1200, 1200] {
+    for pause in [0, 300, 300] {
         sleep(Duration::from_millis(pause)).await;
         get(&origin, &mut client).await;
     }
