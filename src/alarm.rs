@@ -40,12 +40,13 @@ impl<'a> Alarm<'a> {
         if due < self.0.deadline() {
             self.0.as_mut().reset(due);
         }
-        ready!(self.0.as_mut().poll(cx));
-        while self.0.deadline() < due {
-            self.0.as_mut().reset(due);
+        loop {
             ready!(self.0.as_mut().poll(cx));
+            if self.0.deadline() >= due {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(due);
         }
-        Poll::Ready(())
     }
 }
 

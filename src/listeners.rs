@@ -157,7 +157,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 /// Sets what the sockets that it accepts inherit, where the system does that.
 fn set_options(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
-    keepalive::probe(listener)
+    // Without probes, all else works.
+    let _ = keepalive::probe(listener);
+    Ok(())
 }
 
 fn in_words(error: &io::Error) -> String {

@@ -99,10 +99,6 @@ impl Relay {
         end
     }
 
-    fn ends(&self) -> [&Tunnel; 2] {
-        [&self.client, &self.upstream]
-    }
-
     /// Bytes from the client that the upstream took.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
@@ -167,7 +163,7 @@ impl Relay {
 
     /// Makes the close of both sockets a reset, so that neither end takes a broken stream for a whole one.
     fn reset(&self) {
-        for tunnel in self.ends() {
+        for tunnel in [&self.client, &self.upstream] {
             if let Some(socket) = tunnel.bottom() {
                 // Where that fails the socket is already gone.
                 let _: io::Result<()> = socket.set_zero_linger();
