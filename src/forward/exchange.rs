@@ -162,7 +162,7 @@ impl<'a> Exchange<'a> {
                 may_be_stale,
             ));
             let timeouts = &plan.generation.timeouts;
-            let late = pin!(late(&progress, timeouts.handshake, alarm));
+            let late = pin!(late(&progress, counts, timeouts.handshake, alarm));
             let silence = pin!(silence(&progress, counts, timeouts.half_closed));
             // In this order, so that each sees what those before it have done.
             tokio::select! {
@@ -199,10 +199,12 @@ async fn silence(progress: &Progress, counts: &Counts, patience: Duration) {
     }
 }
 
-/// Ends when the head of the answer is not there after `timeout`; while the request is under way, it is not late.
-async fn late(progress: &Progress, timeout: Duration, alarm: &mut Alarm<'_>) {
+/// Ends when the head of the answer is not there after `timeout`. It is not late while the request is under way, nor
+/// while the client has not taken what came before it: another answer would begin in the middle of that.
+async fn late(progress: &Progress, counts: &Counts, timeout: Duration, alarm: &mut Alarm<'_>) {
     progress.is_over.raised().await;
     alarm.until(Instant::now() + timeout).await;
+    until_true(|| !counts.has_begun.load(Ordering::Relaxed)).await;
     if progress.is_answered.is_raised() {
         pending().await
     }
@@ -384,6 +386,11 @@ async fn switch(
     }
 }
 
+/// Ends when the condition holds. What makes it hold has to be polled before, by the same task.
+async fn until_true(condition: impl Fn() -> bool) {
+    poll_fn(|_| if condition() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
 /// Ends then; never, where there is no then.
 async fn until(due: Option<Instant>) {
     match due {
@@ -483,7 +490,7 @@ impl Flag {
     }
 
     async fn raised(&self) {
-        poll_fn(|_| if self.is_raised() { Poll::Ready(()) } else { Poll::Pending }).await;
+        until_true(|| self.is_raised()).await;
     }
 }
 
@@ -504,3 +511,26 @@ impl fmt::Display for Ended {
 const HEAD_READ_BYTES: usize = 8 * 1024;
 /// How many interim answers may precede one answer; a server that tells of progress stays far below it.
 const INTERIM_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::alarm;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_late_once_nothing_is_on_its_way_to_the_client() {
+        let (progress, counts) = (Progress::default(), Counts::default());
+        let mut timer = pin!(alarm::timer());
+        let mut alarm = Alarm::new(timer.as_mut());
+        let second = Duration::from_secs(1);
+        let mut late = pin!(late(&progress, &counts, second, &mut alarm));
+        assert!(timeout(second * 2, late.as_mut()).await.is_err(), "the request is under way");
+        progress.is_over.raise();
+        counts.has_begun.store(true, Ordering::Relaxed);
+        assert!(timeout(second * 2, late.as_mut()).await.is_err(), "an interim answer is, too");
+        counts.has_begun.store(false, Ordering::Relaxed);
+        assert!(timeout(Duration::ZERO, late.as_mut()).await.is_ok());
+    }
+}
