@@ -13,7 +13,7 @@ use std::{
 use divan::{Bencher, counter::BytesCount};
 use mooltiroute::{
     hops::Tunnel,
-    relay::{Patience, Relay},
+    io::relay::{Patience, Relay},
 };
 use tokio::runtime;
 

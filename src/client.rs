@@ -11,9 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    ahead,
-    alarm::Alarm,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
+    io::{lazy_timer::Alarm, read_ahead},
     reply::Reply,
     shutdown::Shutdown,
 };
@@ -97,7 +96,7 @@ impl Client {
             let due = *due.get_or_insert_with(|| Instant::now() + header);
             let read = tokio::select! {
                 biased;
-                read = ahead::read(&mut self.socket, &mut self.seen, READ_BYTES) => read,
+                read = read_ahead::read(&mut self.socket, &mut self.seen, READ_BYTES) => read,
                 () = alarm.until(due) => return Arrival::Slow,
             };
             if !matches!(read, Ok(1..)) {
@@ -109,9 +108,11 @@ impl Client {
     /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
     /// dropping the future.
     async fn first_bytes(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
-        poll_fn(|cx| match ahead::poll_read(cx, &mut self.socket, &mut self.seen, READ_BYTES) {
-            Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
-            read => read,
+        poll_fn(|cx| {
+            match read_ahead::poll_read(cx, &mut self.socket, &mut self.seen, READ_BYTES) {
+                Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
+                read => read,
+            }
         })
         .await
     }

@@ -10,8 +10,8 @@ use crate::{
     access::{Access, Outcome},
     auth::Admitted,
     client::Client,
+    io::relay::End,
     live::Generation,
-    relay::End,
     reply::{Reply, with_causes},
     tunnel::{OpenTunnel, Opening},
 };

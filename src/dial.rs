@@ -11,7 +11,7 @@ use mooltiroute_hops::{Authority, Host};
 use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
-use crate::keepalive;
+use crate::io::keepalive;
 
 /// Why no socket could be connected.
 #[derive(Debug, Error)]

@@ -21,11 +21,11 @@ use self::{
 };
 use crate::{
     access::{Access, Outcome},
-    alarm::Alarm,
     auth::Admitted,
     chain::{Chain, ChainError},
     client::{Client, Farewell, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
+    io::lazy_timer::Alarm,
     live::{Generation, Way},
     reply::{Reply, with_causes},
     shutdown::Shutdown,

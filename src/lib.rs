@@ -18,8 +18,6 @@
 pub use mooltiroute_hops as hops;
 
 pub mod access;
-pub mod ahead;
-pub mod alarm;
 pub mod auth;
 pub mod chain;
 pub mod cli;
@@ -30,7 +28,7 @@ pub mod connect;
 pub mod dial;
 pub mod forward;
 pub mod http;
-pub mod keepalive;
+pub mod io;
 pub mod listeners;
 pub mod live;
 pub mod local;
@@ -39,7 +37,6 @@ pub mod memory;
 pub mod metrics;
 pub mod open_files;
 pub mod proxy;
-pub mod relay;
 pub mod reload;
 pub mod reply;
 pub mod router;

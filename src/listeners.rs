@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::keepalive;
+use crate::io::keepalive;
 
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug, Default)]

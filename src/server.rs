@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    keepalive,
+    io::keepalive,
     listeners::Begun,
     session,
     shared::{Admission, Shared},

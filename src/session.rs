@@ -6,12 +6,12 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::{
-    alarm::{self, Alarm},
     auth::{self, Admitted},
     client::{Arrival, Client, Farewell, is_head},
     connect,
     forward::{self, Served, Switch, Upstream},
     http::{HeadLimits, RequestHead, Target},
+    io::lazy_timer::{self, Alarm},
     live::Generation,
     local,
     reply::Reply,
@@ -34,7 +34,7 @@ pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
 async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
-    let mut timer = pin!(alarm::timer());
+    let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let mut kept = None;
     let mut arrival = next(&mut client, None, &mut alarm, shared).await;
@@ -172,7 +172,7 @@ pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission
 async fn tell_limit(mut client: Client, shared: &Shared) {
     let generation = shared.live().current();
     let (limits, _) = limits(&generation);
-    let mut timer = pin!(alarm::timer());
+    let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
     let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;

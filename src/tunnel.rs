@@ -7,7 +7,7 @@ use mooltiroute_hops::Tunnel;
 use crate::{
     access::{Access, Outcome},
     client::Client,
-    relay::{Patience, Relay},
+    io::relay::{Patience, Relay},
     shutdown::Shutdown,
 };
 

@@ -27,10 +27,9 @@ use super::{
     upstream::{End, Upstream},
 };
 use crate::{
-    ahead,
-    alarm::Alarm,
     client::Client,
     http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
+    io::{lazy_timer::Alarm, read_ahead},
     metrics::Meter,
     reply::{Reply, with_causes},
 };
@@ -310,7 +309,7 @@ async fn download(
         }
         let read = tokio::select! {
             biased;
-            read = ahead::read(&mut upstream, seen, HEAD_READ_BYTES) => read,
+            read = read_ahead::read(&mut upstream, seen, HEAD_READ_BYTES) => read,
             () = until(head_due) => return leg.late(),
         };
         match read {
@@ -517,12 +516,12 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::alarm;
+    use crate::io::lazy_timer;
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_late_once_nothing_is_on_its_way_to_the_client() {
         let (progress, counts) = (Progress::default(), Counts::default());
-        let mut timer = pin!(alarm::timer());
+        let mut timer = pin!(lazy_timer::timer());
         let mut alarm = Alarm::new(timer.as_mut());
         let second = Duration::from_secs(1);
         let mut late = pin!(late(&progress, &counts, second, &mut alarm));

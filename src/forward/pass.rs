@@ -12,11 +12,11 @@ use tokio::{
 };
 
 use crate::{
-    ahead,
     http::{
         BadBody, BodyLength, BodyReader, Decoded, Fields,
         chunked::{self, CHUNK_END, ChunkLine},
     },
+    io::read_ahead,
     metrics::Meter,
 };
 
@@ -97,7 +97,7 @@ impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
                 }
                 Decoded::NeedMore => {
                     self.flush().await?;
-                    let read = ahead::read(&mut reader, seen, read_bytes).await;
+                    let read = read_ahead::read(&mut reader, seen, read_bytes).await;
                     let count = read.map_err(|_| Stuck::Reader)?;
                     if count == 0 {
                         body.end().map_err(|_| Stuck::Reader)?;
