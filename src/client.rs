@@ -14,7 +14,7 @@ use crate::{
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     io::{lazy_timer::Alarm, read_ahead},
     reply::Reply,
-    shutdown::Shutdown,
+    system::shutdown::Shutdown,
 };
 
 /// A client's connection, with what was read of it and not yet used.

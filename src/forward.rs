@@ -28,7 +28,7 @@ use crate::{
     io::lazy_timer::Alarm,
     live::{Generation, Way},
     reply::{Reply, with_causes},
-    shutdown::Shutdown,
+    system::shutdown::Shutdown,
     tunnel::Opening,
 };
 

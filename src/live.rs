@@ -13,9 +13,9 @@ use crate::{
     chain::{Chain, Link, StepTimeouts},
     config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
     dial::Dialer,
-    memory::{Held, Peaks},
     metrics::Metrics,
     router::Router,
+    system::memory::{Held, Peaks},
     warm::Warm,
 };
 

@@ -15,8 +15,10 @@ use crate::{
     reload::{self, Reloads},
     server::Server,
     shared::Shared,
-    shutdown::{ReloadRequests, Shutdown},
-    supervisor,
+    system::{
+        shutdown::{ReloadRequests, Shutdown},
+        supervisor,
+    },
     watch::Watch,
 };
 

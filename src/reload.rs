@@ -17,8 +17,7 @@ use crate::{
     reply::with_causes,
     server::Server,
     shared::{Rejection, Shared},
-    shutdown::ReloadRequests,
-    supervisor,
+    system::{shutdown::ReloadRequests, supervisor},
     watch::Watch,
 };
 

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use crate::{
     config::Source,
     live::{Generation, Live},
-    memory::Peaks,
-    shutdown::Shutdown,
+    system::{memory::Peaks, shutdown::Shutdown},
 };
 
 /// What all sessions share.

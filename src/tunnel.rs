@@ -8,7 +8,7 @@ use crate::{
     access::{Access, Outcome},
     client::Client,
     io::relay::{Patience, Relay},
-    shutdown::Shutdown,
+    system::shutdown::Shutdown,
 };
 
 /// A tunnel whose client was told that it is open.

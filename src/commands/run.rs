@@ -9,10 +9,13 @@ use crate::{
     cli::Run,
     commands::complain,
     config::{Environment, Loader, Source},
-    log, memory, open_files,
+    log,
     proxy::Loaded,
-    shutdown::{ReloadRequests, Shutdown, Signals},
-    supervisor,
+    system::{
+        memory, open_files,
+        shutdown::{ReloadRequests, Shutdown, Signals},
+        supervisor,
+    },
 };
 
 /// Runs the proxy until a signal ends it.
