@@ -6,11 +6,11 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    chain::Chain,
     config::Auth,
     http::{Fields, RequestHead, Target},
     live::Generation,
     reply::Reply,
+    upstream::chain::Chain,
 };
 
 /// What a client says of itself that is let in.

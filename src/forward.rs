@@ -22,7 +22,6 @@ use self::{
 use crate::{
     access::{Access, Outcome},
     auth::Admitted,
-    chain::{Chain, ChainError},
     client::{Client, Farewell, is_head},
     http::{BodyLength, RequestHead, Resource, Target},
     io::lazy_timer::Alarm,
@@ -30,6 +29,7 @@ use crate::{
     reply::{Reply, with_causes},
     system::shutdown::Shutdown,
     tunnel::Opening,
+    upstream::chain::{Chain, ChainError},
 };
 
 /// What becomes of the client's connection after a request.

@@ -10,13 +10,15 @@ use arc_swap::ArcSwap;
 use mooltiroute_hops::Authority;
 
 use crate::{
-    chain::{Chain, Link, StepTimeouts},
     config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
-    dial::Dialer,
     metrics::Metrics,
     router::Router,
     system::memory::{Held, Peaks},
-    warm::Warm,
+    upstream::{
+        chain::{Chain, Link, StepTimeouts},
+        dial::Dialer,
+        warm::Warm,
+    },
 };
 
 /// The generation in force. Reading it never waits; replacing it is one step.

@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 
 pub use self::histogram::{Buckets, Histogram};
-use crate::warm::WarmCounts;
+use crate::upstream::warm::WarmCounts;
 
 /// All counts of a proxy.
 #[derive(Debug, Default)]

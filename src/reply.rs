@@ -5,7 +5,7 @@ use std::{error::Error, fmt::Write as _, io, sync::Arc};
 
 use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
-use crate::{
+use crate::upstream::{
     chain::{Cause, ChainError, Stage, Step},
     dial::DialError,
 };

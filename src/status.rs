@@ -16,7 +16,7 @@ use crate::{
     live::Generation,
     metrics::{Buckets, Failure, HopCounts, Totals},
     shared::{Rejection, Shared},
-    warm::WarmTotals,
+    upstream::warm::WarmTotals,
 };
 
 /// How the proxy is at one moment.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
 
-use crate::{chain::Arrival, warm};
+use crate::upstream::{chain::Arrival, warm};
 
 /// A connection that takes plain requests.
 #[derive(Debug)]

@@ -11,9 +11,11 @@ use mooltiroute_hops::{Authority, Host};
 use serde::Serialize;
 
 use crate::{
-    chain::{Cause, ChainError, Stage, Step, Trace},
-    dial::DialError,
     reply::with_causes,
+    upstream::{
+        chain::{Cause, ChainError, Stage, Step, Trace},
+        dial::DialError,
+    },
 };
 
 /// Notes each step, and writes its line where there is somebody to read it.

@@ -14,12 +14,12 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
     config::Timeouts,
     http::{
         BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead, ResponseHead, Target,
     },
     reply::Reply,
+    upstream::chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
 };
 
 /// What a visit needs.

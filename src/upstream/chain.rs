@@ -21,9 +21,11 @@ use tokio::time::{self, Instant};
 use self::journey::{Journey, Leg};
 pub use self::trace::Trace;
 use crate::{
-    dial::{DialError, Dialer},
     metrics::Meter,
-    warm::{Path, Warm},
+    upstream::{
+        dial::{DialError, Dialer},
+        warm::{Path, Warm},
+    },
 };
 
 /// Hops in their order of travel. Without any, the way is direct.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mooltiroute_hops::{Authority, Hop, HopError, Request, Reuse};
 
 use super::{Cause, Chain, ChainError, Stage, Step};
-use crate::warm::Path;
+use crate::upstream::warm::Path;
 
 /// The hops that one connection takes, and where each is to be reached.
 pub(super) struct Journey<'a> {
@@ -144,7 +144,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{
+    use crate::upstream::{
         chain::{Link, StepTimeouts},
         dial::Dialer,
     };
