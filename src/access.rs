@@ -13,9 +13,9 @@ use tracing::{info, warn};
 
 use crate::{
     config::Timeouts,
-    live::{Generation, Way},
     metrics::Meter,
     reply::Reply,
+    state::generation::{Generation, Way},
 };
 
 /// What is known of a tunnel or a request while it lasts.

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use crate::{
     config::Auth,
     http::{Fields, RequestHead, Target},
-    live::Generation,
     reply::Reply,
+    state::generation::Generation,
     upstream::chain::Chain,
 };
 

@@ -11,8 +11,8 @@ use crate::{
     auth::Admitted,
     client::Client,
     io::relay::End,
-    live::Generation,
     reply::{Reply, with_causes},
+    state::generation::Generation,
     tunnel::{OpenTunnel, Opening},
 };
 

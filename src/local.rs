@@ -14,7 +14,7 @@ use crate::{
     client::{Client, is_head},
     http::{Fields, RequestHead, Target, Version},
     reply::Reply,
-    shared::Shared,
+    state::shared::Shared,
     status::Status,
 };
 

@@ -10,11 +10,10 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Loader, Problems, Source},
     listeners::{ListenError, Listeners},
-    live::Generation,
     log::LogControl,
     reload::{self, Reloads},
     server::Server,
-    shared::Shared,
+    state::{generation::Generation, shared::Shared},
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,

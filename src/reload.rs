@@ -16,7 +16,7 @@ use crate::{
     metrics::Metrics,
     reply::with_causes,
     server::Server,
-    shared::{Rejection, Shared},
+    state::shared::{Rejection, Shared},
     system::{shutdown::ReloadRequests, supervisor},
     watch::Watch,
 };

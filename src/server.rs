@@ -10,7 +10,7 @@ use crate::{
     io::keepalive,
     listeners::Begun,
     session,
-    shared::{Admission, Shared},
+    state::shared::{Admission, Shared},
 };
 
 /// Accepts on listeners, and keeps track of the sessions that this begins.

@@ -12,10 +12,12 @@ use crate::{
     forward::{self, Served, Switch, Upstream},
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
-    live::Generation,
     local,
     reply::Reply,
-    shared::{Admission, Shared},
+    state::{
+        generation::Generation,
+        shared::{Admission, Shared},
+    },
     tunnel::OpenTunnel,
 };
 

@@ -13,9 +13,11 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    live::Generation,
     metrics::{Buckets, Failure, HopCounts, Totals},
-    shared::{Rejection, Shared},
+    state::{
+        generation::Generation,
+        shared::{Rejection, Shared},
+    },
     upstream::warm::WarmTotals,
 };
 

@@ -23,8 +23,8 @@ use super::{USAGE, Verdict, complain, write_problems};
 use crate::{
     cli::{self, Format},
     config::{Environment, Loader, Source},
-    live::Generation,
     reply::Reply,
+    state::generation::Generation,
 };
 
 /// Runs the command.

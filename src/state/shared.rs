@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Source,
-    live::{Generation, Live},
+    state::generation::{Generation, Live},
     system::{memory::Peaks, shutdown::Shutdown},
 };
 
