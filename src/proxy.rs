@@ -1,5 +1,10 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
+pub mod listeners;
+pub mod reload;
+pub mod server;
+pub mod watch;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -9,16 +14,18 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, Loader, Problems, Source},
-    listeners::{ListenError, Listeners},
     log::LogControl,
-    reload::{self, Reloads},
-    server::Server,
+    proxy::{
+        listeners::{ListenError, Listeners},
+        reload::Reloads,
+        server::Server,
+        watch::Watch,
+    },
     state::{generation::Generation, shared::Shared},
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
     },
-    watch::Watch,
 };
 
 /// A configuration that is valid, and the watch over its files.

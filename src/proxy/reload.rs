@@ -11,14 +11,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Config, Loader},
-    listeners::{Listeners, Prepared},
     log::LogControl,
     metrics::Metrics,
+    proxy::{
+        listeners::{Listeners, Prepared},
+        server::Server,
+        watch::Watch,
+    },
     reply::with_causes,
-    server::Server,
     state::shared::{Rejection, Shared},
     system::{shutdown::ReloadRequests, supervisor},
-    watch::Watch,
 };
 
 /// Loads the configuration anew whenever that is called for.

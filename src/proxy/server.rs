@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     io::keepalive,
-    listeners::Begun,
+    proxy::listeners::Begun,
     session,
     state::shared::{Admission, Shared},
 };
