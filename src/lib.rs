@@ -17,25 +17,16 @@
 
 pub use mooltiroute_hops as hops;
 
-pub mod access;
-pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
-pub mod connect;
-pub mod forward;
 pub mod http;
 pub mod io;
-pub mod local;
 pub mod log;
 pub mod metrics;
 pub mod proxy;
-pub mod reply;
 pub mod router;
-pub mod session;
 pub mod state;
-pub mod status;
 pub mod system;
-pub mod tunnel;
 pub mod upstream;

@@ -22,8 +22,8 @@ use self::{
 use super::{USAGE, Verdict, complain, write_problems};
 use crate::{
     cli::{self, Format},
+    client::reply::Reply,
     config::{Environment, Loader, Source},
-    reply::Reply,
     state::generation::Generation,
 };
 

@@ -10,6 +10,7 @@ use tokio::task;
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    client::reply::with_causes,
     config::{Config, Loader},
     log::LogControl,
     metrics::Metrics,
@@ -18,7 +19,6 @@ use crate::{
         server::Server,
         watch::Watch,
     },
-    reply::with_causes,
     state::shared::{Rejection, Shared},
     system::{shutdown::ReloadRequests, supervisor},
 };

@@ -7,9 +7,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
+    client::session,
     io::keepalive,
     proxy::listeners::Begun,
-    session,
     state::shared::{Admission, Shared},
 };
 

@@ -28,7 +28,7 @@ use tracing::debug;
 
 pub use self::stock::Path;
 use self::stock::{Need, Stock};
-use crate::{reply::with_causes, upstream::chain::Chain};
+use crate::{client::reply::with_causes, upstream::chain::Chain};
 
 /// The spares of one chain. Generations in which the chain's hops stay the same share it.
 #[derive(Debug)]

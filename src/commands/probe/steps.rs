@@ -11,7 +11,7 @@ use mooltiroute_hops::{Authority, Host};
 use serde::Serialize;
 
 use crate::{
-    reply::with_causes,
+    client::reply::with_causes,
     upstream::{
         chain::{Cause, ChainError, Stage, Step, Trace},
         dial::DialError,

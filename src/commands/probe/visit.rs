@@ -14,11 +14,11 @@ use super::{
     steps::Steps,
 };
 use crate::{
+    client::reply::Reply,
     config::Timeouts,
     http::{
         BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead, ResponseHead, Target,
     },
-    reply::Reply,
     upstream::chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
 };
 

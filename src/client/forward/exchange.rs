@@ -27,11 +27,13 @@ use super::{
     upstream::{End, Upstream},
 };
 use crate::{
-    client::Client,
+    client::{
+        connection::Client,
+        reply::{Reply, with_causes},
+    },
     http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
     metrics::Meter,
-    reply::{Reply, with_causes},
 };
 
 /// A request under way.

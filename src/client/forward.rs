@@ -20,15 +20,17 @@ use self::{
     upstream::Key,
 };
 use crate::{
-    access::{Access, Outcome},
-    auth::Admitted,
-    client::{Client, Farewell, is_head},
+    client::{
+        access_log::{Access, Outcome},
+        auth::Admitted,
+        connection::{Client, Farewell, is_head},
+        reply::{Reply, with_causes},
+        tunnel::Opening,
+    },
     http::{BodyLength, RequestHead, Resource, Target},
     io::lazy_timer::Alarm,
-    reply::{Reply, with_causes},
     state::generation::{Generation, Way},
     system::shutdown::Shutdown,
-    tunnel::Opening,
     upstream::chain::{Chain, ChainError},
 };
 

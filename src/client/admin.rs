@@ -5,17 +5,20 @@
 //! connection is closed after each answer.
 
 mod last_stop;
+pub mod status;
 
 use std::net::{IpAddr, SocketAddr};
 
 use tracing::debug;
 
 use crate::{
-    client::{Client, is_head},
+    client::{
+        admin::status::Status,
+        connection::{Client, is_head},
+        reply::Reply,
+    },
     http::{Fields, RequestHead, Target, Version},
-    reply::Reply,
     state::shared::Shared,
-    status::Status,
 };
 
 /// An answer that is no error.
@@ -53,7 +56,7 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     };
     let page: fn(&Shared) -> Page = match path {
         b"/healthz" => health,
-        b"/status" => status,
+        b"/status" => status_page,
         b"/metrics" => metrics,
         // RFC 9112 §3.2.
         _ if head.version() == Version::Http11 && head.host().is_none() => {
@@ -80,7 +83,7 @@ fn health(_: &Shared) -> Page {
     Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
 }
 
-fn status(shared: &Shared) -> Page {
+fn status_page(shared: &Shared) -> Page {
     Page { content_type: "application/json", body: Status::of(shared).to_json() }
 }
 

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    client::reply::Reply,
     config::Timeouts,
     metrics::Meter,
-    reply::Reply,
     state::generation::{Generation, Way},
 };
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use mooltiroute_hops::Tunnel;
 
 use crate::{
-    access::{Access, Outcome},
-    client::Client,
+    client::{
+        access_log::{Access, Outcome},
+        connection::Client,
+    },
     io::relay::{Patience, Relay},
     system::shutdown::Shutdown,
 };

@@ -6,9 +6,9 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::{
+    client::reply::Reply,
     config::Auth,
     http::{Fields, RequestHead, Target},
-    reply::Reply,
     state::generation::Generation,
     upstream::chain::Chain,
 };

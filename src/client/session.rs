@@ -6,19 +6,21 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::{
-    auth::{self, Admitted},
-    client::{Arrival, Client, Farewell, is_head},
-    connect,
-    forward::{self, Served, Switch, Upstream},
+    client::{
+        admin,
+        auth::{self, Admitted},
+        connect,
+        connection::{Arrival, Client, Farewell, is_head},
+        forward::{self, Served, Switch, Upstream},
+        reply::Reply,
+        tunnel::OpenTunnel,
+    },
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
-    local,
-    reply::Reply,
     state::{
         generation::Generation,
         shared::{Admission, Shared},
     },
-    tunnel::OpenTunnel,
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
@@ -127,14 +129,14 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
             connect::open(client, target.clone(), admitted, &generation).await
         }
         Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
-            local::serve(client, head, shared).await;
+            admin::serve(client, head, shared).await;
             None
         }
     }
 }
 
 fn is_plain(head: &RequestHead) -> bool {
-    matches!(head.target(), Target::Resource(_)) && !local::is_last_stop(head)
+    matches!(head.target(), Target::Resource(_)) && !admin::is_last_stop(head)
 }
 
 fn admit(

@@ -7,13 +7,15 @@ use tokio::io::AsyncWriteExt;
 use tracing::warn;
 
 use crate::{
-    access::{Access, Outcome},
-    auth::Admitted,
-    client::Client,
+    client::{
+        access_log::{Access, Outcome},
+        auth::Admitted,
+        connection::Client,
+        reply::{Reply, with_causes},
+        tunnel::{OpenTunnel, Opening},
+    },
     io::relay::End,
-    reply::{Reply, with_causes},
     state::generation::Generation,
-    tunnel::{OpenTunnel, Opening},
 };
 
 /// Opens a tunnel to `target` for a client that asked for it; where that fails, tells the client why.
