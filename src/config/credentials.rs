@@ -24,17 +24,17 @@ pub enum Origin {
 
 impl Credential {
     /// Whether the setting `key` is taken for a credential: by its name, as a kind of hop may have any settings.
-    pub(super) fn is_named_so(key: &str) -> bool {
+    pub(crate) fn is_named_so(key: &str) -> bool {
         ["user", "username"].contains(&key) || Self::is_secret(key)
     }
 
     /// Whether `text` is a template that takes a credential from another setting, as `kind: rotating` has them.
-    pub(super) fn is_template(text: &str) -> bool {
+    pub(crate) fn is_template(text: &str) -> bool {
         text.contains("{user}") || text.contains("{pass}")
     }
 
     /// Whether the setting `key` should not be written out in a file.
-    pub(super) fn is_secret(key: &str) -> bool {
+    pub(crate) fn is_secret(key: &str) -> bool {
         let key = key.strip_suffix("_file").unwrap_or(key);
         key == "pass"
             || ["password", "passphrase", "secret", "token", "api_key"]

@@ -4,9 +4,11 @@ use std::{hash::RandomState, net::SocketAddr};
 
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
-use super::{
-    Config, Environment, Format, Level, Problem, Problems, Server, Source, found::Found,
-    resolve::Resolver, suggest::nearest, tree::Tree,
+use crate::config::{
+    Config, Environment, Format, Level, Problem, Problems, Server, Source,
+    report::{first_problems::Found, suggest::nearest},
+    resolve::Resolver,
+    yaml::tree::Tree,
 };
 
 /// What the command line says about the configuration. It wins over the files, each time they are loaded.
@@ -29,12 +31,12 @@ pub struct Overrides {
 /// Loads the same source again and again.
 #[derive(Clone, Debug)]
 pub struct Loader {
-    pub(super) source: Source,
+    pub(crate) source: Source,
     overrides: Overrides,
-    pub(super) registry: Registry,
-    pub(super) environment: Environment,
+    pub(crate) registry: Registry,
+    pub(crate) environment: Environment,
     /// The key of every hash, so that none tells anything about a value.
-    pub(super) hasher: RandomState,
+    pub(crate) hasher: RandomState,
 }
 
 impl Loader {

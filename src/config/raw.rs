@@ -12,92 +12,92 @@ use serde::{
     },
 };
 
-use super::{
+use crate::config::{
     Format, Level,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
 
 /// The sections of a configuration.
-pub(super) const SECTIONS: [&str; 7] =
+pub(crate) const SECTIONS: [&str; 7] =
     ["server", "timeouts", "limits", "log", "hops", "chains", "routes"];
 
 /// Where clients are accepted, and which.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The address to listen on, or a list of them: an IP address and a port. `127.0.0.1:8888` is the default.
     /// Outside of loopback `auth` must be set.
-    pub(super) listen: OneOrList<Listen>,
+    pub(crate) listen: OneOrList<Listen>,
     /// What clients must send as Basic credentials. By default they need none.
-    pub(super) auth: Option<Auth>,
+    pub(crate) auth: Option<Auth>,
     /// A pseudonym that `Via` fields are added with. The default, `none`, leaves clients unmarked.
-    pub(super) via: Option<String>,
+    pub(crate) via: Option<String>,
 }
 
 /// What clients must send as Basic credentials.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
-pub(super) struct Auth {
+pub(crate) struct Auth {
     /// The username, which has no colon.
-    pub(super) username: Secret,
+    pub(crate) username: Secret,
     /// The password. Better from a variable, as `"${NAME}"`, than written here.
-    pub(super) password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// In place of `password`: a file whose content is the password. It is read again at each reload.
-    pub(super) password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Listen(pub(super) SocketAddr);
+pub(crate) struct Listen(pub(crate) SocketAddr);
 
 /// How long things may take.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
-pub(super) struct Timeouts {
+pub(crate) struct Timeouts {
     /// A client's request head, from its first byte to its last. The default is `30s`.
-    pub(super) header: Period,
+    pub(crate) header: Period,
     /// The look-up and TCP to the first hop or the target, and TLS with a hop. The default is `10s`.
-    pub(super) connect: Period,
+    pub(crate) connect: Period,
     /// Each hop's whole answer to CONNECT, and the wait for a hop's answer to a plain request. The default is `30s`.
-    pub(super) handshake: Period,
+    pub(crate) handshake: Period,
     /// A tunnel without a byte either way is ended after this. The default, `0s`, is never.
-    pub(super) idle: Period,
+    pub(crate) idle: Period,
     /// A tunnel that one side has ended is ended after this without a byte the other way. The default is `5m`.
-    pub(super) half_closed: Period,
+    pub(crate) half_closed: Period,
     /// What is still open this long after the first signal to stop is cut. The default is `30s`.
-    pub(super) drain: Period,
+    pub(crate) drain: Period,
 }
 
 /// How much is taken from clients.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Client connections at once, at least 1; one more is answered 503. The default is 10000.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// The head of a message, from `1KiB` to `1MiB`. The default is `64KiB`.
-    pub(super) header_bytes: Size,
+    pub(crate) header_bytes: Size,
 }
 
 /// What the log holds.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// The least important events that are logged. The default is `info`.
-    pub(super) level: Level,
+    pub(crate) level: Level,
     /// How events are written. The default is `text`.
-    pub(super) format: Format,
+    pub(crate) format: Format,
     /// Whether each tunnel and each request has a line when it has ended. The default is `true`.
-    pub(super) access: bool,
+    pub(crate) access: bool,
 }
 
 /// A chain: a list of hops, or the long form.
 #[derive(Debug)]
-pub(super) struct Chain {
-    pub(super) hops: Vec<String>,
-    pub(super) warm: usize,
+pub(crate) struct Chain {
+    pub(crate) hops: Vec<String>,
+    pub(crate) warm: usize,
     /// Which of the two it is; paths of problems differ.
-    pub(super) is_long: bool,
+    pub(crate) is_long: bool,
 }
 
 /// The long form of a chain.
@@ -114,13 +114,13 @@ struct LongChain {
 /// Which targets take which chain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
-pub(super) struct Route {
+pub(crate) struct Route {
     /// Names, `*.suffix` for all names below one, addresses and networks. Left out: every host.
-    pub(super) hosts: Option<Vec<HostPattern>>,
+    pub(crate) hosts: Option<Vec<HostPattern>>,
     /// Ports. Left out: every port.
-    pub(super) ports: Option<Vec<NonZeroU16>>,
+    pub(crate) ports: Option<Vec<NonZeroU16>>,
     /// A chain of `chains`, or `direct`, which has no hop.
-    pub(super) chain: String,
+    pub(crate) chain: String,
 }
 
 impl Default for Server {

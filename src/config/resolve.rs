@@ -16,20 +16,19 @@ use std::{
 use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
 use serde::de::DeserializeOwned;
 
-use super::{
-    Auth, Config, Environment, Limits, Loader, Log, Outline, Problem, Server, Timeouts,
-    file::Part,
-    found::Found,
-    interpolate::Invalid,
-    problem::{NAME_BYTES_MAX, is_name},
-    raw,
-    suggest::nearest,
-    tree::Tree,
+use crate::config::{
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Problem, Server, Timeouts, raw,
+    report::{
+        first_problems::Found,
+        problem::{NAME_BYTES_MAX, is_name},
+        suggest::nearest,
+    },
     units::Period,
+    yaml::{file::Part, interpolate::Invalid, tree::Tree},
 };
 
 /// Reads the sections one by one, and goes on where one is at fault.
-pub(super) struct Resolver<'a> {
+pub(crate) struct Resolver<'a> {
     tree: &'a mut Tree,
     registry: &'a Registry,
     environment: &'a Environment,
@@ -44,7 +43,7 @@ pub(super) struct Resolver<'a> {
     files: Vec<(KeyPath, u64)>,
     /// Hops that other hops hold.
     held: HashSet<Arc<str>>,
-    pub(super) problems: Found,
+    pub(crate) problems: Found,
     warnings: Found,
 }
 
@@ -52,7 +51,7 @@ pub(super) struct Resolver<'a> {
 type Names = Option<Vec<String>>;
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(loader: &'a Loader, tree: &'a mut Tree, is_complete: bool) -> Self {
+    pub(crate) fn new(loader: &'a Loader, tree: &'a mut Tree, is_complete: bool) -> Self {
         let Loader { source, registry, environment, hasher, .. } = loader;
         Self {
             tree,
@@ -70,7 +69,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The configuration; it is valid where no problem was found.
-    pub(super) fn resolve(&mut self) -> Config {
+    pub(crate) fn resolve(&mut self) -> Config {
         self.check_sections();
         self.interpolate();
         let server = self.server();

@@ -11,7 +11,7 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 
-use super::raw;
+use crate::config::raw;
 
 /// The schema for hops of the kinds in `registry`.
 pub fn schema(registry: &Registry) -> Value {

@@ -11,7 +11,7 @@ use std::{
 
 use mooltiroute_hops::KeyPath;
 
-use super::problem::{Place, Problem, Problems};
+use crate::config::report::problem::{Place, Problem, Problems};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 /// A file that was read.
 #[derive(Debug)]
-pub(super) struct Text {
-    pub(super) name: Arc<str>,
-    pub(super) text: String,
+pub(crate) struct Text {
+    pub(crate) name: Arc<str>,
+    pub(crate) text: String,
 }
 
 impl Environment {
@@ -128,7 +128,7 @@ impl Source {
     ///
     /// # Errors
     /// Every file that can't be read, beside those that could.
-    pub(super) fn read(&self) -> (Vec<Text>, Problems) {
+    pub(crate) fn read(&self) -> (Vec<Text>, Problems) {
         let given = |name: &str, text: &str| {
             (vec![Text { name: name.into(), text: text.to_owned() }], Problems::default())
         };

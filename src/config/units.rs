@@ -7,11 +7,11 @@ use serde::{Deserialize, Deserializer, de};
 
 /// `500ms`, `10s`, `5m`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Period(pub(super) Duration);
+pub(crate) struct Period(pub(crate) Duration);
 
 /// `64KiB`, `1MiB`, or a number of bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size(pub(super) usize);
+pub(crate) struct Size(pub(crate) usize);
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use super::{Names, Part, Resolver, some_of};
+use crate::config::resolve::{Names, Part, Resolver, some_of};
 use crate::config::{Chain, NamedHop, raw};
 
 impl Resolver<'_> {
     /// The chains in written order, after the one that is built in, and their names.
-    pub(super) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
+    pub(crate) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
         let direct = Chain { name: DIRECT.into(), hops: vec![], switched_off: vec![], warm: 0 };
         let section = KeyPath::of(["chains"]);
         let mut names = self.names(&section);
@@ -80,7 +80,7 @@ impl Resolver<'_> {
     }
 }
 
-pub(super) const DIRECT: &str = "direct";
+pub(crate) const DIRECT: &str = "direct";
 
 /// Each is a connection that waits at an upstream.
 const WARM_MAX: usize = 64;

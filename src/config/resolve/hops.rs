@@ -6,8 +6,8 @@ use mooltiroute_hops::{
     BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
 };
 
-use super::{Names, Part, Resolver};
-use crate::config::{NamedHop, outline};
+use crate::config::resolve::{Names, Part, Resolver};
+use crate::config::{NamedHop, fingerprint};
 
 /// A hop that is yet to be built.
 struct Plan {
@@ -29,7 +29,7 @@ struct Known<'a> {
 
 impl Resolver<'_> {
     /// The hops, sorted by name, and their names.
-    pub(super) fn hops(&mut self) -> (Vec<NamedHop>, Names) {
+    pub(crate) fn hops(&mut self) -> (Vec<NamedHop>, Names) {
         let names = self.names(&KeyPath::of(["hops"]));
         let mut written = self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
         written.sort();
@@ -160,7 +160,7 @@ impl Resolver<'_> {
             return (named, None);
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
-        named.fingerprint = outline::hash_without(self.tree, &path, "enabled", self.hasher);
+        named.fingerprint = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);

@@ -3,12 +3,12 @@
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use super::{Part, Resolver};
+use crate::config::resolve::{Part, Resolver};
 use crate::config::{Credential, Origin};
 
 impl Resolver<'_> {
     /// The credentials in the mapping at `path`. One that is written out there is a warning.
-    pub(super) fn credentials(&mut self, path: &KeyPath) -> Vec<Credential> {
+    pub(crate) fn credentials(&mut self, path: &KeyPath) -> Vec<Credential> {
         let mut names = self.tree.names(path).unwrap_or_default();
         names.retain(|name| Credential::is_named_so(name));
         let mut credentials = Vec::new();

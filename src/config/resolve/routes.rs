@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZeroU16};
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use super::{Names, Part, Resolver, chains::DIRECT};
+use crate::config::resolve::{Names, Part, Resolver, chains::DIRECT};
 use crate::{
     config::{Chain, Problem, Route, raw},
     router::{Router, Rule},
@@ -12,7 +12,7 @@ use crate::{
 
 impl Resolver<'_> {
     /// The routes in written order; where none is written, everything takes chain `default`.
-    pub(super) fn routes(&mut self, chains: &[Chain], chain_names: &Names) -> Vec<Route> {
+    pub(crate) fn routes(&mut self, chains: &[Chain], chain_names: &Names) -> Vec<Route> {
         let section = KeyPath::of(["routes"]);
         let count = match self.tree.length(&section) {
             Ok(count) => count,

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use mooltiroute_hops::KeyPath;
 
-use super::{Part, Resolver};
+use crate::config::resolve::{Part, Resolver};
 use crate::config::{Chain, NamedHop, Route};
 
 impl Resolver<'_> {
     /// Warns of hops in no chain, and of chains that no route leads to.
-    pub(super) fn warn_of_unused(&mut self, hops: &[NamedHop], chains: &[Chain], routes: &[Route]) {
+    pub(crate) fn warn_of_unused(&mut self, hops: &[NamedHop], chains: &[Chain], routes: &[Route]) {
         // Among problems a thing may only seem unused.
         if !self.problems.is_empty() || !self.is_complete {
             return;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// Why a text can't be completed. Nothing of the text or of a variable's value is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Invalid {
+pub(crate) enum Invalid {
     #[error("{}", unset(.0))]
     Unset(Vec<String>),
     #[error("the variable `{0}` is not valid UTF-8")]
@@ -27,7 +27,7 @@ pub(super) enum Invalid {
 /// `text` with its variables put in; `None` where it has none. What comes from a variable is not looked at again.
 ///
 /// `${VAR:-default}` stands for `default` where `VAR` is unset or empty, as in a shell; `$${` for `${`.
-pub(super) fn interpolate(
+pub(crate) fn interpolate(
     text: &str,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<String>, Invalid> {
@@ -64,7 +64,7 @@ pub(super) fn interpolate(
 }
 
 /// The names of the first variables in `text`, as far as it can be read.
-pub(super) fn names(text: &str) -> Vec<String> {
+pub(crate) fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let starts = text.match_indices("${").map(|(start, _)| start);
     for start in starts.filter(|start| !text[..*start].ends_with('$')) {
@@ -128,7 +128,7 @@ const NAMES_MAX: usize = 20;
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// What variables may make of the texts of a whole configuration.
-pub(super) const TOTAL_BYTES_MAX: usize = 2 << 20;
+pub(crate) const TOTAL_BYTES_MAX: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -5,17 +5,21 @@ use std::{rc::Rc, sync::Arc};
 use mooltiroute_hops::KeyPath;
 use serde_yaml::Value;
 
-use super::{
-    excerpt::Line,
-    found::Found,
-    marks::{self, Node, Span},
-    problem::{Excerpt, Place, Problem},
+use crate::config::{
+    report::{
+        first_problems::Found,
+        problem::{Excerpt, Place, Problem},
+    },
     source::Text,
+    yaml::{
+        excerpt::Line,
+        spans::{self, Node, Span},
+    },
 };
 
 /// A file whose text could be read as YAML.
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     name: Arc<str>,
     text: String,
     /// Where each line begins.
@@ -27,7 +31,7 @@ pub(super) struct File {
 
 /// Which part of a setting a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Key,
     Value,
 }
@@ -37,14 +41,14 @@ impl File {
     ///
     /// # Errors
     /// Everything that keeps it from being read.
-    pub(super) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
+    pub(crate) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         let mut file = Self { name, text, lines, root: None, read_to: None };
         // The marked parse comes first: it bounds what the other one may expand.
-        let marks::Parsed { root, read_to, faults } = marks::parse(&file.text, nodes_max);
+        let spans::Parsed { root, read_to, faults } = spans::parse(&file.text, nodes_max);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
             let mut found = Found::default();
@@ -69,25 +73,25 @@ impl File {
                     None => format!("a merge key can't be followed: {error}"),
                 };
                 let span = Span { start: at, end: at };
-                let fault = marks::Fault { at: span, code: "syntax", message, first: None };
+                let fault = spans::Fault { at: span, code: "syntax", message, first: None };
                 Err(file.problem(fault).into())
             }
         }
     }
 
     /// How many steps of `path` stand in this file; `None` where nothing does.
-    pub(super) fn depth(&self, path: &KeyPath) -> Option<usize> {
+    pub(crate) fn depth(&self, path: &KeyPath) -> Option<usize> {
         self.root.as_ref().map(|root| root.find(path).0)
     }
 
     /// Where `part` of `path` stands, or what is nearest above it, with its line.
-    pub(super) fn locate(&self, path: &KeyPath, part: Part) -> Option<(Place, Option<Excerpt>)> {
+    pub(crate) fn locate(&self, path: &KeyPath, part: Part) -> Option<(Place, Option<Excerpt>)> {
         let span = self.span(path, part)?;
         Some((self.place_at(span), self.excerpt(span)))
     }
 
     /// The same, without the line.
-    pub(super) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
+    pub(crate) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.span(path, part).map(|span| self.place_at(span))
     }
 
@@ -101,7 +105,7 @@ impl File {
         })
     }
 
-    pub(super) fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -109,7 +113,7 @@ impl File {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
-    fn problem(&self, mut fault: marks::Fault) -> Problem {
+    fn problem(&self, mut fault: spans::Fault) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
         // A name that stands elsewhere in the open is no secret.
@@ -153,7 +157,7 @@ impl File {
     }
 
     /// Whether what stands at `path` could be the end of a secret with a comma that is not in quotes.
-    pub(super) fn hides(&self, path: &KeyPath) -> bool {
+    pub(crate) fn hides(&self, path: &KeyPath) -> bool {
         let span = self.span(path, Part::Key);
         span.is_some_and(|Span { start: (number, column), .. }| {
             self.known_line(number).hides(column)

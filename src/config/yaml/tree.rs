@@ -8,17 +8,19 @@ use std::{collections::HashMap, fmt};
 use mooltiroute_hops::{Key, KeyPath, Settings};
 use serde_yaml::{Mapping, Value};
 
-use super::{
-    file::{File, Part},
-    found::Found,
-    problem::{Problem, Problems},
+use crate::config::{
     raw,
+    report::{
+        first_problems::Found,
+        problem::{Problem, Problems},
+    },
     source::Text,
+    yaml::file::{File, Part},
 };
 
 /// All that is written, and where.
 #[derive(Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: Mapping,
     files: Vec<File>,
     /// The variables in each value that has some, and so must not be shown.
@@ -31,7 +33,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Reads and merges `texts`, in their order; with it come the problems of those that had to be left out.
-    pub(super) fn new(texts: Vec<Text>) -> (Self, Found) {
+    pub(crate) fn new(texts: Vec<Text>) -> (Self, Found) {
         let (mut tree, mut problems) = (Self::default(), Found::default());
         let mut room = NODES_MAX;
         for text in texts {
@@ -67,7 +69,7 @@ impl Tree {
     }
 
     /// The value at `path`.
-    pub(super) fn value(&self, path: &KeyPath) -> Option<&Value> {
+    pub(crate) fn value(&self, path: &KeyPath) -> Option<&Value> {
         let [Key::Name(first), below @ ..] = path.keys() else { return None };
         below.iter().try_fold(self.root.get(first.as_str())?, |value, key| match key {
             Key::Name(name) => value.as_mapping()?.get(name.as_str()),
@@ -76,19 +78,19 @@ impl Tree {
     }
 
     /// What stands at `path`, to be read.
-    pub(super) fn settings(&self, path: &KeyPath) -> Option<Settings> {
+    pub(crate) fn settings(&self, path: &KeyPath) -> Option<Settings> {
         self.value(path).and_then(|value| settings(value.clone()))
     }
 
     /// What stands at `path`, without the keys that are not the kind's own.
-    pub(super) fn settings_without(&self, path: &KeyPath, keys: &[&str]) -> Option<Settings> {
+    pub(crate) fn settings_without(&self, path: &KeyPath, keys: &[&str]) -> Option<Settings> {
         let mut mapping = self.value(path)?.as_mapping()?.clone();
         mapping.retain(|key, _| !key.as_str().is_some_and(|key| keys.contains(&key)));
         settings(Value::Mapping(mapping))
     }
 
     /// The keys of the mapping at `path`, in written order; nothing where there is none.
-    pub(super) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Found> {
+    pub(crate) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Found> {
         let mapping = match self.value(path) {
             None => return Ok(Vec::new()),
             Some(Value::Mapping(mapping)) => mapping,
@@ -122,12 +124,12 @@ impl Tree {
     }
 
     /// The names at the top.
-    pub(super) fn sections(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn sections(&self) -> impl Iterator<Item = &str> {
         self.root.keys().filter_map(Value::as_str)
     }
 
     /// How long the list at `path` is; zero where there is none.
-    pub(super) fn length(&self, path: &KeyPath) -> Result<usize, Problems> {
+    pub(crate) fn length(&self, path: &KeyPath) -> Result<usize, Problems> {
         match self.value(path) {
             None => Ok(0),
             Some(Value::Sequence(list)) => Ok(list.len()),
@@ -141,7 +143,7 @@ impl Tree {
     }
 
     /// Puts what `option` of the command line says in the place of what is written.
-    pub(super) fn set(&mut self, path: KeyPath, option: &'static str, value: impl Into<Value>) {
+    pub(crate) fn set(&mut self, path: KeyPath, option: &'static str, value: impl Into<Value>) {
         let Some((Key::Name(last), above)) = path.keys().split_last() else { return };
         let mut mapping = &mut self.root;
         for key in above {
@@ -158,7 +160,7 @@ impl Tree {
     }
 
     /// Writes a default out, where the mapping at `path` has no such key.
-    pub(super) fn assume(&mut self, path: &KeyPath, key: &str, value: impl Into<Value>) {
+    pub(crate) fn assume(&mut self, path: &KeyPath, key: &str, value: impl Into<Value>) {
         if let Some(Value::Mapping(mapping)) = self.value_mut(path) {
             mapping.entry(key.into()).or_insert_with(|| value.into());
         }

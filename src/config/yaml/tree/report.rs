@@ -3,12 +3,14 @@
 use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
 use serde_yaml::Value;
 
-use super::{File, Part, Problem, Tree};
+use crate::config::yaml::tree::{File, Part, Problem, Tree};
 use crate::config::{
     Place,
-    interpolate::Invalid,
-    problem::{is_name, is_word},
-    suggest::nearest,
+    report::{
+        problem::{is_name, is_word},
+        suggest::nearest,
+    },
+    yaml::interpolate::Invalid,
 };
 
 impl Tree {

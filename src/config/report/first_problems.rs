@@ -2,45 +2,45 @@
 
 use mooltiroute_hops::KeyPath;
 
-use super::problem::{Problem, Problems};
+use crate::config::report::problem::{Problem, Problems};
 
 /// The first problems that are found; those after them are counted, and cost neither memory nor advice.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     problems: Vec<Problem>,
     more: usize,
 }
 
 impl Found {
-    pub(super) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, problem: Problem) {
         if !self.skips() {
             self.problems.push(problem);
         }
     }
 
-    pub(super) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         problems.into_iter().for_each(|problem| self.push(problem));
     }
 
     /// Takes over what `later` has found.
-    pub(super) fn append(&mut self, later: Self) {
+    pub(crate) fn append(&mut self, later: Self) {
         self.extend(later.problems);
         self.more += later.more;
     }
 
     /// Whether the next problem need not be made, as it is only counted; it is counted then.
-    pub(super) fn skips(&mut self) -> bool {
+    pub(crate) fn skips(&mut self) -> bool {
         let is_full = self.problems.len() >= PROBLEMS_MAX;
         self.more += usize::from(is_full);
         is_full
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// What was found, in the order of the files, and how much more there is.
-    pub(super) fn into_problems(mut self) -> Problems {
+    pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|problem| {
             let place = problem.place.as_ref();
             (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))

@@ -1,9 +1,9 @@
 //! "Did you mean": the nearest of the names there are.
 
 /// The one of `known` that `name` is most likely a misspelling of.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of the lengths, and a long text is no misspelling.
-    if name.len() > super::problem::NAME_BYTES_MAX {
+    if name.len() > crate::config::report::problem::NAME_BYTES_MAX {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace('_', "-");

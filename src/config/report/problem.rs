@@ -186,17 +186,17 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
 }
 
 /// Whether `text` may be shown as a key or a name.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.<".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid)
 }
 
 /// Whether `text` may be shown as a key that nobody knows: a credential out of place nearly always has a digit.
-pub(super) fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     is_name(text) && !text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-pub(super) const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 struct Colours {
     bold: &'static str,

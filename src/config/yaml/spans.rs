@@ -5,26 +5,26 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::problem::is_word;
+use crate::config::report::problem::is_word;
 
 /// A part of a text. Lines and columns count from one; the end is the place after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Span {
-    pub(super) start: (usize, usize),
-    pub(super) end: (usize, usize),
+pub(crate) struct Span {
+    pub(crate) start: (usize, usize),
+    pub(crate) end: (usize, usize),
 }
 
 /// A value. An alias shares the node that it stands for, so what expands without end stays small here.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) span: Span,
-    pub(super) content: Content,
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) content: Content,
     /// How many nodes it has once its aliases are expanded, itself included.
     size: usize,
 }
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Scalar,
     /// Nothing is written, as after a key alone; its place is that of what comes next.
     Nothing,
@@ -35,34 +35,34 @@ pub(super) enum Content {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) key: Span,
-    pub(super) value: Rc<Node>,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) key: Span,
+    pub(crate) value: Rc<Node>,
 }
 
 /// Why a text can't be read.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) at: Span,
-    pub(super) code: &'static str,
-    pub(super) message: String,
+pub(crate) struct Fault {
+    pub(crate) at: Span,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
     /// Where the same key stands before.
-    pub(super) first: Option<Span>,
+    pub(crate) first: Option<Span>,
 }
 
 /// What could be read of a text.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// `None` where the text is empty.
-    pub(super) root: Option<Rc<Node>>,
+    pub(crate) root: Option<Rc<Node>>,
     /// Where it ends, unless it is the whole text.
-    pub(super) read_to: Option<(usize, usize)>,
-    pub(super) faults: Vec<Fault>,
+    pub(crate) read_to: Option<(usize, usize)>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// The nodes of `text`, of which there may be `nodes_max`, as far as the first fault but equal keys.
-pub(super) fn parse(text: &str, nodes_max: usize) -> Parsed {
+pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
     let mut builder = Builder { nodes_max, read_to: (1, 1), ..Builder::default() };
     let mut is_whole = true;
     for event in Parser::new_from_str(text) {
@@ -87,7 +87,7 @@ pub(super) fn parse(text: &str, nodes_max: usize) -> Parsed {
 impl Node {
     /// Where the key and the value at `path` stand, or else the nearest above it that stands anywhere; how many steps
     /// of the path lead there.
-    pub(super) fn find(&self, path: &KeyPath) -> (usize, Option<Span>, Span) {
+    pub(crate) fn find(&self, path: &KeyPath) -> (usize, Option<Span>, Span) {
         let (mut node, mut key) = (self, None);
         for (depth, step) in path.keys().iter().enumerate() {
             let Some((inner_key, inner)) = node.child(step) else {

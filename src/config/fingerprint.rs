@@ -9,12 +9,12 @@ use std::{
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use super::tree::Tree;
+use crate::config::yaml::tree::Tree;
 
 /// The keys of a configuration and a keyed hash of each value. Two of one [`Loader`](super::Loader) are equal where
 /// they mean the same.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Outline(pub(super) BTreeMap<String, u64>);
+pub struct Outline(pub(crate) BTreeMap<String, u64>);
 
 impl Outline {
     /// The paths of the settings that differ in `new`; where there are many below one key, that key.
@@ -38,7 +38,7 @@ impl Outline {
     }
 
     /// That of a tree into which everything has been put that counts.
-    pub(super) fn of(tree: &Tree, hasher: &RandomState) -> Self {
+    pub(crate) fn of(tree: &Tree, hasher: &RandomState) -> Self {
         let mut outline = Self::default();
         for name in tree.sections().filter(|name| !name.starts_with("x-")) {
             let path = KeyPath::of([name]);
@@ -50,7 +50,7 @@ impl Outline {
     }
 
     /// Notes what the files hold that the settings below `path` name.
-    pub(super) fn add_files(&mut self, path: &KeyPath, content: u64) {
+    pub(crate) fn add_files(&mut self, path: &KeyPath, content: u64) {
         // A mapping that has settings has no entry of its own yet.
         self.0.insert(path.to_string(), content);
     }
@@ -77,7 +77,7 @@ impl fmt::Debug for Outline {
 }
 
 /// A hash of the mapping at `path` without one of its keys.
-pub(super) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &RandomState) -> u64 {
+pub(crate) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &RandomState) -> u64 {
     let mut value = tree.value(path).cloned().unwrap_or_default();
     if let Value::Mapping(mapping) = &mut value {
         mapping.remove(key);

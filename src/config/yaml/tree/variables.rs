@@ -4,10 +4,10 @@ use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 use zeroize::Zeroize as _;
 
-use super::Tree;
+use crate::config::yaml::tree::Tree;
 use crate::config::{
     Environment,
-    interpolate::{self, Invalid},
+    yaml::interpolate::{self, Invalid},
 };
 
 impl Tree {

@@ -1,33 +1,33 @@
 //! A line of a file, without what could be a secret.
 
-use super::{
+use crate::config::{
     credentials::Credential,
-    marks::{Content, Node, Span},
-    problem::{Excerpt, is_name, is_word},
     raw,
+    report::problem::{Excerpt, is_name, is_word},
+    yaml::spans::{Content, Node, Span},
 };
 
 /// A line, and what is known of it.
-pub(super) struct Line<'a> {
-    pub(super) number: usize,
-    pub(super) text: &'a str,
+pub(crate) struct Line<'a> {
+    pub(crate) number: usize,
+    pub(crate) text: &'a str,
     /// All that could be read of the file.
-    pub(super) root: Option<&'a Node>,
+    pub(crate) root: Option<&'a Node>,
     /// Where that ends, if it is not all.
-    pub(super) read_to: Option<(usize, usize)>,
+    pub(crate) read_to: Option<(usize, usize)>,
 }
 
 impl Line<'_> {
     /// Whether what stands at `column` comes after a value that could be a secret with a comma in it, and so could be
     /// the end of it.
-    pub(super) fn hides(&self, column: usize) -> bool {
+    pub(crate) fn hides(&self, column: usize) -> bool {
         self.hidden_from() < column
     }
 
     /// The line, where only keys, punctuation and the values of settings that are never secret are shown. Whatever is
     /// not known to be harmless is hidden, a comment too, and so is all that comes after it. `None` where no more than
     /// that is left.
-    pub(super) fn excerpt(&self, span: Span) -> Option<Excerpt> {
+    pub(crate) fn excerpt(&self, span: Span) -> Option<Excerpt> {
         let start = span.start.1;
         // Counting goes no further than what is shown: a line may be as long as a file.
         let chars: Vec<char> = self.text.chars().take(start + WIDTH_MAX).collect();

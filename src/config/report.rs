@@ -1,0 +1,5 @@
+//! Problems of a configuration: one problem, the list of the first ones, and suggestions.
+
+pub mod first_problems;
+pub mod problem;
+pub mod suggest;

@@ -1,0 +1,7 @@
+//! YAML texts as values that know their places, merged into one tree, with variables put in.
+
+pub(crate) mod excerpt;
+pub(crate) mod file;
+pub(crate) mod interpolate;
+pub(crate) mod spans;
+pub(crate) mod tree;
