@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use divan::{Bencher, black_box};
-use mooltiroute::http::{HeadLimits, HeadReader, RequestForm, Target, Version};
+use mooltiroute::internal::http::{HeadLimits, HeadReader, RequestForm, Target, Version};
 
 const REQUEST: &[u8] = b"GET http://api.example.com/v1/items?page=2 HTTP/1.1\r\n\
     Host: api.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n\

@@ -13,7 +13,7 @@ use std::{
 use divan::{Bencher, counter::BytesCount};
 use mooltiroute::{
     hops::Tunnel,
-    io::relay::{Patience, Relay},
+    internal::relay::{Patience, Relay},
 };
 use tokio::runtime;
 

@@ -5,7 +5,7 @@
 use divan::{Bencher, black_box};
 use mooltiroute::{
     hops::Authority,
-    router::{HostPattern, Router, Rule},
+    internal::router::{HostPattern, Router, Rule},
 };
 
 fn main() {

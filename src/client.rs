@@ -1,11 +1,11 @@
 //! Everything that faces a client: its connection, its requests, and the answers to them.
 
-pub mod access_log;
-pub mod admin;
-pub mod auth;
-pub mod connect;
-pub mod connection;
-pub mod forward;
-pub mod reply;
-pub mod session;
-pub mod tunnel;
+pub(crate) mod access_log;
+pub(crate) mod admin;
+pub(crate) mod auth;
+pub(crate) mod connect;
+pub(crate) mod connection;
+pub(crate) mod forward;
+pub(crate) mod reply;
+pub(crate) mod session;
+pub(crate) mod tunnel;

@@ -1,32 +1,50 @@
-//! Mooltiroute: a local proxy daemon that routes each request through a chain of hops.
+//! Mooltiroute is a local proxy daemon that routes each request through a chain of hops.
 //!
-//! The way of a connection through the modules, each of which knows only those after it:
+//! The modules, in the order in which a connection passes them. Each one knows only those below it.
 //!
-//! - [`cli`], [`commands`]: the command line, and a file for each command.
-//! - [`proxy`]: the whole, for programs that embed it.
-//! - [`reload`]: from a changed file to a generation in force, with [`watch`], [`config`], [`listeners`] and [`live`].
-//! - [`server`]: accepts; [`session`]: one client connection; [`client`]: its socket; [`shared`]: what all of them share.
-//! - [`connect`], [`forward`], [`local`]: a tunnel, a plain request, a request to the proxy itself; [`reply`] and
-//!   [`access`]: what the client and the log are told.
-//! - [`metrics`], [`status`]: what is counted, and told of it; [`supervisor`]: what systemd is told.
-//! - [`router`]: which chain a target takes; [`chain`]: the way through its hops; [`dial`]: its first step;
-//!   [`warm`]: spare tunnels.
-//! - [`relay`]: bytes both ways; [`http`]: messages, without sockets.
+//! - [`cli`] and [`commands`]: the command line, with one file per command.
+//! - [`proxy`]: the process. It listens, accepts, watches files and reloads. Embedding programs start here.
+//! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
+//! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
+//! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
+//! - [`router`]: finds the chain for a target.
+//! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
+//! - [`metrics`] and [`log`]: counters, and the log's lines.
+//! - [`io`]: relays bytes between sockets.
+//! - [`http`]: HTTP/1.1 messages, without sockets.
+//! - [`system`]: signals, the supervisor, memory and limits of the operating system.
 //!
-//! What a hop is, and the kinds that ship, is in the crate [`hops`].
+//! The crate [`hops`] defines a hop and holds the built-in kinds.
 
 pub use mooltiroute_hops as hops;
 
 pub mod cli;
-pub mod client;
+pub(crate) mod client;
 pub mod commands;
 pub mod config;
-pub mod http;
-pub mod io;
-pub mod log;
-pub mod metrics;
+pub(crate) mod http;
+pub(crate) mod io;
+pub(crate) mod log;
+pub(crate) mod metrics;
 pub mod proxy;
-pub mod router;
-pub mod state;
-pub mod system;
-pub mod upstream;
+pub(crate) mod router;
+pub(crate) mod state;
+pub(crate) mod system;
+pub(crate) mod upstream;
+
+/// Private parts that the benchmarks and fuzz targets of this repository measure. Not a stable interface.
+#[doc(hidden)]
+pub mod internal {
+    /// Heads and bodies of messages.
+    pub mod http {
+        pub use crate::http::*;
+    }
+    /// The relay of a tunnel.
+    pub mod relay {
+        pub use crate::io::relay::{Patience, Relay};
+    }
+    /// The routing table.
+    pub mod router {
+        pub use crate::router::{HostPattern, Router, Rule};
+    }
+}

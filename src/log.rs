@@ -18,7 +18,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub use self::queue::Flush;
+pub(crate) use self::queue::Flush;
 use self::queue::{Queue, queue};
 use crate::config::{Format, Level, Log};
 
@@ -39,7 +39,7 @@ type Lines = Box<dyn Layer<Filtered> + Send + Sync>;
 ///
 /// # Errors
 /// What is wrong with `directives`, that the system gives no thread, or that a log was begun before.
-pub fn begin(
+pub(crate) fn begin(
     log: &Log,
     directives: Option<&str>,
 ) -> Result<(LogControl, Flush), Box<dyn std::error::Error + Send + Sync>> {

@@ -16,12 +16,12 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::histogram::{Buckets, Histogram};
+pub(crate) use self::histogram::{Buckets, Histogram};
 use crate::upstream::warm::WarmCounts;
 
 /// All counts of a proxy.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// By chain.
     pub chains: ByName<Counts>,
     /// By hop.
@@ -36,11 +36,11 @@ pub struct Metrics {
 
 /// The counts of things that have names in the configuration.
 #[derive(Debug)]
-pub struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
+pub(crate) struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
 
 /// What passed one chain, or one hop.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     requests: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
@@ -51,7 +51,7 @@ pub struct Counts {
 
 /// What passed one hop, and how it did.
 #[derive(Debug, Default)]
-pub struct HopCounts {
+pub(crate) struct HopCounts {
     counts: Counts,
     /// How long its answers to CONNECT took, those that were a yes.
     pub handshakes: Histogram,
@@ -60,7 +60,7 @@ pub struct HopCounts {
 
 /// Reloads by outcome.
 #[derive(Debug, Default)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     /// A new generation came in force.
     pub applied: AtomicU64,
     /// Nothing had changed that has a meaning.
@@ -79,7 +79,7 @@ pub struct Meter {
 
 /// Counts as they were at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Plain requests that began.
     pub requests: u64,
     /// Tunnels that were opened.
@@ -96,7 +96,7 @@ pub struct Totals {
 
 /// How often one thing went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// At which step.
     pub stage: &'static str,
     /// The error type of RFC 9209 that clients were told.
@@ -107,7 +107,11 @@ pub struct Failure {
 
 impl Metrics {
     /// The meter of the chain `name`, which passes `hops`.
-    pub fn meter(&self, name: &Arc<str>, hops: impl IntoIterator<Item = Arc<str>>) -> Arc<Meter> {
+    pub(crate) fn meter(
+        &self,
+        name: &Arc<str>,
+        hops: impl IntoIterator<Item = Arc<str>>,
+    ) -> Arc<Meter> {
         let hop = |name: Arc<str>| (Arc::clone(&name), self.hops.of(&name));
         let hops = hops.into_iter().map(hop).collect();
         Arc::new(Meter { chain: self.chains.of(name), hops, target: Arc::clone(&self.target) })
@@ -116,7 +120,7 @@ impl Metrics {
 
 impl<T: Default> ByName<T> {
     /// The counts under `name`, which begin at zero when it is new.
-    pub fn of(&self, name: &Arc<str>) -> Arc<T> {
+    pub(crate) fn of(&self, name: &Arc<str>) -> Arc<T> {
         let mut known = lock(&self.0);
         if known.len() >= NAMES_MAX && !known.contains_key(name) {
             // Names that no generation uses any more make room, or edit after edit could fill the memory.
@@ -126,7 +130,7 @@ impl<T: Default> ByName<T> {
     }
 
     /// All of them, by name.
-    pub fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
         let known = lock(&self.0);
         known.iter().map(|(name, counts)| (Arc::clone(name), Arc::clone(counts))).collect()
     }
@@ -140,7 +144,7 @@ impl<T> Default for ByName<T> {
 
 impl Counts {
     /// The counts now.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         // In this order, so that no tunnel is counted as closed before it is as opened.
         let closed = self.closed.load(Relaxed);
         let opened = self.opened.load(Relaxed);
@@ -157,12 +161,12 @@ impl Counts {
 
 impl HopCounts {
     /// The counts now.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         self.counts.totals()
     }
 
     /// What went wrong, and how often.
-    pub fn failures(&self) -> Vec<Failure> {
+    pub(crate) fn failures(&self) -> Vec<Failure> {
         let failures = lock(&self.failures);
         let each = failures.iter();
         each.map(|((stage, error), count)| Failure { stage, error, count: *count }).collect()

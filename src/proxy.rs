@@ -1,9 +1,9 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
-pub mod listeners;
-pub mod reload;
-pub mod server;
-pub mod watch;
+pub(crate) mod listeners;
+pub(crate) mod reload;
+pub(crate) mod server;
+pub(crate) mod watch;
 
 use std::{
     io,

@@ -13,10 +13,8 @@ use std::{
 use ipnet::IpNet;
 use mooltiroute_hops::{Authority, Host};
 
-pub use self::{
-    mismatch::Mismatch,
-    pattern::{HostPattern, InvalidPattern},
-};
+pub(crate) use self::mismatch::Mismatch;
+pub use self::pattern::HostPattern;
 
 /// What a target must be for a route to apply to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
 //! State that outlives a connection: the configuration in force, and all that generations share.
 
-pub mod generation;
-pub mod shared;
+pub(crate) mod generation;
+pub(crate) mod shared;

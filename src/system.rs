@@ -1,6 +1,6 @@
 //! The operating system: signals, the supervisor, memory and the limit of open files.
 
-pub mod memory;
-pub mod open_files;
-pub mod shutdown;
-pub mod supervisor;
+pub(crate) mod memory;
+pub(crate) mod open_files;
+pub(crate) mod shutdown;
+pub(crate) mod supervisor;

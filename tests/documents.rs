@@ -23,30 +23,11 @@ fn every_dependency_has_its_reason() {
 }
 
 #[test]
-fn every_module_is_on_the_map() {
-    let document = read("ARCHITECTURE.md");
-    let mut missing = Vec::new();
-    for (folder, depth) in [("src", 1), ("hops/src", 0)] {
-        for path in files(&root().join(folder), depth) {
-            let path = path.strip_prefix(root().join(folder)).unwrap().to_owned();
-            let path = path.to_string_lossy().replace('\\', "/");
-            // Named as a file, or by the folder that it is in.
-            let folder = path.split_once('/').map(|(folder, _)| format!("{folder}/  "));
-            if !document.contains(&path) && !folder.is_some_and(|folder| document.contains(&folder))
-            {
-                missing.push(path);
-            }
-        }
-    }
-    assert_eq!(missing, [""; 0]);
-}
-
-#[test]
 fn one_place_is_exempt_from_the_ban_on_unsafe() {
     let sources = files(&root().join("src"), 9);
     let exempt =
         sources.iter().filter(|path| fs::read_to_string(path).unwrap().contains("unsafe_code"));
-    assert_eq!(exempt.collect::<Vec<_>>(), [&root().join("src").join("memory.rs")]);
+    assert_eq!(exempt.collect::<Vec<_>>(), [&root().join("src").join("system").join("memory.rs")]);
     assert!(read("hops/src/lib.rs").contains("\n#![forbid(unsafe_code)]\n"));
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use mooltiroute::http::{
+use mooltiroute::internal::http::{
     BadRequest, BodyLength, HeadLimits, HeadReader, RequestForm, RequestHead, Target,
 };
 

@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use mooltiroute::http::{BadResponse, HeadLimits, HeadReader, ResponseHead, Version};
+use mooltiroute::internal::http::{BadResponse, HeadLimits, HeadReader, ResponseHead, Version};
 
 fuzz_target!(|input: &[u8]| {
     let whole = read(input, input.len(), HeadLimits::default());

@@ -122,7 +122,7 @@ pub enum Reuse {
 /// The settings of one kind of hop, as an operator writes them.
 ///
 /// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. The schema, with the
-/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`](crate::schemars) of this
+/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`] of this
 /// crate and `#[schemars(crate = "mooltiroute_hops::schemars")]`.
 pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// The name that stands as `kind:` in the configuration, in kebab-case.

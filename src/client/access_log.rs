@@ -20,7 +20,7 @@ use crate::{
 
 /// What is known of a tunnel or a request while it lasts.
 #[derive(Debug)]
-pub struct Access {
+pub(crate) struct Access {
     generation: Arc<Generation>,
     client: SocketAddr,
     method: Cow<'static, str>,
@@ -34,7 +34,7 @@ pub struct Access {
 
 /// How it went.
 #[derive(Debug)]
-pub struct Outcome<'a, E> {
+pub(crate) struct Outcome<'a, E> {
     /// The status that the client was sent.
     pub status: u16,
     /// Bytes from the client that were passed on.
@@ -47,7 +47,7 @@ pub struct Outcome<'a, E> {
 
 impl Access {
     /// Begins now.
-    pub fn new(
+    pub(crate) fn new(
         generation: Arc<Generation>,
         client: SocketAddr,
         method: &str,
@@ -74,17 +74,17 @@ impl Access {
     }
 
     /// Those that were in force when it began.
-    pub fn timeouts(&self) -> &Timeouts {
+    pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.generation.timeouts
     }
 
     /// What counts its traffic.
-    pub fn meter(&self) -> &Arc<Meter> {
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
     /// From now on it is a tunnel.
-    pub fn opened(&mut self) {
+    pub(crate) fn opened(&mut self) {
         let users = &self.generation.users;
         users.tunnels.fetch_add(1, Relaxed);
         users.requests.fetch_sub(1, Relaxed);
@@ -93,18 +93,18 @@ impl Access {
     }
 
     /// Logs the end of a tunnel.
-    pub fn tunnel<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
+    pub(crate) fn tunnel<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
         self.line(outcome, "tunnel closed");
     }
 
     /// Logs the end of a request.
-    pub fn request<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
+    pub(crate) fn request<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
         self.line(outcome, "request");
     }
 
     /// Logs and counts that it failed before the target answered, so that the client is told `reply`; also where access
     /// is not logged.
-    pub fn failed(&self, reply: &Reply, error: &str) {
+    pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(fault) = reply.fault() {
             self.meter.failed(fault.hop.as_deref(), fault.stage, reply.error());
         }

@@ -5,7 +5,7 @@
 //! connection is closed after each answer.
 
 mod last_stop;
-pub mod status;
+pub(crate) mod status;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,12 +28,12 @@ struct Page {
 }
 
 /// Whether a request that names another origin is to be answered here all the same.
-pub fn is_last_stop(head: &RequestHead) -> bool {
+pub(crate) fn is_last_stop(head: &RequestHead) -> bool {
     head.max_forwards() == Some(0)
 }
 
 /// Answers a request that goes no further than this proxy.
-pub async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
+pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
     if let Some(message) = last_stop::answer(head) {
         client.close_after(&message).await;
         return;

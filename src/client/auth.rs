@@ -15,7 +15,7 @@ use crate::{
 
 /// What a client says of itself that is let in.
 #[derive(Clone, Debug, Default)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
@@ -24,7 +24,7 @@ pub struct Admitted {
 /// Lets a client in that has the credentials which `auth` asks for, or that is not asked for any: in
 /// `Proxy-Authorization`, or in `Authorization` where the proxy itself is asked, for then it is the origin (RFC 9110
 /// §11.6). How long that takes does not depend on where they differ.
-pub fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
+pub(crate) fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
     let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
     let admitted = admit_by(head.fields(), "Proxy-Authorization", auth);
     admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
@@ -55,7 +55,7 @@ impl Admitted {
     ///
     /// # Errors
     /// The answer to a client that says what is not understood here.
-    pub fn preferences(
+    pub(crate) fn preferences(
         &self,
         chain: &Chain,
         generation: &Generation,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Opens a tunnel to `target` for a client that asked for it; where that fails, tells the client why.
-pub async fn open(
+pub(crate) async fn open(
     mut client: Client,
     target: Authority,
     admitted: Admitted,

@@ -162,7 +162,7 @@ impl From<Client> for Tunnel {
 }
 
 /// Whether the answer to this request has no body.
-pub fn is_head(request: &RequestHead) -> bool {
+pub(crate) fn is_head(request: &RequestHead) -> bool {
     request.method() == "HEAD"
 }
 

@@ -14,7 +14,7 @@ use std::{
 use mooltiroute_hops::{Preferences, Request, Reuse, Tunnel};
 use tracing::warn;
 
-pub use self::upstream::Upstream;
+pub(crate) use self::upstream::Upstream;
 use self::{
     exchange::{Ended, Exchange},
     upstream::Key,
@@ -36,7 +36,7 @@ use crate::{
 
 /// What becomes of the client's connection after a request.
 #[derive(Debug)]
-pub enum Served {
+pub(crate) enum Served {
     /// It can carry another one.
     Again,
     /// It is a tunnel from now on.
@@ -47,7 +47,7 @@ pub enum Served {
 
 /// A protocol that both ends have agreed to switch to.
 #[derive(Debug)]
-pub struct Switch {
+pub(crate) struct Switch {
     /// The way to the origin.
     pub upstream: Tunnel,
     /// The account of the request, which is one of a tunnel from now on.
@@ -58,7 +58,7 @@ pub struct Switch {
 
 /// Serves one request. In `kept` is the upstream connection that the client's request before has left, and then the one
 /// that this one leaves; it is never shared with another client. `shutdown` has to [wake](Shutdown::heeded_by) this task.
-pub async fn serve(
+pub(crate) async fn serve(
     client: &mut Client,
     kept: &mut Option<Upstream>,
     head: &RequestHead,

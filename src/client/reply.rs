@@ -465,7 +465,7 @@ fn look_up(stage: &Stage) -> String {
 }
 
 /// The error and what caused it, in one line.
-pub fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

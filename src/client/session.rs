@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
-pub async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
     let shutdown = admission.shared().shutdown();
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
@@ -163,7 +163,7 @@ async fn next(
 }
 
 /// Tells a client that there are too many.
-pub async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+pub(crate) async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
         // More than can be told; a closed door says it too.

@@ -15,7 +15,7 @@ use crate::{
 
 /// A tunnel whose client was told that it is open.
 #[derive(Debug)]
-pub struct OpenTunnel {
+pub(crate) struct OpenTunnel {
     relay: Relay,
     access: Access,
     opening: Opening,
@@ -23,7 +23,7 @@ pub struct OpenTunnel {
 
 /// What was said before the tunnel was one.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// The status that the client was told: 200, or 101 where a request switched protocols.
     pub status: u16,
     /// Bytes passed on to the upstream before.
@@ -34,7 +34,12 @@ pub struct Opening {
 
 impl OpenTunnel {
     /// A tunnel between `client` and `upstream`. What either has read ahead goes first.
-    pub fn new(client: Client, upstream: Tunnel, mut access: Access, opening: Opening) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        upstream: Tunnel,
+        mut access: Access,
+        opening: Opening,
+    ) -> Self {
         access.opened();
         let timeouts = access.timeouts();
         let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
@@ -44,7 +49,7 @@ impl OpenTunnel {
     }
 
     /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
-    pub async fn run(&mut self, shutdown: &Shutdown) {
+    pub(crate) async fn run(&mut self, shutdown: &Shutdown) {
         let end = self.relay.run(|| shutdown.is_cut()).await;
         let Opening { status, sent, received } = self.opening;
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());

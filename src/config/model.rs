@@ -129,7 +129,7 @@ pub struct NamedHop {
     pub is_enabled: bool,
     /// Which credentials it has.
     pub credentials: Vec<Credential>,
-    /// The same for equal kind and settings, within one [`Loader`], so that an unchanged hop can keep its state.
+    /// The same for equal kind and settings, within one [`Loader`](crate::config::Loader), so that an unchanged hop can keep its state.
     pub fingerprint: u64,
     /// `None` only where it is disabled and a variable of its settings is not set.
     pub hop: Option<Arc<dyn Hop>>,

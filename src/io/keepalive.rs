@@ -9,7 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 ///
 /// # Errors
 /// What the system says; without probes, all else works.
-pub fn probe<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+pub(crate) fn probe<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(INTERVAL);
     socket.into().set_tcp_keepalive(&probes)
 }

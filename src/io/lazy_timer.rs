@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 pub struct Alarm<'a>(Pin<&'a mut Sleep>);
 
 /// What an [`Alarm`] is made of, pinned by whoever needs one; it is not set.
-pub fn timer() -> Sleep {
+pub(crate) fn timer() -> Sleep {
     sleep(NEVER)
 }
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 ///
 /// # Errors
 /// What the reader says.
-pub async fn read<R: AsyncRead + Unpin>(
+pub(crate) async fn read<R: AsyncRead + Unpin>(
     reader: &mut R,
     seen: &mut BytesMut,
     most: usize,
@@ -28,7 +28,7 @@ pub async fn read<R: AsyncRead + Unpin>(
 ///
 /// # Errors
 /// What the reader says.
-pub fn poll_read<R: AsyncRead + Unpin>(
+pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
     reader: &mut R,
     seen: &mut BytesMut,

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(super) struct Queue(Arc<Shared>);
 
 /// Ends the writing when dropped, after what was still to be written, unless that takes too long.
-pub struct Flush(Arc<Shared>);
+pub(crate) struct Flush(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

@@ -7,14 +7,14 @@ use std::{
 
 /// Counts durations by size; adding one never waits.
 #[derive(Debug, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
 /// A histogram as it was at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Buckets {
+pub(crate) struct Buckets {
     /// For each bucket, the seconds that none in it is longer than, and how many are in it and in none before.
     pub counts: Vec<(f64, u64)>,
     /// All of them together.
@@ -25,14 +25,14 @@ pub struct Buckets {
 
 impl Histogram {
     /// Adds one.
-    pub fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&self, duration: Duration) {
         let bucket = BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < duration);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);
     }
 
     /// The counts now.
-    pub fn buckets(&self) -> Buckets {
+    pub(crate) fn buckets(&self) -> Buckets {
         let bounds = BOUNDS.iter().map(|bound| Duration::from_millis(*bound).as_secs_f64());
         let loaded = self.buckets.iter().map(|count| count.load(Relaxed));
         let counts: Vec<_> = bounds.chain([f64::INFINITY]).zip(loaded).collect();

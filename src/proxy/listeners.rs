@@ -14,7 +14,7 @@ use crate::io::keepalive;
 
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug, Default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     open: Vec<Open>,
 }
 
@@ -28,7 +28,7 @@ struct Open {
 
 /// A change of listeners of which every part has succeeded, and nothing has happened yet.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     wanted: Vec<SocketAddr>,
     bound: Vec<Bound>,
 }
@@ -42,7 +42,7 @@ struct Bound {
 
 /// A listener that has begun, and the token that ends it.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// The socket.
     pub listener: TcpListener,
     /// The address it is bound to.
@@ -79,7 +79,7 @@ impl Listeners {
     ///
     /// # Errors
     /// One of them can't be used.
-    pub fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
+    pub(crate) fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
         let begun = passed.into_iter().map(|passed| {
             let address = passed.local_addr()?;
             passed.set_nonblocking(true)?;
@@ -95,7 +95,7 @@ impl Listeners {
     ///
     /// # Errors
     /// The first address that can't be bound, or a supervisor's that is not wanted; what was bound is let go again.
-    pub fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, ListenError> {
+    pub(crate) fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, ListenError> {
         let mut passed = self.open.iter().filter(|open| open.closes.is_none());
         if let Some(open) = passed.find(|open| !wanted.contains(&open.wanted)) {
             return Err(ListenError::NotNamed(open.wanted));
@@ -107,7 +107,7 @@ impl Listeners {
     }
 
     /// The addresses that are listened on once `prepared` is in force.
-    pub fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+    pub(crate) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
         let kept = self
             .open
             .iter()
@@ -117,7 +117,7 @@ impl Listeners {
     }
 
     /// Puts `prepared` in force: returns the listeners to accept on, and closes those that are not wanted any more.
-    pub fn replace(&mut self, prepared: Prepared) -> Vec<Begun> {
+    pub(crate) fn replace(&mut self, prepared: Prepared) -> Vec<Begun> {
         let begun = prepared.bound.into_iter().map(|Bound { wanted, actual, listener }| {
             let closed = CancellationToken::new();
             let closes = Some(closed.clone().drop_guard());

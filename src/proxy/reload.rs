@@ -25,7 +25,7 @@ use crate::{
 
 /// Loads the configuration anew whenever that is called for.
 #[derive(Debug)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     loader: Arc<Loader>,
     listeners: Listeners,
     server: Server,
@@ -45,23 +45,28 @@ enum Call {
 
 impl Reloads {
     /// Reloads what `server` serves on `listeners`.
-    pub fn new(loader: Loader, listeners: Listeners, server: Server, watch: Option<Watch>) -> Self {
+    pub(crate) fn new(
+        loader: Loader,
+        listeners: Listeners,
+        server: Server,
+        watch: Option<Watch>,
+    ) -> Self {
         let loader = Arc::new(loader);
         Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
     }
 
     /// Has signals call for reloads too.
-    pub fn set_requests(&mut self, requests: ReloadRequests) {
+    pub(crate) fn set_requests(&mut self, requests: ReloadRequests) {
         self.requests = Some(requests);
     }
 
     /// Has each reload change the log too.
-    pub fn set_log(&mut self, control: LogControl) {
+    pub(crate) fn set_log(&mut self, control: LogControl) {
         self.log = Some(control);
     }
 
     /// Reloads for ever. Dropping the future between two steps leaves the generation in force whole.
-    pub async fn run(mut self) -> Infallible {
+    pub(crate) async fn run(mut self) -> Infallible {
         loop {
             let call = tokio::select! {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
@@ -148,7 +153,7 @@ impl Reloads {
 
 /// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
 /// plain words, all else in detail.
-pub fn announce(config: &Config) {
+pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.brief());
     }

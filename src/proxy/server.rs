@@ -15,30 +15,30 @@ use crate::{
 
 /// Accepts on listeners, and keeps track of the sessions that this begins.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub(crate) struct Server {
     shared: Arc<Shared>,
     sessions: TaskTracker,
 }
 
 impl Server {
     /// Serves what `shared` holds, once there are listeners.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, sessions: TaskTracker::new() }
     }
 
     /// What its sessions share.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
     /// Accepts on a listener until it is closed or the proxy ends.
-    pub fn begin(&self, begun: Begun) {
+    pub(crate) fn begin(&self, begun: Begun) {
         info!(address = %begun.address, "listening");
         self.sessions.spawn(accept(self.clone(), begun));
     }
 
     /// Keeps the chains of the generation in force warm, those that are to be.
-    pub fn keep_warm(&self) {
+    pub(crate) fn keep_warm(&self) {
         for (chain, warm) in self.shared.live().current().warm_chains() {
             let (keeper, draining) = (
                 Arc::clone(warm).keep(Arc::downgrade(chain)),
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Waits until every session has ended. What lasts longer than `deadline`, or than the shutdown's patience, is cut.
-    pub async fn drain(&self, deadline: Duration) {
+    pub(crate) async fn drain(&self, deadline: Duration) {
         self.sessions.close();
         let cut = &self.shared.shutdown().cut;
         tokio::select! {

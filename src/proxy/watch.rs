@@ -34,7 +34,7 @@ use self::trail::{Identity, Look, Trail};
 
 /// Watches everything on the way to one path, through any links.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     root: PathBuf,
     /// What tells of events; where that does not work, why.
     watcher: notify::Result<RecommendedWatcher>,
@@ -74,7 +74,7 @@ impl Watch {
     ///
     /// # Errors
     /// The path means nothing to the system, or it has no thread to give.
-    pub fn new(root: &Path) -> io::Result<Self> {
+    pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
         let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender.clone()));
@@ -105,13 +105,13 @@ impl Watch {
     }
 
     /// Why changes are not told at once, but found when the files are looked at from time to time.
-    pub fn blindness(&self) -> Option<&notify::Error> {
+    pub(crate) fn blindness(&self) -> Option<&notify::Error> {
         self.watcher.as_ref().err()
     }
 
     /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is
     /// dropped and called again later, but that it went quiet is then found anew.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         let Some(first) = self.first_tick().await else { return self.differs().await };
         let mut written = HashSet::new();
         note(&mut written, first);

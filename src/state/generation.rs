@@ -23,7 +23,7 @@ use crate::{
 
 /// The generation in force. Reading it never waits; replacing it is one step.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     current: ArcSwap<Generation>,
     /// Those that may still have users, and the one in force.
     alive: Mutex<Vec<Weak<Generation>>>,
@@ -32,7 +32,7 @@ pub struct Live {
 /// A configuration that was in force from one reload to the next. A request takes one and keeps it to its end, so it
 /// is dropped with the last request that began under it.
 #[derive(Debug)]
-pub struct Generation {
+pub(crate) struct Generation {
     number: u64,
     router: Router,
     /// For each route, the chain it leads to.
@@ -65,7 +65,7 @@ pub struct Generation {
 
 /// What holds a generation.
 #[derive(Debug, Default)]
-pub struct Users {
+pub(crate) struct Users {
     /// Open tunnels.
     pub tunnels: AtomicUsize,
     /// Requests under way, those for a tunnel among them.
@@ -74,7 +74,7 @@ pub struct Users {
 
 /// Where a target goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Way<'a> {
+pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
     pub route: usize,
     /// The chain it leads to.
@@ -83,18 +83,18 @@ pub struct Way<'a> {
 
 impl Live {
     /// Begins with `first`.
-    pub fn new(first: Generation) -> Self {
+    pub(crate) fn new(first: Generation) -> Self {
         let first = Arc::new(first);
         Self { alive: Mutex::new(vec![Arc::downgrade(&first)]), current: ArcSwap::new(first) }
     }
 
     /// The generation in force.
-    pub fn current(&self) -> Arc<Generation> {
+    pub(crate) fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
 
     /// Puts `next` in force: every request that begins from now on takes it.
-    pub fn replace(&self, next: Generation) {
+    pub(crate) fn replace(&self, next: Generation) {
         let next = Arc::new(next);
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
@@ -106,7 +106,7 @@ impl Live {
     }
 
     /// The generations that are in use, the one in force last.
-    pub fn alive(&self) -> Vec<Arc<Generation>> {
+    pub(crate) fn alive(&self) -> Vec<Arc<Generation>> {
         self.known().iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -118,13 +118,13 @@ impl Live {
 
 impl Generation {
     /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
-    pub fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
         Self::build(number, config, listening, Arc::default(), Arc::default(), &[])
     }
 
     /// The one that follows: it counts on where this one does, and keeps each hop whose settings are the same, with all
     /// that the hop has learned.
-    pub fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
+    pub(crate) fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
             // They are sorted by name.
             let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
@@ -184,27 +184,27 @@ impl Generation {
     }
 
     /// Counts the configurations that were in force, from one.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// The counts of this and all other generations.
-    pub fn metrics(&self) -> &Arc<Metrics> {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
     /// What is told when this one is gone, and all others.
-    pub fn peaks(&self) -> &Arc<Peaks> {
+    pub(crate) fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
     }
 
     /// The chains that keep spare tunnels, with those.
-    pub fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
+    pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
     /// The way to `target`: what the first route that matches says; `None` where none does.
-    pub fn way(&self, target: &Authority) -> Option<Way<'_>> {
+    pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(target)?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
         Some(Way { route: route + 1, chain })

@@ -19,7 +19,7 @@ use crate::{
 
 /// What all sessions share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     live: Live,
     open: AtomicUsize,
     peaks: Arc<Peaks>,
@@ -30,7 +30,7 @@ pub struct Shared {
 
 /// Where and when this proxy began.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Where its configuration comes from.
     pub source: Source,
     /// The time of day.
@@ -41,7 +41,7 @@ pub struct Origin {
 
 /// A configuration that was not taken.
 #[derive(Clone, Debug)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     /// When.
     pub at: SystemTime,
     /// Everything that is wrong with it, a line each.
@@ -50,14 +50,14 @@ pub struct Rejection {
 
 /// One connection that counts against `limits.connections`, until it is dropped.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     shared: Arc<Shared>,
     is_over_limit: bool,
 }
 
 impl Shared {
     /// Begins with `first`, which comes from `source`.
-    pub fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
+    pub(crate) fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
         let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
         let peaks = Arc::clone(first.peaks());
         Arc::new(Self {
@@ -71,44 +71,44 @@ impl Shared {
     }
 
     /// The generation in force.
-    pub fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         &self.live
     }
 
     /// The steps of the proxy's end.
-    pub fn shutdown(&self) -> &Shutdown {
+    pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
 
     /// Client connections that are open.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// What tells when much memory was let go.
-    pub fn peaks(&self) -> &Arc<Peaks> {
+    pub(crate) fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
     }
 
     /// Where and when it began.
-    pub fn origin(&self) -> &Origin {
+    pub(crate) fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// The configuration that was rejected since the last one that was valid.
-    pub fn rejection(&self) -> Option<Arc<Rejection>> {
+    pub(crate) fn rejection(&self) -> Option<Arc<Rejection>> {
         self.rejection.load_full()
     }
 
     /// Remembers what was rejected, or that what was is mended.
-    pub fn set_rejection(&self, rejection: Option<Rejection>) {
+    pub(crate) fn set_rejection(&self, rejection: Option<Rejection>) {
         self.rejection.store(rejection.map(Arc::new));
     }
 }
 
 impl Admission {
     /// Counts one connection more, and tells whether there were as many before as there may be.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
         let before = shared.open.fetch_add(1, Ordering::Relaxed);
         shared.peaks.rise(before + 1);
@@ -116,12 +116,12 @@ impl Admission {
     }
 
     /// What its session shares with the others.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
     /// Whether there is no room for it.
-    pub fn is_over_limit(&self) -> bool {
+    pub(crate) fn is_over_limit(&self) -> bool {
         self.is_over_limit
     }
 }

@@ -17,7 +17,7 @@ use tracing::debug;
 
 /// Tells when a time of much memory is over.
 #[derive(Debug, Default)]
-pub struct Peaks {
+pub(crate) struct Peaks {
     /// The most connections at once since they last fell below half of that.
     highest: AtomicUsize,
     over: Notify,
@@ -25,16 +25,16 @@ pub struct Peaks {
 
 /// Is kept by what is large and no connection.
 #[derive(Debug)]
-pub struct Held(Arc<Peaks>);
+pub(crate) struct Held(Arc<Peaks>);
 
 impl Peaks {
     /// There is one connection more: `open`.
-    pub fn rise(&self, open: usize) {
+    pub(crate) fn rise(&self, open: usize) {
         self.highest.fetch_max(open, Relaxed);
     }
 
     /// There is one connection less: `open`.
-    pub fn fall(&self, open: usize) {
+    pub(crate) fn fall(&self, open: usize) {
         let highest = self.highest.load(Relaxed);
         if highest >= CONNECTIONS_MIN && open < highest / 2 {
             // Two who come here at once tell the same, once too often at worst.
@@ -44,12 +44,12 @@ impl Peaks {
     }
 
     /// What holds the result is large, such as a configuration, and its end the end of a peak.
-    pub fn hold(self: &Arc<Self>) -> Held {
+    pub(crate) fn hold(self: &Arc<Self>) -> Held {
         Held(Arc::clone(self))
     }
 
     /// Gives memory back whenever a peak is over and no other has followed at once. An idle process is not woken.
-    pub async fn settle(&self) -> Infallible {
+    pub(crate) async fn settle(&self) -> Infallible {
         self.settle_by(give_back).await
     }
 
@@ -76,7 +76,7 @@ impl Drop for Held {
 /// on a second thread has left in one stays there; one worker does not need them.
 ///
 /// It is for a program that begins: a heap that there is already stays.
-pub fn share_heap() {
+pub(crate) fn share_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "there is no safe way to tell glibc's allocator")]
     // SAFETY: the function has no preconditions: it takes two numbers, any of which it either knows or refuses.

@@ -1,7 +1,7 @@
 //! The system's limit of open files.
 
 /// Raises this process's limit as far as it may, and says so in the log where `connections` clients would not fit.
-pub fn raise(connections: usize) {
+pub(crate) fn raise(connections: usize) {
     #[cfg(unix)]
     unix::raise(connections);
     #[cfg(not(unix))]

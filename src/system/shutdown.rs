@@ -54,7 +54,7 @@ impl Shutdown {
 
 /// The signals that ask this process to end or to reload.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     streams: unix::Streams,
 }
@@ -64,7 +64,7 @@ impl Signals {
     ///
     /// # Errors
     /// What the system says.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             streams: unix::Streams::new()?,
@@ -72,7 +72,7 @@ impl Signals {
     }
 
     /// Waits until the process is asked to end: by SIGINT or SIGTERM where there are signals, by Ctrl+C elsewhere.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         #[cfg(unix)]
         return self.streams.end().await;
         #[cfg(not(unix))]

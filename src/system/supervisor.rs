@@ -9,7 +9,7 @@ use std::{io, net::TcpListener};
 ///
 /// # Errors
 /// One of them is no TCP socket that listens.
-pub fn passed() -> io::Result<Vec<TcpListener>> {
+pub(crate) fn passed() -> io::Result<Vec<TcpListener>> {
     #[cfg(unix)]
     return activation::passed();
     #[cfg(not(unix))]
@@ -17,13 +17,13 @@ pub fn passed() -> io::Result<Vec<TcpListener>> {
 }
 
 /// Clients can come.
-pub fn ready() {
+pub(crate) fn ready() {
     #[cfg(target_os = "linux")]
     systemd::tell(&[sd_notify::NotifyState::Ready]);
 }
 
 /// The configuration is loaded anew; [`ready`] follows, whatever comes of it.
-pub fn reloading() {
+pub(crate) fn reloading() {
     #[cfg(target_os = "linux")]
     if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
         systemd::tell(&[sd_notify::NotifyState::Reloading, now]);
@@ -31,7 +31,7 @@ pub fn reloading() {
 }
 
 /// Nothing new begins, and the process ends when what is open has.
-pub fn stopping() {
+pub(crate) fn stopping() {
     #[cfg(target_os = "linux")]
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::time::{self, Instant};
 
 use self::journey::{Journey, Leg};
-pub use self::trace::Trace;
+pub(crate) use self::trace::Trace;
 use crate::{
     metrics::Meter,
     upstream::{
@@ -30,7 +30,7 @@ use crate::{
 
 /// Hops in their order of travel. Without any, the way is direct.
 #[derive(Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     name: Arc<str>,
     links: Vec<Link>,
     timeouts: StepTimeouts,
@@ -43,7 +43,7 @@ pub struct Chain {
 
 /// A hop, and what the configuration calls it.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// The key below `hops:`.
     pub name: Arc<str>,
     /// The hop itself, shared by all chains that hold it.
@@ -52,7 +52,7 @@ pub struct Link {
 
 /// Where a connection for a plain request has come to.
 #[derive(Debug)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// The connection.
     pub tunnel: Tunnel,
     /// The last hop that it passes, as chosen for the request.
@@ -65,7 +65,7 @@ pub struct Arrival {
 
 /// Where a connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// At the target.
     Target,
     /// At the last hop where that forwards plain requests, at the target otherwise.
@@ -76,7 +76,7 @@ pub enum Destination {
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
-pub struct StepTimeouts {
+pub(crate) struct StepTimeouts {
     /// For a look-up and TCP, and for TLS with a hop.
     pub connect: Duration,
     /// For each hop's whole answer.
@@ -145,53 +145,58 @@ pub enum Cause {
 
 impl Chain {
     /// Puts hops in a row.
-    pub fn new(name: Arc<str>, links: Vec<Link>, timeouts: StepTimeouts, dialer: Dialer) -> Self {
+    pub(crate) fn new(
+        name: Arc<str>,
+        links: Vec<Link>,
+        timeouts: StepTimeouts,
+        dialer: Dialer,
+    ) -> Self {
         let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
         Self { name, links, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
     }
 
     /// The same, counted by `meter`.
     #[must_use]
-    pub fn metered(mut self, meter: Arc<Meter>) -> Self {
+    pub(crate) fn metered(mut self, meter: Arc<Meter>) -> Self {
         self.meter = meter;
         self
     }
 
     /// The same, with spare tunnels from `warm`, which this chain is to [keep](Warm::keep).
     #[must_use]
-    pub fn warmed(mut self, warm: Option<Arc<Warm>>) -> Self {
+    pub(crate) fn warmed(mut self, warm: Option<Arc<Warm>>) -> Self {
         self.warm = warm;
         self
     }
 
     /// The spare tunnels, where the chain has such.
-    pub fn warm(&self) -> Option<&Arc<Warm>> {
+    pub(crate) fn warm(&self) -> Option<&Arc<Warm>> {
         self.warm.as_ref()
     }
 
     /// Whether a spare made for one request serves another: not where a hop before the last one may tell them apart.
-    pub fn can_be_warm(links: &[Link]) -> bool {
+    pub(crate) fn can_be_warm(links: &[Link]) -> bool {
         let before = links.split_last().map(|(_, before)| before);
         before.is_some_and(|before| before.iter().all(|link| !link.hop.takes_preferences()))
     }
 
     /// What the configuration calls this chain.
-    pub fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// What counts its traffic.
-    pub fn meter(&self) -> &Arc<Meter> {
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
     /// The hops in their order of travel.
-    pub fn links(&self) -> &[Link] {
+    pub(crate) fn links(&self) -> &[Link] {
         &self.links
     }
 
     /// Whether a hop is among these that clients may tell their preferences.
-    pub fn takes_preferences(&self) -> bool {
+    pub(crate) fn takes_preferences(&self) -> bool {
         self.links.iter().any(|link| link.hop.takes_preferences())
     }
 
@@ -199,7 +204,7 @@ impl Chain {
     ///
     /// # Errors
     /// The first step that failed, where no hop knows another way. Nothing goes round a hop.
-    pub async fn connect(&self, request: Request<'_>) -> Result<Tunnel, ChainError> {
+    pub(crate) async fn connect(&self, request: Request<'_>) -> Result<Tunnel, ChainError> {
         self.connect_through(request).await.map(|arrival| arrival.tunnel)
     }
 
@@ -207,7 +212,10 @@ impl Chain {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn connect_through(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
+    pub(crate) async fn connect_through(
+        &self,
+        request: Request<'_>,
+    ) -> Result<Arrival, ChainError> {
         self.travel(request, Destination::Target, &()).await
     }
 
@@ -215,7 +223,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
+    pub(crate) async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
         self.travel(request, Destination::Forwarder, &()).await
     }
 
@@ -223,7 +231,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
+    pub(crate) async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
         let nobodys = Preferences::default();
         let request = Request::new(target, &nobodys);
         let (tunnel, journey, _) = self.go(request, Destination::LastHop, &()).await?;
@@ -236,7 +244,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn travel<T: Trace>(
+    pub(crate) async fn travel<T: Trace>(
         &self,
         request: Request<'_>,
         destination: Destination,
@@ -393,13 +401,18 @@ impl Chain {
     }
 
     /// The error of the TLS handshake with the target, which whoever has the tunnel makes at its end.
-    pub fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
+    pub(crate) fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
         self.error(Stage::at_target(target), cause)
     }
 
     /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from. Nothing is learned
     /// from it for other connections: the target may have made it look so.
-    pub fn refused(&self, last: &dyn Hop, target: &Authority, mut refusal: Refusal) -> ChainError {
+    pub(crate) fn refused(
+        &self,
+        last: &dyn Hop,
+        target: &Authority,
+        mut refusal: Refusal,
+    ) -> ChainError {
         last.explain(&mut refusal);
         let stage = Stage::new(self.links.last(), last.member(), Step::Extend, target.clone());
         self.error(stage, HopError::from(refusal).into())

@@ -32,13 +32,13 @@ pub enum DialError {
 
 /// Connects sockets, and knows which addresses would lead back to this proxy.
 #[derive(Clone, Debug, Default)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     own: Vec<SocketAddr>,
 }
 
 impl Dialer {
     /// `own`: the addresses that this proxy listens on.
-    pub fn new(own: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(own: Vec<SocketAddr>) -> Self {
         Self { own }
     }
 
@@ -46,7 +46,10 @@ impl Dialer {
     ///
     /// # Errors
     /// The name can't be looked up, or has no address. There is no timeout in here.
-    pub async fn look_up(&self, stop: &Authority) -> Result<VecDeque<SocketAddr>, DialError> {
+    pub(crate) async fn look_up(
+        &self,
+        stop: &Authority,
+    ) -> Result<VecDeque<SocketAddr>, DialError> {
         let name = match stop.host() {
             Host::Address(ip) => return Ok([(*ip, stop.port()).into()].into()),
             Host::Name(name) => name,
@@ -60,7 +63,10 @@ impl Dialer {
     ///
     /// # Errors
     /// As [`DialError`] says. There is no timeout in here; dropping the future ends all attempts.
-    pub async fn connect(&self, addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(
+        &self,
+        addresses: VecDeque<SocketAddr>,
+    ) -> Result<TcpStream, DialError> {
         let socket = self.race(addresses).await?;
         // Small writes leave at once. A socket that is already broken says so at its first use.
         let _ = socket.set_nodelay(true);

@@ -26,13 +26,13 @@ use tokio::{
 };
 use tracing::debug;
 
-pub use self::stock::Path;
+pub(crate) use self::stock::Path;
 use self::stock::{Need, Stock};
 use crate::{client::reply::with_causes, upstream::chain::Chain};
 
 /// The spares of one chain. Generations in which the chain's hops stay the same share it.
 #[derive(Debug)]
-pub struct Warm {
+pub(crate) struct Warm {
     stock: Mutex<Stock>,
     /// Told when something changed that the keeper must look at.
     changed: Notify,
@@ -43,7 +43,7 @@ pub struct Warm {
 
 /// How often a spare was there when it was needed.
 #[derive(Debug, Default)]
-pub struct WarmCounts {
+pub(crate) struct WarmCounts {
     hits: AtomicU64,
     misses: AtomicU64,
     stale: AtomicU64,
@@ -52,7 +52,7 @@ pub struct WarmCounts {
 
 /// The same at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WarmTotals {
+pub(crate) struct WarmTotals {
     /// Connections that took a spare.
     pub hits: u64,
     /// Connections for which none was there.
@@ -65,18 +65,18 @@ pub struct WarmTotals {
 
 impl Warm {
     /// Keeps at most `limit` spares, counted in `counts`.
-    pub fn new(limit: usize, counts: Arc<WarmCounts>) -> Self {
+    pub(crate) fn new(limit: usize, counts: Arc<WarmCounts>) -> Self {
         let (stock, changed) = (Mutex::new(Stock::new(limit)), Notify::new());
         Self { stock, changed, keeper: AtomicU64::new(0), counts }
     }
 
     /// How many spares are kept at most.
-    pub fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.stock().limit()
     }
 
     /// A spare that has come along `path`, for a connection to `target`, if one waits.
-    pub async fn take(&self, path: &Path, target: &Authority) -> Option<Tunnel> {
+    pub(crate) async fn take(&self, path: &Path, target: &Authority) -> Option<Tunnel> {
         let taken = loop {
             let spare = self.stock().take(path, target);
             let Some(mut spare) = spare else { break None };
@@ -92,19 +92,19 @@ impl Warm {
     }
 
     /// Notes that a spare was dead, though it did not seem so.
-    pub fn stale(&self) {
+    pub(crate) fn stale(&self) {
         self.counts.stale.fetch_add(1, Relaxed);
         self.stock().was_stale();
     }
 
     /// Lets go of all spares, and makes none any more until one is asked for.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.stock().clear();
         self.notice();
     }
 
     /// Makes and watches the spares of `chain`, which has these, for as long as it lives.
-    pub async fn keep(self: Arc<Self>, chain: Weak<Chain>) {
+    pub(crate) async fn keep(self: Arc<Self>, chain: Weak<Chain>) {
         let number = self.keeper.fetch_add(1, Relaxed) + 1;
         self.changed.notify_waiters();
         while self.keeper.load(Relaxed) == number {
@@ -148,7 +148,7 @@ impl Warm {
     }
 
     /// Has the keeper look.
-    pub fn notice(&self) {
+    pub(crate) fn notice(&self) {
         self.count_waiting();
         self.changed.notify_one();
     }
@@ -166,7 +166,7 @@ impl Warm {
 
 impl WarmCounts {
     /// The counts now.
-    pub fn totals(&self) -> WarmTotals {
+    pub(crate) fn totals(&self) -> WarmTotals {
         WarmTotals {
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),
@@ -177,7 +177,7 @@ impl WarmCounts {
 }
 
 /// Whether nothing has come through `tunnel` where nothing was asked for.
-pub async fn is_quiet(tunnel: &mut Tunnel) -> bool {
+pub(crate) async fn is_quiet(tunnel: &mut Tunnel) -> bool {
     // Unconstrained, since a task that has done its share would be told that nothing is there.
     unconstrained(poll_fn(|cx| Poll::Ready(tunnel.poll_disturbed(cx).is_pending()))).await
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// How the proxy is at one moment.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// That of the program.
     pub version: &'static str,
     /// The number of its process.
@@ -62,7 +62,7 @@ pub struct Status {
 
 /// A configuration that was not taken.
 #[derive(Debug, Serialize)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// When.
     pub at: String,
     /// What is wrong with it, a line each.
@@ -71,7 +71,7 @@ pub struct Rejected {
 
 /// Reloads by outcome.
 #[derive(Debug, Serialize)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     /// A new generation came in force.
     pub applied: u64,
     /// Nothing had changed that has a meaning.
@@ -82,7 +82,7 @@ pub struct Reloads {
 
 /// Clients' connections.
 #[derive(Debug, Serialize)]
-pub struct Connections {
+pub(crate) struct Connections {
     /// How many are open.
     pub open: usize,
     /// How many may be.
@@ -91,7 +91,7 @@ pub struct Connections {
 
 /// A generation that is in force, or has users left.
 #[derive(Debug, Serialize)]
-pub struct InUse {
+pub(crate) struct InUse {
     /// Its number.
     pub number: u64,
     /// When it came in force.
@@ -104,7 +104,7 @@ pub struct InUse {
 
 /// What passed a hop, and how it did.
 #[derive(Debug, Serialize)]
-pub struct Hop {
+pub(crate) struct Hop {
     /// Its counts.
     #[serde(flatten)]
     pub totals: Totals,
@@ -119,7 +119,7 @@ pub struct Hop {
 
 impl Status {
     /// That of the proxy whose sessions share `shared`, now.
-    pub fn of(shared: &Shared) -> Self {
+    pub(crate) fn of(shared: &Shared) -> Self {
         let current = shared.live().current();
         let metrics = current.metrics();
         let origin = shared.origin();
@@ -162,7 +162,7 @@ impl Status {
     }
 
     /// As JSON, with an end of line.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         // It has only names, numbers and texts, which can all be written.
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
         json.push('\n');
@@ -170,7 +170,7 @@ impl Status {
     }
 
     /// In the text format of OpenMetrics, which Prometheus reads.
-    pub fn into_prometheus(self) -> String {
+    pub(crate) fn into_prometheus(self) -> String {
         prometheus::text(self)
     }
 }

@@ -9,7 +9,7 @@ use crate::upstream::{chain::Arrival, warm};
 
 /// A connection that takes plain requests.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub(super) tunnel: Tunnel,
     /// Bytes read ahead.
     pub(super) seen: BytesMut,

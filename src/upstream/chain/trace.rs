@@ -3,7 +3,7 @@
 use super::{ChainError, Stage};
 
 /// Told of the steps of one connection, each when it has ended. Whoever does not watch is `()`, and costs nothing.
-pub trait Trace {
+pub(crate) trait Trace {
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
 

@@ -10,7 +10,7 @@ use mooltiroute_hops::{Authority, Tunnel};
 use tokio::time::Instant;
 
 /// The hops that a tunnel passed, or is to pass: where each is reached, and which member of a pool it is.
-pub type Path = Vec<(Authority, Option<String>)>;
+pub(crate) type Path = Vec<(Authority, Option<String>)>;
 
 /// The spares that wait.
 #[derive(Debug)]
