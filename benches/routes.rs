@@ -1,18 +1,18 @@
-//! What it costs to find the route of a request among many patterns. `cargo bench --bench routes`
+//! Measures how long it takes to find the route of a request among many patterns. `cargo bench --bench routes`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]
 
 use divan::{Bencher, black_box};
 use mooltiroute::{
     hops::Authority,
-    internal::router::{HostPattern, Router, Rule},
+    internal::router::{HostPattern, Query, Router, Rule},
 };
 
 fn main() {
     divan::main();
 }
 
-/// A name, a suffix, a network or an address each, in routes of ten, and a last one for everything.
+/// Builds routes of ten patterns each (names, suffixes, networks of both families), and a last one for everything.
 fn router(patterns: usize) -> Router {
     let pattern = |index: usize| -> HostPattern {
         let (high, low) = (index / 256 % 256, index % 256);
@@ -24,9 +24,9 @@ fn router(patterns: usize) -> Router {
         };
         text.parse().unwrap()
     };
-    let routes = (0..patterns / 10).map(|route| Rule {
-        hosts: (0..10).map(|nth| pattern(route * 10 + nth)).collect(),
-        ports: if route % 2 == 0 { vec![] } else { vec![80, 443] },
+    let routes = (0..patterns / 10).map(|route| {
+        let hosts = (0..10).map(|nth| pattern(route * 10 + nth)).collect();
+        Rule::new(hosts, if route % 2 == 0 { vec![] } else { vec![80, 443] })
     });
     let rules: Vec<Rule> = routes.chain([Rule::default()]).collect();
     Router::new(rules.iter())
@@ -55,5 +55,5 @@ fn nothing_but_the_last(bencher: Bencher<'_, '_>, patterns: usize) {
 fn find(bencher: Bencher<'_, '_>, patterns: usize, target: &str) {
     let router = router(patterns);
     let target: Authority = target.parse().unwrap();
-    bencher.bench_local(|| router.find(black_box(&target)).unwrap());
+    bencher.bench_local(|| router.find(&Query { target: black_box(&target) }).unwrap());
 }

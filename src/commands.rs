@@ -2,14 +2,14 @@
 
 pub mod check;
 pub mod completions;
+mod describe;
 pub mod explain;
 pub mod init;
+mod json;
 pub mod probe;
 pub mod run;
 pub mod schema;
-mod shown;
 pub mod status;
-mod words;
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use crate::{
     config::{Environment, Loader, Overrides, Problems, Source},
 };
 
-use self::shown::ShownProblem;
+use self::json::ShownProblem;
 
 /// Does what `cli` asks for, with hops of the kinds in `registry`: the whole program, for one that brings its own kinds.
 pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {

@@ -45,6 +45,6 @@ pub mod internal {
     }
     /// The routing table.
     pub mod router {
-        pub use crate::router::{HostPattern, Router, Rule};
+        pub use crate::router::{HostPattern, Query, Router, Rule};
     }
 }

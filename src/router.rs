@@ -1,8 +1,11 @@
-//! Which rule applies to a target: the first in written order that matches.
+//! Finds the rule for a request: the first in written order that applies.
+//!
+//! Rules are found by look-up and not one by one. [`Router`] keeps, for each host pattern, the rules that name it, by
+//! port. Few conditions can't be looked up; a rule with one of those is asked before it is taken.
 
 mod covering;
-mod mismatch;
 mod pattern;
+mod rule;
 
 use std::{
     collections::HashMap,
@@ -11,27 +14,29 @@ use std::{
 };
 
 use ipnet::IpNet;
-use mooltiroute_hops::{Authority, Host};
+use mooltiroute_hops::Host;
 
-pub(crate) use self::mismatch::Mismatch;
-pub use self::pattern::HostPattern;
+pub(crate) use self::rule::Condition;
+pub use self::{
+    pattern::HostPattern,
+    rule::{Query, Rule},
+};
 
-/// What a target must be for a route to apply to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// One of these; empty: any host.
-    pub hosts: Vec<HostPattern>,
-    /// One of these; empty: any port.
-    pub ports: Vec<u16>,
-}
-
-/// Finds the rule for a target. The cost of a lookup hangs on the target's name, not on the number of rules.
+/// A table of rules. The cost of a look-up depends on the target's name, not on the number of rules.
 #[derive(Clone, Debug, Default)]
 pub struct Router {
+    index: HostIndex,
+    /// The conditions of each rule that the index does not decide.
+    unindexed: Vec<Vec<Condition>>,
+}
+
+/// The rules by the host patterns that they name.
+#[derive(Clone, Debug, Default)]
+struct HostIndex {
     any: Candidates,
     names: HashMap<Box<[u8]>, Candidates>,
     suffixes: HashMap<Box<[u8]>, Candidates>,
-    /// How many labels the longest of `suffixes` has, so that a hostile name costs no more than an ordinary one.
+    /// The number of labels of the longest key of `suffixes`. It bounds the cost of a hostile name.
     labels_max: usize,
     v4: Networks<u32>,
     v6: Networks<u128>,
@@ -40,52 +45,83 @@ pub struct Router {
 /// The networks of one address family, by the length of their prefix.
 type Networks<A> = Vec<(u8, HashMap<A, Candidates>)>;
 
-/// The rules of one pattern. Of two that want the same port only the first can ever apply, so only it is kept.
+/// The rules that name one pattern, in written order, by port.
 #[derive(Clone, Debug, Default)]
 struct Candidates {
-    any_port: Option<usize>,
-    /// Sorted by port.
-    ports: Vec<(u16, usize)>,
+    any_port: Vec<Candidate>,
+    /// Sorted by port, then in written order.
+    ports: Vec<(u16, Candidate)>,
+}
+
+/// A rule that may apply.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    rule: usize,
+    /// Whether nothing but the look-up decides. No candidate after this one can be reached.
+    is_certain: bool,
 }
 
 impl Router {
-    /// A router for `rules`, whose order decides.
+    /// Builds the table of `rules`, whose order decides.
     pub fn new<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
         let mut router = Self::default();
         for (index, rule) in rules.enumerate() {
-            if rule.hosts.is_empty() {
-                router.any.add(index, &rule.ports);
-            }
-            for host in &rule.hosts {
-                router.candidates(host).add(index, &rule.ports);
-            }
+            let unindexed: Vec<Condition> = rule.unindexed().cloned().collect();
+            let candidate = Candidate { rule: index, is_certain: unindexed.is_empty() };
+            router.index.add(candidate, rule);
+            router.unindexed.push(unindexed);
         }
-        let networks = router.v4.iter_mut().flat_map(|(_, networks)| networks.values_mut());
-        let networks =
-            networks.chain(router.v6.iter_mut().flat_map(|(_, networks)| networks.values_mut()));
-        let names = router.names.values_mut().chain(router.suffixes.values_mut());
-        names.chain(networks).chain([&mut router.any]).for_each(Candidates::sort);
+        router.index.sort();
         router
     }
 
-    /// The index of the first rule that matches `target`.
-    pub fn find(&self, target: &Authority) -> Option<usize> {
-        let port = Some(target.port());
-        let by_host = match target.host() {
-            Host::Name(name) => self.find_name(name, port),
-            Host::Address(address) => match address.to_canonical() {
-                IpAddr::V4(address) => {
-                    find_network(self.v4.iter(), port, |prefix| mask_v4(address, prefix))
-                }
-                IpAddr::V6(address) => {
-                    find_network(self.v6.iter(), port, |prefix| mask_v6(address, prefix))
-                }
-            },
+    /// Returns the index of the first rule that applies to `query`.
+    pub fn find(&self, query: &Query<'_>) -> Option<usize> {
+        let port = Some(query.target.port());
+        let accepts = |rule: usize| {
+            let conditions = self.unindexed.get(rule).map_or(&[][..], Vec::as_slice);
+            conditions.iter().all(|condition| condition.holds(query))
         };
-        first(by_host, self.any.find(port))
+        let found = |candidates: &Candidates| candidates.find(port, &accepts);
+        first(self.index.find(query.target.host(), &found), found(&self.index.any))
+    }
+}
+
+impl HostIndex {
+    fn add(&mut self, candidate: Candidate, rule: &Rule) {
+        if rule.hosts().is_empty() {
+            self.any.add(candidate, rule.ports());
+        }
+        for host in rule.hosts() {
+            self.candidates(host).add(candidate, rule.ports());
+        }
     }
 
-    fn find_name(&self, name: &str, port: Option<u16>) -> Option<usize> {
+    /// Prepares the look-ups. Must be called after the last [`add`](Self::add).
+    fn sort(&mut self) {
+        let v4 = self.v4.iter_mut().flat_map(|(_, networks)| networks.values_mut());
+        let v6 = self.v6.iter_mut().flat_map(|(_, networks)| networks.values_mut());
+        let names = self.names.values_mut().chain(self.suffixes.values_mut());
+        names.chain(v4).chain(v6).chain([&mut self.any]).for_each(Candidates::sort);
+    }
+
+    /// Returns the lowest index that `find` returns for a pattern that matches `host`.
+    fn find(&self, host: &Host, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
+        match host {
+            Host::Name(name) => self.find_name(name, find),
+            Host::Address(address) => match address.to_canonical() {
+                IpAddr::V4(address) => {
+                    find_network(self.v4.iter(), |prefix| mask_v4(address, prefix), find)
+                }
+                IpAddr::V6(address) => {
+                    find_network(self.v6.iter(), |prefix| mask_v6(address, prefix), find)
+                }
+            },
+        }
+    }
+
+    /// Looks up the name itself, then every suffix of it that could be a key, from the shortest on.
+    fn find_name(&self, name: &str, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let mut buffer = [0; pattern::NAME_BYTES_MAX];
         // A name that does not fit can't have been parsed, and matches nothing.
@@ -93,11 +129,10 @@ impl Router {
         lower.copy_from_slice(name.as_bytes());
         lower.make_ascii_lowercase();
         let lower = &*lower;
-        let mut found = self.names.get(lower).and_then(|candidates| candidates.find(port));
+        let mut found = self.names.get(lower).and_then(find);
         let dots = lower.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
         for (dot, _) in dots.take(self.labels_max) {
-            let candidates = self.suffixes.get(&lower[dot + 1..]);
-            found = first(found, candidates.and_then(|candidates| candidates.find(port)));
+            found = first(found, self.suffixes.get(&lower[dot + 1..]).and_then(find));
         }
         found
     }
@@ -123,33 +158,40 @@ impl Router {
 
 impl Candidates {
     /// Adds a rule that comes after all those added before.
-    fn add(&mut self, rule: usize, ports: &[u16]) {
-        if ports.is_empty() {
-            self.any_port.get_or_insert(rule);
+    fn add(&mut self, candidate: Candidate, ports: &[u16]) {
+        if ports.is_empty() && self.any_port.last().is_none_or(|last| !last.is_certain) {
+            self.any_port.push(candidate);
         }
-        self.ports.extend(ports.iter().map(|port| (*port, rule)));
+        self.ports.extend(ports.iter().map(|port| (*port, candidate)));
     }
 
-    /// To be called once all are added.
+    /// Sorts by port, and drops what comes after a certain candidate for the same port.
     fn sort(&mut self) {
         self.ports.sort_by_key(|(port, _)| *port);
-        self.ports.dedup_by_key(|(port, _)| *port);
+        self.ports
+            .dedup_by(|(port, _), (before, candidate)| port == before && candidate.is_certain);
     }
 
-    /// The first rule for `port`, or for every port.
-    fn find(&self, port: Option<u16>) -> Option<usize> {
-        let position =
-            port.and_then(|port| self.ports.binary_search_by_key(&port, |(port, _)| *port).ok());
-        first(position.map(|position| self.ports[position].1), self.any_port)
+    /// Returns the first rule for `port`, or for every port if `port` is `None`, that `accepts` takes.
+    fn find(&self, port: Option<u16>, accepts: &impl Fn(usize) -> bool) -> Option<usize> {
+        let accepted = |candidate: &Candidate| {
+            (candidate.is_certain || accepts(candidate.rule)).then_some(candidate.rule)
+        };
+        let by_port = port.and_then(|port| {
+            let begin = self.ports.partition_point(|(at, _)| *at < port);
+            let of_port = self.ports[begin..].iter().take_while(|(at, _)| *at == port);
+            of_port.map(|(_, candidate)| candidate).find_map(accepted)
+        });
+        first(by_port, self.any_port.iter().find_map(accepted))
     }
 }
 
 fn find_network<'a, A: Eq + Hash + 'a>(
     networks: impl Iterator<Item = &'a (u8, HashMap<A, Candidates>)>,
-    port: Option<u16>,
     mask: impl Fn(u8) -> A,
+    find: &impl Fn(&Candidates) -> Option<usize>,
 ) -> Option<usize> {
-    networks.filter_map(|(prefix, networks)| networks.get(&mask(*prefix))?.find(port)).min()
+    networks.filter_map(|(prefix, networks)| find(networks.get(&mask(*prefix))?)).min()
 }
 
 fn of_prefix<A>(networks: &mut Networks<A>, prefix: u8) -> &mut HashMap<A, Candidates> {
@@ -171,7 +213,7 @@ fn mask_v6(address: Ipv6Addr, prefix: u8) -> u128 {
     address.to_bits() & u128::MAX.checked_shl(u128::BITS - u32::from(prefix)).unwrap_or(0)
 }
 
-/// The lower of two indices, where there are any.
+/// Returns the lower of two indices.
 fn first(one: Option<usize>, other: Option<usize>) -> Option<usize> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
@@ -184,17 +226,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use mooltiroute_hops::Authority;
 
     fn rule(hosts: &[&str], ports: &[u16]) -> Rule {
         let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-        Rule { hosts, ports: ports.to_vec() }
+        Rule::new(hosts, ports.to_vec())
     }
 
     #[track_caller]
     fn check(rules: &[Rule], cases: &[(&str, Option<usize>)]) {
         let router = Router::new(rules.iter());
         for (target, expected) in cases {
-            assert_eq!(router.find(&target.parse().unwrap()), *expected, "{target}");
+            assert_eq!(
+                router.find(&Query { target: &target.parse().unwrap() }),
+                *expected,
+                "{target}"
+            );
         }
     }
 
@@ -275,13 +322,9 @@ mod tests {
         check(&[], &[("example.com:443", None), ("127.0.0.1:1", None)]);
     }
 
-    /// What the router must find, said slowly.
-    fn find_slowly(rules: &[Rule], target: &Authority) -> Option<usize> {
-        rules.iter().position(|rule| {
-            (rule.ports.is_empty() || rule.ports.contains(&target.port()))
-                && (rule.hosts.is_empty()
-                    || rule.hosts.iter().any(|host| host.matches(target.host())))
-        })
+    /// Asks one rule after the other, as the router must behave.
+    fn find_slowly(rules: &[Rule], query: &Query<'_>) -> Option<usize> {
+        rules.iter().position(|rule| rule.applies(query).is_ok())
     }
 
     const HOST: &str =
@@ -296,15 +339,15 @@ mod tests {
         ) {
             let rules: Vec<Rule> = rules
                 .iter()
-                .map(|(hosts, ports)| Rule {
-                    hosts: hosts.iter().filter_map(|host| host.parse().ok()).collect(),
-                    ports: ports.clone(),
+                .map(|(hosts, ports)| {
+                    Rule::new(hosts.iter().filter_map(|host| host.parse().ok()).collect(), ports.clone())
                 })
                 .collect();
             let router = Router::new(rules.iter());
             for target in targets {
                 let target: Authority = target.parse().unwrap();
-                prop_assert_eq!(router.find(&target), find_slowly(&rules, &target), "{}", target);
+                let query = Query { target: &target };
+                prop_assert_eq!(router.find(&query), find_slowly(&rules, &query), "{}", target);
             }
         }
     }

@@ -9,9 +9,9 @@ use mooltiroute_hops::Registry;
 use serde_json::json;
 
 use super::{
-    Verdict, complain,
-    shown::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
-    words, write_problems,
+    Verdict, complain, describe,
+    json::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
+    write_problems,
 };
 use crate::{
     cli::{Check, Format},
@@ -63,7 +63,7 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let clients = match config.server.auth {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
         None => "for every program on this machine".to_owned(),
-    } + &words::credentials(&config.server.credentials);
+    } + &describe::credentials(&config.server.credentials);
     for address in &config.server.listen {
         writeln!(out, "  {address}, {clients}")?;
     }
@@ -76,16 +76,16 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
             Some(built) => write!(out, ", {}", built.address())?,
             None => write!(out, ", with variables that are not set")?,
         }
-        write!(out, "{}", words::credentials(&hop.credentials))?;
+        write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
     }
     writeln!(out, "\nchains")?;
     for chain in &config.chains {
-        writeln!(out, "  {}: {}", chain.name, words::path(chain, config))?;
+        writeln!(out, "  {}: {}", chain.name, describe::path(chain, config))?;
     }
     writeln!(out, "\nroutes, of which the first that matches applies")?;
     for (index, route) in config.routes.iter().enumerate() {
-        writeln!(out, "  {}", words::route(index, route, config))?;
+        writeln!(out, "  {}", describe::route(index, route, config))?;
     }
     if !config.warnings.is_empty() {
         writeln!(out, "\nwarnings")?;

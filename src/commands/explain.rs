@@ -12,14 +12,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    USAGE, Verdict, complain,
-    shown::{ShownCredential, ShownRoute},
-    words, write_problems,
+    USAGE, Verdict, complain, describe,
+    json::{ShownCredential, ShownRoute},
+    write_problems,
 };
 use crate::{
     cli::{Explain, Format},
     config::{Chain, Config, Environment, Loader, NamedHop, Route},
-    router::{Mismatch, Router},
+    router::{Condition, Query, Router, Rule},
 };
 
 pub use self::asked::{Asked, Form, InvalidUrl};
@@ -57,7 +57,7 @@ pub fn explain(
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
-    let found = router.find(&asked.target);
+    let found = router.find(&Query { target: &asked.target });
     let way = found.map(|index| Way::new(&config, &config.routes[index], asked));
     match format {
         Format::Human => {
@@ -74,7 +74,7 @@ pub fn explain(
                 .map(|route| {
                     json!({
                         "route": ShownRoute::new(route, &config),
-                        "mismatch": route.rule.mismatch(&asked.target).map(name),
+                        "mismatch": route.rule.applies(&Query { target: &asked.target }).err().map(Condition::name),
                     })
                 })
                 .collect();
@@ -100,20 +100,12 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let (host, port) = (target.host(), target.port());
     writeln!(out, "\nroutes, of which the first that matches applies")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
     {
-        writeln!(out, "  {}", words::route(index, route, config))?;
-        let why = match (route.rule.mismatch(target), route.rule.pattern(target)) {
-            (Some(Mismatch::Host), _) => format!("no: `{host}` is none of its hosts"),
-            (Some(Mismatch::Port), _) => format!("no: {port} is none of its ports"),
-            (None, Some(pattern)) => {
-                format!("yes: `{host}` is one of its hosts, by `{pattern}`")
-            }
-            (None, None) => "yes: it is for every host".to_owned(),
-        };
+        writeln!(out, "  {}", describe::route(index, route, config))?;
+        let why = reason(&route.rule, &Query { target });
         writeln!(out, "     {why}")?;
     }
     if found.is_none() {
@@ -169,7 +161,7 @@ impl<'a> Way<'a> {
                 address: address(hop).map(|address| address.to_string()).unwrap_or_default(),
                 request,
                 credentials: hop.credentials.iter().map(ShownCredential::from).collect(),
-                words: words::credentials(&hop.credentials),
+                words: describe::credentials(&hop.credentials),
             });
         }
         let ends_in_tunnel = steps.last().is_none_or(|last| last.request.starts_with("CONNECT"));
@@ -216,9 +208,15 @@ impl<'a> Way<'a> {
     }
 }
 
-fn name(mismatch: Mismatch) -> &'static str {
-    match mismatch {
-        Mismatch::Host => "host",
-        Mismatch::Port => "port",
+/// Says why `rule` does or does not apply to `query`.
+fn reason(rule: &Rule, query: &Query<'_>) -> String {
+    let host = query.target.host();
+    match rule.applies(query) {
+        Err(Condition::Hosts(_)) => format!("no: `{host}` is none of its hosts"),
+        Err(Condition::Ports(_)) => format!("no: {} is none of its ports", query.target.port()),
+        Ok(()) => match rule.hosts().iter().find(|pattern| pattern.matches(host)) {
+            Some(pattern) => format!("yes: `{host}` is one of its hosts, by `{pattern}`"),
+            None => "yes: it is for every host".to_owned(),
+        },
     }
 }

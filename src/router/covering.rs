@@ -1,52 +1,63 @@
-//! Which rules can never apply, as those before them are for all of their targets.
+//! Finds rules that can never apply, because earlier rules take all of their targets.
 
 use ipnet::IpNet;
 
-use super::{HostPattern, Router, Rule, find_network, mask_v4, mask_v6};
+use super::{Candidates, HostPattern, Router, Rule, find_network, mask_v4, mask_v6};
 
 impl Router {
-    /// The rules that take all targets of the rule at `index` before it can, if they do: the last one of them.
-    pub fn covering(&self, index: usize, rule: &Rule) -> Option<usize> {
-        let ports = ports(rule);
-        let is_before = |found: Option<usize>| found.filter(|found| *found < index);
+    /// Returns the last of the rules that take all targets of the rule at `index` before it can, if they do.
+    ///
+    /// The targets of a rule are its hosts times its ports. Each such pair must belong to an earlier rule, though not all
+    /// to the same one: two rules for one host each cover a third rule for both. A rule that depends on more than host
+    /// and port counts as one that takes nothing, so a rule is never called dead by mistake.
+    pub(crate) fn covering(&self, index: usize, rule: &Rule) -> Option<usize> {
         let mut last = None;
-        for port in ports {
-            // Asked first, as it is one look-up for all hosts.
-            if let Some(found) = is_before(self.any.find(port)) {
+        for port in ports(rule) {
+            let earlier = |candidates: &Candidates| {
+                candidates.find(port, &|_| false).filter(|found| *found < index)
+            };
+            // Asked first, since it is one look-up for all hosts.
+            if let Some(found) = earlier(&self.index.any) {
                 last = last.max(Some(found));
                 continue;
             }
-            if rule.hosts.is_empty() {
+            if rule.hosts().is_empty() {
                 return None;
             }
-            for host in &rule.hosts {
-                last = last.max(Some(is_before(self.find_pattern(host, port))?));
+            for host in rule.hosts() {
+                last = last.max(Some(self.find_pattern(host, &earlier)?));
             }
         }
         last
     }
 
-    /// The first rule for every target of `pattern` on `port`, or on every port.
-    fn find_pattern(&self, pattern: &HostPattern, port: Option<u16>) -> Option<usize> {
+    /// Returns the first rule for every target of `pattern`, as `find` picks it among the rules of one pattern.
+    fn find_pattern(
+        &self,
+        pattern: &HostPattern,
+        find: &impl Fn(&Candidates) -> Option<usize>,
+    ) -> Option<usize> {
         match pattern {
-            HostPattern::Name(name) => self.find_name(name, port),
-            // No name is that short, so that only suffixes can match it.
-            HostPattern::Suffix(suffix) => self.find_name(&format!(".{suffix}"), port),
+            HostPattern::Name(name) => self.index.find_name(name, find),
+            // No name is that short, so only suffixes can match it.
+            HostPattern::Suffix(suffix) => self.index.find_name(&format!(".{suffix}"), find),
             HostPattern::Network(IpNet::V4(network)) => {
-                let wider = self.v4.iter().filter(|(prefix, _)| *prefix <= network.prefix_len());
-                find_network(wider, port, |prefix| mask_v4(network.addr(), prefix))
+                let prefix = network.prefix_len();
+                let wider = self.index.v4.iter().filter(|(wider, _)| *wider <= prefix);
+                find_network(wider, |prefix| mask_v4(network.addr(), prefix), find)
             }
             HostPattern::Network(IpNet::V6(network)) => {
-                let wider = self.v6.iter().filter(|(prefix, _)| *prefix <= network.prefix_len());
-                find_network(wider, port, |prefix| mask_v6(network.addr(), prefix))
+                let prefix = network.prefix_len();
+                let wider = self.index.v6.iter().filter(|(wider, _)| *wider <= prefix);
+                find_network(wider, |prefix| mask_v6(network.addr(), prefix), find)
             }
         }
     }
 }
 
-/// The ports of a rule, where `None` is every port.
+/// Returns the ports of a rule, with `None` for every port.
 fn ports(rule: &Rule) -> Vec<Option<u16>> {
-    match rule.ports.as_slice() {
+    match rule.ports() {
         [] => vec![None],
         ports => ports.iter().copied().map(Some).collect(),
     }
@@ -56,12 +67,11 @@ fn ports(rule: &Rule) -> Vec<Option<u16>> {
 mod tests {
     use super::*;
 
-    /// `rules` are hosts and ports; `expected` is which of those before covers each.
+    /// Checks which earlier rule covers each of `rules`, given as hosts and ports.
     #[track_caller]
     fn check(rules: &[(&[&str], &[u16])], expected: &[Option<usize>]) {
-        let rule = |(hosts, ports): &(&[&str], &[u16])| Rule {
-            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
-            ports: ports.to_vec(),
+        let rule = |(hosts, ports): &(&[&str], &[u16])| {
+            Rule::new(hosts.iter().map(|host| host.parse().unwrap()).collect(), ports.to_vec())
         };
         let rules: Vec<Rule> = rules.iter().map(rule).collect();
         let router = Router::new(rules.iter());
@@ -71,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_covered_where_those_before_take_all_of_it() {
+    fn a_rule_is_covered_if_earlier_rules_take_all_of_it() {
         check(&[(&["a.example"], &[]), (&["A.example"], &[])], &[None, Some(0)]);
         check(&[(&["*.example"], &[]), (&["a.example", "*.b.example"], &[1])], &[None, Some(0)]);
         check(&[(&["*.example"], &[]), (&["example"], &[])], &[None, None]);

@@ -1,4 +1,4 @@
-//! What stands under `hosts` of a route.
+//! A host pattern, as written under `hosts` of a route.
 
 use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
@@ -19,7 +19,7 @@ pub enum HostPattern {
     Network(IpNet),
 }
 
-/// Why a text is no [`HostPattern`].
+/// The reason why a text is not a [`HostPattern`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidPattern {
@@ -46,7 +46,7 @@ pub enum InvalidPattern {
 }
 
 impl HostPattern {
-    /// Whether `host` is one of these. For lists of patterns ask a [`Router`](super::Router).
+    /// Returns whether this pattern matches `host`. A [`Router`](super::Router) is faster for many patterns.
     pub fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Name(name), Host::Name(host)) => name.eq_ignore_ascii_case(without_dot(host)),
@@ -131,7 +131,7 @@ impl<'de> Deserialize<'de> for HostPattern {
     }
 }
 
-/// An address, where one of IPv6 may stand in brackets.
+/// Parses an address. An IPv6 address may be in brackets.
 fn parse_address(text: &str) -> Option<IpAddr> {
     match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
         Some(inner) => inner.parse().ok().map(IpAddr::V6),
@@ -151,7 +151,7 @@ fn network(address: IpAddr, prefix: &str) -> Result<HostPattern, InvalidPattern>
     Ok(HostPattern::Network(canonical(network)))
 }
 
-/// A network of IPv4-mapped addresses as the IPv4 network that it is.
+/// Converts a network of IPv4-mapped addresses to the IPv4 network that it means.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let Some(address) = v6.addr().to_ipv4_mapped() else { return network };
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn an_invalid_pattern_says_why() {
         use InvalidPattern as E;
         check("", Err(E::Unknown));
         check("*", Err(E::Everything));

@@ -12,7 +12,7 @@ use mooltiroute_hops::Authority;
 use crate::{
     config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
     metrics::Metrics,
-    router::Router,
+    router::{Query, Router},
     system::memory::{Held, Peaks},
     upstream::{
         chain::{Chain, Link, StepTimeouts},
@@ -205,7 +205,7 @@ impl Generation {
 
     /// The way to `target`: what the first route that matches says; `None` where none does.
     pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
-        let route = self.router.find(target)?;
+        let route = self.router.find(&Query { target })?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
         Some(Way { route: route + 1, chain })
     }

@@ -1,4 +1,4 @@
-//! The routes of a configuration, to chains that exist.
+//! Resolves routes to the chains that they name.
 
 use std::{collections::HashMap, num::NonZeroU16};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Resolver<'_> {
-    /// The routes in written order; where none is written, everything takes chain `default`.
+    /// Reads the routes in written order. If none is written, everything takes chain `default`.
     pub(crate) fn routes(&mut self, chains: &[Chain], chain_names: &Names) -> Vec<Route> {
         let section = KeyPath::of(["routes"]);
         let count = match self.tree.length(&section) {
@@ -35,10 +35,11 @@ impl Resolver<'_> {
         routes
     }
 
-    /// Warns of what no route is for, and of routes that are for nothing.
+    /// Warns of targets without a route, and of routes that can never apply.
     fn warn_of_routes(&mut self, routes: &[Route]) {
         let section = KeyPath::of(["routes"]);
-        let pairs = |route: &Route| route.rule.hosts.len().max(1) * route.rule.ports.len().max(1);
+        let pairs =
+            |route: &Route| route.rule.hosts().len().max(1) * route.rule.ports().len().max(1);
         if routes.iter().map(pairs).sum::<usize>() > PAIRS_MAX {
             let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
             let problem = self.tree.problem(&section, Part::Key, "size", message);
@@ -58,7 +59,7 @@ impl Resolver<'_> {
             let problem = self.tree.problem(&path, Part::Value, "never", message);
             self.warnings.push(problem.with_help("move it up, or remove it"));
         }
-        if !routes.iter().any(|route| route.rule == Rule::default()) {
+        if !routes.iter().any(|route| route.rule.is_for_everything()) {
             let message = "no route is for everything: what none is for is refused";
             let problem = self.tree.problem(&section, Part::Key, "no-default", message);
             self.warnings
@@ -119,11 +120,11 @@ impl Resolver<'_> {
             return None;
         };
         let ports = ports.unwrap_or_default().into_iter().map(NonZeroU16::get).collect();
-        let rule = Rule { hosts: hosts.unwrap_or_default(), ports };
+        let rule = Rule::new(hosts.unwrap_or_default(), ports);
         let place = self.tree.place(path, Part::Value);
         Some(Route { rule, chain: index, place })
     }
 }
 
-/// Each costs a look-up and a place in the router.
+/// The limit of host and port pairs, each of which costs a look-up and a place in the router.
 const PAIRS_MAX: usize = 100_000;

@@ -93,8 +93,8 @@ impl<'a> ShownChain<'a> {
 impl<'a> ShownRoute<'a> {
     pub(super) fn new(route: &'a Route, config: &'a Config) -> Self {
         Self {
-            hosts: route.rule.hosts.iter().map(ToString::to_string).collect(),
-            ports: &route.rule.ports,
+            hosts: route.rule.hosts().iter().map(ToString::to_string).collect(),
+            ports: route.rule.ports(),
             chain: &config.chains[route.chain].name,
             place: route.place.as_ref().map(ShownPlace::from),
         }

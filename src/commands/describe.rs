@@ -1,0 +1,50 @@
+//! Describes parts of a configuration for people.
+
+use crate::{
+    config::{Chain, Config, Credential, Route},
+    router::Condition,
+};
+
+/// Describes the hops of a chain.
+pub(super) fn path(chain: &Chain, config: &Config) -> String {
+    let hops: Vec<&str> = chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect();
+    let mut words = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
+    if !chain.switched_off.is_empty() {
+        words += &format!(" (switched off: {})", chain.switched_off.join(", "));
+    }
+    if chain.warm > 0 {
+        words += &format!(", {} warm", chain.warm);
+    }
+    words
+}
+
+/// Describes a route: its number, its targets, its chain, its place.
+pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
+    let chain = &config.chains[route.chain].name;
+    let place = route.place.as_ref().map(|place| format!("  ({place})"));
+    format!("{}. {} -> {chain}{}", index + 1, targets(route), place.unwrap_or_default())
+}
+
+/// Describes the targets of a route.
+fn targets(route: &Route) -> String {
+    let mut targets = Vec::new();
+    for condition in route.rule.conditions() {
+        match condition {
+            Condition::Hosts(hosts) => targets.push(list(hosts)),
+            Condition::Ports(ports) if targets.is_empty() => {
+                targets.push(format!("every host on port {}", list(ports)));
+            }
+            Condition::Ports(ports) => targets.push(format!("on port {}", list(ports))),
+        }
+    }
+    if targets.is_empty() { "everything".to_owned() } else { targets.join(" ") }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Says where credentials come from, with a comma before each.
+pub(super) fn credentials(credentials: &[Credential]) -> String {
+    credentials.iter().map(|credential| format!(", {credential}")).collect()
+}

@@ -1,0 +1,110 @@
+//! A rule: the conditions under which a route applies, and the first of them that a request does not meet.
+
+use mooltiroute_hops::Authority;
+
+use super::HostPattern;
+
+/// The facts about one request that routes depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The host and port that the client asks for.
+    pub target: &'a Authority,
+}
+
+/// The conditions of one route. All of them must hold; without any, the route is for everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    conditions: Vec<Condition>,
+}
+
+/// One condition of a route.
+///
+/// A new kind of condition begins with a variant here. The compiler then leads to every place that must know it: the
+/// decision below, [`is_indexed`](Self::is_indexed), and the words of `check` and `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// The target's host is one of these.
+    Hosts(Vec<HostPattern>),
+    /// The target's port is one of these.
+    Ports(Vec<u16>),
+}
+
+impl Rule {
+    /// Returns the rule for `hosts` and `ports`, of which an empty list means all.
+    pub fn new(hosts: Vec<HostPattern>, ports: Vec<u16>) -> Self {
+        let mut conditions = Vec::new();
+        if !hosts.is_empty() {
+            conditions.push(Condition::Hosts(hosts));
+        }
+        if !ports.is_empty() {
+            conditions.push(Condition::Ports(ports));
+        }
+        Self { conditions }
+    }
+
+    /// Returns the conditions in the order in which they are tried.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// Returns the host patterns; empty means every host.
+    pub(crate) fn hosts(&self) -> &[HostPattern] {
+        let hosts = self.conditions.iter().find_map(|condition| match condition {
+            Condition::Hosts(hosts) => Some(hosts.as_slice()),
+            Condition::Ports(_) => None,
+        });
+        hosts.unwrap_or_default()
+    }
+
+    /// Returns the ports; empty means every port.
+    pub(crate) fn ports(&self) -> &[u16] {
+        let ports = self.conditions.iter().find_map(|condition| match condition {
+            Condition::Ports(ports) => Some(ports.as_slice()),
+            Condition::Hosts(_) => None,
+        });
+        ports.unwrap_or_default()
+    }
+
+    /// Returns whether the rule applies to every request.
+    pub(crate) fn is_for_everything(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// Decides whether this rule applies to `query`.
+    ///
+    /// # Errors
+    /// The first condition that does not hold.
+    pub(crate) fn applies(&self, query: &Query<'_>) -> Result<(), &Condition> {
+        self.conditions.iter().find(|condition| !condition.holds(query)).map_or(Ok(()), Err)
+    }
+
+    /// Returns the conditions that the router's index does not decide, so that they must be asked for each request.
+    pub(super) fn unindexed(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.iter().filter(|condition| !condition.is_indexed())
+    }
+}
+
+impl Condition {
+    /// Returns whether `query` meets this condition.
+    pub(crate) fn holds(&self, query: &Query<'_>) -> bool {
+        match self {
+            Self::Hosts(hosts) => hosts.iter().any(|host| host.matches(query.target.host())),
+            Self::Ports(ports) => ports.contains(&query.target.port()),
+        }
+    }
+
+    /// Returns the condition's name, which is its key in the configuration and in JSON output.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Hosts(_) => "host",
+            Self::Ports(_) => "port",
+        }
+    }
+
+    /// Returns whether the router finds by look-up, and not by asking, the rules of which this condition holds.
+    fn is_indexed(&self) -> bool {
+        match self {
+            Self::Hosts(_) | Self::Ports(_) => true,
+        }
+    }
+}
