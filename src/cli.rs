@@ -1,80 +1,80 @@
-//! The command line.
+//! The command line, as types.
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 
 use crate::config::{self, Level, Overrides};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
-/// Without a command it runs the proxy, as `mooltiroute run` does.
+/// Without a command, it runs the proxy, like `mooltiroute run`.
 #[derive(Debug, Parser)]
-#[command(
-    name = "mooltiroute",
-    version,
-    args_conflicts_with_subcommands = true,
-    max_term_width = 100
-)]
+#[command(name = "mooltiroute", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The command to execute.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to run the proxy, where no command is given.
+    /// Flags of `run`, which apply if no command is given.
     #[command(flatten)]
     pub run: Run,
 }
 
-/// What the program can do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the proxy in the foreground
     Run(Run),
-    /// Validate the configuration, and say what it means
+    /// Validate the configuration and show what it means
     Check(Check),
-    /// Say which route and which hops a request would take, without a connection
+    /// Show the route and the hops that a request would take, without connecting
     Explain(Explain),
-    /// Make one request through its chain, and say how each step went
+    /// Make one request through its chain and report each step
     Probe(Probe),
-    /// Write a commented configuration to start from; nothing is overwritten
+    /// Write a commented configuration to start from; never overwrites a file
     Init(Init),
     /// Print the JSON Schema of the configuration, for editors
     ///
-    /// With `mooltiroute schema > schema.json` beside the files, an editor that speaks to yaml-language-server completes
-    /// and checks each file that begins with the line `# yaml-language-server: $schema=schema.json`.
+    /// Save it beside the files (`mooltiroute schema > schema.json`). Editors that use yaml-language-server then complete
+    /// and check every file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
-    /// Print the completion of a shell
+    /// Print the completion script of a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the manual pages
     #[command(hide = true)]
     Man {
-        /// Where to
+        /// The directory to write to
+        #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
-    /// Ask the running proxy how it is
+    /// Show the status of the running proxy
     Status(Status),
 }
 
-/// Flags of `run`. They win over the files, after each reload too.
-#[derive(Debug, Args)]
+/// Flags of `run`. They override the files, also after a reload.
+#[derive(Debug, Default, Args)]
 pub struct Run {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// Listen on this address in place of `server.listen`; may be given more than once
-    #[arg(long, value_name = "ADDR")]
+    /// Listen on this address instead of `server.listen`; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<SocketAddr>,
-    /// Which hops are in force.
+    /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
-    /// How much is logged, in place of `log.level` and `RUST_LOG`
-    #[arg(long, value_name = "LEVEL")]
+    /// Log events of this level and above, instead of `log.level` and `RUST_LOG`
+    #[arg(long, value_name = "LEVEL", value_parser = levels())]
     pub log_level: Option<Level>,
-    /// How a line of the log looks, in place of `log.format`
-    #[arg(long, value_name = "FORMAT")]
+    /// Write log lines in this format, instead of `log.format`
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
     pub log_format: Option<config::Format>,
 }
 
@@ -84,43 +84,54 @@ pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute explain https://example.com/\n  \
+    mooltiroute explain git.corp.example:22 --no-corporate")]
 pub struct Explain {
-    /// What a client would ask for, such as `https://example.com/`; or `HOST:PORT`, for a tunnel
+    /// The URL that a client would request, or `HOST:PORT` for a tunnel
+    #[arg(value_hint = ValueHint::Url)]
     pub url: String,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// For whom the output is
+    /// The hops to switch on or off.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
 
 /// Flags of `probe`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute probe\n  \
+    mooltiroute probe https://example.com/ --as session-alice,country-us\n  \
+    mooltiroute probe git.corp.example:22")]
 pub struct Probe {
-    /// What to ask for: `https://HOST/`, `http://HOST/`; or `HOST:PORT`, for the tunnel alone
-    #[arg(default_value = "https://ipv4.webshare.io/")]
+    /// The URL to request, or `HOST:PORT` to open a tunnel and nothing more
+    #[arg(default_value = "https://ipv4.webshare.io/", value_hint = ValueHint::Url)]
     pub url: String,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// Which hops are in force.
+    /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
-    /// Go as a client that gives the proxy this username, such as `session-alice,country-us`
+    /// Act as a client that sends this username, such as `session-alice,country-us`
     #[arg(long = "as", value_name = "USERNAME")]
     pub client: Option<String>,
-    /// A PEM file of the authorities to trust for the target, in place of the system's
-    #[arg(long, value_name = "FILE")]
+    /// Trust the authorities of this PEM file for the target, instead of the system's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
@@ -128,18 +139,18 @@ pub struct Probe {
 /// Flags of `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// A directory that is empty or not there yet
-    #[arg(value_name = "DIR", default_value = "config.d")]
+    /// A directory that is empty or does not exist yet
+    #[arg(value_name = "DIR", default_value = "config.d", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,
 }
 
-/// How an answer is written.
+/// The format of a command's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Human,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -149,38 +160,78 @@ pub struct Status {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// Ask there, and not where the configuration says that the proxy listens
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Ask the proxy at this address instead of the configured one
+    #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub address: Option<String>,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
 
-/// Which hops are in force, whatever the files say.
-#[derive(Debug, Args)]
+/// Flags that switch hops on or off, whatever the files say.
+#[derive(Debug, Default, Args)]
 pub struct Switches {
-    /// The same as `--disable corporate`, but no error where there is no such hop
+    /// Like `--disable corporate`, but no error if there is no such hop
     #[arg(long)]
     pub no_corporate: bool,
-    /// Leave this hop out of all chains
+    /// Leave this hop out of all chains; may be repeated
     #[arg(long, value_name = "HOP")]
     pub disable: Vec<String>,
-    /// Put this hop in, also where `enabled: false` is written
+    /// Enable this hop even if the configuration disables it; may be repeated
     #[arg(long, value_name = "HOP")]
     pub enable: Vec<String>,
 }
 
-/// Where the configuration is.
-#[derive(Debug, Args)]
+/// The place of the configuration.
+#[derive(Debug, Default, Args)]
 pub struct ConfigPath {
-    /// A directory of YAML files, or one file
-    #[arg(short = 'c', long = "config", value_name = "PATH")]
+    /// A directory of YAML files, or one file [default: the first that exists of ./config.d, ./config.yaml, the user's
+    /// and the system's mooltiroute/config.d]
+    #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
 }
 
+impl Cli {
+    /// Returns the command to execute. `-c PATH` may be given before the command as well as after it.
+    ///
+    /// # Errors
+    /// A flag before the command that the command does not have.
+    pub fn into_command(self) -> Result<Command, clap::Error> {
+        let Self { command, mut run } = self;
+        let Some(mut command) = command else { return Ok(Command::Run(run)) };
+        if let (Some(path), Some(config)) = (run.config.path.take(), command.config()) {
+            config.path.get_or_insert(path);
+        }
+        if let Command::Run(flags) = &mut command {
+            flags.inherit(run);
+            return Ok(command);
+        }
+        match run.given() {
+            None => Ok(command),
+            Some(flag) => Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                format!("`{flag}` before a command is a flag of `run`; write it after the command, if that has it"),
+            )),
+        }
+    }
+}
+
+impl Command {
+    /// Returns the configuration flag of commands that read one.
+    fn config(&mut self) -> Option<&mut ConfigPath> {
+        match self {
+            Self::Run(flags) => Some(&mut flags.config),
+            Self::Check(flags) => Some(&mut flags.config),
+            Self::Explain(flags) => Some(&mut flags.config),
+            Self::Probe(flags) => Some(&mut flags.config),
+            Self::Status(flags) => Some(&mut flags.config),
+            Self::Init(_) | Self::Schema | Self::Completions { .. } | Self::Man { .. } => None,
+        }
+    }
+}
+
 impl Run {
-    /// What these flags put in place of what the files say.
+    /// Returns the overrides that these flags ask for.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen.clone(),
@@ -189,10 +240,34 @@ impl Run {
             ..self.switches.overrides()
         }
     }
+
+    /// Adds the flags that were given before the word `run`.
+    fn inherit(&mut self, earlier: Self) {
+        self.listen.extend(earlier.listen);
+        self.log_level = self.log_level.or(earlier.log_level);
+        self.log_format = self.log_format.or(earlier.log_format);
+        self.switches.no_corporate |= earlier.switches.no_corporate;
+        self.switches.disable.extend(earlier.switches.disable);
+        self.switches.enable.extend(earlier.switches.enable);
+    }
+
+    /// Returns the first flag, besides `-c`, that was given.
+    fn given(&self) -> Option<&'static str> {
+        let Switches { no_corporate, disable, enable } = &self.switches;
+        let flags = [
+            ("--listen", !self.listen.is_empty()),
+            ("--no-corporate", *no_corporate),
+            ("--disable", !disable.is_empty()),
+            ("--enable", !enable.is_empty()),
+            ("--log-level", self.log_level.is_some()),
+            ("--log-format", self.log_format.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
 }
 
 impl Switches {
-    /// What these flags put in place of what the files say.
+    /// Returns the overrides that these flags ask for.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             disable: self.disable.clone(),
@@ -202,3 +277,32 @@ impl Switches {
         }
     }
 }
+
+/// Parses a listen address, and suggests the whole address if only a part is given.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.trim_start_matches(':');
+        if port.parse::<u16>().is_ok() {
+            return format!("write the address too, as in `127.0.0.1:{port}`");
+        }
+        if let Some(port) = text.strip_prefix("localhost:") {
+            return format!("write an address instead of a name, as in `127.0.0.1:{port}`");
+        }
+        "write an address and a port, as in `127.0.0.1:8888` or `[::1]:8888`".to_owned()
+    })
+}
+
+fn levels() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|name| name.parse())
+}
+
+fn formats() -> impl TypedValueParser<Value = config::Format> {
+    PossibleValuesParser::new(config::Format::ALL.map(config::Format::name))
+        .try_map(|name| name.parse())
+}
+
+const EXAMPLES: &str = "Examples:
+  mooltiroute                                run the proxy on http://127.0.0.1:8888
+  mooltiroute init && mooltiroute check      write a sample configuration and validate it
+  mooltiroute probe https://example.com/     test the chain, step by step
+  mooltiroute status                         ask the running proxy";

@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The commands, one file per command.
 
 pub mod check;
 pub mod completions;
@@ -27,43 +27,60 @@ use crate::{
 
 use self::json::ShownProblem;
 
-/// Does what `cli` asks for, with hops of the kinds in `registry`: the whole program, for one that brings its own kinds.
+/// Executes the command line `cli`, with hops of the kinds in `registry`.
+///
+/// A program that adds its own kinds calls this as its whole `main`.
 pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {
-    let Cli { command, run } = cli;
+    let command = match cli.into_command() {
+        Ok(command) => command,
+        Err(error) => {
+            // If standard error is closed, there is nowhere to report it.
+            let _ = error.print();
+            return ExitCode::from(USAGE);
+        }
+    };
     match command {
-        None => run::run(&run, registry, environment),
-        Some(Command::Run(flags)) => run::run(&flags, registry, environment),
-        Some(Command::Check(flags)) => check::run(&flags, registry, environment),
-        Some(Command::Explain(flags)) => explain::run(&flags, registry, environment),
-        Some(Command::Probe(flags)) => probe::run(&flags, registry, environment),
-        Some(Command::Init(flags)) => init::run(&flags, &registry),
-        Some(Command::Schema) => schema::run(&registry),
-        Some(Command::Completions { shell }) => completions::run(shell),
-        Some(Command::Man { directory }) => completions::man(&directory),
-        Some(Command::Status(flags)) => status::run(&flags, registry, environment),
+        Command::Run(flags) => run::run(&flags, registry, environment),
+        Command::Check(flags) => check::run(&flags, registry, environment),
+        Command::Explain(flags) => explain::run(&flags, registry, environment),
+        Command::Probe(flags) => probe::run(&flags, registry, environment),
+        Command::Init(flags) => init::run(&flags, &registry),
+        Command::Schema => schema::run(&registry),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { directory } => completions::man(&directory),
+        Command::Status(flags) => status::run(&flags, registry, environment),
     }
 }
 
-/// What commands that only read the configuration start from.
+/// Returns the loader of a command that only reads the configuration.
+///
+/// If `path` does not exist, the problem is written in `format`, and the exit status is returned as the error.
 fn loader(
     path: &ConfigPath,
+    overrides: Overrides,
+    format: Format,
     registry: Registry,
     environment: &Environment,
-) -> Result<Loader, Problems> {
-    let source = Source::find(path.path.clone(), environment)?;
-    Ok(Loader::new(source, Overrides::default(), registry, environment.clone()))
+) -> Result<Loader, ExitCode> {
+    match Source::find(path.path.clone(), environment) {
+        Ok(source) => Ok(Loader::new(source, overrides, registry, environment.clone())),
+        Err(problems) if format == Format::Json => {
+            Err(status(write_json_problems(&problems, &mut stdout())))
+        }
+        Err(problems) => Err(complain(&problems)),
+    }
 }
 
-/// What a command found in a configuration.
+/// The result of a command that looks at a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It can be run.
+    /// The configuration is valid, and what was asked of it is possible.
     Valid,
-    /// It can't.
+    /// It is not.
     Invalid,
 }
 
-/// Writes everything that is wrong with what `loader` loads.
+/// Writes every problem that `loader` found.
 fn write_problems(
     loader: &Loader,
     problems: &Problems,
@@ -78,31 +95,58 @@ fn write_problems(
             };
             writeln!(out, "{}\n\n{}: {count}", problems.coloured(), loader.source())?;
         }
-        Format::Json => {
-            let problems: Vec<_> = problems.0.iter().map(ShownProblem::from).collect();
-            writeln!(out, "{:#}", json!({ "valid": false, "problems": problems }))?;
-        }
+        Format::Json => return write_json_problems(problems, out),
     }
     Ok(Verdict::Invalid)
 }
 
-/// The exit status of a command that has written its answer.
+fn write_json_problems(problems: &Problems, out: &mut dyn Write) -> io::Result<Verdict> {
+    let problems: Vec<_> = problems.0.iter().map(ShownProblem::from).collect();
+    writeln!(out, "{:#}", json!({ "valid": false, "problems": problems }))?;
+    Ok(Verdict::Invalid)
+}
+
+/// Returns standard output for the answer of a command.
+///
+/// After the reader has closed its end, as `head` does once it has enough, writes succeed and go nowhere. So the command
+/// runs to its end and exits with its own status.
+fn stdout() -> impl Write {
+    UntilClosed(anstream::stdout().lock())
+}
+
+struct UntilClosed<W>(W);
+
+impl<W: Write> Write for UntilClosed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+/// Returns the exit status of a command that has written its answer.
 fn status(written: io::Result<Verdict>) -> ExitCode {
     match written {
         Ok(Verdict::Valid) => ExitCode::SUCCESS,
         Ok(Verdict::Invalid) => ExitCode::FAILURE,
-        // Whoever reads has seen enough, as `head` has.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => complain(&error),
     }
 }
 
-/// Says on standard error why a command can't do what it should, and fails it.
+/// Writes to standard error why a command failed, and returns the exit status for that.
 fn complain(why: &dyn fmt::Display) -> ExitCode {
-    // With standard error closed there is nobody to tell.
+    // If standard error is closed, there is nowhere to report it.
     let _ = writeln!(anstream::stderr(), "mooltiroute: {why}");
     ExitCode::FAILURE
 }
 
-/// The exit status of a command that was called wrongly, as clap has it.
+/// The exit status for wrong usage, the same as of clap.
 const USAGE: u8 = 2;

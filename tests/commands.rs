@@ -141,7 +141,7 @@ fn shells_and_manuals_get_every_command() {
     }
     assert!(command(directory.path(), &["man", "pages"]).status.success());
     let page = fs::read_to_string(directory.path().join("pages/mooltiroute-explain.1")).unwrap();
-    assert!(page.contains("without a connection"), "{page}");
+    assert!(page.contains("without connecting"), "{page}");
 }
 
 #[test]
@@ -199,5 +199,91 @@ fn no_command_shows_a_secret() {
                 assert!(!said.contains(secret), "{arguments:?} with {wrong}:\n{said}");
             }
         }
+    }
+}
+
+#[test]
+fn the_configuration_may_be_named_before_the_command() {
+    let directory = directory();
+    let before = command(directory.path(), &["-c", "a.yaml", "check"]);
+    let after = command(directory.path(), &["check", "-c", "a.yaml"]);
+    assert_eq!(before.status.code(), Some(0));
+    assert_eq!(said(&before), said(&after));
+}
+
+#[test]
+fn a_flag_of_run_before_another_command_is_a_usage_error_that_names_it() {
+    let output = command(directory().path(), &["--listen", "127.0.0.1:1", "check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("`--listen`"), "{}", said(&output));
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_the_right_ones() {
+    for (arguments, expected) in [
+        (["run", "--log-level", "loud"], "off, error, warn, info, debug, trace"),
+        (["run", "--log-format", "xml"], "text, json"),
+        (["run", "--listen", "8888"], "`127.0.0.1:8888`"),
+        (["run", "--listen", ":8888"], "`127.0.0.1:8888`"),
+    ] {
+        let output = command(directory().path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+}
+
+#[test]
+fn explain_follows_the_switches_of_hops() {
+    let arguments = ["explain", "x.example.com:443", "-c", "a.yaml", "--no-corporate"];
+    let output = command(directory().path(), &arguments);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!said(&output).contains("1. corporate"), "{}", said(&output));
+}
+
+#[test]
+fn json_is_asked_for_and_json_comes_also_for_a_failure() {
+    for (arguments, key) in [
+        (["check", "-c", "missing", "--format", "json"], "valid"),
+        (["status", "--address", "127.0.0.1:1", "--format", "json"], "running"),
+    ] {
+        let output = command(directory().path(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer[key], false, "{answer}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_closes_early_changes_neither_exit_status_nor_standard_error() {
+    use std::{
+        io::{PipeReader, pipe},
+        process::Stdio,
+    };
+
+    let directory = directory();
+    fs::write(directory.path().join("bad.yaml"), "chain: {}\n").unwrap();
+    for (arguments, expected) in [
+        (&["check", "-c", "a.yaml"][..], 0),
+        (&["check", "-c", "bad.yaml"], 1),
+        (&["check", "-c", "a.yaml", "--format", "json"], 0),
+        (&["schema"], 0),
+        (&["completions", "bash"], 0),
+        (&["--help"], 0),
+    ] {
+        let (reader, writer): (PipeReader, _) = pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+            .args(arguments)
+            .current_dir(directory.path())
+            .envs([("CORP_USER", CANARY), ("CORP_PASSWORD", CANARY)])
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `mooltiroute check`: is the configuration valid, and what does it mean?
+//! `mooltiroute check`: validates the configuration and says what it means.
 
 use std::{
     io::{self, Write},
@@ -9,29 +9,30 @@ use mooltiroute_hops::Registry;
 use serde_json::json;
 
 use super::{
-    Verdict, complain, describe,
+    Verdict, describe,
     json::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
     write_problems,
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Loader},
+    config::{Config, Environment, Loader, Overrides},
 };
 
 /// Runs the command.
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
-    let loader = match super::loader(&flags.config, registry, environment) {
-        Ok(loader) => loader,
-        Err(problem) => return complain(&problem),
-    };
-    super::status(check(&loader, flags.format, &mut anstream::stdout().lock()))
+    let overrides = Overrides::default();
+    match super::loader(&flags.config, overrides, flags.format, registry, environment) {
+        Ok(loader) => super::status(check(&loader, flags.format, &mut super::stdout())),
+        Err(status) => status,
+    }
 }
 
-/// Loads what `loader` loads, and writes what it means, or every problem. A writer that is no terminal should take the
-/// colours out, as those of anstream do.
+/// Loads the configuration, and writes what it means or every problem.
+///
+/// The text has ANSI colours. `out` should strip them if it is not a terminal, as the writers of anstream do.
 ///
 /// # Errors
-/// `out` could not be written to.
+/// Writing to `out` failed.
 pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result<Verdict> {
     match (loader.load(), format) {
         (Ok(config), Format::Human) => {
@@ -57,7 +58,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
     }
 }
 
-/// Says what a valid configuration will do.
+/// Describes what a valid configuration does.
 fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
     let clients = match config.server.auth {

@@ -17,7 +17,7 @@ pub fn run(shell: Shell) -> ExitCode {
     // Into a buffer first: the generator panics where it can't write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "mooltiroute", &mut script);
-    exit(anstream::stdout().write_all(&script))
+    exit(super::stdout().write_all(&script))
 }
 
 /// Writes a page for the program and one for each command into `directory`.

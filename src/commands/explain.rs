@@ -1,4 +1,4 @@
-//! `mooltiroute explain`: which way a request would take, and why.
+//! `mooltiroute explain`: shows the route and the hops that a request would take, and why.
 
 mod asked;
 
@@ -26,7 +26,7 @@ pub use self::asked::{Asked, Form, InvalidUrl};
 
 /// Runs the command.
 pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> ExitCode {
-    // Not by clap, whose errors repeat what was given, and a URL may hold a password.
+    // Not parsed by clap: its errors quote the argument, and a URL may contain a password.
     let asked = match flags.url.parse::<Asked>() {
         Ok(asked) => asked,
         Err(error) => {
@@ -34,18 +34,19 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
             return ExitCode::from(USAGE);
         }
     };
-    let loader = match super::loader(&flags.config, registry, environment) {
-        Ok(loader) => loader,
-        Err(problem) => return complain(&problem),
-    };
-    super::status(explain(&loader, &asked, flags.format, &mut anstream::stdout().lock()))
+    let overrides = flags.switches.overrides();
+    match super::loader(&flags.config, overrides, flags.format, registry, environment) {
+        Ok(loader) => super::status(explain(&loader, &asked, flags.format, &mut super::stdout())),
+        Err(status) => status,
+    }
 }
 
-/// Loads what `loader` loads, and writes which way `asked` would take; [`Verdict::Invalid`] where the configuration is,
-/// or has no route for it. Opens no connection.
+/// Loads the configuration, and writes the route and the hops that the request `asked` would take.
+///
+/// Opens no connection. Returns [`Verdict::Invalid`] if the configuration is invalid or has no route for the request.
 ///
 /// # Errors
-/// `out` could not be written to.
+/// Writing to `out` failed.
 pub fn explain(
     loader: &Loader,
     asked: &Asked,
@@ -93,7 +94,7 @@ pub fn explain(
     Ok(if found.is_some() { Verdict::Valid } else { Verdict::Invalid })
 }
 
-/// The routes as far as the one that applies, each with its reason.
+/// Lists the routes up to the one that applies, each with the reason.
 fn describe_routes(
     config: &Config,
     target: &Authority,
@@ -115,7 +116,7 @@ fn describe_routes(
     Ok(())
 }
 
-/// The way of a request through a chain.
+/// The steps of a request through a chain.
 #[derive(Serialize)]
 struct Way<'a> {
     name: &'a str,
@@ -124,14 +125,14 @@ struct Way<'a> {
     switched_off: Vec<&'a str>,
 }
 
-/// What one stop is sent.
+/// One stop, and the request that it receives.
 #[derive(Serialize)]
 struct Step<'a> {
-    /// `None`: the target itself.
+    /// The hop's name, or `None` for the target.
     hop: Option<&'a str>,
     kind: Option<&'a str>,
     address: String,
-    /// What it gets.
+    /// The request that it receives.
     request: String,
     credentials: Vec<ShownCredential<'a>>,
     #[serde(skip)]
@@ -146,7 +147,7 @@ impl<'a> Way<'a> {
         let mut steps = Vec::new();
         for (position, hop) in hops.iter().enumerate() {
             let next = hops.get(position + 1).map(|next| address(next));
-            // As `forward` does: a plain request is not tunnelled through a last hop that takes it itself.
+            // Like `forward`: a last hop that accepts plain requests gets the request itself, not a tunnel.
             let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.forwarding().is_some());
             let request = match next {
                 Some(next) => next.map(|next| format!("CONNECT {next}")).unwrap_or_default(),

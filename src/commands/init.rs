@@ -38,7 +38,7 @@ pub fn run(flags: &Init, registry: &Registry) -> ExitCode {
     }
     let shown = directory.display();
     let written = writeln!(
-        anstream::stdout(),
+        super::stdout(),
         "{shown}: written; it goes direct until its hops are enabled\n\n  \
          mooltiroute check -c {shown}\n  mooltiroute run -c {shown}\n"
     );

@@ -1,4 +1,4 @@
-//! `mooltiroute probe`: one request through its chain, step by step.
+//! `mooltiroute probe`: makes one request through its chain, and reports each step.
 
 mod errand;
 mod steps;
@@ -23,13 +23,13 @@ use super::{USAGE, Verdict, complain, write_problems};
 use crate::{
     cli::{self, Format},
     client::reply::Reply,
-    config::{Environment, Loader, Source},
+    config::{Environment, Loader},
     state::generation::Generation,
 };
 
 /// Runs the command.
 pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) -> ExitCode {
-    // Not by clap, whose errors repeat what was given, and a URL may hold a password.
+    // Not parsed by clap: its errors quote the argument, and a URL may contain a password.
     let errand = match flags.url.parse::<Errand>() {
         Ok(errand) => errand,
         Err(error) => {
@@ -52,27 +52,29 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
             return ExitCode::from(USAGE);
         }
     };
-    let source = match Source::find(flags.config.path.clone(), environment) {
-        Ok(source) => source,
-        Err(problem) => return complain(&problem),
+    let overrides = flags.switches.overrides();
+    let loader = match super::loader(&flags.config, overrides, flags.format, registry, environment)
+    {
+        Ok(loader) => loader,
+        Err(status) => return status,
     };
-    let loader = Loader::new(source, flags.switches.overrides(), registry, environment.clone());
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
-    let mut out = anstream::stdout().lock();
+    let mut out = super::stdout();
     let written = runtime.block_on(probe(&loader, &errand, tls.as_ref(), flags.format, &mut out));
-    // A look-up that does not return must not hold up the end.
+    // A name look-up that never returns must not delay the exit.
     runtime.shutdown_background();
     super::status(written)
 }
 
-/// Loads what `loader` loads, makes the request of `errand` through its chain, and writes how each step went;
-/// [`Verdict::Invalid`] where the target was not reached, or the configuration is invalid.
+/// Loads the configuration, makes the request of `errand` through its chain, and reports each step.
+///
+/// Returns [`Verdict::Invalid`] if the target was not reached or the configuration is invalid.
 ///
 /// # Errors
-/// `out` could not be written to.
+/// Writing to `out` failed.
 pub async fn probe(
     loader: &Loader,
     errand: &Errand,
@@ -84,7 +86,7 @@ pub async fn probe(
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
-    // What would lead back to the proxy that runs on this configuration is no way.
+    // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listening = config.server.listen.clone();
     let generation = Generation::new(1, config, listening);
     let way = generation.way(&errand.target);
@@ -116,7 +118,7 @@ pub async fn probe(
                 writeln!(out, "reached in {}", milliseconds(took))?;
             }
             Err(reply) => {
-                // The way has an empty line behind it for its steps.
+                // The line of the route is already followed by an empty line.
                 let gap = if way.is_some() && steps.is_empty() { "" } else { "\n" };
                 writeln!(out, "{gap}not reached\n{}", reply.text())?;
             }
@@ -158,7 +160,7 @@ fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// The same as a client is told, for programs.
+/// Returns as JSON the failure that a client would be told.
 fn failure(reply: &Reply) -> serde_json::Value {
     json!({
         "status": reply.status(),

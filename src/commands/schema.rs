@@ -9,6 +9,6 @@ use crate::config::schema;
 
 /// Runs the command.
 pub fn run(registry: &Registry) -> ExitCode {
-    let written = writeln!(anstream::stdout(), "{:#}", schema::schema(registry));
+    let written = writeln!(super::stdout(), "{:#}", schema::schema(registry));
     super::status(written.map(|()| Verdict::Valid))
 }

@@ -1,51 +1,54 @@
-//! `mooltiroute status`: how is the proxy that runs?
+//! `mooltiroute status`: shows the status of the running proxy.
 
 mod ask;
 mod table;
 
 use std::{
-    io::{self, Write},
+    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     process::ExitCode,
 };
 
 use mooltiroute_hops::Registry;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::complain;
+use super::{Verdict, complain};
 use crate::{
     cli::{self, Format},
     config::{Auth, Environment, Loader, Overrides, Source},
 };
 
-/// Where a proxy may listen, and what it may ask for.
+/// The addresses at which the proxy may listen, and the credentials that it may ask for.
 #[derive(Debug)]
 struct Aim {
     addresses: Vec<SocketAddr>,
     auth: Option<Auth>,
-    /// Why the addresses may be the wrong ones.
+    /// The reason why the addresses may be wrong.
     doubt: Option<String>,
 }
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let aim = match aim(flags, registry, environment) {
-        Ok(aim) => aim,
-        Err(why) => return complain(&why),
+    let status = aim(flags, registry, environment).and_then(|aim| ask_all(&aim));
+    let out = &mut super::stdout();
+    let written = match (status, flags.format) {
+        (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
+        (Ok(status), Format::Json) => writeln!(out, "{status:#}").map(|()| Verdict::Valid),
+        (Err(why), Format::Human) => return complain(&why),
+        (Err(why), Format::Json) => {
+            let failure = json!({ "running": false, "error": why });
+            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
+        }
     };
-    match ask_all(&aim) {
-        Ok(body) => match show(&body, flags.format, &mut anstream::stdout().lock()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&error),
-        },
-        Err(why) => complain(&why),
-    }
+    super::status(written)
 }
 
-/// Finds out whom to ask. What is wrong with the configuration does not matter here: this is for when something is.
+/// Finds out which proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Result<Aim, String> {
-    let loader = super::loader(&flags.config, registry.clone(), environment);
-    let (server, doubt) = match &loader {
+    let source = Source::find(flags.config.path.clone(), environment);
+    let loader =
+        |source| Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+    let (server, doubt) = match source.map(loader) {
         Ok(loader) => match loader.load() {
             Ok(config) => (config.server, None),
             Err(_) => {
@@ -53,11 +56,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
                 (loader.server(), Some(doubt))
             }
         },
-        Err(problems) => {
-            let source = Source::Embedded;
-            let builtin = Loader::new(source, Overrides::default(), registry, environment.clone());
-            (builtin.server(), Some(problems.to_string()))
-        }
+        Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
     };
     let listeners: Vec<SocketAddr> =
         server.listen.iter().map(|listen| reachable(*listen)).collect();
@@ -67,13 +66,13 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     let found = text.to_socket_addrs();
     let addresses: Vec<SocketAddr> =
         found.map_err(|error| format!("--address {text}: {error}"))?.collect();
-    // The credentials of one proxy are no business of another one.
+    // Credentials of one proxy are never sent to another one.
     let is_ours = |address: &SocketAddr| address.ip().is_loopback() || listeners.contains(address);
     let auth = server.auth.filter(|_| addresses.iter().all(is_ours));
     Ok(Aim { addresses, auth, doubt: None })
 }
 
-/// Where a listener on `address` is reached from this machine.
+/// Returns the address at which this machine reaches a listener on `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -83,7 +82,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The first answer there is.
+/// Asks one address after the other, and returns the first answer.
 fn ask_all(aim: &Aim) -> Result<Value, String> {
     let mut refusals = Vec::new();
     for address in &aim.addresses {
@@ -104,12 +103,4 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
         "\nIs it running? Its log says where it listens (`listening`); ask there with `mooltiroute status --address HOST:PORT`.",
     );
     Err(why)
-}
-
-/// Writes `status`. A writer that is no terminal should take the colours out, as those of anstream do.
-fn show(status: &Value, format: Format, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        Format::Human => table::write(status, out),
-        Format::Json => writeln!(out, "{status:#}"),
-    }
 }
