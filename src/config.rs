@@ -1,7 +1,7 @@
-//! What operators want, with every name resolved to the thing it names.
+//! Loads, validates and describes the configuration.
 //!
-//! A [`Loader`] makes a [`Config`]: it reads the files, merges them, puts variables in, applies what the
-//! command line overrides, and resolves the names; or it lists every [`Problem`] there is.
+//! A [`Loader`] reads the files, merges them, puts variables in, applies the command line's overrides, and resolves all
+//! names. The result is a [`Config`], or a list of every [`Problem`].
 
 mod credentials;
 mod fingerprint;

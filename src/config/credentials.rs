@@ -1,4 +1,4 @@
-//! Which credentials a configuration has, and where each comes from; never what they are.
+//! Lists the credentials of a configuration by their sources, never by their values.
 
 use std::fmt;
 
@@ -7,33 +7,33 @@ use std::fmt;
 pub struct Credential {
     /// The setting's key, such as `password`.
     pub setting: String,
-    /// Where its value comes from.
+    /// The source of its value.
     pub origin: Origin,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// From these variables of the environment.
+    /// These environment variables.
     Variables(Vec<String>),
-    /// From the content of this file.
+    /// The content of this file.
     File(String),
-    /// It stands in the configuration itself.
+    /// The configuration itself.
     Written,
 }
 
 impl Credential {
-    /// Whether the setting `key` is taken for a credential: by its name, as a kind of hop may have any settings.
+    /// Returns whether the setting `key` counts as a credential. A name decides, since kinds may have any settings.
     pub(crate) fn is_named_so(key: &str) -> bool {
         ["user", "username"].contains(&key) || Self::is_secret(key)
     }
 
-    /// Whether `text` is a template that takes a credential from another setting, as `kind: rotating` has them.
+    /// Returns whether `text` is a template that takes a credential from another setting, as in `kind: rotating`.
     pub(crate) fn is_template(text: &str) -> bool {
         text.contains("{user}") || text.contains("{pass}")
     }
 
-    /// Whether the setting `key` should not be written out in a file.
+    /// Returns whether the value of `key` should not be written in a configuration file.
     pub(crate) fn is_secret(key: &str) -> bool {
         let key = key.strip_suffix("_file").unwrap_or(key);
         key == "pass"

@@ -1,4 +1,4 @@
-//! What was written, to compare with what is written later, without a value of it.
+//! A fingerprint of a configuration, which tells what an edit changes without holding a value.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,13 @@ use serde_yaml::Value;
 
 use crate::config::yaml::tree::Tree;
 
-/// The keys of a configuration and a keyed hash of each value. Two of one [`Loader`](super::Loader) are equal where
-/// they mean the same.
+/// The keys of a configuration, with a keyed hash of each value. Two outlines by one [`Loader`](super::Loader) are
+/// equal if their configurations mean the same.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Outline(pub(crate) BTreeMap<String, u64>);
 
 impl Outline {
-    /// The paths of the settings that differ in `new`; where there are many below one key, that key.
+    /// Returns the paths of the settings that differ in `new`. Many below one key are reported as that key.
     pub fn changes(&self, new: &Self) -> Vec<String> {
         let keys: BTreeSet<&String> = self.0.keys().chain(new.0.keys()).collect();
         let changed: Vec<&str> = keys
@@ -29,7 +29,7 @@ impl Outline {
             let short = changed.iter().map(|path| shorten(path, depth).to_owned());
             short.collect::<BTreeSet<_>>().into_iter().collect()
         };
-        // The deepest paths that are few enough to read; a whole section each, if nothing else will do.
+        // Reports the deepest paths that are few enough to read, or else whole sections.
         (1..=DEPTH_MAX)
             .rev()
             .map(shortened)
@@ -37,7 +37,7 @@ impl Outline {
             .unwrap_or_else(|| shortened(1))
     }
 
-    /// That of a tree into which everything has been put that counts.
+    /// Returns the outline of a tree that is complete: merged, interpolated, with defaults and overrides applied.
     pub(crate) fn of(tree: &Tree, hasher: &RandomState) -> Self {
         let mut outline = Self::default();
         for name in tree.sections().filter(|name| !name.starts_with("x-")) {
@@ -49,9 +49,9 @@ impl Outline {
         outline
     }
 
-    /// Notes what the files hold that the settings below `path` name.
+    /// Adds a hash of the files that the settings below `path` name.
     pub(crate) fn add_files(&mut self, path: &KeyPath, content: u64) {
-        // A mapping that has settings has no entry of its own yet.
+        // A mapping with settings has no entry of its own so far.
         self.0.insert(path.to_string(), content);
     }
 
@@ -76,7 +76,7 @@ impl fmt::Debug for Outline {
     }
 }
 
-/// A hash of the mapping at `path` without one of its keys.
+/// Returns a hash of the mapping at `path` without the key `key`.
 pub(crate) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &RandomState) -> u64 {
     let mut value = tree.value(path).cloned().unwrap_or_default();
     if let Value::Mapping(mapping) = &mut value {
@@ -85,7 +85,7 @@ pub(crate) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &Rand
     hash(&value, hasher)
 }
 
-/// The same for a number and for the text that stands for it, as both are read alike.
+/// Hashes a value. A number and a text that spells it are read alike, so they have the same hash.
 fn hash(value: &Value, hasher: &RandomState) -> u64 {
     match value {
         Value::Null => hasher.hash_one(()),

@@ -1,4 +1,4 @@
-//! From files to a configuration, at the start and for each reload.
+//! Loads files into a configuration, at the start and for each reload.
 
 use std::{hash::RandomState, net::SocketAddr};
 
@@ -11,36 +11,36 @@ use crate::config::{
     yaml::tree::Tree,
 };
 
-/// What the command line says about the configuration. It wins over the files, each time they are loaded.
+/// The command line's settings. They override the files at every load.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Takes the place of `server.listen`, unless empty.
+    /// Replaces `server.listen`, unless empty.
     pub listen: Vec<SocketAddr>,
     /// Hops to leave out.
     pub disable: Vec<String>,
-    /// Hops to pass through.
+    /// Hops to enable.
     pub enable: Vec<String>,
     /// Leaves out the hop `corporate`, if there is one.
     pub no_corporate: bool,
-    /// Takes the place of `log.level`.
+    /// Replaces `log.level`.
     pub log_level: Option<Level>,
-    /// Takes the place of `log.format`.
+    /// Replaces `log.format`.
     pub log_format: Option<Format>,
 }
 
-/// Loads the same source again and again.
+/// Loads one source, as often as needed.
 #[derive(Clone, Debug)]
 pub struct Loader {
     pub(crate) source: Source,
     overrides: Overrides,
     pub(crate) registry: Registry,
     pub(crate) environment: Environment,
-    /// The key of every hash, so that none tells anything about a value.
+    /// The key of all hashes, so that a hash reveals nothing about its value.
     pub(crate) hasher: RandomState,
 }
 
 impl Loader {
-    /// A loader of `source`, for hops of the kinds in `registry`.
+    /// Creates a loader of `source`, for hops of the kinds in `registry`.
     pub fn new(
         source: Source,
         overrides: Overrides,
@@ -50,22 +50,22 @@ impl Loader {
         Self { source, overrides, registry, environment, hasher: RandomState::new() }
     }
 
-    /// What is loaded.
+    /// Returns the source.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Reads everything anew. Opens no connection.
+    /// Reads all files again. Opens no connection.
     ///
     /// # Errors
-    /// All problems of all files, in their order.
+    /// All problems of all files, in order.
     pub fn load(&self) -> Result<Config, Problems> {
         let (texts, Problems(unreadable)) = self.source.read();
         let (mut tree, faults) = Tree::new(texts);
         let mut problems = Found::default();
         problems.extend(unreadable);
         problems.append(faults);
-        // What is missing may be written in the file that can't be read.
+        // A missing name may be defined in the file that can't be read.
         let is_complete = problems.is_empty();
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
@@ -80,7 +80,7 @@ impl Loader {
         Err(problems.into_problems())
     }
 
-    /// The section `server` as far as it can be read, whatever else is wrong.
+    /// Returns the section `server` as far as it can be read, whatever else is wrong.
     pub fn server(&self) -> Server {
         let (texts, _) = self.source.read();
         let (mut tree, _) = Tree::new(texts);
@@ -109,7 +109,7 @@ impl Loader {
         }
     }
 
-    /// The hops that the command line names, by which option, and whether it enables them.
+    /// Returns the hops that the command line switches, with the option and whether it enables them.
     fn toggles(&self) -> impl Iterator<Item = (&str, &'static str, bool)> {
         let Overrides { disable, enable, no_corporate, .. } = &self.overrides;
         let enable = enable.iter().map(|name| (name.as_str(), "--enable", true));
@@ -174,7 +174,7 @@ mod tests {
         directory
     }
 
-    /// A kind that can't be built, and gives no reason.
+    /// A kind that fails to build and gives no reason.
     #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
     struct Mute {}
 
@@ -214,7 +214,7 @@ mod tests {
         chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect()
     }
 
-    /// The example of the program's interface, with the keys that there are today.
+    /// The example of the interface documentation, with the keys that exist today.
     const EXAMPLE: &str = r#"
 server:
   listen: 127.0.0.1:8888
@@ -468,7 +468,7 @@ routes:
         }
     }
 
-    /// The text in which each of `count` lines is `line`, with its number in the place of `#`.
+    /// Returns `count` lines, each with its number in place of `#`.
     fn lines(count: usize, line: &str) -> String {
         (0..count).map(|number| line.replace('#', &number.to_string()) + "\n").collect()
     }

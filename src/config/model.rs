@@ -11,43 +11,43 @@ use crate::config::{Credential, Outline, Place, Problem};
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients are accepted, and which.
+    /// The listeners, and who may use them.
     pub server: Server,
-    /// How long things may take.
+    /// The timeouts.
     pub timeouts: Timeouts,
-    /// How much is taken from clients.
+    /// The limits.
     pub limits: Limits,
-    /// What the log holds.
+    /// The log's level and format.
     pub log: Log,
-    /// Every hop that is written, sorted by name.
+    /// All hops, sorted by name.
     pub hops: Vec<NamedHop>,
-    /// Every chain; `direct`, which is built in, comes first.
+    /// All chains. The built-in `direct` is the first.
     pub chains: Vec<Chain>,
-    /// In written order; the first that matches applies. Never empty.
+    /// All routes in written order, never empty. The first that matches applies.
     pub routes: Vec<Route>,
-    /// What was written, to compare with another configuration.
+    /// The fingerprint, to compare with another configuration.
     pub outline: Outline,
-    /// What is legal and odd.
+    /// Warnings: settings that are valid but odd.
     pub warnings: Vec<Problem>,
 }
 
-/// Where clients are accepted, and which.
+/// The listeners, and who may use them.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The addresses that are listened on; port 0 lets the system choose one. Never empty.
+    /// The addresses to listen on, never empty. Port 0 lets the system choose a port.
     pub listen: Vec<SocketAddr>,
-    /// What clients must present, if anything.
+    /// The credentials that clients must present, if any.
     pub auth: Option<Auth>,
-    /// Where that comes from.
+    /// The sources of those credentials.
     pub credentials: Vec<Credential>,
-    /// The pseudonym for `Via` fields, if there are to be any.
+    /// The pseudonym for `Via` fields, if they are to be added.
     pub via: Option<Box<str>>,
 }
 
 /// Basic credentials that fit into a field.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    /// The user; has no colon.
+    /// The username, which has no colon.
     pub username: Secret,
     /// The password.
     pub password: Secret,
@@ -79,59 +79,60 @@ pub struct Limits {
     pub header_bytes: usize,
 }
 
-/// What the log holds.
+/// The log's level and format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// The least important events that are logged.
+    /// The least important level that is logged.
     pub level: Level,
-    /// How events are written.
+    /// The format of a line.
     pub format: Format,
-    /// Whether each tunnel and request has a line.
+    /// Whether each tunnel and request gets a line when it ends.
     pub access: bool,
 }
 
-/// How important an event must be to be logged.
+/// The importance of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing is logged.
     Off,
-    /// What needs somebody.
+    /// Failures that need attention.
     Error,
-    /// What may need somebody.
+    /// Conditions that may need attention.
     Warn,
-    /// What happens.
+    /// Ordinary events.
     Info,
-    /// How it happens.
+    /// Single steps, to explain a failure.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// How log events are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Lines for people.
+    /// Text for people.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A hop and what operators call it.
+/// A hop and its name.
 #[derive(Clone, Debug)]
 pub struct NamedHop {
     /// Its name.
     pub name: Arc<str>,
-    /// Its kind, as written; empty where a disabled hop has it from a variable that is not set.
+    /// The kind, as written. Empty if a disabled hop takes it from a variable that is not set.
     pub kind: String,
-    /// Whether chains pass through it.
+    /// Whether chains use it.
     pub is_enabled: bool,
-    /// Which credentials it has.
+    /// Its credentials, by their sources.
     pub credentials: Vec<Credential>,
-    /// The same for equal kind and settings, within one [`Loader`](crate::config::Loader), so that an unchanged hop can keep its state.
+    /// A hash of kind and settings, equal for equal ones within one [`Loader`](crate::config::Loader). An unchanged hop
+    /// keeps its state over a reload.
     pub fingerprint: u64,
-    /// `None` only where it is disabled and a variable of its settings is not set.
+    /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
 }
 
@@ -142,29 +143,29 @@ pub struct Chain {
     pub name: Arc<str>,
     /// The hops in force, as indices into [`Config::hops`]; each has a `hop`.
     pub hops: Vec<usize>,
-    /// The hops that are written and disabled.
+    /// The hops of this chain that are disabled.
     pub switched_off: Vec<Arc<str>>,
-    /// How many spare tunnels are kept ready before the last hop.
+    /// The number of spare tunnels kept ready before the last hop.
     pub warm: usize,
 }
 
-/// Which chain some targets take.
+/// A route: some targets, and their chain.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// The targets.
     pub rule: router::Rule,
     /// An index into [`Config::chains`].
     pub chain: usize,
-    /// Where it is written; for the route that holds when none is written, where its chain is.
+    /// The place where it is written. The implied route has the place of its chain.
     pub place: Option<Place>,
 }
 
 impl Level {
-    /// All there are, from the least that is logged to the most.
+    /// All levels, from the quietest to the most verbose.
     pub const ALL: [Self; 6] =
         [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
-    /// The name that operators write.
+    /// Returns the name that operators write.
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -178,10 +179,10 @@ impl Level {
 }
 
 impl Format {
-    /// All there are.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
-    /// The name that operators write.
+    /// Returns the name that operators write.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -190,7 +191,7 @@ impl Format {
     }
 }
 
-/// A name that is none of those there are.
+/// An error for a name that is not one of the known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such name")]
 pub struct UnknownName;

@@ -1,4 +1,4 @@
-//! What operators write, typed and not yet resolved.
+//! The configuration as operators write it: typed, with names not yet resolved.
 
 use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
@@ -22,28 +22,28 @@ use crate::router::HostPattern;
 pub(crate) const SECTIONS: [&str; 7] =
     ["server", "timeouts", "limits", "log", "hops", "chains", "routes"];
 
-/// Where clients are accepted, and which.
+/// The listeners, and who may use them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
-    /// The address to listen on, or a list of them: an IP address and a port. `127.0.0.1:8888` is the default.
-    /// Outside of loopback `auth` must be set.
+    /// The address to listen on, or a list of them: an IP address and a port. The default is `127.0.0.1:8888`. Outside
+    /// loopback, `auth` is required.
     pub(crate) listen: OneOrList<Listen>,
-    /// What clients must send as Basic credentials. By default they need none.
+    /// The Basic credentials that clients must send. By default they need none.
     pub(crate) auth: Option<Auth>,
-    /// A pseudonym that `Via` fields are added with. The default, `none`, leaves clients unmarked.
+    /// The pseudonym for `Via` fields. The default, `none`, adds no such field.
     pub(crate) via: Option<String>,
 }
 
-/// What clients must send as Basic credentials.
+/// The Basic credentials that clients must send.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
 pub(crate) struct Auth {
     /// The username, which has no colon.
     pub(crate) username: Secret,
-    /// The password. Better from a variable, as `"${NAME}"`, than written here.
+    /// The password. Prefer a variable, as in `"${NAME}"`, to writing it here.
     pub(crate) password: Option<Secret>,
-    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    /// A file that contains the password, instead of `password`. It is read again at each reload.
     pub(crate) password_file: Option<PathBuf>,
 }
 
@@ -79,15 +79,15 @@ pub(crate) struct Limits {
     pub(crate) header_bytes: Size,
 }
 
-/// What the log holds.
+/// The log's level and format.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(crate) struct Log {
-    /// The least important events that are logged. The default is `info`.
+    /// The least important level that is logged. The default is `info`.
     pub(crate) level: Level,
-    /// How events are written. The default is `text`.
+    /// The format of a line. The default is `text`.
     pub(crate) format: Format,
-    /// Whether each tunnel and each request has a line when it has ended. The default is `true`.
+    /// Whether each tunnel and each request gets a line when it ends. The default is `true`.
     pub(crate) access: bool,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Log {
 pub(crate) struct Chain {
     pub(crate) hops: Vec<String>,
     pub(crate) warm: usize,
-    /// Which of the two it is; paths of problems differ.
+    /// Whether it is the long form, whose problems have longer paths.
     pub(crate) is_long: bool,
 }
 
@@ -104,20 +104,20 @@ pub(crate) struct Chain {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongChain {
-    /// Hops in the order of travel, the nearest one first. One that is not enabled is left out.
+    /// Hops in the order of travel, the nearest one first. Disabled hops are left out.
     hops: Vec<String>,
-    /// How many spare tunnels are kept ready before the last hop, at most 64. The default is 0.
+    /// The number of spare tunnels kept ready before the last hop, at most 64. The default is 0.
     #[serde(default)]
     warm: usize,
 }
 
-/// Which targets take which chain.
+/// A route: some targets, and their chain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
 pub(crate) struct Route {
-    /// Names, `*.suffix` for all names below one, addresses and networks. Left out: every host.
+    /// Names, addresses and networks, and `*.suffix` for all names below one. The default is every host.
     pub(crate) hosts: Option<Vec<HostPattern>>,
-    /// Ports. Left out: every port.
+    /// Ports. The default is every port.
     pub(crate) ports: Option<Vec<NonZeroU16>>,
     /// A chain of `chains`, or `direct`, which has no hop.
     pub(crate) chain: String,

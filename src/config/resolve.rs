@@ -1,4 +1,4 @@
-//! Every name becomes the thing that it names, or every problem is listed.
+//! Resolves every name to the thing that it names, or lists every problem.
 
 mod chains;
 mod hops;
@@ -27,27 +27,27 @@ use crate::config::{
     yaml::{file::Part, interpolate::Invalid, tree::Tree},
 };
 
-/// Reads the sections one by one, and goes on where one is at fault.
+/// Reads one section after the other, and goes on after an invalid one.
 pub(crate) struct Resolver<'a> {
     tree: &'a mut Tree,
     registry: &'a Registry,
     environment: &'a Environment,
-    /// What each hop is built in.
+    /// The context that each hop is built in.
     context: BuildContext<'a>,
     hasher: &'a RandomState,
-    /// Whether nothing is missing that could define a name.
+    /// Whether all files were read, so that a missing name is really missing.
     is_complete: bool,
-    /// Where a variable could not be put in, so that nothing more can be said.
+    /// The settings with a variable that could not be put in. Nothing more is said about them.
     failed: BTreeSet<KeyPath>,
-    /// The content of files that settings name, by the mapping that the settings stand in.
+    /// Hashes of files that settings name, by the mapping that holds the settings.
     files: Vec<(KeyPath, u64)>,
-    /// Hops that other hops hold.
+    /// The hops that are members of other hops.
     held: HashSet<Arc<str>>,
     pub(crate) problems: Found,
     warnings: Found,
 }
 
-/// The names of a section; `None` where it can't be told which there are.
+/// The names of a section, or `None` if they can't be known.
 type Names = Option<Vec<String>>;
 
 impl<'a> Resolver<'a> {
@@ -68,7 +68,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The configuration; it is valid where no problem was found.
+    /// Builds the configuration. It is valid only if no problem was found.
     pub(crate) fn resolve(&mut self) -> Config {
         self.check_sections();
         self.interpolate();
@@ -97,7 +97,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Puts variables in everywhere. Only a hop that is disabled may have some that are not set.
+    /// Puts variables in everywhere. Only a disabled hop may have variables that are not set.
     fn interpolate(&mut self) {
         for section in raw::SECTIONS.iter().filter(|section| **section != "hops") {
             self.interpolate_at(&KeyPath::of([section]), true);
@@ -105,7 +105,7 @@ impl<'a> Resolver<'a> {
         for name in self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default() {
             let hop = KeyPath::of(["hops", &name]);
             let enabled = hop.clone().then(Key::Name("enabled".into()));
-            // Written out, so that leaving it out and writing the default mean the same.
+            // Written out, so that an omitted key and its default value mean the same.
             self.tree.assume(&hop, "enabled", true);
             self.interpolate_at(&enabled, true);
             let is_enabled =
@@ -216,12 +216,12 @@ impl<'a> Resolver<'a> {
         Limits { connections: raw.connections, header_bytes: raw.header_bytes.0 }
     }
 
-    /// The section `name`; its defaults where it is not written or at fault.
+    /// Reads the section `name`. Returns its defaults if it is missing or invalid.
     fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
         self.read(&KeyPath::of([name])).unwrap_or_default()
     }
 
-    /// What stands at `path`; `None` where nothing does, or something that is now a problem.
+    /// Reads the value at `path`. Returns `None` if there is none, or if it is invalid, which is then reported.
     fn read<T: DeserializeOwned>(&mut self, path: &KeyPath) -> Option<T> {
         match self.tree.settings(path)?.read() {
             Ok(value) => Some(value),
@@ -236,7 +236,7 @@ impl<'a> Resolver<'a> {
         for invalid in invalid {
             let path = above.clone().join(invalid.path());
             let is_noise = match invalid.fault() {
-                // It may stand in the file that can't be read.
+                // The key may be in the file that can't be read.
                 Fault::MissingKey(_) => !self.is_complete,
                 Fault::UnknownKey { .. } => false,
                 _ => self.failed.contains(&path),
@@ -253,7 +253,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The names below `path`, each of them one that can be shown and logged.
+    /// Returns the names below `path`, all of which may be shown and logged.
     fn names(&mut self, path: &KeyPath) -> Names {
         let names = match self.tree.names(path) {
             Ok(names) => names,
@@ -274,7 +274,7 @@ impl<'a> Resolver<'a> {
         self.is_complete.then_some(names)
     }
 
-    /// That the text at `place` names none of `known`.
+    /// Builds the problem that the text at `place` names none of `known`.
     fn unknown_name(&self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) -> Problem {
         let shown = self.tree.shown(place);
         let written = shown
@@ -296,11 +296,11 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The names, as many as anybody reads.
+/// Lists some of the names.
 fn some_of(names: &[impl AsRef<str>]) -> String {
     let some: Vec<&str> = names.iter().take(KNOWN_MAX).map(AsRef::as_ref).collect();
     some.join(", ") + if names.len() > KNOWN_MAX { ", …" } else { "" }
 }
 
-/// How many names are listed.
+/// The number of names that are listed.
 const KNOWN_MAX: usize = 20;

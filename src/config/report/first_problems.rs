@@ -1,10 +1,10 @@
-//! The problems that are found, as far as anybody reads.
+//! The first problems of a configuration, and the number of the rest.
 
 use mooltiroute_hops::KeyPath;
 
 use crate::config::report::problem::{Problem, Problems};
 
-/// The first problems that are found; those after them are counted, and cost neither memory nor advice.
+/// Collects problems up to a limit. Later ones are only counted, so a hostile file costs neither memory nor time.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     problems: Vec<Problem>,
@@ -22,13 +22,13 @@ impl Found {
         problems.into_iter().for_each(|problem| self.push(problem));
     }
 
-    /// Takes over what `later` has found.
+    /// Adds all that `later` has collected.
     pub(crate) fn append(&mut self, later: Self) {
         self.extend(later.problems);
         self.more += later.more;
     }
 
-    /// Whether the next problem need not be made, as it is only counted; it is counted then.
+    /// Returns whether the next problem would only be counted, and counts it in that case. Callers then skip building it.
     pub(crate) fn skips(&mut self) -> bool {
         let is_full = self.problems.len() >= PROBLEMS_MAX;
         self.more += usize::from(is_full);
@@ -39,7 +39,7 @@ impl Found {
         self.problems.is_empty()
     }
 
-    /// What was found, in the order of the files, and how much more there is.
+    /// Returns the collected problems in the order of the files, and a last one that tells how many more there are.
     pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|problem| {
             let place = problem.place.as_ref();
@@ -59,5 +59,5 @@ impl From<Problem> for Found {
     }
 }
 
-/// After this many the rest is noise.
+/// The number of problems that are shown.
 const PROBLEMS_MAX: usize = 200;

@@ -1,33 +1,33 @@
-//! One thing that is wrong with a configuration, and how it is shown.
+//! One problem of a configuration, and how it is shown.
 
 use std::{fmt, sync::Arc};
 
 use mooltiroute_hops::{Key, KeyPath};
 
-/// One thing that is wrong, or odd. It holds nothing that could be a secret.
+/// An error or a warning about the configuration. It contains nothing that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a problem that nobody is told of is taken for none"]
 pub struct Problem {
-    /// Where, if that is in a file.
+    /// The place in a file, if there is one.
     pub place: Option<Place>,
-    /// The setting it is about; empty for a whole file.
+    /// The path of the setting. It is empty for a problem of a file.
     pub path: KeyPath,
-    /// A short name for this sort of problem, for programs.
+    /// A short, stable name for this kind of problem, for programs.
     pub code: &'static str,
-    /// What was expected and what was found, as one clause.
+    /// The expected and the found, as one clause.
     pub message: String,
-    /// The line, without what could be a secret.
+    /// The line, with possible secrets hidden.
     pub excerpt: Option<Excerpt>,
-    /// Where the thing was first defined, if it was defined before.
+    /// The place of the first definition, if the problem is a second one.
     pub first: Option<Place>,
-    /// What to do.
+    /// Advice: what to do.
     pub help: Option<String>,
 }
 
 /// A place in a file. Lines and columns count from one, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file's path, as the operator would write it.
+    /// The file's path, as the operator writes it.
     pub file: Arc<str>,
     /// The line.
     pub line: usize,
@@ -35,31 +35,32 @@ pub struct Place {
     pub column: usize,
 }
 
-/// A line of a file, and the part of it that a problem is about.
+/// A line of a file, and the part of it that the problem is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
-    /// The line; `…` stands for what could be a secret.
+    /// The line, with `…` in place of possible secrets.
     pub line: String,
-    /// How many characters come before the part.
+    /// The number of characters before the part.
     pub start: usize,
-    /// How many characters the part has, at least one.
+    /// The number of characters of the part, at least one.
     pub length: usize,
 }
 
-/// Everything that is wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
-/// A problem or several, shown with colours.
+/// Shows problems with colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Coloured<'a>(&'a [Problem]);
 
-/// A problem or several on one line, for the log.
+/// Shows problems on one line, for the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Brief<'a>(&'a [Problem]);
 
 impl Problem {
-    /// A problem without a place. A key that looks like no name is hidden: it could be a secret out of place.
+    /// Creates a problem without a place. A key that does not look like a name is hidden, since it could be a misplaced
+    /// secret.
     pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
         let keys = path.keys().iter().map(|key| match key {
             Key::Name(name) if !is_name(name) => Key::Name("…".into()),
@@ -70,12 +71,12 @@ impl Problem {
         Self { place: None, path, code, message, excerpt: None, first: None, help: None }
     }
 
-    /// Place, path and message, on one line.
+    /// Shows place, path and message on one line.
     pub fn brief(&self) -> Brief<'_> {
         Brief(std::slice::from_ref(self))
     }
 
-    /// The same, with advice.
+    /// Adds advice.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -112,12 +113,12 @@ impl Problem {
 }
 
 impl Problems {
-    /// Place, path and message of each, on one line.
+    /// Shows the place, path and message of each problem on one line.
     pub fn brief(&self) -> Brief<'_> {
         Brief(&self.0)
     }
 
-    /// The same, with colours.
+    /// Shows the problems with colours.
     pub fn coloured(&self) -> Coloured<'_> {
         Coloured(&self.0)
     }
@@ -185,13 +186,13 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
     Ok(())
 }
 
-/// Whether `text` may be shown as a key or a name.
+/// Returns whether `text` may be shown as a key or a name.
 pub(crate) fn is_name(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.<".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid)
 }
 
-/// Whether `text` may be shown as a key that nobody knows: a credential out of place nearly always has a digit.
+/// Returns whether `text` may be shown as an unknown key. A misplaced credential nearly always contains a digit.
 pub(crate) fn is_word(text: &str) -> bool {
     is_name(text) && !text.bytes().any(|byte| byte.is_ascii_digit())
 }

@@ -1,8 +1,8 @@
-//! "Did you mean": the nearest of the names there are.
+//! Suggests the nearest known name ("did you mean").
 
-/// The one of `known` that `name` is most likely a misspelling of.
+/// Returns the one of `known` that `name` is most likely a misspelling of.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance costs the product of the lengths, and a long text is no misspelling.
+    // The distance costs the product of the lengths, and a long text is not a misspelling.
     if name.len() > crate::config::report::problem::NAME_BYTES_MAX {
         return None;
     }
@@ -14,14 +14,14 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     if distance <= (name.chars().count() / 3).max(1) {
         return Some(nearest);
     }
-    // One may be short for the other, as `user` is for `username`, or what others call it.
+    // One may abbreviate the other, as `user` does `username`. Other programs also use other words.
     let is_short = |short: &str, long: &str| short.len() >= SHORT_MIN && long.starts_with(short);
     let is_related = |one: &str| is_short(&name, one) || is_short(one, &name);
     let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
     known.into_iter().find(|one| is_related(&plain(one)) || elsewhere == Some(*one))
 }
 
-/// What other programs call a setting, and what it is here.
+/// Names that other programs use for a setting, with ours.
 const ELSEWHERE: [(&str, &str); 6] = [
     ("host", "address"),
     ("port", "address"),
@@ -31,10 +31,10 @@ const ELSEWHERE: [(&str, &str); 6] = [
     ("domains", "hosts"),
 ];
 
-/// More names than a person keeps apart; each costs a comparison.
+/// The number of names that are compared. More are not worth the time.
 const KNOWN_MAX: usize = 1_000;
 
-/// Any shorter, and it is a beginning by chance.
+/// A shorter common beginning is coincidence.
 const SHORT_MIN: usize = 4;
 
 #[cfg(test)]

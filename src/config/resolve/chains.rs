@@ -1,4 +1,4 @@
-//! The chains of a configuration, of hops that exist.
+//! Resolves chains to hops.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::config::resolve::{Names, Part, Resolver, some_of};
 use crate::config::{Chain, NamedHop, raw};
 
 impl Resolver<'_> {
-    /// The chains in written order, after the one that is built in, and their names.
+    /// Returns the chains in written order, after the built-in one, and their names.
     pub(crate) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
         let direct = Chain { name: DIRECT.into(), hops: vec![], switched_off: vec![], warm: 0 };
         let section = KeyPath::of(["chains"]);
@@ -30,7 +30,7 @@ impl Resolver<'_> {
         (chains, names)
     }
 
-    /// The chain at `path`. One that is at fault is still a name one may use.
+    /// Reads the chain at `path`. An invalid chain still defines its name.
     fn chain(&mut self, path: &KeyPath, hops: &[NamedHop], hop_names: &Names) -> Chain {
         let mut chain = Chain { name: "".into(), hops: vec![], switched_off: vec![], warm: 0 };
         let Some(raw) = self.read::<raw::Chain>(path) else { return chain };
@@ -82,5 +82,5 @@ impl Resolver<'_> {
 
 pub(crate) const DIRECT: &str = "direct";
 
-/// Each is a connection that waits at an upstream.
+/// The limit of `warm`, since each spare is a connection that waits at an upstream.
 const WARM_MAX: usize = 64;

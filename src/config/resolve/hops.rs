@@ -1,4 +1,4 @@
-//! The hops of a configuration, built.
+//! Builds the hops.
 
 use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
@@ -9,17 +9,17 @@ use mooltiroute_hops::{
 use crate::config::resolve::{Names, Part, Resolver};
 use crate::config::{NamedHop, fingerprint};
 
-/// A hop that is yet to be built.
+/// A hop that is not built yet.
 struct Plan {
     index: usize,
     path: KeyPath,
     kind: Kind,
     settings: Settings,
-    /// Whether no variable in them is missing. Without one the hop can't be built, but the rest can be checked.
+    /// Whether all its variables are set. If not, it can't be built, but its settings can be checked.
     is_whole: bool,
 }
 
-/// The hops that others may hold: those that are built so far, and those that are switched off.
+/// The hops that other hops may name as members: those built so far, and those that are disabled.
 #[derive(Debug)]
 struct Known<'a> {
     registry: &'a Registry,
@@ -28,7 +28,7 @@ struct Known<'a> {
 }
 
 impl Resolver<'_> {
-    /// The hops, sorted by name, and their names.
+    /// Returns the hops, sorted by name, and their names.
     pub(crate) fn hops(&mut self) -> (Vec<NamedHop>, Names) {
         let names = self.names(&KeyPath::of(["hops"]));
         let mut written = self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
@@ -41,7 +41,7 @@ impl Resolver<'_> {
             plans.extend(plan);
         }
         self.build(&mut hops, plans, &names);
-        // A chain would go round it.
+        // Without this error, a chain would silently go around the hop.
         if let Some(hop) = hops.iter().find(|hop| hop.is_enabled && hop.hop.is_none())
             && self.problems.is_empty()
         {
@@ -50,7 +50,11 @@ impl Resolver<'_> {
         (hops, names)
     }
 
-    /// Builds the hops, each after those that it holds.
+    /// Builds the hops, each one after its members.
+    ///
+    /// A hop asks for its members while it is built, and only then is it known which they are. So the list is walked again
+    /// and again, and each pass builds the hops whose members exist by now. A pass that builds nothing ends it: the hops
+    /// that are left name missing hops, or each other in a circle.
     fn build(&mut self, hops: &mut [NamedHop], mut plans: Vec<Plan>, names: &Names) {
         let off = hops.iter().filter(|hop| !hop.is_enabled);
         let mut known: BTreeMap<_, _> = off.map(|hop| (Arc::clone(&hop.name), None)).collect();
@@ -99,7 +103,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// That of a hop and of those that it holds, so that it is a new one where one of these is.
+    /// Returns the fingerprint of a hop and its members, so that a changed member makes a new hop.
     fn fingerprint(&self, hops: &[NamedHop], index: usize, asked: &[Arc<str>]) -> u64 {
         let own = hops[index].fingerprint;
         if asked.is_empty() {
@@ -110,7 +114,7 @@ impl Resolver<'_> {
         self.hasher.hash_one((own, held))
     }
 
-    /// What is left when no more hops can be built: they name hops that are not there, or each other.
+    /// Reports the hops that can't be built, because they name missing hops or each other.
     fn unresolved(&mut self, waiting: &[(Plan, Vec<InvalidSetting>)], names: &Names) {
         let Some(names) = names else { return };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -136,14 +140,14 @@ impl Resolver<'_> {
                         let message = "names a hop that holds this one in turn, or that waits for one that does";
                         self.invalid(&place, message);
                     }
-                    // What is wrong with that hop is said there.
+                    // That hop's own problem says what is wrong.
                     _ => {}
                 }
             }
         }
     }
 
-    /// A hop that is at fault is still a name one may use.
+    /// Reads a hop. An invalid hop still defines its name.
     fn hop(&mut self, index: usize, name: &str) -> (NamedHop, Option<Plan>) {
         let path = KeyPath::of(["hops", name]);
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
@@ -172,7 +176,7 @@ impl Resolver<'_> {
         (named, Some(Plan { index, path, kind, settings, is_whole }))
     }
 
-    /// What is written as the kind of the hop at `path`, which may be none that there is.
+    /// Reads the kind of the hop at `path`, which may be unknown.
     fn kind(&mut self, path: &KeyPath) -> Option<String> {
         let kind = path.clone().then(Key::Name("kind".into()));
         let known: Vec<_> = self.registry.names().collect();

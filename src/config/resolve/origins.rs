@@ -1,4 +1,4 @@
-//! The credentials of a hop or of the listeners, by where they come from.
+//! Lists the credentials of a hop or of the listeners by their sources.
 
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
@@ -7,7 +7,7 @@ use crate::config::resolve::{Part, Resolver};
 use crate::config::{Credential, Origin};
 
 impl Resolver<'_> {
-    /// The credentials in the mapping at `path`. One that is written out there is a warning.
+    /// Returns the credentials in the mapping at `path`. Warns of each that is written out.
     pub(crate) fn credentials(&mut self, path: &KeyPath) -> Vec<Credential> {
         let mut names = self.tree.names(path).unwrap_or_default();
         names.retain(|name| Credential::is_named_so(name));
@@ -38,7 +38,7 @@ impl Resolver<'_> {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 let mut help = format!("take it from a variable, as in `{name}: \"${{NAME}}\"`");
-                // There is no such file for `pass`, which stands in templates.
+                // There is no `pass_file`: `pass` is a value of a template.
                 if name != "pass" {
                     help += &format!(", or from a file of its own, as in `{name}_file: PATH`");
                 }
@@ -49,7 +49,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether `text` is how a shell writes a variable.
+/// Returns whether `text` looks like a shell variable.
 fn is_like_variable(text: &str) -> bool {
     let of_windows = text.strip_prefix('%').and_then(|text| text.strip_suffix('%'));
     let name = of_windows.or_else(|| text.strip_prefix('$')).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Hops and chains that nothing passes through.
+//! Warns of hops and chains that nothing uses.
 
 use std::collections::HashSet;
 
@@ -8,9 +8,9 @@ use crate::config::resolve::{Part, Resolver};
 use crate::config::{Chain, NamedHop, Route};
 
 impl Resolver<'_> {
-    /// Warns of hops in no chain, and of chains that no route leads to.
+    /// Warns of hops in no chain, and of chains of no route.
     pub(crate) fn warn_of_unused(&mut self, hops: &[NamedHop], chains: &[Chain], routes: &[Route]) {
-        // Among problems a thing may only seem unused.
+        // If there are problems, a thing may only seem unused.
         if !self.problems.is_empty() || !self.is_complete {
             return;
         }
@@ -24,7 +24,7 @@ impl Resolver<'_> {
             }
         }
         let taken: HashSet<usize> = routes.iter().map(|route| route.chain).collect();
-        // The first one is `direct`, which nobody wrote.
+        // The first chain is the built-in `direct`.
         for (index, chain) in chains.iter().enumerate().skip(1) {
             if !taken.contains(&index) {
                 let message = "no route leads to this chain: nothing takes it";
