@@ -1,4 +1,4 @@
-//! The log: one line an event, on standard error.
+//! The log: one line per event, on standard error.
 
 mod queue;
 
@@ -22,7 +22,7 @@ pub(crate) use self::queue::Flush;
 use self::queue::{Queue, queue};
 use crate::config::{Format, Level, Log};
 
-/// Changes the log while it is written.
+/// Changes the level and format of the log while the process runs.
 #[derive(Clone)]
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
@@ -34,11 +34,12 @@ pub struct LogControl {
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
 type Lines = Box<dyn Layer<Filtered> + Send + Sync>;
 
-/// Begins the log of this process. `directives`, where given, decide on levels in place of `log.level`: the text of
-/// `RUST_LOG`, such as `info,mooltiroute::session=debug`. Its last lines are written when the [`Flush`] is dropped.
+/// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as
+/// `info,mooltiroute::client=debug`; if given, it replaces `log.level`. The last lines are written when the [`Flush`] is
+/// dropped.
 ///
 /// # Errors
-/// What is wrong with `directives`, that the system gives no thread, or that a log was begun before.
+/// `directives` is invalid, the system has no thread to spare, or a log was started before.
 pub(crate) fn begin(
     log: &Log,
     directives: Option<&str>,
@@ -58,10 +59,10 @@ pub(crate) fn begin(
 }
 
 impl LogControl {
-    /// Writes on as `log` says.
+    /// Applies the settings of `log`.
     pub fn set(&self, log: &Log) {
         if self.directives.is_none() {
-            // It fails only where the log has ended.
+            // Fails only if the log has ended.
             let _ = self.filter.reload(targets(log.level));
         }
         let _ = self.lines.reload(layer(log.format, &self.queue));
@@ -74,7 +75,7 @@ impl fmt::Debug for LogControl {
     }
 }
 
-/// Our own events at `level`; of libraries, what goes wrong.
+/// Selects our own events at `level`, and of libraries only warnings and errors.
 fn targets(level: Level) -> Targets {
     let ours = LevelFilter::from(level);
     Targets::new()

@@ -1,4 +1,4 @@
-//! `mooltiroute completions` and `mooltiroute man`: what shells and manuals are made of.
+//! `mooltiroute completions` and `mooltiroute man`: generates shell completions and manual pages.
 
 use std::{
     io::{self, Write as _},
@@ -12,15 +12,15 @@ use clap_complete::Shell;
 use super::Verdict;
 use crate::cli::Cli;
 
-/// Writes the completion of `shell` to standard output.
+/// Writes the completion script of `shell` to standard output.
 pub fn run(shell: Shell) -> ExitCode {
-    // Into a buffer first: the generator panics where it can't write.
+    // Generated into a buffer first, since the generator panics if a write fails.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "mooltiroute", &mut script);
     exit(super::stdout().write_all(&script))
 }
 
-/// Writes a page for the program and one for each command into `directory`.
+/// Writes the manual page of the program and of each command into `directory`.
 pub fn man(directory: &Path) -> ExitCode {
     exit(
         std::fs::create_dir_all(directory)

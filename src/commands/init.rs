@@ -1,4 +1,4 @@
-//! `mooltiroute init`: a commented configuration to start from.
+//! `mooltiroute init`: writes a commented configuration to start from.
 
 use std::{
     fs::{self, File},
@@ -13,18 +13,18 @@ use thiserror::Error;
 use super::complain;
 use crate::{cli::Init, config::schema};
 
-/// Why no configuration was written.
+/// The reason why no configuration was written.
 #[derive(Debug, Error)]
 pub enum InitError {
-    /// Something is there already, and stays as it is.
+    /// The directory is not empty. Nothing in it was changed.
     #[error("`{}` is not empty, and nothing in it was changed; name another directory", .0.display())]
     Occupied(PathBuf),
     /// A file could not be written.
     #[error("`{}` can't be written: {cause}", path.display())]
     Write {
-        /// The file, or the directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
@@ -48,10 +48,10 @@ pub fn run(flags: &Init, registry: &Registry) -> ExitCode {
     }
 }
 
-/// Writes the sample configuration into `directory`, and beside it the schema that editors complete its keys by.
+/// Writes the sample configuration into `directory`, with the schema that lets editors complete its keys.
 ///
 /// # Errors
-/// There is something in the directory already, or a file can't be written.
+/// The directory is not empty, or a file can't be written.
 pub fn init(directory: &Path, registry: &Registry) -> Result<(), InitError> {
     let fail = |path: &Path, cause| InitError::Write { path: path.to_owned(), cause };
     fs::create_dir_all(directory).map_err(|cause| fail(directory, cause))?;
@@ -69,7 +69,7 @@ pub fn init(directory: &Path, registry: &Registry) -> Result<(), InitError> {
     Ok(())
 }
 
-/// The directory `config.d` of the repository, which is the sample.
+/// The sample: the directory `config.d` of the repository.
 const SAMPLE: [(&str, &str); 4] = [
     ("10-server.yaml", include_str!("../../config.d/10-server.yaml")),
     ("20-hops.yaml", include_str!("../../config.d/20-hops.yaml")),

@@ -1,4 +1,4 @@
-//! A configuration's parts, for programs: what `--format json` writes.
+//! Describes parts of a configuration for programs (`--format json`).
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ pub(super) struct ShownHop<'a> {
     credentials: Vec<ShownCredential<'a>>,
 }
 
-/// One of the last three stands there, by where the credential comes from.
+/// A credential. One of the last three fields is present and tells its source.
 #[derive(Serialize)]
 pub(super) struct ShownCredential<'a> {
     setting: &'a str,

@@ -1,7 +1,6 @@
-//! The JSON Schema of a configuration's files, for editors: made from the types that read them.
+//! Generates the JSON Schema of configuration files, for editors, from the types that read them.
 //!
-//! A file may be a part, which others complete, so no key of a mapping is required; and a variable may stand for any
-//! scalar.
+//! A file may be one part of a configuration, so no key of a mapping is required. A variable may replace any scalar.
 
 use mooltiroute_hops::Registry;
 use schemars::{
@@ -13,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::config::raw;
 
-/// The schema for hops of the kinds in `registry`.
+/// Returns the schema for hops of the kinds in `registry`.
 pub fn schema(registry: &Registry) -> Value {
-    // Editors follow draft 7 best, and references worst.
+    // Editors support draft 7 best, and handle references badly.
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
     let kinds: Vec<_> =
@@ -62,14 +61,14 @@ pub fn schema(registry: &Registry) -> Value {
     schema
 }
 
-/// A section, which may be empty where all its lines are comments.
+/// A section, which may also be empty, as when all its lines are comments.
 fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     let mut section = part(generator.subschema_for::<T>());
     section["type"] = json!(["object", "null"]);
     section
 }
 
-/// A hop of any of `kinds`: its kind decides which settings it has. One without a kind is completed by another file.
+/// A hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is completed by another file.
 fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
     let common = Map::from_iter([
@@ -110,13 +109,13 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
     })
 }
 
-/// `schema` for a file that is a part, and where variables may stand for scalars.
+/// Relaxes `schema` for a file that is one part of a configuration, with variables in place of scalars.
 fn part(mut schema: Schema) -> Value {
     Part.transform(&mut schema);
     schema.to_value()
 }
 
-/// Makes the schema of whole values one of parts with variables.
+/// Relaxes the schema of complete values: no required keys, variables allowed.
 struct Part;
 
 impl Transform for Part {
@@ -161,9 +160,9 @@ impl Transform for Part {
     }
 }
 
-/// A text with a variable in it.
+/// A pattern for a text that contains a variable.
 const VARIABLE: &str = r"\$\{";
 
-/// A text that is read as a number or a boolean.
+/// A pattern for a text that is read as a number or a boolean.
 const NUMBER_TEXT: &str = r"^[0-9]+$|\$\{";
 const BOOLEAN_TEXT: &str = r"^(true|false)$|\$\{";

@@ -5,11 +5,11 @@ use std::{borrow::Cow, fmt, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-/// `500ms`, `10s`, `5m`.
+/// A duration such as `500ms`, `10s` or `5m`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Period(pub(crate) Duration);
 
-/// `64KiB`, `1MiB`, or a number of bytes.
+/// A size such as `64KiB`, `1MiB` or a number of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size(pub(crate) usize);
 
@@ -93,7 +93,7 @@ impl JsonSchema for Size {
     }
 }
 
-/// More than any timeout can mean, and little enough to be added to any time.
+/// The longest period: longer than any timeout needs, and short enough to add to any time.
 const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
-//! Lines on their way to standard error. Whoever logs leaves a line here and goes on; one thread writes. So a slow
-//! terminal, a stuck reader of a pipe or a full disk delays nobody.
+//! A queue of log lines, and the thread that writes them to standard error.
+//!
+//! Logging must never block traffic: a slow terminal, a pipe that nobody reads or a full disk would otherwise stop the
+//! one thread that serves all connections. So a line is only copied into a shared buffer, and a thread writes what has
+//! gathered there. The buffer is bounded; lines without room are dropped and counted, and the count is logged once
+//! writing works again. Under load one wake-up of the thread serves many lines, since it waits a few milliseconds after
+//! the first one.
 
 use std::{
     fmt,
@@ -13,38 +18,38 @@ use std::{
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Takes lines at once, and loses those for which there is no room.
+/// Accepts lines without blocking, and drops those that find no room.
 #[derive(Clone, Debug)]
 pub(super) struct Queue(Arc<Shared>);
 
-/// Ends the writing when dropped, after what was still to be written, unless that takes too long.
+/// Ends the thread when dropped, after it has written the remaining lines or has taken too long.
 pub(crate) struct Flush(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// For the thread: there is something to do.
+    /// Tells the thread that there is work.
     came: Condvar,
-    /// For [`Flush`]: the thread has ended.
+    /// Tells [`Flush`] that the thread has ended.
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each with its line feed.
+    /// The lines, each with its line feed.
     lines: Vec<u8>,
-    /// How many found no room.
+    /// The number of lines that found no room.
     lost: u64,
-    /// The thread sleeps until it is woken.
+    /// Whether the thread sleeps until it is woken.
     is_idle: bool,
     is_closing: bool,
     has_ended: bool,
 }
 
-/// A queue, and its thread that writes to `out`.
+/// Creates a queue, and the thread that writes it to `out`.
 ///
 /// # Errors
-/// The system has no thread to give.
+/// The system has no thread to spare.
 pub(super) fn queue(out: impl Write + Send + 'static) -> io::Result<(Queue, Flush)> {
     let shared =
         Arc::new(Shared { state: Mutex::default(), came: Condvar::new(), ended: Condvar::new() });
@@ -77,7 +82,7 @@ impl Shared {
         while let Some(more) = self.next(&mut batch) {
             let failed = write_lines(&mut out, &batch);
             lost += more + failed;
-            // Not while writing fails: that would be a line more to fail.
+            // Not after a failed write, since this line would probably fail too.
             if failed == 0 && lost > 0 {
                 let lines = mem::take(&mut lost);
                 warn!(lines, "log lines were lost: standard error did not take them");
@@ -87,8 +92,8 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    /// Waits for lines and puts them into `batch`, in place of what it held. Returns how many found no room, or
-    /// nothing once all is written and no more will come.
+    /// Waits for lines and moves them into `batch`. Returns the number of lines that found no room, or `None` after the
+    /// last line.
     fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
         batch.clear();
         batch.shrink_to(BATCH_KEPT);
@@ -99,7 +104,7 @@ impl Shared {
             .wait_while(state, |state| state.lines.is_empty() && !state.is_closing)
             .unwrap_or_else(PoisonError::into_inner);
         state.is_idle = false;
-        // Under load one wake-up serves for many lines.
+        // Under load one wake-up serves many lines.
         (state, _) = self
             .came
             .wait_timeout_while(state, GATHERING, |state| !state.is_closing)
@@ -118,7 +123,7 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 impl Write for &Queue {
-    /// Takes one whole line, as the layer that formats them hands them over.
+    /// Accepts one complete line, as the formatting layer passes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
         Ok(line.len())
@@ -140,12 +145,12 @@ impl Drop for Flush {
         let mut state = self.0.lock();
         state.is_closing = true;
         self.0.came.notify_one();
-        // Nobody may be there to read; the end of the process does not depend on that.
+        // Standard error may have no reader. The exit of the process must not depend on one.
         let _ = self.0.ended.wait_timeout_while(state, PATIENCE, |state| !state.has_ended);
     }
 }
 
-/// Writes lines to `out`, and returns how many of them failed.
+/// Writes lines to `out`, and returns the number of lines that failed.
 fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
     let mut failed = 0;
     while !lines.is_empty() {
@@ -158,7 +163,7 @@ fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
     failed
 }
 
-/// The length of the first lines that can be written at once; of the first one, where that alone is longer.
+/// Returns the length of the first lines that may be written at once, or of the first line if it is longer.
 fn whole_lines(lines: &[u8]) -> usize {
     let Some(head) = lines.get(..AT_ONCE) else { return lines.len() };
     let last = head.iter().rposition(|&byte| byte == b'\n');
@@ -166,7 +171,7 @@ fn whole_lines(lines: &[u8]) -> usize {
     end.map_or(lines.len(), |feed| feed + 1)
 }
 
-/// As [`Write::write_all`], also where whoever shares this end has made it non-blocking.
+/// Like [`Write::write_all`], but also waits if another owner of standard error has made it non-blocking.
 fn write_all(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes) {
@@ -180,16 +185,15 @@ fn write_all(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of lines that may wait, besides those that are being written.
+/// The number of bytes that may wait, besides those being written.
 const ROOM: usize = 1 << 20;
-/// Bytes that stay allocated for the next lines.
+/// The number of bytes that stay allocated for the next lines.
 const BATCH_KEPT: usize = 16 << 10;
-/// POSIX's smallest `PIPE_BUF`, rounded up to that of Linux: what other processes write to the same pipe comes before or
-/// after it, not between.
+/// Linux's `PIPE_BUF` (POSIX allows less). A write of this size to a pipe is never mixed with those of other processes.
 const AT_ONCE: usize = 4096;
-/// How long the first line waits for others.
+/// The time that the first line waits for others.
 const GATHERING: Duration = Duration::from_millis(5);
-/// How long the end of the process waits for the last lines.
+/// The time that the exit of the process waits for the last lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -200,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written so far; each write takes no more than the next of these numbers of bytes, or fails as asked.
+    /// A writer whose next writes take this many bytes, or fail, as scripted. It keeps all that was written.
     #[derive(Clone, Debug, Default)]
     struct Out(Arc<Mutex<(Vec<u8>, Vec<Step>)>>);
 
@@ -227,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Each write waits until the test takes it.
+    /// A writer that blocks until the test takes what is written.
     struct Slow(SyncSender<Vec<u8>>);
 
     impl Slow {
@@ -295,11 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logs_does_not_wait_and_lines_without_room_are_counted() {
+    fn logging_does_not_block_and_lines_without_room_are_counted() {
         let (slow, taken) = Slow::new();
         let (queue, flush) = queue(slow).unwrap();
         (&queue).write_all(b"first\n").unwrap();
-        // Now the thread is at the first line, and stays there.
+        // The thread now blocks on the first line.
         while !queue.0.lock().lines.is_empty() {
             thread::yield_now();
         }
@@ -326,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_ever() {
+    fn the_exit_waits_for_a_bounded_time() {
         let (slow, taken) = Slow::new();
         let (queue, flush) = queue(slow).unwrap();
         (&queue).write_all(b"never read\n").unwrap();

@@ -1,38 +1,38 @@
-//! What a client would ask the proxy for.
+//! The request that a client would make.
 
 use std::{fmt, num::NonZeroU16, str::FromStr};
 
 use mooltiroute_hops::{Authority, InvalidAuthority};
 use thiserror::Error;
 
-/// What a client would ask the proxy for. Path, query and user information of its URL are gone.
+/// The request that a client would make, without the path, query and user information of its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Where it wants to go.
+    /// The target.
     pub target: Authority,
-    /// How it asks for that.
+    /// The form of the request.
     pub form: Form,
 }
 
-/// How a client asks for a target.
+/// The form of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// With CONNECT, as for `https://`.
+    /// CONNECT, as for `https://`.
     Tunnel,
-    /// With a plain request, as for `http://`.
+    /// A plain request, as for `http://`.
     Plain,
 }
 
-/// Why a text is nothing that a client asks for. The text is not repeated: it may hold a credential.
+/// The reason why a text is not a URL or a target. It does not quote the text, which may contain a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
-    /// The scheme is none that clients ask a proxy for.
+    /// Clients don't ask a proxy for this scheme.
     #[error("the URL has an unknown scheme; write `https://HOST/`, `http://HOST/` or `HOST:PORT`")]
     Scheme,
-    /// A character stands in it that URLs don't have.
+    /// A character that URLs don't have.
     #[error("the URL has a blank, or another character that must be written as `%XX`")]
     Character,
-    /// What stands before the path is no host.
+    /// The part before the path is not a host.
     #[error("this can't be asked for: {0}; a URL is `https://HOST/` or `http://HOST/`")]
     Authority(#[from] InvalidAuthority),
 }
@@ -48,7 +48,7 @@ impl FromStr for Asked {
         const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
         let (port, form) = match &*scheme.to_ascii_lowercase() {
             "http" => (HTTP, Form::Plain),
-            // Clients open a tunnel for a WebSocket, the unencrypted one too.
+            // Clients open a tunnel for a WebSocket, even for an unencrypted one.
             "ws" => (HTTP, Form::Tunnel),
             "https" | "wss" => (HTTPS, Form::Tunnel),
             _ => return Err(InvalidUrl::Scheme),
@@ -60,7 +60,7 @@ impl FromStr for Asked {
 }
 
 impl Form {
-    /// Its name, for programs.
+    /// Returns its name, for programs.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Tunnel => "connect",

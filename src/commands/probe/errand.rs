@@ -1,4 +1,4 @@
-//! What a probe asks for.
+//! The request that a probe makes.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -13,7 +13,7 @@ use crate::{
     http::{HeadLimits, HeadReader, RequestHead},
 };
 
-/// What a probe asks for. The user information of its URL is gone.
+/// The request that a probe makes, without the user information of its URL.
 #[derive(Clone, Debug)]
 pub struct Errand {
     pub(super) target: Authority,
@@ -21,28 +21,28 @@ pub struct Errand {
     pub(super) preferences: Preferences,
 }
 
-/// What is done at the target.
+/// What the probe does at the target.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// Nothing: the tunnel is all.
+    /// Nothing. An open tunnel is enough.
     Tunnel,
-    /// A request over TLS, at the end of a tunnel.
+    /// A request over TLS, through a tunnel.
     Https(Box<RequestHead>),
     /// A plain request, which the last hop may forward.
     Http(Box<RequestHead>),
 }
 
 impl Errand {
-    /// The same, for a client with these preferences.
+    /// Returns the same request for a client with `preferences`.
     #[must_use]
     pub fn preferring(self, preferences: Preferences) -> Self {
         Self { preferences, ..self }
     }
 
-    /// What makes TLS with the target, where there is to be TLS; `ca`: the file of authorities to trust.
-    ///
+    /// Returns the TLS client for the target, or `None` if the request does not use TLS. `ca` is a file of authorities to
+    /// trust.
     /// # Errors
-    /// What is wrong with the file.
+    /// The problem with the file.
     pub fn tls(&self, ca: Option<&Path>) -> Result<Option<TlsClient>, InvalidSetting> {
         let settings = match self.work {
             Work::Https(_) => {
@@ -50,7 +50,7 @@ impl Errand {
             }
             Work::Tunnel | Work::Http(_) => TlsSettings::Off,
         };
-        // An empty directory leaves relative paths to start from the current one.
+        // An empty directory makes relative paths start from the current one.
         TlsClient::new(&settings, self.target.host(), &BuildContext::new(Path::new("")))
     }
 }
@@ -75,7 +75,7 @@ impl FromStr for Errand {
     }
 }
 
-/// The request for what follows the scheme of a URL, as a client of the proxy would send it.
+/// Returns the request that a client would send for `rest`, the part of a URL after the scheme.
 fn request(rest: &str) -> Result<RequestHead, InvalidUrl> {
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(InvalidUrl::Character);
@@ -95,7 +95,7 @@ impl fmt::Display for Errand {
         let Self { target, work, .. } = self;
         match work {
             Work::Tunnel => write!(f, "CONNECT {target}"),
-            // The path and the query are left out, as they may hold a credential.
+            // Path and query are left out, since they may contain a credential.
             Work::Https(_) => write!(f, "GET https://{target}"),
             Work::Http(_) => write!(f, "GET http://{target}"),
         }

@@ -1,4 +1,4 @@
-//! The steps of a probe, noted and shown as they end.
+//! The steps of a probe, recorded and shown as they end.
 
 use std::{
     cell::RefCell,
@@ -18,14 +18,14 @@ use crate::{
     },
 };
 
-/// Notes each step, and writes its line where there is somebody to read it.
+/// Records each step. Writes its line at once if the output is for people.
 pub(super) struct Steps<'a>(RefCell<Notes<'a>>);
 
 struct Notes<'a> {
     steps: Vec<Note>,
-    /// When the step that is under way began.
+    /// The time when the current step began.
     began: Instant,
-    /// Whether the first stop has its addresses.
+    /// Whether the addresses of the first stop are known.
     is_looked_up: bool,
     out: Option<&'a mut dyn Write>,
     written: io::Result<()>,
@@ -35,12 +35,12 @@ struct Notes<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Note {
     step: &'static str,
-    /// `None`: the target.
+    /// The hop's name, or `None` for the target.
     hop: Option<String>,
-    /// Where it was to lead to.
+    /// The stop that the step was to reach.
     stop: String,
     seconds: f64,
-    /// Why it failed, if it did.
+    /// The reason why it failed, if it did.
     error: Option<String>,
 }
 
@@ -50,13 +50,16 @@ impl<'a> Steps<'a> {
         Self(RefCell::new(Notes { steps, began, is_looked_up: false, out, written: Ok(()) }))
     }
 
-    /// The first byte of an answer is there, or `error` came in its place.
+    /// Records that the first byte of an answer arrived, or that `error` came instead.
     pub(super) fn answered(&self, hop: Option<&str>, target: &Authority, error: Option<&str>) {
         let (hop, error) = (hop.map(str::to_owned), error.map(str::to_owned));
         self.0.borrow_mut().note("first byte", hop, target, error);
     }
 
-    /// All steps, and whether their lines could be written.
+    /// Returns all steps.
+    ///
+    /// # Errors
+    /// Writing a line failed.
     pub(super) fn finish(self) -> io::Result<Vec<Note>> {
         let Notes { steps, written, .. } = self.0.into_inner();
         written.map(|()| steps)
@@ -106,7 +109,7 @@ impl Notes<'_> {
         self.began = now;
         let note = Note { step, hop, stop: stop.to_string(), seconds, error };
         if let (Some(out), Ok(())) = (&mut self.out, &self.written) {
-            // Each at once, so that one sees which step it is that hangs.
+            // Written at once, so that a user sees which step hangs.
             self.written = writeln!(out, "{note}").and_then(|()| out.flush());
         }
         self.steps.push(note);
@@ -131,7 +134,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// A time as people read it.
+/// Formats a time for people.
 pub(super) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }

@@ -1,4 +1,4 @@
-//! One question to a running proxy.
+//! Asks a running proxy for its status.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -16,7 +16,7 @@ use crate::{
     http::{HeadLimits, HeadReader},
 };
 
-/// Why there is no status.
+/// The reason why there is no status.
 #[derive(Debug, Error)]
 pub(super) enum NoStatus {
     #[error("nothing listens there")]
@@ -37,12 +37,12 @@ pub(super) enum NoStatus {
     Other,
 }
 
-/// Asks the proxy at `address` for its status, and waits for [`TIMEOUT`] at most.
+/// Asks the proxy at `address` for its status, and waits at most [`TIMEOUT`].
 pub(super) fn ask(address: SocketAddr, auth: Option<&Auth>) -> Result<Value, NoStatus> {
     let deadline = Instant::now() + TIMEOUT;
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_write_timeout(Some(TIMEOUT))?;
-    // The name is one that the proxy takes also where a port leads to it from elsewhere.
+    // The proxy accepts this name even if a forwarded port leads to it from elsewhere.
     let mut request =
         String::from("GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if let Some(value) =
@@ -56,7 +56,7 @@ pub(super) fn ask(address: SocketAddr, auth: Option<&Auth>) -> Result<Value, NoS
     body(answer)
 }
 
-/// Everything that comes until `deadline`, which bounds the whole and not each part.
+/// Reads to the end. `deadline` bounds the whole answer and not each read.
 fn read_to_end(socket: &mut TcpStream, deadline: Instant) -> Result<BytesMut, NoStatus> {
     let mut answer = BytesMut::new();
     let mut part = [0; 8 * 1024];
@@ -93,7 +93,7 @@ impl From<io::Error> for NoStatus {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
-            // Which of the two it is depends on the system.
+            // The system decides which of the two it is.
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Slow,
             _ => Self::Io(error),
         }

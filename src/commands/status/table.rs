@@ -1,4 +1,4 @@
-//! A status as people read it.
+//! Shows a status to people.
 
 use std::{
     io::{self, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Writes what of `status` is known; another version of the proxy may have told more, or less.
+/// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
@@ -99,7 +99,7 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Columns under a head: words to the left, numbers to the right.
+/// Writes a table. Words are aligned to the left, numbers to the right.
 fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
     let widths: Vec<usize> = head
@@ -133,7 +133,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_default()
 }
 
-/// A text without its quotes and without anything that could steer a terminal.
+/// Returns a text without quotes, and without characters that could control a terminal.
 fn word(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.chars().filter(|character| !character.is_control()).collect()
@@ -150,7 +150,7 @@ fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", units[unit]) }
 }
 
-/// The columns that hold no numbers, besides each first one.
+/// The columns that contain words, besides the first one.
 const WORDS: [&str; 3] = ["since", "stage", "error"];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";

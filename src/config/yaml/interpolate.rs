@@ -1,11 +1,11 @@
-//! `${VAR}` in scalars, after the YAML is parsed.
+//! Replaces `${VAR}` in scalars, after the YAML is parsed.
 
 use std::ffi::OsString;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Why a text can't be completed. Nothing of the text or of a variable's value is repeated.
+/// The reason why a text can't be completed. It quotes neither the text nor a variable's value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Invalid {
     #[error("{}", unset(.0))]
@@ -24,9 +24,10 @@ pub(crate) enum Invalid {
     TooMuch,
 }
 
-/// `text` with its variables put in; `None` where it has none. What comes from a variable is not looked at again.
+/// Returns `text` with its variables replaced, or `None` if it has none. A variable's value is not searched for
+/// variables again.
 ///
-/// `${VAR:-default}` stands for `default` where `VAR` is unset or empty, as in a shell; `$${` for `${`.
+/// `${VAR:-default}` means `default` if `VAR` is unset or empty, as in a shell. `$${` means a literal `${`.
 pub(crate) fn interpolate(
     text: &str,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -48,7 +49,7 @@ pub(crate) fn interpolate(
         done.push_str(before);
         match expand(&after[..end], &variable) {
             Ok(value) => done.push_str(&value),
-            // The others may not be set either.
+            // The remaining ones may be unset too.
             Err(Invalid::Unset(names)) => {
                 names.iter().for_each(|name| add_name(&mut unset, name));
             }
@@ -63,7 +64,7 @@ pub(crate) fn interpolate(
     if unset.is_empty() { Ok(Some(std::mem::take(&mut *done))) } else { Err(Invalid::Unset(unset)) }
 }
 
-/// The names of the first variables in `text`, as far as it can be read.
+/// Returns the names of the first variables in `text`, as far as it can be read.
 pub(crate) fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let starts = text.match_indices("${").map(|(start, _)| start);
@@ -79,14 +80,14 @@ pub(crate) fn names(text: &str) -> Vec<String> {
     names
 }
 
-/// Notes a name once, unless there are as many as anybody reads.
+/// Adds a name once, up to a limit.
 fn add_name(names: &mut Vec<String>, name: &str) {
     if names.len() < NAMES_MAX && !names.iter().any(|known| known == name) {
         names.push(name.to_owned());
     }
 }
 
-/// What stands between `${` and `}`.
+/// Expands the text between `${` and `}`.
 fn expand(
     inner: &str,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -124,10 +125,10 @@ fn is_variable(name: &str) -> bool {
 const NAME_BYTES_MAX: usize = 128;
 const NAMES_MAX: usize = 20;
 
-/// More than any setting needs, and little enough that a file of many variables stays small.
+/// The length limit of one text: more than any setting needs, and low enough to keep a file of many variables small.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// What variables may make of the texts of a whole configuration.
+/// The total length limit of all texts with variables.
 pub(crate) const TOTAL_BYTES_MAX: usize = 2 << 20;
 
 #[cfg(test)]
