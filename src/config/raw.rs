@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, tim
 use mooltiroute_hops::{Listed, OneOrList, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{
         self, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
@@ -164,6 +164,13 @@ impl<'de> Deserialize<'de> for Listen {
                 "expected an IP address and a port, such as `127.0.0.1:8888` or `\"[::1]:8888\"`",
             )
         })
+    }
+}
+
+/// Writes the default of `server.listen` into the schema.
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

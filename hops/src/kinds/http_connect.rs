@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// How plain requests pass a hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Plain {
     /// The hop gets them whole, in absolute-form, and forwards them.

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::{
     health::{Health, Taken},
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// Which member a connection takes, of those that are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Pick {
     /// The first one.

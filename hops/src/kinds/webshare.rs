@@ -24,9 +24,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
+    #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
     /// Ports to try in turn where the hop before refuses one, after that of `address`. By default those that Webshare
     /// documents, if `address` has its host.
+    #[schemars(extend("default" = [80, 3128, 1080, 9999]))]
     ports: Option<Vec<NonZeroU16>>,
     /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
     /// here bare, and what the other settings say is added.
