@@ -30,31 +30,31 @@ pub struct Cli {
 pub enum Command {
     /// Run the proxy in the foreground
     Run(Run),
-    /// Validate the configuration, and say what it means
+    /// Validate the configuration and show what it means
     Check(Check),
-    /// Say which route and which hops a request would take, without a connection
+    /// Show which route and hops a request would take, without opening a connection
     Explain(Explain),
-    /// Make one request through its chain, and say how each step went
+    /// Make one request through its chain and show the time and result of each step
     Probe(Probe),
-    /// Write a commented configuration to start from; nothing is overwritten
+    /// Write a commented configuration to start from, without overwriting anything
     Init(Init),
     /// Print the JSON Schema of the configuration, for editors
     ///
-    /// With `mooltiroute schema > schema.json` beside the files, an editor that speaks to yaml-language-server completes
-    /// and checks each file that begins with the line `# yaml-language-server: $schema=schema.json`.
+    /// Save it beside the files, as in `mooltiroute schema > schema.json`. Editors with yaml-language-server then complete
+    /// and check each file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
-    /// Print the completion of a shell
+    /// Print completions for a shell
     Completions {
-        /// Which shell
+        /// The shell to complete in
         shell: clap_complete::Shell,
     },
     /// Write the manual pages
     #[command(hide = true)]
     Man {
-        /// Where to
+        /// The directory to write to
         directory: PathBuf,
     },
-    /// Ask the running proxy how it is
+    /// Show the status of the running proxy
     Status(Status),
 }
 
@@ -64,16 +64,16 @@ pub struct Run {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// Listen on this address in place of `server.listen`; may be given more than once
+    /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
     /// Which hops are in force.
     #[command(flatten)]
     pub switches: Switches,
-    /// How much is logged, in place of `log.level` and `RUST_LOG`
+    /// Log this level and above, instead of `log.level` and `RUST_LOG`
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<Level>,
-    /// How a line of the log looks, in place of `log.format`
+    /// Log in this format instead of `log.format`
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<config::Format>,
 }
@@ -84,7 +84,7 @@ pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
@@ -92,12 +92,12 @@ pub struct Check {
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// What a client would ask for, such as `https://example.com/`; or `HOST:PORT`, for a tunnel
+    /// The URL that a client would request, such as `https://example.com/`, or `HOST:PORT` for a tunnel
     pub url: String,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
@@ -105,7 +105,7 @@ pub struct Explain {
 /// Flags of `probe`.
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// What to ask for: `https://HOST/`, `http://HOST/`; or `HOST:PORT`, for the tunnel alone
+    /// The URL to request, `https://HOST/` or `http://HOST/`, or `HOST:PORT` for the tunnel alone
     #[arg(default_value = "https://ipv4.webshare.io/")]
     pub url: String,
     /// The configuration.
@@ -114,13 +114,13 @@ pub struct Probe {
     /// Which hops are in force.
     #[command(flatten)]
     pub switches: Switches,
-    /// Go as a client that gives the proxy this username, such as `session-alice,country-us`
+    /// Act as a client with this username, such as `session-alice,country-us`
     #[arg(long = "as", value_name = "USERNAME")]
     pub client: Option<String>,
-    /// A PEM file of the authorities to trust for the target, in place of the system's
+    /// Trust the authorities in this PEM file for the target, instead of the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
@@ -128,7 +128,7 @@ pub struct Probe {
 /// Flags of `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// A directory that is empty or not there yet
+    /// A directory that is empty or does not exist
     #[arg(value_name = "DIR", default_value = "config.d")]
     pub directory: PathBuf,
 }
@@ -149,10 +149,10 @@ pub struct Status {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// Ask there, and not where the configuration says that the proxy listens
+    /// Ask the proxy at this address instead of the one in the configuration
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
-    /// For whom the output is
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
 }
@@ -160,13 +160,13 @@ pub struct Status {
 /// Which hops are in force, whatever the files say.
 #[derive(Debug, Args)]
 pub struct Switches {
-    /// The same as `--disable corporate`, but no error where there is no such hop
+    /// Disable the hop `corporate`, if there is one
     #[arg(long)]
     pub no_corporate: bool,
-    /// Leave this hop out of all chains
+    /// Disable this hop even if the configuration enables it; may be repeated
     #[arg(long, value_name = "HOP")]
     pub disable: Vec<String>,
-    /// Put this hop in, also where `enabled: false` is written
+    /// Enable this hop even if the configuration disables it; may be repeated
     #[arg(long, value_name = "HOP")]
     pub enable: Vec<String>,
 }

@@ -141,7 +141,7 @@ fn shells_and_manuals_get_every_command() {
     }
     assert!(command(directory.path(), &["man", "pages"]).status.success());
     let page = fs::read_to_string(directory.path().join("pages/mooltiroute-explain.1")).unwrap();
-    assert!(page.contains("without a connection"), "{page}");
+    assert!(page.contains("without opening a connection"), "{page}");
 }
 
 #[test]

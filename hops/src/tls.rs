@@ -36,9 +36,9 @@ pub enum TlsSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsChecks {
-    /// A PEM file of the authorities to trust, and no other; without it, those of the system.
+    /// A PEM file with the only authorities to trust. Without it, the system's are trusted.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate must have; without it, the host of the hop's address.
+    /// The name that the certificate must have. Without it, the host of `address`.
     pub server_name: Option<String>,
 }
 

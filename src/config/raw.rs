@@ -26,24 +26,24 @@ pub(crate) const SECTIONS: [&str; 7] =
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
-    /// The address to listen on, or a list of them: an IP address and a port. `127.0.0.1:8888` is the default.
-    /// Outside of loopback `auth` must be set.
+    /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback requires
+    /// `auth`.
     pub(crate) listen: OneOrList<Listen>,
-    /// What clients must send as Basic credentials. By default they need none.
+    /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
-    /// A pseudonym that `Via` fields are added with. The default, `none`, leaves clients unmarked.
+    /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
     pub(crate) via: Option<String>,
 }
 
-/// What clients must send as Basic credentials.
+/// The Basic credentials that clients must send.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
 pub(crate) struct Auth {
-    /// The username, which has no colon.
+    /// The username. It can't contain a colon.
     pub(crate) username: Secret,
-    /// The password. Better from a variable, as `"${NAME}"`, than written here.
+    /// The password. Prefer a variable, as in `"${NAME}"`.
     pub(crate) password: Option<Secret>,
-    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    /// A file that holds the password, instead of `password`. It is read again at each reload.
     pub(crate) password_file: Option<PathBuf>,
 }
 
@@ -55,17 +55,17 @@ pub(crate) struct Listen(pub(crate) SocketAddr);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(crate) struct Timeouts {
-    /// A client's request head, from its first byte to its last. The default is `30s`.
+    /// How long a client may take to send a request head, from its first byte to its last.
     pub(crate) header: Period,
-    /// The look-up and TCP to the first hop or the target, and TLS with a hop. The default is `10s`.
+    /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,
-    /// Each hop's whole answer to CONNECT, and the wait for a hop's answer to a plain request. The default is `30s`.
+    /// How long each hop may take to answer CONNECT, or to begin its answer to a plain request.
     pub(crate) handshake: Period,
-    /// A tunnel without a byte either way is ended after this. The default, `0s`, is never.
+    /// How long a tunnel may move no byte in either direction before it is ended; `0s` means forever.
     pub(crate) idle: Period,
-    /// A tunnel that one side has ended is ended after this without a byte the other way. The default is `5m`.
+    /// How long a tunnel that one side has closed may move no byte in the other direction before it is ended.
     pub(crate) half_closed: Period,
-    /// What is still open this long after the first signal to stop is cut. The default is `30s`.
+    /// How long open connections may go on after the first signal to stop. Then they are cut.
     pub(crate) drain: Period,
 }
 
@@ -73,9 +73,9 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
 pub(crate) struct Limits {
-    /// Client connections at once, at least 1; one more is answered 503. The default is 10000.
+    /// How many clients may be connected at once, at least 1. One more is answered with 503.
     pub(crate) connections: usize,
-    /// The head of a message, from `1KiB` to `1MiB`. The default is `64KiB`.
+    /// How large the head of a message may be, from `1KiB` to `1MiB`.
     pub(crate) header_bytes: Size,
 }
 
@@ -83,11 +83,11 @@ pub(crate) struct Limits {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(crate) struct Log {
-    /// The least important events that are logged. The default is `info`.
+    /// The least important level that is logged.
     pub(crate) level: Level,
-    /// How events are written. The default is `text`.
+    /// The format of the log.
     pub(crate) format: Format,
-    /// Whether each tunnel and each request has a line when it has ended. The default is `true`.
+    /// Whether every tunnel and request is logged when it ends. Failures are always logged.
     pub(crate) access: bool,
 }
 
@@ -104,9 +104,9 @@ pub(crate) struct Chain {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongChain {
-    /// Hops in the order of travel, the nearest one first. One that is not enabled is left out.
+    /// Hops in the order of travel, the nearest one first. A hop that is not enabled is left out.
     hops: Vec<String>,
-    /// How many spare tunnels are kept ready before the last hop, at most 64. The default is 0.
+    /// How many spare tunnels are kept ready before the last hop, at most 64.
     #[serde(default)]
     warm: usize,
 }
@@ -115,11 +115,11 @@ struct LongChain {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
 pub(crate) struct Route {
-    /// Names, `*.suffix` for all names below one, addresses and networks. Left out: every host.
+    /// Host names, `*.suffix` for all names below one, addresses, and networks. Without it, every host matches.
     pub(crate) hosts: Option<Vec<HostPattern>>,
-    /// Ports. Left out: every port.
+    /// Ports. Without it, every port matches.
     pub(crate) ports: Option<Vec<NonZeroU16>>,
-    /// A chain of `chains`, or `direct`, which has no hop.
+    /// The name of a chain, or `direct`, which has no hop.
     pub(crate) chain: String,
 }
 

@@ -25,9 +25,9 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Names of hops, or hops written out; one that is switched off is left out.
+    /// Names of hops, or hops written out as below `hops`. A member that is not enabled is left out.
     members: Vec<Member>,
-    /// Which member a connection takes, of those that are well.
+    /// Which of the members that work a connection uses.
     #[serde(default)]
     pick: Pick,
 }
