@@ -1,4 +1,6 @@
-//! What it costs to find the route of a request among many patterns. `cargo bench --bench routes`
+//! Measures finding the route of a request among many patterns.
+//!
+//! `cargo bench --bench routes`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]
 
@@ -12,7 +14,7 @@ fn main() {
     divan::main();
 }
 
-/// A name, a suffix, a network or an address each, in routes of ten, and a last one for everything.
+/// Returns a router with names, suffixes, networks and addresses in routes of ten, and a last route for everything.
 fn router(patterns: usize) -> Router {
     let pattern = |index: usize| -> HostPattern {
         let (high, low) = (index / 256 % 256, index % 256);
