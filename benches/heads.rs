@@ -1,4 +1,5 @@
-//! What it costs to read a head and to write it anew: the work of each plain request besides its system calls.
+//! Measures reading and writing message heads: the work of a plain request besides its system calls.
+//!
 //! `cargo bench --bench heads`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]

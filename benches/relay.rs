@@ -1,4 +1,5 @@
-//! What it costs to relay bytes between two sockets of this machine, the ends' own work included.
+//! Measures relaying bytes between two local sockets, including the work of both ends.
+//!
 //! `cargo bench --bench relay`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]
@@ -21,7 +22,7 @@ fn main() {
     divan::main();
 }
 
-/// A message there and another back: two wake-ups of the relay.
+/// Sends a message in each direction, which wakes the relay twice.
 #[divan::bench(args = [64, 4096])]
 fn small(bencher: Bencher<'_, '_>, bytes: usize) {
     let (mut client, mut upstream) = relayed();
@@ -34,7 +35,7 @@ fn small(bencher: Bencher<'_, '_>, bytes: usize) {
     });
 }
 
-/// Far more than any buffer on the way holds.
+/// Sends far more than the buffers on the way hold.
 #[divan::bench(args = [64 << 20], sample_count = 20)]
 fn bulk(bencher: Bencher<'_, '_>, bytes: usize) {
     let (mut client, mut upstream) = relayed();
@@ -54,7 +55,7 @@ fn bulk(bencher: Bencher<'_, '_>, bytes: usize) {
     });
 }
 
-/// The far ends of a client and an upstream between which a relay runs, on a thread that ends with them.
+/// Starts a relay on a thread of its own and returns the far ends of its client and its upstream.
 fn relayed() -> (TcpStream, TcpStream) {
     let [(client, client_far), (upstream, upstream_far)] = [connection(), connection()];
     thread::spawn(|| {
@@ -76,7 +77,7 @@ fn connection() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// As the runtime of the calling thread wants it.
+/// Wraps `socket` for the runtime of the calling thread.
 fn tunnel(socket: TcpStream) -> Tunnel {
     socket.set_nonblocking(true).unwrap();
     Tunnel::socket(tokio::net::TcpStream::from_std(socket).unwrap())

@@ -1,7 +1,7 @@
-//! A kind of hop from outside: `socks5`, a SOCKS5 proxy without authentication (RFC 1928).
+//! Adds a kind of hop from outside: `socks5`, a SOCKS5 proxy without authentication (RFC 1928).
 //!
-//! Everything there is to a kind is here: the type of its settings, the hop itself, and one line where the program is
-//! started. That program is Mooltiroute whole, with its command line and its live reload, and one kind more.
+//! A kind is the type of its settings, the hop, and one line in `main`. The result is the whole program, with its command
+//! line and its live reload, and one more kind.
 //!
 //! ```text
 //! microsocks -i 127.0.0.1 -p 1080 &
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     commands::execute(Cli::parse(), registry, &Environment::of_process())
 }
 
-/// What stands below `kind: socks5`.
+/// The settings of `kind: socks5`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "mooltiroute::hops::schemars")]
 #[serde(deny_unknown_fields)]

@@ -1,12 +1,12 @@
-//! The proxy inside another program: loaded, started on a port that the system chooses, used for one request, ended.
+//! Runs the proxy inside another program: loads it, starts it on a port that the system chooses, uses it and stops it.
 //!
 //! ```text
 //! cargo run --example embed
 //! ```
 //!
-//! It prints what an origin of its own answered through the proxy. The log is the program's own affair: the proxy
-//! writes events of `tracing`, and a program that sets up no subscriber has none. `Source::Path` in place of the text
-//! is a file or a directory, and is watched.
+//! It starts an origin too, and prints the response that it got through the proxy. The proxy writes `tracing` events; a
+//! program that installs no subscriber has no log. With `Source::Path` instead of `Source::Text`, the configuration is a
+//! file or a directory, and is watched.
 
 use std::{
     error::Error,
@@ -35,17 +35,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let work = async {
         let answer = fetch(&addresses).await;
-        // Nothing new begins; what is open has `timeouts.drain` to end. `shutdown.cut` would end it at once.
+        // After this nothing new begins, and open connections have `timeouts.drain` to end. `shutdown.cut` ends them at once.
         shutdown.draining.cancel();
         answer
     };
-    // The proxy serves and reloads until its end; a larger program would spawn it.
+    // `run` serves and reloads until shutdown. A larger program would spawn it.
     let ((), answer) = tokio::join!(proxy.run(), work);
     std::io::stdout().write_all(answer?.as_bytes())?;
     Ok(())
 }
 
-/// Asks an origin of our own for something, through the proxy that listens on `addresses`.
+/// Starts an origin and requests something from it through the proxy at `addresses`.
 async fn fetch(addresses: &[SocketAddr]) -> io::Result<String> {
     let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let request = format!(
@@ -71,7 +71,7 @@ async fn fetch(addresses: &[SocketAddr]) -> io::Result<String> {
     }
 }
 
-/// The same as in a file; hops and routes have their place here too.
+/// A configuration as in a file. It may have hops and routes too.
 const CONFIG: &str = "
 server: { listen: 127.0.0.1:0 }
 timeouts: { drain: 5s }

@@ -1,4 +1,4 @@
-//! The bench process is the clients; everything else is a child of its own, so that each one's time can be told.
+//! The process of the benchmark is the clients. Everything else is a child process, so that its time is counted alone.
 
 mod crowd;
 mod document;
@@ -26,7 +26,7 @@ use std::env;
 
 use self::{plan::Plan, role::Role};
 
-/// Plays a part in a benchmark, or runs one.
+/// Plays the role that the arguments name, or runs the benchmark.
 pub(crate) fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some(role) = Role::from_arguments(&arguments) {
@@ -34,7 +34,7 @@ pub(crate) fn main() {
         return;
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // Without `--bench` it is `cargo test` that asks.
+    // `cargo test` runs benchmarks without `--bench`.
     let plan = if has("--quick") || !has("--bench") { Plan::QUICK } else { Plan::FULL };
     usage::allow_open_files();
     let results = suite::run(plan.allowed());

@@ -1,10 +1,10 @@
-//! Mooltiroute beside a bare relay, and beside the other proxies that this machine has.
+//! Measures Mooltiroute beside a bare relay and the other proxies installed on this machine.
 //!
-//! - `cargo bench --bench peers` measures for some minutes and prints tables.
-//! - `cargo bench --bench peers -- --quick` shows in seconds that it all works; its figures mean little.
-//! - `cargo bench --bench peers -- --write` writes `BENCHMARKS.md` anew besides.
+//! - `cargo bench --bench peers` takes some minutes and prints tables.
+//! - `cargo bench --bench peers -- --quick` takes seconds and shows that everything works; its figures mean little.
+//! - `cargo bench --bench peers -- --write` also updates `BENCHMARKS.md`.
 //!
-//! It reads processor time and memory where Linux tells them, so other systems only build it.
+//! Processor time and memory come from Linux's `/proc`, so other systems only build it.
 
 #[cfg(target_os = "linux")]
 #[expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]

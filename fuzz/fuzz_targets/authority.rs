@@ -1,4 +1,4 @@
-//! An authority reads as the same again when it is shown, and can do no harm where it is written.
+//! An authority parses to itself after it is printed, and what is printed is harmless in a message.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What is told of a hop's refusal is short, printable and of one line, whatever its fields hold.
+//! The description of a hop's refusal is one short, printable line, whatever its fields hold.
 //!
 //! Each line of the input is the value of one field; the first is the reason phrase.
 

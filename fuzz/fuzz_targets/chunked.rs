@@ -1,4 +1,4 @@
-//! A chunked body is the same whole, byte by byte and to a plainer reader, and so is what is written of it.
+//! A chunked body has one meaning: read at once, byte by byte, by a simpler reader, and after it is written again.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any text in a file has an answer, in bounded time, and no answer shows what could be a password.
+//! Any text in a file is accepted or rejected in bounded time, and no error shows what could be a password.
 
 #![no_main]
 
@@ -12,10 +12,10 @@ fuzz_target!(|text: &str| {
     let directory = std::env::temp_dir().join(format!("mooltiroute-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("config.yaml");
-    // A password as people write it, then whatever there is.
+    // A password as people write it, then the input.
     let begin = "hops:\n  a: { kind: http-connect, address: \"a:1\", username: joe, password: ";
     let mut texts = vec![text.to_owned(), format!("{begin}\"{CANARY}\" }}\n{text}")];
-    // Behind a colon or on a line of its own it may be no password any more.
+    // After a colon or on a line of its own it may no longer be a password.
     if !text.contains([':', '\n', '\r']) {
         texts.push(format!("{begin}{text}{CANARY}\n"));
     }

@@ -1,5 +1,5 @@
-//! A variable's value arrives as it is: it breaks no YAML and is not looked at again. A doubled dollar keeps a text as it
-//! is written.
+//! A variable's value arrives unchanged: it breaks no YAML and is not expanded again. A doubled dollar keeps a text
+//! literal.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A request is the same whole and byte by byte, and what is sent on is that one request.
+//! A request head has one meaning, read at once or byte by byte, and what is sent on has the same meaning.
 
 #![no_main]
 

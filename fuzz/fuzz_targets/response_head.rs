@@ -1,4 +1,4 @@
-//! A response is the same whole and byte by byte, and what is sent on is that one response.
+//! A response head has one meaning, read at once or byte by byte, and what is sent on has the same meaning.
 
 #![no_main]
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, IntoDeserializer as _, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
 
@@ -39,6 +39,16 @@ impl<T: JsonSchema> JsonSchema for OneOrList<T> {
 impl<'de, T: Deserialize<'de> + Listed> Deserialize<'de> for OneOrList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OneOrListVisitor(PhantomData))
+    }
+}
+
+/// Writes a single value as a scalar, as an operator would.
+impl<T: Serialize> Serialize for OneOrList<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            list => list.serialize(serializer),
+        }
     }
 }
 

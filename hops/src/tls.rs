@@ -8,7 +8,7 @@ use std::{
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -33,12 +33,12 @@ pub enum TlsSettings {
 }
 
 /// How the certificate of a hop is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsChecks {
-    /// A PEM file of the authorities to trust, and no other; without it, those of the system.
+    /// A PEM file with the only authorities to trust. Without it, the system's are trusted.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate must have; without it, the host of the hop's address.
+    /// The name that the certificate must have. Without it, the host of `address`.
     pub server_name: Option<String>,
 }
 
@@ -133,6 +133,16 @@ impl fmt::Debug for TlsClient {
 impl<'de> Deserialize<'de> for TlsSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TlsVisitor)
+    }
+}
+
+/// Writes the default of `tls` into the schema.
+impl Serialize for TlsSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::On(checks) => checks.serialize(serializer),
+        }
     }
 }
 

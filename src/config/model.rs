@@ -53,7 +53,7 @@ pub struct Auth {
     pub password: Secret,
 }
 
-/// How long things may take; `INTERFACE.md` has the meaning of each.
+/// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// A client's request head.

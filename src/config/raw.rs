@@ -1,11 +1,11 @@
-//! The configuration as operators write it: typed, with names not yet resolved.
+//! What operators write, typed and not yet resolved.
 
 use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use mooltiroute_hops::{Listed, OneOrList, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{
         self, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
@@ -22,16 +22,16 @@ use crate::router::HostPattern;
 pub(crate) const SECTIONS: [&str; 7] =
     ["server", "timeouts", "limits", "log", "hops", "chains", "routes"];
 
-/// The listeners, and who may use them.
+/// Where clients are accepted, and which.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
-    /// The address to listen on, or a list of them: an IP address and a port. The default is `127.0.0.1:8888`. Outside
-    /// loopback, `auth` is required.
+    /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback requires
+    /// `auth`.
     pub(crate) listen: OneOrList<Listen>,
-    /// The Basic credentials that clients must send. By default they need none.
+    /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
-    /// The pseudonym for `Via` fields. The default, `none`, adds no such field.
+    /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
     pub(crate) via: Option<String>,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct Server {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
 pub(crate) struct Auth {
-    /// The username, which has no colon.
+    /// The username. It can't contain a colon.
     pub(crate) username: Secret,
-    /// The password. Prefer a variable, as in `"${NAME}"`, to writing it here.
+    /// The password. Prefer a variable, as in `"${NAME}"`.
     pub(crate) password: Option<Secret>,
-    /// A file that contains the password, instead of `password`. It is read again at each reload.
+    /// A file that holds the password, instead of `password`. It is read again at each reload.
     pub(crate) password_file: Option<PathBuf>,
 }
 
@@ -55,17 +55,17 @@ pub(crate) struct Listen(pub(crate) SocketAddr);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(crate) struct Timeouts {
-    /// A client's request head, from its first byte to its last. The default is `30s`.
+    /// How long a client may take to send a request head, from its first byte to its last.
     pub(crate) header: Period,
-    /// The look-up and TCP to the first hop or the target, and TLS with a hop. The default is `10s`.
+    /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,
-    /// Each hop's whole answer to CONNECT, and the wait for a hop's answer to a plain request. The default is `30s`.
+    /// How long each hop may take to answer CONNECT, or to begin its answer to a plain request.
     pub(crate) handshake: Period,
-    /// A tunnel without a byte either way is ended after this. The default, `0s`, is never.
+    /// How long a tunnel may move no byte in either direction before it is ended; `0s` means forever.
     pub(crate) idle: Period,
-    /// A tunnel that one side has ended is ended after this without a byte the other way. The default is `5m`.
+    /// How long a tunnel that one side has closed may move no byte in the other direction before it is ended.
     pub(crate) half_closed: Period,
-    /// What is still open this long after the first signal to stop is cut. The default is `30s`.
+    /// How long open connections may go on after the first signal to stop. Then they are cut.
     pub(crate) drain: Period,
 }
 
@@ -73,21 +73,21 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
 pub(crate) struct Limits {
-    /// Client connections at once, at least 1; one more is answered 503. The default is 10000.
+    /// How many clients may be connected at once, at least 1. One more is answered with 503.
     pub(crate) connections: usize,
-    /// The head of a message, from `1KiB` to `1MiB`. The default is `64KiB`.
+    /// How large the head of a message may be, from `1KiB` to `1MiB`.
     pub(crate) header_bytes: Size,
 }
 
-/// The log's level and format.
+/// What the log holds.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(crate) struct Log {
-    /// The least important level that is logged. The default is `info`.
+    /// The least important level that is logged.
     pub(crate) level: Level,
-    /// The format of a line. The default is `text`.
+    /// The format of the log.
     pub(crate) format: Format,
-    /// Whether each tunnel and each request gets a line when it ends. The default is `true`.
+    /// Whether every tunnel and request is logged when it ends. Failures are always logged.
     pub(crate) access: bool,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Log {
 pub(crate) struct Chain {
     pub(crate) hops: Vec<String>,
     pub(crate) warm: usize,
-    /// Whether it is the long form, whose problems have longer paths.
+    /// Which of the two it is; paths of problems differ.
     pub(crate) is_long: bool,
 }
 
@@ -104,22 +104,22 @@ pub(crate) struct Chain {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongChain {
-    /// Hops in the order of travel, the nearest one first. Disabled hops are left out.
+    /// Hops in the order of travel, the nearest one first. A hop that is not enabled is left out.
     hops: Vec<String>,
-    /// The number of spare tunnels kept ready before the last hop, at most 64. The default is 0.
+    /// How many spare tunnels are kept ready before the last hop, at most 64.
     #[serde(default)]
     warm: usize,
 }
 
-/// A route: some targets, and their chain.
+/// Which targets take which chain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
 pub(crate) struct Route {
-    /// Names, addresses and networks, and `*.suffix` for all names below one. The default is every host.
+    /// Host names, `*.suffix` for all names below one, addresses, and networks. Without it, every host matches.
     pub(crate) hosts: Option<Vec<HostPattern>>,
-    /// Ports. The default is every port.
+    /// Ports. Without it, every port matches.
     pub(crate) ports: Option<Vec<NonZeroU16>>,
-    /// A chain of `chains`, or `direct`, which has no hop.
+    /// The name of a chain, or `direct`, which has no hop.
     pub(crate) chain: String,
 }
 
@@ -164,6 +164,13 @@ impl<'de> Deserialize<'de> for Listen {
                 "expected an IP address and a port, such as `127.0.0.1:8888` or `\"[::1]:8888\"`",
             )
         })
+    }
+}
+
+/// Writes the default of `server.listen` into the schema.
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

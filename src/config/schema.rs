@@ -75,14 +75,15 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
         (
             "kind".to_owned(),
             json!({
-                "description": "How the hop is spoken to.",
+                "description": "How Mooltiroute talks to the hop.",
                 "anyOf": [{ "enum": names }, { "type": "string", "pattern": VARIABLE }],
             }),
         ),
         (
             "enabled".to_owned(),
             json!({
-                "description": "Whether chains pass through the hop; one that is not enabled is left out of them. The default is `true`.",
+                "description": "Whether chains use the hop. A hop that is not enabled is left out of them.",
+                "default": true,
                 "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": BOOLEAN_TEXT }],
             }),
         ),

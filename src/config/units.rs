@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A duration such as `500ms`, `10s` or `5m`.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,28 @@ impl<'de> Deserialize<'de> for Size {
         }
 
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Writes the default of a setting into the schema, as an operator would write it.
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// Writes the default of a setting into the schema, as an operator would write it.
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            bytes if bytes % (1 << 20) == 0 => {
+                serializer.collect_str(&format_args!("{}MiB", bytes >> 20))
+            }
+            bytes if bytes % (1 << 10) == 0 => {
+                serializer.collect_str(&format_args!("{}KiB", bytes >> 10))
+            }
+            bytes => serializer.serialize_u64(bytes as u64),
+        }
     }
 }
 

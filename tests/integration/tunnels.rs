@@ -201,7 +201,7 @@ async fn many_bytes_pass_both_ways_at_once_through_real_hops() {
         let body = fill(10_000_000);
         let mut came = Vec::new();
         let (mut read, mut write) = tunnel.into_split();
-        // Squid takes the end of one direction for the end of both (FACTS D1), so the client keeps its own open.
+        // Squid takes the end of one direction for the end of both, so the client keeps its own open.
         let mut limited = (&mut read).take(body.len() as u64);
         let (written, read) = within("the bytes pass", async {
             tokio::join!(write.write_all(&body), limited.read_to_end(&mut came))

@@ -1,10 +1,10 @@
-//! `BENCHMARKS.md`, which is written by a run and never edited.
+//! Writes `BENCHMARKS.md` from the method and the results of a run.
 
 use std::{fmt::Write as _, fs, path::Path, time::SystemTime};
 
 use super::results::Results;
 
-/// Writes it anew from the method and this run.
+/// Fills the placeholders of the method and replaces `BENCHMARKS.md`.
 pub(super) fn write(results: &Results, table: &str) {
     let text = METHOD
         .replace("{rounds}", &results.plan.rounds.to_string())
@@ -18,7 +18,7 @@ pub(super) fn write(results: &Results, table: &str) {
     println!("written: {}", file.display());
 }
 
-/// What the figures were measured on, and with.
+/// Returns a list of the machine and the versions of the programs.
 fn machine(results: &Results) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
@@ -17,26 +17,25 @@ use crate::{
 pub struct Config {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
-    /// For Basic, which is sent without being asked for; needs `password`.
+    /// The username for Basic, which is sent without waiting for a challenge. Requires `password`.
     username: Option<Secret>,
-    /// For Basic; needs `username`. Better from a variable, as `"${NAME}"`, than written here.
+    /// The password for Basic. Requires `username`. Prefer a variable, as in `"${NAME}"`.
     password: Option<Secret>,
-    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    /// A file that holds the password, instead of `password`. It is read again at each reload.
     password_file: Option<PathBuf>,
-    /// Whether the proxy itself is spoken to over TLS.
+    /// Whether to use TLS with the proxy itself.
     #[serde(default)]
     tls: TlsSettings,
-    /// Fields to add to each CONNECT, by name, in the order of their names. Not to plain requests, whose fields reach the
-    /// target.
+    /// Header fields to add to each CONNECT, by name. Plain requests don't get them, because they would reach the target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Secret>,
-    /// How `http://` requests pass this hop, where it is the last.
+    /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel.
     #[serde(default)]
     plain: Plain,
 }
 
 /// How plain requests pass a hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Plain {
     /// The hop gets them whole, in absolute-form, and forwards them.

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::{
     health::{Health, Taken},
@@ -25,15 +25,15 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Names of hops, or hops written out; one that is switched off is left out.
+    /// Names of hops, or hops written out as below `hops`. A member that is not enabled is left out.
     members: Vec<Member>,
-    /// Which member a connection takes, of those that are well.
+    /// Which of the members that work a connection uses.
     #[serde(default)]
     pick: Pick,
 }
 
 /// Which member a connection takes, of those that are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Pick {
     /// The first one.

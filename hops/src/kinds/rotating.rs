@@ -26,41 +26,41 @@ use crate::{
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
     address: Authority,
-    /// Ports to try in turn where the hop before refuses that of `address`.
+    /// Ports to try in turn if the previous hop refuses the port of `address`.
     #[serde(default)]
     ports: Vec<NonZeroU16>,
-    /// Whether the gateway itself is spoken to over TLS.
+    /// Whether to use TLS with the gateway itself.
     #[serde(default)]
     tls: TlsSettings,
-    /// What stands for `{user}`: the account.
+    /// The account: the value of `{user}`.
     user: Secret,
-    /// What stands for `{pass}`.
+    /// The value of `{pass}`.
     #[serde(default = "nothing")]
     pass: Secret,
-    /// The template of the username; by default `{user}`.
+    /// The template of the username. Without it, the username is `{user}`.
     username: Option<Template>,
-    /// The template of the password; by default `{pass}`.
+    /// The template of the password. Without it, the password is `{pass}`.
     password: Option<Template>,
-    /// Templates of fields that each CONNECT has. With one, plain requests go through a tunnel too, since their fields
-    /// would reach the target.
+    /// Templates of header fields to add to each CONNECT, by name. With one, plain requests use a tunnel too, because their
+    /// fields would reach the target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Template>,
-    /// What stands for `{country}` and `{COUNTRY}`.
+    /// The value of `{country}` and `{COUNTRY}`, a code of two letters.
     country: Option<Country>,
-    /// What stands for `{city}`.
+    /// The value of `{city}`.
     city: Option<String>,
-    /// What stands for `{session}`; without it, each connection is one of its own.
+    /// The value of `{session}`. Without it, each request and each tunnel gets a connection of its own.
     session: Option<String>,
-    /// What stands for `{ttl}`, in the provider's own unit.
+    /// The value of `{ttl}`, in the provider's own unit.
     ttl: Option<String>,
-    /// Who chooses the session: this configuration, or with `by-client` the client.
+    /// Who chooses the session: this configuration, or the client through its username for this proxy.
     #[serde(default)]
     sessions: Sessions,
-    /// What the provider takes for a session.
+    /// Which session identifiers the provider accepts.
     #[serde(default)]
     session_id: SessionId,
-    /// Fields by which the provider says why it refuses, the most telling first. A plain request's answer that has one
-    /// is not passed on.
+    /// Header fields in which the provider says why it refuses, the most precise first. A response to a plain request that
+    /// has one is explained instead of passed on.
     #[serde(default)]
     error_fields: Vec<FieldName>,
 }

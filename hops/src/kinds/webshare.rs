@@ -24,32 +24,35 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the gateway listens, as `host:port`.
+    #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
-    /// Ports to try in turn where the hop before refuses one, after that of `address`. By default those that Webshare
-    /// documents, if `address` has its host.
+    /// Ports to try in turn if the previous hop refuses the port of `address`. The default applies to Webshare's own host
+    /// only.
+    #[schemars(extend("default" = [80, 3128, 1080, 9999]))]
     ports: Option<Vec<NonZeroU16>>,
-    /// The username of the proxy list. With `session: as-written` it is sent as it stands here; otherwise it stands
-    /// here bare, and what the other settings say is added.
+    /// The username of the proxy list. With `session: as-written` it is sent unchanged. Otherwise write it without any
+    /// ending; the other settings add one.
     #[schemars(required)]
     username: Option<Secret>,
-    /// The password of the proxy list. Better from a variable, as `"${NAME}"`, than written here.
+    /// The password of the proxy list. Prefer a variable, as in `"${NAME}"`.
     password: Option<Secret>,
-    /// In place of `password`: a file whose content is the password. It is read again at each reload.
+    /// A file that holds the password, instead of `password`. It is read again at each reload.
     password_file: Option<PathBuf>,
-    /// The countries that the exit may be in, as codes of two letters; needs another `session` than `as-written`.
+    /// The countries that the exit may be in, as a code of two letters or a list of them. Can't be used with `session:
+    /// as-written`.
     #[serde(default)]
     country: OneOrList<Country>,
-    /// The city that the exit is in; needs another `session` than `as-written`.
+    /// The city that the exit is in, such as `new_york`. Can't be used with `session: as-written`.
     city: Option<String>,
-    /// `as-written`; `rotate`, for a new exit for each connection; or a number, for an exit that stays.
+    /// Which exit to use: `as-written`, as the username says; `rotate`, a new one for each connection; or a number, one
+    /// that stays the same.
     #[serde(default)]
     session: Session,
-    /// Who chooses the session: this configuration, or with `by-client` the client, through the username that it
-    /// gives to this proxy; its names become numbers from 1 to `session_max`.
+    /// Who chooses the session: this configuration, or the client through its username for this proxy.
     #[serde(default)]
     sessions: Sessions,
-    /// The greatest number that a client's session becomes. Where sessions are the places of a proxy list, the length
-    /// of the list.
+    /// The largest number that a client's session can become. If sessions are places in a proxy list, write the length of
+    /// the list.
     #[serde(default = "default_session_max")]
     session_max: NonZeroU64,
 }

@@ -3,22 +3,23 @@
 use std::num::NonZeroU8;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::preferences::stable_number;
 
 /// What a provider takes for the identifier of a session.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SessionId {
-    /// What it is made of.
+    /// The characters of an identifier.
     characters: Characters,
-    /// How many characters it has, exactly. Without it, one that is written has from 1 to 64, and one that stands for
-    /// a client's session has 8.
+    /// The exact length of an identifier. Without it, `session` may have 1 to 64 characters, and a client's session gets an
+    /// identifier of 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<NonZeroU8>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Characters {
     Digits,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{Country, InvalidSetting, Secret};
@@ -90,6 +90,17 @@ impl JsonSchema for Session {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "enum": ["as-written", "rotate"] }, { "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] })
+    }
+}
+
+/// Writes the default of `session` into the schema.
+impl Serialize for Session {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AsWritten => serializer.serialize_str("as-written"),
+            Self::Rotate => serializer.serialize_str("rotate"),
+            Self::Number(number) => serializer.serialize_u64(*number),
+        }
     }
 }
 
