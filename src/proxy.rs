@@ -148,7 +148,7 @@ mod tests {
     use std::{fs, path::Path, time::Duration};
 
     use mooltiroute_hops::kinds;
-    use tokio::{task, time::timeout};
+    use tokio::time::{self, timeout};
 
     use super::*;
     use crate::config::{Environment, Overrides};
@@ -172,7 +172,7 @@ mod tests {
         let server = proxy.server.clone();
         let is_taken = async {
             while server.shared().live().current().limits.connections != 2 {
-                task::yield_now().await;
+                time::sleep(Duration::from_millis(5)).await;
             }
         };
         // Less than where it would be found by a look from time to time.

@@ -305,7 +305,7 @@ mod tests {
         (&queue).write_all(b"first\n").unwrap();
         // The thread now blocks on the first line.
         while !queue.0.lock().lines.is_empty() {
-            thread::yield_now();
+            thread::sleep(Duration::from_millis(1));
         }
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         let room = ROOM / line.len();

@@ -12,10 +12,10 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream},
-    task::{self, JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet},
 };
 
-use crate::support::{Proxy, connect, fill, head, resources, status, within};
+use crate::support::{Proxy, connect, fill, head, pause, resources, status, within};
 
 #[tokio::test]
 async fn a_hop_that_flaps_under_load_is_a_502_or_a_tunnel_and_leaves_nothing() {
@@ -49,9 +49,11 @@ async fn a_hop_that_flaps_under_load_is_a_502_or_a_tunnel_and_leaves_nothing() {
         client.unwrap();
     }
     within("every descriptor is given back", async {
-        while status(proxy.address()).await["connections"]["open"] != 1 {}
+        while status(proxy.address()).await["connections"]["open"] != 1 {
+            pause().await;
+        }
         while resources(pid).0 > idle {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
@@ -65,7 +67,7 @@ async fn more(what: &str, count: &AtomicUsize) {
     let enough = count.load(Relaxed) + EACH;
     within(what, async {
         while count.load(Relaxed) < enough {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, HttpOrigin, assert_reads, connect, free_port, head, open, within,
+    ConfigDir, EchoOrigin, HttpOrigin, assert_reads, connect, free_port, head, open, pause, within,
 };
 
 #[tokio::test]
@@ -93,7 +93,7 @@ impl Unread {
         let process = command.stderr(Stdio::from(end)).kill_on_drop(true).spawn().unwrap();
         within("it listens", async {
             while TcpStream::connect(address).await.is_err() {
-                task::yield_now().await;
+                pause().await;
             }
         })
         .await;

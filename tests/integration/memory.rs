@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::{task, time::sleep};
+use tokio::time::sleep;
 
-use crate::support::{EchoOrigin, Proxy, connect, raise_open_files, resources, status, within};
+use crate::support::{
+    EchoOrigin, Proxy, connect, pause, raise_open_files, resources, status, within,
+};
 
 #[tokio::test]
 async fn memory_returns_after_many_tunnels() {
@@ -54,7 +56,7 @@ async fn memory_returns_after_the_last_tunnel_of_a_large_configuration() {
 async fn returns(pid: u64, enough: u64) {
     within(&format!("it returns below {enough} KiB"), async {
         while resources(pid).1 > enough {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;

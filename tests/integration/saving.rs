@@ -9,12 +9,9 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{
-    task,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use crate::support::{Program, Proxy, status};
+use crate::support::{Program, Proxy, pause, status};
 
 #[tokio::test]
 async fn a_file_that_is_given_is_replaced() {
@@ -177,7 +174,7 @@ impl Watched {
     async fn in_force(&self, number: usize, soon: Duration) {
         let asked = async {
             while status(self.0.address()).await["connections"]["limit"] != limit(number) {
-                task::yield_now().await;
+                pause().await;
             }
         };
         let events = || self.0.events();

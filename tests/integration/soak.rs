@@ -14,13 +14,13 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    task::{self, JoinSet},
+    task::JoinSet,
     time::{self, Instant},
 };
 
 use crate::support::{
     ConfigDir, EchoOrigin, HttpOrigin, Proxy, Way, assert_reads, connect, fill, first_difference,
-    head, open, status, within,
+    head, open, pause, status, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +93,7 @@ async fn idle(proxy: SocketAddr, descriptors: usize) -> Held {
             if generations.len() == 1 && is_unused && told["connections"]["open"] == 1 {
                 return told;
             }
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
@@ -108,7 +108,7 @@ async fn idle(proxy: SocketAddr, descriptors: usize) -> Held {
                 if open <= descriptors {
                     return Held { descriptors: open, memory };
                 }
-                task::yield_now().await;
+                pause().await;
             }
         })
         .await

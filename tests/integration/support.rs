@@ -38,7 +38,7 @@ pub(crate) use self::{
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,
-    wait::within,
+    wait::{pause, within},
 };
 
 /// The credentials that the provider's doubles and peers know.

@@ -9,8 +9,8 @@ use tokio::{
 
 use crate::support::{
     BASIC, Certificates, Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, Tinyproxy,
-    WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, head, open, rest,
-    two_hops, within,
+    WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, head, open,
+    pause, rest, two_hops, within,
 };
 
 #[tokio::test]
@@ -272,7 +272,7 @@ async fn silent_peers_are_probed_on_both_legs() {
     for peer in [tunnel.local_addr().unwrap(), echo.address()] {
         within(&format!("{peer} is to be probed"), async {
             while until_probe(peer).is_none_or(|time| time > Duration::from_secs(60)) {
-                tokio::task::yield_now().await;
+                pause().await;
             }
         })
         .await;

@@ -6,11 +6,10 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::watch,
-    task,
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Proxy, Way, assert_reads, connect, head, status, within,
+    ConfigDir, EchoOrigin, Network, Proxy, Way, assert_reads, connect, head, pause, status, within,
 };
 
 #[tokio::test]
@@ -124,7 +123,7 @@ async fn warm(proxy: SocketAddr) -> [u64; 4] {
 async fn waiting(proxy: SocketAddr, count: u64) {
     within("spares wait", async {
         while status(proxy).await["warm"]["default"]["waiting"] != count {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;

@@ -1,16 +1,21 @@
-//! Deadlines, which only exist to fail what hangs.
+//! Waiting in tests: deadlines that fail a test that hangs, and the pause between two looks.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time;
 
-/// Far longer than anything here takes, on a busy machine too.
+/// Far longer than anything here takes, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Awaits `future`, and fails the test where that takes longer than [`DEADLINE`].
+/// Awaits `future`, and fails the test if that takes longer than [`DEADLINE`].
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match time::timeout(DEADLINE, future).await {
         Ok(output) => output,
         Err(_) => panic!("{what}: nothing after {DEADLINE:?}"),
     }
+}
+
+/// Waits for a moment between two looks at a state that brings no event.
+pub(crate) async fn pause() {
+    time::sleep(Duration::from_millis(5)).await;
 }
