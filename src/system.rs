@@ -1,6 +1,7 @@
-//! The operating system: signals, the supervisor, memory and the limit of open files.
+//! The operating system: signals, the supervisor, memory, threads and the limit of open files.
 
 pub(crate) mod memory;
 pub(crate) mod open_files;
 pub(crate) mod shutdown;
 pub(crate) mod supervisor;
+pub(crate) mod threads;

@@ -1,10 +1,11 @@
-//! Requests to the proxy itself: its health, its status, its metrics.
+//! Answers requests to the proxy itself: health, status and metrics.
 //!
-//! They are for programs and people on this machine. What a web page makes a browser ask for is refused: by its
-//! `Host`, where a foreign name was made to lead here (DNS rebinding), and by `Origin` and `Sec-Fetch-Site`. The
-//! connection is closed after each answer.
+//! These endpoints are for programs and people on this machine. A request that a web page made a browser send is
+//! refused: by its `Host` if a foreign name was made to resolve to this machine (DNS rebinding), or by `Origin` and
+//! `Sec-Fetch-Site`. The connection is closed after each answer.
 
 mod last_stop;
+mod metrics_format;
 pub(crate) mod status;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,7 @@ use tracing::debug;
 
 use crate::{
     client::{
-        admin::status::Status,
+        admin::{metrics_format::MetricsFormat, status::Status},
         connection::{Client, is_head},
         reply::Reply,
     },
@@ -21,13 +22,13 @@ use crate::{
     state::shared::Shared,
 };
 
-/// An answer that is no error.
+/// A successful answer.
 struct Page {
     content_type: &'static str,
     body: String,
 }
 
-/// Whether a request that names another origin is to be answered here all the same.
+/// Whether this proxy answers a request that names another origin, because `Max-Forwards` lets it go no further.
 pub(crate) fn is_last_stop(head: &RequestHead) -> bool {
     head.max_forwards() == Some(0)
 }
@@ -54,7 +55,7 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
-    let page: fn(&Shared) -> Page = match path {
+    let page: fn(&Shared, &Fields) -> Page = match path {
         b"/healthz" => health,
         b"/status" => status_page,
         b"/metrics" => metrics,
@@ -65,7 +66,7 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
         _ => return Err(Box::new(Reply::refused(404, NOT_FOUND))),
     };
     let mut own = shared.live().current().listening.clone();
-    // Behind `0.0.0.0` it is the one of this machine that the client connected to.
+    // A listener on `0.0.0.0` is reached at whichever address of this machine the client connected to.
     own.extend(client.socket.local_addr());
     if !head.host().is_some_and(|host| is_own(host, &own)) {
         return Err(Box::new(Reply::refused(403, FOREIGN_HOST)));
@@ -76,24 +77,24 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
     }
-    Ok(page(shared))
+    Ok(page(shared, head.fields()))
 }
 
-fn health(_: &Shared) -> Page {
+fn health(_: &Shared, _: &Fields) -> Page {
     Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
 }
 
-fn status_page(shared: &Shared) -> Page {
+fn status_page(shared: &Shared, _: &Fields) -> Page {
     Page { content_type: "application/json", body: Status::of(shared).to_json() }
 }
 
-fn metrics(shared: &Shared) -> Page {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Page { content_type, body: Status::of(shared).into_prometheus() }
+fn metrics(shared: &Shared, asked: &Fields) -> Page {
+    let format = MetricsFormat::accepted_by(asked);
+    Page { content_type: format.content_type(), body: Status::of(shared).into_metrics(format) }
 }
 
-/// Whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A port that is written must be right,
-/// but for `localhost`, which no foreign site can be called: it may be the near end of a forwarding.
+/// Whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A written port must be right, except for
+/// `localhost`: no foreign site has that name, and the client may use a forwarded port.
 fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -107,7 +108,7 @@ fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
     bare.parse::<IpAddr>().is_ok_and(|ip| own.iter().any(|own| own.ip() == ip))
 }
 
-/// Whether a browser sends this for another site than the proxy itself.
+/// Whether a browser sends this request for a site other than the proxy itself.
 fn is_cross_origin(fields: &Fields, own: &[SocketAddr]) -> bool {
     let is_foreign =
         |origin: &[u8]| !origin.strip_prefix(b"http://").is_some_and(|host| is_own(host, own));
@@ -130,11 +131,10 @@ impl Page {
     }
 }
 
-const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Give a client its address as the proxy, as in \
-     `curl -x http://localhost:8888 http://example.com/`, and ask for whole URLs. Of itself it tells at /healthz, \
-     /status and /metrics.";
-const FOREIGN_HOST: &str = "The proxy tells about itself only where it is asked by an address that it listens on, or as \
-     localhost; the `Host` of this request is another.";
+const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Configure it as the proxy of a client, as in \
+     `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status and /metrics.";
+const FOREIGN_HOST: &str = "The pages of the proxy itself are served only under `localhost` or an address that it listens \
+     on, and the `Host` field of this request names neither.";
 
 #[cfg(test)]
 mod tests {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_own_addresses_are_its_own() {
+    fn a_host_field_must_name_localhost_or_a_listen_address() {
         for host in ["localhost", "LocalHost:8888", "localhost:1", "127.0.0.1:8888", "127.0.0.1"] {
             check_host(host, true);
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_foreign_page_asks_for_is_told_apart() {
+    fn requests_of_foreign_web_pages_are_recognised() {
         check_origin("", false);
         check_origin("Origin: http://localhost:8888\r\n", false);
         check_origin("Origin: http://127.0.0.1:8888\r\nSec-Fetch-Site: same-origin\r\n", false);

@@ -5,9 +5,12 @@ use std::{error::Error, fmt::Write as _, io, sync::Arc};
 
 use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
-use crate::upstream::{
-    chain::{Cause, ChainError, Stage, Step},
-    dial::DialError,
+use crate::{
+    system::open_files,
+    upstream::{
+        chain::{Cause, ChainError, Stage, Step},
+        dial::DialError,
+    },
 };
 
 /// An answer of the proxy's own. The connection is closed after it.
@@ -298,6 +301,11 @@ fn verdict(error: &ChainError) -> Verdict {
                  or ask for another target.",
             )
         },
+        Cause::Dial(DialError::Lookup(source) | DialError::Connect(source))
+            if open_files::are_exhausted(source) =>
+        {
+            no_descriptors()
+        }
         Cause::Dial(DialError::Lookup(_) | DialError::NoAddress) => {
             Verdict::bad_gateway("dns_error", look_up(stage))
         }
@@ -305,6 +313,18 @@ fn verdict(error: &ChainError) -> Verdict {
         Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
         Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
         Cause::Hop(error) => hop_failed(error),
+    }
+}
+
+/// This process has no descriptor for the upstream connection; the target and the hops are not to blame.
+fn no_descriptors() -> Verdict {
+    Verdict {
+        status: Status(503, "Service Unavailable"),
+        field: Some("Retry-After: 1\r\n"),
+        ..Verdict::bad_gateway(
+            "connection_limit_reached",
+            "This process may open no more files at the moment. Raise its limit (`ulimit -n`).",
+        )
     }
 }
 

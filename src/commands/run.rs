@@ -14,7 +14,7 @@ use crate::{
     system::{
         memory, open_files,
         shutdown::{ReloadRequests, Shutdown, Signals},
-        supervisor,
+        supervisor, threads,
     },
 };
 
@@ -29,6 +29,9 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             ));
         }
     };
+    if let Err(error) = threads::check_supply() {
+        return complain(&format_args!("{NO_THREADS} ({error})"));
+    }
     let source = match Source::find(flags.config.path.clone(), environment) {
         Ok(source) => source,
         Err(problem) => return complain(&problem),
@@ -52,7 +55,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
     let ended = runtime.block_on(async {
-        // Before the first line of the log, so that from then on a signal does what it should.
+        // Before the first line of the log: whoever has read it may send a signal.
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
         let (signals, requests) =
             signals.map_err(|error| format!("signals can't be handled: {error}"))?;
@@ -65,13 +68,16 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             never = heed(signals, shutdown) => match never {},
         }
     });
-    // A look-up that does not return must not hold up the end.
+    // A name look-up that does not return must not delay the exit.
     runtime.shutdown_background();
     drop(flush);
     ended.map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS)
 }
 
-/// The first signal begins the end, the second one cuts it short.
+const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \
+     user (`ulimit -u`), service (`TasksMax=`) or container";
+
+/// Begins the shutdown at the first signal, and cuts what is still open at the second one.
 async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infallible {
     signals.end().await;
     shutdown.draining.cancel();

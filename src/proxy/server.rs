@@ -1,8 +1,11 @@
-//! Accepts clients, and begins a session for each.
+//! Accepts clients and begins a session for each.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, time};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -13,7 +16,7 @@ use crate::{
     state::shared::{Admission, Shared},
 };
 
-/// Accepts on listeners, and keeps track of the sessions that this begins.
+/// Accepts on listeners and keeps track of the sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     shared: Arc<Shared>,
@@ -21,23 +24,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves what `shared` holds, once there are listeners.
+    /// Returns a server that has no listener yet.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, sessions: TaskTracker::new() }
     }
 
-    /// What its sessions share.
+    /// The state that all sessions share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// Accepts on a listener until it is closed or the proxy ends.
+    /// Starts to accept on a listener, until it is closed or the proxy drains.
     pub(crate) fn begin(&self, begun: Begun) {
         info!(address = %begun.address, "listening");
         self.sessions.spawn(accept(self.clone(), begun));
     }
 
-    /// Keeps the chains of the generation in force warm, those that are to be.
+    /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
     pub(crate) fn keep_warm(&self) {
         for (chain, warm) in self.shared.live().current().warm_chains() {
             let (keeper, draining) = (
@@ -48,7 +51,7 @@ impl Server {
         }
     }
 
-    /// Waits until every session has ended. What lasts longer than `deadline`, or than the shutdown's patience, is cut.
+    /// Waits until every session has ended. Sessions that last longer than `deadline`, or until the cut, are cut.
     pub(crate) async fn drain(&self, deadline: Duration) {
         self.sessions.close();
         let cut = &self.shared.shutdown().cut;
@@ -57,16 +60,16 @@ impl Server {
             () = self.sessions.wait() => return,
             () = cut.cancelled() => {}
             () = time::sleep(deadline) => {}
-            never = self.tell_progress() => match never {},
+            never = self.log_progress() => match never {},
         }
         warn!(open = self.shared.open(), "cutting what is still open");
         cut.cancel();
-        // What is cut ends at its next step, which is at once unless the process is starved.
+        // A session that is cut ends when it is polled next, which is at once unless the process is starved.
         let _ = time::timeout(CUT_MAX, self.sessions.wait()).await;
     }
 
-    /// Says how many connections are left, now and then, where that has changed.
-    async fn tell_progress(&self) -> Infallible {
+    /// Logs the number of connections that are left, every few seconds if it has changed.
+    async fn log_progress(&self) -> Infallible {
         let mut told = self.shared.open();
         loop {
             time::sleep(PROGRESS).await;
@@ -79,7 +82,7 @@ impl Server {
     }
 
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
-        // On Linux it has these from its listener. A socket that is already broken says so at its first use.
+        // On Linux sockets inherit these from the listener. A socket that is already broken fails at its first use.
         if cfg!(not(target_os = "linux")) {
             let _ = socket.set_nodelay(true);
             let _ = keepalive::probe(&socket);
@@ -93,59 +96,120 @@ impl Server {
     }
 }
 
+/// Accepts on one listener until it is closed or the proxy drains.
 async fn accept(server: Server, begun: Begun) {
     let Begun { listener, address, closed } = begun;
-    let mut pause = Pause::default();
+    let mut door = Door { server, listener, address, pause: Pause::default() };
+    let draining = door.server.shared.shutdown().draining.clone();
     loop {
-        let accepted = tokio::select! {
+        tokio::select! {
             biased;
             () = closed.cancelled() => break,
-            () = server.shared.shutdown().draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                pause.end(address);
-                server.welcome(socket, peer);
-            }
-            Err(error) => pause.after(&error, address).await,
+            () = draining.cancelled() => return,
+            () = door.next() => {}
         }
     }
-    // Clients that the system had already let in find no closed door.
-    while let Ok(Ok((socket, peer))) = time::timeout(Duration::ZERO, listener.accept()).await {
-        server.welcome(socket, peer);
-    }
+    // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
+    let rest = async { while door.next_waiting().await {} };
+    draining.run_until_cancelled(rest).await;
     info!(%address, "not listening any more");
 }
 
-/// Waits when the system has no more to give, and says so once and not for each try.
+/// One listener, and how it copes with a lack of descriptors.
+#[derive(Debug)]
+struct Door {
+    server: Server,
+    listener: TcpListener,
+    address: SocketAddr,
+    pause: Pause,
+}
+
+impl Door {
+    /// Accepts the next client and begins its session. Dropping the future loses no client.
+    async fn next(&mut self) {
+        self.room().await;
+        let accepted = self.listener.accept().await;
+        self.welcome(accepted).await;
+    }
+
+    /// Accepts a client if one waits; tells whether one did.
+    async fn next_waiting(&mut self) -> bool {
+        self.room().await;
+        let accepted = time::timeout(Duration::ZERO, self.listener.accept()).await;
+        let is_client = matches!(accepted, Ok(Ok(_)));
+        if let Ok(accepted) = accepted {
+            self.welcome(accepted).await;
+        }
+        is_client
+    }
+
+    /// Waits until the descriptors for one more client and its upstream connection are free.
+    async fn room(&mut self) {
+        let shared = &self.server.shared;
+        loop {
+            let (open, fit) = (shared.open(), shared.clients_that_fit());
+            if open < fit {
+                return;
+            }
+            self.pause.begin(self.address, &format_args!("{open} clients leave no open files"));
+            // The limit may be raised from outside, which nobody tells.
+            let _ = time::timeout(PAUSE_MAX, shared.one_ended()).await;
+        }
+    }
+
+    async fn welcome(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((socket, peer)) => {
+                // Only well below the limit, or each client that ends would bring a line.
+                let (open, fit) =
+                    (self.server.shared.open(), self.server.shared.clients_that_fit());
+                if open < fit / 4 * 3 {
+                    self.pause.end(self.address);
+                }
+                self.pause.failures = 0;
+                self.server.welcome(socket, peer);
+            }
+            Err(error) => self.pause.after(&error, self.address).await,
+        }
+    }
+}
+
+/// A time in which the system has no descriptors to give. The log says once that it begins, and once that it is over.
 #[derive(Debug, Default)]
 struct Pause {
+    is_announced: bool,
+    /// How often accepting has failed in a row.
     failures: u32,
 }
 
 impl Pause {
+    fn begin(&mut self, address: SocketAddr, error: &dyn fmt::Display) {
+        if !self.is_announced {
+            warn!(%address, %error, "can't accept connections now; trying again until it works");
+            self.is_announced = true;
+        }
+    }
+
+    /// Waits before the next attempt, longer each time.
     async fn after(&mut self, error: &io::Error, address: SocketAddr) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             return;
         }
-        if self.failures == 0 {
-            warn!(%address, %error, "can't accept connections now; trying again until it works");
-        }
+        self.begin(address, error);
         self.failures = self.failures.saturating_add(1);
         time::sleep(PAUSE_FIRST.saturating_mul(1 << self.failures.min(5)).min(PAUSE_MAX)).await;
     }
 
     fn end(&mut self, address: SocketAddr) {
-        if self.failures > 0 {
-            info!(%address, failures = self.failures, "accepting connections again");
-            self.failures = 0;
+        if self.is_announced {
+            info!(%address, "accepting connections again");
+            self.is_announced = false;
         }
     }
 }
 
-/// How often the end says how far it is.
+/// How often the progress of the shutdown is logged.
 const PROGRESS: Duration = Duration::from_secs(2);
 const CUT_MAX: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(10);

@@ -9,12 +9,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
     state::generation::{Generation, Live},
-    system::{memory::Peaks, shutdown::Shutdown},
+    system::{memory::Peaks, open_files, shutdown::Shutdown},
 };
 
 /// What all sessions share.
@@ -22,6 +22,9 @@ use crate::{
 pub(crate) struct Shared {
     live: Live,
     open: AtomicUsize,
+    /// Notified when a connection has ended.
+    ended: Notify,
+    reserved: open_files::Reserved,
     peaks: Arc<Peaks>,
     shutdown: Shutdown,
     origin: Origin,
@@ -63,6 +66,8 @@ impl Shared {
         Arc::new(Self {
             live: Live::new(first),
             open: AtomicUsize::new(0),
+            ended: Notify::new(),
+            reserved: open_files::Reserved::measure(),
             peaks,
             shutdown,
             origin,
@@ -83,6 +88,17 @@ impl Shared {
     /// Client connections that are open.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many clients the descriptors of this process allow now.
+    pub(crate) fn clients_that_fit(&self) -> usize {
+        let spares = self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum();
+        self.reserved.clients_that_fit(spares)
+    }
+
+    /// Waits until a client connection has ended, perhaps one that ended before the call.
+    pub(crate) async fn one_ended(&self) {
+        self.ended.notified().await;
     }
 
     /// What tells when much memory was let go.
@@ -130,6 +146,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let before = self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.peaks.fall(before - 1);
+        self.shared.ended.notify_one();
     }
 }
 

@@ -1,6 +1,12 @@
-//! The system's limit of open files.
+//! The system's limit of open files, and how many clients fit below it.
+//!
+//! Each client needs a descriptor for itself and one for its upstream connection. A proxy that accepts until the limit
+//! is reached has none left for upstream connections and answers everything with an error. So accepting stops while
+//! descriptors for both are not free, and further clients wait in the queue of the listener.
 
-/// Raises this process's limit as far as it may, and says so in the log where `connections` clients would not fit.
+use std::io;
+
+/// Raises this process's limit as far as allowed, and warns if `connections` clients would not fit.
 pub(crate) fn raise(connections: usize) {
     #[cfg(unix)]
     unix::raise(connections);
@@ -8,17 +14,74 @@ pub(crate) fn raise(connections: usize) {
     let _ = connections;
 }
 
+/// Whether `error` says that this process, or the whole system, has no descriptor left.
+pub(crate) fn are_exhausted(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return unix::are_exhausted(error);
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// Whether a descriptor that serves speed alone, such as that of a pipe, leaves enough of them for sockets.
+#[cfg(unix)]
+pub(crate) fn leave_room_beside(descriptor: &impl std::os::fd::AsRawFd) -> bool {
+    // The system hands out the lowest free number, so a high one means that nearly all are in use.
+    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX);
+    unix::limit().is_none_or(|limit| number < limit / 4 * 3)
+}
+
+/// The descriptors that are not for clients and their upstream connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserved(u64);
+
+impl Reserved {
+    /// Counts what is open now, before there are clients, and adds some for reloads and name look-ups.
+    pub(crate) fn measure() -> Self {
+        #[cfg(unix)]
+        return Self(unix::in_use() + SPARE);
+        #[cfg(not(unix))]
+        Self(SPARE)
+    }
+
+    /// Returns how many clients fit below the limit as it is now, beside `spares` spare upstream connections. One
+    /// always does.
+    pub(crate) fn clients_that_fit(self, spares: usize) -> usize {
+        #[cfg(unix)]
+        let limit = unix::limit();
+        #[cfg(not(unix))]
+        let limit: Option<u64> = None;
+        let Some(limit) = limit else { return usize::MAX };
+        let left = limit.saturating_sub(self.0).saturating_sub(spares as u64);
+        usize::try_from(left / PER_CLIENT).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// The client's socket and the upstream's.
+const PER_CLIENT: u64 = 2;
+/// For the files of a reload, and for the second attempt of a race between addresses.
+const SPARE: u64 = 4;
+
 #[cfg(unix)]
 mod unix {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::{fs, io};
+
+    use rustix::{
+        io::Errno,
+        process::{Resource, Rlimit, getrlimit, setrlimit},
+    };
     use tracing::warn;
+
+    use super::PER_CLIENT;
 
     pub(super) fn raise(connections: usize) {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: maximum, maximum };
-        // Some systems refuse "no limit" here; then it stays as it was.
+        // Some systems refuse "no limit" here; then the limit stays as it was.
         let limit = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };
-        let needed = connections as u64 * PER_CONNECTION + OTHERS;
+        let needed = connections as u64 * PER_CLIENT + OTHERS;
         if limit.is_some_and(|limit| limit < needed) {
             warn!(
                 limit,
@@ -27,8 +90,44 @@ mod unix {
         }
     }
 
-    /// The client's socket and the upstream's.
-    const PER_CONNECTION: u64 = 2;
-    /// Listeners, the runtime, the log, look-ups.
+    /// Returns the limit in force, which another process may change; `None` if there is none.
+    pub(super) fn limit() -> Option<u64> {
+        getrlimit(Resource::Nofile).current
+    }
+
+    pub(super) fn in_use() -> u64 {
+        let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+        // The directory itself is open while it is read.
+        fs::read_dir(directory).map_or(OTHERS, |entries| (entries.count() as u64).saturating_sub(1))
+    }
+
+    pub(super) fn are_exhausted(error: &io::Error) -> bool {
+        let is = |known: Errno| error.raw_os_error() == Some(known.raw_os_error());
+        is(Errno::MFILE) || is(Errno::NFILE)
+    }
+
+    /// Listeners, the runtime, the log, name look-ups: more than they usually need.
     const OTHERS: u64 = 64;
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_fit_in_pairs_of_descriptors_below_the_limit() {
+        let Some(limit) = unix::limit() else { return };
+        let fit = |reserved, spares| Reserved(reserved).clients_that_fit(spares) as u64;
+        assert_eq!(fit(0, 0), limit / 2);
+        assert_eq!(fit(limit - 21, 0), 10);
+        assert_eq!(fit(limit - 21, 11), 5);
+        assert_eq!((fit(limit, 0), fit(limit * 2, 7)), (1, 1));
+    }
+
+    #[test]
+    fn only_missing_descriptors_count_as_exhausted() {
+        let error = io::Error::from_raw_os_error;
+        assert!(are_exhausted(&error(24)) && are_exhausted(&error(23)));
+        assert!(!are_exhausted(&error(11)) && !are_exhausted(&io::Error::other("24")));
+    }
 }

@@ -1,4 +1,4 @@
-//! The clients that people use, through the hops that people have.
+//! Real clients through real proxies: curl, Python, Node and git through no hop, one and two.
 
 use std::{
     env,
@@ -6,7 +6,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
 };
 
 use tokio::{
@@ -21,6 +21,8 @@ use crate::support::{
 
 const BODY_BYTES: usize = 300_000;
 const LARGE_BODY_BYTES: usize = 100_000_000;
+/// How much of an unexpected answer a failed test shows.
+const SHOWN_BYTES: usize = 1_000;
 
 #[tokio::test]
 async fn curl_passes_each_way() {
@@ -31,7 +33,7 @@ async fn curl_passes_each_way() {
 
 #[tokio::test]
 async fn requests_passes_each_way() {
-    // Before 2.29 it sends a body in chunks to the proxy itself, where it should to an https target.
+    // Versions before 2.29 send the chunked body of an https request to the proxy instead of the target.
     let look = "import requests; assert [int(part) for part in requests.__version__.split('.')[:2]] >= [2, 29]";
     if let Some(python) =
         with_library("python3", &["-c", look], "Python requests 2.29 or later").await
@@ -88,7 +90,7 @@ async fn a_web_socket_passes_each_way() {
 }
 
 #[tokio::test]
-async fn an_httpbin_answers_as_without_a_proxy() {
+async fn httpbin_answers_are_the_same_with_and_without_the_proxy() {
     let look = ["-c", "import requests, pytest_httpbin"];
     let Some(python) = with_library("python3", &look, "Python pytest-httpbin").await else {
         return;
@@ -137,7 +139,7 @@ async fn git_clones_and_pushes_each_way() {
         let (first, second) = (format!("{number}-first"), format!("{number}-second"));
         run(scratch.path(), &["clone", "--quiet", &url, &first]).await;
         let first = scratch.path().join(first);
-        // More than what git sends with a length.
+        // Git sends a body that is larger than `http.postBuffer` in chunks.
         fs::write(first.join("file"), noise(3_000_000)).unwrap();
         run(&first, &["add", "file"]).await;
         run(&first, &["commit", "--quiet", "--message", "Add a file"]).await;
@@ -150,7 +152,7 @@ async fn git_clones_and_pushes_each_way() {
     server.kill().await.unwrap();
 }
 
-/// Bytes that no compression makes fewer.
+/// Returns bytes that do not compress.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
@@ -169,7 +171,8 @@ async fn curl_passes_a_large_file_each_way() {
     }
 }
 
-/// Gets twice over one connection and posts in both framings, over HTTP and HTTPS, through no hop, one and two; then asks the hops what passed them.
+/// Gets twice over one connection and posts in both framings, over HTTP and HTTPS, through no hop, one and two. Then
+/// checks in the logs of the hops that the requests passed them.
 async fn check(client: &Client, length: usize) {
     let Some(network) = Network::start().await else { return };
     let certificates = Certificates::new();
@@ -179,10 +182,13 @@ async fn check(client: &Client, length: usize) {
     fs::write(&sent, fill(length)).unwrap();
     for chain in WAYS {
         let proxy = Proxy::start(&network.yaml(chain)).await;
-        let fetch = Fetch { client, proxy: proxy.url(), authority: certificates.authority_file() };
+        let (proxy_url, authority) = (proxy.url(), certificates.authority_file());
+        let fetch = Fetch { client, proxy: proxy_url, chain, authority };
         for origin in &origins {
             let body = fetch.run("GET", &origin.url(&format!("/bytes/{length}")), None).await;
-            assert_eq!((body.len(), first_difference(0, &body)), (length, None), "{chain}");
+            let got = (body.len(), first_difference(0, &body));
+            let beginning = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]);
+            assert_eq!(got, (length, None), "{chain}: {beginning}");
             for path in ["/verify", "/verify?chunked"] {
                 let words = fetch.run("POST", &origin.url(path), Some(&sent)).await;
                 let words = String::from_utf8_lossy(&words);
@@ -196,7 +202,8 @@ async fn check(client: &Client, length: usize) {
     assert_ways(&network, &origins.map(|origin| origin.address())).await;
 }
 
-/// After [`check`]: the corporate proxy saw the second round and, as tunnels, the third, which the provider saw inside.
+/// Checks after [`check`] that the corporate proxy saw the second round and, as tunnels, the third, and that the provider
+/// saw the requests inside those tunnels.
 async fn assert_ways(network: &Network, [plain, tls]: &[SocketAddr; 2]) {
     let requests = [
         format!("GET http://{plain}/ "),
@@ -218,7 +225,7 @@ async fn assert_ways(network: &Network, [plain, tls]: &[SocketAddr; 2]) {
     assert!(!tunnels.is_empty() && tunnels.iter().all(|line| *line == tunnel), "{tunnels:?}");
 }
 
-/// `METHOD TARGET USER` of what passed a hop, without the paths.
+/// Returns `METHOD TARGET USER`, without the path, of each request that passed a hop.
 async fn seen(hop: &Squid, count: usize) -> Vec<String> {
     let mut passed = hop.passed_at_least(count).await;
     passed.sort_by_key(|passed| passed.started);
@@ -237,15 +244,16 @@ async fn seen(hop: &Squid, count: usize) -> Vec<String> {
 #[derive(Debug)]
 enum Client {
     Curl(Program),
-    /// An interpreter, and what it runs.
+    /// An interpreter and its script.
     Script(Program, PathBuf),
 }
 
-/// How requests are made: by what, through what, trusting whom.
+/// How requests are made: by which client, through which proxy and chain, trusting which authority.
 #[derive(Debug)]
 struct Fetch<'a> {
     client: &'a Client,
     proxy: String,
+    chain: &'a str,
     authority: PathBuf,
 }
 
@@ -256,9 +264,20 @@ impl Fetch<'_> {
             Client::Curl(curl) => {
                 let mut command = quiet(curl);
                 // An upload from a file is streamed by -T, where --data-binary would hold it in memory.
-                command.args(["-q", "--silent", "--show-error", "--fail", "--noproxy", ""]);
+                command.args([
+                    "-q",
+                    "--silent",
+                    "--show-error",
+                    "--fail-with-body",
+                    "--noproxy",
+                    "",
+                ]);
                 command.args(["--request", method, "--proxy", &self.proxy]);
                 command.arg("--cacert").arg(&self.authority);
+                // Squid aborts about one in 60 large uploads after its own `100 Continue`; a direct connection keeps it.
+                if self.chain != "[]" {
+                    command.args(["--header", "Expect:"]);
+                }
                 if url.ends_with("?chunked") {
                     command.args(["--header", "Transfer-Encoding: chunked"]);
                 }
@@ -280,17 +299,19 @@ impl Fetch<'_> {
         if let Client::Script(..) = self.client {
             command.args(body);
         }
-        let output = within(&format!("{method} {url}"), command.output()).await.unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {}: {words}", output.status);
-        output.stdout
+        let what = format!("{method} {url} through {}", self.chain);
+        let Output { status, stdout, stderr } = within(&what, command.output()).await.unwrap();
+        let words = String::from_utf8_lossy(&stderr);
+        let answer = String::from_utf8_lossy(&stdout[..stdout.len().min(SHOWN_BYTES)]);
+        assert!(status.success(), "{what}: {status}: {words}\n{answer}\n{command:?}");
+        stdout
     }
 }
 
-/// Where the first of two answers goes.
+/// The file that the first of two answers is written to.
 const NOWHERE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
-/// A command in an environment that names no proxy, ended with its handle.
+/// Returns a command in an environment that names no proxy. The process is killed when its handle is dropped.
 fn quiet(program: &Program) -> Command {
     let mut command = Command::new(program.path());
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
@@ -301,7 +322,7 @@ fn quiet(program: &Program) -> Command {
     command
 }
 
-/// An interpreter that knows a library, if both are installed.
+/// Returns an interpreter that has a library, if both are installed.
 async fn with_library(program: &str, look: &[&str], library: &str) -> Option<Program> {
     let program = Program::find_or_skip(program)?;
     let found = quiet(&program).args(look).stderr(Stdio::null()).status().await;
@@ -312,7 +333,7 @@ async fn with_library(program: &str, look: &[&str], library: &str) -> Option<Pro
     None
 }
 
-/// Where `npm install` in `tests/clients` puts things, or wherever the tester has them.
+/// The directory that `npm install` in `tests/clients` fills, unless the tester names another.
 fn node_modules() -> OsString {
     env::var_os("MOOLTIROUTE_NODE_MODULES").unwrap_or_else(|| script("node_modules").into())
 }

@@ -1,22 +1,30 @@
-//! More than there is room for.
+//! Limits of the system: descriptors, threads, disk space, processor time.
 #![cfg(target_os = "linux")]
 
 use std::{
-    fs::{self, OpenOptions},
+    collections::VecDeque,
+    fs::{self, OpenOptions, Permissions},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
     time::Duration,
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command, task, time};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    process::Command,
+    task, time,
+};
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Proxy, assert_reads, connect, free_port, open, resources, rest, status,
-    within,
+    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, open, resources,
+    rest, skip, status, within,
 };
 
 #[tokio::test]
-async fn without_descriptors_it_waits_quietly_and_recovers() {
+async fn without_descriptors_accepting_pauses_and_recovers() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
@@ -55,7 +63,7 @@ async fn without_descriptors_it_waits_quietly_and_recovers() {
 }
 
 #[tokio::test]
-async fn aborted_clients_leave_nothing() {
+async fn aborted_clients_leave_no_descriptor_and_no_memory() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
@@ -134,6 +142,105 @@ async fn a_full_disk_under_the_log_stops_nothing() {
     assert_eq!(within("its end", proxy.wait()).await.unwrap().code(), Some(0));
 }
 
+/// Limits of processes do not bind root, so the program runs as another user then.
+#[tokio::test]
+async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
+    let (Some(setpriv), Some(prlimit)) =
+        (Program::find_or_skip("setpriv"), Program::find_or_skip("prlimit"))
+    else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return skip("root, to become a user without other processes,");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+    let (program, config) =
+        (directory.path().join("program"), directory.path().join("config.yaml"));
+    fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
+    fs::write(&config, "server: { listen: \"127.0.0.1:0\" }\nchains: { default: [] }\n").unwrap();
+    let mut started = false;
+    // The process itself counts, and each thread; with all that it needs it starts.
+    for processes in 1..=6 {
+        let mut command = Command::new(setpriv.path());
+        command.args(["--reuid=64321", "--regid=64321", "--clear-groups"]).arg(prlimit.path());
+        command.arg(format!("--nproc={processes}")).arg(&program).arg("-c").arg(&config);
+        command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut words = Vec::new();
+        while let Some(line) = within("its words", lines.next_line()).await.unwrap() {
+            started = line.contains("listening");
+            words.push(line);
+            if started {
+                break;
+            }
+        }
+        if started {
+            break;
+        }
+        let status = within("its end", child.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(1), "{processes}: {words:?}");
+        assert!(
+            matches!(words.as_slice(), [one] if one.contains("too few threads") && one.contains("ulimit -u")),
+            "{processes}: {words:?}"
+        );
+    }
+    assert!(started, "it never starts");
+}
+
+#[tokio::test]
+async fn with_64_descriptors_a_crowd_is_served_in_turns() {
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let Some(proxy) = Proxy::limited(config, 64).await else { return };
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let target = echo.address();
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    let mut clients: VecDeque<TcpStream> = VecDeque::new();
+    for _ in 0..CROWD {
+        let mut client = open(proxy.address()).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        clients.push_back(client);
+    }
+    proxy.event("can't accept connections now; trying again until it works").await;
+    let served = within("the first ones are served", async {
+        let mut served = 0;
+        loop {
+            let tunnels = clients_accepted_by(pid);
+            if served == tunnels && served > 0 {
+                return served;
+            }
+            served = tunnels;
+            time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    assert!((20..=28).contains(&served), "{served} clients are served at once");
+    // Each that ends lets another in, in the order in which they came.
+    while let Some(mut client) = clients.pop_front() {
+        assert_eq!(head(&mut client).await, "HTTP/1.1 200 Connection established\r\n\r\n");
+        client.write_all(b"mine").await.unwrap();
+        assert_reads(&mut client, "mine").await;
+    }
+    within("all tunnels end", async {
+        while status(proxy.address()).await["connections"]["open"] != 1 {}
+    })
+    .await;
+    proxy.event("accepting connections again").await;
+    let failed = proxy.events().iter().filter(|event| event.message() == "request failed").count();
+    assert_eq!(failed, 0);
+}
+
+/// How many clients the process has accepted: half of its established TCP connections, of which each has two.
+fn clients_accepted_by(pid: u64) -> usize {
+    let folder = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let is_socket = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+    };
+    folder.flatten().filter(is_socket).count() / 2
+}
+
 /// Hundredths of a second of CPU that the process has used.
 fn cpu_ticks(pid: u64) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -141,6 +248,8 @@ fn cpu_ticks(pid: u64) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// More clients than there are descriptors.
+const CROWD: usize = 100;
 const ROUNDS: usize = 10;
 /// In each round.
 const ABORTED: usize = 1000;

@@ -1,11 +1,11 @@
-//! What it says when it starts, and how much it carries at once.
+//! The start: its log lines, its errors, and how many tunnels fit afterwards.
 
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{EchoOrigin, Proxy, assert_reads, connect, raise_open_files};
 
 #[tokio::test]
-async fn a_chain_that_goes_direct_is_said_once_before_it_listens() {
+async fn the_log_names_a_direct_chain_once_before_listening() {
     let off =
         "hops: { corporate: { kind: http-connect, address: \"a.test:1\", enabled: false } }\n";
     for chain in ["[]", "[corporate]"] {

@@ -1,19 +1,19 @@
-//! What the proxy tells about itself, and to whom.
+//! The pages of the proxy itself: health, status, metrics, and who may read them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Stdio};
 
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, task};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, exchange, run, status,
-    within,
+    ConfigDir, Double, EchoOrigin, Program, Proxy, Step, assert_reads, connect, exchange, run,
+    status, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
 
 #[tokio::test]
-async fn only_this_machine_may_ask_and_only_read() {
+async fn own_pages_need_a_local_host_field_and_are_read_only() {
     let mut proxy = Proxy::start(DIRECT).await;
     let own = proxy.address();
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -100,7 +100,7 @@ async fn the_counts_are_those_of_the_hops() {
     }
     tunnels[0].write_all(b"0123456789").await.unwrap();
     drop(tunnels.pop());
-    hop.becomes([Step::Answer("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".into())]);
+    hop.becomes([Step::Answer("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_owned())]);
     for _ in 0..2 {
         connect(proxy.address(), "origin.test:443").await;
     }
@@ -136,6 +136,10 @@ async fn the_counts_are_those_of_the_hops() {
     }
     let metrics =
         exchange(proxy.address(), b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let open_metrics =
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\n\r\n";
+    let open_metrics = exchange(proxy.address(), open_metrics).await;
+    assert!(open_metrics.ends_with("\n# EOF\n") && !metrics.contains("# EOF"), "{metrics}");
     for line in [
         "mooltiroute_tunnels_total{chain=\"default\"} 3".to_owned(),
         "mooltiroute_tunnels_open{chain=\"default\"} 2".into(),
@@ -146,9 +150,10 @@ async fn the_counts_are_those_of_the_hops() {
         "mooltiroute_hop_handshake_seconds_bucket{le=\"+Inf\",hop=\"corporate\"} 3".into(),
         format!("mooltiroute_bytes_total{{chain=\"default\",direction=\"sent\"}} {}", status["chains"]["default"]["bytes_sent"]),
         "mooltiroute_config_generation 1".into(),
-        "# EOF".into(),
     ] {
-        assert!(metrics.contains(&format!("\n{line}\n")), "{line}\n{metrics}");
+        for text in [&metrics, &open_metrics] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}\n{text}");
+        }
     }
 }
 
@@ -216,4 +221,33 @@ async fn the_proxy_is_found_through_a_broken_configuration() {
         let told = run(["status", "-c", &path]);
         assert_eq!(told.status.code(), Some(0), "{broken}: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn promtool_has_no_complaint_about_the_metrics() {
+    let Some(promtool) = Program::find_or_skip("promtool") else { return };
+    let hop =
+        Double::start([Step::Answer("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_owned())])
+            .await;
+    let yaml = format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\n\
+         chains: {{ default: {{ hops: [corporate], warm: 1 }} }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    // A failure, so that every family has samples.
+    connect(proxy.address(), "a.test:443").await;
+    let answer =
+        exchange(proxy.address(), b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    assert!(text.contains("mooltiroute_failures_total{hop=\"corporate\""), "{text}");
+    let mut command = tokio::process::Command::new(promtool.path());
+    command.args(["check", "metrics"]).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checks = command.spawn().unwrap();
+    checks.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+    let checked = within("promtool", checks.wait_with_output()).await.unwrap();
+    let words = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success() && words.is_empty(), "{words}\n{text}");
 }

@@ -13,6 +13,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals},
     state::{
         generation::Generation,
@@ -169,9 +170,12 @@ impl Status {
         json
     }
 
-    /// In the text format of OpenMetrics, which Prometheus reads.
-    pub(crate) fn into_prometheus(self) -> String {
-        prometheus::text(self)
+    /// Writes it as metrics in `format`.
+    pub(crate) fn into_metrics(self, format: MetricsFormat) -> String {
+        match format {
+            MetricsFormat::Prometheus => prometheus::prometheus(self),
+            MetricsFormat::OpenMetrics => prometheus::open_metrics(self),
+        }
     }
 }
 

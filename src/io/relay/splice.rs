@@ -10,6 +10,8 @@ use std::{
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::{io::Interest, net::TcpStream};
 
+use crate::system::open_files;
+
 /// A pipe with the bytes that are in it.
 pub(super) struct Pipe {
     ends: Ends,
@@ -84,6 +86,10 @@ impl Pipe {
 impl Ends {
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        if !open_files::leave_room_beside(&write) {
+            // Copying needs no descriptors, which upstream connections need more.
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         // A user has a limit of pages in pipes; beyond it a pipe of the usual size does.
         let capacity = fcntl_setpipe_size(&write, PIPE_BYTES).unwrap_or(PIPE_BYTES_USUAL);
         Ok(Self { read, write, capacity })

@@ -92,6 +92,15 @@ impl Proxy {
         Self::run(config, None, &[], super::activated(socket)).await
     }
 
+    /// As [`on`](Self::on), with at most `descriptors` open files; `None` if no program is installed that limits them.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn limited(config: ConfigDir, descriptors: u64) -> Option<Self> {
+        let prlimit = super::Program::find_or_skip("prlimit")?;
+        let mut command = command(prlimit.path());
+        command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(PROGRAM);
+        Some(Self::run(config, None, &[], command).await)
+    }
+
     /// Runs it on what is at `path`, wherever that is.
     pub(crate) async fn at(path: &Path) -> Self {
         Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await
@@ -223,7 +232,7 @@ impl Log {
 }
 
 /// The program under test, or one that starts it, in an environment where nothing but the test configures it.
-pub(super) fn command(program: &str) -> Command {
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command

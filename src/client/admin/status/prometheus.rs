@@ -1,6 +1,6 @@
-//! A status in the text format of OpenMetrics, which Prometheus reads.
+//! A status as metrics, in OpenMetrics or in the older text format of Prometheus.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use prometheus_client::{
     collector::Collector,
@@ -12,14 +12,47 @@ use prometheus_client::{
 use super::{Hop, Status};
 use crate::metrics::{Failure, Totals};
 
-/// The whole text. Every name has the prefix `mooltiroute_`, every label's value is a name of the configuration or a
-/// word of the program.
-pub(super) fn text(status: Status) -> String {
+/// Writes `status` in the text format of OpenMetrics 1.0.
+///
+/// Every name has the prefix `mooltiroute_`, and the value of a label is a name of the configuration or a word of the
+/// program.
+pub(super) fn open_metrics(status: Status) -> String {
     let mut registry = Registry::with_prefix("mooltiroute");
     registry.register_collector(Box::new(Exposition(status)));
     let mut text = String::new();
     // Writing into memory does not fail.
     let _ = text::encode(&mut text, &registry);
+    text
+}
+
+/// Writes `status` in the text format 0.0.4 of Prometheus.
+///
+/// Samples are the same in both formats, and so are their names. The formats differ in the comments: OpenMetrics gives a
+/// family its bare name and adds `_total` or `_info` to its samples, where Prometheus gives the family the name that its
+/// samples have; Prometheus has no type `info`, and no mark at the end. So the comments of each family are rewritten.
+pub(super) fn prometheus(status: Status) -> String {
+    let open_metrics = open_metrics(status);
+    let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 16);
+    let mut help = "";
+    for line in open_metrics.lines() {
+        if let Some(of_family) = line.strip_prefix("# HELP ") {
+            // Written when the type is known, which comes next.
+            help = of_family.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|family| family.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            // Writing into memory does not fail.
+            let _ = write!(text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
+        } else if line != "# EOF" {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
     text
 }
 
@@ -41,16 +74,22 @@ struct Out<'a>(DescriptorEncoder<'a>);
 impl Out<'_> {
     fn process(&mut self, status: &Status) -> fmt::Result {
         let version = [("version", status.version)];
-        self.family("build", "The program", MetricType::Info)?.encode_info(&version)?;
-        self.gauge("uptime_seconds", "How long the process runs", status.uptime_seconds)?;
-        self.gauge("config_generation", "The generation in force", status.generation)?;
+        self.family("build", "The version of the program, as a label", MetricType::Info)?
+            .encode_info(&version)?;
+        self.gauge("uptime_seconds", "Seconds since the process started", status.uptime_seconds)?;
+        self.gauge(
+            "config_generation",
+            "Number of the configuration generation in force",
+            status.generation,
+        )?;
         let is_rejected = u64::from(status.rejected.is_some());
         self.gauge(
             "config_rejected",
-            "1 while what is on disk is not what is in force",
+            "1 while the configuration on disk is rejected, 0 otherwise",
             is_rejected,
         )?;
-        let mut reloads = self.family("reloads", "Reloads by outcome", MetricType::Counter)?;
+        let mut reloads =
+            self.family("reloads", "Configuration reloads, by outcome", MetricType::Counter)?;
         for (outcome, count) in [
             ("applied", status.reloads.applied),
             ("unchanged", status.reloads.unchanged),
@@ -59,18 +98,26 @@ impl Out<'_> {
             count_with(&mut reloads, &[("outcome", outcome)], count)?;
         }
         let generations = status.generations.len() as u64;
-        self.gauge("generations", "Generations in use, the one in force too", generations)?;
+        self.gauge(
+            "generations",
+            "Configuration generations in use, including the one in force",
+            generations,
+        )?;
         let requests = status.generations.iter().map(|one| one.requests as u64).sum();
-        self.gauge("requests_under_way", "Requests that have not ended", requests)?;
+        self.gauge("requests_under_way", "Requests in progress", requests)?;
         let (open, limit) = (status.connections.open as u64, status.connections.limit as u64);
-        self.gauge("connections_open", "Clients' connections", open)?;
-        self.gauge("connections_limit", "How many connections there may be", limit)
+        self.gauge("connections_open", "Open client connections", open)?;
+        self.gauge(
+            "connections_limit",
+            "Maximum number of client connections (limits.connections)",
+            limit,
+        )
     }
 
     fn chains(&mut self, status: &Status) -> fmt::Result {
         let chains: Vec<_> = status.chains.iter().map(|(name, totals)| (&**name, totals)).collect();
         self.totals("", "chain", &chains)?;
-        let help = "Connections by whether a spare tunnel was there (hit, miss), and spares that were dead (stale)";
+        let help = "Connections that found a spare tunnel (hit) or none (miss), and spare tunnels found dead (stale)";
         let mut taken = self.family("warm", help, MetricType::Counter)?;
         for (name, warm) in &status.warm {
             for (outcome, count) in
@@ -80,7 +127,7 @@ impl Out<'_> {
             }
         }
         let mut waiting =
-            self.family("warm_waiting", "Spare tunnels that wait", MetricType::Gauge)?;
+            self.family("warm_waiting", "Spare tunnels ready for use", MetricType::Gauge)?;
         for (name, warm) in &status.warm {
             waiting.encode_family(&[("chain", &**name)])?.encode_gauge(&warm.waiting)?;
         }
@@ -90,7 +137,7 @@ impl Out<'_> {
     fn hops(&mut self, status: &Status) -> fmt::Result {
         let hops: Vec<_> = status.hops.iter().map(|(name, hop)| (&**name, &hop.totals)).collect();
         self.totals("hop_", "hop", &hops)?;
-        let help = "What went wrong, at which hop (none: at the target) and stage, by the error of RFC 9209";
+        let help = "Failures by hop (empty for the target), stage and RFC 9209 error type";
         let mut failures = self.family("failures", help, MetricType::Counter)?;
         let named = status.hops.iter().map(|(name, hop)| (&**name, &hop.failures));
         for (hop, failed) in named.chain([("", &status.target_failures)]) {
@@ -99,7 +146,7 @@ impl Out<'_> {
                 count_with(&mut failures, &labels, *count)?;
             }
         }
-        let help = "How long a hop took to agree to a tunnel";
+        let help = "Seconds until a hop agreed to a tunnel";
         let mut handshakes = self.family("hop_handshake_seconds", help, MetricType::Histogram)?;
         for (name, Hop { handshakes: buckets, .. }) in &status.hops {
             handshakes.encode_family(&[("hop", &**name)])?.encode_histogram::<NoLabelSet>(
@@ -112,15 +159,15 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// What is counted for each chain, and for each hop.
+    /// Writes the counts that chains and hops have in common.
     fn totals(&mut self, prefix: &str, label: &str, all: &[(&str, &Totals)]) -> fmt::Result {
         type Pick = fn(&Totals) -> u64;
         let counters: [(&str, &str, Pick); 3] = [
-            ("requests", "Plain requests that began", |totals| totals.requests),
-            ("tunnels", "Tunnels that were opened", |totals| totals.tunnels_opened),
+            ("requests", "Plain HTTP requests received", |totals| totals.requests),
+            ("tunnels", "Tunnels opened", |totals| totals.tunnels_opened),
             (
                 "failed",
-                "Tunnels that could not be opened, and requests without a whole answer",
+                "Tunnels that could not be opened, and requests without a complete response",
                 |totals| totals.failed,
             ),
         ];
@@ -132,12 +179,12 @@ impl Out<'_> {
             }
         }
         let name = format!("{prefix}tunnels_open");
-        let mut open = self.family(&name, "Tunnels that are open", MetricType::Gauge)?;
+        let mut open = self.family(&name, "Tunnels open now", MetricType::Gauge)?;
         for (name, totals) in all {
             open.encode_family(&[(label, *name)])?.encode_gauge(&totals.tunnels_open)?;
         }
         let name = format!("{prefix}bytes");
-        let help = "Bytes that moved, from clients (sent) and to them (received)";
+        let help = "Bytes passed on from clients (sent) and to clients (received)";
         let mut bytes = self.family(&name, help, MetricType::Counter)?;
         for (name, totals) in all {
             for (direction, count) in

@@ -1,0 +1,57 @@
+//! The threads that the process needs, asked for before anything depends on them.
+
+use std::{io, sync::mpsc, thread};
+
+/// Checks that the system would give this process as many threads as it needs to run.
+///
+/// Libraries start threads too, and some of them panic if they get none. Asking for all of them at once, before
+/// anything has begun, turns a limit that is too low (`ulimit -u`, `TasksMax=`, a container's `pids.max`) into one error.
+///
+/// # Errors
+/// What the system says to the first thread that it refuses.
+pub(crate) fn check_supply() -> io::Result<()> {
+    let mut held = Vec::with_capacity(NEEDED);
+    for _ in 0..NEEDED {
+        let (release, released) = mpsc::channel::<()>();
+        // Each lives until its channel ends, so that all of them exist at the same time.
+        let waits = move || {
+            let _ = released.recv();
+        };
+        held.push((thread::Builder::new().spawn(waits)?, release));
+    }
+    for (thread, release) in held {
+        drop(release);
+        // It runs no code that could panic.
+        let _ = thread.join();
+    }
+    wait_for_the_last_to_go();
+    Ok(())
+}
+
+/// Waits until the system no longer counts threads that have ended. On Linux a thread is joined a moment before that.
+fn wait_for_the_last_to_go() {
+    #[cfg(target_os = "linux")]
+    for _ in 0..LOOKS_MAX {
+        let tasks = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+        if tasks <= 1 {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// The writer of the log, the two threads that watch the configuration, one for name look-ups and reading files.
+const NEEDED: usize = 4;
+/// Other threads of a program that embeds this one may stay for long.
+#[cfg(target_os = "linux")]
+const LOOKS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_process_gets_its_threads() {
+        check_supply().unwrap();
+    }
+}
