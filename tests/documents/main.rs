@@ -112,7 +112,8 @@ fn one_place_is_exempt_from_the_ban_on_unsafe() {
 /// Returns the first cells, in backticks, of the table below a heading.
 fn rows(page: &str, heading: &str) -> Vec<String> {
     let section = page.split_once(&format!("\n## {heading}\n"));
-    let (_, section) = section.unwrap_or_else(|| panic!("no section is called {heading}"));
+    assert!(section.is_some(), "no section is called {heading}");
+    let (_, section) = section.unwrap();
     let section = section.split("\n## ").next().unwrap_or_default();
     let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     cells.map(ToOwned::to_owned).collect()
