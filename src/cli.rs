@@ -40,8 +40,8 @@ pub enum Command {
     Init(Init),
     /// Print the JSON Schema of the configuration, for editors
     ///
-    /// Save it beside the files, as in `mooltiroute schema > schema.json`. Editors with yaml-language-server then complete
-    /// and check each file that begins with the line `# yaml-language-server: $schema=schema.json`.
+    /// Save it beside the files, as in `mooltiroute schema > schema.json`. Editors with yaml-language-server then
+    /// complete and check each file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
     /// Print completions for a shell
     Completions {
