@@ -1,7 +1,7 @@
 //! Adds a kind of hop from outside: `socks5`, a SOCKS5 proxy without authentication (RFC 1928).
 //!
-//! A kind is the type of its settings, the hop, and one line in `main`. The result is the whole program, with its command
-//! line and its live reload, and one more kind.
+//! A kind is the type of its settings, the hop, and one line in `main`. The result is the whole program, with its
+//! command line and its live reload, and one more kind.
 //!
 //! ```text
 //! microsocks -i 127.0.0.1 -p 1080 &

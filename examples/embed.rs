@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It starts an origin too, and prints the response that it got through the proxy. The proxy writes `tracing` events; a
-//! program that installs no subscriber has no log. With `Source::Path` instead of `Source::Text`, the configuration is a
-//! file or a directory, and is watched.
+//! program that installs no subscriber has no log. With `Source::Path` instead of `Source::Text`, the configuration is
+//! a file or a directory, and is watched.
 
 use std::{
     error::Error,
@@ -35,7 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let work = async {
         let answer = fetch(&addresses).await;
-        // After this nothing new begins, and open connections have `timeouts.drain` to end. `shutdown.cut` ends them at once.
+        // After this nothing new begins, and open connections have `timeouts.drain` to end. `shutdown.cut` ends them at
+        // once.
         shutdown.draining.cancel();
         answer
     };

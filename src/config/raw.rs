@@ -26,8 +26,8 @@ pub(crate) const SECTIONS: [&str; 7] =
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
-    /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback requires
-    /// `auth`.
+    /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback
+    /// requires `auth`.
     pub(crate) listen: OneOrList<Listen>,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,

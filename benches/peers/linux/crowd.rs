@@ -1,4 +1,4 @@
-//! As many tunnels as there can be, most of which are silent: whether all live, and what memory they leave.
+//! Opens as many tunnels as possible, most of them silent, and checks that all live and how much memory they leave.
 
 use std::thread;
 
@@ -12,7 +12,7 @@ use super::{
     usage,
 };
 
-/// Has the limit and this program hold a crowd each, in turn.
+/// Measures a crowd of tunnels through the bare relay and through Mooltiroute, in turn.
 pub(super) fn measure(network: &Network, results: &mut Results) {
     for round in 0..results.plan.crowds {
         for hops in Table::Crowd.hops() {
@@ -38,7 +38,7 @@ fn hold(network: &Network, way: Way, results: &mut Results) {
     let (messages, errors) = load::messages(&active, plan.crowd_talk);
     results.fail(Table::Crowd, way, "messages", &errors);
     let after = usage::resident(process);
-    // The silent ones have to live too.
+    // The silent tunnels must be alive too.
     results.fail(Table::Crowd, way, "after the messages", &load::probe(&tunnels));
     let open = tunnels.len() as f64;
     drop(tunnels);
@@ -53,5 +53,5 @@ fn hold(network: &Network, way: Way, results: &mut Results) {
     results.push(way, Figure::ResidentClosed, megabytes(closed));
 }
 
-/// One of a hundred is active.
+/// One tunnel in this many is active.
 const PER_ACTIVE: usize = 100;

@@ -1,4 +1,4 @@
-//! How a client enters a way: through a proxy, through a relay, or by itself.
+//! How a client reaches the origin: through a proxy, through a relay, or directly.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -8,29 +8,29 @@ use std::{
 
 use super::origin::BODY_BYTES;
 
-/// Where a client connects, and what it says there before it has its tunnel.
+/// The address that a client connects to, and the CONNECT requests it sends there.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     address: SocketAddr,
-    /// What it asks for with CONNECT, one after another.
+    /// The authorities to CONNECT to, one after another.
     connects: Vec<SocketAddr>,
     origin: SocketAddr,
     is_proxy: bool,
 }
 
 impl Door {
-    /// Through a proxy, which knows the hops itself.
+    /// Through a proxy that knows the hops itself.
     pub(super) fn proxy(address: SocketAddr, origin: SocketAddr) -> Self {
         Self { address, connects: vec![origin], origin, is_proxy: true }
     }
 
-    /// Through something at `address` that passes all bytes to the first of `stops`, the last of which is the origin.
+    /// Through something at `address` that moves all bytes to the first of `stops`; the last stop is the origin.
     pub(super) fn relay(address: SocketAddr, stops: &[SocketAddr]) -> Self {
         let origin = *stops.last().unwrap();
         Self { address, connects: stops[1..].to_vec(), origin, is_proxy: false }
     }
 
-    /// A tunnel to the origin.
+    /// Opens a tunnel to the origin.
     pub(super) fn tunnel(&self) -> io::Result<TcpStream> {
         let mut stream = self.connection()?;
         for target in &self.connects {
@@ -41,7 +41,7 @@ impl Door {
         Ok(stream)
     }
 
-    /// A connection for plain requests.
+    /// Opens a connection for plain requests.
     pub(super) fn plain(&self) -> io::Result<Plain<'_>> {
         let stream = if self.is_proxy { self.connection() } else { self.tunnel() }?;
         let origin = self.origin;
@@ -52,7 +52,7 @@ impl Door {
         Ok(Plain { door: self, stream, request, answer: Vec::with_capacity(4096), is_used: false })
     }
 
-    /// What a proxy of ours tells of itself.
+    /// Asks Mooltiroute for its status.
     pub(super) fn status(&self) -> io::Result<serde_json::Value> {
         let mut stream = self.connection()?;
         write!(stream, "GET /status HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)?;
@@ -70,7 +70,7 @@ impl Door {
     }
 }
 
-/// A connection that takes one plain request after another.
+/// A connection that carries one plain request after another.
 #[derive(Debug)]
 pub(super) struct Plain<'a> {
     door: &'a Door,
@@ -81,8 +81,8 @@ pub(super) struct Plain<'a> {
 }
 
 impl Plain<'_> {
-    /// Sends a request and reads its answer. Where the proxy has closed the connection since the last one, it
-    /// connects anew, as any client does.
+    /// Sends a request and reads its response. Connects again, as any client does, if the proxy has closed the
+    /// connection since the last one.
     pub(super) fn exchange(&mut self) -> io::Result<()> {
         let mut result = self.try_exchange();
         if result.is_err() && self.is_used && self.answer.is_empty() {
@@ -108,12 +108,12 @@ impl Plain<'_> {
     }
 }
 
-/// A CONNECT request as plain as it can be.
+/// Returns a minimal CONNECT request.
 pub(super) fn connect_head(target: SocketAddr) -> String {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
 }
 
-/// Reads until there is a whole head, which must say 200; returns its length.
+/// Reads a whole head, which must say 200, and returns its length.
 fn read_head(stream: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         read_more(stream, seen)?;
@@ -135,5 +135,5 @@ fn read_more(stream: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Only what hangs takes that long.
+/// Only something that hangs takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);

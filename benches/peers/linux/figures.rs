@@ -1,4 +1,4 @@
-//! What is measured.
+//! The columns of the tables.
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,12 +68,12 @@ impl Figure {
         }
     }
 
-    /// Whether more is better.
+    /// Whether a larger figure is better.
     pub(super) fn is_rate(self) -> bool {
         matches!(self, Self::TunnelRate | Self::BulkRate | Self::RequestRate | Self::MessageRate)
     }
 
-    /// Whether one's to another's says anything.
+    /// Whether the ratio of two figures means anything.
     pub(super) fn is_compared(self) -> bool {
         !matches!(self, Self::Open | Self::Growth)
     }

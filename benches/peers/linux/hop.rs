@@ -1,4 +1,4 @@
-//! A proxy that costs next to nothing, so that it is not what is measured; and the least that any proxy costs.
+//! A proxy that costs next to nothing, so that it does not affect the measurement; also the bare proxy.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,12 +9,12 @@ use tokio::{
 
 use super::{door, pass::pass, relay};
 
-/// Opens the tunnel a client asks for, through `hops`; a plain request goes on as it is, to the last of them if there are
-/// any, and all that follow go the same way.
+/// Opens the tunnel that a client asks for, through `hops`. A plain request goes on unchanged to the last of them, if
+/// there are any, and so do all requests after it.
 pub(super) async fn serve(listener: TcpListener, hops: Vec<SocketAddr>) {
     let hops: Arc<[SocketAddr]> = hops.into();
     loop {
-        // A client that has gone again before it was let in is no reason to end.
+        // A client may have gone before it was accepted.
         let Ok((client, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(open(client, Arc::clone(&hops)));
@@ -43,7 +43,7 @@ async fn open(mut client: TcpStream, hops: Arc<[SocketAddr]>) -> io::Result<()> 
     pass(client, upstream).await
 }
 
-/// Where a request wants to go, and whether through a tunnel.
+/// The target of a request, and whether it asks for a tunnel.
 fn target(head: &[u8]) -> Option<(SocketAddr, bool)> {
     let head = std::str::from_utf8(head).ok()?;
     let mut words = head.split(' ');

@@ -1,4 +1,4 @@
-//! A long line, which lies between a proxy and the first hop.
+//! A slow line between a proxy and the first hop.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -8,14 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Passes each connection on to `stop`, all bytes half a round trip late.
+/// Passes each connection on to `stop`, with all bytes half a round trip late.
 ///
-/// In threads, since a runtime's clock ticks in milliseconds.
+/// Uses threads, because a runtime's clock ticks in milliseconds.
 pub(super) fn serve(listener: &TcpListener, stop: SocketAddr) {
     loop {
-        // A client that has gone again before it was let in is no reason to end.
+        // A client may have gone before it was accepted.
         let Ok((near, _)) = listener.accept() else { continue };
-        // On loopback TCP's handshake is done at once. On a line it takes a round trip, and nobody says a word before.
+        // On loopback TCP's handshake takes no time. On a real line it takes a round trip, before which nothing is
+        // sent.
         let opened = Instant::now() + ROUND_TRIP;
         thread::spawn(move || pass(&near, stop, opened));
     }
@@ -31,7 +32,7 @@ fn pass(near: &TcpStream, stop: SocketAddr, opened: Instant) -> io::Result<()> {
     })
 }
 
-/// Passes one direction on, its end too. Whatever comes before `opened` is taken as said then.
+/// Passes on one direction and its end. Bytes that arrive before `opened` count as sent then.
 fn pass_on(mut from: &TcpStream, to: &TcpStream, opened: Instant) -> io::Result<()> {
     let (under_way, arriving) = mpsc::channel();
     thread::scope(move |scope| {
@@ -56,5 +57,5 @@ fn deliver(arriving: mpsc::Receiver<(Instant, Vec<u8>)>, mut to: &TcpStream) -> 
     to.shutdown(Shutdown::Write)
 }
 
-/// How long a byte and the answer to it take on the line.
+/// The round trip of the line.
 pub(super) const ROUND_TRIP: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What the clients do: every loop ends after a number, a time, or a number of errors.
+//! The work of the clients. Every loop ends after a number, a time, or a number of errors.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,34 +18,34 @@ use super::{
     usage::Cpu,
 };
 
-/// What came of a load.
+/// The outcome of a load.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) done: u64,
     pub(super) errors: Errors,
     pub(super) elapsed: Duration,
-    /// Processor time of the proxy.
+    /// The processor time of the proxy.
     pub(super) cpu: Duration,
 }
 
-/// What went wrong: how often, and how the first time.
+/// The number of errors, and the text of the first.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     pub(super) count: u64,
     pub(super) first: Option<io::Error>,
 }
 
-/// `count` tunnels, each from its opening to its close, with a byte each way between.
+/// Opens and closes `count` tunnels, with a byte in each direction in between.
 pub(super) fn tunnels(door: &Door, process: u32, count: u64) -> Tally {
     spread(process, CLIENTS, count, TIME_MAX, || Ok(()), |()| echo(&door.tunnel()?, &mut [ECHO]))
 }
 
-/// `count` plain requests on connections that are kept.
+/// Makes `count` plain requests on kept connections.
 pub(super) fn requests(door: &Door, process: u32, count: u64) -> Tally {
     spread(process, CLIENTS, count, TIME_MAX, || door.plain(), |plain| plain.exchange())
 }
 
-/// `bytes` down each of a few tunnels; the tally counts bytes.
+/// Moves `bytes` down each of a few tunnels. The tally counts bytes.
 pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
     let download = |buffer: &mut Vec<u8>| {
         let mut stream = door.tunnel()?;
@@ -67,9 +67,9 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
     Tally { done: tally.done * bytes, ..tally }
 }
 
-/// The median of `count` messages' times there and back on an open tunnel behind each door. The doors take turns message
-/// by message, so that what the machine does meanwhile meets all, and each time in another order: whoever comes after
-/// one that has just woken the origin is faster, be it the same program twice.
+/// Returns the median round trip of `count` messages on an open tunnel behind each door. The doors take turns message
+/// by message, so that other work on the machine affects all, and in a different order each time, because whoever
+/// follows one that has just woken the origin is faster.
 pub(super) fn round_trips(doors: &[&Door], count: u64) -> Vec<io::Result<Duration>> {
     let mut all: Vec<_> =
         doors.iter().map(|door| door.tunnel().map(|stream| (stream, Vec::new()))).collect();
@@ -97,7 +97,7 @@ pub(super) fn round_trips(doors: &[&Door], count: u64) -> Vec<io::Result<Duratio
     all.into_iter().map(|one| one.map(median)).collect()
 }
 
-/// Opens `count` tunnels that have each moved a byte both ways, and keeps them; also tells the errors.
+/// Opens `count` tunnels, moves a byte in each direction through each, and keeps them. Also returns the errors.
 pub(super) fn idle(door: &Door, process: u32, count: u64) -> (Vec<TcpStream>, Errors) {
     let kept = Mutex::new(Vec::new());
     let tally = spread(
@@ -116,7 +116,7 @@ pub(super) fn idle(door: &Door, process: u32, count: u64) -> (Vec<TcpStream>, Er
     (kept.into_inner().unwrap(), tally.errors)
 }
 
-/// How long a tunnel takes to be there: until the first byte has come back through it, less what the next one takes.
+/// Returns the time until the first byte has come back through a new tunnel, minus that of the next byte.
 pub(super) fn opening(door: &Door) -> io::Result<Duration> {
     let begun = Instant::now();
     let stream = door.tunnel()?;
@@ -127,7 +127,7 @@ pub(super) fn opening(door: &Door) -> io::Result<Duration> {
     Ok(first.saturating_sub(sent.elapsed()))
 }
 
-/// Messages there and back through every one of `streams` at once, for `time`; tells how many, and the errors.
+/// Exchanges messages on all of `streams` at once for `time`. Returns their number and the errors.
 pub(super) fn messages(streams: &[&TcpStream], time: Duration) -> (u64, Errors) {
     let done = AtomicU64::new(0);
     let errors = Mutex::new(Errors::default());
@@ -150,7 +150,7 @@ pub(super) fn messages(streams: &[&TcpStream], time: Duration) -> (u64, Errors) 
     (done.into_inner(), errors.into_inner().unwrap())
 }
 
-/// A byte there and back through each of `streams`; tells the errors.
+/// Exchanges a byte on each of `streams` and returns the errors.
 pub(super) fn probe(streams: &[TcpStream]) -> Errors {
     let mut errors = Errors::default();
     for stream in streams {
@@ -163,7 +163,7 @@ pub(super) fn probe(streams: &[TcpStream]) -> Errors {
     errors
 }
 
-/// Does `step` `count` times in all, from `clients` threads at once, each in a state of its own; begins none after
+/// Runs `step` `count` times in total, from `clients` threads at once, each with its own state. Begins none after
 /// `time`.
 fn spread<S>(
     process: u32,
@@ -203,14 +203,14 @@ fn spread<S>(
         }
     });
     let elapsed = begun.elapsed();
-    // What was closed last has its end in the proxy yet to come.
+    // The proxy has not seen the last close yet.
     thread::sleep(SETTLED);
     let cpu = Cpu::of(process).since(&before);
     Tally { done: done.into_inner(), errors: errors.into_inner().unwrap(), elapsed, cpu }
 }
 
 impl Errors {
-    /// Counts one more.
+    /// Counts an error.
     pub(super) fn add(&mut self, error: io::Error) -> u64 {
         self.first.get_or_insert(error);
         self.count += 1;
@@ -218,18 +218,18 @@ impl Errors {
     }
 }
 
-/// Sends `message` and reads as much.
+/// Sends `message` and reads as many bytes.
 fn echo(mut stream: &TcpStream, message: &mut [u8]) -> io::Result<()> {
     stream.write_all(message)?;
     stream.read_exact(message)
 }
 
-/// Clients at once: enough to keep a proxy busy, few enough for a laptop.
+/// The number of clients: enough to keep a proxy busy, few enough for a laptop.
 const CLIENTS: usize = 8;
 const BULK_STREAMS: usize = 2;
 const ERRORS_MAX: u64 = 20;
 const SETTLED: Duration = Duration::from_millis(50);
-/// For those who need 40 ms a request.
+/// Enough for programs that need 40 ms per request.
 const TIME_MAX: Duration = Duration::from_secs(4);
-/// For as many tunnels as there can be, on a busy machine too.
+/// Enough for the largest number of tunnels, on a busy machine too.
 const FILL_MAX: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! What lies behind the proxies: the hops and the origin.
+//! The hops and the origin behind the proxies.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ impl Network {
         Self { _processes: processes, hops: addresses, origin }
     }
 
-    /// The same at the end of a long line; it lasts as long as this one does.
+    /// The hops and the origin at the end of a slow line, which ends with this value.
     pub(super) fn far(&self) -> Self {
         let (process, link) = Process::part(&Role::Link(self.hops[0]));
         let hops = [link].into_iter().chain(self.hops[1..].iter().copied()).collect();
@@ -32,12 +32,12 @@ impl Network {
         self.origin
     }
 
-    /// The first `count` hops.
+    /// Returns the first `count` hops.
     pub(super) fn hops(&self, count: usize) -> &[SocketAddr] {
         &self.hops[..count]
     }
 
-    /// The first `hops` hops, and the origin after them.
+    /// Returns the first `hops` hops and the origin after them.
     pub(super) fn stops(&self, hops: usize) -> Vec<SocketAddr> {
         self.hops(hops).iter().copied().chain([self.origin]).collect()
     }

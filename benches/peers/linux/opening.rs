@@ -1,4 +1,4 @@
-//! How many round trips a tunnel takes until it is open, where the first hop is far away.
+//! Measures how many round trips a tunnel takes to open if the first hop is far away.
 
 use std::{
     io, thread,
@@ -18,7 +18,7 @@ use super::{
     table::Table,
 };
 
-/// Has everyone open one tunnel after another, in turn.
+/// Opens one tunnel after another through each peer, in turn.
 pub(super) fn measure(network: &Network, results: &mut Results) {
     let far = network.far();
     let mut running: Vec<(Way, Running)> = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn measure(network: &Network, results: &mut Results) {
         }
     }
     for (way, running) in &running {
-        // Who keeps spares does so for a chain in use.
+        // Spares are kept only for a chain in use.
         let first = load::opening(&running.door).map(drop);
         keep_errors(results, *way, first.err());
     }
@@ -56,7 +56,7 @@ fn keep_errors(results: &mut Results, way: Way, error: Option<io::Error>) {
     results.fail(Table::Opening, way, "opening", &errors);
 }
 
-/// Waits until all spares are there.
+/// Waits until all spares are ready.
 fn await_spares(door: &Door) -> io::Result<()> {
     let begun = Instant::now();
     while door.status()?["warm"]["default"]["waiting"] != WARM {
@@ -69,5 +69,5 @@ fn await_spares(door: &Door) -> io::Result<()> {
 }
 
 const SPARES_MAX: Duration = Duration::from_secs(5);
-/// A proxy can only be asked again and again.
+/// A proxy can only be polled.
 const POLL: Duration = Duration::from_millis(5);

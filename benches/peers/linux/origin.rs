@@ -1,4 +1,4 @@
-//! Where every tunnel ends: one port that tells from the first bytes what a client wants.
+//! The origin: one port that tells from the first bytes what a client wants.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Asks for as many bytes as the number in the eight bytes after it says.
+/// Asks for as many bytes as the eight bytes after it say.
 pub(super) const SOURCE: u8 = b's';
-/// Begins anything that is to come back as it is.
+/// Begins data to echo.
 pub(super) const ECHO: u8 = b'e';
-/// What each answer to a plain request carries.
+/// The body of each response to a plain request.
 pub(super) const BODY_BYTES: usize = 128;
 
 pub(super) async fn serve(listener: TcpListener) {
     loop {
-        // A client that has gone again before it was let in is no reason to end.
+        // A client may have gone before it was accepted.
         let Ok((stream, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(answer(stream));
@@ -49,7 +49,7 @@ async fn source(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 async fn echo(stream: &mut TcpStream) -> io::Result<()> {
-    // Small, because thousands wait.
+    // Small, because thousands of these wait.
     let mut buffer = [0; 256];
     loop {
         match stream.read(&mut buffer).await? {
@@ -59,7 +59,7 @@ async fn echo(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Answers each request without reading what it says; none has a body.
+/// Answers each request without parsing it. No request has a body.
 async fn respond(stream: &mut TcpStream) -> io::Result<()> {
     let body = "x".repeat(BODY_BYTES);
     let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n{body}");

@@ -1,5 +1,5 @@
-//! Bytes from socket to socket with as little work as Linux allows: a small message is copied in the wake-up that
-//! found it, much at once is spliced, and nothing is held in between.
+//! Moves bytes between sockets with as little work as Linux allows. A small message is copied in the wake-up that found
+//! it, large amounts are spliced, and nothing is held in between.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ use tokio::{
     try_join,
 };
 
-/// Passes bytes both ways until both ends have ended.
+/// Moves bytes in both directions until both sides have ended.
 pub(super) async fn pass(mut one: TcpStream, mut other: TcpStream) -> io::Result<()> {
     let (one_read, one_write) = one.split();
     let (other_read, other_write) = other.split();
@@ -43,7 +43,7 @@ async fn pass_on(mut reader: ReadHalf<'_>, mut writer: WriteHalf<'_>) -> io::Res
     }
 }
 
-/// Reads once and writes at once; what the writer does not take comes back.
+/// Reads once and writes at once. Returns what the writer did not accept.
 fn poll_copy(
     cx: &mut Context<'_>,
     reader: &mut ReadHalf<'_>,
@@ -61,7 +61,7 @@ fn poll_copy(
     })
 }
 
-/// Splices until little comes at once; tells whether the reader has ended.
+/// Splices until only a little arrives at once. Returns whether the reader has ended.
 async fn splice_bulk(reader: &TcpStream, writer: &TcpStream) -> io::Result<bool> {
     let (output, input) = match PIPES.with_borrow_mut(Vec::pop) {
         Some(pipe) => pipe,

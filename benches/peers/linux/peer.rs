@@ -1,4 +1,4 @@
-//! Those who are measured.
+//! The programs that are measured.
 
 use std::{
     net::SocketAddr,
@@ -17,14 +17,14 @@ use super::{
     role::Role,
 };
 
-/// One who passes tunnels on.
+/// A program that moves tunnels.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) sort: Sort,
-    /// As the program itself says it.
+    /// The version, as the program prints it.
     pub(super) version: String,
-    /// How many hops it can be told to go through.
+    /// How many hops it can be configured for.
     pub(super) hops_max: usize,
     program: PathBuf,
     prepare: fn(&Setting<'_>, &mut Command),
@@ -32,46 +32,46 @@ pub(super) struct Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
-    /// Our bare relay, which goes through the hops by itself: the limit.
+    /// The bare relay, which goes through the hops itself: the limit.
     Limit,
-    /// Our bare proxy: the least that one costs which reads CONNECT and answers it.
+    /// The bare proxy: the least that a proxy costs that reads CONNECT and answers it.
     Least,
-    /// Passes all bytes to where the way begins; the client goes through the hops.
+    /// A relay that moves all bytes to the first stop; the client goes through the hops.
     Passage,
-    /// This program.
+    /// Mooltiroute.
     Ours,
-    /// This program with spare tunnels at hand.
+    /// Mooltiroute with spare tunnels.
     Warm,
     /// Another proxy.
     Other,
 }
 
-/// What a program is configured with.
+/// The values that a program is configured with.
 #[derive(Debug)]
 pub(super) struct Setting<'a> {
-    /// Where it is to listen.
+    /// The address to listen on.
     pub(super) listen: SocketAddr,
-    /// Where its files may be.
+    /// A directory for its files.
     pub(super) directory: &'a Path,
-    /// The hops it is to go through.
+    /// The hops to go through.
     pub(super) hops: &'a [SocketAddr],
-    /// Where the way begins: the first hop, or the origin.
+    /// The first stop: the first hop, or the origin.
     pub(super) first: SocketAddr,
 }
 
-/// A peer at work.
+/// A running peer.
 #[derive(Debug)]
 pub(super) struct Running {
-    // First, so that it has ended when its directory is removed.
+    // First, so that it has ended before its directory is removed.
     process: Process,
     _directory: TempDir,
     pub(super) door: Door,
-    /// From its start until it accepted.
+    /// The time from its start until it accepted.
     pub(super) started: Duration,
 }
 
 impl Peer {
-    /// The limit, this program, and whichever others are there; also the names of those who are not.
+    /// Finds the limit, Mooltiroute and the installed programs. Also returns the names of those that are not installed.
     pub(super) fn all() -> (Vec<Self>, Vec<&'static str>) {
         let mut missing = Vec::new();
         let known = programs::ALL.iter().filter_map(|known| {
@@ -87,7 +87,7 @@ impl Peer {
         (known.collect(), missing)
     }
 
-    /// Starts it on the way through the first `hops` hops; fails with its words.
+    /// Starts the peer with the first `hops` hops. An error has the peer's own output.
     pub(super) fn start(&self, network: &Network, hops: usize) -> Result<Running, String> {
         let directory = scratch();
         let listen = process::free_address();
@@ -116,14 +116,14 @@ impl Running {
     }
 }
 
-/// The first line that a program says of itself.
+/// Returns the first line of a program's version.
 fn version(program: &Path, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// A directory that a program can write to after it let go of being root.
+/// Makes a directory that a program can write to after it has dropped root.
 fn scratch() -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();

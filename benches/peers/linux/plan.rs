@@ -1,32 +1,32 @@
-//! How much is done.
+//! How much work a run does.
 
 use std::time::Duration;
 
 use super::usage;
 
-/// How much of everything is done.
+/// How much work a run does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) rounds: usize,
     pub(super) tunnels: u64,
-    /// Down each stream.
+    /// The bytes down each stream.
     pub(super) bulk_bytes: u64,
     pub(super) messages: u64,
     pub(super) requests: u64,
     pub(super) idle_tunnels: u64,
     pub(super) starts: usize,
-    /// Tunnels opened on a long line, by everyone.
+    /// How many tunnels each peer opens over the slow line.
     pub(super) openings: usize,
     pub(super) crowds: usize,
     pub(super) crowd_tunnels: u64,
-    /// How long some of a crowd talk.
+    /// How long the active tunnels of a crowd exchange messages.
     pub(super) crowd_talk: Duration,
-    /// How long after a crowd has gone its proxy is looked at.
+    /// How long after the close of a crowd the memory is read.
     pub(super) crowd_rest: Duration,
 }
 
 impl Plan {
-    /// What figures are made with.
+    /// A run whose figures are published.
     pub(super) const FULL: Self = Self {
         rounds: 7,
         tunnels: 1500,
@@ -42,7 +42,7 @@ impl Plan {
         crowd_rest: Duration::from_secs(3),
     };
 
-    /// Enough to see that everything works.
+    /// A run that shows that everything works.
     pub(super) const QUICK: Self = Self {
         rounds: 1,
         tunnels: 40,
@@ -58,10 +58,10 @@ impl Plan {
         crowd_rest: Duration::from_millis(300),
     };
 
-    /// The same with no more tunnels than this process and its children may open files for.
+    /// Returns this plan with no more tunnels than this process and its children may open files for.
     pub(super) fn allowed(self) -> Self {
         let files = usage::open_files_max() as u64;
-        // A tunnel has two in a proxy, and squid keeps a hundred for itself.
+        // A tunnel takes two files in a proxy, and squid reserves a hundred.
         let idle_tunnels = self.idle_tunnels.min(files.saturating_sub(500) / 2);
         let crowd_tunnels = self.crowd_tunnels.min(files.saturating_sub(200) / 2);
         Self { idle_tunnels, crowd_tunnels, ..self }

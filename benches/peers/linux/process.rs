@@ -1,4 +1,4 @@
-//! Children, which end with their handle, also by a panic.
+//! Child processes that end with their handle, even if the benchmark panics.
 
 use std::{
     env, fmt,
@@ -17,7 +17,7 @@ use super::role::Role;
 pub(super) struct Process(Child);
 
 impl Process {
-    /// Starts this program in a part of its own, and returns where it listens.
+    /// Starts this program in a role and returns its address.
     pub(super) fn part(role: &Role) -> (Self, SocketAddr) {
         let mut command = role.command(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -29,7 +29,7 @@ impl Process {
         (process, line.trim().parse().unwrap())
     }
 
-    /// Starts `command` in `directory` and waits until it accepts at `address`; also tells how long that took.
+    /// Starts `command` in `directory` and waits until it accepts at `address`. Also returns how long that took.
     pub(super) fn listening(
         mut command: Command,
         address: SocketAddr,
@@ -72,7 +72,7 @@ impl Drop for Process {
     }
 }
 
-/// Looks for a program where a shell would, and where daemons stand.
+/// Looks for a program in `PATH` and in the directories of daemons.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     let paths = env::var_os("PATH").unwrap_or_default();
     let folders =
@@ -80,11 +80,11 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 pub(super) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 const START_MAX: Duration = Duration::from_secs(10);
-/// A listening socket can only be asked for again and again.
+/// A listening socket can only be polled.
 const POLL: Duration = Duration::from_micros(100);

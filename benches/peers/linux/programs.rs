@@ -1,4 +1,4 @@
-//! How each program is found and configured: no log, no cache, room for all tunnels, and the rest as it comes.
+//! How each program is found and configured: no log, no cache, room for all tunnels, and defaults otherwise.
 
 use std::{env, fmt::Write as _, fs, path::PathBuf, process::Command};
 
@@ -7,18 +7,18 @@ use super::{
     process::find,
 };
 
-/// What is known of a program before it is looked for.
+/// A program that may be installed.
 pub(super) struct Known {
     pub(super) name: &'static str,
     pub(super) sort: Sort,
     pub(super) find: fn() -> Option<PathBuf>,
-    /// What makes it say its version.
+    /// The arguments that print its version.
     pub(super) version: Option<&'static str>,
     pub(super) hops_max: usize,
     pub(super) prepare: fn(&Setting<'_>, &mut Command),
 }
 
-/// Everyone, in the order of the table.
+/// All programs, in the order of the table.
 pub(super) const ALL: [Known; 10] = [
     Known {
         name: "bare relay",
@@ -169,7 +169,7 @@ fn tinyproxy(setting: &Setting<'_>, command: &mut Command) {
 }
 
 fn v2ray(setting: &Setting<'_>, command: &mut Command) {
-    // The one that is used comes first, and each goes through the one before it.
+    // The outbound in use comes first, and each goes through the one before it.
     let outbound = |number: usize| {
         let hop = setting.hops[number];
         let before = number.checked_sub(1);
@@ -215,7 +215,7 @@ fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// With two files each, and some to spare, it stays below the 20,000 that are often allowed.
+/// With two files per connection and some to spare, this stays below the common limit of 20,000.
 const TUNNELS_MAX: usize = 9_500;
-/// How many spare tunnels [`Sort::Warm`] keeps; its name says so.
+/// How many spare tunnels [`Sort::Warm`] keeps. Its name shows the number.
 pub(super) const WARM: u64 = 4;

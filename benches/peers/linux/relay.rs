@@ -1,4 +1,4 @@
-//! The limit: accept, connect, pass. It reads no request; with hops, it says the words to each that it was built with.
+//! The limit: accept, connect, move bytes. It reads no request; with hops, it sends each a fixed CONNECT.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,12 +9,12 @@ use tokio::{
 
 use super::{door, pass::pass};
 
-/// Passes each connection to the last of `stops`, through the others.
+/// Passes each connection on to the last of `stops`, through the others.
 pub(super) async fn serve(listener: TcpListener, stops: Vec<SocketAddr>) {
     let first = stops[0];
     let heads: Arc<[String]> = stops[1..].iter().map(|stop| door::connect_head(*stop)).collect();
     loop {
-        // A client that has gone again before it was let in is no reason to end.
+        // A client may have gone before it was accepted.
         let Ok((client, _)) = listener.accept().await else { continue };
         #[expect(clippy::disallowed_methods, reason = "the process ends and so does this")]
         tokio::spawn(relay(client, first, Arc::clone(&heads)));
@@ -27,7 +27,7 @@ async fn relay(client: TcpStream, first: SocketAddr, heads: Arc<[String]>) -> io
     pass(client, upstream).await
 }
 
-/// A connection to `first`, which it has said `heads` on, one after another, and read the answers.
+/// Connects to `first`, sends `heads` one after another and reads the answers.
 pub(super) async fn reach(first: SocketAddr, heads: &[String]) -> io::Result<TcpStream> {
     let mut upstream = TcpStream::connect(first).await?;
     upstream.set_nodelay(true)?;

@@ -1,4 +1,4 @@
-//! What came of a run, and what follows from it.
+//! The samples of a run, and the figures made from them.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use super::{
     table::Table,
 };
 
-/// A way that was measured: the number of hops, and the place of the peer in [`Results::peers`].
+/// A series of samples: the number of hops, and the index of the peer in [`Results::peers`].
 pub(super) type Way = (usize, usize);
 
-/// Everything that is told of a run.
+/// All samples of a run.
 #[derive(Debug)]
 pub(super) struct Results {
     pub(super) peers: Vec<Peer>,
-    /// Programs that this machine does not have.
+    /// The programs that are not installed.
     pub(super) missing: Vec<&'static str>,
     pub(super) plan: Plan,
-    /// What went wrong, in words.
+    /// The errors, as text.
     pub(super) remarks: Vec<String>,
     samples: BTreeMap<(Way, Figure), Vec<f64>>,
     errors: BTreeMap<(Table, Way), u64>,
@@ -39,12 +39,12 @@ impl Results {
         }
     }
 
-    /// Keeps the sample of one round; not a number where the round has none.
+    /// Adds the sample of one round; NaN if the round has none.
     pub(super) fn push(&mut self, way: Way, figure: Figure, sample: f64) {
         self.samples.entry((way, figure)).or_default().push(sample);
     }
 
-    /// Counts what went wrong on a way, which may be nothing, and remarks how it did first.
+    /// Adds the number of errors of a series, which may be zero, and the text of the first.
     pub(super) fn fail(&mut self, table: Table, way: Way, what: &str, errors: &Errors) {
         let count = self.errors.entry((table, way)).or_default();
         *count += errors.count;
@@ -56,7 +56,7 @@ impl Results {
         }
     }
 
-    /// `None` for a way that was not measured.
+    /// Returns `None` for a series without samples.
     pub(super) fn errors(&self, table: Table, way: Way) -> Option<u64> {
         self.errors.get(&(table, way)).copied()
     }
@@ -65,7 +65,7 @@ impl Results {
         median(self.samples.get(&(way, figure))?.iter().copied())
     }
 
-    /// The median of the ratios of one's to `other`'s, round by round.
+    /// Returns the median of the ratios to `other`, round by round.
     pub(super) fn ratio(&self, way: Way, other: usize, figure: Figure) -> Option<f64> {
         let (hops, _) = way;
         let ours = self.samples.get(&(way, figure)).filter(|_| figure.is_compared())?;
@@ -73,7 +73,7 @@ impl Results {
         median(ours.iter().zip(theirs).map(|(our, their)| our / their))
     }
 
-    /// The place of the best of the other proxies.
+    /// Returns the index of the best of the other proxies.
     pub(super) fn best_other(&self, hops: usize, figure: Figure) -> Option<usize> {
         let others = (0..self.peers.len()).filter(|place| self.peers[*place].sort == Sort::Other);
         let medians = others.filter_map(|place| Some((place, self.median((hops, place), figure)?)));
@@ -83,12 +83,12 @@ impl Results {
             .map(|best| best.0)
     }
 
-    /// The place of the only peer of this sort.
+    /// Returns the index of the only peer of this sort.
     pub(super) fn place(&self, sort: Sort) -> Option<usize> {
         self.peers.iter().position(|peer| peer.sort == sort)
     }
 
-    /// Whether those that are always there did all that they were asked to.
+    /// Returns whether Mooltiroute and the limit had no error.
     pub(super) fn is_sound(&self) -> bool {
         [Sort::Limit, Sort::Ours, Sort::Warm].into_iter().all(|sort| {
             self.place(sort).is_some_and(|place| {

@@ -1,4 +1,4 @@
-//! The parts that children play: this very program, called with a word that no user gives.
+//! The roles of child processes: this same program, called with an argument that no user gives.
 
 use std::{
     env,
@@ -12,21 +12,21 @@ use tokio::{net::TcpListener, runtime};
 
 use super::{hop, link, origin, relay};
 
-/// What a child is.
+/// The role of a child process.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    /// Where every tunnel ends.
+    /// The end of every tunnel.
     Origin,
-    /// A proxy, as cheap as it can be, that goes through these others.
+    /// A proxy that is as cheap as possible and goes through these others.
     Hop(Vec<SocketAddr>),
-    /// The limit: it passes bytes to the last of these stops, through the others.
+    /// The limit, which moves bytes to the last of these stops through the others.
     Relay(Vec<SocketAddr>),
-    /// A long line to this stop.
+    /// A slow line to this stop.
     Link(SocketAddr),
 }
 
 impl Role {
-    /// The part that `arguments` ask for; none: they are a user's.
+    /// Returns the role that `arguments` ask for; `None` if they are a user's.
     pub(super) fn from_arguments(arguments: &[String]) -> Option<Self> {
         let [word, role, stops @ ..] = arguments else { return None };
         if word != WORD {
@@ -42,7 +42,7 @@ impl Role {
         }
     }
 
-    /// What starts a child in this part, which listens at `address`.
+    /// Returns the arguments that start a child in this role, listening at `address`.
     pub(super) fn command(&self, address: SocketAddr) -> Command {
         let mut command = Command::new(env::current_exe().unwrap());
         command.arg(WORD);
@@ -56,7 +56,7 @@ impl Role {
         command
     }
 
-    /// Plays until standard input ends, which it does with the parent, however that ends.
+    /// Plays the role until standard input ends, as it does with the parent.
     pub(super) fn play(self) {
         thread::spawn(|| {
             let _ = io::stdin().read_to_end(&mut Vec::new());

@@ -1,4 +1,4 @@
-//! The rounds: within each, everyone does the same, one after another, so that what the machine does meanwhile meets all.
+//! The rounds. Within each, all do the same, one after another, so that other work on the machine affects all.
 
 use std::{io, iter, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
     usage,
 };
 
-/// Measures everyone who is there for every table.
+/// Measures all peers for every table.
 pub(super) fn run(plan: Plan) -> Results {
     let mut results = Results::new(plan);
     let network = Network::start();
@@ -35,10 +35,10 @@ pub(super) fn run(plan: Plan) -> Results {
     results
 }
 
-/// Everything that is measured in rounds.
+/// Measures everything that is measured in rounds.
 fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Results) {
     let stops = network.stops(hops);
-    // What a message takes without anyone in between but the hops.
+    // The time of a message with nothing but the hops in between.
     let nobody = Door::relay(stops[0], &stops);
     let mut running: Vec<(Way, Running)> = Vec::new();
     for place in Table::Ways.places(&results.peers, hops) {
@@ -47,7 +47,7 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
         running.extend(started.map(|running| (way, running)));
     }
     for (_, running) in &running {
-        // Pools fill, pages are touched, the first look-ups are done.
+        // Warm up: pools fill, pages are touched, the first look-ups are done.
         load::tunnels(&running.door, running.process(), plan.tunnels / 10);
     }
     for round in 0..plan.rounds {
@@ -73,7 +73,7 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
     }
 }
 
-/// Keeps what a message took more than where nobody is in between, which is the first of `times`.
+/// Adds how much longer a message took than the first of `times`, which is without a proxy.
 fn keep_round_trips(
     results: &mut Results,
     order: &[&(Way, Running)],
@@ -95,7 +95,7 @@ fn keep_round_trips(
     }
 }
 
-/// What is measured of processes that have just started.
+/// Measures processes that have just started.
 fn measure_starts(plan: &Plan, network: &Network, way: Way, results: &mut Results) {
     for _ in 0..plan.starts {
         let Some(running) = start(network, Table::Ways, way, results) else { return };
@@ -114,7 +114,7 @@ fn measure_starts(plan: &Plan, network: &Network, way: Way, results: &mut Result
     results.push(way, Figure::Idle, grown / tunnels.len() as f64);
 }
 
-/// Starts one of the peers for a table, and remarks where that fails.
+/// Starts a peer for a table and records the error if that fails.
 pub(super) fn start(
     network: &Network,
     table: Table,
@@ -135,7 +135,7 @@ pub(super) fn start(
     }
 }
 
-/// Keeps a rate, which is per second and in thousands of the tally's unit for bytes, and the cost of each.
+/// Adds a rate per second (for bytes in thousands of the tally's unit) and the cost of each.
 fn keep(
     results: &mut Results,
     way: Way,
@@ -151,12 +151,12 @@ fn keep(
     results.push(way, cost, tally.cpu.as_secs_f64() / done * cost_unit);
 }
 
-/// Leaves a process the time to finish what it does after a start or a load.
+/// Gives a process time to finish its work after a start or a load.
 pub(super) fn settle() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-/// Of so many KiB.
+/// Converts KiB to megabytes.
 pub(super) fn megabytes(kibibytes: u64) -> f64 {
     kibibytes as f64 * 1024.0 / 1e6
 }

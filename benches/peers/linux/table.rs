@@ -1,4 +1,4 @@
-//! The results as tables, which are Markdown and aligned.
+//! The results as aligned Markdown tables.
 
 use std::{fmt::Write as _, ops::RangeInclusive};
 
@@ -8,21 +8,21 @@ use super::{
     results::Results,
 };
 
-/// What is shown together.
+/// A kind of table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
-    /// What everyone costs and yields.
+    /// Costs and throughput.
     Ways,
-    /// What a tunnel takes where the first hop is far away.
+    /// The time to open a tunnel if the first hop is far away.
     Opening,
-    /// What very many tunnels do to a process.
+    /// The effect of very many tunnels on a process.
     Crowd,
 }
 
 impl Table {
     pub(super) const ALL: [Self; 3] = [Self::Ways, Self::Opening, Self::Crowd];
 
-    /// The ways it tells of, by their numbers of hops.
+    /// The numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,
@@ -31,7 +31,7 @@ impl Table {
         }
     }
 
-    /// Whether it tells of such peers.
+    /// Whether this table shows peers of this sort.
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
             Self::Ways => sort != Sort::Warm,
@@ -40,7 +40,7 @@ impl Table {
         }
     }
 
-    /// The places of those it tells of who can go through so many hops.
+    /// Returns the indexes of the peers in this table that can go through so many hops.
     pub(super) fn places(self, peers: &[Peer], hops: usize) -> Vec<usize> {
         let is_there =
             |place: &usize| self.has(peers[*place].sort) && hops <= peers[*place].hops_max;
@@ -99,7 +99,7 @@ impl Table {
         rows
     }
 
-    /// The ratios of the peer of this sort to others, where there are any.
+    /// Returns rows with the ratios of the peer of this sort to others, if there are any.
     fn comparisons(self, results: &Results, hops: usize, sort: Sort) -> Vec<Vec<String>> {
         let Some(place) = results.place(sort) else { return Vec::new() };
         let name = results.peers[place].name;
@@ -140,7 +140,7 @@ impl Table {
     }
 }
 
-/// All tables, and below them what they leave out.
+/// Returns all tables, and below them a list of what is left out.
 pub(super) fn render(results: &Results) -> String {
     let mut text = String::new();
     for table in Table::ALL {
@@ -192,5 +192,5 @@ fn dash() -> String {
     "–".to_owned()
 }
 
-/// The column that holds words.
+/// The column that holds names.
 const NAME: usize = 1;

@@ -1,15 +1,15 @@
-//! What a process has used, as the kernel tells.
+//! Processor time and memory of a process, as the kernel reports them.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A process's processor time at some moment.
+/// The processor time of a process at some moment.
 #[derive(Debug)]
 pub(super) struct Cpu {
-    /// By thread, to the nanosecond, for those that live.
+    /// By thread, in nanoseconds, for the threads that are alive.
     threads: BTreeMap<u32, u64>,
-    /// Of all threads that ever lived, to the tick.
+    /// Of all threads that ever lived, in ticks.
     ticks: u64,
 }
 
@@ -25,43 +25,43 @@ impl Cpu {
         Self { threads: threads.collect(), ticks: ticks(process).unwrap_or_default() }
     }
 
-    /// What was used since `before`.
+    /// Returns the processor time since `before`.
     pub(super) fn since(&self, before: &Self) -> Duration {
         let used = |(thread, now): (&u32, &u64)| {
             now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default())
         };
         let threads = Duration::from_nanos(self.threads.iter().map(used).sum());
         let ticks = TICK * u32::try_from(self.ticks - before.ticks).unwrap();
-        // Only a process whose threads have come and gone has used far more than those that live.
+        // The total is far above that of the living threads only if threads have come and gone.
         if ticks > threads + 3 * TICK { ticks } else { threads }
     }
 }
 
-/// The memory that a process has in use, in KiB.
+/// Returns the resident memory of a process, in KiB.
 pub(super) fn resident(process: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
 }
 
-/// Lets this process, and the children it starts from now on, open as many files as may be.
+/// Raises the limit of open files of this process and of children started later.
 pub(super) fn allow_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// The files this process may open.
+/// Returns how many files this process may open.
 pub(super) fn open_files_max() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize)
 }
 
 fn ticks(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before may hold anything but ends with the last parenthesis.
+    // The name in parentheses may contain anything, so look for the last one.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     let [user, system] = [fields.next()?, fields.next()?].map(|field| field.parse().ok());
     Some::<u64>(user?).zip(system).map(|(user, system): (u64, u64)| user + system)
 }
 
-/// As proc(5) counts it, on every machine of our days.
+/// The length of a clock tick of proc(5), the same on every current machine.
 const TICK: Duration = Duration::from_millis(10);

@@ -26,7 +26,8 @@ pub struct Config {
     /// Whether to use TLS with the proxy itself.
     #[serde(default)]
     tls: TlsSettings,
-    /// Header fields to add to each CONNECT, by name. Plain requests don't get them, because they would reach the target.
+    /// Header fields to add to each CONNECT, by name. Plain requests don't get them, because they would reach the
+    /// target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Secret>,
     /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel.

@@ -41,8 +41,8 @@ pub struct Config {
     username: Option<Template>,
     /// The template of the password. Without it, the password is `{pass}`.
     password: Option<Template>,
-    /// Templates of header fields to add to each CONNECT, by name. With one, plain requests use a tunnel too, because their
-    /// fields would reach the target.
+    /// Templates of header fields to add to each CONNECT, by name. With one, plain requests use a tunnel too, because
+    /// their fields would reach the target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Template>,
     /// The value of `{country}` and `{COUNTRY}`, a code of two letters.
@@ -59,8 +59,8 @@ pub struct Config {
     /// Which session identifiers the provider accepts.
     #[serde(default)]
     session_id: SessionId,
-    /// Header fields in which the provider says why it refuses, the most precise first. A response to a plain request that
-    /// has one is explained instead of passed on.
+    /// Header fields in which the provider says why it refuses, the most precise first. A response to a plain request
+    /// that has one is explained instead of passed on.
     #[serde(default)]
     error_fields: Vec<FieldName>,
 }

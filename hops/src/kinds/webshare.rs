@@ -26,8 +26,8 @@ pub struct Config {
     /// Where the gateway listens, as `host:port`.
     #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
-    /// Ports to try in turn if the previous hop refuses the port of `address`. The default applies to Webshare's own host
-    /// only.
+    /// Ports to try in turn if the previous hop refuses the port of `address`. The default applies to Webshare's own
+    /// host only.
     #[schemars(extend("default" = [80, 3128, 1080, 9999]))]
     ports: Option<Vec<NonZeroU16>>,
     /// The username of the proxy list. With `session: as-written` it is sent unchanged. Otherwise write it without any
@@ -51,8 +51,8 @@ pub struct Config {
     /// Who chooses the session: this configuration, or the client through its username for this proxy.
     #[serde(default)]
     sessions: Sessions,
-    /// The largest number that a client's session can become. If sessions are places in a proxy list, write the length of
-    /// the list.
+    /// The largest number that a client's session can become. If sessions are places in a proxy list, write the length
+    /// of the list.
     #[serde(default = "default_session_max")]
     session_max: NonZeroU64,
 }
