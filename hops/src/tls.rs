@@ -2,13 +2,20 @@
 
 use std::{
     borrow::Cow,
-    fmt, io,
+    fmt,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -92,7 +99,7 @@ impl TlsClient {
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
         // Boxed, so that a hop has no room for it where it has no TLS.
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
-            Ok(stream) => Ok(Tunnel::layered(stream)),
+            Ok(stream) => Ok(Tunnel::layered(TlsLayer(stream))),
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
             Err(error) => Err(HopError::Tls(error)),
         }
@@ -118,9 +125,63 @@ fn is_about_certificate(error: &io::Error) -> bool {
     )
 }
 
-impl Stream for TlsStream<Tunnel> {
-    fn socket(&self) -> Option<&tokio::net::TcpStream> {
-        self.get_ref().0.bottom()
+/// A TLS connection that may end without `close_notify`.
+///
+/// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's `https_port`.
+/// RFC 8446 section 6.1 demands the alert, and rustls reports its absence as [`ErrorKind::UnexpectedEof`]. That protects
+/// protocols which can't tell a complete message from a cut one. Everything that passes through a hop can: HTTP by
+/// lengths and chunks, and a tunnel carries a protocol that would meet the same end without TLS. So this is an end, and
+/// a reset stays an error.
+struct TlsLayer(TlsStream<Tunnel>);
+
+impl AsyncRead for TlsLayer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.0).poll_read(cx, buf) {
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            read => read,
+        }
+    }
+}
+
+impl AsyncWrite for TlsLayer {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Stream for TlsLayer {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.0.get_ref().0.bottom()
     }
 }
 

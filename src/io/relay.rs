@@ -1,12 +1,18 @@
 //! Copies bytes both ways between a client and an upstream until both are done.
 //!
-//! A buffer is held only while bytes are in flight, so an idle tunnel costs its two sockets and little else. Much at
-//! once goes from socket to socket inside the kernel, where the system can do that. The end of one direction is carried through and leaves the other alone; a reset on one side is a reset on the other.
+//! A buffer is held only while bytes are in flight, so an idle tunnel costs its two sockets and little else. If the
+//! system can do that, large transfers go from socket to socket inside the kernel.
+//!
+//! The end of one direction is passed on and leaves the other direction alone. A reset of one side is passed on as a
+//! reset of the other, but only after the other side has received everything that was delivered before (RFC 9110
+//! section 9.3.6).
 
+mod delivery;
+mod direction;
 mod pool;
 #[cfg_attr(not(target_os = "linux"), path = "relay/no_splice.rs")]
 mod splice;
-mod way;
+mod unsent;
 
 use std::{
     fmt,
@@ -21,16 +27,21 @@ use std::{
 use mooltiroute_hops::Tunnel;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::way::{Fault, Way};
+use self::{
+    delivery::Delivery,
+    direction::{Break, Direction},
+};
 use crate::metrics::Meter;
 
-/// Two ends, and how far the copying between them is.
+/// Two connections, and the state of the copying between them.
 #[derive(Debug)]
 pub struct Relay {
     client: Tunnel,
     upstream: Tunnel,
-    outward: Way,
-    inward: Way,
+    outward: Direction,
+    inward: Direction,
+    broken: Option<RelaySide>,
+    delivery: Option<Box<Delivery>>,
     patience: Patience,
     meter: Option<Arc<Meter>>,
     timer: Option<(Pin<Box<Sleep>>, Duration)>,
@@ -40,9 +51,9 @@ pub struct Relay {
 /// How long a relay waits for a byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// While both directions are open; `None`: for ever.
+    /// The limit while both directions are open. `None` means no limit.
     pub idle: Option<Duration>,
-    /// Once one direction has ended.
+    /// The limit once one direction has ended, and for the delivery of the last bytes before a reset.
     pub half_closed: Duration,
 }
 
@@ -63,15 +74,23 @@ pub enum End {
     Cut,
 }
 
+/// One of the two connections of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RelaySide {
+    Client,
+    Upstream,
+}
+
 impl Relay {
-    /// Bytes that either tunnel has read ahead are passed on first.
+    /// Returns a relay that passes bytes which either tunnel has read ahead first.
     pub fn new(client: Tunnel, upstream: Tunnel, patience: Patience) -> Self {
-        let (outward, inward) = (Way::default(), Way::default());
         Self {
             client,
             upstream,
-            outward,
-            inward,
+            outward: Direction::default(),
+            inward: Direction::default(),
+            broken: None,
+            delivery: None,
             patience,
             meter: None,
             timer: None,
@@ -79,14 +98,15 @@ impl Relay {
         }
     }
 
-    /// The same, counted by `meter` while bytes move.
+    /// Counts bytes with `meter` while they move.
     #[must_use]
     pub fn metered(self, meter: Arc<Meter>) -> Self {
         Self { meter: Some(meter), ..self }
     }
 
-    /// Copies until the end, or until it is woken and `is_cut`. Dropping the future loses nothing: it can be called
-    /// again.
+    /// Copies until the end, or until the task is woken and `is_cut` returns true.
+    ///
+    /// Dropping the future loses nothing: the function can be called again.
     pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
         let end = poll_fn(|cx| match self.poll(cx) {
             Poll::Pending if is_cut() => Poll::Ready(End::Cut),
@@ -99,46 +119,105 @@ impl Relay {
         end
     }
 
-    /// Bytes from the client that the upstream took.
+    /// Returns how many bytes from the client the upstream took.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
     }
 
-    /// Bytes from the upstream that the client took.
+    /// Returns how many bytes from the upstream the client took.
     pub fn received(&self) -> u64 {
         self.inward.moved()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let before = (self.sent(), self.received());
-        let outward = self.outward.poll(cx, &mut self.client, &mut self.upstream);
-        let inward = self.inward.poll(cx, &mut self.upstream, &mut self.client);
+        let end = self.poll_directions(cx);
         if let Some(meter) = &self.meter {
             meter.sent(self.sent() - before.0);
             meter.received(self.received() - before.1);
         }
-        match (outward, inward) {
-            (Poll::Ready(Err(Fault::Read)), _) | (_, Poll::Ready(Err(Fault::Write))) => {
-                Poll::Ready(End::ClientBroke)
-            }
-            (Poll::Ready(Err(Fault::Write)), _) | (_, Poll::Ready(Err(Fault::Read))) => {
-                Poll::Ready(End::UpstreamBroke)
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Closed),
-            (outward, inward) => {
-                let is_half_closed = outward.is_ready() || inward.is_ready();
-                let has_moved = before != (self.sent(), self.received());
-                self.poll_timer(cx, is_half_closed, has_moved)
-            }
+        // The delivery of the last bytes limits itself.
+        if end.is_ready() || self.delivery.is_some() {
+            return end;
         }
+        let has_moved = before != (self.sent(), self.received());
+        self.poll_timer(cx, has_moved)
     }
 
-    fn poll_timer(
+    fn poll_directions(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.broken.is_none() {
+            let outward = self.outward.poll(cx, &mut self.client, &mut self.upstream);
+            if let Poll::Ready(Err(broke)) = outward {
+                return self.break_off(cx, broke, RelaySide::Client, RelaySide::Upstream);
+            }
+            let inward = self.inward.poll(cx, &mut self.upstream, &mut self.client);
+            if let Poll::Ready(Err(broke)) = inward {
+                return self.break_off(cx, broke, RelaySide::Upstream, RelaySide::Client);
+            }
+            if outward.is_ready() && inward.is_ready() {
+                return Poll::Ready(End::Closed);
+            }
+            return Poll::Pending;
+        }
+        self.poll_broken(cx)
+    }
+
+    /// Notes which side of the direction from `reader` to `writer` broke.
+    ///
+    /// This happens before the other direction is polled: after a failed write, the end of the broken side must not be
+    /// passed on as an ordinary one.
+    #[cold]
+    fn break_off(
         &mut self,
         cx: &mut Context<'_>,
-        is_half_closed: bool,
-        has_moved: bool,
+        broke: Break,
+        reader: RelaySide,
+        writer: RelaySide,
     ) -> Poll<End> {
+        let (broken, is_end_unclean) = match broke {
+            Break::Read => (reader, true),
+            Break::Write { is_end_unclean } => (writer, is_end_unclean),
+        };
+        self.broken = Some(broken);
+        let (from_broken, to_broken) = match broken {
+            RelaySide::Client => (&mut self.outward, &mut self.inward),
+            RelaySide::Upstream => (&mut self.inward, &mut self.outward),
+        };
+        to_broken.abandon();
+        if is_end_unclean {
+            from_broken.expect_break();
+        }
+        self.poll_broken(cx)
+    }
+
+    /// Delivers what the broken side had sent, and is ready when the other side may be reset.
+    ///
+    /// The bytes are in three places: in the receive queue of the broken side, which the kernel keeps after a reset; in
+    /// the buffer or pipe of the direction; and in the send queue of the other side. A reset destroys the last one, so
+    /// the bytes are first moved there, and then the other side must have acknowledged them. Bytes for the broken side
+    /// have no receiver and are not read any more.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let (end, delivered, receiver) = match self.broken {
+            Some(RelaySide::Client) => {
+                let delivered = self.outward.poll(cx, &mut self.client, &mut self.upstream);
+                (End::ClientBroke, delivered, &self.upstream)
+            }
+            Some(RelaySide::Upstream) => {
+                let delivered = self.inward.poll(cx, &mut self.upstream, &mut self.client);
+                (End::UpstreamBroke, delivered, &self.client)
+            }
+            None => return Poll::Pending,
+        };
+        // If writing failed, the receiver is gone too.
+        if let (Ok(()) | Err(Break::Read), Some(socket)) = (ready!(delivered), receiver.bottom()) {
+            let delivery = self.delivery.get_or_insert_with(|| Box::new(Delivery::new()));
+            ready!(delivery.poll(cx, socket, self.patience.half_closed));
+        }
+        Poll::Ready(end)
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, has_moved: bool) -> Poll<End> {
+        let is_half_closed = self.outward.is_over() || self.inward.is_over();
         let patience =
             if is_half_closed { Some(self.patience.half_closed) } else { self.patience.idle };
         let Some(patience) = patience else { return Poll::Pending };
@@ -150,22 +229,27 @@ impl Relay {
             self.timer = Some((Box::pin(sleep_until(self.last_moved + patience)), patience));
         }
         let Some((timer, _)) = &mut self.timer else { return Poll::Pending };
-        // The timer is left alone while bytes move; when it fires it is set to what has become of the deadline.
+        // Moving bytes does not touch the timer. When it fires, it is set to the deadline that holds by then.
         loop {
             ready!(timer.as_mut().poll(cx));
             let deadline = self.last_moved + patience;
             if deadline <= Instant::now() {
-                return Poll::Ready(if is_half_closed { End::HalfClosed } else { End::Idle });
+                return Poll::Ready(match self.broken {
+                    Some(RelaySide::Client) => End::ClientBroke,
+                    Some(RelaySide::Upstream) => End::UpstreamBroke,
+                    None if is_half_closed => End::HalfClosed,
+                    None => End::Idle,
+                });
             }
             timer.as_mut().reset(deadline);
         }
     }
 
-    /// Makes the close of both sockets a reset, so that neither end takes a broken stream for a whole one.
+    /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
     fn reset(&self) {
         for tunnel in [&self.client, &self.upstream] {
             if let Some(socket) = tunnel.bottom() {
-                // Where that fails the socket is already gone.
+                // If this fails, the socket is already gone.
                 let _: io::Result<()> = socket.set_zero_linger();
             }
         }
@@ -375,6 +459,175 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(relay.run(|| false).await, End::HalfClosed);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
+    }
+
+    /// Waits until the peer of `socket` has acknowledged everything, and then resets the connection.
+    #[cfg(target_os = "linux")]
+    async fn reset_after_delivery(socket: TcpStream) {
+        delivered(&socket).await;
+        socket.set_zero_linger().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn delivered(socket: &TcpStream) {
+        let mut delivery = Delivery::new();
+        poll_fn(|cx| delivery.poll(cx, socket, PATIENCE.half_closed)).await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn bytes_before_a_reset_arrive_before_it() {
+        for (is_client, is_half_closed) in
+            [(true, false), (true, true), (false, false), (false, true)]
+        {
+            let (task, client, upstream) = running().await;
+            let (mut breaks, mut sees) =
+                if is_client { (client, upstream) } else { (upstream, client) };
+            if is_half_closed {
+                sees.shutdown().await.unwrap();
+                assert_eq!(breaks.read(&mut [0]).await.unwrap(), 0);
+            }
+            let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 3) as u8).collect();
+            breaks.write_all(&bytes).await.unwrap();
+            reset_after_delivery(breaks).await;
+            let mut seen = vec![0; bytes.len()];
+            sees.read_exact(&mut seen).await.unwrap();
+            assert!(seen == bytes);
+            let error = sees.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            let expected = if is_client { End::ClientBroke } else { End::UpstreamBroke };
+            assert_eq!(task.await.unwrap(), expected);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn bytes_arrive_if_the_receiver_writes_on_after_the_end() {
+        let (task, mut client, mut upstream) = running().await;
+        let bytes = vec![7; 300_000];
+        upstream.write_all(&bytes).await.unwrap();
+        delivered(&upstream).await;
+        drop(upstream);
+        client.write_all(b"first").await.unwrap();
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        // The system answered the first bytes with a reset. The relay learns of it by writing more.
+        while !task.is_finished() && client.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(seen.len(), bytes.len());
+        assert_eq!(task.await.unwrap(), End::UpstreamBroke);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
+        let (client, _client_far) = sockets().await;
+        let (upstream, mut upstream_far) = sockets().await;
+        let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
+        let begun = Instant::now();
+        let fill = async {
+            // More than the client's receive queue holds, and less than that and the send queue before it.
+            upstream_far.write_all(&[7; 300_000]).await.unwrap();
+            reset_after_delivery(upstream_far).await;
+        };
+        let (end, ()) = join!(relay.run(|| false), fill);
+        assert_eq!(end, End::UpstreamBroke);
+        let waited = begun.elapsed();
+        assert!(waited >= PATIENCE.half_closed && waited < PATIENCE.half_closed * 2, "{waited:?}");
+    }
+
+    /// A stream that delivers and takes one byte at a time, each after a wake-up, and then breaks.
+    struct Grudging {
+        says: Vec<u8>,
+        heard: Arc<std::sync::Mutex<Vec<u8>>>,
+        /// How many bytes it takes before writing fails.
+        takes: usize,
+        /// The error after the last byte, or the end of the stream.
+        last: Option<io::ErrorKind>,
+        is_due: [bool; 2],
+    }
+
+    impl Grudging {
+        fn new(says: &[u8], takes: usize, last: Option<io::ErrorKind>) -> Self {
+            let says = says.iter().rev().copied().collect();
+            Self { says, heard: Arc::default(), takes, last, is_due: [false; 2] }
+        }
+
+        fn is_due(&mut self, cx: &Context<'_>, direction: usize) -> bool {
+            self.is_due[direction] = !self.is_due[direction];
+            if self.is_due[direction] {
+                cx.waker().wake_by_ref();
+            }
+            !self.is_due[direction]
+        }
+    }
+
+    impl tokio::io::AsyncRead for Grudging {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.is_due(cx, 0) {
+                return Poll::Pending;
+            }
+            match (self.says.pop(), self.last) {
+                (Some(byte), _) => buf.put_slice(&[byte]),
+                (None, Some(kind)) => return Poll::Ready(Err(kind.into())),
+                (None, None) => {}
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl tokio::io::AsyncWrite for Grudging {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if !self.is_due(cx, 1) {
+                return Poll::Pending;
+            }
+            if self.takes == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            self.takes -= 1;
+            self.heard.lock().unwrap().push(buf[0]);
+            Poll::Ready(Ok(1))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.heard.lock().unwrap().extend(b"<end>");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl mooltiroute_hops::Stream for Grudging {}
+
+    #[tokio::test]
+    async fn bytes_before_a_break_arrive_one_by_one() {
+        let reset = io::ErrorKind::ConnectionReset;
+        // How many bytes of the client the upstream takes, and how the upstream's own bytes end.
+        for (takes, last) in [(0, None), (3, None), (99, Some(reset)), (2, Some(reset))] {
+            let client = Grudging::new(b"a request of the client", usize::MAX, None);
+            let upstream = Grudging::new(b"an answer that is longer than that", takes, last);
+            let (heard, taken) = (Arc::clone(&client.heard), Arc::clone(&upstream.heard));
+            let (client, upstream) = (Tunnel::layered(client), Tunnel::layered(upstream));
+            let mut relay = Relay::new(client, upstream, PATIENCE);
+            assert_eq!(relay.run(|| false).await, End::UpstreamBroke);
+            // No end follows: the client must not take the broken answer for a complete one.
+            assert_eq!(*heard.lock().unwrap(), b"an answer that is longer than that");
+            assert_eq!(relay.received(), 34);
+            let taken = taken.lock().unwrap();
+            assert!(taken.starts_with(&b"a request of the client"[..takes.min(23)]));
+            assert_eq!(relay.sent(), 23.min(takes as u64));
+        }
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ mod authentication;
 mod bad_input;
 mod clients;
 mod credentials;
+mod delivery;
 mod faults;
 mod flapping;
 mod flips;
