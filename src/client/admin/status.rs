@@ -13,12 +13,11 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    metrics::{Buckets, Failure, HopCounts, Totals},
+    metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
     state::{
         generation::Generation,
         shared::{Rejection, Shared},
     },
-    upstream::warm::WarmTotals,
 };
 
 /// How the proxy is at one moment.
