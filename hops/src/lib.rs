@@ -18,7 +18,7 @@
 //! - [`HopError`], [`Refusal`]: the reasons why a hop was not passed.
 //! - [`Authority`], [`Host`]: a checked host and port.
 //! - [`Registry`], [`Settings`], [`InvalidSetting`]: from the text of an operator to a hop.
-//! - [`exchange`], [`tls`], [`credentials`]: parts that kinds share.
+//! - [`exchange`], [`socks`], [`tls`], [`credentials`]: parts that kinds share.
 //! - [`kinds`]: the built-in kinds.
 
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ mod refusal;
 mod registry;
 mod secret;
 mod settings;
+pub mod socks;
 pub mod tls;
 mod tunnel;
 
