@@ -26,8 +26,8 @@ async fn tunnels_pass_socks_proxies_first_in_the_middle_and_last() {
         let proxy = Proxy::start(&format!("{hops}chains: {{ default: {chain} }}\n")).await;
         for target in [echo.address().to_string(), format!("localhost:{}", echo.address().port())] {
             let mut tunnel = connect(proxy.address(), &target).await.tunnel();
+            // Microsocks ends both directions when one of them ends, so this one stays open.
             tunnel.write_all(b"hello").await.unwrap();
-            tunnel.shutdown().await.unwrap();
             assert_reads(&mut tunnel, "hello").await;
         }
     }
