@@ -122,8 +122,8 @@ impl Answer {
     /// Turns the head into a refusal.
     pub fn into_refusal(self) -> Refusal {
         let line = status_line(&self.head);
-        let words = line.splitn(3, |byte| *byte == b' ');
-        let reason = words.skip(2).next().unwrap_or_default();
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let reason = words.nth(2).unwrap_or_default();
         Refusal::from_http(
             self.status,
             reason.trim_ascii(),

@@ -235,7 +235,7 @@ impl Picked {
     }
 
     /// The member failed, with all hops that it may hold: takes another one.
-    fn next_member(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+    fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
         self.pool.health.failed(self.taken);
         let others = std::mem::take(&mut self.others);
