@@ -1,15 +1,14 @@
-//! Adds a kind of hop from outside: `socks5`, a SOCKS5 proxy without authentication (RFC 1928).
+//! A third party's kind of hop: `socks4a`, a SOCKS4 proxy that looks up names itself.
 //!
-//! A kind is the type of its settings, the hop, and one line in `main`. The result is the whole program, with its
-//! command line and its live reload, and one more kind.
+//! This file is all there is to a kind: the type of its settings, the link that carries a connection, and one line in
+//! `main`. The program is Mooltiroute with its command line and its live reload, and one more kind.
 //!
 //! ```text
-//! microsocks -i 127.0.0.1 -p 1080 &
 //! cargo run --example custom_hop -- -c examples/custom_hop.yaml &
 //! curl -x http://localhost:8888 https://example.com/
 //! ```
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::IpAddr, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use mooltiroute::{
@@ -17,8 +16,8 @@ use mooltiroute::{
     commands,
     config::Environment,
     hops::{
-        Authority, BuildContext, Hop, HopConfig, HopError, Host, InvalidSettings, Tunnel,
-        async_trait, kinds, schemars::JsonSchema,
+        Authority, BuildContext, Hop, HopConfig, HopError, Host, InvalidSettings, Link, Meaning,
+        Party, Refusal, Tunnel, async_trait, kinds, schemars::JsonSchema,
     },
 };
 use serde::Deserialize;
@@ -29,90 +28,84 @@ fn main() -> ExitCode {
     commands::execute(Cli::parse(), registry, &Environment::of_process())
 }
 
-/// The settings of `kind: socks5`.
+/// The settings below `kind: socks4a`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "mooltiroute::hops::schemars")]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// Where the proxy listens, as `host:port`.
+    /// The address of the proxy, as `host:port`.
     address: Authority,
 }
 
 #[derive(Debug)]
-struct Socks5 {
+struct Socks4a {
     address: Authority,
 }
 
 impl HopConfig for Config {
-    const KIND: &'static str = "socks5";
+    const KIND: &'static str = "socks4a";
 
     fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
-        Ok(Arc::new(Socks5 { address: self.address }))
+        Ok(Arc::new(Socks4a { address: self.address }))
     }
 }
 
 #[async_trait]
-impl Hop for Socks5 {
+impl Link for Socks4a {
     fn address(&self) -> &Authority {
         &self.address
     }
 
     async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        tunnel.write_all(&[VERSION, 1, NO_AUTHENTICATION]).await?;
-        let mut choice = [0; 2];
-        tunnel.read_exact(&mut choice).await?;
-        match choice {
-            [VERSION, NO_AUTHENTICATION] => {}
-            [VERSION, _] => return Err(HopError::Other("it wants authentication".into())),
-            _ => return Err(HopError::Malformed("this is not SOCKS5")),
-        }
         tunnel.write_all(&request(next)?).await?;
-        // Read to the byte, so that nothing has to go back with `Tunnel::unread`.
-        let mut answer = [0; 4];
+        tunnel.flush().await?;
+        // Reads exactly one answer, so there are no bytes to give back with `Tunnel::unread`.
+        let mut answer = [0; ANSWER_BYTES];
         tunnel.read_exact(&mut answer).await?;
-        let address_bytes = match answer {
-            [VERSION, SUCCEEDED, _, IPV4] => 4,
-            [VERSION, SUCCEEDED, _, IPV6] => 16,
-            [VERSION, SUCCEEDED, _, NAME] => tunnel.read_u8().await?.into(),
-            [VERSION, SUCCEEDED, ..] => return Err(HopError::Malformed("no such address type")),
-            [VERSION, code, ..] => {
-                return Err(HopError::Other(format!("it answered error {code}")));
+        match answer {
+            [0, GRANTED, ..] => Ok(tunnel),
+            // The proxy reports on the next stop: another proxy would meet the same, so a pool keeps this one.
+            [0, REJECTED, ..] => {
+                let said = "request rejected or failed";
+                Err(Refusal::new(Meaning::Unreachable, Party::Next, said).into())
             }
-            _ => return Err(HopError::Malformed("this is not SOCKS5")),
-        };
-        let mut bound = vec![0; address_bytes + PORT_BYTES];
-        tunnel.read_exact(&mut bound).await?;
-        Ok(tunnel)
+            // The proxy itself turns this client away: a pool may try another one.
+            [0, NO_IDENT | OTHER_IDENT, ..] => {
+                let said = "this client is not allowed";
+                Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into())
+            }
+            _ => Err(HopError::Malformed("this is not SOCKS4")),
+        }
     }
 }
 
-/// CONNECT to `next` (RFC 1928 §4). A name is left for the proxy to look up.
+/// Writes a CONNECT to `next`. The address 0.0.0.1 announces a name, which the proxy looks up.
 fn request(next: &Authority) -> Result<Vec<u8>, HopError> {
-    let mut request = vec![VERSION, CONNECT, 0];
+    let mut request = vec![VERSION, CONNECT];
+    request.extend(next.port().to_be_bytes());
     match next.host() {
-        Host::Address(std::net::IpAddr::V4(address)) => {
-            request.push(IPV4);
+        Host::Address(IpAddr::V4(address)) => {
             request.extend(address.octets());
+            request.push(END);
         }
-        Host::Address(std::net::IpAddr::V6(address)) => {
-            request.push(IPV6);
-            request.extend(address.octets());
+        Host::Address(IpAddr::V6(_)) => {
+            return Err(HopError::Other("SOCKS4 has no IPv6 addresses".into()));
         }
         Host::Name(name) => {
-            let too_long = |_| HopError::Other("the name is too long for SOCKS5".into());
-            request.extend([NAME, u8::try_from(name.len()).map_err(too_long)?]);
+            request.extend([0, 0, 0, 1, END]);
             request.extend(name.as_bytes());
+            request.push(END);
         }
     }
-    request.extend(next.port().to_be_bytes());
     Ok(request)
 }
 
-const VERSION: u8 = 5;
-const NO_AUTHENTICATION: u8 = 0;
+const VERSION: u8 = 4;
 const CONNECT: u8 = 1;
-const SUCCEEDED: u8 = 0;
-const IPV4: u8 = 1;
-const NAME: u8 = 3;
-const IPV6: u8 = 4;
-const PORT_BYTES: usize = 2;
+/// Ends the user name, which is empty, and the host name.
+const END: u8 = 0;
+const GRANTED: u8 = 90;
+const REJECTED: u8 = 91;
+const NO_IDENT: u8 = 92;
+const OTHER_IDENT: u8 = 93;
+const ANSWER_BYTES: usize = 8;

@@ -37,5 +37,5 @@ pub use self::{
     role::is_hop_by_hop,
     target::{Resource, Target},
     version::Version,
-    write::RequestForm,
+    write::{AbsoluteTarget, RequestForm},
 };

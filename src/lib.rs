@@ -12,6 +12,7 @@
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
 //! - [`http`]: HTTP/1.1 messages, without sockets.
+//! - [`error`]: errors as one line for people.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
 //!
 //! The crate [`hops`] defines a hop and holds the built-in kinds.
@@ -22,6 +23,7 @@ pub mod cli;
 pub(crate) mod client;
 pub mod commands;
 pub mod config;
+pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 //! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
 
 mod histogram;
+mod warm;
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +17,10 @@ use std::{
 
 use serde::Serialize;
 
-pub(crate) use self::histogram::{Buckets, Histogram};
-use crate::upstream::warm::WarmCounts;
+pub(crate) use self::{
+    histogram::{Buckets, Histogram},
+    warm::{WarmCounts, WarmTotals},
+};
 
 /// All counts of a proxy.
 #[derive(Debug, Default)]

@@ -26,7 +26,10 @@ fn every_file_is_read_and_needs_no_variable() {
 fn two_flags_and_four_variables_put_both_hops_in() {
     let enable = vec!["corporate".to_owned(), "webshare".to_owned()];
     let config = load(&sample(), Overrides { enable, ..Overrides::default() }, Some("x".into()));
-    let addresses = config.hops.iter().map(|hop| hop.hop.as_ref().unwrap().address().to_string());
+    let addresses = config
+        .hops
+        .iter()
+        .map(|hop| hop.hop.as_ref().unwrap().describe().address.unwrap().to_string());
     let addresses: Vec<String> = addresses.collect();
     assert_eq!(addresses, ["proxy.corp.example:3128", "p.webshare.io:80"]);
     let default = config.chains.iter().find(|chain| &*chain.name == "default").unwrap();

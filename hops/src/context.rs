@@ -1,4 +1,4 @@
-//! What a hop can know of its surroundings while it is built.
+//! The surroundings of a hop while it is built.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -15,31 +15,41 @@ use std::{
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
-use crate::{Hop, InvalidSetting, Secret, Settings};
+use crate::{Hop, InvalidSetting, Secret, Settings, exchange};
 
-/// What a hop can know of its surroundings while it is built, and what it has read there.
+/// The surroundings of a hop while it is built, and a record of the files it has read.
+///
+/// ```
+/// use std::path::Path;
+/// use mooltiroute_hops::BuildContext;
+///
+/// let context = BuildContext::new(Path::new("/etc/mooltiroute")).with_head_bytes_max(8192);
+/// assert_eq!(context.head_bytes_max(), 8192);
+/// ```
 #[derive(Debug)]
 pub struct BuildContext<'a> {
     directory: &'a Path,
     hasher: RandomState,
+    head_bytes_max: usize,
     files: RefCell<BTreeMap<PathBuf, u64>>,
     siblings: Option<&'a dyn Siblings>,
-    /// Checks certificates by the system's authorities. To read those takes milliseconds, so a configuration does once.
+    /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
+    /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
 }
 
 /// The other hops of a configuration, for a kind that holds hops.
 pub trait Siblings: fmt::Debug {
-    /// The hop of this name; `None` where it is switched off.
+    /// Returns the hop of this name, or `None` if it is switched off.
     ///
     /// # Errors
-    /// [`InvalidSetting::unknown_hop`] where there is none that can be used.
+    /// [`InvalidSetting::unknown_hop`] if there is no such hop yet.
     fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting>;
 
-    /// A hop that stands in another's settings, with its `kind`, in the surroundings of that one.
+    /// Builds a hop that is written inside the settings of another one, with its `kind`.
     ///
     /// # Errors
-    /// Everything that is wrong with it, with its path below `settings`.
+    /// Every invalid setting, with its path below `settings`.
     fn build(
         &self,
         settings: &Settings,
@@ -48,24 +58,36 @@ pub trait Siblings: fmt::Debug {
 }
 
 impl<'a> BuildContext<'a> {
-    /// For settings whose relative paths start from `directory`.
+    /// Creates a context for settings whose relative paths start from `directory`.
     pub fn new(directory: &'a Path) -> Self {
         Self {
             directory,
             hasher: RandomState::new(),
+            head_bytes_max: exchange::HEAD_BYTES_MAX,
             files: RefCell::default(),
             siblings: None,
             system_verifier: Rc::default(),
         }
     }
 
-    /// The same, with fingerprints that can be compared to others of this hasher.
+    /// Makes fingerprints comparable to others of `hasher`.
     #[must_use]
     pub fn with_hasher(self, hasher: RandomState) -> Self {
         Self { hasher, ..self }
     }
 
-    /// The same, where there are other hops.
+    /// Sets the number of bytes that the head of a hop's answer may have: `limits.header_bytes`.
+    #[must_use]
+    pub fn with_head_bytes_max(self, head_bytes_max: usize) -> Self {
+        Self { head_bytes_max, ..self }
+    }
+
+    /// The number of bytes that the head of a hop's answer may have.
+    pub fn head_bytes_max(&self) -> usize {
+        self.head_bytes_max
+    }
+
+    /// Adds the other hops of the configuration.
     #[must_use]
     pub fn with_siblings(self, siblings: &'a dyn Siblings) -> Self {
         Self { siblings: Some(siblings), ..self }
@@ -74,7 +96,7 @@ impl<'a> BuildContext<'a> {
     /// As [`Siblings::hop`].
     ///
     /// # Errors
-    /// As there; also where there are no other hops.
+    /// As there; also if there are no other hops.
     pub fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
         self.siblings.ok_or_else(InvalidSetting::unknown_hop)?.hop(name)
     }
@@ -82,32 +104,33 @@ impl<'a> BuildContext<'a> {
     /// As [`Siblings::build`].
     ///
     /// # Errors
-    /// As there; also where there are no other hops.
+    /// As there; also if there are no other hops.
     pub fn build(&self, settings: &Settings) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         let siblings = self.siblings.ok_or_else(|| vec![InvalidSetting::unknown_hop()])?;
         siblings.build(settings, self)
     }
 
-    /// For another hop of the same configuration.
+    /// Creates a context for another hop of the same configuration.
     #[must_use]
     pub fn another(&self) -> Self {
         Self {
             directory: self.directory,
             hasher: self.hasher.clone(),
+            head_bytes_max: self.head_bytes_max,
             files: RefCell::default(),
             siblings: self.siblings,
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }
 
-    /// The text of a file that the settings name. What is read so counts as a part of them: where it differs at the next
-    /// reload, the hop is built anew.
+    /// Reads a file that the settings name. Its content counts as a part of the settings: if it differs at the next
+    /// reload, the hop is built again.
     ///
     /// # Errors
     /// It can't be read, is no regular file, is too large or is not in UTF-8.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let path = self.directory.join(path);
-        // Opening a pipe without a writer would wait for ever.
+        // Opening a pipe without a writer would never return.
         let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
             // The same words on every system.
             io::ErrorKind::NotFound => io::Error::new(error.kind(), "there is no such file"),
@@ -127,7 +150,7 @@ impl<'a> BuildContext<'a> {
         Ok(Secret::new(text))
     }
 
-    /// Of all files that were read; `None` where none was.
+    /// Returns a fingerprint of all files that were read, or `None` if there were none.
     pub fn fingerprint(&self) -> Option<u64> {
         let files = self.files.borrow();
         (!files.is_empty()).then(|| self.hasher.hash_one(&*files))

@@ -1,42 +1,49 @@
-//! Why a hop could not be passed.
+//! The reasons why a hop could not be passed.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use thiserror::Error;
 
-use crate::Refusal;
+use crate::{Link, Refusal};
 
-/// Why a hop could not be entered or did not reach the next stop.
+/// The reason why a hop could not be entered or did not reach the next stop.
 ///
-/// Its text is one clause about what happened; which hop and which step it was, the chain adds.
+/// The text is one clause about what happened. The chain adds which hop and which step it was.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HopError {
     /// The connection failed.
     #[error("the connection broke")]
     Io(#[from] io::Error),
-    /// The connection ended where an answer was due.
+    /// The connection ended before an answer was complete.
     #[error("it closed the connection without a full answer")]
     Closed,
     /// The hop understood, and said no.
     #[error("it answered {0}")]
     Refused(Box<Refusal>),
-    /// What came is no answer of this hop's protocol.
+    /// The answer does not follow this hop's protocol.
     #[error("its answer is not understood: {0}")]
     Malformed(&'static str),
     /// The answer's head does not end.
     #[error("the head of its answer is over {limit} bytes")]
     HeadTooLarge {
-        /// How many bytes are taken, at most.
+        /// The number of bytes that are accepted.
         limit: usize,
     },
     /// The hop's certificate is not accepted.
     #[error("its certificate is not accepted")]
     Certificate(#[source] io::Error),
-    /// TLS with the hop failed otherwise.
+    /// TLS with the hop failed for another reason.
     #[error("TLS with it failed")]
     Tls(#[source] io::Error),
-    /// A reason of the kind's own.
+    /// The hop needs a new connection to go on, such as a proxy that closes after its 407.
+    ///
+    /// The chain dials once more and goes on with this link in the place of the one that returned the error. So the
+    /// link carries what was learned on the old connection, such as the challenge to answer. A chain does this at most
+    /// twice for a connection, within `timeouts.handshake`.
+    #[error("it asks for one new connection after another")]
+    Again(Arc<dyn Link>),
+    /// A reason particular to the kind.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! Fields that operators add to what a hop is asked.
+//! Fields of requests to a hop.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -7,8 +7,31 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{InvalidSetting, Key, Secret};
 
-/// The name of a field (RFC 9110 §5.1) that an operator may choose: none that says where a message goes or ends, or
-/// whom it comes from.
+/// A field of a request that is meant for one hop, such as `Proxy-Authorization`.
+///
+/// ```
+/// use mooltiroute_hops::{Field, Secret};
+///
+/// let field = Field::new("Proxy-Authorization", Secret::new("Basic dTpw"));
+/// assert!(!format!("{field:?}").contains("dTpw"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: Cow<'static, str>,
+    /// The value, which never shows.
+    pub value: Secret,
+}
+
+impl Field {
+    /// Creates a field.
+    pub fn new(name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
+        Self { name: name.into(), value }
+    }
+}
+
+/// The name of a field (RFC 9110 §5.1) that an operator may add to requests. It is none of those that route, frame or
+/// authenticate a message.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldName(Box<str>);
 
@@ -58,15 +81,15 @@ impl<'de> Deserialize<'de> for FieldName {
     }
 }
 
-/// The fields that stand below `key`, each with a value that fits into a field.
+/// Checks that the fields below `key` have values that fit into a field.
 ///
 /// # Errors
-/// The field whose value does not fit, or whose name stands there twice.
+/// The field whose value does not fit, or whose name is written twice.
 pub(crate) fn checked(
     key: &str,
     fields: BTreeMap<FieldName, Secret>,
-) -> Result<Vec<(FieldName, Secret)>, InvalidSetting> {
-    let mut checked: Vec<(FieldName, Secret)> = Vec::with_capacity(fields.len());
+) -> Result<Vec<Field>, InvalidSetting> {
+    let mut checked: Vec<Field> = Vec::with_capacity(fields.len());
     for (name, value) in fields {
         let invalid =
             |message| InvalidSetting::new(name.as_str(), message).below(Key::Name(key.to_owned()));
@@ -75,22 +98,22 @@ pub(crate) fn checked(
                 "must be printable ASCII without a space at its ends, and not empty",
             ));
         }
-        if checked.iter().any(|(known, _)| known.0.eq_ignore_ascii_case(&name.0)) {
+        if checked.iter().any(|known| known.name.eq_ignore_ascii_case(&name.0)) {
             return Err(invalid("stands here twice, in another case"));
         }
-        checked.push((name, value));
+        checked.push(Field::new(name.as_str().to_owned(), value));
     }
     Ok(checked)
 }
 
-/// Whether it can be a field's value, and is the same to everyone who reads it (RFC 9110 §5.5).
+/// Whether `value` can be a field's value, and every reader reads it alike (RFC 9110 §5.5).
 pub(crate) fn is_value(value: &str) -> bool {
     let is_printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     !value.is_empty() && value.trim() == value && value.bytes().all(is_printable)
 }
 
 const NAME_BYTES_MAX: usize = 64;
-/// Where a message goes, what frames it, and what only lasts for one connection.
+/// The fields that route or frame a message, or that last for one connection only.
 const RESERVED: [&str; 13] = [
     "Host",
     "Proxy-Authorization",

@@ -1,136 +1,220 @@
-//! The seam: what a hop is, and how it comes from its settings.
+//! The first half of the seam: how a hop comes from its settings, and how it chooses who serves a request.
 
 use std::{fmt, sync::Arc};
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 
 use crate::{
-    Authority, BuildContext, HopError, InvalidPreferences, InvalidSettings, Refusal, Request,
-    Secret, Tunnel,
+    Authority, BuildContext, Eventual, HopError, InvalidPreferences, InvalidSettings, Link, Request,
 };
 
-/// One upstream on the way to a target.
+/// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
 ///
-/// A chain calls [`choose`](Self::choose) once for each connection, then, on what that chose, [`enter`](Self::enter)
-/// and [`extend`](Self::extend), on a tunnel that already reaches [`address`](Self::address). Both run under the
-/// chain's timeouts; dropping either future drops the tunnel with it, so cancellation is always safe. One hop serves
-/// many connections at once.
+/// A kind that always uses the same upstream implements [`Link`] and is a `Hop` already. Implement this trait for a kind
+/// that decides per request, such as a pool, or a provider whose credentials depend on the client's session.
 ///
-/// Most kinds need `address` and `extend` alone.
-#[async_trait]
+/// ```
+/// use std::sync::Arc;
+/// use mooltiroute_hops::{
+///     Authority, ChooseError, Chosen, Description, Eventual, Hop, HopError, Link, Request, Tunnel, async_trait,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Fixed(Authority);
+///
+/// #[async_trait]
+/// impl Link for Fixed {
+///     fn address(&self) -> &Authority {
+///         &self.0
+///     }
+///
+///     async fn extend(&self, tunnel: Tunnel, _next: &Authority) -> Result<Tunnel, HopError> {
+///         Ok(tunnel)
+///     }
+/// }
+///
+/// /// Uses one upstream for ports below 1024, and another one for the rest.
+/// #[derive(Debug)]
+/// struct ByPort { low: Arc<Fixed>, high: Arc<Fixed> }
+///
+/// impl Hop for ByPort {
+///     fn describe(&self) -> Description<'_> {
+///         self.low.describe()
+///     }
+///
+///     fn choose(self: Arc<Self>, request: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+///         let link = if request.target.port() < 1024 { &self.low } else { &self.high };
+///         Eventual::Ready(Ok(Chosen::new(Arc::clone(link) as Arc<dyn Link>)))
+///     }
+/// }
+/// ```
 pub trait Hop: fmt::Debug + Send + Sync {
-    /// Where the previous stop must connect to, to reach this hop.
-    fn address(&self) -> &Authority;
+    /// Describes the hop as far as that does not depend on a request.
+    fn describe(&self) -> Description<'_>;
 
-    /// Where else this hop is reached, in the order in which a chain tries these where the hop before it refuses, by
-    /// policy, to connect to [`address`](Self::address).
-    fn alternatives(&self) -> &[Authority] {
-        &[]
-    }
-
-    /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
+    /// Chooses the link that carries `request`.
+    ///
+    /// The chain calls this once for each connection, before it dials. [`Eventual::Ready`] costs nothing. A future may
+    /// not borrow from the request; cloning its parts is cheap.
     ///
     /// # Errors
-    /// What kept the tunnel from being prepared.
-    async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        Ok(tunnel)
-    }
+    /// A preference of the client that can't be met, or a failure of the choice itself.
+    fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>>;
+}
 
-    /// The protocol that [`enter`](Self::enter) speaks, such as `TLS`, for those who are told of that step; `None`: it has
-    /// no name.
-    fn entered_by(&self) -> Option<&'static str> {
-        None
-    }
+/// What can be said of a hop without a request.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Description<'a> {
+    /// The address to show to operators, if there is one. A connection uses that of the chosen link.
+    pub address: Option<&'a Authority>,
+    /// Whether every link of this hop takes plain requests in absolute-form.
+    pub forwards: bool,
+    /// Whether clients may state their preferences to this hop.
+    pub takes_preferences: bool,
+}
 
-    /// Extends an entered `tunnel` as far as `next`. Bytes read past the exchange go back with [`Tunnel::unread`].
-    ///
-    /// # Errors
-    /// What kept the hop from reaching `next`; the tunnel is gone then.
-    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError>;
-
-    /// How this hop takes plain `http://` requests in absolute-form; `None`: they go through a tunnel, as all else.
-    fn forwarding(&self) -> Option<&Forwarding> {
-        None
-    }
-
-    /// Whether a connection that passes this hop may carry more than one plain request.
-    fn reuse(&self) -> Reuse {
-        self.forwarding().map(|forwarding| forwarding.reuse).unwrap_or_default()
-    }
-
-    /// Whether an answer to a plain request that this hop forwards is the hop's own and no target's. Such an answer is
-    /// explained to the client, not passed on; asked for statuses from 400 up. A target may imitate one, so no more than
-    /// this answer depends on it.
-    fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.is_by_proxy()
-    }
-
-    /// Adds to a refusal of this hop what its kind knows, as [`Refusal::detail`], [`Refusal::meaning`] and
-    /// [`Refusal::advice`].
-    fn explain(&self, _refusal: &mut Refusal) {}
-
-    /// Whether the hop is one that clients may tell their preferences.
-    fn takes_preferences(&self) -> bool {
-        false
-    }
-
-    /// The hop that serves `request` in the place of this one, such as a member of a pool, or this hop with the
-    /// credentials for the client's session; `None`: this hop itself.
-    ///
-    /// # Errors
-    /// Which preference can't be met.
-    fn choose(&self, _request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
-        Ok(None)
-    }
-
-    /// Told of a chosen hop that it did its part for a connection.
-    fn reached(&self) {}
-
-    /// Told of a chosen hop that it did not do its part, be it that it can't be reached or that it failed: the hop to
-    /// take in its place for the same connection, if there is one that was not tried yet.
-    fn instead(&self) -> Option<Arc<dyn Hop>> {
-        None
-    }
-
-    /// What a chosen hop is called below the hop that chose it, such as `members[0]`.
-    fn member(&self) -> Option<String> {
-        None
+impl<'a> Description<'a> {
+    /// Describes a hop that is reached at `address`, tunnels everything and has no preferences.
+    pub fn at(address: &'a Authority) -> Self {
+        Self { address: Some(address), ..Self::default() }
     }
 }
 
-/// How a hop takes a plain `http://` request itself, in absolute-form (RFC 9112 §3.2.2).
-#[derive(Clone, Debug, Default)]
-pub struct Forwarding {
-    /// Fields that the request gets for this hop, and that the hop keeps to itself, such as `Proxy-Authorization`.
-    pub fields: Vec<(&'static str, Secret)>,
-    /// Whether a connection may carry one request after another.
-    pub reuse: Reuse,
+impl<L: Link + 'static> Hop for L {
+    fn describe(&self) -> Description<'_> {
+        Description { forwards: self.forwards(), ..Description::at(self.address()) }
+    }
+
+    fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        Eventual::Ready(Ok(Chosen::new(self)))
+    }
 }
 
-/// Whether an upstream connection may carry more than one plain request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reuse {
-    /// It may, for requests of the same client connection.
-    #[default]
-    SameClient,
-    /// Each request goes on a connection of its own, such as for a new exit address each.
-    Never,
+/// The link that carries a connection, and the one who wants to know how it did.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The link.
+    pub link: Arc<dyn Link>,
+    /// The party that made a choice and learns from the outcome. A hop that had no choice to make has none.
+    pub selection: Option<Box<dyn Selection>>,
+}
+
+impl Chosen {
+    /// Chooses `link`, without an interest in the outcome.
+    pub fn new(link: Arc<dyn Link>) -> Self {
+        Self { link, selection: None }
+    }
+
+    /// The name of the chosen link below its hop, such as `members[0]`.
+    pub fn member(&self) -> Option<String> {
+        self.selection.as_ref().map(|selection| selection.member())
+    }
+
+    /// Reports that the link did its part for a connection.
+    pub fn reached(&self) {
+        if let Some(selection) = &self.selection {
+            selection.reached();
+        }
+    }
+
+    /// Reports that the link failed, and chooses another one for the same connection. Returns `None` if all were tried.
+    pub fn instead(self) -> Eventual<'static, Option<Self>> {
+        match self.selection {
+            Some(selection) => selection.instead(),
+            None => Eventual::Ready(None),
+        }
+    }
+}
+
+/// A choice among several links, made for one connection.
+///
+/// Exactly one of [`reached`](Self::reached) and [`instead`](Self::instead) reports the outcome. A selection that is
+/// dropped without a report belongs to a connection that was cancelled, from which nothing is learned.
+pub trait Selection: fmt::Debug + Send + Sync {
+    /// The name of the chosen link below its hop, such as `members[0]`.
+    fn member(&self) -> String;
+
+    /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
+    fn reached(&self);
+
+    /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.
+    fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
+}
+
+/// Why a hop could not choose a link.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ChooseError {
+    /// The client prefers something that the hop can't do.
+    #[error(transparent)]
+    Preferences(#[from] InvalidPreferences),
+    /// The choice itself failed.
+    #[error(transparent)]
+    Failed(#[from] HopError),
 }
 
 /// The settings of one kind of hop, as an operator writes them.
 ///
-/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. The schema, with the
-/// fields' doc comments, is what editors complete and explain; derive it with the [`schemars`] of this
-/// crate and `#[schemars(crate = "mooltiroute_hops::schemars")]`.
+/// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. Editors show the
+/// schema with the fields' doc comments; derive it with the [`schemars`] of this crate and
+/// `#[schemars(crate = "mooltiroute_hops::schemars")]`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mooltiroute_hops::{
+///     Authority, BuildContext, Hop, HopConfig, HopError, InvalidSettings, Link, Registry, Tunnel, async_trait, schemars,
+/// };
+/// use schemars::JsonSchema;
+/// use serde::Deserialize;
+///
+/// /// The settings below `kind: relay`.
+/// #[derive(Deserialize, JsonSchema)]
+/// #[schemars(crate = "mooltiroute_hops::schemars")]
+/// #[serde(deny_unknown_fields)]
+/// struct Config {
+///     /// The address of the relay, as `host:port`.
+///     address: Authority,
+/// }
+///
+/// /// A server that forwards every connection to a fixed place.
+/// #[derive(Debug)]
+/// struct Relay(Authority);
+///
+/// impl HopConfig for Config {
+///     const KIND: &'static str = "relay";
+///
+///     fn build(self, _: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
+///         Ok(Arc::new(Relay(self.address)))
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Link for Relay {
+///     fn address(&self) -> &Authority {
+///         &self.0
+///     }
+///
+///     async fn extend(&self, tunnel: Tunnel, _next: &Authority) -> Result<Tunnel, HopError> {
+///         Ok(tunnel)
+///     }
+/// }
+///
+/// let registry = Registry::default().with::<Config>();
+/// assert!(registry.kind("relay").is_some());
+/// ```
 pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
-    /// The name that stands as `kind:` in the configuration, in kebab-case.
+    /// The name that operators write as `kind:`, in kebab-case.
     const KIND: &'static str;
 
     /// Checks the settings and builds the hop. Opens no connection; may read the files that the settings name.
     ///
     /// # Errors
-    /// The settings at fault, without their values where these could be secrets.
+    /// Every invalid setting, without its value if that could be a secret.
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings>;
 }

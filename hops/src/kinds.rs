@@ -1,17 +1,23 @@
-//! The kinds of hop that ship. A new one is a file beside these, and its two lines here.
+//! The built-in kinds of hop. A new one is a file beside these, and its two lines here.
 
 pub mod http_connect;
 pub mod pool;
 pub mod rotating;
+pub mod socks5;
 pub mod webshare;
 
 use crate::Registry;
 
-/// Every kind that ships.
+/// Returns every built-in kind.
+///
+/// ```
+/// assert!(mooltiroute_hops::kinds::builtin().kind("socks5").is_some());
+/// ```
 pub fn builtin() -> Registry {
     Registry::default() //
         .with::<http_connect::Config>()
         .with::<pool::Config>()
         .with::<rotating::Config>()
+        .with::<socks5::Config>()
         .with::<webshare::Config>()
 }

@@ -1,19 +1,25 @@
 //! The hops of Mooltiroute.
 //!
-//! A *hop* is one upstream on the way to a target, such as a corporate proxy. Each is a [`Hop`]: it says where it is
-//! reached and how a [`Tunnel`] that reaches it is extended to the next stop. It does not dial, time out, log or pool,
-//! and does not know its name: the chain that holds it does, for every kind alike.
+//! A *hop* is one upstream on the way to a target, such as a corporate proxy. It has two sides:
+//!
+//! - [`Hop`] chooses, for each connection, the upstream that carries it.
+//! - [`Link`] carries one connection: it says where the upstream is reached and how a [`Tunnel`] that reaches it is
+//!   extended to the next stop.
+//!
+//! A hop does not dial, time out or log, and does not know its name. The chain that holds it does, for every kind alike.
+//! A kind with one upstream implements [`Link`] and is a [`Hop`] without further code.
 //!
 //! To write a kind of hop, depend on this crate alone: a type for its settings that implements [`HopConfig`], a type
-//! that implements [`Hop`], and one line, `registry.with::<MyConfig>()`, where the program is started.
-//! `examples/custom_hop.rs` of the program does so in fifty lines.
+//! that implements [`Link`], and one line, `registry.with::<MyConfig>()`, in the program's `main`.
+//! `examples/custom_hop.rs` of the program is such a kind in one file.
 //!
-//! - [`Hop`], [`HopConfig`]: the seam.
+//! - [`Hop`], [`Link`], [`HopConfig`]: the seam.
 //! - [`Tunnel`], [`Stream`]: the connection that is handed from hop to hop.
+//! - [`HopError`], [`Refusal`]: the reasons why a hop was not passed.
 //! - [`Authority`], [`Host`]: a checked host and port.
-//! - [`Registry`], [`Settings`], [`InvalidSetting`]: from what an operator wrote to a hop.
-//! - [`handshake`], [`tls`], [`credentials`]: what kinds have in common.
-//! - [`kinds`]: the kinds that ship.
+//! - [`Registry`], [`Settings`], [`InvalidSetting`]: from the text of an operator to a hop.
+//! - [`exchange`], [`socks`], [`tls`], [`credentials`]: parts that kinds share.
+//! - [`kinds`]: the built-in kinds.
 
 #![forbid(unsafe_code)]
 
@@ -22,16 +28,19 @@ mod context;
 mod country;
 pub mod credentials;
 mod error;
+mod eventual;
+pub mod exchange;
 mod field;
-pub mod handshake;
 mod hop;
 pub mod kinds;
+mod link;
 mod one_or_list;
 mod preferences;
 mod refusal;
 mod registry;
 mod secret;
 mod settings;
+pub mod socks;
 pub mod tls;
 mod tunnel;
 
@@ -43,11 +52,13 @@ pub use crate::{
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
     error::HopError,
-    field::FieldName,
-    hop::{Forwarding, Hop, HopConfig, Reuse},
+    eventual::Eventual,
+    field::{Field, FieldName},
+    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
+    link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
-    refusal::{Meaning, Refusal},
+    refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},

@@ -1,114 +1,142 @@
-//! An answer by which a hop declines, and what it says of why.
+//! An answer by which a hop declines, in terms that do not depend on its protocol.
 
-use std::fmt;
+mod http;
+mod retry_after;
+
+use std::{fmt, time::Duration};
+
+pub use self::http::HttpRefusal;
+pub(crate) use self::retry_after::retry_after;
 
 /// An answer by which a hop declines to reach the next stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Its [`meaning`](Self::meaning) and [`about`](Self::about) decide what happens next: a refusal about the hop makes a
+/// pool choose another one, and a refusal about the next stop does not. The words are for people only.
+///
+/// ```
+/// use mooltiroute_hops::{Meaning, Party, Refusal};
+///
+/// let refusal = Refusal::new(Meaning::TargetRefused, Party::Next, "connection refused");
+/// assert_eq!(refusal.to_string(), "connection refused");
+///
+/// let fields = [(&b"Retry-After"[..], &b"120"[..])];
+/// let refusal = Refusal::from_http(429, b"Too Many Requests", fields);
+/// assert_eq!((refusal.meaning, refusal.about), (Meaning::Busy, Party::Hop));
+/// assert_eq!(refusal.retry_after.unwrap().as_secs(), 120);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The status code (RFC 9110 §15).
-    pub status: u16,
-    /// The reason phrase, as printable ASCII and shortened.
-    pub reason: String,
-    /// The schemes that `Proxy-Authenticate` fields offer, in their order, each once.
-    pub schemes: Vec<String>,
-    /// The reason that a provider gives in a field of its own, as printable ASCII and shortened.
+    /// What the refusal means.
+    pub meaning: Meaning,
+    /// Whom it is about.
+    pub about: Party,
+    /// What the hop said, as printable ASCII and shortened.
+    pub said: String,
+    /// The reason that a provider gives beside its answer, as printable ASCII and shortened.
     pub detail: Option<String>,
-    /// What it means, where the kind of hop knows more than the status tells.
-    pub meaning: Option<Meaning>,
-    /// What the operator can do, where the kind of hop knows.
+    /// What the operator can do, if the kind of hop knows.
     pub advice: Option<String>,
-    /// All fields, as printable ASCII and shortened.
-    fields: Vec<(String, String)>,
+    /// How long the hop asks clients to wait.
+    pub retry_after: Option<Duration>,
+    /// The answer itself, if it came by HTTP.
+    pub http: Option<HttpRefusal>,
 }
 
-/// What a refusal means to whoever asked.
+/// What a refusal means to the party that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Meaning {
-    /// The credentials are not accepted, or the account may not do what they ask for.
+    /// The credentials are missing or not accepted, or the account may not do what they ask for.
     Credentials,
-    /// What the account has paid for is used up.
+    /// The quota of the account is used up.
     Quota,
-    /// The hop lets nobody go to the next stop.
+    /// The rules of the hop don't allow this host or port. Another port may pass.
+    Policy,
+    /// The hop blocks the next stop for everybody, at every port.
     Forbidden,
-    /// Too much is asked at once; later it may go.
+    /// Too much is asked at once; it may work later.
     Busy,
-    /// The hop knows no address of the next stop.
+    /// The hop can't look up the name of the next stop.
     UnknownName,
+    /// The hop has no way to the network of the next stop.
+    NetworkUnreachable,
     /// The hop did not reach the next stop.
     Unreachable,
+    /// The next stop refused the connection.
+    TargetRefused,
+    /// The next stop did not answer in time.
+    Timeout,
+    /// The hop can't do what it was asked, such as connect to IPv6 addresses.
+    Unsupported,
     /// The hop has a fault of its own.
     Fault,
+    /// The hop does not say.
+    Unclear,
+}
+
+/// The party that a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The hop itself; another hop in its place may succeed.
+    Hop,
+    /// The next stop; another hop in its place would refuse as well.
+    Next,
 }
 
 impl Refusal {
-    /// Reads it from the head of a response.
-    pub fn new<'a>(
-        status: u16,
-        reason: &[u8],
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Self {
-        let mut refusal = Self { status, reason: printable(reason), ..Self::default() };
-        for (name, value) in fields {
-            if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
-                refusal.offer(schemes(value));
-            }
-            refusal.fields.push((printable(name), printable(value)));
-        }
-        refusal.detail = refusal.field(SQUID_ERROR).map(str::to_owned);
-        refusal
-    }
-
-    fn offer(&mut self, schemes: impl Iterator<Item = String>) {
-        for scheme in schemes {
-            if !self.schemes.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
-                self.schemes.push(scheme);
-            }
+    /// Creates a refusal with the hop's words, which are made fit for a log.
+    pub fn new(meaning: Meaning, about: Party, said: &str) -> Self {
+        Self {
+            meaning,
+            about,
+            said: printable(said.as_bytes()),
+            detail: None,
+            advice: None,
+            retry_after: None,
+            http: None,
         }
     }
 
-    /// The first field of this name that says anything, as printable ASCII and shortened.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let is_it = |(known, value): &&(String, String)| {
-            known.eq_ignore_ascii_case(name) && !value.is_empty()
-        };
-        self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
+    /// Changes the meaning, and with it the party that the refusal is about.
+    pub fn means(&mut self, meaning: Meaning) {
+        self.meaning = meaning;
+        self.about = meaning.about().unwrap_or(self.about);
     }
 
-    /// Whether an answer to a plain request says of itself that it is the hop's own and no origin's: a 407, which only a
-    /// proxy may send, or a server error with Squid's field for that, where `Via` tells of no other proxy that made it.
-    /// Whatever an origin sends can say so too.
-    pub fn is_by_proxy(&self) -> bool {
-        let via = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
-        let proxies =
-            via.flat_map(|(_, value)| value.split(',')).filter(|one| !one.trim().is_empty());
-        self.status == 407
-            || self.status >= 500 && self.field(SQUID_ERROR).is_some() && proxies.count() <= 1
-    }
-
-    /// Whether the next stop is why, and not the hop that refuses: another hop in its place would refuse as well.
-    pub fn is_about_next(&self) -> bool {
-        match self.meaning {
-            Some(Meaning::Forbidden | Meaning::UnknownName | Meaning::Unreachable) => true,
-            Some(_) => false,
-            None => matches!(self.status, 403..=405 | 502..=504),
-        }
-    }
-
-    /// Whether it is by the hop's policy that the next stop is not for anybody, such as for its port.
+    /// Whether the hop's rules forbid the next stop, such as for its port.
     pub fn is_by_policy(&self) -> bool {
-        self.meaning == Some(Meaning::Forbidden)
-            || self.meaning.is_none() && matches!(self.status, 403 | 405)
+        matches!(self.meaning, Meaning::Policy | Meaning::Forbidden)
+    }
+
+    /// Whether an HTTP answer to a plain request says that it is the hop's own.
+    pub fn is_by_proxy(&self) -> bool {
+        self.http.as_ref().is_some_and(HttpRefusal::is_by_proxy)
+    }
+}
+
+impl Meaning {
+    /// The party that this meaning is about; `None` if it may be either.
+    fn about(self) -> Option<Party> {
+        match self {
+            Self::Credentials | Self::Quota | Self::Busy | Self::Unsupported | Self::Fault => {
+                Some(Party::Hop)
+            }
+            Self::Policy
+            | Self::Forbidden
+            | Self::UnknownName
+            | Self::NetworkUnreachable
+            | Self::Unreachable
+            | Self::TargetRefused
+            | Self::Timeout => Some(Party::Next),
+            Self::Unclear => None,
+        }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status)?;
-        if !self.reason.is_empty() {
-            write!(f, " {}", self.reason)?;
-        }
+        f.write_str(&self.said)?;
         match &self.detail {
             Some(detail) => write!(f, " ({detail})"),
             None => Ok(()),
@@ -116,34 +144,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The schemes of a list of challenges (RFC 9110 §11.3): the words that open an element and are no parameter.
-fn schemes(value: &[u8]) -> impl Iterator<Item = String> + '_ {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte);
-    outside_quotes(value).filter_map(move |element| {
-        let element = element.trim_ascii();
-        let word_bytes = element.iter().take_while(|byte| is_token(byte)).count();
-        let (word, rest) = element.split_at(word_bytes);
-        let is_parameter = rest.trim_ascii_start().starts_with(b"=");
-        (!word.is_empty() && !is_parameter).then(|| printable(word))
-    })
-}
-
-/// The elements of a comma-separated list, whose quoted strings may hold commas.
-fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    value.split(move |&byte| {
-        let is_separator = byte == b',' && !is_quoted;
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            _ => {}
-        }
-        is_separator
-    })
-}
-
-/// What may stand in a log or an error of what a stranger sent.
+/// Makes bytes from a peer fit for a log or an error: printable ASCII, and short.
 fn printable(bytes: &[u8]) -> String {
     let clean =
         |&byte: &u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
@@ -151,59 +152,3 @@ fn printable(bytes: &[u8]) -> String {
 }
 
 const PRINTABLE_BYTES_MAX: usize = 120;
-/// Where Squid says why.
-const SQUID_ERROR: &str = "X-Squid-Error";
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn schemes_are_found_among_parameters() {
-        let found = |value: &'static [u8]| schemes(value).collect::<Vec<_>>();
-        assert_eq!(
-            found(b"Negotiate, NTLM, Basic realm=\"a, Fake b\""),
-            ["Negotiate", "NTLM", "Basic"]
-        );
-        assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
-        assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
-        assert_eq!(found(b" ,, "), [""; 0]);
-    }
-
-    #[test]
-    fn a_scheme_that_is_offered_twice_is_named_once() {
-        let offers = [&b"Negotiate, NTLM"[..], b"ntlm TlRMTVNTUAAC==, Basic realm=a"];
-        let fields = offers.map(|value| (&b"Proxy-Authenticate"[..], value));
-        let refusal = Refusal::new(407, b"", fields.into_iter());
-        assert_eq!(refusal.schemes, ["Negotiate", "NTLM", "Basic"]);
-    }
-
-    #[test]
-    fn only_an_answer_that_says_so_is_a_proxys() {
-        let is_by_proxy = |status, fields: &[(&str, &str)]| {
-            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            Refusal::new(status, b"", fields).is_by_proxy()
-        };
-        let squid = ("x-squid-error", "ERR_CONNECT_FAIL 111");
-        assert!(is_by_proxy(407, &[]));
-        assert!(is_by_proxy(503, &[squid]));
-        assert!(is_by_proxy(503, &[squid, ("Via", "1.1 corp (squid/6.1)")]));
-        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs (squid)"), ("via", "1.1 corp")]));
-        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs, 1.1 corp")]));
-        assert!(!is_by_proxy(403, &[squid]), "a page for people, of a company's own");
-        assert!(!is_by_proxy(502, &[("Via", "1.1 corp"), ("Server", "squid")]));
-        assert!(!is_by_proxy(504, &[]));
-    }
-
-    proptest! {
-        #[test]
-        fn what_a_stranger_sent_is_fit_for_a_log(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let fields = [(&b"Proxy-Authenticate"[..], &bytes[..]), (&b"X-Squid-Error"[..], &bytes[..])];
-            let refusal = Refusal::new(407, &bytes, fields.into_iter());
-            let shown = format!("{refusal} {}", refusal.schemes.concat());
-            prop_assert!(shown.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
-        }
-    }
-}

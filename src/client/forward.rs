@@ -11,7 +11,7 @@ use std::{
     task::Poll,
 };
 
-use mooltiroute_hops::{Preferences, Request, Reuse, Tunnel};
+use mooltiroute_hops::{Preferences, Request, RequestLine, Reuse, Tunnel};
 use tracing::warn;
 
 pub(crate) use self::upstream::Upstream;
@@ -27,7 +27,7 @@ use crate::{
         reply::{Reply, with_causes},
         tunnel::Opening,
     },
-    http::{BodyLength, RequestHead, Resource, Target},
+    http::{AbsoluteTarget, BodyLength, RequestHead, Resource, Target},
     io::lazy_timer::Alarm,
     state::generation::{Generation, Way},
     system::shutdown::Shutdown,
@@ -146,14 +146,26 @@ impl<'a> Plan<'a> {
     }
 
     async fn open(&self) -> Result<Upstream, ChainError> {
-        let origin = self.resource.authority();
-        let request = Request::new(origin, &self.key.preferences);
-        let arrival = if self.may_be_forwarded() {
-            self.chain.connect_plain(request).await?
+        let request = self.request();
+        let connected = if self.may_be_forwarded() {
+            let uri = AbsoluteTarget(self.head, self.resource);
+            let line = RequestLine { method: self.head.method(), uri: &uri };
+            self.chain.connect_plain(request, line).await?
         } else {
             self.chain.connect_through(request).await?
         };
-        Ok(Upstream::new(arrival, origin.clone(), self.key.clone()))
+        Ok(Upstream::new(connected, request.target.clone(), self.key.clone()))
+    }
+
+    /// Prepares `kept` for this request. Returns whether it can carry it.
+    async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
+        let uri = AbsoluteTarget(self.head, self.resource);
+        let line = RequestLine { method: self.head.method(), uri: &uri };
+        kept.prepare(self.chain, self.request(), line).await
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request::new(self.resource.authority(), &self.key.preferences)
     }
 
     /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
@@ -183,15 +195,23 @@ async fn travel(
         && plan.fits(upstream)
         && upstream.is_quiet().await
     {
-        match exchange.run(upstream, plan.is_repeatable()).await {
-            // It was closed while the request was under way, unanswered; a new one is tried, once.
-            Ended::Stale => {}
-            ended => return ended,
+        match plan.prepare(upstream).await {
+            Ok(true) => match exchange.run(upstream, plan.is_repeatable()).await {
+                // It was closed while the request was under way, unanswered; a new one is tried, once.
+                Ended::Stale => {}
+                ended => return ended,
+            },
+            Ok(false) => {}
+            Err(error) => return unreachable(&error),
         }
     }
     *kept = None;
     match plan.open().await {
         Ok(upstream) => exchange.run(kept.insert(upstream), false).await,
-        Err(error) => Ended::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)),
+        Err(error) => unreachable(&error),
     }
+}
+
+fn unreachable(error: &ChainError) -> Ended {
+    Ended::Refused(Box::new(Reply::unreachable(error)), with_causes(error))
 }

@@ -1,10 +1,11 @@
 //! What clients are told when it is not the target that answers: the one place where an error becomes a status, a
 //! `Proxy-Status` field (RFC 9209) and a paragraph for a person.
 
-use std::{error::Error, fmt::Write as _, io, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, io, sync::Arc};
 
-use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
+use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Party, Refusal};
 
+pub(crate) use crate::error::with_causes;
 use crate::{
     system::open_files,
     upstream::{
@@ -22,7 +23,7 @@ pub struct Reply {
     received_status: Option<u16>,
     details: String,
     text: String,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     fault: Option<Fault>,
 }
 
@@ -52,7 +53,9 @@ impl Reply {
                     configuration, as in `http://USER:PASSWORD@localhost:8888`.";
         let status = Status(407, "Proxy Authentication Required");
         Self {
-            field: Some("Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n"),
+            field: Some(
+                "Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n".into(),
+            ),
             ..Self::of_ours(status, "http_request_denied", text.to_owned())
         }
     }
@@ -79,7 +82,7 @@ impl Reply {
     /// Only reading is allowed where the request went (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         let text = "This can only be read: ask with GET or HEAD.";
-        let field = Some("Allow: GET, HEAD\r\n");
+        let field = Some("Allow: GET, HEAD\r\n".into());
         Self { field, ..Self::refused(405, text) }
     }
 
@@ -91,7 +94,7 @@ impl Reply {
         );
         let status = Status(503, "Service Unavailable");
         Self {
-            field: Some("Retry-After: 1\r\n"),
+            field: Some("Retry-After: 1\r\n".into()),
             ..Self::of_ours(status, "connection_limit_reached", text)
         }
     }
@@ -188,7 +191,7 @@ impl Reply {
              Connection: close\r\nProxy-Status: {}\r\n{}\r\n",
             self.text.len() + 1,
             self.proxy_status(),
-            self.field.unwrap_or_default(),
+            self.field.as_deref().unwrap_or_default(),
         );
         if !is_head {
             message.push_str(&self.text);
@@ -250,7 +253,7 @@ struct Verdict {
     error: &'static str,
     received_status: Option<u16>,
     advice: Option<String>,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
 }
 
 impl Verdict {
@@ -320,7 +323,7 @@ fn verdict(error: &ChainError) -> Verdict {
 fn no_descriptors() -> Verdict {
     Verdict {
         status: Status(503, "Service Unavailable"),
-        field: Some("Retry-After: 1\r\n"),
+        field: Some("Retry-After: 1\r\n".into()),
         ..Verdict::bad_gateway(
             "connection_limit_reached",
             "This process may open no more files at the moment. Raise its limit (`ulimit -n`).",
@@ -347,6 +350,10 @@ fn hop_failed(error: &HopError) -> Verdict {
         HopError::Io(_) | HopError::Closed => Verdict::bad_gateway(
             "connection_terminated",
             "It hung up instead of answering. Try again; if it stays so, look at its log.",
+        ),
+        HopError::Again(_) => Verdict::bad_gateway(
+            "connection_terminated",
+            "It closes the connection after each step of its authentication. Look at its log.",
         ),
         HopError::Malformed(_) => Verdict::bad_gateway(
             "http_protocol_error",
@@ -385,54 +392,77 @@ fn target_failed(error: &HopError) -> Verdict {
 }
 
 fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
-    let (error, advice) = match (refusal.meaning, refusal.status) {
-        (Some(Meaning::Credentials | Meaning::Quota), _) => {
+    let (error, advice) = match refusal.meaning {
+        Meaning::Credentials => ("proxy_configuration_error", credentials(refusal)),
+        Meaning::Quota => {
             ("proxy_configuration_error", "Look at this hop's account and credentials.".to_owned())
         }
-        (Some(Meaning::Forbidden), _) => {
-            ("http_request_denied", "It lets nobody go there; route this host another way.".to_owned())
-        }
-        // Some proxies answer 401 for it, which to CONNECT nobody else can.
-        (None, 401 | 407) if refusal.schemes.is_empty() || offers_basic(refusal) => (
-            "proxy_configuration_error",
-            "It wants credentials, or other ones than it got. Set or correct this hop's `username` and `password`; \
-             the client needs none."
-                .to_owned(),
-        ),
-        (None, 407) => (
-            "proxy_configuration_error",
-            format!(
-                "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this \
-                 hop a local proxy that logs in for you, such as px or cntlm.",
-                refusal.schemes.join(", ")
-            ),
-        ),
-        (None, 403 | 405) => ("http_protocol_error", refused_port(chain)),
-        (Some(Meaning::Busy), _) | (None, 429) => {
+        Meaning::Forbidden => ("http_request_denied", FORBIDDEN.to_owned()),
+        Meaning::Policy => ("http_protocol_error", refused_port(chain)),
+        Meaning::Busy => {
             ("connection_limit_reached", "It asks for fewer connections at once.".to_owned())
         }
-        (Some(Meaning::UnknownName), _) => ("dns_error", "It can't look up the name.".to_owned()),
-        (Some(Meaning::Fault), _) => ("proxy_internal_error", "It has a fault of its own; try again later.".to_owned()),
-        (_, 500..) | (Some(Meaning::Unreachable), _) => (
-            "destination_unavailable",
-            "It could not reach the next stop. Try again; if it stays so, look at its log.".to_owned(),
-        ),
-        _ => ("http_protocol_error", "Check that this hop is an HTTP proxy that allows CONNECT.".to_owned()),
+        Meaning::UnknownName => ("dns_error", "It can't look up the name.".to_owned()),
+        Meaning::Fault => {
+            ("proxy_internal_error", "It has a fault of its own; try again later.".to_owned())
+        }
+        Meaning::TargetRefused => ("connection_refused", TARGET_REFUSED.to_owned()),
+        Meaning::NetworkUnreachable => ("destination_ip_unroutable", NOT_REACHED.to_owned()),
+        Meaning::Unreachable | Meaning::Timeout => {
+            ("destination_unavailable", NOT_REACHED.to_owned())
+        }
+        Meaning::Unsupported => ("http_protocol_error", UNSUPPORTED.to_owned()),
+        _ if is_server_error(refusal) => ("destination_unavailable", NOT_REACHED.to_owned()),
+        _ => ("http_protocol_error", UNCLEAR.to_owned()),
     };
     let advice = refusal.advice.clone().unwrap_or(advice);
     let mut verdict = Verdict::bad_gateway(error, advice);
-    verdict.received_status = Some(refusal.status);
-    match error {
-        "connection_limit_reached" => {
+    verdict.received_status = refusal.http.as_ref().map(|http| http.status);
+    match refusal.meaning {
+        Meaning::Busy => {
             verdict.status = Status(503, "Service Unavailable");
-            verdict.field = Some("Retry-After: 5\r\n");
+            verdict.field = Some("Retry-After: 5\r\n".into());
         }
-        "http_request_denied" => verdict.status = Status(403, "Forbidden"),
-        _ if refusal.status == 504 => verdict.status = Status(504, "Gateway Timeout"),
+        Meaning::Forbidden => verdict.status = Status(403, "Forbidden"),
+        Meaning::Timeout => verdict.status = Status(504, "Gateway Timeout"),
         _ => {}
+    }
+    if let Some(wait) = refusal.retry_after {
+        verdict.field = Some(format!("Retry-After: {}\r\n", wait.as_secs()).into());
     }
     verdict
 }
+
+/// Whether the hop answered with a server error, or did not reach the next stop for a reason that it does not give.
+fn is_server_error(refusal: &Refusal) -> bool {
+    match &refusal.http {
+        Some(http) => http.status >= 500,
+        None => refusal.about == Party::Next,
+    }
+}
+
+fn credentials(refusal: &Refusal) -> String {
+    match &refusal.http {
+        Some(http) if http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic") => {
+            format!(
+                "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this \
+                 hop a local proxy that logs in for you, such as px or cntlm.",
+                http.schemes.join(", ")
+            )
+        }
+        _ => WRONG_CREDENTIALS.to_owned(),
+    }
+}
+
+const WRONG_CREDENTIALS: &str = "It wants credentials, or other ones than it got. Set or correct this hop's \
+                                 `username` and `password`; the client needs none.";
+const FORBIDDEN: &str = "It lets nobody go there; route this host another way.";
+const NOT_REACHED: &str =
+    "It could not reach the next stop. Try again; if it stays so, look at its log.";
+const TARGET_REFUSED: &str =
+    "It reached the next stop, which refused the connection. Check that something listens there.";
+const UNSUPPORTED: &str = "It can't do what it was asked. Route this host through another hop.";
+const UNCLEAR: &str = "Check that this hop is an HTTP proxy that allows CONNECT.";
 
 /// What a proxy does not allow, and might.
 fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> String {
@@ -449,10 +479,6 @@ fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> String {
     format!(
         "{text}; it may allow 443, as many do. Ask its administrator to allow this host and port."
     )
-}
-
-fn offers_basic(refusal: &Refusal) -> bool {
-    refusal.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic"))
 }
 
 fn is_it_up(stage: &Stage) -> String {
@@ -482,17 +508,6 @@ fn look_up(stage: &Stage) -> String {
                 .to_owned()
         }
     }
-}
-
-/// The error and what caused it, in one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(line, ": {error}");
-        cause = error.source();
-    }
-    line
 }
 
 /// A quoted string of RFC 9651 §3.3.3, which has printable ASCII only.

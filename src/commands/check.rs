@@ -74,7 +74,11 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     for hop in &config.hops {
         write!(out, "  {}: {}", hop.name, hop.kind)?;
         match &hop.hop {
-            Some(built) => write!(out, ", {}", built.address())?,
+            Some(built) => {
+                if let Some(address) = built.describe().address {
+                    write!(out, ", {address}")?;
+                }
+            }
             None => write!(out, ", with variables that are not set")?,
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;

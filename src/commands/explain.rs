@@ -143,12 +143,13 @@ impl<'a> Way<'a> {
     fn new(config: &'a Config, route: &Route, asked: &Asked) -> Self {
         let Chain { name, hops, switched_off, .. } = &config.chains[route.chain];
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
-        let address = |hop: &NamedHop| hop.hop.as_ref().map(|hop| hop.address().clone());
+        let address =
+            |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
         let mut steps = Vec::new();
         for (position, hop) in hops.iter().enumerate() {
             let next = hops.get(position + 1).map(|next| address(next));
             // Like `forward`: a last hop that accepts plain requests gets the request itself, not a tunnel.
-            let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.forwarding().is_some());
+            let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.describe().forwards);
             let request = match next {
                 Some(next) => next.map(|next| format!("CONNECT {next}")).unwrap_or_default(),
                 None if asked.form == Form::Plain && takes_it => {

@@ -60,7 +60,8 @@ pub(super) struct ShownPlace<'a> {
 
 impl<'a> From<&'a NamedHop> for ShownHop<'a> {
     fn from(hop: &'a NamedHop) -> Self {
-        let address = hop.hop.as_ref().map(|hop| hop.address().to_string());
+        let address = hop.hop.as_ref();
+        let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
         Self { name: &hop.name, kind: &hop.kind, enabled: hop.is_enabled, address, credentials }
     }

@@ -96,7 +96,7 @@ pub async fn probe(
             false => writeln!(out, "{errand} as {}", errand.preferences)?,
         }
         if let Some(way) = &way {
-            let hops: Vec<_> = way.chain.links().iter().map(|link| &*link.name).collect();
+            let hops: Vec<_> = way.chain.hops().iter().map(|hop| &*hop.name).collect();
             let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
             writeln!(out, "route {}, chain {}: {hops}\n", way.route, way.chain.name())?;
         }

@@ -75,6 +75,7 @@ impl<'a> Resolver<'a> {
         let server = self.server();
         let timeouts = self.timeouts();
         let limits = self.limits();
+        self.context = self.context.another().with_head_bytes_max(limits.header_bytes);
         let log = self.section::<raw::Log>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();

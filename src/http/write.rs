@@ -10,4 +10,4 @@ mod fields;
 mod request;
 mod response;
 
-pub use self::request::RequestForm;
+pub use self::request::{AbsoluteTarget, RequestForm};

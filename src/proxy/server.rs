@@ -14,6 +14,7 @@ use crate::{
     io::keepalive,
     proxy::listeners::Begun,
     state::shared::{Admission, Shared},
+    upstream::chain::ChainSpares,
 };
 
 /// Accepts on listeners and keeps track of the sessions.
@@ -44,7 +45,7 @@ impl Server {
     pub(crate) fn keep_warm(&self) {
         for (chain, warm) in self.shared.live().current().warm_chains() {
             let (keeper, draining) = (
-                Arc::clone(warm).keep(Arc::downgrade(chain)),
+                Arc::clone(warm).keep(ChainSpares(Arc::downgrade(chain))),
                 self.shared.shutdown().draining.clone(),
             );
             self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });

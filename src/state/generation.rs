@@ -15,7 +15,7 @@ use crate::{
     router::{Query, Router},
     system::memory::{Held, Peaks},
     upstream::{
-        chain::{Chain, Link, StepTimeouts},
+        chain::{Chain, ChainHop, StepTimeouts},
         dial::Dialer,
         warm::Warm,
     },
@@ -149,14 +149,14 @@ impl Generation {
         let dialer = Dialer::new(listening.clone());
         let steps = StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake };
         let chains = chains.into_iter().map(|chain| {
-            let link = |index: usize| {
+            let chain_hop = |index: usize| {
                 let hop = hops.get(index)?;
-                Some(Link { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
+                Some(ChainHop { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
             };
-            let links: Vec<_> = chain.hops.into_iter().filter_map(link).collect();
-            let meter = metrics.meter(&chain.name, links.iter().map(|link| Arc::clone(&link.name)));
-            let warm = warm(&chain.name, chain.warm, &links, &metrics, last);
-            let chain = Chain::new(chain.name, links, steps, dialer.clone());
+            let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
+            let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
+            let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
+            let chain = Chain::new(chain.name, hops, steps, dialer.clone());
             Arc::new(chain.metered(meter).warmed(warm))
         });
         let chains = chains.collect();
@@ -215,18 +215,18 @@ impl Generation {
 fn warm(
     name: &Arc<str>,
     limit: usize,
-    links: &[Link],
+    hops: &[ChainHop],
     metrics: &Metrics,
     last: &[Arc<Chain>],
 ) -> Option<Arc<Warm>> {
-    if limit == 0 || !Chain::can_be_warm(links) {
+    if limit == 0 || !Chain::can_be_warm(hops) {
         return None;
     }
-    let is_same = |(old, new): (&Link, &Link)| Arc::ptr_eq(&old.hop, &new.hop);
+    let is_same = |(old, new): (&ChainHop, &ChainHop)| Arc::ptr_eq(&old.hop, &new.hop);
     let is_kept = |old: &&Arc<Chain>| {
         old.name() == name
-            && old.links().len() == links.len()
-            && old.links().iter().zip(links).all(is_same)
+            && old.hops().len() == hops.len()
+            && old.hops().iter().zip(hops).all(is_same)
     };
     let kept =
         last.iter().find(is_kept).and_then(|old| old.warm()).filter(|warm| warm.limit() == limit);
@@ -271,7 +271,7 @@ mod tests {
 
     fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {
         let way = generation.way(&"target.test:443".parse().unwrap()).unwrap();
-        let [same, other] = way.chain.links() else { panic!("two hops") };
+        let [same, other] = way.chain.hops() else { panic!("two hops") };
         [Arc::downgrade(&same.hop), Arc::downgrade(&other.hop)]
     }
 

@@ -1,11 +1,12 @@
 //! Hops in their order of travel, and the one way through them.
 
 mod journey;
+mod spares;
 mod trace;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -13,18 +14,19 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
-    Authority, Hop, HopError, InvalidPreferences, Preferences, Refusal, Request, Reuse, Tunnel, tls,
+    Authority, ChooseError, Eventual, Field, Hop, HopError, InvalidPreferences, Link, Refusal,
+    Request, RequestLine, Reuse, Tunnel, tls,
 };
 use thiserror::Error;
 use tokio::time::{self, Instant};
 
-use self::journey::{Journey, Leg};
-pub(crate) use self::trace::Trace;
+use self::journey::{ChosenHop, Journey};
+pub(crate) use self::{spares::ChainSpares, trace::Trace};
 use crate::{
     metrics::Meter,
     upstream::{
         dial::{DialError, Dialer},
-        warm::{Path, Warm},
+        warm::Warm,
     },
 };
 
@@ -32,47 +34,88 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Chain {
     name: Arc<str>,
-    links: Vec<Link>,
+    hops: Vec<ChainHop>,
     timeouts: StepTimeouts,
     dialer: Dialer,
-    /// For each hop, the one of its addresses that served when the first was refused.
+    /// For each hop, the fallback address that served after others were refused.
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
     warm: Option<Arc<Warm>>,
 }
 
-/// A hop, and what the configuration calls it.
+/// A hop of a chain, with its name.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(crate) struct ChainHop {
     /// The key below `hops:`.
     pub name: Arc<str>,
     /// The hop itself, shared by all chains that hold it.
     pub hop: Arc<dyn Hop>,
 }
 
-/// Where a connection for a plain request has come to.
+/// A connection that a chain has opened.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct Connected {
     /// The connection.
     pub tunnel: Tunnel,
-    /// The last hop that it passes, as chosen for the request.
-    pub last: Option<Arc<dyn Hop>>,
-    /// Whether it ends at that hop, which is to forward the request, and not at the target.
+    /// The last hop that it passes.
+    pub last: Option<LastHop>,
+    /// Whether it ends at that hop, which is to forward plain requests, and not at the target.
     pub is_at_hop: bool,
-    /// Whether it may carry another request of its client, as all hops on its way have it.
+    /// The fields that the last hop needs in the request that the connection was opened for.
+    pub fields: Arc<[Field]>,
+    /// Whether every hop on the way lets it carry another request of its client.
     pub reuse: Reuse,
 }
 
-/// Where a connection is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// At the target.
+/// The last hop of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct LastHop {
+    /// The link that was chosen for the connection.
+    pub link: Arc<dyn Link>,
+    /// Its name below the hop that chose it.
+    pub member: Option<String>,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination<'a> {
+    /// The target.
     Target,
-    /// At the last hop where that forwards plain requests, at the target otherwise.
-    Forwarder,
-    /// At the last hop, which is sent nothing.
+    /// The last hop if it forwards plain requests, of which this is the first one; the target otherwise.
+    Forwarder(RequestLine<'a>),
+    /// The last hop, which is sent nothing.
     LastHop,
 }
+
+/// The end of one attempt to connect.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    /// The last hop is asked for the target.
+    Target(&'a Authority),
+    /// The last hop is asked to take a plain request.
+    Forwarder(RequestLine<'a>),
+    /// The last hop is sent nothing.
+    LastHop,
+}
+
+/// The error of one attempt, and the position of the hop that met it.
+struct FailedAttempt {
+    position: usize,
+    error: ChainError,
+    /// The link to go on with after the chain has dialled again.
+    again: Option<Arc<dyn Link>>,
+    /// When the hop was asked.
+    asked: Instant,
+}
+
+impl FailedAttempt {
+    fn asked_at(self, asked: Instant) -> Self {
+        Self { asked, ..self }
+    }
+}
+
+/// The hop of a step, by its position; the target if there is no hop.
+type At<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +126,7 @@ pub(crate) struct StepTimeouts {
     pub handshake: Duration,
 }
 
-/// Where on its way a connection failed, and why.
+/// The step at which a connection failed, and the reason.
 #[derive(Debug, Error)]
 #[error("chain `{chain}` failed at {stage}")]
 pub struct ChainError {
@@ -94,22 +137,22 @@ pub struct ChainError {
     /// What happened.
     #[source]
     pub cause: Cause,
-    /// Every address of the next hop that was refused, where it has more than one.
+    /// Every address of the next hop that was refused, if it has several.
     pub refused: Vec<Authority>,
 }
 
 /// One step on the way.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// The hop that was dialled, entered or asked; `None`: the target itself was dialled, or entered.
+    /// The hop that was dialled, entered or asked; `None` if that was the target itself.
     pub hop: Option<Arc<str>>,
-    /// Which of the hops that this one holds it was.
+    /// The member of the hop, if it holds several.
     pub member: Option<String>,
     /// What was done.
     pub step: Step,
-    /// Where it was to lead to.
+    /// The stop that the step was to reach.
     pub stop: Authority,
-    /// The protocol of an entrance, where it has a name.
+    /// The protocol of an entrance, if it has a name.
     pub protocol: Option<&'static str>,
 }
 
@@ -135,7 +178,7 @@ pub enum Cause {
     /// The hop failed, or refused.
     #[error(transparent)]
     Hop(#[from] HopError),
-    /// The client prefers what the hop can't do.
+    /// The client prefers something that the hop can't do.
     #[error(transparent)]
     Preferences(#[from] InvalidPreferences),
     /// The step took longer than this.
@@ -143,180 +186,216 @@ pub enum Cause {
     Timeout(Duration),
 }
 
+impl From<ChooseError> for Cause {
+    fn from(error: ChooseError) -> Self {
+        match error {
+            ChooseError::Preferences(invalid) => Self::Preferences(invalid),
+            ChooseError::Failed(error) => Self::Hop(error),
+            other => Self::Hop(HopError::Other(other.to_string())),
+        }
+    }
+}
+
 impl Chain {
     /// Puts hops in a row.
     pub(crate) fn new(
         name: Arc<str>,
-        links: Vec<Link>,
+        hops: Vec<ChainHop>,
         timeouts: StepTimeouts,
         dialer: Dialer,
     ) -> Self {
-        let remembered = links.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, links, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
+        let remembered = hops.iter().map(|_| ArcSwapOption::empty()).collect();
+        Self { name, hops, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
     }
 
-    /// The same, counted by `meter`.
+    /// Counts the traffic of the chain with `meter`.
     #[must_use]
     pub(crate) fn metered(mut self, meter: Arc<Meter>) -> Self {
         self.meter = meter;
         self
     }
 
-    /// The same, with spare tunnels from `warm`, which this chain is to [keep](Warm::keep).
+    /// Takes spare tunnels from `warm`.
     #[must_use]
     pub(crate) fn warmed(mut self, warm: Option<Arc<Warm>>) -> Self {
         self.warm = warm;
         self
     }
 
-    /// The spare tunnels, where the chain has such.
+    /// The spare tunnels, if the chain keeps any.
     pub(crate) fn warm(&self) -> Option<&Arc<Warm>> {
         self.warm.as_ref()
     }
 
-    /// Whether a spare made for one request serves another: not where a hop before the last one may tell them apart.
-    pub(crate) fn can_be_warm(links: &[Link]) -> bool {
-        let before = links.split_last().map(|(_, before)| before);
-        before.is_some_and(|before| before.iter().all(|link| !link.hop.takes_preferences()))
+    /// Whether a spare made for one request serves another. It does not if a hop before the last one may treat clients
+    /// differently.
+    pub(crate) fn can_be_warm(hops: &[ChainHop]) -> bool {
+        let before = hops.split_last().map(|(_, before)| before);
+        before.is_some_and(|before| before.iter().all(|hop| !hop.hop.describe().takes_preferences))
     }
 
-    /// What the configuration calls this chain.
+    /// The name of the chain.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// What counts its traffic.
+    /// The counts of its traffic.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
     /// The hops in their order of travel.
-    pub(crate) fn links(&self) -> &[Link] {
-        &self.links
+    pub(crate) fn hops(&self) -> &[ChainHop] {
+        &self.hops
     }
 
-    /// Whether a hop is among these that clients may tell their preferences.
+    /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
-        self.links.iter().any(|link| link.hop.takes_preferences())
+        self.hops.iter().any(|hop| hop.hop.describe().takes_preferences)
     }
 
     /// Opens a tunnel to the target of `request`, through every hop.
     ///
     /// # Errors
-    /// The first step that failed, where no hop knows another way. Nothing goes round a hop.
+    /// The first step that failed, if no hop knows another way. The chain never goes round a hop.
     pub(crate) async fn connect(&self, request: Request<'_>) -> Result<Tunnel, ChainError> {
-        self.connect_through(request).await.map(|arrival| arrival.tunnel)
+        self.connect_through(request).await.map(|connected| connected.tunnel)
     }
 
-    /// Opens a tunnel to the target of `request`, and says how it came there.
+    /// Opens a tunnel to the target of `request`, and describes it.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub(crate) async fn connect_through(
         &self,
         request: Request<'_>,
-    ) -> Result<Arrival, ChainError> {
+    ) -> Result<Connected, ChainError> {
         self.travel(request, Destination::Target, &()).await
     }
 
-    /// Opens what a plain request needs: a tunnel to the last hop where that forwards it, to the target otherwise.
+    /// Opens a connection for a plain request: to the last hop if that forwards it, to the target otherwise.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub(crate) async fn connect_plain(&self, request: Request<'_>) -> Result<Arrival, ChainError> {
-        self.travel(request, Destination::Forwarder, &()).await
+    pub(crate) async fn connect_plain(
+        &self,
+        request: Request<'_>,
+        line: RequestLine<'_>,
+    ) -> Result<Connected, ChainError> {
+        self.travel(request, Destination::Forwarder(line), &()).await
     }
 
-    /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
+    /// Prepares another plain request on a connection that ends at `last`. Returns the fields that the hop needs, or
+    /// `None` if it needs a new connection.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
-    pub(crate) async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
-        let nobodys = Preferences::default();
-        let request = Request::new(target, &nobodys);
-        let (tunnel, journey, _) = self.go(request, Destination::LastHop, &()).await?;
-        let path = journey::path(journey.legs());
-        journey.arrive();
-        Ok((path, tunnel))
+    /// The reason why the hop takes no request.
+    pub(crate) async fn authorize(
+        &self,
+        last: &LastHop,
+        tunnel: &mut Tunnel,
+        request: Request<'_>,
+        line: RequestLine<'_>,
+    ) -> Result<Option<Arc<[Field]>>, ChainError> {
+        let work = match last.link.authorize(tunnel, line) {
+            Eventual::Ready(fields) => Eventual::Ready(fields),
+            Eventual::Pending(work) => {
+                let timeout = self.timeouts.handshake;
+                Eventual::later(async move {
+                    time::timeout(timeout, work).await.unwrap_or_else(|_| Err(HopError::Closed))
+                })
+            }
+        };
+        match work.wait().await {
+            Ok(fields) => Ok(Some(fields)),
+            // A connection that was kept may have ended since; a new one shows whether the hop is at fault.
+            Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
+            Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
+            Err(error) => {
+                let stage = self.last_stage(last, request.target);
+                Err(self.error(stage, error.into()))
+            }
+        }
     }
 
-    /// Opens a connection for `request` as far as `destination`, with `trace` told of each step.
+    /// Opens a connection for `request` as far as `destination`, and reports each step to `trace`.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub(crate) async fn travel<T: Trace>(
         &self,
         request: Request<'_>,
-        destination: Destination,
+        destination: Destination<'_>,
         trace: &T,
-    ) -> Result<Arrival, ChainError> {
-        let (tunnel, journey, is_at_hop) = self.go(request, destination, trace).await?;
+    ) -> Result<Connected, ChainError> {
+        let (tunnel, fields, journey, is_at_hop) = self.go(request, destination, trace).await?;
         let reuse = journey.reuse();
-        Ok(Arrival { tunnel, last: journey.arrive(), is_at_hop, reuse })
+        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse })
     }
 
-    /// The same, with the journey that led there, and whether it ended at the last hop.
+    /// Opens a connection, and returns the journey that led there, and whether it ended at the last hop.
     async fn go<T: Trace>(
         &self,
         request: Request<'_>,
-        destination: Destination,
+        destination: Destination<'_>,
         trace: &T,
-    ) -> Result<(Tunnel, Journey<'_>, bool), ChainError> {
-        let mut journey = Journey::new(self, request)?;
+    ) -> Result<(Tunnel, Arc<[Field]>, Journey<'_>, bool), ChainError> {
+        let mut journey = Journey::new(self, request).await?;
         let mut attempts = 0;
         loop {
-            let forwards = |leg: &Leg| leg.hop.forwarding().is_some();
-            let is_at_hop = match destination {
-                Destination::Target => false,
-                Destination::Forwarder => journey.legs().last().is_some_and(forwards),
-                Destination::LastHop => true,
+            let end = match destination {
+                Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
+                Destination::Target | Destination::Forwarder(_) => End::Target(request.target),
+                Destination::LastHop => End::LastHop,
             };
-            let end = (!is_at_hop).then_some(request.target);
-            match self.attempt(journey.legs(), request.target, end, trace).await {
-                Ok(tunnel) => return Ok((tunnel, journey, is_at_hop)),
-                Err((position, error)) => {
-                    trace.failed(&error);
+            match self.attempt(&journey, request.target, end, trace).await {
+                Ok((tunnel, fields)) => {
+                    return Ok((tunnel, fields, journey, !matches!(end, End::Target(_))));
+                }
+                Err(failed) => {
+                    trace.failed(&failed.error);
                     if attempts == DETOURS_MAX {
-                        return Err(error);
+                        return Err(failed.error);
                     }
-                    journey.detour(position, error)?;
+                    journey.detour(failed).await?;
                 }
             }
             attempts += 1;
         }
     }
 
-    /// Passes hop by hop to the last one, and to `end` if there is one; says which hop it was that met an error.
+    /// Passes hop by hop to the last one, and to `end`.
     async fn attempt<T: Trace>(
         &self,
-        legs: &[Leg],
+        journey: &Journey<'_>,
         target: &Authority,
-        end: Option<&Authority>,
+        end: End<'_>,
         trace: &T,
-    ) -> Result<Tunnel, (usize, ChainError)> {
-        if let (Some(warm), Some(end)) = (&self.warm, end)
-            && let Some(spare) = warm.take(&journey::path(legs), target).await
+    ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        if let (Some(warm), End::Target(_)) = (&self.warm, end)
+            && let Some(spare) = warm.take(&journey.path(), target).await
         {
-            match self.extend_last(spare, legs, Some(end), trace).await {
-                // It was dead, though it did not seem so. Nothing of the client's was sent, so a new one does.
-                Err((_, error)) if error.is_without_answer() => warm.stale(),
+            match self.reach_end(spare, journey, target, end, trace).await {
+                // The spare was dead without a sign. Nothing of the client was sent on it, so a new one takes over.
+                Err(failed) if failed.error.is_without_answer() => warm.stale(),
                 done => return done,
             }
         }
-        let tunnel = self.reach_last(legs, target, trace).await?;
-        self.extend_last(tunnel, legs, end, trace).await
+        let tunnel = self.reach_last(journey, target, trace).await?;
+        self.reach_end(tunnel, journey, target, end, trace).await
     }
 
     /// Dials, and passes every hop but the last, which is entered.
     async fn reach_last<T: Trace>(
         &self,
-        legs: &[Leg],
+        journey: &Journey<'_>,
         target: &Authority,
         trace: &T,
-    ) -> Result<Tunnel, (usize, ChainError)> {
-        let connect = self.timeouts.connect;
-        let stop = legs.first().map_or(target, |leg| &leg.address);
-        let first = (0, legs.first());
+    ) -> Result<Tunnel, FailedAttempt> {
+        let hops = journey.hops();
+        let connect = journey.within_deadline(self.timeouts.connect);
+        let stop = hops.first().map_or(target, |hop| &hop.address);
+        let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
             trace.looked_up(|| self.stage(first, Step::Dial, stop));
@@ -324,98 +403,133 @@ impl Chain {
         });
         let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
         trace.passed(|| self.stage(first, Step::Dial, stop));
-        for (position, leg) in legs.iter().enumerate() {
-            let (mut enter, mut polls) = (leg.hop.enter(tunnel), 0_u32);
-            let enter = pin!(poll_fn(|cx| {
-                polls = polls.saturating_add(1);
-                enter.as_mut().poll(cx)
-            }));
-            let at = (position, Some(leg));
-            tunnel = self.step(at, Step::Enter, &leg.address, connect, enter).await?;
-            // One that is done at once has asked nobody for anything.
-            if polls > 1 {
-                trace.passed(|| self.stage(at, Step::Enter, &leg.address));
-            }
-            if let Some(next) = legs.get(position + 1) {
-                tunnel = self.extend(tunnel, at, leg, &next.address, trace).await?;
+        for (position, hop) in hops.iter().enumerate() {
+            let at = (position, Some(hop));
+            tunnel = match hop.chosen.link.enter(tunnel) {
+                Eventual::Ready(Ok(tunnel)) => tunnel,
+                enter => {
+                    let connect = journey.within_deadline(self.timeouts.connect);
+                    let enter = pin!(enter.wait());
+                    let entered = self.step(at, Step::Enter, &hop.address, connect, enter).await?;
+                    trace.passed(|| self.stage(at, Step::Enter, &hop.address));
+                    entered
+                }
+            };
+            if let Some(next) = hops.get(position + 1) {
+                tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
         }
         Ok(tunnel)
     }
 
-    async fn extend_last<T: Trace>(
+    /// Has the last hop do its part.
+    async fn reach_end<T: Trace>(
         &self,
-        tunnel: Tunnel,
-        legs: &[Leg],
-        end: Option<&Authority>,
+        mut tunnel: Tunnel,
+        journey: &Journey<'_>,
+        target: &Authority,
+        end: End<'_>,
         trace: &T,
-    ) -> Result<Tunnel, (usize, ChainError)> {
-        match (legs.last(), end) {
-            (Some(last), Some(end)) => {
-                self.extend(tunnel, (legs.len() - 1, Some(last)), last, end, trace).await
+    ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        let Some(position) = journey.hops().len().checked_sub(1) else {
+            return Ok((tunnel, Arc::default()));
+        };
+        match end {
+            End::LastHop => Ok((tunnel, Arc::default())),
+            End::Target(target) => {
+                let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
+                Ok((tunnel, Arc::default()))
             }
-            _ => Ok(tunnel),
+            End::Forwarder(line) => {
+                let last = &journey.hops()[position];
+                let fields = match last.chosen.link.authorize(&mut tunnel, line) {
+                    Eventual::Ready(Ok(fields)) => fields,
+                    work => {
+                        let (at, asked) = ((position, Some(last)), Instant::now());
+                        let timeout = journey.within_deadline(self.timeouts.handshake);
+                        let work = pin!(work.wait());
+                        let fields = self.step(at, Step::Extend, target, timeout, work).await;
+                        let fields = fields.map_err(|failed| failed.asked_at(asked))?;
+                        self.meter.agreed(position, asked.elapsed());
+                        trace.passed(|| self.stage(at, Step::Extend, target));
+                        fields
+                    }
+                };
+                Ok((tunnel, fields))
+            }
         }
     }
 
+    /// Has the hop at `position` extend the tunnel to `next`.
     async fn extend<T: Trace>(
         &self,
         tunnel: Tunnel,
-        at: (usize, Option<&Leg>),
-        leg: &Leg,
+        journey: &Journey<'_>,
+        position: usize,
         next: &Authority,
         trace: &T,
-    ) -> Result<Tunnel, (usize, ChainError)> {
-        let asked = Instant::now();
-        let extend = pin!(leg.hop.extend(tunnel, next));
-        let extended = self.step(at, Step::Extend, next, self.timeouts.handshake, extend).await?;
-        self.meter.agreed(at.0, asked.elapsed());
+    ) -> Result<Tunnel, FailedAttempt> {
+        let hop = &journey.hops()[position];
+        let (at, asked) = ((position, Some(hop)), Instant::now());
+        let extend = pin!(hop.chosen.link.extend(tunnel, next));
+        let timeout = journey.within_deadline(self.timeouts.handshake);
+        let extended = self.step(at, Step::Extend, next, timeout, extend).await;
+        let extended = extended.map_err(|failed| failed.asked_at(asked))?;
+        self.meter.agreed(position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
     }
 
+    /// Waits for one step, as long as it may take.
     async fn step<T, E: Into<Cause>>(
         &self,
-        at: (usize, Option<&Leg>),
+        at: At<'_>,
         step: Step,
         stop: &Authority,
         timeout: Duration,
         work: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, (usize, ChainError)> {
+    ) -> Result<T, FailedAttempt> {
         let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
-        if let (Some(leg), Cause::Hop(HopError::Refused(refusal))) = (at.1, &mut cause) {
-            leg.hop.explain(refusal);
+        let mut again = None;
+        match (at.1, &mut cause) {
+            (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.chosen.link.explain(refusal),
+            (Some(_), Cause::Hop(HopError::Again(link))) => again = Some(Arc::clone(link)),
+            _ => {}
         }
-        Err((at.0, self.error(self.stage(at, step, stop), cause)))
+        let error = self.error(self.stage(at, step, stop), cause);
+        Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
     }
 
-    fn stage(&self, (position, leg): (usize, Option<&Leg>), step: Step, stop: &Authority) -> Stage {
-        let member = leg.and_then(|leg| leg.hop.member());
-        let protocol = leg.and_then(|leg| leg.hop.entered_by());
-        let stage = Stage::new(self.links.get(position), member, step, stop.clone());
+    fn stage(&self, (position, hop): At<'_>, step: Step, stop: &Authority) -> Stage {
+        let member = hop.and_then(|hop| hop.chosen.member());
+        let protocol = hop.and_then(|hop| hop.chosen.link.entered_by());
+        let stage = Stage::new(self.hops.get(position), member, step, stop.clone());
         Stage { protocol, ..stage }
     }
 
-    /// The error of the TLS handshake with the target, which whoever has the tunnel makes at its end.
+    fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
+        Stage::new(self.hops.last(), last.member.clone(), Step::Extend, target.clone())
+    }
+
+    /// Describes a failed TLS handshake with the target, which the user of the tunnel makes at its end.
     pub(crate) fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
         self.error(Stage::at_target(target), cause)
     }
 
-    /// The error of the last hop, as chosen, which a plain request to `target` got `refusal` from. Nothing is learned
-    /// from it for other connections: the target may have made it look so.
+    /// Describes the refusal of a plain request to `target` by the last hop. No other connection learns from it: the
+    /// target may have imitated it.
     pub(crate) fn refused(
         &self,
-        last: &dyn Hop,
+        last: &LastHop,
         target: &Authority,
         mut refusal: Refusal,
     ) -> ChainError {
-        last.explain(&mut refusal);
-        let stage = Stage::new(self.links.last(), last.member(), Step::Extend, target.clone());
-        self.error(stage, HopError::from(refusal).into())
+        last.link.explain(&mut refusal);
+        self.error(self.last_stage(last, target), HopError::from(refusal).into())
     }
 
     fn error(&self, stage: Stage, cause: Cause) -> ChainError {
@@ -429,17 +543,17 @@ impl Chain {
 }
 
 impl Stage {
-    fn new(link: Option<&Link>, member: Option<String>, step: Step, stop: Authority) -> Self {
-        Self { hop: link.map(|link| Arc::clone(&link.name)), member, step, stop, protocol: None }
+    fn new(hop: Option<&ChainHop>, member: Option<String>, step: Step, stop: Authority) -> Self {
+        Self { hop: hop.map(|hop| Arc::clone(&hop.name)), member, step, stop, protocol: None }
     }
 
-    /// The TLS handshake with the target, which whoever has the tunnel makes at its end.
+    /// The TLS handshake with the target, which the user of the tunnel makes at its end.
     pub fn at_target(target: &Authority) -> Self {
         let stage = Self::new(None, None, Step::Enter, target.clone());
         Self { protocol: Some(tls::PROTOCOL), ..stage }
     }
 
-    /// What the hop is called, with the member of it that it was.
+    /// The name of the hop, with that of its member.
     pub fn hop_name(&self) -> Option<String> {
         let hop = self.hop.as_ref()?;
         Some(match &self.member {
@@ -493,14 +607,14 @@ impl Drop for Chain {
     }
 }
 
-/// Each is a whole connection more; hops that know so many ways are at fault.
+/// Each detour is a connection of its own; no honest hop offers more.
 const DETOURS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{Forwarding, Preferences, async_trait};
+    use mooltiroute_hops::{Preferences, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -508,6 +622,7 @@ mod tests {
 
     use super::*;
 
+    const LINE: RequestLine<'_> = RequestLine { method: "GET", uri: &"http://target.example/" };
     const TIMEOUTS: StepTimeouts =
         StepTimeouts { connect: Duration::from_secs(5), handshake: Duration::from_secs(5) };
 
@@ -516,11 +631,10 @@ mod tests {
     struct Note {
         address: Authority,
         silent: bool,
-        forwarding: Forwarding,
     }
 
     #[async_trait]
-    impl Hop for Note {
+    impl Link for Note {
         fn address(&self) -> &Authority {
             &self.address
         }
@@ -533,24 +647,21 @@ mod tests {
             Ok(tunnel)
         }
 
-        fn forwarding(&self) -> Option<&Forwarding> {
-            Some(&self.forwarding)
+        fn forwards(&self) -> bool {
+            true
         }
     }
 
-    fn link(name: &str, address: Authority, silent: bool) -> Link {
-        Link {
-            name: name.into(),
-            hop: Arc::new(Note { address, silent, forwarding: Forwarding::default() }),
-        }
+    fn note(name: &str, address: Authority, silent: bool) -> ChainHop {
+        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }) }
     }
 
     #[tokio::test]
     async fn each_hop_is_asked_for_the_next_and_the_last_for_the_target() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let first = listener.local_addr().unwrap().into();
-        let links = vec![link("a", first, false), link("b", "b.example:2".parse().unwrap(), false)];
-        let chain = Chain::new("default".into(), links, TIMEOUTS, Dialer::default());
+        let hops = vec![note("a", first, false), note("b", "b.example:2".parse().unwrap(), false)];
+        let chain = Chain::new("default".into(), hops, TIMEOUTS, Dialer::default());
         let target = "target.example:443".parse().unwrap();
         for (is_whole, expected) in
             [(true, "b.example:2\ntarget.example:443\n"), (false, "b.example:2\n")]
@@ -560,7 +671,7 @@ mod tests {
             let arrival = if is_whole {
                 chain.connect_through(request).await
             } else {
-                chain.connect_plain(request).await
+                chain.connect_plain(request, LINE).await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();
@@ -571,14 +682,14 @@ mod tests {
 
     #[test]
     fn an_entrance_is_called_what_it_is() {
-        let links = [link("a", "a.example:1".parse().unwrap(), false)];
-        let shown = |link, protocol| {
-            let stage = Stage::new(link, None, Step::Enter, "b.example:2".parse().unwrap());
+        let hops = [note("a", "a.example:1".parse().unwrap(), false)];
+        let shown = |hop, protocol| {
+            let stage = Stage::new(hop, None, Step::Enter, "b.example:2".parse().unwrap());
             Stage { protocol, ..stage }.to_string()
         };
-        assert_eq!(shown(links.first(), None), "the handshake with hop `a` at `b.example:2`");
+        assert_eq!(shown(hops.first(), None), "the handshake with hop `a` at `b.example:2`");
         assert_eq!(
-            shown(links.first(), Some("TLS")),
+            shown(hops.first(), Some("TLS")),
             "the TLS handshake with hop `a` at `b.example:2`"
         );
         assert_eq!(shown(None, Some("TLS")), "the TLS handshake with the target `b.example:2`");
@@ -588,8 +699,8 @@ mod tests {
     async fn a_silent_hop_ends_at_its_timeout_and_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let timeouts = StepTimeouts { handshake: Duration::from_millis(20), ..TIMEOUTS };
-        let links = vec![link("corporate", listener.local_addr().unwrap().into(), true)];
-        let chain = Chain::new("default".into(), links, timeouts, Dialer::default());
+        let hops = vec![note("corporate", listener.local_addr().unwrap().into(), true)];
+        let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
         let target = "target.example:443".parse().unwrap();
         let error =
             chain.connect(Request::new(&target, &Preferences::default())).await.unwrap_err();

@@ -1,8 +1,8 @@
 //! Spare tunnels that wait before the last hop of a chain, so that only its own handshake is left to do.
 //!
 //! A spare has passed every hop but the last and has sent that one nothing: it fits any credentials and any session,
-//! and is used once. One that gives a sign of life while it waits, be it its end, is dead. Spares are made one after
-//! another, for as long as somebody uses the chain, and none grows old.
+//! and is used once. A spare that receives anything while it waits, even its end, is dead. Spares are made one after
+//! another, as long as the chain is in use, and are dropped before they are old.
 
 mod stock;
 
@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -18,49 +18,34 @@ use std::{
 };
 
 use mooltiroute_hops::{Authority, Tunnel};
-use serde::Serialize;
 use tokio::{
     sync::Notify,
     task::unconstrained,
     time::{self, Instant},
 };
-use tracing::debug;
 
 pub(crate) use self::stock::Path;
 use self::stock::{Need, Stock};
-use crate::{client::reply::with_causes, upstream::chain::Chain};
+use crate::metrics::WarmCounts;
 
 /// The spares of one chain. Generations in which the chain's hops stay the same share it.
 #[derive(Debug)]
 pub(crate) struct Warm {
     stock: Mutex<Stock>,
-    /// Told when something changed that the keeper must look at.
+    /// Wakes the keeper when something changed.
     changed: Notify,
-    /// Which keeper is the one: an older one goes.
+    /// The number of the keeper in office; an older one ends.
     keeper: AtomicU64,
     counts: Arc<WarmCounts>,
 }
 
-/// How often a spare was there when it was needed.
-#[derive(Debug, Default)]
-pub(crate) struct WarmCounts {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    stale: AtomicU64,
-    waiting: AtomicU64,
-}
+/// Makes spares, each of which is used once.
+pub(crate) trait SpareMaker {
+    /// Whether no more spares are needed.
+    fn is_over(&self) -> bool;
 
-/// The same at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct WarmTotals {
-    /// Connections that took a spare.
-    pub hits: u64,
-    /// Connections for which none was there.
-    pub misses: u64,
-    /// Spares that were dead when they were taken.
-    pub stale: u64,
-    /// Spares that wait now.
-    pub waiting: u64,
+    /// Makes a spare as if for a connection to `target`. Returns `None` if that failed.
+    fn make(&self, target: &Authority) -> impl Future<Output = Option<(Path, Tunnel)>> + Send;
 }
 
 impl Warm {
@@ -75,7 +60,7 @@ impl Warm {
         self.stock().limit()
     }
 
-    /// A spare that has come along `path`, for a connection to `target`, if one waits.
+    /// Takes a spare that came along `path`, for a connection to `target`.
     pub(crate) async fn take(&self, path: &Path, target: &Authority) -> Option<Tunnel> {
         let taken = loop {
             let spare = self.stock().take(path, target);
@@ -91,55 +76,44 @@ impl Warm {
         taken
     }
 
-    /// Notes that a spare was dead, though it did not seem so.
+    /// Notes that a spare that seemed alive was dead.
     pub(crate) fn stale(&self) {
         self.counts.stale.fetch_add(1, Relaxed);
         self.stock().was_stale();
     }
 
-    /// Lets go of all spares, and makes none any more until one is asked for.
+    /// Drops all spares, and makes no more until one is asked for.
     pub(crate) fn clear(&self) {
         self.stock().clear();
         self.notice();
     }
 
-    /// Makes and watches the spares of `chain`, which has these, for as long as it lives.
-    pub(crate) async fn keep(self: Arc<Self>, chain: Weak<Chain>) {
+    /// Keeps as many spares as are wanted, until `maker` is over or another keeper takes its place.
+    pub(crate) async fn keep(self: Arc<Self>, maker: impl SpareMaker) {
         let number = self.keeper.fetch_add(1, Relaxed) + 1;
         self.changed.notify_waiters();
-        while self.keeper.load(Relaxed) == number {
-            let Some(alive) = chain.upgrade() else { return };
+        while self.keeper.load(Relaxed) == number && !maker.is_over() {
             let need = self.stock().need();
             self.count_waiting();
             match need {
                 Need::One { target } => {
-                    // One after another, and not all in step with those of others.
+                    // One after another, and not all in step with those of other chains.
                     time::sleep(jitter(FILL_JITTER)).await;
-                    self.fill(&alive, &target).await;
-                }
-                Need::Until(until) => {
-                    drop(alive);
-                    tokio::select! {
-                        () = self.changed.notified() => {}
-                        () = self.death() => {}
-                        () = sleep_until(until) => {}
+                    match maker.make(&target).await {
+                        Some((path, tunnel)) => self.stock().put(path, tunnel),
+                        None => self.stock().failed(jitter(FILL_JITTER)),
                     }
                 }
+                Need::Until(until) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = self.death() => {}
+                    () = sleep_until(until) => {}
+                },
             }
         }
     }
 
-    async fn fill(&self, chain: &Chain, target: &Authority) {
-        match chain.spare(target).await {
-            Ok((path, tunnel)) => self.stock().put(path, tunnel),
-            Err(error) => {
-                debug!(chain = %chain.name(), error = with_causes(&error), "no spare tunnel");
-                self.stock().failed(jitter(FILL_JITTER));
-            }
-        }
-    }
-
-    /// Waits until a spare is dead, and lets go of it.
+    /// Waits until a spare is dead, and drops it.
     async fn death(&self) {
         poll_fn(
             |cx| if self.stock().poll_deaths(cx) > 0 { Poll::Ready(()) } else { Poll::Pending },
@@ -147,7 +121,7 @@ impl Warm {
         .await;
     }
 
-    /// Has the keeper look.
+    /// Wakes the keeper.
     pub(crate) fn notice(&self) {
         self.count_waiting();
         self.changed.notify_one();
@@ -159,26 +133,14 @@ impl Warm {
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
-        // Whoever panicked while holding it left a stock that is still right.
+        // A panic while it was held left a stock that is still right.
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl WarmCounts {
-    /// The counts now.
-    pub(crate) fn totals(&self) -> WarmTotals {
-        WarmTotals {
-            hits: self.hits.load(Relaxed),
-            misses: self.misses.load(Relaxed),
-            stale: self.stale.load(Relaxed),
-            waiting: self.waiting.load(Relaxed),
-        }
-    }
-}
-
-/// Whether nothing has come through `tunnel` where nothing was asked for.
+/// Returns whether nothing has come through `tunnel`, to which nothing was sent.
 pub(crate) async fn is_quiet(tunnel: &mut Tunnel) -> bool {
-    // Unconstrained, since a task that has done its share would be told that nothing is there.
+    // Unconstrained: a task that has used up its budget would read nothing, even if something is there.
     unconstrained(poll_fn(|cx| Poll::Ready(tunnel.poll_disturbed(cx).is_pending()))).await
 }
 
@@ -189,7 +151,7 @@ async fn sleep_until(until: Option<Instant>) {
     }
 }
 
-/// A duration below `most`, different each time.
+/// Returns a random duration below `most`.
 fn jitter(most: Duration) -> Duration {
     let random = RandomState::new().hash_one(0);
     most.mul_f64(f64::from(random as u16) / f64::from(u16::MAX))

@@ -226,6 +226,61 @@ async fn whatever_a_200_says_besides_what_follows_is_the_tunnel() {
 }
 
 #[tokio::test]
+async fn the_head_of_a_200_matters_only_by_where_it_ends() {
+    let many = "X-Field: y\r\n".repeat(150);
+    let long = format!("X-Field: {}\r\n", "y".repeat(60_000));
+    for fields in ["Proxy-Agent : x\r\n", "A: b\r\n c\r\n\td\r\n", "junk\r\n: x\r\n", &many, &long]
+    {
+        for line_end in ["\r\n", "\n"] {
+            let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\nSSH-2.0-x\r\n");
+            let answer = answer.replace("\r\n", line_end);
+            let hop = Double::start([Step::Answer(answer.clone())]).await;
+            let proxy = start(&hop, "[corporate]").await;
+            let mut tunnel = connect(proxy.address(), "target.test:22").await.tunnel();
+            assert_reads(&mut tunnel, &answer[answer.len() - 9 - line_end.len()..]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_an_error_that_names_it() {
+    let answer = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(3000));
+    let hop = Double::start([Step::Answer(answer)]).await;
+    let hops = two_hops(hop.address());
+    let yaml =
+        format!("{hops}chains: {{ default: [corporate] }}\nlimits: {{ header_bytes: 2KiB }}\n");
+    let proxy = Proxy::start(&yaml).await;
+    let told = exchange(proxy.address(), CONNECT.as_bytes()).await;
+    assert!(told.contains("the head of its answer is over 2048 bytes"), "{told}");
+}
+
+#[tokio::test]
+async fn the_time_that_a_hop_asks_for_is_handed_on() {
+    for (field, expected) in [
+        ("Retry-After: 120", Some("120")),
+        ("retry-after:  0 ", Some("0")),
+        ("Retry-After: 999999999", Some("86400")),
+        ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", Some("0")),
+        ("Retry-After: soon", Some("5")),
+        ("Retry-After: -1", Some("5")),
+        ("X: y", Some("5")),
+    ] {
+        let answer = format!("HTTP/1.1 429 Slow Down\r\n{field}\r\nContent-Length: 0\r\n\r\n");
+        let hop = Double::start([Step::Answer(answer)]).await;
+        let proxy = start(&hop, "[corporate]").await;
+        let told = exchange(proxy.address(), CONNECT.as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        let wait = told.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+        assert_eq!(wait, expected, "{field}: {told}");
+    }
+    let answer = "HTTP/1.1 503 Down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+    let hop = Double::start([Step::Answer(answer.into())]).await;
+    let proxy = start(&hop, "[corporate]").await;
+    let told = exchange(proxy.address(), CONNECT.as_bytes()).await;
+    assert!(told.starts_with("HTTP/1.1 502 ") && told.contains("\r\nRetry-After: 7\r\n"), "{told}");
+}
+
+#[tokio::test]
 async fn what_a_client_says_of_its_own_connection_goes_no_further() {
     let asked = "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n";
     for fields in [

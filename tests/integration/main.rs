@@ -28,6 +28,8 @@ mod saving;
 mod secrets;
 mod shutdown;
 mod soak;
+#[cfg(unix)]
+mod socks_hops;
 mod start;
 mod status;
 mod supervisor;

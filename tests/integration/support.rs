@@ -14,6 +14,8 @@ mod probed;
 mod process;
 mod proxy;
 mod record;
+#[cfg(unix)]
+mod socks;
 mod squid;
 mod status;
 mod tinyproxy;
@@ -21,6 +23,8 @@ mod wait;
 
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
+#[cfg(unix)]
+pub(crate) use self::socks::SocksProxy;
 #[cfg(target_os = "linux")]
 pub(crate) use self::status::resources;
 pub(crate) use self::{

@@ -1,13 +1,13 @@
-//! `kind: http-connect`: a proxy that speaks CONNECT, such as a company's, with or without Basic and TLS.
+//! `kind: http-connect`: an HTTP proxy, such as a company's, with or without Basic and TLS.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Authority, BuildContext, FieldName, Forwarding, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Reuse, Secret, Tunnel, async_trait, credentials, field, handshake,
+    Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
+    InvalidSettings, Link, RequestLine, Secret, Tunnel, async_trait, credentials, exchange, field,
     tls::{self, TlsClient, TlsSettings},
 };
 
@@ -51,10 +51,13 @@ enum Plain {
 struct HttpConnect {
     address: Authority,
     tls: Option<TlsClient>,
-    /// What each CONNECT has: the operator's fields, then ours.
-    connect: Vec<(Cow<'static, str>, Secret)>,
-    /// `None`: plain requests go through a tunnel.
-    forwarding: Option<Forwarding>,
+    /// The fields of each CONNECT: the operator's, then the credentials.
+    connect: Vec<Field>,
+    /// The fields of each plain request.
+    plain: Arc<[Field]>,
+    /// Whether plain requests are sent in absolute-form.
+    forwards: bool,
+    head_bytes_max: usize,
 }
 
 impl HopConfig for Config {
@@ -77,33 +80,31 @@ impl HopConfig for Config {
             }
         };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
-        let ours = authorization.map(|value| ("Proxy-Authorization", value));
-        let mut connect = Vec::new();
-        for (name, value) in field::checked("headers", self.headers)? {
-            connect.push((Cow::Owned(name.as_str().to_owned()), value));
-        }
-        connect.extend(ours.clone().map(|(name, value)| (Cow::Borrowed(name), value)));
-        let forwarding = match self.plain {
-            Plain::Connect => None,
-            Plain::Absolute => {
-                Some(Forwarding { fields: ours.into_iter().collect(), reuse: Reuse::SameClient })
-            }
-        };
-        Ok(Arc::new(HttpConnect { address: self.address, tls, connect, forwarding }))
+        let ours: Vec<_> = authorization
+            .map(|value| Field::new("Proxy-Authorization", value))
+            .into_iter()
+            .collect();
+        let mut connect = field::checked("headers", self.headers)?;
+        connect.extend_from_slice(&ours);
+        Ok(Arc::new(HttpConnect {
+            address: self.address,
+            tls,
+            connect,
+            plain: ours.into(),
+            forwards: self.plain == Plain::Absolute,
+            head_bytes_max: context.head_bytes_max(),
+        }))
     }
 }
 
 #[async_trait]
-impl Hop for HttpConnect {
+impl Link for HttpConnect {
     fn address(&self) -> &Authority {
         &self.address
     }
 
-    async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        match &self.tls {
-            Some(tls) => tls.enter(tunnel).await,
-            None => Ok(tunnel),
-        }
+    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
+        tls::enter(self.tls.as_ref(), tunnel)
     }
 
     fn entered_by(&self) -> Option<&'static str> {
@@ -111,11 +112,19 @@ impl Hop for HttpConnect {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        handshake::connect(tunnel, next, &self.connect).await
+        exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await
     }
 
-    fn forwarding(&self) -> Option<&Forwarding> {
-        self.forwarding.as_ref()
+    fn forwards(&self) -> bool {
+        self.forwards
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        _: &'a mut Tunnel,
+        _: RequestLine<'a>,
+    ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        Eventual::Ready(Ok(Arc::clone(&self.plain)))
     }
 }
 
@@ -124,7 +133,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::Settings;
+    use crate::{Chosen, Preferences, Request, Settings};
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let settings: Settings = serde_yaml::from_str(yaml).unwrap();
@@ -136,11 +145,11 @@ mod tests {
     #[tokio::test]
     async fn connect_has_the_operators_fields_and_ours_last() {
         let yaml = "{address: 'a.example:1', username: u, password: p, headers: {X-B: b, X-A: a}}";
-        let hop = build(yaml).unwrap();
+        let link = choose(build(yaml).unwrap()).await.link;
         let (near, mut far) = duplex(1024);
         let answer = "HTTP/1.1 200 OK\r\n\r\n";
         far.write_all(answer.as_bytes()).await.unwrap();
-        let tunnel = hop.extend(Tunnel::layered(near), &"b.example:2".parse().unwrap()).await;
+        let tunnel = link.extend(Tunnel::layered(near), &"b.example:2".parse().unwrap()).await;
         drop(tunnel.unwrap());
         let mut seen = String::new();
         far.read_to_string(&mut seen).await.unwrap();
@@ -150,15 +159,23 @@ mod tests {
              Proxy-Authorization: Basic dTpw\r\n\r\n"
         );
         // A plain request's fields reach the target; the operator's are for the hop alone.
-        let names = hop.forwarding().unwrap().fields.iter().map(|(name, _)| *name);
+        let line = RequestLine { method: "GET", uri: &"http://b.example/" };
+        let mut tunnel = Tunnel::layered(duplex(1).0);
+        let fields = link.authorize(&mut tunnel, line).wait().await.unwrap();
+        let names = fields.iter().map(|field| &*field.name);
         assert_eq!(names.collect::<Vec<_>>(), ["Proxy-Authorization"]);
+    }
+
+    async fn choose(hop: Arc<dyn Hop>) -> Chosen {
+        let (target, preferences) = ("b.example:2".parse().unwrap(), Preferences::default());
+        hop.choose(Request::new(&target, &preferences)).wait().await.unwrap()
     }
 
     #[test]
     fn plain_requests_go_as_the_operator_says() {
         let forwards = |plain| {
             let hop = build(&format!("{{address: 'a.example:1'{plain}}}"));
-            hop.map(|hop| hop.forwarding().is_some())
+            hop.map(|hop| hop.describe().forwards)
         };
         assert_eq!(forwards(""), Ok(true));
         assert_eq!(forwards(", plain: absolute"), Ok(true));

@@ -16,9 +16,9 @@ use self::{
     member::Member,
 };
 use crate::{
-    Authority, BuildContext, Forwarding, Hop, HopConfig, HopError, InvalidPreferences,
-    InvalidSetting, InvalidSettings, Key, Preferences, Refusal, Request, Reuse, Tunnel,
-    async_trait, preferences::stable_number,
+    Authority, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
+    InvalidPreferences, InvalidSetting, InvalidSettings, Key, Preferences, Request, Selection,
+    preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -47,21 +47,18 @@ enum Pick {
     Sticky,
 }
 
-/// A hop that is one of several for each connection.
-#[derive(Clone, Debug)]
-struct Pool(Arc<Shared>);
-
+/// A hop that stands for several, of which each connection takes one.
 #[derive(Debug)]
-struct Shared {
-    members: Vec<Place>,
+struct Pool {
+    members: Vec<PoolMember>,
     pick: Pick,
     health: Health,
     turns: AtomicUsize,
 }
 
-/// A member, and its place in the list as it is written.
+/// A member that is switched on, and its place in the list as written.
 #[derive(Debug)]
-struct Place {
+struct PoolMember {
     index: usize,
     hop: Arc<dyn Hop>,
 }
@@ -69,17 +66,18 @@ struct Place {
 /// The member that a connection takes.
 #[derive(Debug)]
 struct Picked {
-    pool: Arc<Shared>,
+    pool: Arc<Pool>,
     taken: Taken,
-    hop: Arc<dyn Hop>,
+    /// The choice that the member itself made, if it had one.
+    inner: Option<Box<dyn Selection>>,
     wish: Arc<Wish>,
-    /// The members that the connection may still take in its place, the favourite first.
+    /// The members that the connection may still take instead, the favourite first.
     others: Vec<usize>,
-    /// Whether the pool was told how it went.
+    /// Whether the pool knows how it went.
     is_settled: AtomicBool,
 }
 
-/// What the connection is for.
+/// The request of a connection, kept for the case that its member fails.
 #[derive(Debug)]
 struct Wish {
     target: Authority,
@@ -101,7 +99,7 @@ impl HopConfig for Config {
                 one.below(Key::Index(index)).below(Key::Name("members".into()))
             };
             match member.build(context) {
-                Ok(built) => members.extend(built.map(|hop| Place { index, hop })),
+                Ok(built) => members.extend(built.map(|hop| PoolMember { index, hop })),
                 Err(wrong) => {
                     is_whole = false;
                     invalid.extend(wrong.into_iter().map(below));
@@ -116,39 +114,84 @@ impl HopConfig for Config {
         }
         let health = Health::new(members.len());
         let turns = AtomicUsize::new(0);
-        Ok(Arc::new(Pool(Arc::new(Shared { members, pick: self.pick, health, turns }))))
+        Ok(Arc::new(Pool { members, pick: self.pick, health, turns }))
     }
 }
 
-#[async_trait]
 impl Hop for Pool {
-    /// That of the first member, to show; a connection takes that of the member which was chosen.
-    fn address(&self) -> &Authority {
-        self.0.members[0].hop.address()
-    }
-
-    async fn extend(&self, _: Tunnel, _: &Authority) -> Result<Tunnel, HopError> {
-        Err(HopError::Other("a pool was asked, and none of its members".into()))
-    }
-
-    fn takes_preferences(&self) -> bool {
-        self.0.members.iter().any(|place| place.hop.takes_preferences())
-    }
-
-    fn choose(&self, request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
-        let Request { target, preferences } = request;
-        let wish = Wish { target: (*target).clone(), preferences: (*preferences).clone() };
-        let mut order = self.0.order(request);
-        if !preferences.is_empty() && self.takes_preferences() {
-            order.retain(|member| self.0.members[*member].hop.takes_preferences());
+    /// Shows the address of the first member.
+    fn describe(&self) -> Description<'_> {
+        Description {
+            address: self.members.first().and_then(|member| member.hop.describe().address),
+            forwards: false,
+            takes_preferences: self.takes_preferences(),
         }
-        Picked::take(&self.0, order, &Arc::new(wish)).map(Some)
+    }
+
+    fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let Request { target, preferences } = request;
+        let wish = Arc::new(Wish { target: target.clone(), preferences: preferences.clone() });
+        let mut order = self.order(request);
+        if !preferences.is_empty() && self.takes_preferences() {
+            order.retain(|member| self.members[*member].hop.describe().takes_preferences);
+        }
+        self.pick(order, wish)
     }
 }
 
-impl Shared {
-    /// All members, the favourite for `request` first.
-    fn order(&self, request: &Request<'_>) -> Vec<usize> {
+impl Pool {
+    fn takes_preferences(&self) -> bool {
+        self.members.iter().any(|member| member.hop.describe().takes_preferences)
+    }
+
+    /// Takes the first of `members` that is well and can meet the wish.
+    ///
+    /// A member may be a hop that has to wait for its own choice. Then the rest of the search waits with it, and is
+    /// boxed; as long as every member answers at once, nothing is.
+    fn pick(
+        self: Arc<Self>,
+        mut members: Vec<usize>,
+        wish: Arc<Wish>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
+        while let Some(taken) = self.health.take(members.iter().copied()) {
+            members.retain(|member| *member != taken.member);
+            let hop = Arc::clone(&self.members[taken.member].hop);
+            let mut picked = Picked {
+                pool: Arc::clone(&self),
+                taken,
+                inner: None,
+                wish: Arc::clone(&wish),
+                others: members.clone(),
+                is_settled: AtomicBool::new(false),
+            };
+            match hop.choose(Request::new(&wish.target, &wish.preferences)) {
+                Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
+                // Dropping `picked` gives the member back.
+                Eventual::Ready(Err(error)) => unmet = error,
+                Eventual::Pending(choice) => {
+                    return Eventual::later(async move {
+                        match choice.await {
+                            Ok(chosen) => Ok(picked.of(chosen)),
+                            Err(error) if picked.others.is_empty() => Err(error),
+                            Err(_) => {
+                                let others = std::mem::take(&mut picked.others);
+                                drop(picked);
+                                self.pick(others, wish).wait().await
+                            }
+                        }
+                    });
+                }
+            }
+        }
+        Eventual::Ready(Err(unmet))
+    }
+
+    /// Returns all members, the favourite for `request` first.
+    fn order(&self, request: Request<'_>) -> Vec<usize> {
         let count = self.members.len();
         let mut order: Vec<usize> = (0..count).collect();
         match self.pick {
@@ -180,116 +223,65 @@ impl Shared {
 }
 
 impl Picked {
-    /// Takes one of `members` that can meet the wish.
-    fn take(
-        pool: &Arc<Shared>,
-        mut members: Vec<usize>,
-        wish: &Arc<Wish>,
-    ) -> Result<Arc<dyn Hop>, InvalidPreferences> {
-        let mut unmet = InvalidPreferences::Unknown;
-        while let Some(taken) = pool.health.take(members.iter().copied()) {
-            members.retain(|member| *member != taken.member);
-            let hop = &pool.members[taken.member].hop;
-            match hop.choose(&Request::new(&wish.target, &wish.preferences)) {
-                Ok(chosen) => {
-                    return Ok(Arc::new(Self {
-                        pool: Arc::clone(pool),
-                        taken,
-                        hop: chosen.unwrap_or_else(|| Arc::clone(hop)),
-                        wish: Arc::clone(wish),
-                        others: members,
-                        is_settled: AtomicBool::new(false),
-                    }));
-                }
-                Err(invalid) => {
-                    pool.health.released(taken);
-                    unmet = invalid;
-                }
-            }
-        }
-        Err(unmet)
+    /// Makes the choice of a member the pool's own.
+    fn of(mut self, chosen: Chosen) -> Chosen {
+        self.inner = chosen.selection;
+        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
     }
 
-    /// Whether nobody has told yet how it went; asked once.
+    /// Returns whether the pool did not know yet how it went, and makes it so.
     fn settle(&self) -> bool {
         !self.is_settled.swap(true, Ordering::Relaxed)
     }
+
+    /// The member failed, with all hops that it may hold: takes another one.
+    fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
+        self.settle();
+        self.pool.health.failed(self.taken);
+        let others = std::mem::take(&mut self.others);
+        match Arc::clone(&self.pool).pick(others, Arc::clone(&self.wish)) {
+            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
+            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
+        }
+    }
 }
 
-#[async_trait]
-impl Hop for Picked {
-    fn address(&self) -> &Authority {
-        self.hop.address()
-    }
-
-    fn alternatives(&self) -> &[Authority] {
-        self.hop.alternatives()
-    }
-
-    async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        self.hop.enter(tunnel).await
-    }
-
-    fn entered_by(&self) -> Option<&'static str> {
-        self.hop.entered_by()
-    }
-
-    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        self.hop.extend(tunnel, next).await
-    }
-
-    fn forwarding(&self) -> Option<&Forwarding> {
-        self.hop.forwarding()
-    }
-
-    fn reuse(&self) -> Reuse {
-        self.hop.reuse()
-    }
-
-    fn refuses(&self, refusal: &Refusal) -> bool {
-        self.hop.refuses(refusal)
-    }
-
-    fn explain(&self, refusal: &mut Refusal) {
-        self.hop.explain(refusal);
+impl Selection for Picked {
+    fn member(&self) -> String {
+        let index = self.pool.members[self.taken.member].index;
+        match &self.inner {
+            Some(inner) => format!("members[{index}].{}", inner.member()),
+            None => format!("members[{index}]"),
+        }
     }
 
     fn reached(&self) {
-        self.hop.reached();
+        if let Some(inner) = &self.inner {
+            inner.reached();
+        }
         if self.settle() {
             self.pool.health.reached(self.taken);
         }
     }
 
-    fn instead(&self) -> Option<Arc<dyn Hop>> {
-        // A pool in the pool is at fault only when none of its own members is left.
-        if let Some(hop) = self.hop.instead() {
-            self.settle();
-            return Some(Arc::new(Self {
-                pool: Arc::clone(&self.pool),
-                taken: self.taken,
-                hop,
-                wish: Arc::clone(&self.wish),
-                others: self.others.clone(),
-                is_settled: AtomicBool::new(false),
-            }));
+    /// A pool in the pool has failed only when none of its own members is left.
+    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return self.next_member() };
+        match inner.instead() {
+            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
+            Eventual::Ready(None) => self.next_member(),
+            Eventual::Pending(chosen) => Eventual::later(async move {
+                match chosen.await {
+                    Some(chosen) => Some((*self).of(chosen)),
+                    None => self.next_member().wait().await,
+                }
+            }),
         }
-        self.settle();
-        self.pool.health.failed(self.taken);
-        Self::take(&self.pool, self.others.clone(), &self.wish).ok()
-    }
-
-    fn member(&self) -> Option<String> {
-        let index = self.pool.members[self.taken.member].index;
-        Some(match self.hop.member() {
-            Some(inner) => format!("members[{index}].{inner}"),
-            None => format!("members[{index}]"),
-        })
     }
 }
 
 impl Drop for Picked {
-    /// A connection that was broken off says nothing of the member.
+    /// A connection that was cancelled says nothing about the member.
     fn drop(&mut self) {
         if self.settle() {
             self.pool.health.released(self.taken);
@@ -334,15 +326,22 @@ mod tests {
         BuildContext::new(".".as_ref()).with_siblings(&Alone).build(&settings)
     }
 
-    fn pick(pool: &Arc<dyn Hop>, target: &str, said: &str) -> Arc<dyn Hop> {
+    fn pick(pool: &Arc<dyn Hop>, target: &str, said: &str) -> Chosen {
         let preferences =
             if said.is_empty() { Preferences::default() } else { said.parse().unwrap() };
         let target = target.parse().unwrap();
-        pool.choose(&Request::new(&target, &preferences)).unwrap().unwrap()
+        now(Arc::clone(pool).choose(Request::new(&target, &preferences))).unwrap()
+    }
+
+    fn now<T>(eventual: Eventual<'_, T>) -> T {
+        match eventual {
+            Eventual::Ready(value) => value,
+            Eventual::Pending(_) => panic!("there is nothing to wait for"),
+        }
     }
 
     fn hosts(pool: &Arc<dyn Hop>, count: usize) -> String {
-        let host = |_| pick(pool, "t.example:1", "").address().to_string()[..1].to_owned();
+        let host = |_| pick(pool, "t.example:1", "").link.address().to_string()[..1].to_owned();
         (0..count).map(host).collect()
     }
 
@@ -358,7 +357,7 @@ mod tests {
     #[test]
     fn a_session_or_a_host_stays_with_its_member() {
         let pool = pool(&format!("members: {MEMBERS}, pick: sticky")).unwrap();
-        let host = |target: &str, said: &str| pick(&pool, target, said).address().to_string();
+        let host = |target: &str, said: &str| pick(&pool, target, said).link.address().to_string();
         assert_eq!(host("x.example:1", ""), host("X.example:2", ""));
         assert_eq!(host("x.example:1", "session-a"), host("y.example:1", "session-a"));
         let all: std::collections::BTreeSet<_> =
@@ -367,8 +366,8 @@ mod tests {
         // A member that fails moves its own sessions alone.
         let before: Vec<_> = (0..50).map(|n| host(&format!("h{n}.example:1"), "")).collect();
         let failing = pick(&pool, "x.example:1", "");
-        let gone = failing.address().to_string();
-        drop(failing.instead());
+        let gone = failing.link.address().to_string();
+        drop(now(failing.instead()));
         let after: Vec<_> = (0..50).map(|n| host(&format!("h{n}.example:1"), "")).collect();
         let is_moved = |(old, new): (&String, &String)| old != new;
         let moved: Vec<_> = before.iter().zip(&after).map(is_moved).collect();
@@ -381,17 +380,17 @@ mod tests {
         let pool = pool(&format!("members: {MEMBERS}")).unwrap();
         let first = pick(&pool, "t.example:1", "");
         assert_eq!(first.member().as_deref(), Some("members[0]"));
-        let second = first.instead().unwrap();
-        let third = second.instead().unwrap();
+        let second = now(first.instead()).unwrap();
+        let third = now(second.instead()).unwrap();
         assert_eq!(third.member().as_deref(), Some("members[2]"));
-        assert!(third.instead().is_none());
+        assert!(now(third.instead()).is_none());
         assert_eq!(hosts(&pool, 2), "aa", "where all are ill, the one that was ill first");
     }
 
     #[test]
     fn a_member_that_served_goes_on_to() {
         let pool = pool(&format!("members: {MEMBERS}")).unwrap();
-        let second = pick(&pool, "t.example:1", "").instead().unwrap();
+        let second = now(pick(&pool, "t.example:1", "").instead()).unwrap();
         second.reached();
         // What the pool was told once holds, however the connection ends.
         drop(second);
@@ -406,12 +405,57 @@ mod tests {
         .unwrap();
         let mut hop = pick(&pool, "t.example:1", "");
         let mut names = vec![hop.member().unwrap()];
-        while let Some(next) = hop.instead() {
+        while let Some(next) = now(hop.instead()) {
             names.push(next.member().unwrap());
             hop = next;
         }
         let inner = |index| format!("members[0].members[{index}]");
         assert_eq!(names, [inner(0), inner(1), inner(2), "members[1]".into()]);
+    }
+
+    /// Chooses, once it was polled twice, a link or nothing.
+    #[derive(Debug)]
+    struct Slow(Option<Arc<dyn Hop>>);
+
+    impl Hop for Slow {
+        fn describe(&self) -> Description<'_> {
+            Description::default()
+        }
+
+        fn choose(
+            self: Arc<Self>,
+            request: Request<'_>,
+        ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+            let inner = self.0.clone().map(|hop| hop.choose(request));
+            Eventual::later(async move {
+                tokio::task::yield_now().await;
+                match inner {
+                    Some(inner) => inner.wait().await,
+                    None => Err(InvalidPreferences::NoCountry.into()),
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn members_that_have_to_wait_for_their_choice_fail_over_too() {
+        let fixed = pool(&format!("members: {MEMBERS}")).unwrap();
+        let hops: [Arc<dyn Hop>; 3] =
+            [Arc::new(Slow(None)), Arc::new(Slow(Some(fixed))), Arc::new(Slow(None))];
+        let members: Vec<_> =
+            hops.into_iter().enumerate().map(|(index, hop)| PoolMember { index, hop }).collect();
+        let (health, turns) = (Health::new(members.len()), AtomicUsize::new(0));
+        let pool = Arc::new(Pool { members, pick: Pick::Failover, health, turns });
+        let (target, preferences) = ("t.example:1".parse().unwrap(), Preferences::default());
+        let chosen = pool.choose(Request::new(&target, &preferences)).wait().await;
+        let mut chosen = chosen.unwrap();
+        let mut names = vec![chosen.member().unwrap()];
+        while let Some(next) = chosen.instead().wait().await {
+            names.push(next.member().unwrap());
+            chosen = next;
+        }
+        let inner = |index| format!("members[1].members[{index}]");
+        assert_eq!(names, [inner(0), inner(1), inner(2)]);
     }
 
     #[test]

@@ -13,9 +13,10 @@ use self::{
     template::{Placeholder, Template, Values},
 };
 use crate::{
-    Authority, BuildContext, Country, FieldName, Forwarding, Hop, HopConfig, HopError,
-    InvalidPreferences, InvalidSetting, InvalidSettings, Key, Meaning, Preferences, Refusal,
-    Request, Reuse, Secret, Sessions, Tunnel, async_trait, credentials, field, handshake,
+    Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
+    Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
+    Meaning, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel,
+    async_trait, credentials, exchange, field,
     tls::{self, TlsClient, TlsSettings},
 };
 
@@ -65,21 +66,32 @@ pub struct Config {
     error_fields: Vec<FieldName>,
 }
 
-/// A provider's gateway, for one session.
-#[derive(Clone, Debug)]
+/// A provider's gateway, whose credentials depend on the session.
+#[derive(Debug)]
 struct Rotating {
     provider: Arc<Provider>,
-    /// What each CONNECT has beside `forwarding`.
-    headers: Vec<(String, Secret)>,
-    forwarding: Forwarding,
+    /// The session of clients without preferences.
+    session: Arc<ProviderSession>,
 }
 
-/// What all sessions have in common.
+/// The gateway with the credentials of one session.
+#[derive(Debug)]
+struct ProviderSession {
+    provider: Arc<Provider>,
+    /// The fields of each CONNECT.
+    connect: Vec<Field>,
+    /// The fields of each plain request.
+    plain: Arc<[Field]>,
+    reuse: Reuse,
+}
+
+/// The parts that all sessions share.
 #[derive(Debug)]
 struct Provider {
     config: Config,
     alternatives: Vec<Authority>,
     tls: Option<TlsClient>,
+    head_bytes_max: usize,
 }
 
 impl HopConfig for Config {
@@ -90,8 +102,10 @@ impl HopConfig for Config {
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
         let alternatives = others.filter(|address| *address != self.address).collect();
-        let provider = Arc::new(Provider { config: self, alternatives, tls });
-        Ok(Arc::new(Rotating::new(provider, &Preferences::default())?))
+        let head_bytes_max = context.head_bytes_max();
+        let provider = Arc::new(Provider { config: self, alternatives, tls, head_bytes_max });
+        let session = ProviderSession::new(Arc::clone(&provider), &Preferences::default())?;
+        Ok(Arc::new(Rotating { provider, session: Arc::new(session) }))
     }
 }
 
@@ -139,7 +153,7 @@ impl Config {
     }
 }
 
-impl Rotating {
+impl ProviderSession {
     fn new(provider: Arc<Provider>, preferences: &Preferences) -> Result<Self, InvalidSetting> {
         let config = &provider.config;
         let chosen = preferences.session.as_deref().map(|name| config.session_id.for_name(name));
@@ -168,17 +182,51 @@ impl Rotating {
                 headers.insert(name.clone(), value);
             }
         }
-        let headers = field::checked("headers", headers)?;
-        let headers = headers.into_iter().map(|(name, value)| (name.as_str().to_owned(), value));
+        let mut connect = field::checked("headers", headers)?;
+        let ours = Field::new("Proxy-Authorization", authorization);
+        connect.push(ours.clone());
         let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
-        let forwarding = Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse };
-        let headers = headers.collect();
-        Ok(Self { headers, forwarding, provider })
+        Ok(Self { connect, plain: [ours].into(), reuse, provider })
+    }
+}
+
+impl Hop for Rotating {
+    fn describe(&self) -> Description<'_> {
+        let takes_preferences = self.provider.config.sessions == Sessions::ByClient;
+        Description { takes_preferences, ..self.session.describe() }
+    }
+
+    fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let is_fixed = self.provider.config.sessions == Sessions::Fixed;
+        Eventual::Ready(if is_fixed || request.preferences.is_empty() {
+            Ok(Chosen::new(Arc::clone(&self.session) as Arc<dyn Link>))
+        } else {
+            let session = self.session_for(request.preferences);
+            session.map(|session| Chosen::new(Arc::new(session))).map_err(ChooseError::from)
+        })
+    }
+}
+
+impl Rotating {
+    fn session_for(
+        &self,
+        preferences: &Preferences,
+    ) -> Result<ProviderSession, InvalidPreferences> {
+        let countries = [Placeholder::CountryLower, Placeholder::CountryUpper];
+        if preferences.country.is_some() && !self.provider.config.has(&countries) {
+            return Err(InvalidPreferences::NoCountry);
+        }
+        // A preference only sets a value, so no template lacks one that it had before.
+        ProviderSession::new(Arc::clone(&self.provider), preferences)
+            .map_err(|_| InvalidPreferences::Unknown)
     }
 }
 
 #[async_trait]
-impl Hop for Rotating {
+impl Link for ProviderSession {
     fn address(&self) -> &Authority {
         &self.provider.config.address
     }
@@ -187,11 +235,8 @@ impl Hop for Rotating {
         &self.provider.alternatives
     }
 
-    async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        match &self.provider.tls {
-            Some(tls) => tls.enter(tunnel).await,
-            None => Ok(tunnel),
-        }
+    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
+        tls::enter(self.provider.tls.as_ref(), tunnel)
     }
 
     fn entered_by(&self) -> Option<&'static str> {
@@ -199,18 +244,23 @@ impl Hop for Rotating {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        let ours = self.forwarding.fields.iter().map(|(name, value)| (*name, value.clone()));
-        let theirs = self.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        let fields: Vec<_> = theirs.chain(ours).collect();
-        handshake::connect(tunnel, next, &fields).await
+        exchange::connect(tunnel, next, &self.connect, self.provider.head_bytes_max).await
     }
 
-    fn forwarding(&self) -> Option<&Forwarding> {
-        self.provider.config.headers.is_empty().then_some(&self.forwarding)
+    fn forwards(&self) -> bool {
+        self.provider.config.headers.is_empty()
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        _: &'a mut Tunnel,
+        _: RequestLine<'a>,
+    ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        Eventual::Ready(Ok(Arc::clone(&self.plain)))
     }
 
     fn reuse(&self) -> Reuse {
-        self.forwarding.reuse
+        self.reuse
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
@@ -221,33 +271,9 @@ impl Hop for Rotating {
         if let Some(reason) = self.provider.reason(refusal).map(str::to_owned) {
             refusal.detail = Some(reason);
         }
-        refusal.meaning = match refusal.status {
-            402 => Some(Meaning::Quota),
-            407 => Some(Meaning::Credentials),
-            429 => Some(Meaning::Busy),
-            _ => None,
-        };
-    }
-
-    fn takes_preferences(&self) -> bool {
-        self.provider.config.sessions == Sessions::ByClient
-    }
-
-    fn choose(&self, request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
-        let Preferences { country, .. } = request.preferences;
-        let config = &self.provider.config;
-        if !self.takes_preferences() || request.preferences.is_empty() {
-            return Ok(None);
+        if refusal.http.as_ref().is_some_and(|http| http.status == 402) {
+            refusal.means(Meaning::Quota);
         }
-        if country.is_some() && !config.has(&[Placeholder::CountryLower, Placeholder::CountryUpper])
-        {
-            return Err(InvalidPreferences::NoCountry);
-        }
-        let chosen = Self::new(Arc::clone(&self.provider), request.preferences);
-        // A value that is chosen is set, so no template lacks one that was there before.
-        chosen
-            .map(|hop| Some(Arc::new(hop) as Arc<dyn Hop>))
-            .map_err(|_| InvalidPreferences::Unknown)
     }
 }
 
@@ -284,17 +310,33 @@ mod tests {
         built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }
 
-    /// The credentials that a client gets which says `said`.
+    fn choose(hop: Arc<dyn Hop>, said: &Preferences) -> Result<Arc<dyn Link>, ChooseError> {
+        let target = "a.example:80".parse().unwrap();
+        match hop.choose(Request::new(&target, said)) {
+            Eventual::Ready(chosen) => chosen.map(|chosen| chosen.link),
+            Eventual::Pending(_) => panic!("there is nothing to wait for"),
+        }
+    }
+
+    fn link(yaml: &str) -> Arc<dyn Link> {
+        choose(build(yaml).unwrap(), &Preferences::default()).unwrap()
+    }
+
+    /// Checks the credentials for a client that says `said`.
     #[track_caller]
     fn check(yaml: &str, said: &str, expected: &str, reuse: Reuse) {
         let hop = build(yaml).unwrap();
         let said = if said.is_empty() { Preferences::default() } else { said.parse().unwrap() };
-        let target = "a.example:80".parse().unwrap();
-        let hop = hop.choose(&Request::new(&target, &said)).unwrap().unwrap_or(hop);
+        let link = choose(hop, &said).unwrap();
         let (username, password) = expected.split_once(':').unwrap();
         let expected = credentials::basic(&Secret::new(username), &Secret::new(password)).unwrap();
-        assert_eq!(hop.forwarding().unwrap().fields[0].1.expose(), expected.expose(), "{yaml}");
-        assert_eq!(hop.reuse(), reuse, "{yaml}");
+        let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
+        let line = RequestLine { method: "GET", uri: &"http://a.example/" };
+        let Eventual::Ready(fields) = link.authorize(&mut tunnel, line) else {
+            panic!("there is nothing to wait for")
+        };
+        assert_eq!(fields.unwrap()[0].value, expected, "{yaml}");
+        assert_eq!(link.reuse(), reuse, "{yaml}");
     }
 
     #[test]
@@ -318,9 +360,8 @@ mod tests {
         let fixed = "username: '{user}[-{session}]'";
         check(fixed, "session-alice", "joe:word", Reuse::Never);
         let hop = build(&format!("{fixed}, sessions: by-client")).unwrap();
-        let (target, said) = ("a.example:80".parse().unwrap(), "country-us".parse().unwrap());
-        let refused = hop.choose(&Request::new(&target, &said)).unwrap_err();
-        assert_eq!(refused, InvalidPreferences::NoCountry);
+        let refused = choose(hop, &"country-us".parse().unwrap()).unwrap_err();
+        assert!(matches!(refused, ChooseError::Preferences(InvalidPreferences::NoCountry)));
     }
 
     #[test]
@@ -339,19 +380,19 @@ mod tests {
 
     #[test]
     fn with_fields_of_its_own_plain_requests_go_through_a_tunnel() {
-        let hop = build("headers: {X-Session: '[{session}]'}").unwrap();
-        assert!(hop.forwarding().is_none() && hop.reuse() == Reuse::Never);
+        let link = link("headers: {X-Session: '[{session}]'}");
+        assert!(!link.forwards() && link.reuse() == Reuse::Never);
     }
 
     #[test]
     fn the_providers_own_fields_tell_its_answers() {
-        let hop = build("error_fields: [X-Err-Code, X-Err]").unwrap();
+        let link = link("error_fields: [X-Err-Code, X-Err]");
         let fields = [(&b"x-err"[..], &b"second"[..]), (b"x-err-code", b"first")];
-        let mut refusal = Refusal::new(429, b"", fields.into_iter());
-        assert!(hop.refuses(&refusal));
-        hop.explain(&mut refusal);
+        let mut refusal = Refusal::from_http(429, b"", fields);
+        assert!(link.refuses(&refusal));
+        link.explain(&mut refusal);
         assert_eq!(refusal.detail.as_deref(), Some("first"));
-        assert_eq!(refusal.meaning, Some(Meaning::Busy));
-        assert!(!hop.refuses(&Refusal::new(502, b"", std::iter::empty())));
+        assert_eq!(refusal.meaning, Meaning::Busy);
+        assert!(!link.refuses(&Refusal::from_http(502, b"", [])));
     }
 }

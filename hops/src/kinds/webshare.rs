@@ -14,9 +14,10 @@ use serde::Deserialize;
 
 use self::username::{Session, Wish};
 use crate::{
-    Authority, BuildContext, Country, Forwarding, Hop, HopConfig, HopError, Host,
-    InvalidPreferences, InvalidSetting, InvalidSettings, OneOrList, Preferences, Refusal, Request,
-    Reuse, Secret, Sessions, Tunnel, async_trait, credentials, handshake, preferences,
+    Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, Hop,
+    HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
+    OneOrList, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel,
+    async_trait, credentials, exchange, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -57,14 +58,23 @@ pub struct Config {
     session_max: NonZeroU64,
 }
 
-/// Webshare's gateway. The exit is chosen by the username, once for each connection.
-#[derive(Clone, Debug)]
+/// Webshare's gateway, which chooses the exit by the username.
+#[derive(Debug)]
 struct Webshare {
+    /// The exit of clients without preferences.
+    exit: Arc<Exit>,
+    /// The parts of a username for a client's preferences; `None` if clients have no say.
+    by_client: Option<ByClient>,
+}
+
+/// The gateway with one username: one exit, or with `-rotate` a new one for each connection.
+#[derive(Clone, Debug)]
+struct Exit {
     address: Authority,
     alternatives: Arc<[Authority]>,
-    forwarding: Forwarding,
-    /// What a client's wish is put together with; `None` where clients have none.
-    by_client: Option<Arc<ByClient>>,
+    fields: Arc<[Field]>,
+    reuse: Reuse,
+    head_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -101,41 +111,47 @@ impl HopConfig for Config {
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish =
             Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
-        let forwarding = forwarding(&wish, &username, &password)?;
+        let (fields, reuse) = credentials_for(&wish, &username, &password)?;
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient => {
                 // What would fail for each client fails here.
                 Wish { session: Session::Number(1), ..wish }.written_into(&username)?;
-                Some(Arc::new(ByClient {
+                Some(ByClient {
                     username,
                     password,
                     countries: self.country.0,
                     city: self.city,
                     session: self.session,
                     session_max: self.session_max,
-                }))
+                })
             }
         };
-        Ok(Arc::new(Webshare { address, alternatives, forwarding, by_client }))
+        let head_bytes_max = context.head_bytes_max();
+        let exit = Arc::new(Exit { address, alternatives, fields, reuse, head_bytes_max });
+        Ok(Arc::new(Webshare { exit, by_client }))
     }
 }
 
-fn forwarding(
+/// Returns the fields that ask for `wish`, and whether a connection may be used again.
+fn credentials_for(
     wish: &Wish<'_>,
     username: &Secret,
     password: &Secret,
-) -> Result<Forwarding, InvalidSetting> {
+) -> Result<(Arc<[Field]>, Reuse), InvalidSetting> {
     let username = wish.written_into(username)?;
     let authorization = credentials::basic(&username, password)?;
     // On a kept connection the exit would stay the same.
     let is_rotating = username.expose().ends_with("-rotate");
     let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
-    Ok(Forwarding { fields: vec![("Proxy-Authorization", authorization)], reuse })
+    Ok(([Field::new("Proxy-Authorization", authorization)].into(), reuse))
 }
 
 impl ByClient {
-    fn forwarding(&self, preferences: &Preferences) -> Result<Forwarding, InvalidPreferences> {
+    fn credentials(
+        &self,
+        preferences: &Preferences,
+    ) -> Result<(Arc<[Field]>, Reuse), InvalidPreferences> {
         let session = match (&preferences.session, self.session) {
             (Some(name), _) => {
                 let number = preferences::stable_number(name) % self.session_max.get();
@@ -147,13 +163,37 @@ impl ByClient {
         let country = preferences.country.map(|country| [country]);
         let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
         let wish = Wish { countries, city: self.city.as_deref(), session };
-        // Only the parts that are checked already are put together anew.
-        forwarding(&wish, &self.username, &self.password).map_err(|_| InvalidPreferences::Unknown)
+        // All parts were checked when the hop was built.
+        credentials_for(&wish, &self.username, &self.password)
+            .map_err(|_| InvalidPreferences::Unknown)
+    }
+}
+
+impl Hop for Webshare {
+    fn describe(&self) -> Description<'_> {
+        let takes_preferences = self.by_client.is_some();
+        Description { takes_preferences, ..self.exit.describe() }
+    }
+
+    fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        Eventual::Ready(match &self.by_client {
+            Some(by_client) if !request.preferences.is_empty() => by_client
+                .credentials(request.preferences)
+                .map(|(fields, reuse)| {
+                    let exit = Exit { fields, reuse, ..Exit::clone(&self.exit) };
+                    Chosen::new(Arc::new(exit))
+                })
+                .map_err(ChooseError::from),
+            _ => Ok(Chosen::new(Arc::clone(&self.exit) as Arc<dyn Link>)),
+        })
     }
 }
 
 #[async_trait]
-impl Hop for Webshare {
+impl Link for Exit {
     fn address(&self) -> &Authority {
         &self.address
     }
@@ -163,25 +203,23 @@ impl Hop for Webshare {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        handshake::connect(tunnel, next, &self.forwarding.fields).await
+        exchange::connect(tunnel, next, &self.fields, self.head_bytes_max).await
     }
 
-    fn forwarding(&self) -> Option<&Forwarding> {
-        Some(&self.forwarding)
+    fn forwards(&self) -> bool {
+        true
     }
 
-    fn takes_preferences(&self) -> bool {
-        self.by_client.is_some()
+    fn authorize<'a>(
+        &'a self,
+        _: &'a mut Tunnel,
+        _: RequestLine<'a>,
+    ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        Eventual::Ready(Ok(Arc::clone(&self.fields)))
     }
 
-    fn choose(&self, request: &Request<'_>) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
-        match &self.by_client {
-            Some(by_client) if !request.preferences.is_empty() => {
-                let forwarding = by_client.forwarding(request.preferences)?;
-                Ok(Some(Arc::new(Self { forwarding, ..self.clone() })))
-            }
-            _ => Ok(None),
-        }
+    fn reuse(&self) -> Reuse {
+        self.reuse
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {
@@ -193,7 +231,7 @@ impl Hop for Webshare {
     }
 }
 
-/// Where the gateway is reached, and where else.
+/// Returns the address of the gateway, and its fallback addresses.
 fn addresses(
     address: Option<Authority>,
     ports: Option<Vec<NonZeroU16>>,
@@ -242,6 +280,23 @@ mod tests {
     use super::*;
     use crate::{Registry, Settings};
 
+    fn choose(hop: Arc<dyn Hop>, said: &Preferences) -> Result<Arc<dyn Link>, ChooseError> {
+        let target = "a.example:80".parse().unwrap();
+        match hop.choose(Request::new(&target, said)) {
+            Eventual::Ready(chosen) => chosen.map(|chosen| chosen.link),
+            Eventual::Pending(_) => panic!("there is nothing to wait for"),
+        }
+    }
+
+    fn credentials_of(link: &Arc<dyn Link>) -> String {
+        let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
+        let line = RequestLine { method: "GET", uri: &"http://a.example/" };
+        match link.authorize(&mut tunnel, line) {
+            Eventual::Ready(fields) => fields.unwrap()[0].value.expose().to_owned(),
+            Eventual::Pending(_) => panic!("there is nothing to wait for"),
+        }
+    }
+
     #[track_caller]
     fn check(yaml: &str, expected: Result<&str, &str>) {
         let text = format!("{{username: useruser, password: passpass, {yaml}}}");
@@ -249,7 +304,8 @@ mod tests {
         let kind = Registry::default().with::<Config>().kind("webshare").unwrap();
         let built = kind.build(&settings, &BuildContext::new(".".as_ref()));
         let shown = built.map(|hop| {
-            let all = std::iter::once(hop.address()).chain(hop.alternatives());
+            let link = choose(hop, &Preferences::default()).unwrap();
+            let all = std::iter::once(link.address()).chain(link.alternatives());
             all.map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
         });
         let shown = shown.map_err(|invalid| invalid[0].path().to_string());
@@ -271,21 +327,21 @@ mod tests {
         check("ports: [80, 0]", Err("ports[1]"));
     }
 
-    /// The username that a client gets which says `said`.
+    /// Checks the username for a client that says `said`.
     #[track_caller]
     fn check_client(yaml: &str, said: &str, expected: Result<&str, InvalidPreferences>) {
         let text = format!("{{username: user, password: pass, sessions: by-client, {yaml}}}");
         let config: Config = serde_yaml::from_str::<Settings>(&text).unwrap().read().unwrap();
         let hop = config.build(&BuildContext::new(".".as_ref())).unwrap();
-        let (target, said) = ("a.example:80".parse().unwrap(), said.parse().unwrap());
-        let chosen = hop.choose(&Request::new(&target, &said));
-        let value = chosen.as_ref().map(|chosen| {
-            chosen.as_ref().unwrap().forwarding().unwrap().fields[0].1.expose().to_owned()
-        });
+        let chosen = choose(hop, &said.parse().unwrap());
         let expected = expected
             .map(|username| credentials::basic(&Secret::new(username), &Secret::new("pass")));
         let expected = expected.map(|value| value.unwrap().expose().to_owned());
-        assert_eq!(value.map_err(|error| *error), expected, "{yaml}");
+        let got = chosen.map(|link| credentials_of(&link)).map_err(|error| match error {
+            ChooseError::Preferences(invalid) => invalid,
+            ChooseError::Failed(error) => panic!("{error}"),
+        });
+        assert_eq!(got, expected, "{yaml}");
     }
 
     #[test]

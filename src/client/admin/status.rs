@@ -14,12 +14,11 @@ use serde::Serialize;
 
 use crate::{
     client::admin::metrics_format::MetricsFormat,
-    metrics::{Buckets, Failure, HopCounts, Totals},
+    metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
     state::{
         generation::Generation,
         shared::{Rejection, Shared},
     },
-    upstream::warm::WarmTotals,
 };
 
 /// How the proxy is at one moment.

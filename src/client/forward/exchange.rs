@@ -413,8 +413,8 @@ impl Leg<'_> {
         let mut extra = Vec::with_capacity(4);
         extra.extend(via.as_deref().map(|via| ("Via", via)));
         extra.extend(self.plan.head.accepts_trailers().then_some(("TE", "trailers")));
-        let fields = self.end.forwarding().into_iter().flat_map(|forwarding| &forwarding.fields);
-        extra.extend(fields.map(|(name, value)| (*name, value.expose())));
+        let fields = self.end.fields.iter();
+        extra.extend(fields.map(|field| (&*field.name, field.value.expose())));
         let connection =
             match (&self.plan.upgrade, self.end.reuse, self.plan.head.accepts_trailers()) {
                 (Some(protocols), ..) => {
@@ -426,7 +426,7 @@ impl Leg<'_> {
                 (None, _, false) => None,
             };
         extra.extend(connection.map(|options| ("Connection", options)));
-        let form = match self.end.forwarding() {
+        let form = match &self.end.hop {
             Some(_) => RequestForm::Absolute,
             None => RequestForm::Origin,
         };
@@ -461,17 +461,18 @@ impl Leg<'_> {
         if response.status() < 400 {
             return None;
         }
-        let refusal = Refusal::new(response.status(), response.reason(), response.fields().iter());
-        if !hop.refuses(&refusal) {
+        let refusal =
+            Refusal::from_http(response.status(), response.reason(), response.fields().iter());
+        if !hop.link.refuses(&refusal) {
             return None;
         }
-        let error = self.plan.chain.refused(&**hop, self.plan.resource.authority(), refusal);
+        let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
         Some(Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
     }
 
     /// The hop that answers the request itself; `None`: the origin does.
     fn answering_hop(&self) -> Option<&Arc<str>> {
-        self.end.hop.as_ref().and(self.plan.chain.links().last()).map(|last| &last.name)
+        self.end.hop.as_ref().and(self.plan.chain.hops().last()).map(|last| &last.name)
     }
 
     /// What the upstream is called in an error.

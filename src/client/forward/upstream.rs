@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reuse, Tunnel};
 
-use crate::upstream::{chain::Arrival, warm};
+use crate::upstream::{
+    chain::{Chain, ChainError, Connected, LastHop},
+    warm,
+};
 
 /// A connection that takes plain requests.
 #[derive(Debug)]
@@ -20,8 +23,10 @@ pub(crate) struct Upstream {
 /// What a connection is good for.
 #[derive(Clone, Debug)]
 pub(super) struct End {
-    /// The last hop, where that forwards requests for any origin; `None`: the connection ends at `origin`.
-    pub(super) hop: Option<Arc<dyn Hop>>,
+    /// The last hop, if that forwards requests for any origin. Otherwise the connection ends at `origin`.
+    pub(super) hop: Option<LastHop>,
+    /// The fields that this hop needs in the next request.
+    pub(super) fields: Arc<[Field]>,
     origin: Authority,
     /// Whether it may carry more than one request.
     pub(super) reuse: Reuse,
@@ -38,10 +43,27 @@ pub(super) struct Key {
 }
 
 impl Upstream {
-    pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
-        let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
+    pub(super) fn new(connected: Connected, origin: Authority, key: Key) -> Self {
+        let Connected { tunnel, last, is_at_hop, fields, reuse } = connected;
         let hop = last.filter(|_| is_at_hop);
-        Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
+        Self { tunnel, seen: BytesMut::new(), end: End { hop, fields, origin, reuse }, key }
+    }
+
+    /// Prepares the connection for another request. Returns whether it can carry one.
+    ///
+    /// # Errors
+    /// The last hop takes no request.
+    pub(super) async fn prepare(
+        &mut self,
+        chain: &Chain,
+        request: Request<'_>,
+        line: RequestLine<'_>,
+    ) -> Result<bool, ChainError> {
+        let Some(hop) = &self.end.hop else { return Ok(true) };
+        let fields = chain.authorize(hop, &mut self.tunnel, request, line).await?;
+        let is_ready = fields.is_some();
+        self.end.fields = fields.unwrap_or_default();
+        Ok(is_ready)
     }
 
     /// Whether it can carry a request for `origin`; `may_be_forwarded`: by a hop, too.
@@ -70,12 +92,5 @@ impl Upstream {
     pub(super) fn into_tunnel(mut self) -> Tunnel {
         self.tunnel.unread(self.seen.freeze());
         self.tunnel
-    }
-}
-
-impl End {
-    /// How the hop takes requests, if it is one that the connection ends at.
-    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
-        self.hop.as_ref()?.forwarding()
     }
 }

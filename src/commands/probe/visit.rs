@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Hop, Refusal, Request, Tunnel, tls::TlsClient};
+use mooltiroute_hops::{Field, Refusal, Request, RequestLine, Tunnel, tls::TlsClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time,
@@ -17,9 +17,10 @@ use crate::{
     client::reply::Reply,
     config::Timeouts,
     http::{
-        BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead, ResponseHead, Target,
+        AbsoluteTarget, BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead,
+        ResponseHead, Target,
     },
-    upstream::chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
+    upstream::chain::{Cause, Chain, ChainError, Destination, LastHop, Stage, Trace as _},
 };
 
 /// What a visit needs.
@@ -53,23 +54,30 @@ impl Visit<'_, '_> {
             return Err(Reply::no_preferences(self.chain.name()));
         }
         let request = Request::new(target, preferences);
-        let destination = match self.errand.work {
-            Work::Http(_) => Destination::Forwarder,
-            Work::Https(_) | Work::Tunnel => Destination::Target,
+        let connected = match &self.errand.work {
+            Work::Http(head) if let Target::Resource(resource) = head.target() => {
+                let uri = AbsoluteTarget(head, resource);
+                let line = RequestLine { method: head.method(), uri: &uri };
+                self.chain.travel(request, Destination::Forwarder(line), self.steps).await
+            }
+            _ => self.chain.travel(request, Destination::Target, self.steps).await,
         };
-        let arrival = self.chain.travel(request, destination, self.steps).await;
-        let arrival = arrival.map_err(|error| Reply::unreachable(&error))?;
-        let hop = arrival.last.filter(|_| arrival.is_at_hop);
+        let connected = connected.map_err(|error| Reply::unreachable(&error))?;
+        let fields = connected.fields;
+        let hop = connected.last.filter(|_| connected.is_at_hop);
         let tunnel = match self.tls {
-            Some(tls) => self.enter(tls, arrival.tunnel).await.map_err(|error| {
+            Some(tls) => self.enter(tls, connected.tunnel).await.map_err(|error| {
                 self.steps.failed(&error);
                 Reply::unreachable(&error)
             })?,
-            None => arrival.tunnel,
+            None => connected.tunnel,
         };
         match &self.errand.work {
             Work::Tunnel => Ok(None),
-            Work::Https(head) | Work::Http(head) => self.ask(tunnel, head, hop).await.map(Some),
+            Work::Https(head) | Work::Http(head) => {
+                let message = message(head, hop.is_some(), &fields);
+                self.ask(tunnel, &message, hop.as_ref()).await.map(Some)
+            }
         }
     }
 
@@ -90,13 +98,11 @@ impl Visit<'_, '_> {
     async fn ask(
         &self,
         mut tunnel: Tunnel,
-        head: &RequestHead,
-        hop: Option<Arc<dyn Hop>>,
+        message: &[u8],
+        hop: Option<&LastHop>,
     ) -> Result<Answer, Reply> {
-        let hop = hop.as_deref();
         let mut seen = BytesMut::new();
-        let message = message(head, hop);
-        let answer = self.exchange(&mut tunnel, &mut seen, &message, hop);
+        let answer = self.exchange(&mut tunnel, &mut seen, message, hop);
         let response = match time::timeout(self.timeouts.handshake, answer).await {
             Ok(response) => response?,
             Err(_) => {
@@ -125,7 +131,7 @@ impl Visit<'_, '_> {
         tunnel: &mut Tunnel,
         seen: &mut BytesMut,
         message: &[u8],
-        hop: Option<&dyn Hop>,
+        hop: Option<&LastHop>,
     ) -> Result<ResponseHead, Reply> {
         let broke = |error: io::Error| {
             let why = format!("the connection broke before a whole answer came: {error}");
@@ -157,16 +163,16 @@ impl Visit<'_, '_> {
     }
 
     /// Why `response` is `hop`'s own answer, and not the target's.
-    fn refused(&self, hop: &dyn Hop, response: &ResponseHead) -> Option<ChainError> {
+    fn refused(&self, hop: &LastHop, response: &ResponseHead) -> Option<ChainError> {
         let status = response.status();
         if status < 400 {
             return None;
         }
-        let refusal = Refusal::new(status, response.reason(), response.fields().iter());
-        hop.refuses(&refusal).then(|| self.chain.refused(hop, &self.errand.target, refusal))
+        let refusal = Refusal::from_http(status, response.reason(), response.fields().iter());
+        hop.link.refuses(&refusal).then(|| self.chain.refused(hop, &self.errand.target, refusal))
     }
 
-    fn bad_response(&self, hop: Option<&dyn Hop>, error: &'static str, why: &str) -> Reply {
+    fn bad_response(&self, hop: Option<&LastHop>, error: &'static str, why: &str) -> Reply {
         let target = &self.errand.target;
         let name = self.last_name(hop);
         self.steps.answered(name.map(|name| &**name), target, Some(why));
@@ -175,20 +181,19 @@ impl Visit<'_, '_> {
     }
 
     /// What the last hop is called, where it is `hop` that answers.
-    fn last_name(&self, hop: Option<&dyn Hop>) -> Option<&Arc<str>> {
-        hop.and_then(|_| self.chain.links().last()).map(|last| &last.name)
+    fn last_name(&self, hop: Option<&LastHop>) -> Option<&Arc<str>> {
+        hop.and_then(|_| self.chain.hops().last()).map(|last| &last.name)
     }
 }
 
-/// The request as it is sent, to `hop` if that forwards it.
-fn message(head: &RequestHead, hop: Option<&dyn Hop>) -> Vec<u8> {
+/// Writes the request, for a hop that forwards it or for the target.
+fn message(head: &RequestHead, is_forwarded: bool, fields: &[Field]) -> Vec<u8> {
     let mut message = Vec::new();
     let Target::Resource(resource) = head.target() else { return message };
-    let forwarding = hop.and_then(Hop::forwarding);
-    let fields = forwarding.into_iter().flat_map(|forwarding| &forwarding.fields);
-    let mut extra: Vec<_> = fields.map(|(name, value)| (*name, value.expose())).collect();
+    let fields = fields.iter();
+    let mut extra: Vec<_> = fields.map(|field| (&*field.name, field.value.expose())).collect();
     extra.push(("Connection", "close"));
-    let form = if forwarding.is_some() { RequestForm::Absolute } else { RequestForm::Origin };
+    let form = if is_forwarded { RequestForm::Absolute } else { RequestForm::Origin };
     head.write(resource, form, &extra, &mut message);
     message
 }

@@ -164,7 +164,9 @@ impl Resolver<'_> {
             return (named, None);
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
-        named.fingerprint = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
+        let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
+        // The limit of a hop's answer is a part of the hop, though it is written elsewhere.
+        named.fingerprint = self.hasher.hash_one((written, self.context.head_bytes_max()));
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);

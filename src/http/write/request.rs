@@ -1,5 +1,7 @@
 //! Sending a request on.
 
+use std::fmt;
+
 use super::fields::{Anew, RESERVE_BYTES, field, put, write_extra, write_fields};
 use crate::http::{RequestHead, Resource};
 
@@ -26,17 +28,7 @@ impl RequestHead {
         out.reserve(self.fields().byte_count() + RESERVE_BYTES);
         let method = self.method();
         put(out, &[method.as_bytes(), b" "]);
-        if form == RequestForm::Absolute {
-            put(out, &[b"http://", resource.host()]);
-        }
-        match form {
-            // RFC 9112 §3.2.4: the last proxy asks with `*`, those before it with an empty path.
-            RequestForm::Origin if method == "OPTIONS" && resource.is_whole_origin() => {
-                out.push(b'*');
-            }
-            RequestForm::Absolute if method == "OPTIONS" && resource.is_whole_origin() => {}
-            _ => resource.path().for_each(|part| out.extend_from_slice(part)),
-        }
+        self.target_parts(resource, form).for_each(|part| out.extend_from_slice(part));
         out.extend_from_slice(b" HTTP/1.1\r\n");
         let has_host = self.host().is_some();
         if !has_host {
@@ -49,6 +41,38 @@ impl RequestHead {
         };
         write_fields(self.fields(), anew, out);
         write_extra(extra, out);
+    }
+}
+
+/// The target of a request in absolute-form, as [`RequestHead::write`] writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct AbsoluteTarget<'a>(pub &'a RequestHead, pub &'a Resource);
+
+impl fmt::Display for AbsoluteTarget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(head, resource) = self;
+        head.target_parts(resource, RequestForm::Absolute)
+            .try_for_each(|part| f.write_str(&String::from_utf8_lossy(part)))
+    }
+}
+
+impl RequestHead {
+    /// Returns the parts of the target in `form`.
+    fn target_parts<'a>(
+        &self,
+        resource: &'a Resource,
+        form: RequestForm,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let is_about_origin = self.method() == "OPTIONS" && resource.is_whole_origin();
+        let (scheme, host): (&[u8], _) = match form {
+            RequestForm::Origin => (b"", &b""[..]),
+            RequestForm::Absolute => (b"http://", resource.host()),
+        };
+        // RFC 9112 §3.2.4: the last proxy asks with `*`, those before it with an empty path.
+        let asterisk: &[u8] =
+            if is_about_origin && form == RequestForm::Origin { b"*" } else { b"" };
+        let path = resource.path().filter(move |_| !is_about_origin);
+        [scheme, host, asterisk].into_iter().chain(path)
     }
 }
 

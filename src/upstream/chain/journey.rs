@@ -1,117 +1,185 @@
-//! One connection's way through a chain, with the detours that are allowed before its client was told anything.
+//! One connection's way through a chain, with the detours that it may take before its client has heard anything.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, Hop, HopError, Request, Reuse};
+use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
+use tokio::time::Instant;
 
-use super::{Cause, Chain, ChainError, Stage, Step};
+use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step};
 use crate::upstream::warm::Path;
 
-/// The hops that one connection takes, and where each is to be reached.
+/// The hops that one connection takes, and the addresses where it reaches them.
 pub(super) struct Journey<'a> {
     chain: &'a Chain,
-    legs: Vec<Leg>,
+    hops: Vec<ChosenHop>,
+    /// How many more times a hop may have a new connection.
+    agains_left: usize,
+    /// The time by which a hop that asked for a new connection must have done its part.
+    deadline: Option<Instant>,
 }
 
 /// One hop of a journey, as chosen for its request.
-pub(super) struct Leg {
-    pub(super) hop: Arc<dyn Hop>,
+pub(super) struct ChosenHop {
+    pub(super) chosen: Chosen,
     /// The one of its addresses that is tried.
     pub(super) address: Authority,
-    /// Those that the hop before refused to connect to.
+    /// The addresses that the hop before refused to connect to.
     refused: Vec<Authority>,
 }
 
 impl<'a> Journey<'a> {
     /// Has each hop choose who serves `request`.
-    pub(super) fn new(chain: &'a Chain, request: Request<'_>) -> Result<Self, ChainError> {
-        let mut legs = Vec::with_capacity(chain.links.len());
-        for (position, link) in chain.links.iter().enumerate() {
-            let hop = match link.hop.choose(&request) {
-                Ok(chosen) => chosen.unwrap_or_else(|| Arc::clone(&link.hop)),
-                Err(invalid) => {
+    pub(super) async fn new(chain: &'a Chain, request: Request<'_>) -> Result<Self, ChainError> {
+        let mut hops = Vec::with_capacity(chain.hops.len());
+        for (position, hop) in chain.hops.iter().enumerate() {
+            match Arc::clone(&hop.hop).choose(request).wait().await {
+                Ok(chosen) => hops.push(chain.chosen(position, chosen)),
+                Err(error) => {
                     let stop = request.target.clone();
-                    let stage = Stage::new(Some(link), None, Step::Choose, stop);
-                    return Err(chain.error(stage, invalid.into()));
+                    let stage = Stage::new(Some(hop), None, Step::Choose, stop);
+                    return Err(chain.error(stage, error.into()));
                 }
-            };
-            legs.push(chain.leg(position, hop));
+            }
         }
-        Ok(Self { chain, legs })
+        Ok(Self { chain, hops, agains_left: AGAINS_MAX, deadline: None })
     }
 
-    pub(super) fn legs(&self) -> &[Leg] {
-        &self.legs
+    pub(super) fn hops(&self) -> &[ChosenHop] {
+        &self.hops
     }
 
-    /// A connection that is to be used once at one of its hops is used once.
+    /// Whether the last hop takes plain requests.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.hops.last().is_some_and(|last| last.chosen.link.forwards())
+    }
+
+    /// Whether every hop lets the connection carry more than one request.
     pub(super) fn reuse(&self) -> Reuse {
-        let is_once = self.legs.iter().any(|leg| leg.hop.reuse() == Reuse::Never);
+        let is_once = self.hops.iter().any(|hop| hop.chosen.link.reuse() == Reuse::Never);
         if is_once { Reuse::Never } else { Reuse::SameClient }
     }
 
-    /// The last hop, when the journey has come to its end.
-    pub(super) fn arrive(self) -> Option<Arc<dyn Hop>> {
-        for (position, leg) in self.legs.iter().enumerate() {
-            leg.hop.reached();
-            if !leg.refused.is_empty() {
-                self.chain.remember(position, Some(leg.address.clone()));
-            }
-        }
-        self.legs.into_iter().last().map(|leg| leg.hop)
+    /// The way that a spare tunnel for this journey must have come.
+    pub(super) fn path(&self) -> Path {
+        self.hops.iter().map(|hop| (hop.address.clone(), hop.chosen.member())).collect()
     }
 
-    /// Looks for another way after `error`, which the hop at `position` met; gives the error back where there is none.
-    pub(super) fn detour(
-        &mut self,
-        position: usize,
-        mut error: ChainError,
-    ) -> Result<(), ChainError> {
-        let next = position + 1;
-        if let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(leg)) =
-            (error.stage.step, &error.cause, self.legs.get_mut(next))
-            && refusal.is_by_policy()
-        {
-            leg.refused.push(leg.address.clone());
-            self.chain.remember(next, None);
-            let mut addresses = addresses(&*leg.hop);
-            if let Some(other) = addresses.find(|address| !leg.refused.contains(address)) {
-                leg.address = other.clone();
-                return Ok(());
-            }
-            error.refused.clone_from(&leg.refused);
+    /// Shortens a timeout to what is left for a hop that asked for a new connection.
+    pub(super) fn within_deadline(&self, timeout: Duration) -> Duration {
+        match self.deadline {
+            Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
+            None => timeout,
         }
-        let Some(at_fault) = self.at_fault(position, &error) else {
-            self.legs.iter().for_each(|leg| leg.hop.reached());
+    }
+
+    /// Ends the journey at its destination. Returns its last hop.
+    pub(super) fn arrive(self) -> Option<LastHop> {
+        for (position, hop) in self.hops.iter().enumerate() {
+            hop.chosen.reached();
+            if !hop.refused.is_empty() {
+                self.chain.remember(position, Some(hop.address.clone()));
+            }
+        }
+        self.hops.into_iter().last().map(|hop| {
+            let member = hop.chosen.member();
+            LastHop { link: hop.chosen.link, member }
+        })
+    }
+
+    /// Looks for another way after an attempt failed, and gives the error back if there is none.
+    ///
+    /// A client that has not heard anything yet can be served by any number of attempts, so three kinds of failure are
+    /// not final. They are told apart by whom the failure is about, never by the words of an answer:
+    ///
+    /// 1. The hop needs a new connection, because its authentication goes on after the old one was closed. The same hop
+    ///    is asked again, with what it learned, at most [`AGAINS_MAX`] times and within its handshake timeout.
+    /// 2. A hop's policy forbids the address of the next hop. The next hop may be reached at other addresses; each is
+    ///    tried once, and the one that works is remembered for later connections.
+    /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
+    ///    know another hop in its place. If a hop says that it can't reach the *next* one, that one failed.
+    ///
+    /// A failure to reach the target itself is final: another hop would meet it too. Every hop before the one that
+    /// failed has done its part, and hears so, since its health does not depend on the hops behind it.
+    pub(super) async fn detour(&mut self, failed: FailedAttempt) -> Result<(), ChainError> {
+        let FailedAttempt { position, mut error, again, asked } = failed;
+        if let Some(link) = again
+            && self.ask_again(position, link, asked)
+        {
+            return Ok(());
+        }
+        self.deadline = None;
+        if self.tries_another_address(position, &mut error) {
+            return Ok(());
+        }
+        let Some(failed) = self.failed_hop(position, &error) else {
+            self.hops.iter().for_each(|hop| hop.chosen.reached());
             return Err(error);
         };
-        self.legs.iter().take(at_fault).for_each(|leg| leg.hop.reached());
-        self.chain.remember(at_fault, None);
-        match self.legs.get(at_fault).and_then(|leg| leg.hop.instead()) {
+        self.hops.iter().take(failed).for_each(|hop| hop.chosen.reached());
+        self.chain.remember(failed, None);
+        let hop = self.hops.remove(failed);
+        match hop.chosen.instead().wait().await {
             Some(other) => {
-                self.legs[at_fault] = self.chain.leg(at_fault, other);
+                self.hops.insert(failed, self.chain.chosen(failed, other));
                 Ok(())
             }
             None => Err(error),
         }
     }
 
-    /// Which hop did not do its part; `None` where it is the target that can't be reached.
-    fn at_fault(&self, position: usize, error: &ChainError) -> Option<usize> {
+    /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.
+    fn ask_again(&mut self, position: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
+        let Some(hop) = self.hops.get_mut(position).filter(|_| self.agains_left > 0) else {
+            return false;
+        };
+        self.agains_left -= 1;
+        hop.chosen.link = link;
+        self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
+        true
+    }
+
+    /// Chooses another address of the next hop, if the one that was tried is forbidden.
+    fn tries_another_address(&mut self, position: usize, error: &mut ChainError) -> bool {
+        let next = position + 1;
+        let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(hop)) =
+            (error.stage.step, &error.cause, self.hops.get_mut(next))
+        else {
+            return false;
+        };
+        if !refusal.is_by_policy() {
+            return false;
+        }
+        hop.refused.push(hop.address.clone());
+        self.chain.remember(next, None);
+        let mut addresses = addresses(&*hop.chosen.link);
+        match addresses.find(|address| !hop.refused.contains(address)).cloned() {
+            Some(other) => hop.address = other,
+            None => {
+                error.refused.clone_from(&hop.refused);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns the position of the hop that did not do its part, or `None` if the target can't be reached.
+    fn failed_hop(&self, position: usize, error: &ChainError) -> Option<usize> {
         let is_about_next = error.stage.step == Step::Extend
-            && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.is_about_next());
-        let at_fault = if is_about_next { position + 1 } else { position };
-        (at_fault < self.legs.len()).then_some(at_fault)
+            && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next);
+        let failed = if is_about_next { position + 1 } else { position };
+        (failed < self.hops.len()).then_some(failed)
     }
 }
 
 impl Chain {
-    /// The way to `hop`, beginning with the address that served last.
-    fn leg(&self, position: usize, hop: Arc<dyn Hop>) -> Leg {
+    /// Begins with the address of the hop that served last.
+    fn chosen(&self, position: usize, chosen: Chosen) -> ChosenHop {
         let remembered = self.remembered.get(position).and_then(|slot| slot.load_full());
-        let known = remembered.filter(|known| addresses(&*hop).any(|address| *address == **known));
-        let address = known.map_or_else(|| hop.address().clone(), |known| (*known).clone());
-        Leg { hop, address, refused: Vec::new() }
+        let is_known =
+            |known: &Arc<Authority>| addresses(&*chosen.link).any(|address| *address == **known);
+        let known = remembered.filter(is_known);
+        let address = known.map_or_else(|| chosen.link.address().clone(), |known| (*known).clone());
+        ChosenHop { chosen, address, refused: Vec::new() }
     }
 
     fn remember(&self, position: usize, address: Option<Authority>) {
@@ -121,14 +189,12 @@ impl Chain {
     }
 }
 
-/// The way that a spare tunnel for a journey must have come.
-pub(super) fn path(legs: &[Leg]) -> Path {
-    legs.iter().map(|leg| (leg.address.clone(), leg.hop.member())).collect()
+fn addresses(link: &dyn Link) -> impl Iterator<Item = &Authority> {
+    std::iter::once(link.address()).chain(link.alternatives())
 }
 
-fn addresses(hop: &dyn Hop) -> impl Iterator<Item = &Authority> {
-    std::iter::once(hop.address()).chain(hop.alternatives())
-}
+/// How many whole new connections the hops of one journey may ask for.
+const AGAINS_MAX: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -140,12 +206,15 @@ mod tests {
         time::Duration,
     };
 
-    use mooltiroute_hops::{InvalidPreferences, Preferences, Refusal, Tunnel, async_trait};
+    use mooltiroute_hops::{
+        ChooseError, Description, Eventual, Hop, InvalidPreferences, Meaning, Preferences, Refusal,
+        Selection, Tunnel, async_trait,
+    };
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::upstream::{
-        chain::{Link, StepTimeouts},
+        chain::{ChainHop, StepTimeouts},
         dial::Dialer,
     };
 
@@ -159,7 +228,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Hop for Strict {
+    impl Link for Strict {
         fn address(&self) -> &Authority {
             &self.address
         }
@@ -169,7 +238,7 @@ mod tests {
             if next.port() == self.allowed {
                 return Ok(tunnel);
             }
-            Err(Refusal::new(self.status, b"No", std::iter::empty()).into())
+            Err(Refusal::from_http(self.status, b"No", []).into())
         }
     }
 
@@ -178,7 +247,7 @@ mod tests {
     struct Wide(Vec<Authority>);
 
     #[async_trait]
-    impl Hop for Wide {
+    impl Link for Wide {
         fn address(&self) -> &Authority {
             &self.0[0]
         }
@@ -197,11 +266,11 @@ mod tests {
         let address = listener.local_addr().unwrap().into();
         let strict = Arc::new(Strict { address, allowed, status, asked: Mutex::default() });
         let ports = [80, 3128, 443].map(|port| format!("exit.example:{port}").parse().unwrap());
-        let links = vec![
-            Link { name: "corporate".into(), hop: Arc::clone(&strict) as Arc<dyn Hop> },
-            Link { name: "exit".into(), hop: Arc::new(Wide(ports.into())) },
+        let hops = vec![
+            ChainHop { name: "corporate".into(), hop: Arc::clone(&strict) as Arc<dyn Hop> },
+            ChainHop { name: "exit".into(), hop: Arc::new(Wide(ports.into())) },
         ];
-        (Chain::new("default".into(), links, TIMEOUTS, Dialer::default()), strict, listener)
+        (Chain::new("default".into(), hops, TIMEOUTS, Dialer::default()), strict, listener)
     }
 
     async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
@@ -248,66 +317,112 @@ mod tests {
         connect(&chain).await.unwrap();
         assert!(chain.remembered[1].load().is_some());
         let stop = chain.remembered[1].load_full().unwrap();
-        let mut journey = Journey::new(
-            &chain,
-            Request::new(&"target.example:443".parse().unwrap(), &Preferences::default()),
-        )
-        .unwrap();
-        assert_eq!(journey.legs()[1].address, *stop);
-        let stage = Stage::new(chain.links.get(1), None, Step::Extend, (*stop).clone());
-        journey.detour(1, chain.error(stage, HopError::Closed.into())).unwrap_err();
+        let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
+        let journey = Journey::new(&chain, Request::new(&target, &preferences)).await;
+        let mut journey = journey.unwrap();
+        assert_eq!(journey.hops()[1].address, *stop);
+        let stage = Stage::new(chain.hops.get(1), None, Step::Extend, (*stop).clone());
+        let error = chain.error(stage, HopError::Closed.into());
+        let failed = FailedAttempt { position: 1, error, again: None, asked: Instant::now() };
+        journey.detour(failed).await.unwrap_err();
         assert!(chain.remembered[1].load().is_none());
     }
 
-    /// A hop with others in its place; each counts how it went.
+    /// A link that fails as it is told to.
     #[derive(Debug)]
-    struct Spare {
+    struct Told {
         address: Authority,
-        next: Option<Arc<Self>>,
-        reached: AtomicUsize,
+        refusal: Option<Refusal>,
     }
 
     #[async_trait]
-    impl Hop for Spare {
+    impl Link for Told {
         fn address(&self) -> &Authority {
             &self.address
         }
 
         async fn extend(&self, tunnel: Tunnel, _: &Authority) -> Result<Tunnel, HopError> {
-            Ok(tunnel)
+            match &self.refusal {
+                Some(refusal) => Err(refusal.clone().into()),
+                None => Ok(tunnel),
+            }
+        }
+    }
+
+    /// Chooses its links one after the other, and counts for each how it went.
+    #[derive(Debug, Default)]
+    struct Row {
+        links: Vec<Arc<Told>>,
+        reached: Vec<AtomicUsize>,
+        failed: Vec<AtomicUsize>,
+    }
+
+    #[derive(Debug)]
+    struct RowChoice(Arc<Row>, usize);
+
+    impl Row {
+        fn new(links: Vec<Told>) -> Arc<Self> {
+            let counts = || links.iter().map(|_| AtomicUsize::new(0)).collect();
+            let (reached, failed) = (counts(), counts());
+            Arc::new(Self { links: links.into_iter().map(Arc::new).collect(), reached, failed })
+        }
+
+        fn at(self: Arc<Self>, index: usize) -> Option<Chosen> {
+            let link = Arc::clone(self.links.get(index)?);
+            Some(Chosen { link, selection: Some(Box::new(RowChoice(self, index))) })
+        }
+
+        fn counts(&self) -> Vec<(usize, usize)> {
+            let both = self.reached.iter().zip(&self.failed);
+            both.map(|(a, b)| (a.load(Ordering::Relaxed), b.load(Ordering::Relaxed))).collect()
+        }
+    }
+
+    impl Hop for Row {
+        fn describe(&self) -> Description<'_> {
+            Description::default()
         }
 
         fn choose(
-            &self,
-            request: &Request<'_>,
-        ) -> Result<Option<Arc<dyn Hop>>, InvalidPreferences> {
-            match request.preferences.country {
-                Some(_) => Err(InvalidPreferences::NoCountry),
-                None => Ok(None),
-            }
+            self: Arc<Self>,
+            request: Request<'_>,
+        ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+            Eventual::Ready(match request.preferences.country {
+                Some(_) => Err(InvalidPreferences::NoCountry.into()),
+                None => self.at(0).ok_or_else(|| HopError::Closed.into()),
+            })
+        }
+    }
+
+    impl Selection for RowChoice {
+        fn member(&self) -> String {
+            format!("row[{}]", self.1)
         }
 
         fn reached(&self) {
-            self.reached.fetch_add(1, Ordering::Relaxed);
+            self.0.reached[self.1].fetch_add(1, Ordering::Relaxed);
         }
 
-        fn instead(&self) -> Option<Arc<dyn Hop>> {
-            self.next.clone().map(|next| next as Arc<dyn Hop>)
+        fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+            self.0.failed[self.1].fetch_add(1, Ordering::Relaxed);
+            Eventual::Ready(self.0.at(self.1 + 1))
         }
+    }
+
+    fn row_chain(row: &Arc<Row>) -> Chain {
+        let hop = ChainHop { name: "pool".into(), hop: Arc::clone(row) as Arc<dyn Hop> };
+        Chain::new("default".into(), vec![hop], TIMEOUTS, Dialer::default())
     }
 
     #[tokio::test]
     async fn a_hop_that_can_not_be_reached_gives_way_to_the_one_in_its_place() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let spare = |address, next| Arc::new(Spare { address, next, reached: AtomicUsize::new(0) });
-        let second = spare(listener.local_addr().unwrap().into(), None);
-        let first = spare(refusing.into(), Some(Arc::clone(&second)));
-        let link = Link { name: "pool".into(), hop: Arc::clone(&first) as Arc<dyn Hop> };
-        let chain = Chain::new("default".into(), vec![link], TIMEOUTS, Dialer::default());
+        let told = |address: std::net::SocketAddr| Told { address: address.into(), refusal: None };
+        let row = Row::new(vec![told(refusing), told(listener.local_addr().unwrap())]);
+        let chain = row_chain(&row);
         connect(&chain).await.unwrap();
-        let counts = [&first, &second].map(|hop| hop.reached.load(Ordering::Relaxed));
-        assert_eq!(counts, [0, 1]);
+        assert_eq!(row.counts(), [(0, 1), (1, 0)]);
         drop(listener);
         assert!(matches!(connect(&chain).await.unwrap_err().cause, Cause::Dial(_)));
         let preferences = "country-us".parse().unwrap();
@@ -317,5 +432,84 @@ mod tests {
             error.to_string(),
             "chain `default` failed at hop `pool`, told what the client prefers"
         );
+    }
+
+    #[tokio::test]
+    async fn only_a_refusal_about_the_hop_itself_makes_a_selection_leave_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: Authority = listener.local_addr().unwrap().into();
+        for (meaning, about, counts) in [
+            (Meaning::TargetRefused, Party::Next, [(1, 0), (0, 0)]),
+            (Meaning::UnknownName, Party::Next, [(1, 0), (0, 0)]),
+            (Meaning::Unclear, Party::Next, [(1, 0), (0, 0)]),
+            (Meaning::Credentials, Party::Hop, [(0, 1), (1, 0)]),
+            (Meaning::Unclear, Party::Hop, [(0, 1), (1, 0)]),
+        ] {
+            let refusal = Some(Refusal::new(meaning, about, "no"));
+            let (first, second) = (address.clone(), address.clone());
+            let first = Told { address: first, refusal };
+            let row = Row::new(vec![first, Told { address: second, refusal: None }]);
+            let is_over = connect(&row_chain(&row)).await.is_err();
+            assert_eq!(
+                (is_over, row.counts()),
+                (about == Party::Next, counts.to_vec()),
+                "{meaning:?}"
+            );
+        }
+    }
+
+    /// Asks for a new connection so many times, and notes each.
+    #[derive(Clone, Debug)]
+    struct Insistent {
+        address: Authority,
+        agains: usize,
+        pause: Duration,
+        asked: Arc<AtomicUsize>,
+    }
+
+    #[async_trait]
+    impl Link for Insistent {
+        fn address(&self) -> &Authority {
+            &self.address
+        }
+
+        async fn extend(&self, tunnel: Tunnel, _: &Authority) -> Result<Tunnel, HopError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(self.pause).await;
+            match self.agains.checked_sub(1) {
+                Some(agains) => Err(HopError::Again(Arc::new(Self { agains, ..self.clone() }))),
+                None => Ok(tunnel),
+            }
+        }
+    }
+
+    async fn insist(agains: usize, pause: Duration) -> (Result<Tunnel, ChainError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().into();
+        let asked = Arc::default();
+        let hop = Arc::new(Insistent { address, agains, pause, asked: Arc::clone(&asked) });
+        let hops = vec![ChainHop { name: "corporate".into(), hop }];
+        let timeouts = StepTimeouts { handshake: Duration::from_millis(300), ..TIMEOUTS };
+        let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
+        let connected = connect(&chain).await;
+        (connected, asked.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_hop_goes_on_over_two_new_connections_and_no_more() {
+        for agains in 0..=2 {
+            let (connected, asked) = insist(agains, Duration::ZERO).await;
+            assert!(connected.is_ok());
+            assert_eq!(asked, agains + 1);
+        }
+        let (connected, asked) = insist(3, Duration::ZERO).await;
+        assert!(matches!(connected.unwrap_err().cause, Cause::Hop(HopError::Again(_))));
+        assert_eq!(asked, 3);
+    }
+
+    #[tokio::test]
+    async fn new_connections_do_not_prolong_the_handshake() {
+        let (connected, _) = insist(1, Duration::from_millis(200)).await;
+        assert!(matches!(connected.unwrap_err().cause, Cause::Timeout(_)));
     }
 }

@@ -1,18 +1,20 @@
-//! What Webshare says of why it refuses.
+//! The reasons that Webshare gives for a refusal.
 
 use crate::{Meaning, Refusal};
 
-/// The reason that Webshare gives; `None` where the answer is not its own.
+/// Returns the reason that Webshare gives, or `None` if the answer is not its own.
 pub(super) fn of(refusal: &Refusal) -> Option<&str> {
     REASON_FIELDS.iter().find_map(|name| refusal.field(name))
 }
 
-/// Puts into `refusal` what its reason means.
+/// Adds to `refusal` the meaning of its reason.
 pub(super) fn explain(refusal: &mut Refusal) {
     let reason = of(refusal).map(str::to_owned);
-    let explained = explained(refusal.status, reason.as_deref().unwrap_or_default());
-    refusal.meaning = explained.map(|(meaning, _)| meaning);
-    refusal.advice = explained.map(|(_, advice)| advice.to_owned());
+    let status = refusal.http.as_ref().map_or(0, |http| http.status);
+    if let Some((meaning, advice)) = explained(status, reason.as_deref().unwrap_or_default()) {
+        refusal.means(meaning);
+        refusal.advice = Some(advice.to_owned());
+    }
     refusal.detail = reason.or(refusal.detail.take());
 }
 
@@ -71,9 +73,11 @@ mod tests {
     #[track_caller]
     fn check(status: u16, fields: &[(&str, &str)], detail: Option<&str>, meaning: Option<Meaning>) {
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let mut refusal = Refusal::new(status, b"", fields);
+        let mut refusal = Refusal::from_http(status, b"", fields);
+        let unexplained = refusal.meaning;
         explain(&mut refusal);
-        assert_eq!((refusal.detail.as_deref(), refusal.meaning), (detail, meaning), "{status}");
+        let expected = (detail, meaning.unwrap_or(unexplained));
+        assert_eq!((refusal.detail.as_deref(), refusal.meaning), expected, "{status}");
         assert_eq!(refusal.advice.is_some(), meaning.is_some());
     }
 
@@ -102,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_speaks_where_no_reason_is_given() {
+    fn the_status_speaks_if_no_reason_is_given() {
         check(402, &[], None, Some(Meaning::Quota));
         check(407, &[], None, Some(Meaning::Credentials));
         check(429, &[], None, Some(Meaning::Busy));

@@ -1,0 +1,434 @@
+//! Requests to an HTTP proxy and its answers, one after the other on a tunnel (RFC 9110 §9.3.6).
+//!
+//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the rest:
+//! send a request, read the head of the answer whatever its status, then drain the answer to send the next request.
+
+mod body;
+mod head;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+pub use self::head::Answer;
+use self::{
+    body::{BodyDecoder, Progress},
+    head::HeadScanner,
+};
+use crate::{Authority, Field, HopError, RequestLine, Tunnel};
+
+/// Asks the proxy that `tunnel` reaches to connect it to `next`, with `fields` in the request.
+///
+/// Any 2xx answer makes a tunnel, and its head matters only by where it ends. Bytes behind the head are kept. Nothing
+/// more is sent before the whole head has come.
+///
+/// # Errors
+/// [`HopError::Refused`] for any other status, and the way in which the exchange failed otherwise.
+///
+/// ```
+/// use mooltiroute_hops::{Field, Secret, Tunnel, exchange};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let (near, mut proxy) = duplex(1024);
+/// proxy.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
+/// let next = "example.com:443".parse().unwrap();
+/// let fields = [Field::new("Proxy-Authorization", Secret::new("Basic dTpw"))];
+/// let tunnel = exchange::connect(Tunnel::layered(near), &next, &fields, exchange::HEAD_BYTES_MAX).await;
+/// let mut first = [0; 5];
+/// tunnel.unwrap().read_exact(&mut first).await.unwrap();
+/// assert_eq!(&first, b"hello");
+/// # });
+/// ```
+pub async fn connect(
+    mut tunnel: Tunnel,
+    next: &Authority,
+    fields: &[Field],
+    head_bytes_max: usize,
+) -> Result<Tunnel, HopError> {
+    let answer = Exchange::new(&mut tunnel, head_bytes_max).connect(next, fields).await?;
+    if answer.is_success() { Ok(tunnel) } else { Err(answer.into_refusal().into()) }
+}
+
+/// A conversation with an HTTP proxy, one request and answer at a time.
+///
+/// Bytes that were read too far are put back into the tunnel after each step, so an exchange can be dropped and made
+/// again between two rounds.
+///
+/// ```
+/// use mooltiroute_hops::{Field, HopError, Secret, Tunnel, exchange::{Exchange, HEAD_BYTES_MAX}};
+/// # use tokio::io::{AsyncWriteExt, duplex};
+///
+/// /// Sends credentials only after the proxy has asked for them.
+/// async fn connect_when_asked(mut tunnel: Tunnel) -> Result<Tunnel, HopError> {
+///     let next = "example.com:443".parse().unwrap();
+///     let mut exchange = Exchange::new(&mut tunnel, HEAD_BYTES_MAX);
+///     let mut answer = exchange.connect(&next, &[]).await?;
+///     if answer.challenges().any(|challenge| challenge.starts_with(b"Basic")) && exchange.finish(&answer).await? {
+///         let fields = [Field::new("Proxy-Authorization", Secret::new("Basic dTpw"))];
+///         answer = exchange.connect(&next, &fields).await?;
+///     }
+///     if answer.is_success() { Ok(tunnel) } else { Err(answer.into_refusal().into()) }
+/// }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// # let (near, mut proxy) = duplex(1024);
+/// # proxy.write_all(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+/// # proxy.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+/// # connect_when_asked(Tunnel::layered(near)).await.unwrap();
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct Exchange<'t> {
+    tunnel: &'t mut Tunnel,
+    head_bytes_max: usize,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body {
+    /// At most [`BODY_BYTES_MAX`] bytes of it.
+    pub bytes: Vec<u8>,
+    /// Whether that is the whole body.
+    pub is_whole: bool,
+}
+
+impl<'t> Exchange<'t> {
+    /// Begins a conversation with the proxy that `tunnel` reaches, whose heads may have `head_bytes_max` bytes.
+    /// [`BuildContext::head_bytes_max`](crate::BuildContext::head_bytes_max) has the operator's choice.
+    pub fn new(tunnel: &'t mut Tunnel, head_bytes_max: usize) -> Self {
+        Self { tunnel, head_bytes_max }
+    }
+
+    /// Sends a CONNECT to `next`, and reads the head of the answer.
+    ///
+    /// # Errors
+    /// The answer does not come, is not HTTP, or is too large.
+    pub async fn connect(
+        &mut self,
+        next: &Authority,
+        fields: &[Field],
+    ) -> Result<Answer, HopError> {
+        let next = next.to_string();
+        self.exchange("CONNECT", &next, &next, fields).await
+    }
+
+    /// Sends a plain request without a body, and reads the head of the answer.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn request(
+        &mut self,
+        line: RequestLine<'_>,
+        host: &Authority,
+        fields: &[Field],
+    ) -> Result<Answer, HopError> {
+        self.exchange(line.method, &line.uri.to_string(), &host.to_string(), fields).await
+    }
+
+    async fn exchange(
+        &mut self,
+        method: &str,
+        uri: &str,
+        host: &str,
+        fields: &[Field],
+    ) -> Result<Answer, HopError> {
+        self.tunnel.write_all(head(method, uri, host, fields).as_bytes()).await?;
+        self.tunnel.flush().await?;
+        let mut seen = BytesMut::with_capacity(READ_BYTES);
+        let mut scanner = HeadScanner::default();
+        let mut interim_count = 0;
+        loop {
+            while let Some(end) = scanner.scan(&seen)? {
+                if end > self.head_bytes_max {
+                    return Err(HopError::HeadTooLarge { limit: self.head_bytes_max });
+                }
+                // Splitting off nothing would still make the buffer a shared one, which allocates.
+                let rest = if end < seen.len() { seen.split_off(end) } else { BytesMut::new() };
+                let answer = Answer::parse(std::mem::replace(&mut seen, rest))?;
+                if !answer.is_interim() {
+                    self.tunnel.unread(seen.freeze());
+                    return Ok(answer);
+                }
+                interim_count += 1;
+                if interim_count > INTERIM_MAX {
+                    return Err(HopError::Malformed("it sends one interim answer after another"));
+                }
+                scanner = HeadScanner::default();
+            }
+            if seen.len() >= self.head_bytes_max {
+                return Err(HopError::HeadTooLarge { limit: self.head_bytes_max });
+            }
+            if self.tunnel.read_buf(&mut seen).await? == 0 {
+                return Err(HopError::Closed);
+            }
+        }
+    }
+
+    /// Discards the body of `answer`. Returns whether the tunnel carries another request.
+    ///
+    /// It does not if the proxy closes after the answer, if the body has no certain end, or if it is over
+    /// [`BODY_BYTES_MAX`]. None of these is waited for.
+    ///
+    /// # Errors
+    /// The connection failed before the end of the body.
+    pub async fn finish(&mut self, answer: &Answer) -> Result<bool, HopError> {
+        Ok(answer.is_persistent() && self.body(answer).await?.is_whole)
+    }
+
+    /// Reads the body of `answer`, which must be the last one.
+    ///
+    /// # Errors
+    /// The connection failed before the end of the body.
+    pub async fn body(&mut self, answer: &Answer) -> Result<Body, HopError> {
+        let mut decoder = BodyDecoder::new(answer.framing());
+        let (mut seen, mut bytes) = (BytesMut::new(), Vec::new());
+        // Framing counts too, so that a body of tiny chunks comes to an end.
+        let mut read_bytes = 0;
+        let is_whole = loop {
+            match decoder.decode(&mut seen, &mut bytes) {
+                Progress::End => break true,
+                Progress::Broken => break false,
+                Progress::NeedMore if read_bytes > BODY_BYTES_MAX => break false,
+                Progress::NeedMore => {}
+            }
+            match self.tunnel.read_buf(&mut seen).await? {
+                0 if decoder.ends_at_close() => break true,
+                0 => return Err(HopError::Closed),
+                count => read_bytes += count,
+            }
+        };
+        self.tunnel.unread(Bytes::from(seen));
+        let is_whole = is_whole && bytes.len() <= BODY_BYTES_MAX;
+        bytes.truncate(BODY_BYTES_MAX);
+        Ok(Body { bytes, is_whole })
+    }
+}
+
+/// Writes a request head with nothing that a proxy could stumble over: some providers refuse what other clients add.
+/// There is no `Proxy-Connection: keep-alive` either; an authentication that needs the connection after a refusal by an
+/// old proxy adds it.
+fn head(method: &str, uri: &str, host: &str, fields: &[Field]) -> Zeroizing<String> {
+    let fields_bytes: usize =
+        fields.iter().map(|field| field.name.len() + field.value.expose().len() + 4).sum();
+    // Sized exactly, so that no reallocation leaves a copy of a credential behind.
+    let fixed_bytes = "  HTTP/1.1\r\nHost: \r\n\r\n".len();
+    let mut head =
+        String::with_capacity(method.len() + uri.len() + host.len() + fields_bytes + fixed_bytes);
+    for part in [method, " ", uri, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
+        head.push_str(part);
+    }
+    for field in fields {
+        for part in [&field.name, ": ", field.value.expose(), "\r\n"] {
+            head.push_str(part);
+        }
+    }
+    head.push_str("\r\n");
+    head.into()
+}
+
+/// The default of `limits.header_bytes`.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How much of an answer's body is read, its framing included. More counts as a close.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+const INTERIM_MAX: usize = 100;
+/// Most answers fit in one read of this size.
+const READ_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::Secret;
+
+    const REQUEST: &str = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
+
+    /// Runs the exchange against `answer`, over a pipe that passes `step` bytes at a time.
+    async fn run(answer: &[u8], step: usize) -> Result<String, HopError> {
+        let (near, mut far) = duplex(step);
+        let hop = async move {
+            let mut seen = [0; REQUEST.len()];
+            far.read_exact(&mut seen).await.unwrap();
+            assert_eq!(std::str::from_utf8(&seen).unwrap(), REQUEST);
+            let _ = far.write_all(answer).await;
+        };
+        let client = async move {
+            let next = "example.com:443".parse().unwrap();
+            let mut tunnel = connect(Tunnel::layered(near), &next, &[], HEAD_BYTES_MAX).await?;
+            let mut rest = String::new();
+            tunnel.read_to_string(&mut rest).await?;
+            Ok(rest)
+        };
+        tokio::join!(hop, client).1
+    }
+
+    #[track_caller]
+    fn check(answer: &str, expected: Result<&str, &str>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for step in [1, 7, 4096] {
+            let got =
+                runtime.block_on(run(answer.as_bytes(), step)).map_err(|error| error.to_string());
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{answer:?} by {step}");
+        }
+    }
+
+    #[test]
+    fn any_2xx_makes_a_tunnel_and_bytes_after_the_head_are_kept() {
+        check("HTTP/1.1 200 Connection established\r\n\r\n", Ok(""));
+        check("HTTP/1.0 200\r\n\r\nSSH-2.0", Ok("SSH-2.0"));
+        check(
+            "HTTP/1.1 204 Fine\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+            Ok("abc"),
+        );
+        check("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx", Ok("x"));
+    }
+
+    #[test]
+    fn only_the_end_of_the_head_of_a_2xx_matters() {
+        check("HTTP/1.1 200 OK\r\nProxy-Agent : x\r\n\r\nabc", Ok("abc"));
+        check("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\n\r\nabc", Ok("abc"));
+        check("HTTP/1.1 200 OK\r\n folded: first\r\n\r\nabc", Ok("abc"));
+        check("HTTP/1.1 200 OK\nA: b\n\nabc", Ok("abc"));
+        check("HTTP/1.1 200 OK\r\nA: b\n\r\nabc", Ok("abc"));
+        check("HTTP/1.1 200 OK\r\njunk\r\n: none\r\n\u{1}\u{7f}\r\nA b: c\r\n\r\n", Ok(""));
+        check(&format!("HTTP/1.1 200 OK\r\n{}\r\nabc", "A: b\r\n".repeat(150)), Ok("abc"));
+        check(&format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\nx", "a".repeat(60_000)), Ok("x"));
+    }
+
+    #[test]
+    fn a_refusal_carries_what_the_hop_says() {
+        check("HTTP/1.1 403 Forbidden\r\n\r\n", Err("it answered 403 Forbidden"));
+        check(
+            "HTTP/1.1 407 Nope\r\nX-Other: x\r\nX-Squid-Error : ERR_ACCESS_DENIED 0\r\n\r\nbody",
+            Err("it answered 407 Nope (ERR_ACCESS_DENIED 0)"),
+        );
+        check("HTTP/1.1 502\r\n\r\n", Err("it answered 502"));
+        check("HTTP/1.1 302 Found\nLocation: /\n\n", Err("it answered 302 Found"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_http_is_an_error() {
+        check("", Err("it closed the connection without a full answer"));
+        check("HTTP/1.1 200 OK\r\n", Err("it closed the connection without a full answer"));
+        let not_http =
+            "its answer is not understood: this is not HTTP; is the address, or `tls`, right?";
+        check("SSH-2.0-OpenSSH\r\n", Err(not_http));
+        check("\x15\x03\x01", Err(not_http));
+        let broken = Err("its answer is not understood: the status line is broken");
+        check("HTTP/1.1 2000 OK\r\n\r\n", broken);
+        check("HTTP/1.1 20x OK\r\n\r\n", broken);
+        check("HTTP/1.1\r\n\r\n", broken);
+        check(
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            Err("its answer is not understood: it switches protocols, which CONNECT does not"),
+        );
+        check(
+            &"HTTP/1.1 100 Continue\r\n\r\n".repeat(102),
+            Err("its answer is not understood: it sends one interim answer after another"),
+        );
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_given_up() {
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(HEAD_BYTES_MAX));
+        check(&long, Err("the head of its answer is over 65536 bytes"));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(20_000));
+        check(&many, Err("the head of its answer is over 65536 bytes"));
+    }
+
+    #[test]
+    fn credentials_are_sent_and_the_buffer_is_sized_exactly() {
+        let fields = [Field::new("Proxy-Authorization", Secret::new("Basic dTpw"))];
+        let head = head("CONNECT", "[::1]:80", "[::1]:80", &fields);
+        assert_eq!(
+            head.as_str(),
+            "CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
+        );
+        assert_eq!(head.len(), head.capacity());
+    }
+
+    /// Sends `first` and then a 200, `step` bytes at a time; tells whether the second request was possible.
+    async fn second_round(first: &str, step: usize) -> Result<bool, String> {
+        let (near, far) = duplex(step);
+        let script = format!("{first}HTTP/1.1 200 OK\r\n\r\nx");
+        // Reads and writes at once: the pipe may be too small for a request or an answer.
+        let (mut reader, mut writer) = tokio::io::split(far);
+        let hop = async move {
+            let mut asked = Vec::new();
+            let (_, _) =
+                tokio::join!(writer.write_all(script.as_bytes()), reader.read_to_end(&mut asked));
+        };
+        let client = async move {
+            let next = "example.com:443".parse().unwrap();
+            let mut tunnel = Tunnel::layered(near);
+            let (mut reader, mut scanner) = (BytesMut::new(), HeadScanner::default());
+            let end = loop {
+                if let Some(end) = scanner.scan(&reader).unwrap() {
+                    break end;
+                }
+                tunnel.read_buf(&mut reader).await.unwrap();
+            };
+            let rest = reader.split_off(end);
+            tunnel.unread(rest.freeze());
+            let answer = Answer::parse(reader).unwrap();
+            let mut exchange = Exchange::new(&mut tunnel, HEAD_BYTES_MAX);
+            let is_kept = exchange.finish(&answer).await.map_err(|error| error.to_string())?;
+            if is_kept {
+                assert!(exchange.connect(&next, &[]).await.unwrap().is_success());
+            }
+            Ok(is_kept)
+        };
+        tokio::select! {
+            biased;
+            kept = client => kept,
+            () = hop => Err("the hop ended first".into()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_is_kept_over_a_refusal_whose_end_is_certain() {
+        for (head, is_kept) in [
+            ("HTTP/1.1 407 A\r\nContent-Length: 3\r\n\r\nabc", true),
+            ("HTTP/1.1 407 A\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 407 A\r\nContent-Length: 3, 3\r\n\r\nabc", true),
+            (
+                "HTTP/1.1 407 A\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: x\r\n\r\n",
+                true,
+            ),
+            (
+                "HTTP/1.0 407 A\r\nProxy-Connection: Keep-Alive\r\nContent-Length: 3\r\n\r\nabc",
+                true,
+            ),
+            ("HTTP/1.1 407 A\r\nConnection: x, CLOSE\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.1 407 A\r\nProxy-Connection: close\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.0 407 A\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.1 407 A\r\n\r\n", false),
+            ("HTTP/1.1 407 A\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", false),
+            ("HTTP/1.1 407 A\r\nContent-Length: -1\r\n\r\n", false),
+            (
+                "HTTP/1.1 407 A\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+                false,
+            ),
+            ("HTTP/1.1 407 A\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", false),
+            ("HTTP/1.1 407 A\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", false),
+        ] {
+            for step in [1, 7, 4096] {
+                assert_eq!(second_round(head, step).await, Ok(is_kept), "{head:?} by {step}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_64_kib_counts_as_a_close() {
+        let long = format!("HTTP/1.1 407 A\r\nContent-Length: 70000\r\n\r\n{}", "a".repeat(70_000));
+        assert_eq!(second_round(&long, 4096).await, Ok(false));
+        let chunks = "1\r\na\r\n".repeat(20_000);
+        let chunks =
+            format!("HTTP/1.1 407 A\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+        assert_eq!(second_round(&chunks, 4096).await, Ok(false));
+        let most = format!("HTTP/1.1 407 A\r\nContent-Length: 65536\r\n\r\n{}", "a".repeat(65_536));
+        assert_eq!(second_round(&most, 4096).await, Ok(true));
+    }
+}

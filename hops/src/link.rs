@@ -1,0 +1,128 @@
+//! The second half of the seam: how one upstream carries a connection.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{Authority, Eventual, Field, HopError, Refusal, Tunnel};
+
+/// One upstream, as one connection or many at once pass it.
+///
+/// A chain dials, or has the hop before connect to, [`address`](Self::address). It then [enters](Self::enter) the link
+/// and [extends](Self::extend) the tunnel to the next stop. All of that runs under the chain's timeouts. Dropping any of
+/// these futures drops the tunnel with it, so cancellation is always safe.
+///
+/// Most kinds need `address` and `extend` only:
+///
+/// ```
+/// use mooltiroute_hops::{Authority, HopError, Link, Tunnel, async_trait, exchange};
+///
+/// /// An HTTP proxy without credentials.
+/// #[derive(Debug)]
+/// struct Open(Authority);
+///
+/// #[async_trait]
+/// impl Link for Open {
+///     fn address(&self) -> &Authority {
+///         &self.0
+///     }
+///
+///     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
+///         exchange::connect(tunnel, next, &[], exchange::HEAD_BYTES_MAX).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Link: fmt::Debug + Send + Sync {
+    /// The address that the previous stop connects to.
+    fn address(&self) -> &Authority;
+
+    /// Fallback addresses, tried in order if the previous hop's policy forbids [`address`](Self::address).
+    fn alternatives(&self) -> &[Authority] {
+        &[]
+    }
+
+    /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
+    ///
+    /// [`Eventual::Ready`] means that there was nothing to do; a future counts as a step that operators see.
+    ///
+    /// # Errors
+    /// The reason why the tunnel could not be prepared.
+    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
+        Eventual::Ready(Ok(tunnel))
+    }
+
+    /// The name of the protocol that [`enter`](Self::enter) speaks, such as `TLS`.
+    fn entered_by(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Extends an entered `tunnel` to `next`. Bytes read past the exchange go back with [`Tunnel::unread`].
+    ///
+    /// # Errors
+    /// The reason why the hop did not reach `next`; the tunnel is gone then. [`HopError::Again`] asks for a new one.
+    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError>;
+
+    /// Whether this hop takes plain `http://` requests itself, in absolute-form (RFC 9112 §3.2.2). Otherwise they go
+    /// through a tunnel like everything else.
+    fn forwards(&self) -> bool {
+        false
+    }
+
+    /// Prepares a plain request that this hop forwards: returns the fields it needs, such as `Proxy-Authorization`.
+    ///
+    /// Called before each request on a connection that ends at this hop. An authentication that takes several rounds
+    /// runs all but the last of them here, over `tunnel`.
+    ///
+    /// # Errors
+    /// The reason why the hop takes no request; the connection is closed then. [`HopError::Again`] asks for a new one.
+    fn authorize<'a>(
+        &'a self,
+        _tunnel: &'a mut Tunnel,
+        _request: RequestLine<'a>,
+    ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        Eventual::Ready(Ok(Arc::default()))
+    }
+
+    /// Whether a connection that passes this hop may carry more than one plain request.
+    fn reuse(&self) -> Reuse {
+        Reuse::default()
+    }
+
+    /// Whether an answer to a forwarded plain request comes from the hop and not from the target. Such an answer is
+    /// explained to the client instead of being passed on. Asked for statuses from 400 up.
+    ///
+    /// A target can imitate such an answer, so nothing but the explanation may depend on it.
+    fn refuses(&self, refusal: &Refusal) -> bool {
+        refusal.is_by_proxy()
+    }
+
+    /// Adds to a refusal what this kind knows about it.
+    fn explain(&self, _refusal: &mut Refusal) {}
+}
+
+/// The first line of a plain request, as a hop that forwards it receives it.
+#[derive(Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The request target in absolute-form, exactly as it is sent.
+    pub uri: &'a (dyn fmt::Display + Sync),
+}
+
+impl fmt::Debug for RequestLine<'_> {
+    /// Leaves out the target, whose query may hold a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestLine").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// Whether an upstream connection may carry more than one plain request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may, for requests of the same client connection.
+    #[default]
+    SameClient,
+    /// Each request gets a connection of its own, such as for a new exit address.
+    Never,
+}

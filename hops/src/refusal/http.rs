@@ -1,0 +1,201 @@
+//! Refusals that came as an HTTP response.
+
+use super::{Meaning, Party, Refusal, printable, retry_after};
+
+/// The head of an HTTP response by which a hop declines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpRefusal {
+    /// The status code (RFC 9110 §15).
+    pub status: u16,
+    /// The schemes that `Proxy-Authenticate` fields offer, in their order, each once.
+    pub schemes: Vec<String>,
+    /// All fields, as printable ASCII and shortened.
+    fields: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// Reads a refusal from the head of an HTTP response.
+    pub fn from_http<'a>(
+        status: u16,
+        reason: &[u8],
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Self {
+        let mut http = HttpRefusal { status, ..HttpRefusal::default() };
+        let mut wait = None;
+        for (name, value) in fields {
+            if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
+                http.offer(schemes(value));
+            } else if name.eq_ignore_ascii_case(b"Retry-After") {
+                wait = wait.or_else(|| retry_after(value, std::time::SystemTime::now()));
+            }
+            http.fields.push((printable(name), printable(value)));
+        }
+        let (meaning, about) = meaning(status);
+        let said = match printable(reason) {
+            reason if reason.is_empty() => status.to_string(),
+            reason => format!("{status} {reason}"),
+        };
+        Self {
+            meaning,
+            about,
+            said,
+            detail: http.field(SQUID_ERROR).map(str::to_owned),
+            advice: None,
+            retry_after: wait,
+            http: Some(http),
+        }
+    }
+
+    /// Returns the first HTTP field of this name that is not empty, as printable ASCII and shortened.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.http.as_ref()?.field(name)
+    }
+}
+
+/// What a status alone says to a CONNECT. Some proxies answer 401 for 407, which to CONNECT nobody else can.
+fn meaning(status: u16) -> (Meaning, Party) {
+    match status {
+        401 | 407 => (Meaning::Credentials, Party::Hop),
+        403 | 405 => (Meaning::Policy, Party::Next),
+        404 => (Meaning::Unclear, Party::Next),
+        429 => (Meaning::Busy, Party::Hop),
+        502 | 503 => (Meaning::Unreachable, Party::Next),
+        504 => (Meaning::Timeout, Party::Next),
+        _ => (Meaning::Unclear, Party::Hop),
+    }
+}
+
+impl HttpRefusal {
+    fn offer(&mut self, schemes: impl Iterator<Item = String>) {
+        for scheme in schemes {
+            if !self.schemes.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
+                self.schemes.push(scheme);
+            }
+        }
+    }
+
+    /// Whether one of the schemes on offer is `scheme`.
+    pub fn offers(&self, scheme: &str) -> bool {
+        self.schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme))
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let is_it = |(known, value): &&(String, String)| {
+            known.eq_ignore_ascii_case(name) && !value.is_empty()
+        };
+        self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy may
+    /// send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made it. An
+    /// origin can imitate both.
+    pub(super) fn is_by_proxy(&self) -> bool {
+        let via = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
+        let proxies =
+            via.flat_map(|(_, value)| value.split(',')).filter(|one| !one.trim().is_empty());
+        self.status == 407
+            || self.status >= 500 && self.field(SQUID_ERROR).is_some() && proxies.count() <= 1
+    }
+}
+
+/// Returns the schemes of a list of challenges (RFC 9110 §11.3): the words that open an element and are no parameter.
+fn schemes(value: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte);
+    outside_quotes(value).filter_map(move |element| {
+        let element = element.trim_ascii();
+        let word_bytes = element.iter().take_while(|byte| is_token(byte)).count();
+        let (word, rest) = element.split_at(word_bytes);
+        let is_parameter = rest.trim_ascii_start().starts_with(b"=");
+        (!word.is_empty() && !is_parameter).then(|| printable(word))
+    })
+}
+
+/// Splits a comma-separated list, whose quoted strings may hold commas.
+fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |&byte| {
+        let is_separator = byte == b',' && !is_quoted;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        is_separator
+    })
+}
+
+/// The field in which Squid names the reason.
+const SQUID_ERROR: &str = "X-Squid-Error";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn schemes_are_found_among_parameters() {
+        let found = |value: &'static [u8]| schemes(value).collect::<Vec<_>>();
+        assert_eq!(
+            found(b"Negotiate, NTLM, Basic realm=\"a, Fake b\""),
+            ["Negotiate", "NTLM", "Basic"]
+        );
+        assert_eq!(found(b"Digest realm=\"x\\\", Fake\", qop=auth, nonce = 1"), ["Digest"]);
+        assert_eq!(found(b"NTLM TlRMTVNTUAAC=="), ["NTLM"]);
+        assert_eq!(found(b" ,, "), [""; 0]);
+    }
+
+    #[test]
+    fn a_scheme_that_is_offered_twice_is_named_once() {
+        let offers = [&b"Negotiate, NTLM"[..], b"ntlm TlRMTVNTUAAC==, Basic realm=a"];
+        let fields = offers.map(|value| (&b"Proxy-Authenticate"[..], value));
+        let http = Refusal::from_http(407, b"", fields).http.unwrap();
+        assert_eq!(http.schemes, ["Negotiate", "NTLM", "Basic"]);
+        assert!(http.offers("BASIC") && !http.offers("Digest"));
+    }
+
+    #[test]
+    fn a_status_tells_what_is_meant_and_whom_it_is_about() {
+        for (status, meaning, about) in [
+            (407, Meaning::Credentials, Party::Hop),
+            (403, Meaning::Policy, Party::Next),
+            (429, Meaning::Busy, Party::Hop),
+            (502, Meaning::Unreachable, Party::Next),
+            (504, Meaning::Timeout, Party::Next),
+            (500, Meaning::Unclear, Party::Hop),
+        ] {
+            let refusal = Refusal::from_http(status, b"", []);
+            assert_eq!((refusal.meaning, refusal.about), (meaning, about), "{status}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_that_says_so_comes_from_a_proxy() {
+        let is_by_proxy = |status, fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            Refusal::from_http(status, b"", fields).is_by_proxy()
+        };
+        let squid = ("x-squid-error", "ERR_CONNECT_FAIL 111");
+        assert!(is_by_proxy(407, &[]));
+        assert!(is_by_proxy(503, &[squid]));
+        assert!(is_by_proxy(503, &[squid, ("Via", "1.1 corp (squid/6.1)")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs (squid)"), ("via", "1.1 corp")]));
+        assert!(!is_by_proxy(503, &[squid, ("Via", "1.1 theirs, 1.1 corp")]));
+        assert!(!is_by_proxy(403, &[squid]), "a page for people, of a company's own");
+        assert!(!is_by_proxy(502, &[("Via", "1.1 corp"), ("Server", "squid")]));
+        assert!(!is_by_proxy(504, &[]));
+    }
+
+    proptest! {
+        #[test]
+        fn words_of_a_peer_are_fit_for_a_log(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let fields = [(&b"Proxy-Authenticate"[..], &bytes[..]), (&b"X-Squid-Error"[..], &bytes[..])];
+            let refusal = Refusal::from_http(407, &bytes, fields);
+            let schemes = refusal.http.as_ref().unwrap().schemes.concat();
+            let shown = format!("{refusal} {schemes}");
+            prop_assert!(shown.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+        }
+    }
+}

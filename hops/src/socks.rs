@@ -1,0 +1,206 @@
+//! SOCKS5 (RFC 1928) with username and password (RFC 1929): the messages, without I/O, and a client's exchange.
+
+mod v5;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub use self::v5::{Method, ReplyCode, UserPassword};
+use crate::{Authority, HopError, Meaning, Party, Refusal, Tunnel};
+
+/// Has the SOCKS5 proxy that `tunnel` reaches connect it to `next`.
+///
+/// With `credentials`, only the method that sends them is offered: a proxy that chose "no authentication" instead would
+/// ignore the session that a provider's username names. Names are passed on unresolved. Nothing is sent before the
+/// answer to the message before it, and bytes behind the last answer are kept.
+///
+/// # Errors
+/// [`HopError::Refused`] if the proxy says no, and the way in which the exchange failed otherwise.
+///
+/// ```
+/// use mooltiroute_hops::{Tunnel, socks};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let (near, mut proxy) = duplex(1024);
+/// proxy.write_all(&[5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+/// let next = "example.com:443".parse().unwrap();
+/// socks::connect(Tunnel::layered(near), &next, None).await.unwrap();
+/// let mut asked = Vec::new();
+/// proxy.read_to_end(&mut asked).await.unwrap();
+/// assert_eq!(asked, b"\x05\x01\x00\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+/// # });
+/// ```
+pub async fn connect(
+    mut tunnel: Tunnel,
+    next: &Authority,
+    credentials: Option<&UserPassword>,
+) -> Result<Tunnel, HopError> {
+    let mut seen = BytesMut::with_capacity(READ_BYTES);
+    let method = if credentials.is_some() { Method::UserPassword } else { Method::None };
+    send(&mut tunnel, &v5::greeting(method)).await?;
+    if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
+        let said = "none of the offered authentication methods";
+        return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
+    }
+    if let Some(credentials) = credentials {
+        send(&mut tunnel, &credentials.message()).await?;
+        if !receive(&mut tunnel, &mut seen, v5::is_authenticated).await? {
+            let said = "username or password not accepted";
+            return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
+        }
+    }
+    send(&mut tunnel, &v5::request(next)?).await?;
+    let code = receive(&mut tunnel, &mut seen, v5::reply).await?;
+    if let Some(refusal) = code.refusal() {
+        return Err(refusal.into());
+    }
+    if !seen.is_empty() {
+        tunnel.unread(seen.freeze());
+    }
+    Ok(tunnel)
+}
+
+async fn send(tunnel: &mut Tunnel, message: &[u8]) -> Result<(), HopError> {
+    tunnel.write_all(message).await?;
+    Ok(tunnel.flush().await?)
+}
+
+/// Reads until `parse` finds a whole message at the start of `seen`, and takes it off.
+async fn receive<T>(
+    tunnel: &mut Tunnel,
+    seen: &mut BytesMut,
+    parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, HopError>,
+) -> Result<T, HopError> {
+    loop {
+        if let Some((message, length)) = parse(seen)? {
+            let _ = seen.split_to(length);
+            return Ok(message);
+        }
+        if tunnel.read_buf(seen).await? == 0 {
+            return Err(HopError::Closed);
+        }
+    }
+}
+
+/// More than the longest answer has.
+const READ_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::Secret;
+
+    /// Runs the exchange against `answers`, `step` bytes at a time; returns what was sent, and the rest or the error.
+    async fn run(
+        answers: &[u8],
+        is_known: bool,
+        step: usize,
+    ) -> (Vec<u8>, Result<Vec<u8>, String>) {
+        let (near, far) = duplex(step);
+        let (mut reader, mut writer) = tokio::io::split(far);
+        let hop = async move {
+            let mut asked = Vec::new();
+            let write = async {
+                let _ = writer.write_all(answers).await;
+                let _ = writer.shutdown().await;
+            };
+            let _ = tokio::join!(write, reader.read_to_end(&mut asked));
+            asked
+        };
+        let client = async move {
+            let next = "example.com:443".parse().unwrap();
+            let known = UserPassword::new(Secret::new("u"), Secret::new("pw")).unwrap();
+            let known = is_known.then_some(&known);
+            let mut tunnel = connect(Tunnel::layered(near), &next, known)
+                .await
+                .map_err(|error| error.to_string())?;
+            let mut rest = Vec::new();
+            tunnel.read_to_end(&mut rest).await.map_err(|error| error.to_string())?;
+            Ok(rest)
+        };
+        tokio::join!(hop, client)
+    }
+
+    #[track_caller]
+    fn check(answers: &[u8], is_known: bool, expected: Result<&[u8], &str>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for step in [1, 3, 1024] {
+            let (_, got) = runtime.block_on(run(answers, is_known, step));
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{answers:?} by {step}");
+        }
+    }
+
+    #[test]
+    fn a_yes_makes_a_tunnel_and_bytes_behind_it_are_kept() {
+        check(b"\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50SSH", false, Ok(b"SSH"));
+        check(b"\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x00x", true, Ok(b"x"));
+        let v6 = [&b"\x05\x00\x05\x00\x00\x04"[..], &[0; 18], b"y"].concat();
+        check(&v6, false, Ok(b"y"));
+    }
+
+    #[test]
+    fn a_no_says_what_is_wrong() {
+        check(b"\x05\xff", false, Err("it answered none of the offered authentication methods"));
+        check(b"\x05\x00", true, Err("it answered none of the offered authentication methods"));
+        check(b"\x05\x02\x01\x01", true, Err("it answered username or password not accepted"));
+        check(
+            b"\x05\x00\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00",
+            false,
+            Err("it answered 5, connection refused"),
+        );
+        // Some proxies close right after the code.
+        check(b"\x05\x00\x05\x02", false, Err("it answered 2, not allowed by its rules"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_socks5_is_an_error() {
+        let not_socks =
+            "its answer is not understood: this is not SOCKS5; is the address, or `tls`, right?";
+        check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err(not_socks));
+        check(
+            b"\x05\x02\x05\x00",
+            true,
+            Err("its answer is not understood: its answer to the password is broken"),
+        );
+        check(
+            b"\x05\x00\x05\x00\x00\x02",
+            false,
+            Err("its answer is not understood: it has an unknown type of address"),
+        );
+        check(
+            b"\x05\x00\x05\x00\x00\x01\x00",
+            false,
+            Err("it closed the connection without a full answer"),
+        );
+        check(b"", false, Err("it closed the connection without a full answer"));
+    }
+
+    #[tokio::test]
+    async fn credentials_are_sent_only_when_asked_for() {
+        let (asked, _) =
+            run(b"\x05\x02\x01\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", true, 1).await;
+        assert_eq!(asked, b"\x05\x01\x02\x01\x01u\x02pw\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+        let (asked, _) = run(b"\x05\x00", true, 1).await;
+        assert_eq!(asked, b"\x05\x01\x02");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference(
+            answers in proptest::collection::vec(prop_oneof![0_u8..6, Just(255), any::<u8>()], 0..30),
+            is_known: bool,
+            step in 1_usize..9,
+        ) {
+            let answers = [if is_known { &b"\x05\x02\x01\x00"[..] } else { b"\x05\x00" }, &answers].concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (_, whole) = runtime.block_on(run(&answers, is_known, 1024));
+            let (_, pieces) = runtime.block_on(run(&answers, is_known, step));
+            prop_assert_eq!(whole, pieces);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Makes the spare tunnels of a chain.
+
+use std::sync::Weak;
+
+use mooltiroute_hops::{Authority, Preferences, Request, Tunnel};
+use tracing::debug;
+
+use super::{Chain, ChainError, Destination};
+use crate::{
+    error::with_causes,
+    upstream::warm::{Path, SpareMaker},
+};
+
+/// Makes spares for a chain, as long as the chain lives.
+#[derive(Debug)]
+pub(crate) struct ChainSpares(pub(crate) Weak<Chain>);
+
+impl SpareMaker for ChainSpares {
+    fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    async fn make(&self, target: &Authority) -> Option<(Path, Tunnel)> {
+        let chain = self.0.upgrade()?;
+        let made = chain.spare(target).await;
+        made.inspect_err(|error| {
+            debug!(chain = %chain.name(), error = with_causes(error), "no spare tunnel");
+        })
+        .ok()
+    }
+}
+
+impl Chain {
+    /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
+    async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
+        let preferences = Preferences::default();
+        let request = Request::new(target, &preferences);
+        let (tunnel, _, journey, _) = self.go(request, Destination::LastHop, &()).await?;
+        let path = journey.path();
+        journey.arrive();
+        Ok((path, tunnel))
+    }
+}
