@@ -9,6 +9,7 @@ mod unused;
 use std::{
     collections::{BTreeSet, HashSet},
     hash::RandomState,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -85,6 +86,11 @@ impl<'a> Resolver<'a> {
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;
         Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
+    }
+
+    /// Returns the files beside the YAML that settings name.
+    pub(crate) fn named_files(&self) -> Vec<PathBuf> {
+        self.context.named_files()
     }
 
     fn check_sections(&mut self) {

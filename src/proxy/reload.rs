@@ -65,13 +65,16 @@ impl Reloads {
         self.log = Some(control);
     }
 
-    /// Reloads for ever. Dropping the future between two steps leaves the generation in force whole.
+    /// Reloads until it is dropped. Dropping the future between two steps leaves the generation in force as it is.
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
             let call = tokio::select! {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
+            if let (Call::Signal, Some(watch)) = (call, &mut self.watch) {
+                watch.complete().await;
+            }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
             self.attempt(call).await;
@@ -80,15 +83,35 @@ impl Reloads {
         }
     }
 
-    async fn attempt(&mut self, call: Call) {
-        let loader = Arc::clone(&self.loader);
-        let config = match task::spawn_blocking(move || loader.load()).await {
-            Ok(Ok(config)) => config,
-            Ok(Err(problems)) => {
-                let problems = problems.0.iter().map(|problem| problem.brief().to_string());
-                return self.reject(problems.collect(), call);
+    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
+    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
+    async fn load(&mut self) -> Option<Result<Config, Vec<String>>> {
+        for _ in 0..LOADS_MAX {
+            let loader = Arc::clone(&self.loader);
+            let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
+                Ok(loaded) => loaded,
+                Err(panicked) => return Some(Err(vec![panicked.to_string()])),
+            };
+            if let Some(watch) = &mut self.watch {
+                // Both are asked: what is named must be watched even if it changes again.
+                let is_news = watch.set_named(&files);
+                if is_news || !watch.is_undisturbed().await {
+                    watch.complete().await;
+                    continue;
+                }
             }
-            Err(panicked) => return self.reject(vec![panicked.to_string()], call),
+            return Some(loaded.map_err(|problems| {
+                problems.0.iter().map(|problem| problem.brief().to_string()).collect()
+            }));
+        }
+        None
+    }
+
+    async fn attempt(&mut self, call: Call) {
+        let config = match self.load().await {
+            Some(Ok(config)) => config,
+            Some(Err(problems)) => return self.reject(problems, call),
+            None => return debug!("the files change too fast to be read"),
         };
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
@@ -169,6 +192,9 @@ pub(crate) fn announce(config: &Config) {
         }
     }
 }
+
+/// How often files that change while they are read are read again.
+const LOADS_MAX: usize = 20;
 
 async fn next_edit(watch: Option<&mut Watch>) {
     match watch {
