@@ -1,5 +1,6 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
+mod direct;
 pub(crate) mod listeners;
 pub(crate) mod reload;
 pub(crate) mod server;

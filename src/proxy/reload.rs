@@ -15,6 +15,7 @@ use crate::{
     log::LogControl,
     metrics::Metrics,
     proxy::{
+        direct::targets_that_go_direct,
         listeners::{Listeners, Prepared},
         server::Server,
         watch::Watch,
@@ -137,7 +138,13 @@ impl Reloads {
         announce(&config);
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
-        let next = self.shared().live().current().next(config, listening);
+        let last = self.shared().live().current();
+        let next = last.next(config, listening);
+        let direct = targets_that_go_direct(&last, &next);
+        if !direct.is_empty() {
+            let targets = direct.join(", ");
+            warn!(targets, "targets that went through hops go direct now");
+        }
         let generation = next.number();
         self.shared().live().replace(next);
         self.server.keep_warm();

@@ -75,7 +75,7 @@ pub(crate) enum Destination {
 }
 
 /// How long each step may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StepTimeouts {
     /// For a look-up and TCP, and for TLS with a hop.
     pub connect: Duration,
@@ -183,6 +183,24 @@ impl Chain {
     /// What the configuration calls this chain.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether a chain that is built of these parts would be this one: of this name, along the same hops, with the same
+    /// timeouts and the same addresses to stay away from. Its spare tunnels don't matter.
+    pub(crate) fn is_made_of(
+        &self,
+        name: &str,
+        links: &[Link],
+        timeouts: StepTimeouts,
+        dialer: &Dialer,
+    ) -> bool {
+        let is_same =
+            |(old, new): (&Link, &Link)| old.name == new.name && Arc::ptr_eq(&old.hop, &new.hop);
+        &*self.name == name
+            && self.links.len() == links.len()
+            && self.links.iter().zip(links).all(is_same)
+            && self.timeouts == timeouts
+            && self.dialer == *dialer
     }
 
     /// What counts its traffic.
