@@ -1,5 +1,6 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
+mod changes;
 mod direct;
 pub(crate) mod listeners;
 pub(crate) mod reload;
@@ -113,6 +114,7 @@ impl Loaded {
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        let overridden = config.overridden.clone();
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
@@ -120,7 +122,7 @@ impl Loaded {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch);
+        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
         Ok(Proxy { server, reloads, addresses })
     }
 }

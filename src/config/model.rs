@@ -6,7 +6,7 @@ use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Outline, Place, Problem};
+use crate::config::{Credential, Outline, Overridden, Place, Problem};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What was written, to compare with another configuration.
     pub outline: Outline,
+    /// The settings that the command line has, whatever the files say.
+    pub overridden: Vec<Overridden>,
     /// What is legal and odd.
     pub warnings: Vec<Problem>,
 }

@@ -11,10 +11,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader},
+    config::{Config, Loader, Overridden},
     log::LogControl,
     metrics::Metrics,
     proxy::{
+        changes::{edited_in_vain, with_new_value},
         direct::targets_that_go_direct,
         listeners::{Listeners, Prepared},
         server::Server,
@@ -35,6 +36,8 @@ pub(crate) struct Reloads {
     log: Option<LogControl>,
     /// Why the last attempt was rejected, where it was.
     rejected: Option<Vec<String>>,
+    /// What the files said in the place of each option of the command line.
+    overridden: Vec<Overridden>,
 }
 
 /// What called for a reload.
@@ -53,7 +56,22 @@ impl Reloads {
         watch: Option<Watch>,
     ) -> Self {
         let loader = Arc::new(loader);
-        Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
+        Self {
+            loader,
+            listeners,
+            server,
+            watch,
+            requests: None,
+            log: None,
+            rejected: None,
+            overridden: Vec::new(),
+        }
+    }
+
+    /// Compares later edits of what the command line has with `overridden`.
+    #[must_use]
+    pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
+        Self { overridden, ..self }
     }
 
     /// Has signals call for reloads too.
@@ -114,6 +132,14 @@ impl Reloads {
             Some(Err(problems)) => return self.reject(problems, call),
             None => return debug!("the files change too fast to be read"),
         };
+        for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
+        {
+            info!(
+                setting = path,
+                option, "an edit has no effect: the command line has this setting"
+            );
+        }
+        self.overridden.clone_from(&config.overridden);
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
@@ -135,6 +161,7 @@ impl Reloads {
     /// Everything is built; from here on nothing fails.
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
+        let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);

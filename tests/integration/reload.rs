@@ -106,6 +106,44 @@ async fn targets_that_lose_their_hops_are_named() {
     assert_eq!(warnings().last().unwrap(), "any other host (chain secure)");
 }
 
+#[tokio::test]
+async fn a_reload_says_new_values_and_edits_that_a_flag_overrides() {
+    let yaml = |is_enabled: bool, password: &str| {
+        format!(
+            "hops: {{ corporate: {{ kind: http-connect, address: \"127.0.0.1:9\", enabled: {is_enabled}, username: u, password: {password} }}, \
+             other: {{ kind: http-connect, address: \"127.0.0.1:9\" }} }}\nchains: {{ default: [corporate, other] }}\n"
+        )
+    };
+    let proxy = Proxy::start(&yaml(true, "one")).await;
+    let edit = async |proxy: &Proxy, file: &str, yaml: &str, expected: &str| {
+        let seen = proxy.events().len();
+        proxy.config().write(file, yaml);
+        let reloaded = proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(reloaded.field("changed"), expected);
+    };
+    edit(&proxy, "10-test.yaml", &yaml(false, "one"), "hops.corporate.enabled=off").await;
+    edit(&proxy, "10-test.yaml", &yaml(true, "one"), "hops.corporate.enabled=on").await;
+    edit(&proxy, "10-test.yaml", &yaml(true, "two"), "hops.corporate.password").await;
+    let more = "timeouts: { idle: 90s }\nlog: { level: debug }\n";
+    edit(&proxy, "20-more.yaml", more, "log.level=debug, timeouts.idle=1m 30s").await;
+
+    let config = ConfigDir::new(&yaml(true, "one"));
+    let proxy = Proxy::on(config, &["--no-corporate"]).await;
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &yaml(false, "one"));
+    let message = "an edit has no effect: the command line has this setting";
+    let told = proxy.event_after(seen, message).await;
+    assert_eq!(told.field("setting"), "hops.corporate.enabled");
+    assert_eq!(
+        (told.field("option"), told.field("level")),
+        ("--no-corporate".into(), "INFO".into())
+    );
+    // Only once, and other edits are not blamed.
+    edit(&proxy, "10-test.yaml", &yaml(false, "two"), "hops.corporate.password").await;
+    let count = proxy.events().iter().filter(|event| event.message() == message).count();
+    assert_eq!(count, 1);
+}
+
 /// As NTLM to an origin needs it: the connection is what the origin has authenticated.
 #[tokio::test]
 async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {
