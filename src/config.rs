@@ -17,7 +17,7 @@ mod yaml;
 
 pub use self::{
     credentials::{Credential, Origin},
-    fingerprint::Outline,
+    fingerprint::{Outline, Overridden},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Route, Server, Timeouts,

@@ -1,5 +1,7 @@
 //! The proxy as a whole: loaded, started, run until it is asked to end, drained.
 
+mod changes;
+mod direct;
 pub(crate) mod listeners;
 pub(crate) mod reload;
 pub(crate) mod server;
@@ -10,16 +12,17 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
+use mooltiroute_hops::KeyPath;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Loader, Problems, Source},
+    config::{Config, Loader, Problem, Problems, Source},
     log::LogControl,
     proxy::{
         listeners::{ListenError, Listeners},
         reload::Reloads,
         server::Server,
-        watch::Watch,
+        watch::{Watch, wait_for_writers},
     },
     state::{generation::Generation, shared::Shared},
     system::{
@@ -46,16 +49,38 @@ pub struct Proxy {
 }
 
 impl Loaded {
-    /// Loads the configuration, and watches it from before it is read, so that no edit falls between the two.
+    /// Loads the configuration, and watches it from before it is read, so that no edit falls between the two. Waits
+    /// while another process is writing to one of its files, up to half a minute, and blocks the thread.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration.
+    /// Everything that is wrong with the configuration, or a file of it that is still being written.
     pub fn new(loader: Loader) -> Result<Self, Problems> {
-        let watch = match loader.source() {
+        let mut watch = match loader.source() {
             Source::Path(path) => Some(Watch::new(path)),
             Source::Text(_) | Source::Embedded => None,
         };
-        let config = loader.load()?;
+        let mut named = Vec::new();
+        let config = loop {
+            if let Source::Path(path) = loader.source() {
+                wait_for_writers(path, &named).map_err(|writer| {
+                    Problem::new(
+                        &KeyPath::default(),
+                        "source",
+                        format!("{writer}; run this again once it has closed the file"),
+                    )
+                })?;
+            }
+            let (config, files) = loader.load_and_list();
+            let is_news = match &mut watch {
+                Some(Ok(watch)) => watch.set_named(&files),
+                _ => false,
+            };
+            named = files;
+            // The files that it names are read again now that they are watched.
+            if !is_news {
+                break config?;
+            }
+        };
         Ok(Self { loader, config, watch, passed: Vec::new() })
     }
 
@@ -89,6 +114,7 @@ impl Loaded {
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        let overridden = config.overridden.clone();
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
@@ -96,7 +122,7 @@ impl Loaded {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch);
+        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
         Ok(Proxy { server, reloads, addresses })
     }
 }

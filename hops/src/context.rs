@@ -2,7 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
@@ -32,6 +32,8 @@ pub struct BuildContext<'a> {
     hasher: RandomState,
     head_bytes_max: usize,
     files: RefCell<BTreeMap<PathBuf, u64>>,
+    /// Every file that any hop of the configuration names, also one that can't be read.
+    named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
@@ -65,6 +67,7 @@ impl<'a> BuildContext<'a> {
             hasher: RandomState::new(),
             head_bytes_max: exchange::HEAD_BYTES_MAX,
             files: RefCell::default(),
+            named: Rc::default(),
             siblings: None,
             system_verifier: Rc::default(),
         }
@@ -118,6 +121,7 @@ impl<'a> BuildContext<'a> {
             hasher: self.hasher.clone(),
             head_bytes_max: self.head_bytes_max,
             files: RefCell::default(),
+            named: Rc::clone(&self.named),
             siblings: self.siblings,
             system_verifier: Rc::clone(&self.system_verifier),
         }
@@ -130,6 +134,7 @@ impl<'a> BuildContext<'a> {
     /// It can't be read, is no regular file, is too large or is not in UTF-8.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let path = self.directory.join(path);
+        self.named.borrow_mut().insert(path.clone());
         // Opening a pipe without a writer would never return.
         let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
             // The same words on every system.
@@ -148,6 +153,12 @@ impl<'a> BuildContext<'a> {
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
         self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
         Ok(Secret::new(text))
+    }
+
+    /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether
+    /// or not it could be read. A change of any of them calls for a reload.
+    pub fn named_files(&self) -> Vec<PathBuf> {
+        self.named.borrow().iter().cloned().collect()
     }
 
     /// Returns a fingerprint of all files that were read, or `None` if there were none.
@@ -182,7 +193,8 @@ mod tests {
         assert_eq!(read("one"), read("one"));
         assert_ne!(read("one"), read("two"));
         let context = BuildContext::new(&directory);
-        assert!(context.read(Path::new("b")).is_err());
+        assert!(context.another().read(Path::new("b")).is_err());
+        assert_eq!(context.named_files(), [directory.join("b")], "a missing file counts too");
         assert!(context.read(Path::new("")).is_err(), "a directory");
         fs::write(directory.join("a"), b"\xff").unwrap();
         assert!(context.read(Path::new("a")).is_err());

@@ -140,8 +140,7 @@ impl<'a> Plan<'a> {
         preferences: Preferences,
         generation: &'a Generation,
     ) -> Self {
-        let chain = Arc::clone(way.chain.name());
-        let key = Key { generation: generation.number(), chain, preferences };
+        let key = Key { chain: Arc::downgrade(way.chain), preferences };
         Self { head, resource, chain: way.chain, generation, upgrade: head.upgrade(), key }
     }
 

@@ -70,6 +70,28 @@ impl Outline {
     }
 }
 
+/// A setting that the command line has, and a hash of what the files say in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden {
+    /// The path of the setting.
+    pub path: String,
+    /// The option of the command line, such as `--no-corporate`.
+    pub option: &'static str,
+    pub(crate) beneath: u64,
+}
+
+impl Overridden {
+    /// Lists every setting that the command line has.
+    pub(crate) fn all(tree: &Tree, hasher: &RandomState) -> Vec<Self> {
+        let overridden = |(path, option, value): &(KeyPath, &'static str, Value)| Self {
+            path: path.to_string(),
+            option,
+            beneath: hash(value, hasher),
+        };
+        tree.beneath().iter().map(overridden).collect()
+    }
+}
+
 impl fmt::Debug for Outline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()

@@ -1,6 +1,6 @@
 //! Loads files into a configuration, at the start and for each reload.
 
-use std::{hash::RandomState, net::SocketAddr};
+use std::{hash::RandomState, net::SocketAddr, path::PathBuf};
 
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
@@ -60,6 +60,12 @@ impl Loader {
     /// # Errors
     /// All problems of all files, in order.
     pub fn load(&self) -> Result<Config, Problems> {
+        self.load_and_list().0
+    }
+
+    /// Does as [`load`](Self::load), and returns the files beside the YAML that settings name, such as a
+    /// `password_file`. The list is as good as it gets if the configuration is invalid.
+    pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let (texts, Problems(unreadable)) = self.source.read();
         let (mut tree, faults) = Tree::new(texts);
         let mut problems = Found::default();
@@ -70,14 +76,15 @@ impl Loader {
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
         let config = resolver.resolve();
+        let named = resolver.named_files();
         problems.append(resolver.problems);
         if is_complete {
             problems.extend(self.misused_options(&tree));
         }
-        if problems.is_empty() {
-            return Ok(config);
+        match problems.is_empty() {
+            true => (Ok(config), named),
+            false => (Err(problems.into_problems()), named),
         }
-        Err(problems.into_problems())
     }
 
     /// Returns the section `server` as far as it can be read, whatever else is wrong.

@@ -6,7 +6,7 @@ use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Outline, Place, Problem};
+use crate::config::{Credential, Outline, Overridden, Place, Problem};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The fingerprint, to compare with another configuration.
     pub outline: Outline,
+    /// The settings that the command line overrides, whatever the files say.
+    pub overridden: Vec<Overridden>,
     /// Warnings: settings that are valid but odd.
     pub warnings: Vec<Problem>,
 }

@@ -9,6 +9,7 @@ mod unused;
 use std::{
     collections::{BTreeSet, HashSet},
     hash::RandomState,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +18,8 @@ use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Regist
 use serde::de::DeserializeOwned;
 
 use crate::config::{
-    Auth, Config, Environment, Limits, Loader, Log, Outline, Problem, Server, Timeouts, raw,
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Server, Timeouts,
+    raw,
     report::{
         first_problems::Found,
         problem::{NAME_BYTES_MAX, is_name},
@@ -85,7 +87,24 @@ impl<'a> Resolver<'a> {
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;
-        Config { server, timeouts, limits, log, hops, chains, routes, outline, warnings }
+        let overridden = Overridden::all(self.tree, self.hasher);
+        Config {
+            server,
+            timeouts,
+            limits,
+            log,
+            hops,
+            chains,
+            routes,
+            outline,
+            overridden,
+            warnings,
+        }
+    }
+
+    /// Returns the files beside the YAML that settings name.
+    pub(crate) fn named_files(&self) -> Vec<PathBuf> {
+        self.context.named_files()
     }
 
     fn check_sections(&mut self) {

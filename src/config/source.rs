@@ -175,11 +175,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
     });
     let mut paths = entries.map_err(|error| unreadable(path, &error))?;
-    paths.retain(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
-        is_yaml && !name.starts_with(['.', '#', '~']) && !path.is_dir()
-    });
+    paths.retain(|path| is_read(path) && !path.is_dir());
     // Not by `Path`, which compares components.
     paths.sort_by(|one, other| {
         one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
@@ -191,6 +187,13 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
             Err(about(path, "size", format!("there are over {FILES_MAX} files in this directory")))
         }
     }
+}
+
+/// Whether a file of this name in a directory of configuration is read: not if it is hidden, a backup or no YAML.
+pub(crate) fn is_read(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+    is_yaml && !name.starts_with(['.', '#', '~'])
 }
 
 fn read(path: &Path, room: usize) -> Result<String, Problems> {

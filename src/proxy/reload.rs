@@ -11,10 +11,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader},
+    config::{Config, Loader, Overridden},
     log::LogControl,
     metrics::Metrics,
     proxy::{
+        changes::{edited_in_vain, with_new_value},
+        direct::targets_that_go_direct,
         listeners::{Listeners, Prepared},
         server::Server,
         watch::Watch,
@@ -34,6 +36,8 @@ pub(crate) struct Reloads {
     log: Option<LogControl>,
     /// Why the last attempt was rejected, where it was.
     rejected: Option<Vec<String>>,
+    /// What the files said in the place of each option of the command line.
+    overridden: Vec<Overridden>,
 }
 
 /// What called for a reload.
@@ -52,7 +56,22 @@ impl Reloads {
         watch: Option<Watch>,
     ) -> Self {
         let loader = Arc::new(loader);
-        Self { loader, listeners, server, watch, requests: None, log: None, rejected: None }
+        Self {
+            loader,
+            listeners,
+            server,
+            watch,
+            requests: None,
+            log: None,
+            rejected: None,
+            overridden: Vec::new(),
+        }
+    }
+
+    /// Compares later edits of what the command line has with `overridden`.
+    #[must_use]
+    pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
+        Self { overridden, ..self }
     }
 
     /// Has signals call for reloads too.
@@ -65,13 +84,16 @@ impl Reloads {
         self.log = Some(control);
     }
 
-    /// Reloads for ever. Dropping the future between two steps leaves the generation in force whole.
+    /// Reloads until it is dropped. Dropping the future between two steps leaves the generation in force as it is.
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
             let call = tokio::select! {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
+            if let (Call::Signal, Some(watch)) = (call, &mut self.watch) {
+                watch.complete().await;
+            }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
             self.attempt(call).await;
@@ -80,16 +102,44 @@ impl Reloads {
         }
     }
 
-    async fn attempt(&mut self, call: Call) {
-        let loader = Arc::clone(&self.loader);
-        let config = match task::spawn_blocking(move || loader.load()).await {
-            Ok(Ok(config)) => config,
-            Ok(Err(problems)) => {
-                let problems = problems.0.iter().map(|problem| problem.brief().to_string());
-                return self.reject(problems.collect(), call);
+    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
+    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
+    async fn load(&mut self) -> Option<Result<Config, Vec<String>>> {
+        for _ in 0..LOADS_MAX {
+            let loader = Arc::clone(&self.loader);
+            let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
+                Ok(loaded) => loaded,
+                Err(panicked) => return Some(Err(vec![panicked.to_string()])),
+            };
+            if let Some(watch) = &mut self.watch {
+                // Both are asked: what is named must be watched even if it changes again.
+                let is_news = watch.set_named(&files);
+                if is_news || !watch.is_undisturbed().await {
+                    watch.complete().await;
+                    continue;
+                }
             }
-            Err(panicked) => return self.reject(vec![panicked.to_string()], call),
+            return Some(loaded.map_err(|problems| {
+                problems.0.iter().map(|problem| problem.brief().to_string()).collect()
+            }));
+        }
+        None
+    }
+
+    async fn attempt(&mut self, call: Call) {
+        let config = match self.load().await {
+            Some(Ok(config)) => config,
+            Some(Err(problems)) => return self.reject(problems, call),
+            None => return debug!("the files change too fast to be read"),
         };
+        for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
+        {
+            info!(
+                setting = path,
+                option, "an edit has no effect: the command line has this setting"
+            );
+        }
+        self.overridden.clone_from(&config.overridden);
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
@@ -111,10 +161,17 @@ impl Reloads {
     /// Everything is built; from here on nothing fails.
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
         self.rejected = None;
+        let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
         let listening = self.listeners.addresses_after(&prepared);
-        let next = self.shared().live().current().next(config, listening);
+        let last = self.shared().live().current();
+        let next = last.next(config, listening);
+        let direct = targets_that_go_direct(&last, &next);
+        if !direct.is_empty() {
+            let targets = direct.join(", ");
+            warn!(targets, "targets that went through hops go direct now");
+        }
         let generation = next.number();
         self.shared().live().replace(next);
         self.server.keep_warm();
@@ -169,6 +226,9 @@ pub(crate) fn announce(config: &Config) {
         }
     }
 }
+
+/// How often files that change while they are read are read again.
+const LOADS_MAX: usize = 20;
 
 async fn next_edit(watch: Option<&mut Watch>) {
     match watch {

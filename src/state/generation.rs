@@ -12,7 +12,7 @@ use mooltiroute_hops::Authority;
 use crate::{
     config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
     metrics::Metrics,
-    router::{Query, Router},
+    router::{Query, Router, Rule},
     system::memory::{Held, Peaks},
     upstream::{
         chain::{Chain, ChainHop, StepTimeouts},
@@ -35,6 +35,7 @@ pub(crate) struct Live {
 pub(crate) struct Generation {
     number: u64,
     router: Router,
+    rules: Vec<Rule>,
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
     chains: Vec<Arc<Chain>>,
@@ -78,7 +79,7 @@ pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
     pub route: usize,
     /// The chain it leads to.
-    pub chain: &'a Chain,
+    pub chain: &'a Arc<Chain>,
 }
 
 impl Live {
@@ -122,8 +123,8 @@ impl Generation {
         Self::build(number, config, listening, Arc::default(), Arc::default(), &[])
     }
 
-    /// The one that follows: it counts on where this one does, and keeps each hop whose settings are the same, with all
-    /// that the hop has learned.
+    /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the hop
+    /// has learned, and each chain along the same hops, with the connections that wait for it.
     pub(crate) fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
             // They are sorted by name.
@@ -154,6 +155,14 @@ impl Generation {
                 Some(ChainHop { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
             };
             let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
+            let is_kept = |old: &&Arc<Chain>| {
+                old.is_made_of(&chain.name, &hops, steps, &dialer)
+                    && old.warm().map_or(0, |warm| warm.limit())
+                        == if Chain::can_be_warm(&hops) { chain.warm } else { 0 }
+            };
+            if let Some(old) = last.iter().find(is_kept) {
+                return Arc::clone(old);
+            }
             let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
             let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
@@ -161,10 +170,11 @@ impl Generation {
         });
         let chains = chains.collect();
         let router = Router::new(routes.iter().map(|route| &route.rule));
-        let routes = routes.iter().map(|route| route.chain).collect();
+        let (rules, routes) = routes.into_iter().map(|route| (route.rule, route.chain)).unzip();
         Self {
             number,
             router,
+            rules,
             routes,
             chains,
             hops: hops.into_iter().filter(|hop| hop.hop.is_some()).collect(),
@@ -201,6 +211,11 @@ impl Generation {
     /// The chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
+    }
+
+    /// Returns the rules of the routes, in written order.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// The way to `target`: what the first route that matches says; `None` where none does.
@@ -267,6 +282,24 @@ mod tests {
             fs::write(self.directory.path().join("10.yaml"), yaml).unwrap();
             self.loader.load().unwrap()
         }
+    }
+
+    #[test]
+    fn a_chain_is_kept_while_nothing_of_it_changes() {
+        let written = Written::new();
+        let first = Generation::new(1, written.load("other.test:1"), vec![]);
+        let more = "routes: [{ hosts: [a.test], chain: direct }, { chain: default }]\n";
+        fs::write(written.directory.path().join("20.yaml"), more).unwrap();
+        let second = first.next(written.load("other.test:1"), vec![]);
+        let chain = |generation: &Generation| {
+            Arc::clone(generation.way(&"target.test:443".parse().unwrap()).unwrap().chain)
+        };
+        assert!(Arc::ptr_eq(&chain(&first), &chain(&second)));
+        let third = second.next(written.load("other.test:2"), vec![]);
+        assert!(!Arc::ptr_eq(&chain(&second), &chain(&third)), "a hop is another one");
+        let listening = vec!["127.0.0.1:1".parse().unwrap()];
+        let fourth = third.next(written.load("other.test:2"), listening);
+        assert!(!Arc::ptr_eq(&chain(&third), &chain(&fourth)), "it must not dial that address");
     }
 
     fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {

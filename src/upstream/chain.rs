@@ -118,7 +118,7 @@ impl FailedAttempt {
 type At<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StepTimeouts {
     /// For a look-up and TCP, and for TLS with a hop.
     pub connect: Duration,
@@ -237,6 +237,25 @@ impl Chain {
     /// The name of the chain.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Returns whether a chain built of these parts would be this one: the same name, hops, timeouts and addresses to stay
+    /// away from. Spare tunnels don't matter.
+    pub(crate) fn is_made_of(
+        &self,
+        name: &str,
+        hops: &[ChainHop],
+        timeouts: StepTimeouts,
+        dialer: &Dialer,
+    ) -> bool {
+        let is_same = |(old, new): (&ChainHop, &ChainHop)| {
+            old.name == new.name && Arc::ptr_eq(&old.hop, &new.hop)
+        };
+        &*self.name == name
+            && self.hops.len() == hops.len()
+            && self.hops.iter().zip(hops).all(is_same)
+            && self.timeouts == timeouts
+            && self.dialer == *dialer
     }
 
     /// The counts of its traffic.

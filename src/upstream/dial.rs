@@ -31,7 +31,7 @@ pub enum DialError {
 }
 
 /// Connects sockets, and knows which addresses would lead back to this proxy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dialer {
     own: Vec<SocketAddr>,
 }

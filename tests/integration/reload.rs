@@ -77,6 +77,118 @@ async fn a_hangup_reloads_what_no_watch_can_see() {
 }
 
 #[tokio::test]
+async fn targets_that_lose_their_hops_are_named() {
+    let yaml = "hops: { corp: { kind: http-connect, address: \"127.0.0.1:9\" } }\n\
+                chains: { default: [], secure: [corp] }\n";
+    let routes = "routes:\n  - { hosts: [\"*.corp.test\", 10.0.0.0/8], chain: secure }\n  \
+                  - { hosts: [a.test], ports: [8443], chain: secure }\n  - { chain: default }\n";
+    let proxy = Proxy::start(yaml).await;
+    proxy.config().write("40-routes.yaml", routes);
+    proxy.event("config reloaded").await;
+    let warnings = || {
+        let is_one = |event: &&Event| event.message() == WENT_DIRECT;
+        proxy.events().iter().filter(is_one).map(|event| event.field("targets")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0], "nothing has lost a hop");
+    let seen = proxy.events().len();
+    fs::remove_file(proxy.config().path().join("40-routes.yaml")).unwrap();
+    proxy.event_after(seen, "config reloaded").await;
+    let expected =
+        "*.corp.test (chain secure), 10.0.0.0/8 (chain secure), a.test port 8443 (chain secure)";
+    assert_eq!(warnings(), [expected]);
+    // And when the chain itself becomes direct.
+    let seen = proxy.events().len();
+    proxy.config().write("40-routes.yaml", "routes: [{ chain: secure }]\n");
+    proxy.event_after(seen, "config reloaded").await;
+    let seen = proxy.events().len();
+    proxy.config().write("50-off.yaml", "hops: { corp: { enabled: false } }\n");
+    proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(warnings().last().unwrap(), "any other host (chain secure)");
+}
+
+#[tokio::test]
+async fn a_reload_says_new_values_and_edits_that_a_flag_overrides() {
+    let yaml = |is_enabled: bool, password: &str| {
+        format!(
+            "hops: {{ corporate: {{ kind: http-connect, address: \"127.0.0.1:9\", enabled: {is_enabled}, username: u, password: {password} }}, \
+             other: {{ kind: http-connect, address: \"127.0.0.1:9\" }} }}\nchains: {{ default: [corporate, other] }}\n"
+        )
+    };
+    let proxy = Proxy::start(&yaml(true, "one")).await;
+    let edit = async |proxy: &Proxy, file: &str, yaml: &str, expected: &str| {
+        let seen = proxy.events().len();
+        proxy.config().write(file, yaml);
+        let reloaded = proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(reloaded.field("changed"), expected);
+    };
+    edit(&proxy, "10-test.yaml", &yaml(false, "one"), "hops.corporate.enabled=off").await;
+    edit(&proxy, "10-test.yaml", &yaml(true, "one"), "hops.corporate.enabled=on").await;
+    edit(&proxy, "10-test.yaml", &yaml(true, "two"), "hops.corporate.password").await;
+    let more = "timeouts: { idle: 90s }\nlog: { level: debug }\n";
+    edit(&proxy, "20-more.yaml", more, "log.level=debug, timeouts.idle=1m 30s").await;
+
+    let config = ConfigDir::new(&yaml(true, "one"));
+    let proxy = Proxy::on(config, &["--no-corporate"]).await;
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &yaml(false, "one"));
+    let message = "an edit has no effect: the command line has this setting";
+    let told = proxy.event_after(seen, message).await;
+    assert_eq!(told.field("setting"), "hops.corporate.enabled");
+    assert_eq!(
+        (told.field("option"), told.field("level")),
+        ("--no-corporate".into(), "INFO".into())
+    );
+    // Only once, and other edits are not blamed.
+    edit(&proxy, "10-test.yaml", &yaml(false, "two"), "hops.corporate.password").await;
+    let count = proxy.events().iter().filter(|event| event.message() == message).count();
+    assert_eq!(count, 1);
+}
+
+/// As NTLM to an origin needs it: the connection is what the origin has authenticated.
+#[tokio::test]
+async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {
+    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = origin.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = origin.accept().await.unwrap();
+            tokio::spawn(async move {
+                while head(&mut stream).await.starts_with("GET ") {
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let proxy = Proxy::start("chains: { default: [], other: [] }\n").await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut ask = async || {
+        let request = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut client).await;
+        let mut body = [0];
+        tokio::io::AsyncReadExt::read_exact(&mut client, &mut body).await.unwrap();
+        body[0]
+    };
+    assert_eq!(ask().await, b'0');
+    let edits = [
+        ("log: { access: false }\n", b'0'),
+        ("timeouts: { header: 7s }\n", b'0'),
+        ("routes: [{ hosts: [x.test], chain: other }, { chain: default }]\n", b'0'),
+        ("timeouts: { connect: 7s }\n", b'1'),
+        ("routes: [{ chain: other }]\n", b'2'),
+    ];
+    for (edit, connection) in edits {
+        let seen = proxy.events().len();
+        proxy.config().write("20-edit.yaml", edit);
+        proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(ask().await, connection, "{edit}");
+    }
+}
+
+const WENT_DIRECT: &str = "targets that went through hops go direct now";
+
+#[tokio::test]
 async fn a_broken_edit_changes_nothing() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;

@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -140,6 +141,184 @@ async fn other_programs_save_in_their_own_way() {
     }
 }
 
+/// Writers that take their time, each with a file that is valid and means something else until they are done.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_open_file_is_never_served() {
+    use std::process::{Child, Stdio};
+
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let file = directory.join("10.yaml");
+    let slow = |script: &str| -> Child {
+        Command::new("sh")
+            .args(["-c", script])
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    fs::write(home.path("new"), yaml(2)).unwrap();
+    let watched = Watched::start(&directory).await;
+    let writers = [
+        "(sleep 2; cat ../new) > 10.yaml",
+        "cat ../new | while read -r line; do echo \"$line\"; sleep 0.7; done > 10.yaml",
+        // The second writer closes while the first one has it open.
+        "(head -n 2 ../new; sleep 0.5; (: >> 10.yaml); sleep 1; tail -n 1 ../new) > 10.yaml",
+        // In place, as `rsync --inplace` and `dd conv=notrunc` do.
+        "(sleep 1; cat ../new; sleep 1) 1<> 10.yaml",
+        // Both of two files, of which the second one is new.
+        "(: > 20.yaml; sleep 1; cat ../new) > 10.yaml; rm 20.yaml",
+    ];
+    for script in writers {
+        let before = watched.generation().await;
+        let mut writer = slow(script);
+        while writer.try_wait().unwrap().is_none() {
+            let found = status(watched.0.address()).await["connections"]["limit"].clone();
+            assert!(found == limit(1) || found == limit(2), "{script}: {found}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        watched.in_force(2, SEEN).await;
+        let generations = watched.generation().await - before;
+        assert_eq!(generations, 1, "{script}: {:#?}", watched.0.events());
+        watched.check(1, || fs::write(&file, yaml(1)).unwrap()).await;
+    }
+    // A writer that dies has closed its file.
+    let before = watched.generation().await;
+    let mut writer = slow("exec sleep 100 > 20.yaml");
+    fs::write(&file, yaml(3)).unwrap();
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(watched.generation().await, before, "20.yaml is open");
+    watched.check(3, || writer.kill().unwrap()).await;
+    writer.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_start_waits_for_a_writer_that_was_there_before() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    fs::write(home.path("new"), yaml(2)).unwrap();
+    let mut writer = Command::new("sh")
+        .args(["-c", "exec > 10.yaml; echo; sleep 1.5; cat ../new"])
+        .current_dir(&directory)
+        .spawn()
+        .unwrap();
+    while fs::read_to_string(directory.join("10.yaml")).unwrap() != "\n" {
+        task::yield_now().await;
+    }
+    let watched = Watched(Proxy::at(&directory).await, AtomicUsize::new(0));
+    watched.in_force(2, SEEN).await;
+    assert_eq!(watched.generation().await, 1);
+    writer.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_emptied_file_is_not_taken_until_it_is_written() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let watched = Watched::start(&directory).await;
+    let before = watched.generation().await;
+    fs::write(directory.join("20.yaml"), "limits: { connections: 1002 }\n").unwrap();
+    watched.in_force(2, SEEN).await;
+    fs::write(directory.join("20.yaml"), "").unwrap();
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(watched.generation().await, before + 1, "it was closed, and is still awaited");
+    watched
+        .check(3, || {
+            fs::write(directory.join("20.yaml"), "limits: { connections: 1003 }\n").unwrap();
+        })
+        .await;
+    // A removed file is meant so, and a new one without content says nothing.
+    watched.check(1, || fs::remove_file(directory.join("20.yaml")).unwrap()).await;
+    fs::write(directory.join("30.yaml"), "").unwrap();
+    watched.check(4, || fs::write(directory.join("10.yaml"), yaml(4)).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_not_read_delays_nothing() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let watched = Watched::start(&directory).await;
+    let names = ["log", ".10.yaml.swp", "10.yaml~", "#10.yaml#", "notes.txt"];
+    let mut logs: Vec<_> =
+        names.iter().map(|name| fs::File::create(directory.join(name)).unwrap()).collect();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                logs.iter_mut().for_each(|log| log.write_all(b"line\n").unwrap());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let before = std::time::Instant::now();
+        fs::write(directory.join("10.yaml"), yaml(2)).unwrap();
+        task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(watched.in_force(2, SEEN));
+        });
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(before.elapsed() < SEEN);
+    });
+    let reloads = status(watched.0.address()).await["reloads"].clone();
+    assert_eq!(reloads["unchanged"], 0, "{reloads}");
+}
+
+/// Each file that a setting names, wherever it is, in every way in which secrets are rotated.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_a_setting_names_is_watched() {
+    use std::os::unix::fs::symlink;
+
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    for place in ["config.d/secrets", "away", "away/..1", "away/..2"] {
+        fs::create_dir(home.path(place)).unwrap();
+        fs::write(home.path(place).join("pw"), format!("one at {place}\n")).unwrap();
+    }
+    symlink("..1", home.path("away/..data")).unwrap();
+    symlink("..data/pw", home.path("away/link")).unwrap();
+    let yaml_with = |file: &str| {
+        yaml(1)
+            + &format!(
+                "hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", username: u, password_file: {file} }} }}\n"
+            )
+    };
+    let absolute = home.path("away/pw").display().to_string();
+    let swap = |target: &str| {
+        symlink(target, home.path("away/new")).unwrap();
+        fs::rename(home.path("away/new"), home.path("away/..data")).unwrap();
+    };
+    for root in ["config.d", "config.d/10.yaml"] {
+        let watched = Watched::start(&home.path(root)).await;
+        for file in ["secrets/pw", "../away/pw", &absolute] {
+            fs::write(directory.join("10.yaml"), yaml_with(file)).unwrap();
+            watched.reloaded().await;
+            let path = directory.join(file);
+            fs::write(&path, "in place\n").unwrap();
+            watched.reloaded().await;
+            fs::write(home.path("fresh"), "by rename\n").unwrap();
+            fs::rename(home.path("fresh"), &path).unwrap();
+            watched.reloaded().await;
+        }
+        fs::write(directory.join("10.yaml"), yaml_with("../away/link")).unwrap();
+        watched.reloaded().await;
+        swap("..2");
+        watched.reloaded().await;
+        swap("..1");
+        watched.reloaded().await;
+        fs::write(directory.join("10.yaml"), yaml(1)).unwrap();
+        watched.reloaded().await;
+        // One that is not there yet rejects the edit, and its coming is seen.
+        fs::write(directory.join("10.yaml"), yaml_with("secrets/late")).unwrap();
+        watched.0.event("config rejected").await;
+        fs::write(directory.join("secrets/late"), "late\n").unwrap();
+        watched.reloaded().await;
+        fs::remove_file(directory.join("secrets/late")).unwrap();
+        fs::write(directory.join("10.yaml"), yaml(1)).unwrap();
+        watched.reloaded().await;
+    }
+}
+
 /// A name in another directory for the same file: a write there makes no event here, as on a network file system.
 #[tokio::test]
 async fn what_no_event_tells_is_found_all_the_same() {
@@ -150,17 +329,18 @@ async fn what_no_event_tells_is_found_all_the_same() {
     let watched = Watched::start(&directory).await;
     let mut file = OpenOptions::new().write(true).truncate(true).open(&elsewhere).unwrap();
     file.write_all(yaml(2).as_bytes()).unwrap();
+    drop(file);
     watched.in_force(2, SEEN_LATE).await;
 }
 
 /// The proxy on what is at a path.
 #[derive(Debug)]
-struct Watched(Proxy);
+struct Watched(Proxy, AtomicUsize);
 
 impl Watched {
     /// Begins on the first configuration.
     async fn start(path: &Path) -> Self {
-        let watched = Self(Proxy::at(path).await);
+        let watched = Self(Proxy::at(path).await, AtomicUsize::new(0));
         watched.in_force(1, SEEN).await;
         watched
     }
@@ -179,6 +359,18 @@ impl Watched {
         };
         let events = || self.0.events();
         assert!(timeout(soon, asked).await.is_ok(), "{number} within {soon:?}: {:#?}", events());
+    }
+
+    /// Waits for one reload more than the last time.
+    async fn reloaded(&self) {
+        let count = self.1.fetch_add(1, Ordering::Relaxed) + 1;
+        let asked = async {
+            while status(self.0.address()).await["reloads"]["applied"] != count {
+                task::yield_now().await;
+            }
+        };
+        let events = || self.0.events();
+        assert!(timeout(SEEN, asked).await.is_ok(), "reload {count}: {:#?}", events());
     }
 
     async fn generation(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! A canary goes through every way in which a credential could get out.
 
-use crate::support::{Double, Proxy, Step, connect, exchange, run};
+use crate::support::{Double, Proxy, Step, connect, exchange, run, status};
 
 /// Spelled so that no other text holds it.
 const CANARY: &str = "cAnArY-pAsSwOrD";
@@ -78,6 +78,105 @@ fn no_credential_is_shown_by_a_command() {
             }
         }
     }
+}
+
+/// Each tag makes another part of the readers refuse the value: serde_yaml by itself, the types that are read, or the
+/// parser that looks for undeclared handles.
+#[test]
+fn no_tag_has_check_quote_what_could_be_a_secret() {
+    let tags = [
+        "",
+        "!!int",
+        "!!float",
+        "!!bool",
+        "!!null",
+        "!!binary",
+        "!!str",
+        "!!seq",
+        "!custom",
+        "!",
+        "!<tag:yaml.org,2002:int>",
+        "!undeclared!int",
+        "&anchor !!int",
+    ];
+    let values = [
+        CANARY.to_owned(),
+        format!("\"{CANARY}\""),
+        format!("[{CANARY}]"),
+        format!("{{ a: {CANARY} }}"),
+        format!("|\n      {CANARY}"),
+    ];
+    let config = tempfile::tempdir().unwrap();
+    let path = config.path().to_str().unwrap();
+    for tag in tags {
+        for (number, value) in values.iter().enumerate() {
+            let value = format!("{tag} {value}");
+            for (position, yaml) in positions(value.trim_start()).into_iter().enumerate() {
+                std::fs::write(config.path().join("a.yaml"), &yaml).unwrap();
+                let format = ["human", "json"][(number + position) % 2];
+                let output = run(["check", "--format", format, "-c", path]);
+                assert!(matches!(output.status.code(), Some(0 | 1)), "{yaml}{output:?}");
+                for stream in [output.stdout, output.stderr] {
+                    let told = String::from_utf8(stream).unwrap();
+                    assert!(!told.contains(CANARY), "{yaml}{told}");
+                }
+            }
+        }
+    }
+}
+
+/// Configurations with `value` at every place where a secret may be, or may be by mistake.
+fn positions(value: &str) -> Vec<String> {
+    let hop = "kind: http-connect, address: \"a.test:1\", username: u";
+    let lines = "hops:\n  a:\n    kind: http-connect\n    address: \"a.test:1\"\n    username: u\n";
+    let chain = "chains: { default: [a] }\n";
+    let mut all = vec![
+        format!("{lines}    password: {value}\n{chain}"),
+        format!(
+            "server:\n  auth:\n    username: u\n    password: {value}\nchains: {{ default: [] }}\n"
+        ),
+        format!("hops:\n  a:\n    kind: http-connect\n    address: {value}\n{chain}"),
+        // An anchor at a secret, and aliases of it where values are shown otherwise.
+        format!("{lines}    password: &secret {value}\nlog: {{ level: *secret }}\n{chain}"),
+        format!("hops:\n  a:\n    password: &secret {value}\n    kind: *secret\n{chain}"),
+        format!(
+            "{lines}    password: &secret {value}\n{chain}routes: [{{ chain: *secret, hosts: *secret }}]\n"
+        ),
+        format!(
+            "{lines}    password: &secret {value}\nchains: {{ default: *secret, b: [*secret] }}\n"
+        ),
+        format!("{lines}    password: &secret {value}\n    *secret : x\n    <<: *secret\n{chain}"),
+    ];
+    if !value.contains('\n') {
+        all.extend([
+            format!("hops: {{ a: {{ {hop}, password: {value} }} }}\n{chain}"),
+            format!("hops: {{ a: {{ {hop}, {value}: x }} }}\n{chain}"),
+            format!("hops: {{ a: {{ {hop}, {value}: x, {value}: y }} }}\n{chain}"),
+            format!("hops: {{ a: {{ kind: pool, members: [{{ {hop}, password: {value} }}] }} }}\n{chain}"),
+            format!("hops: {{ a: {{ kind: pool, members: [{value}] }} }}\n{chain}"),
+        ]);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_rejected_reload_tells_no_tagged_secret() {
+    let proxy = Proxy::with_arguments("chains: { default: [] }\n", &["--log-level", "trace"]).await;
+    for (number, tag) in ["!!int", "!!float", "!!bool", "!!null", "!custom"].into_iter().enumerate()
+    {
+        let hop = "kind: http-connect, address: \"a.test:1\", username: u";
+        let yaml = format!(
+            "hops: {{ a: {{ {hop}, password: {tag} {CANARY} }} }}\nchains: {{ default: [a] }}\n"
+        );
+        let seen = proxy.events().len();
+        // Equal problems are logged once, so each has a line of its own.
+        proxy.config().write("10-test.yaml", &("\n".repeat(number) + &yaml));
+        proxy.event_after(seen, "config rejected").await;
+        let told = status(proxy.address()).await.to_string();
+        assert!(told.contains("10-test.yaml"), "{told}");
+        assert_clean(&told);
+    }
+    proxy.events().iter().for_each(|event| assert_clean(&event.text()));
 }
 
 /// Manners of a hop that bring every kind of error about.

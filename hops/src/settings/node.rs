@@ -102,10 +102,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
     ) -> Result<V::Value, InvalidSetting> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
-            Value::Mapping(mapping) => {
-                let entries = Entries { entries: mapping.iter(), value: None };
-                visitor.visit_enum(MapAccessDeserializer::new(entries))
-            }
+            // No setting is an enum with content. Reading a mapping as one would put its key into the path of the
+            // error, and the key may be a part of a secret.
             _ => self.deserialize_any(visitor),
         }
     }
@@ -232,6 +230,7 @@ fn in_words(expected: &str) -> String {
         "a string" | "string" => return "a text".into(),
         "a sequence" => return "a list, such as `[a, b]`".into(),
         "a map" => return "a mapping".into(),
+        "enum" => return "one of a few names".into(),
         "a boolean" => return "`true` or `false`".into(),
         "u8" => (0, u64::from(u8::MAX)),
         "u16" => (0, u64::from(u16::MAX)),

@@ -1,6 +1,6 @@
 //! The upstream connection of a client, which may be kept from one request to the next.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reuse, Tunnel};
@@ -33,11 +33,12 @@ pub(super) struct End {
 }
 
 /// What a request needs of a connection, so that another request can tell whether it can use it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Key {
-    /// A new generation has connections of its own.
-    pub(super) generation: u64,
-    pub(super) chain: Arc<str>,
+    /// A reload keeps each chain that it does not change, so that a connection which the origin has authenticated (as by
+    /// NTLM) outlives it; a changed chain has connections of its own. Weak, since a connection that waits for its next
+    /// request must not keep a chain that is no longer in force.
+    pub(super) chain: Weak<Chain>,
     /// Whoever prefers another exit must not come out at this one.
     pub(super) preferences: Preferences,
 }
@@ -92,5 +93,11 @@ impl Upstream {
     pub(super) fn into_tunnel(mut self) -> Tunnel {
         self.tunnel.unread(self.seen.freeze());
         self.tunnel
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain.ptr_eq(&other.chain) && self.preferences == other.preferences
     }
 }

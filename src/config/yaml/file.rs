@@ -48,7 +48,7 @@ impl File {
         let lines = std::iter::once(0).chain(starts).collect();
         let mut file = Self { name, text, lines, root: None, read_to: None };
         // The marked parse comes first: it bounds what the other one may expand.
-        let spans::Parsed { root, read_to, faults } = spans::parse(&file.text, nodes_max);
+        let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, nodes_max);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
             let mut found = Found::default();
@@ -59,24 +59,39 @@ impl File {
             }
             return Err(found);
         }
-        let value = serde_yaml::from_str(&file.text).and_then(|mut value: Value| {
-            value.apply_merge()?;
-            Ok(value)
-        });
-        match value {
-            Ok(value) => Ok((file, value)),
+        match serde_yaml::from_str(&file.text) {
+            Ok(value) => file.merged(value),
             Err(error) => {
                 let at = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-                let message = match error.location() {
-                    Some(_) => error.to_string(),
-                    // Those without a place are about `<<`.
-                    None => format!("a merge key can't be followed: {error}"),
-                };
-                let span = Span { start: at, end: at };
-                let fault = spans::Fault { at: span, code: "syntax", message, first: None };
-                Err(file.problem(fault).into())
+                Err(file.unreadable(at, has_tags).into())
             }
         }
+    }
+
+    /// Puts what `<<` stands for into `value`, the content of this file.
+    fn merged(self, mut value: Value) -> Result<(Self, Value), Found> {
+        // Its errors name no place and quote nothing.
+        if let Err(error) = value.apply_merge() {
+            let message = format!("a merge key can't be followed: {error}");
+            let at = Span { start: (1, 1), end: (1, 1) };
+            let fault = spans::Fault { at, code: "syntax", message, first: None };
+            return Err(self.problem(fault).into());
+        }
+        Ok((self, value))
+    }
+
+    /// Returns the problem for a text that serde_yaml refuses although the marked parse has taken it.
+    ///
+    /// serde_yaml's own message is never repeated: it quotes the value that does not fit its tag, which may be a
+    /// password (`!!int s3cret`), the key that stands twice once numbers are read (`1` and `0x1`), and the keys above
+    /// it. Only the place is taken from it.
+    fn unreadable(&self, at: (usize, usize), has_tags: bool) -> Problem {
+        let message = match has_tags {
+            true => "what stands here does not fit its YAML tag; remove the tag",
+            false => "what stands here can't be read; write texts and keys in quotes",
+        };
+        let at = Span { start: at, end: at };
+        self.problem(spans::Fault { at, code: "syntax", message: message.into(), first: None })
     }
 
     /// How many steps of `path` stand in this file; `None` where nothing does.
@@ -162,6 +177,11 @@ impl File {
         span.is_some_and(|Span { start: (number, column), .. }| {
             self.known_line(number).hides(column)
         })
+    }
+
+    /// Whether what is at `path` is written somewhere else as well, perhaps as a secret.
+    pub(crate) fn shares(&self, path: &KeyPath) -> bool {
+        self.root.as_ref().is_some_and(|root| root.is_shared(path))
     }
 
     fn known_line(&self, number: usize) -> Line<'_> {

@@ -58,6 +58,8 @@ pub(crate) struct Parsed {
     pub(crate) root: Option<Rc<Node>>,
     /// Where it ends, unless it is the whole text.
     pub(crate) read_to: Option<(usize, usize)>,
+    /// Whether a value has a tag, such as `!!int`.
+    pub(crate) has_tags: bool,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -80,8 +82,8 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
             break;
         }
     }
-    let Builder { root, faults, read_to, .. } = builder;
-    Parsed { root, read_to: (!is_whole).then_some(read_to), faults }
+    let Builder { root, faults, read_to, has_tags, .. } = builder;
+    Parsed { root, read_to: (!is_whole).then_some(read_to), has_tags, faults }
 }
 
 impl Node {
@@ -103,6 +105,22 @@ impl Node {
         (path.keys().len(), key, value)
     }
 
+    /// Whether what is at `path` is written somewhere else as well: an alias stands for it, or for a list or mapping
+    /// around it. The anchor may be at a password, so such a value must not be shown.
+    ///
+    /// The parser's own references are gone by now, so only aliases share a node.
+    pub(crate) fn is_shared(&self, path: &KeyPath) -> bool {
+        let mut node = self;
+        for step in path.keys() {
+            let Some((_, inner)) = node.child(step) else { return false };
+            if Rc::strong_count(inner) > 1 {
+                return true;
+            }
+            node = inner;
+        }
+        false
+    }
+
     fn can_be_merged(&self) -> bool {
         match &self.content {
             Content::Mapping(_) => true,
@@ -113,12 +131,12 @@ impl Node {
         }
     }
 
-    fn child(&self, step: &Key) -> Option<(Option<Span>, &Self)> {
+    fn child(&self, step: &Key) -> Option<(Option<Span>, &Rc<Self>)> {
         match (step, &self.content) {
             (Key::Index(index), Content::List(list)) => Some((None, list.get(*index)?)),
             (Key::Name(name), Content::Mapping(entries)) => {
                 let own = entries.iter().find(|entry| entry.name == *name);
-                let own = own.map(|entry| (Some(entry.key), &*entry.value));
+                let own = own.map(|entry| (Some(entry.key), &entry.value));
                 own.or_else(|| {
                     entries.iter().filter(|entry| entry.name == MERGE).find_map(
                         |entry| match &entry.value.content {
@@ -149,6 +167,7 @@ struct Builder {
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     faults: Vec<Fault>,
+    has_tags: bool,
     /// The end of the last key, value or beginning of a list or mapping.
     read_to: (usize, usize),
 }
@@ -176,7 +195,8 @@ impl Builder {
                     return Err(Fault::new(span, "documents", message));
                 }
             }
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.has_tags |= tag.is_some();
                 self.count(1, span)?;
                 self.read_to = span.end;
                 let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
@@ -184,10 +204,12 @@ impl Builder {
                 let node = Rc::new(Node { span, content, size: 1 });
                 return self.add(node, anchor, Some(text.into_owned()));
             }
-            Event::SequenceStart(anchor, _) => {
+            Event::SequenceStart(anchor, tag) => {
+                self.has_tags |= tag.is_some();
                 return self.open(anchor, span, Kind::List(Vec::new()));
             }
-            Event::MappingStart(anchor, _) => {
+            Event::MappingStart(anchor, tag) => {
+                self.has_tags |= tag.is_some();
                 let kind = Kind::Mapping { entries: Vec::new(), names: HashMap::new(), key: None };
                 return self.open(anchor, span, kind);
             }

@@ -29,6 +29,8 @@ pub(crate) struct Tree {
     expanded: usize,
     /// What came from the command line, by which option; it stands in no file.
     overridden: HashMap<KeyPath, &'static str>,
+    /// What the files have in the place of each of those, if anything.
+    beneath: Vec<(KeyPath, &'static str, Value)>,
 }
 
 impl Tree {
@@ -155,8 +157,16 @@ impl Tree {
                 _ => return,
             }
         }
-        mapping.insert(last.as_str().into(), value.into());
-        self.overridden.insert(path, option);
+        let beneath = mapping.insert(last.as_str().into(), value.into());
+        // Two options for one setting hide the same value, and the first one has seen it.
+        if self.overridden.insert(path.clone(), option).is_none() {
+            self.beneath.push((path, option, beneath.unwrap_or_default()));
+        }
+    }
+
+    /// Returns the settings that the command line has, with the option and with what the files say.
+    pub(crate) fn beneath(&self) -> &[(KeyPath, &'static str, Value)] {
+        &self.beneath
     }
 
     /// Writes a default out, where the mapping at `path` has no such key.

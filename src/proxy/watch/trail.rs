@@ -1,4 +1,4 @@
-//! Which directories and names lead to a path.
+//! The directories and names that lead to the files of a configuration.
 
 use std::{
     collections::BTreeSet,
@@ -8,14 +8,23 @@ use std::{
     time::SystemTime,
 };
 
-/// What must be watched to see every change of a path: the directories that hold a name on the way to it, and those
-/// names.
+use crate::config::source::is_read;
+
+/// Everything that must be watched to see each change of some files: the directories that hold a name on the way to
+/// them, and those names.
+///
+/// A path is resolved component by component, as the system does. Each link on the way adds the name of the link in its
+/// directory, and the way goes on at its target, so a swap of any of them is seen (Kubernetes swaps `..data`, which no
+/// path of the configuration names). A component that is missing ends the way with its name noted, so that its coming
+/// is seen. Directories that no link leads through add nothing: a rename of one of them is found by the next look.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     directories: BTreeSet<PathBuf>,
     names: BTreeSet<PathBuf>,
-    /// Directories of which every name counts.
+    /// Directories of which every name counts that a configuration is read from.
     contents: BTreeSet<PathBuf>,
+    /// The files that were found at the end of the way.
+    files: BTreeSet<PathBuf>,
 }
 
 /// What tells a directory from a later one of the same name, which may have got the same number: when it was made.
@@ -27,23 +36,43 @@ pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 pub(super) struct Look(u64);
 
 impl Trail {
-    /// The trail to `root`, an absolute path; through links, and where it is a directory through the links in it.
-    pub(super) fn to(root: &Path) -> Self {
+    /// The trail to `root` and to each of `named`, all of them absolute paths: through links, and if the root is a
+    /// directory to the files in it that are read.
+    pub(super) fn to(root: &Path, named: &[PathBuf]) -> Self {
         let mut trail = Self::default();
-        if let Some(directory) = trail.follow(root, LINKS_MAX).filter(|end| end.is_dir()) {
-            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-            for entry in
-                entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
-            {
-                trail.follow(&entry.path(), LINKS_MAX);
-            }
-            trail.directories.insert(directory.clone());
-            trail.contents.insert(directory);
+        match trail.follow(root, LINKS_MAX) {
+            Some(directory) if directory.is_dir() => trail.enter(directory),
+            Some(file) => drop(trail.files.insert(file)),
+            None => {}
+        }
+        for file in named {
+            trail.follow_file(file);
         }
         trail
     }
 
-    /// How its names look, and all that the directories hold.
+    /// Notes what is read of a directory of files.
+    fn enter(&mut self, directory: PathBuf) {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                _ if !is_read(&path) => {}
+                Ok(kind) if kind.is_symlink() => self.follow_file(&path),
+                Ok(kind) if kind.is_file() => drop(self.files.insert(path)),
+                _ => {}
+            }
+        }
+        self.directories.insert(directory.clone());
+        self.contents.insert(directory);
+    }
+
+    fn follow_file(&mut self, path: &Path) {
+        if let Some(end) = self.follow(path, LINKS_MAX).filter(|end| end.is_file()) {
+            self.files.insert(end);
+        }
+    }
+
+    /// How its names look, and all that is read of the directories.
     pub(super) fn look(&self) -> Look {
         let mut hasher = DefaultHasher::new();
         for name in &self.names {
@@ -51,19 +80,25 @@ impl Trail {
         }
         for directory in &self.contents {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            let entries: BTreeSet<_> = entries.map(|entry| entry.path()).collect();
+            let entries: BTreeSet<_> =
+                entries.map(|entry| entry.path()).filter(|path| is_read(path)).collect();
             entries.iter().for_each(|entry| hash(entry, &mut hasher));
         }
         Look(hasher.finish())
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.directories.iter().map(PathBuf::as_path)
     }
 
-    /// Whether a change of `path` may change what the trail leads to.
+    /// Whether a change of `path` may change what is read.
     pub(super) fn concerns(&self, path: &Path) -> bool {
-        let is_content = path.parent().is_some_and(|parent| self.contents.contains(parent));
+        let is_content =
+            is_read(path) && path.parent().is_some_and(|parent| self.contents.contains(parent));
         is_content || self.names.contains(path) || self.contents.contains(path)
     }
 

@@ -14,10 +14,12 @@ use crate::config::{
 };
 
 impl Tree {
-    /// The text at `path`, as far as it may be shown: no variable had a part in it.
+    /// Returns the text at `path` if it may be shown: no variable had a part in it, and no alias stands for it.
     pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        (is_name(text) && !self.variables.contains_key(path) && !self.hides(path)).then_some(text)
+        let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
+        let is_hidden = is_shared || self.variables.contains_key(path) || self.hides(path);
+        (is_name(text) && !is_hidden).then_some(text)
     }
 
     /// Whether what stands at `path` could be the end of a secret.

@@ -1,0 +1,49 @@
+//! What a reload changes, in words for the log.
+
+use std::time::Duration;
+
+use crate::config::{Config, Overridden};
+
+/// Returns the path of a changed setting, with its new value if that is one which is never secret.
+pub(super) fn with_new_value(path: &str, config: &Config) -> String {
+    match new_value(path, config) {
+        Some(value) => format!("{path}={value}"),
+        None => path.to_owned(),
+    }
+}
+
+/// Only values that were read into a type that can hold no secret are shown: switches, names of levels, numbers.
+fn new_value(path: &str, config: &Config) -> Option<String> {
+    let Config { timeouts, limits, log, hops, .. } = config;
+    let duration = |period: Duration| Some(humantime::format_duration(period).to_string());
+    match path {
+        "log.level" => Some(log.level.to_string()),
+        "log.format" => Some(log.format.to_string()),
+        "log.access" => Some(on_or_off(log.access).to_owned()),
+        "limits.connections" => Some(limits.connections.to_string()),
+        "limits.header_bytes" => Some(limits.header_bytes.to_string()),
+        "timeouts.header" => duration(timeouts.header),
+        "timeouts.connect" => duration(timeouts.connect),
+        "timeouts.handshake" => duration(timeouts.handshake),
+        "timeouts.half_closed" => duration(timeouts.half_closed),
+        "timeouts.drain" => duration(timeouts.drain),
+        "timeouts.idle" => duration(timeouts.idle.unwrap_or_default()),
+        _ => {
+            let name = path.strip_prefix("hops.")?.strip_suffix(".enabled")?;
+            let hop = hops.iter().find(|hop| &*hop.name == name)?;
+            Some(on_or_off(hop.is_enabled).to_owned())
+        }
+    }
+}
+
+fn on_or_off(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
+}
+
+/// Returns the settings that were edited in the files to no effect, since an option of the command line has them.
+pub(super) fn edited_in_vain<'a>(
+    old: &'a [Overridden],
+    new: &'a [Overridden],
+) -> impl Iterator<Item = &'a Overridden> {
+    new.iter().filter(|setting| old.iter().any(|old| old.path == setting.path && old != *setting))
+}

@@ -1,0 +1,66 @@
+//! Which targets a reload takes from hops to a direct connection.
+//!
+//! Rules overlap, so comparing them one by one would say nothing about the targets. Instead one example of each pattern
+//! that either configuration names is routed by both. An example stands for its pattern; a narrower pattern has its own.
+
+use std::{collections::BTreeSet, num::NonZeroU16};
+
+use mooltiroute_hops::{Authority, Host};
+
+use crate::{
+    router::{HostPattern, Rule},
+    state::generation::Generation,
+};
+
+/// Returns the patterns of targets that `old` sends through hops and `new` sends direct, each with its chain in `old`.
+pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<String> {
+    let rules = old.rules().iter().chain(new.rules());
+    let found: BTreeSet<String> = rules
+        .flat_map(examples)
+        .take(EXAMPLES_MAX)
+        .filter_map(|(name, target)| {
+            let (before, after) = (old.way(&target)?.chain, new.way(&target)?.chain);
+            let is_direct_now = !before.hops().is_empty() && after.hops().is_empty();
+            is_direct_now.then(|| format!("{name} (chain {})", before.name()))
+        })
+        .collect();
+    let more = found.len().saturating_sub(SHOWN_MAX);
+    let mut shown: Vec<String> = found.into_iter().take(SHOWN_MAX).collect();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown
+}
+
+/// Returns a target of each pattern of `rule`, with what the pattern is called.
+fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
+    let mut hosts: Vec<(String, Host)> = Vec::new();
+    for pattern in rule.hosts() {
+        let host = match pattern {
+            HostPattern::Name(name) => Some(Host::Name(name.clone())),
+            HostPattern::Suffix(suffix) => format!("{EXAMPLE_LABEL}.{suffix}").parse().ok(),
+            HostPattern::Network(network) => Some(Host::Address(network.network())),
+        };
+        hosts.extend(host.map(|host| (pattern.to_string(), host)));
+    }
+    if rule.hosts().is_empty() {
+        hosts.push(("any other host".into(), Host::Name(EXAMPLE_HOST.into())));
+    }
+    let ports = if rule.ports().is_empty() { vec![443, 80] } else { rule.ports().to_vec() };
+    let has_ports = !rule.ports().is_empty();
+    hosts.into_iter().flat_map(move |(name, host)| {
+        let ports: Vec<NonZeroU16> = ports.iter().copied().filter_map(NonZeroU16::new).collect();
+        ports.into_iter().map(move |port| {
+            let name = if has_ports { format!("{name} port {port}") } else { name.clone() };
+            (name, Authority::new(host.clone(), port))
+        })
+    })
+}
+
+/// A name that no rule is likely to have.
+const EXAMPLE_HOST: &str = "mooltiroute.invalid";
+const EXAMPLE_LABEL: &str = "mooltiroute";
+/// Routing is fast, but a configuration may have a hundred thousand patterns.
+const EXAMPLES_MAX: usize = 20_000;
+/// As many as anyone reads.
+const SHOWN_MAX: usize = 10;

@@ -1,0 +1,114 @@
+//! One look at everything on the way to the files of a configuration.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    WRITER_WAIT_MAX,
+    tick::Tick,
+    trail::{Identity, Look, Trail},
+    writers::{self, Writer},
+};
+
+/// The files that a configuration is read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Files {
+    /// A file, or a directory of YAML files.
+    pub(super) root: PathBuf,
+    /// The files that settings name.
+    pub(super) named: Vec<PathBuf>,
+}
+
+/// How everything on the way to the files looks.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) trail: Trail,
+    pub(super) directories: BTreeMap<PathBuf, Identity>,
+    pub(super) look: Look,
+    /// Files without any content, and those with some.
+    pub(super) empty: BTreeSet<PathBuf>,
+    pub(super) filled: BTreeSet<PathBuf>,
+    /// A process that has one of the files open for writing.
+    pub(super) writer: Option<Writer>,
+}
+
+impl Survey {
+    pub(super) fn of(files: &Files) -> Self {
+        let trail = Trail::to(&files.root, &files.named);
+        let directories =
+            trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
+        // Before the content is looked at, so that a writer that comes after this changes the look.
+        let writer = writers::find(trail.files());
+        let look = trail.look();
+        let is_empty = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == 0);
+        let (empty, filled) = trail.files().map(Path::to_owned).partition(is_empty);
+        Self { trail, directories, look, empty, filled, writer }
+    }
+}
+
+/// Waits until no process has a file below `root`, or one of `named`, open for writing. Blocks the thread.
+///
+/// # Errors
+/// A writer that is still at it after half a minute.
+pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Writer> {
+    let begun = Instant::now();
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let named = named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+    let files = Files { root, named };
+    loop {
+        match writers::find(Trail::to(&files.root, &files.named).files()) {
+            Some(writer) if begun.elapsed() > WRITER_WAIT_MAX => return Err(writer),
+            Some(_) => thread::sleep(PAUSE_FOR_WRITER),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Looks at the files from time to time: some file systems send no events, such as those of a network where another
+/// machine writes. It has a thread of its own, since a look may take its time, and a timer that is always set would have
+/// every wait of the proxy's own thread set one in the hardware.
+pub(super) struct Looker {
+    pub(super) files: Arc<Mutex<Files>>,
+    pub(super) followed: Arc<Mutex<Look>>,
+    pub(super) sender: UnboundedSender<Tick>,
+    pub(super) ended: Receiver<Infallible>,
+    /// The shortest time between two looks.
+    pub(super) pause: Duration,
+}
+
+impl Looker {
+    pub(super) fn run(self) {
+        let mut pause = self.pause;
+        while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(pause) {
+            let begun = Instant::now();
+            let files = lock(&self.files).clone();
+            let look = Trail::to(&files.root, &files.named).look();
+            pause = begun.elapsed().saturating_mul(PAUSE_FACTOR).max(self.pause);
+            if look != *lock(&self.followed) && self.sender.send(Tick::Differs).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Locks what is replaced in one step, and so is right even after a panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pause between two looks is as many times as long as a look takes.
+const PAUSE_FACTOR: u32 = 200;
+/// How often the writers are looked for at the start.
+const PAUSE_FOR_WRITER: Duration = Duration::from_millis(50);
