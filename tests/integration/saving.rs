@@ -10,7 +10,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task,
+    time::{sleep, timeout},
+};
 
 use crate::support::{Program, Proxy, pause, status};
 
@@ -205,7 +208,7 @@ async fn a_start_waits_for_a_writer_that_was_there_before() {
         .spawn()
         .unwrap();
     while fs::read_to_string(directory.join("10.yaml")).unwrap() != "\n" {
-        task::yield_now().await;
+        pause().await;
     }
     let watched = Watched(Proxy::at(&directory).await, AtomicUsize::new(0));
     watched.in_force(2, SEEN).await;
@@ -366,7 +369,7 @@ impl Watched {
         let count = self.1.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = async {
             while status(self.0.address()).await["reloads"]["applied"] != count {
-                task::yield_now().await;
+                pause().await;
             }
         };
         let events = || self.0.events();
