@@ -224,6 +224,8 @@ timeouts:
   header: 30s
   connect: 10s
   handshake: 30s
+  response: 5m
+  stall: 5m
   idle: 0s
   half_closed: 5m
   drain: 30s

@@ -33,6 +33,9 @@ pub(crate) struct Server {
     pub(crate) auth: Option<Auth>,
     /// A pseudonym that `Via` fields are added with. The default, `none`, leaves clients unmarked.
     pub(crate) via: Option<String>,
+    /// The protocols that a plain request may switch to with `Upgrade`, such as `websocket`, which is the default. An
+    /// offer of any other is removed, and its request goes on as an ordinary one.
+    pub(crate) upgrades: Vec<String>,
 }
 
 /// What clients must send as Basic credentials.
@@ -59,8 +62,13 @@ pub(crate) struct Timeouts {
     pub(crate) header: Period,
     /// The look-up and TCP to the first hop or the target, and TLS with a hop. The default is `10s`.
     pub(crate) connect: Period,
-    /// Each hop's whole answer to CONNECT, and the wait for a hop's answer to a plain request. The default is `30s`.
+    /// Each hop's whole answer to CONNECT, all rounds of its authentication included. The default is `30s`.
     pub(crate) handshake: Period,
+    /// The head of the answer to a plain request, counted from the end of the request. `0s` is never. The default is `5m`.
+    pub(crate) response: Period,
+    /// A body, in either direction, is cut off after its receiver has taken none of it for this long. `0s` is never.
+    /// The default is `5m`.
+    pub(crate) stall: Period,
     /// A tunnel without a byte either way is ended after this. The default, `0s`, is never.
     pub(crate) idle: Period,
     /// A tunnel that one side has ended is ended after this without a byte the other way. The default is `5m`.
@@ -126,7 +134,8 @@ pub(crate) struct Route {
 impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
-        Self { listen: OneOrList(vec![listen]), auth: None, via: None }
+        let upgrades = vec!["websocket".to_owned()];
+        Self { listen: OneOrList(vec![listen]), auth: None, via: None, upgrades }
     }
 }
 
@@ -137,6 +146,8 @@ impl Default for Timeouts {
             header: seconds(30),
             connect: seconds(10),
             handshake: seconds(30),
+            response: seconds(5 * 60),
+            stall: seconds(5 * 60),
             idle: seconds(0),
             half_closed: seconds(5 * 60),
             drain: seconds(30),

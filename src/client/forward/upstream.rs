@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Forwarding, Hop, Preferences, Reuse, Tunnel};
 
+use super::outbound::Plan;
 use crate::upstream::{chain::Arrival, warm};
 
 /// A connection that takes plain requests.
@@ -38,10 +39,20 @@ pub(super) struct Key {
 }
 
 impl Upstream {
-    pub(super) fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
+    fn new(arrival: Arrival, origin: Authority, key: Key) -> Self {
         let Arrival { tunnel, last, is_at_hop, reuse } = arrival;
         let hop = last.filter(|_| is_at_hop);
         Self { tunnel, seen: BytesMut::new(), end: End { hop, origin, reuse }, key }
+    }
+
+    /// The connection at which `arrival` has come for the request of `plan`.
+    pub(crate) fn of(arrival: Arrival, plan: &Plan<'_>) -> Self {
+        Self::new(arrival, plan.resource.authority().clone(), plan.key.clone())
+    }
+
+    /// Whether it ends at a hop that forwards requests, and not at an origin.
+    pub(crate) fn is_at_hop(&self) -> bool {
+        self.end.hop.is_some()
     }
 
     /// Whether it can carry a request for `origin`; `may_be_forwarded`: by a hop, too.
