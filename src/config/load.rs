@@ -271,7 +271,7 @@ routes:
         let chains: Vec<_> =
             config.routes.iter().map(|route| &*config.chains[route.chain].name).collect();
         assert_eq!(chains, ["inside", "direct", "fast", "default"]);
-        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 37);
+        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 39);
         assert_eq!(config.warnings, []);
     }
 

@@ -85,6 +85,12 @@ impl Upstream {
 }
 
 impl End {
+    /// The end of a connection to `origin` itself.
+    #[cfg(test)]
+    pub(super) fn at_origin(origin: Authority) -> Self {
+        Self { hop: None, origin, reuse: Reuse::SameClient }
+    }
+
     /// How the hop takes requests, if it is one that the connection ends at.
     pub(super) fn forwarding(&self) -> Option<&Forwarding> {
         self.hop.as_ref()?.forwarding()
