@@ -176,7 +176,7 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 /// How long a client may go on sending.
 const LINGER_MAX: Duration = Duration::from_secs(20);
 /// How much a client may go on sending.
-const LINGER_BYTES_MAX: usize = 256 << 20;
+const LINGER_BYTES_MAX: usize = 128 << 20;
 
 #[cfg(test)]
 mod tests {

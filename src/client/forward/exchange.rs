@@ -535,6 +535,6 @@ const INTERIM_MAX: usize = 100;
 /// How much is read behind a request whose answer is under way.
 const READ_AHEAD_BYTES: usize = 4 * 1024;
 /// How much of a request that the upstream no longer takes is read and dropped.
-const DISCARD_BYTES_MAX: usize = 256 << 20;
+const DISCARD_BYTES_MAX: usize = 128 << 20;
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 const QUIET: Duration = Duration::from_millis(1_500);
