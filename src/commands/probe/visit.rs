@@ -148,7 +148,9 @@ impl Visit<'_, '_> {
 /// Reads an answer that the exchange passes on, and the address that it says; `None` if there is no answer.
 async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)> {
     let mut seen = BytesMut::new();
-    let mut reader = HeadReader::new(HeadLimits::default());
+    // The exchange has already held it to the limit of the configuration.
+    let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
+    let mut reader = HeadReader::new(limits);
     let head = loop {
         match reader.response(&mut seen) {
             Ok(Some(interim)) if interim.is_interim() => continue,
@@ -191,6 +193,8 @@ async fn exit_address(
     None
 }
 
+/// More than `limits.header_bytes` allows.
+const HEAD_BYTES_MAX: usize = 2 << 20;
 /// Far more than any answer has that is read here to its end.
 const PIPE_BYTES: usize = 8 * 1024;
 /// The target has been reached by then; a body that dribbles is not worth more.
