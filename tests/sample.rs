@@ -90,7 +90,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 18] = [
+const DEFAULTS: [&str; 20] = [
     "access",
     "address",
     "connect",
@@ -104,9 +104,11 @@ const DEFAULTS: [&str; 18] = [
     "idle",
     "level",
     "plain",
+    "response",
     "session",
     "session_max",
     "sessions",
+    "stall",
     "tls",
     "via",
 ];

@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, net::SocketAddr, task::Poll, time::Duration};
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout},
 };
@@ -41,19 +41,6 @@ pub enum Arrival {
     Idle,
     /// The end of the connection, or the proxy is ending.
     End,
-}
-
-/// How a connection ends.
-#[derive(Debug)]
-pub enum Farewell {
-    /// With this reply, without its body if the request was for a head only.
-    Reply(Box<Reply>, bool),
-    /// With what the client was sent last.
-    Close,
-    /// Broken, so that what the client has is not taken for whole.
-    Reset,
-    /// As it stands.
-    None,
 }
 
 impl Client {
@@ -117,17 +104,10 @@ impl Client {
         .await
     }
 
-    /// Ends the connection.
-    pub async fn leave(self, farewell: Farewell) {
-        match farewell {
-            Farewell::Reply(reply, is_head) => self.close_with(&reply, is_head).await,
-            Farewell::Close => self.close().await,
-            Farewell::Reset => {
-                // Where that fails the socket is already gone.
-                let _ = self.socket.set_zero_linger();
-            }
-            Farewell::None => {}
-        }
+    /// Breaks the connection, so that what the client has is not taken for whole.
+    pub fn reset(self) {
+        // If that fails the socket is already gone.
+        let _ = self.socket.set_zero_linger();
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
@@ -143,11 +123,15 @@ impl Client {
     }
 
     /// Ends the connection once the client has read what it was sent (RFC 9112 §9.6).
+    ///
+    /// A socket that closes while bytes wait to be read breaks the connection, and a client that is still sending its
+    /// request would lose the answer to it. So for as long as the client sends, what it sends is read and dropped, within
+    /// limits of bytes and of time.
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
         if self.socket.shutdown().await.is_ok() {
-            // The client is given a moment to read; nothing it still sends counts.
-            let _ = timeout(LINGER, discard(&mut self.socket)).await;
+            // Past a limit the answer may be lost; the client has had its time.
+            let _ = timeout(LINGER_MAX, discard(&mut self.socket)).await;
         }
     }
 }
@@ -166,13 +150,18 @@ pub(crate) fn is_head(request: &RequestHead) -> bool {
     request.method() == "HEAD"
 }
 
-async fn discard(socket: &mut TcpStream) -> io::Result<()> {
-    let mut rest = vec![0; READ_BYTES];
+/// Reads and drops what comes, until the end, a pause or the limit.
+async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
     let mut left = LINGER_BYTES_MAX;
+    let mut space = Vec::new();
     while left > 0 {
-        match socket.read(&mut rest).await? {
-            0 => break,
-            count => left = left.saturating_sub(count),
+        // Most clients send nothing more, so room is made only for one that does.
+        let room = if space.is_empty() { 1 } else { DISCARD_BYTES };
+        space.resize(room, 0);
+        match timeout(LINGER_PAUSE, reader.read(&mut space)).await {
+            Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
+            Ok(end) => return end.map(drop),
+            Err(_) => break,
         }
     }
     Ok(())
@@ -180,5 +169,67 @@ async fn discard(socket: &mut TcpStream) -> io::Result<()> {
 
 /// Most heads fit in one read of this size.
 const READ_BYTES: usize = 4096;
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// How much at once is dropped.
+const DISCARD_BYTES: usize = 32 * 1024;
+/// How long a client may pause, after its answer, in what it still sends.
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
+/// How long a client may go on sending.
+const LINGER_MAX: Duration = Duration::from_secs(20);
+/// How much a client may go on sending.
+const LINGER_BYTES_MAX: usize = 128 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Sends this many bytes at a time, with this pause before each time, and counts them.
+    struct Sender {
+        bytes: usize,
+        pause: Duration,
+        timer: Pin<Box<tokio::time::Sleep>>,
+        sent: usize,
+    }
+
+    impl AsyncRead for Sender {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.pause.is_zero() {
+                std::task::ready!(self.timer.as_mut().poll(cx));
+                let due = Instant::now() + self.pause;
+                self.timer.as_mut().reset(due);
+            }
+            let count = self.bytes.min(buf.remaining());
+            buf.put_slice(&vec![0; count]);
+            self.sent += count;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn lingers(bytes: usize, pause: Duration) -> (Duration, usize) {
+        let begun = Instant::now();
+        let timer = Box::pin(tokio::time::sleep(pause));
+        let mut sender = Sender { bytes, pause, timer, sent: 0 };
+        let _ = timeout(LINGER_MAX, discard(&mut sender)).await;
+        (begun.elapsed(), sender.sent)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_sending_is_heard_within_limits() {
+        let seconds = Duration::from_secs;
+        assert_eq!(lingers(0, Duration::ZERO).await, (seconds(0), 0));
+        assert_eq!(lingers(1, seconds(9)).await, (LINGER_PAUSE, 0));
+        let (lasted, sent) = lingers(1, seconds(1)).await;
+        assert_eq!((lasted, sent > 10), (LINGER_MAX, true), "{sent} bytes");
+        let (lasted, sent) = lingers(usize::MAX, Duration::ZERO).await;
+        assert!(lasted < LINGER_MAX && sent >= LINGER_BYTES_MAX);
+        assert!(sent < LINGER_BYTES_MAX + DISCARD_BYTES);
+    }
+}

@@ -1,7 +1,10 @@
 //! A plain `http://` request: in absolute-form to a last hop that takes it, in origin-form to the origin otherwise.
 
+mod ending;
 mod exchange;
-mod pass;
+mod outbound;
+mod outbox;
+mod pump;
 mod upstream;
 
 use std::{
@@ -11,39 +14,29 @@ use std::{
     task::Poll,
 };
 
-use mooltiroute_hops::{Preferences, Request, RequestLine, Reuse, Tunnel};
+use mooltiroute_hops::{Reuse, Tunnel};
 use tracing::warn;
 
-pub(crate) use self::upstream::Upstream;
-use self::{
-    exchange::{Ended, Exchange},
-    upstream::Key,
+pub(crate) use self::{
+    ending::{Ending, Next},
+    exchange::{Exchange, Hearing},
+    outbound::Plan,
+    upstream::Upstream,
 };
 use crate::{
     client::{
         access_log::{Access, Outcome},
         auth::Admitted,
-        connection::{Client, Farewell, is_head},
+        connection::Client,
         reply::{Reply, with_causes},
         tunnel::Opening,
     },
-    http::{AbsoluteTarget, BodyLength, RequestHead, Resource, Target},
+    http::{RequestHead, Target},
     io::lazy_timer::Alarm,
-    state::generation::{Generation, Way},
+    state::generation::Generation,
     system::shutdown::Shutdown,
-    upstream::chain::{Chain, ChainError},
+    upstream::chain::ChainError,
 };
-
-/// What becomes of the client's connection after a request.
-#[derive(Debug)]
-pub(crate) enum Served {
-    /// It can carry another one.
-    Again,
-    /// It is a tunnel from now on.
-    Switched(Box<Switch>),
-    /// It is to be closed.
-    Over(Farewell),
-}
 
 /// A protocol that both ends have agreed to switch to.
 #[derive(Debug)]
@@ -56,161 +49,121 @@ pub(crate) struct Switch {
     pub opening: Opening,
 }
 
-/// Serves one request. In `kept` is the upstream connection that the client's request before has left, and then the one
-/// that this one leaves; it is never shared with another client. `shutdown` has to [wake](Shutdown::heeded_by) this task.
-pub(crate) async fn serve(
+/// What serves the plain requests of one client.
+pub(crate) struct Forwarder<'a> {
+    /// The client.
+    pub client: &'a mut Client,
+    /// The upstream connection that the client's previous request left; it is never shared with another client.
+    pub kept: &'a mut Option<Upstream>,
+    /// A timer for its waits.
+    pub alarm: Alarm<'a>,
+    /// Cuts what is under way; it has to [wake](Shutdown::heeded_by) this task.
+    pub shutdown: &'a Shutdown,
+}
+
+impl Forwarder<'_> {
+    /// Serves one request, and tells what becomes of the client's connection.
+    pub(crate) async fn serve(
+        &mut self,
+        head: &RequestHead,
+        admitted: Admitted,
+        generation: &Arc<Generation>,
+    ) -> Next<Box<Switch>> {
+        let Target::Resource(resource) = head.target() else { return Next::Reset };
+        let (target, client) = (resource.authority(), self.client.peer);
+        let Some(way) = generation.way(target) else {
+            warn!(%client, %target, "no route matches");
+            return Next::Say(Box::new(Reply::no_route(target)));
+        };
+        let preferences = match admitted.preferences(way.chain, generation) {
+            Ok(preferences) => preferences,
+            Err(reply) => return Next::Say(reply),
+        };
+        let plan = Plan::new(head, resource, way.chain, preferences, generation);
+        let access =
+            Access::new(Arc::clone(generation), client, head.method(), target.clone(), way);
+        let mut passed = Opening { status: 0, sent: 0, received: 0 };
+        let ending = self.travel(&plan, &mut passed).await;
+        let used = self.kept.take();
+        match &ending {
+            Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
+                access.failed(reply, why);
+            }
+            Ending::Switched => {}
+            end => {
+                let Opening { status, sent, received } = passed;
+                access.request(&Outcome { status, sent, received, end });
+            }
+        }
+        if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {
+            let can_stay = |used: &Upstream| used.end.reuse == Reuse::SameClient;
+            *self.kept = used.filter(can_stay).map(Upstream::rested);
+            return Next::Keep;
+        }
+        ending.next(|| {
+            let upstream = used?.into_tunnel();
+            Some(Box::new(Switch { upstream, access, opening: passed }))
+        })
+    }
+
+    /// Takes the upstream connection that was kept, or opens one, and passes the request and its answer over it.
+    async fn travel(&mut self, plan: &Plan<'_>, passed: &mut Opening) -> Ending {
+        let Self { client, kept, alarm, shutdown } = self;
+        if let Some(upstream) = kept.as_mut()
+            && plan.fits(upstream)
+            && upstream.is_quiet().await
+        {
+            match plan.prepare(upstream).await {
+                Ok(true) => {
+                    let (ending, hearing) =
+                        pass(plan, client, upstream, alarm, shutdown, passed).await;
+                    // Closed while the request was under way: a new connection is tried, once.
+                    if hearing != Hearing::ClosedUnheard || !plan.is_repeatable() {
+                        return ending;
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => return unreachable(&error),
+            }
+        }
+        **kept = None;
+        let opened = {
+            let mut open = pin!(plan.open());
+            poll_fn(|cx| match open.as_mut().poll(cx) {
+                Poll::Pending if shutdown.is_cut() => Poll::Ready(None),
+                opened => opened.map(Some),
+            })
+            .await
+        };
+        match opened {
+            Some(Ok(upstream)) => {
+                let upstream = kept.insert(upstream);
+                pass(plan, client, upstream, alarm, shutdown, passed).await.0
+            }
+            Some(Err(error)) => unreachable(&error),
+            None => Ending::Cut,
+        }
+    }
+}
+
+fn unreachable(error: &ChainError) -> Ending {
+    Ending::Refused(Box::new(Reply::unreachable(error)), with_causes(error))
+}
+
+/// Passes the request of `plan` and its answer over `upstream`, and adds to `passed` what moved.
+async fn pass(
+    plan: &Plan<'_>,
     client: &mut Client,
-    kept: &mut Option<Upstream>,
-    head: &RequestHead,
-    admitted: Admitted,
-    generation: &Arc<Generation>,
+    upstream: &mut Upstream,
     alarm: &mut Alarm<'_>,
     shutdown: &Shutdown,
-) -> Served {
-    let Target::Resource(resource) = head.target() else { return Served::Over(Farewell::None) };
-    let farewell = |reply| Served::Over(Farewell::Reply(reply, is_head(head)));
-    let target = resource.authority();
-    let Some(way) = generation.way(target) else {
-        warn!(client = %client.peer, %target, "no route matches");
-        return farewell(Box::new(Reply::no_route(target)));
-    };
-    let preferences = match admitted.preferences(way.chain, generation) {
-        Ok(preferences) => preferences,
-        Err(reply) => return farewell(reply),
-    };
-    let access =
-        Access::new(Arc::clone(generation), client.peer, head.method(), target.clone(), way);
-    let plan = Plan::new(head, resource, way, preferences, generation);
-    let mut exchange = Exchange::new(&plan, client, alarm.lend());
-    let ended = {
-        let mut travel = pin!(travel(&plan, &mut exchange, kept));
-        poll_fn(|cx| match travel.as_mut().poll(cx) {
-            Poll::Pending if shutdown.is_cut() => Poll::Ready(Ended::Cut),
-            ended => ended,
-        })
-        .await
-    };
-    let (status, sent, received) = (exchange.status(), exchange.sent(), exchange.received());
-    let used = kept.take();
-    match &ended {
-        Ended::Refused(reply, why) => access.failed(reply, why),
-        Ended::Switched => {}
-        ended => access.request(&Outcome { status, sent, received, end: ended }),
-    }
-    match ended {
-        Ended::Whole { persists } => {
-            let can_stay = |used: &Upstream| persists && used.end.reuse == Reuse::SameClient;
-            *kept = used.filter(can_stay).map(Upstream::rested);
-            Served::Again
-        }
-        Ended::Switched => match used {
-            Some(upstream) => {
-                let opening = Opening { status, sent, received };
-                let upstream = upstream.into_tunnel();
-                Served::Switched(Box::new(Switch { upstream, access, opening }))
-            }
-            None => Served::Over(Farewell::None),
-        },
-        Ended::Refused(reply, _) => farewell(reply),
-        Ended::WholeButClose => Served::Over(Farewell::Close),
-        // What came before the break is worth having, and the framing tells that there should be more.
-        Ended::Truncated(_) if exchange.shows_its_end() => Served::Over(Farewell::Close),
-        // A close would pass for the end of a body that lasts until then.
-        Ended::Truncated(_) | Ended::Cut => Served::Over(Farewell::Reset),
-        Ended::ClientGone | Ended::Stale => Served::Over(Farewell::None),
-    }
-}
-
-/// What is to be done with a request.
-struct Plan<'a> {
-    head: &'a RequestHead,
-    resource: &'a Resource,
-    chain: &'a Chain,
-    generation: &'a Generation,
-    /// The protocols that the client offers to switch to.
-    upgrade: Option<String>,
-    key: Key,
-}
-
-impl<'a> Plan<'a> {
-    fn new(
-        head: &'a RequestHead,
-        resource: &'a Resource,
-        way: Way<'a>,
-        preferences: Preferences,
-        generation: &'a Generation,
-    ) -> Self {
-        let key = Key { chain: Arc::downgrade(way.chain), preferences };
-        Self { head, resource, chain: way.chain, generation, upgrade: head.upgrade(), key }
-    }
-
-    async fn open(&self) -> Result<Upstream, ChainError> {
-        let request = self.request();
-        let connected = if self.may_be_forwarded() {
-            let uri = AbsoluteTarget(self.head, self.resource);
-            let line = RequestLine { method: self.head.method(), uri: &uri };
-            self.chain.connect_plain(request, line).await?
-        } else {
-            self.chain.connect_through(request).await?
-        };
-        Ok(Upstream::new(connected, request.target.clone(), self.key.clone()))
-    }
-
-    /// Prepares `kept` for this request. Returns whether it can carry it.
-    async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
-        let uri = AbsoluteTarget(self.head, self.resource);
-        let line = RequestLine { method: self.head.method(), uri: &uri };
-        kept.prepare(self.chain, self.request(), line).await
-    }
-
-    fn request(&self) -> Request<'_> {
-        Request::new(self.resource.authority(), &self.key.preferences)
-    }
-
-    /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
-    fn may_be_forwarded(&self) -> bool {
-        self.upgrade.is_none()
-    }
-
-    /// Whether `kept` can carry the request.
-    fn fits(&self, kept: &Upstream) -> bool {
-        kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
-    }
-
-    /// Whether it can be sent a second time when the first may have been lost (RFC 9110 §9.2.2).
-    fn is_repeatable(&self) -> bool {
-        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
-        self.head.body_length() == BodyLength::Empty && IDEMPOTENT.contains(&self.head.method())
-    }
-}
-
-/// Opens an upstream connection, or takes the one that was kept, and passes the request and its answer over it.
-async fn travel(
-    plan: &Plan<'_>,
-    exchange: &mut Exchange<'_>,
-    kept: &mut Option<Upstream>,
-) -> Ended {
-    if let Some(upstream) = kept.as_mut()
-        && plan.fits(upstream)
-        && upstream.is_quiet().await
-    {
-        match plan.prepare(upstream).await {
-            Ok(true) => match exchange.run(upstream, plan.is_repeatable()).await {
-                // It was closed while the request was under way, unanswered; a new one is tried, once.
-                Ended::Stale => {}
-                ended => return ended,
-            },
-            Ok(false) => {}
-            Err(error) => return unreachable(&error),
-        }
-    }
-    *kept = None;
-    match plan.open().await {
-        Ok(upstream) => exchange.run(kept.insert(upstream), false).await,
-        Err(error) => unreachable(&error),
-    }
-}
-
-fn unreachable(error: &ChainError) -> Ended {
-    Ended::Refused(Box::new(Reply::unreachable(error)), with_causes(error))
+    passed: &mut Opening,
+) -> (Ending, Hearing) {
+    let Client { socket, seen, .. } = client;
+    let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
+    let ending = exchange.run(|| shutdown.is_cut()).await;
+    passed.status = exchange.status();
+    passed.sent += exchange.sent();
+    passed.received += exchange.received();
+    (ending, exchange.hearing())
 }

@@ -10,8 +10,8 @@ use crate::{
         admin,
         auth::{self, Admitted},
         connect,
-        connection::{Arrival, Client, Farewell, is_head},
-        forward::{self, Served, Switch, Upstream},
+        connection::{Arrival, Client, is_head},
+        forward::{Forwarder, Next, Switch},
         reply::Reply,
         tunnel::OpenTunnel,
     },
@@ -41,7 +41,7 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let mut kept = None;
-    let mut arrival = next(&mut client, None, &mut alarm, shared).await;
+    let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
     loop {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
@@ -53,18 +53,18 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
             }
         };
         // Boxed, since it is large: tunnels don't need it, nor do connections between their requests.
-        let plain = plain(&mut client, &mut kept, head, &mut alarm, shared);
-        arrival = match Box::pin(plain).await {
-            Left::Idle => next(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await,
+        let forwarder = Forwarder {
+            client: &mut client,
+            kept: &mut kept,
+            alarm: alarm.lend(),
+            shutdown: shared.shutdown(),
+        };
+        arrival = match Box::pin(plain(forwarder, head, shared)).await {
+            Left::Idle => {
+                next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
+            }
             Left::Arrival(arrival) => arrival,
-            Left::Switched(switch) => {
-                let Switch { upstream, access, opening } = *switch;
-                return Some(OpenTunnel::new(client, upstream, access, opening));
-            }
-            Left::Over(farewell) => {
-                client.leave(farewell).await;
-                return None;
-            }
+            Left::Over(next, is_head) => return leave(client, next, is_head).await,
         };
     }
 }
@@ -75,38 +75,26 @@ enum Left {
     Idle,
     /// This came instead of one.
     Arrival(Arrival),
-    /// The connection is a tunnel from now on.
-    Switched(Box<Switch>),
-    /// The connection is to be closed.
-    Over(Farewell),
+    /// The last request was served, which was perhaps for a head only.
+    Over(Next<Box<Switch>>, bool),
 }
 
 /// Serves plain requests, of which `head` is the first, for as long as they come one soon after the other.
-async fn plain(
-    client: &mut Client,
-    kept: &mut Option<Upstream>,
-    mut head: Box<RequestHead>,
-    alarm: &mut Alarm<'_>,
-    shared: &Shared,
-) -> Left {
-    let shutdown = shared.shutdown();
+async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
-        let served = {
-            // Taken anew for each request, and then kept to its end.
+        let next = {
+            // Taken again for each request, which keeps it to its end.
             let generation = shared.live().current();
-            let admitted = match admit(client, &head, &generation) {
-                Ok(admitted) => admitted,
-                Err(farewell) => return Left::Over(farewell),
-            };
-            forward::serve(client, kept, &head, admitted, &generation, alarm, shutdown).await
+            match admit(forwarder.client, &head, &generation) {
+                Ok(admitted) => forwarder.serve(&head, admitted, &generation).await,
+                Err(reply) => Next::Say(reply),
+            }
         };
-        match served {
-            Served::Again if shutdown.is_draining() => return Left::Over(Farewell::Close),
-            Served::Again => {}
-            Served::Switched(switch) => return Left::Switched(switch),
-            Served::Over(farewell) => return Left::Over(farewell),
+        if !matches!(next, Next::Keep) || shared.shutdown().is_draining() {
+            return Left::Over(next, is_head(&head));
         }
-        match next(client, Some(SOON), alarm, shared).await {
+        let Forwarder { client, alarm, .. } = &mut forwarder;
+        match next_head(client, Some(SOON), alarm, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
             arrival => return Left::Arrival(arrival),
@@ -114,13 +102,27 @@ async fn plain(
     }
 }
 
+/// Does with the connection what the last plain request on it has led to.
+async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
+    match next {
+        Next::Tunnel(switch) => {
+            let Switch { upstream, access, opening } = *switch;
+            return Some(OpenTunnel::new(client, upstream, access, opening));
+        }
+        Next::Say(reply) => client.close_with(&reply, is_head).await,
+        Next::Keep | Next::Close => client.close().await,
+        Next::Reset => client.reset(),
+    }
+    None
+}
+
 /// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
 async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<OpenTunnel> {
     let generation = shared.live().current();
     let admitted = match admit(&client, head, &generation) {
         Ok(admitted) => admitted,
-        Err(farewell) => {
-            client.leave(farewell).await;
+        Err(reply) => {
+            client.close_with(&reply, is_head(head)).await;
             return None;
         }
     };
@@ -143,15 +145,15 @@ fn admit(
     client: &Client,
     head: &RequestHead,
     generation: &Generation,
-) -> Result<Admitted, Farewell> {
+) -> Result<Admitted, Box<Reply>> {
     auth::admit(head, generation.auth.as_ref()).ok_or_else(|| {
         debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
-        Farewell::Reply(Box::new(Reply::unauthorized()), is_head(head))
+        Box::new(Reply::unauthorized())
     })
 }
 
 /// Waits for the next request; `idle`: for its first byte, in place of `timeouts.header`.
-async fn next(
+async fn next_head(
     client: &mut Client,
     idle: Option<Duration>,
     alarm: &mut Alarm<'_>,

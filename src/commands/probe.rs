@@ -106,8 +106,8 @@ pub async fn probe(
     let reached = match &way {
         None => Err(Reply::no_route(&errand.target)),
         Some(way) => {
-            let (chain, timeouts) = (way.chain, generation.timeouts);
-            Visit { errand, chain, timeouts, tls, steps: &steps }.make().await
+            let (chain, generation) = (way.chain, &generation);
+            Visit { errand, chain, generation, tls, steps: &steps }.make().await
         }
     };
     let (steps, took) = (steps.finish()?, began.elapsed());

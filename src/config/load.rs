@@ -231,6 +231,8 @@ timeouts:
   header: 30s
   connect: 10s
   handshake: 30s
+  response: 5m
+  stall: 5m
   idle: 0s
   half_closed: 5m
   drain: 30s
@@ -276,7 +278,7 @@ routes:
         let chains: Vec<_> =
             config.routes.iter().map(|route| &*config.chains[route.chain].name).collect();
         assert_eq!(chains, ["inside", "direct", "fast", "default"]);
-        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 37);
+        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 39);
         assert_eq!(config.warnings, []);
     }
 

@@ -44,6 +44,8 @@ pub struct Server {
     pub credentials: Vec<Credential>,
     /// The pseudonym for `Via` fields, if they are to be added.
     pub via: Option<Box<str>>,
+    /// The protocols that a plain request may switch to.
+    pub upgrades: Vec<Box<str>>,
 }
 
 /// Basic credentials that fit into a field.
@@ -62,8 +64,12 @@ pub struct Timeouts {
     pub header: Duration,
     /// TCP, and TLS where there is one, to the first hop or the target.
     pub connect: Duration,
-    /// Each hop's whole answer to CONNECT; also a plain request's wait for a hop's head.
+    /// Each hop's whole answer to CONNECT.
     pub handshake: Duration,
+    /// The head of the answer to a plain request, from the end of the request on; `None` is never.
+    pub response: Option<Duration>,
+    /// A body of which the receiver takes nothing; `None` is never.
+    pub stall: Option<Duration>,
     /// A tunnel that one side has ended, without a byte the other way.
     pub half_closed: Duration,
     /// At shutdown, what is still open after this is cut.

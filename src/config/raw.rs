@@ -33,6 +33,9 @@ pub(crate) struct Server {
     pub(crate) auth: Option<Auth>,
     /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
     pub(crate) via: Option<String>,
+    /// The protocols that a plain request may switch to with `Upgrade`, such as `websocket`, which is the default. An
+    /// offer of any other is removed, and its request goes on as an ordinary one.
+    pub(crate) upgrades: Vec<String>,
 }
 
 /// The Basic credentials that clients must send.
@@ -59,8 +62,12 @@ pub(crate) struct Timeouts {
     pub(crate) header: Period,
     /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,
-    /// How long each hop may take to answer CONNECT, or to begin its answer to a plain request.
+    /// How long each hop may take to answer CONNECT, all rounds of its authentication included.
     pub(crate) handshake: Period,
+    /// How long the head of the answer to a plain request may take after the end of the request; `0s` means forever.
+    pub(crate) response: Period,
+    /// How long the receiver of a body, in either direction, may take none of it; `0s` means forever.
+    pub(crate) stall: Period,
     /// How long a tunnel may move no byte in either direction before it is ended; `0s` means forever.
     pub(crate) idle: Period,
     /// How long a tunnel that one side has closed may move no byte in the other direction before it is ended.
@@ -126,7 +133,8 @@ pub(crate) struct Route {
 impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
-        Self { listen: OneOrList(vec![listen]), auth: None, via: None }
+        let upgrades = vec!["websocket".to_owned()];
+        Self { listen: OneOrList(vec![listen]), auth: None, via: None, upgrades }
     }
 }
 
@@ -137,6 +145,8 @@ impl Default for Timeouts {
             header: seconds(30),
             connect: seconds(10),
             handshake: seconds(30),
+            response: seconds(5 * 60),
+            stall: seconds(5 * 60),
             idle: seconds(0),
             half_closed: seconds(5 * 60),
             drain: seconds(30),

@@ -11,7 +11,6 @@ use std::{
     hash::RandomState,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
@@ -145,7 +144,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn server(&mut self) -> Server {
-        let raw::Server { listen, auth, via } = self.section("server");
+        let raw::Server { listen, auth, via, upgrades } = self.section("server");
         let listen: Vec<_> = listen.0.into_iter().map(|listen| listen.0).collect();
         let path = KeyPath::of(["server", "listen"]);
         if listen.is_empty() {
@@ -180,7 +179,24 @@ impl<'a> Resolver<'a> {
             );
         }
         let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
-        Server { listen, auth, credentials, via: via.map(String::into_boxed_str) }
+        let upgrades = self.upgrades(upgrades);
+        Server { listen, auth, credentials, via: via.map(String::into_boxed_str), upgrades }
+    }
+
+    /// Checks the protocols of `server.upgrades`, each a token that may stand in an `Upgrade` field (RFC 9110 §7.8).
+    fn upgrades(&mut self, protocols: Vec<String>) -> Vec<Box<str>> {
+        for (index, protocol) in protocols.iter().enumerate() {
+            let message = if protocol.eq_ignore_ascii_case("h2c") {
+                "would be HTTP/2 without the proxy's knowledge, and is never passed on"
+            } else if !is_protocol(protocol) {
+                "is no protocol; write its name, such as `websocket`"
+            } else {
+                continue;
+            };
+            let path = KeyPath::of(["server", "upgrades"]).then(Key::Index(index));
+            self.invalid(&path, message);
+        }
+        protocols.into_iter().map(String::into_boxed_str).collect()
     }
 
     fn auth(&mut self, raw: raw::Auth) -> Option<Auth> {
@@ -204,6 +220,7 @@ impl<'a> Resolver<'a> {
 
     fn timeouts(&mut self) -> Timeouts {
         let raw = self.section::<raw::Timeouts>("timeouts");
+        let limit = |Period(period): Period| Some(period).filter(|period| !period.is_zero());
         for (key, Period(period)) in [
             ("header", raw.header),
             ("connect", raw.connect),
@@ -218,9 +235,11 @@ impl<'a> Resolver<'a> {
             header: raw.header.0,
             connect: raw.connect.0,
             handshake: raw.handshake.0,
+            response: limit(raw.response),
+            stall: limit(raw.stall),
             half_closed: raw.half_closed.0,
             drain: raw.drain.0,
-            idle: Some(raw.idle.0).filter(|idle| *idle > Duration::ZERO),
+            idle: limit(raw.idle),
         }
     }
 
@@ -314,6 +333,14 @@ impl<'a> Resolver<'a> {
         let path = Problem::new(path, code, "").path;
         Problem { path, help, ..problem }
     }
+}
+
+/// Returns whether `text` is the name of a protocol, with or without a version (RFC 9110 §7.8).
+fn is_protocol(text: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token = |part: &str| !part.is_empty() && part.bytes().all(is_token_byte);
+    text.split('/').count() <= 2 && text.split('/').all(is_token)
 }
 
 /// Lists some of the names.

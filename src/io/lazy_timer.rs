@@ -36,7 +36,8 @@ impl<'a> Alarm<'a> {
         poll_fn(|cx| self.poll_until(cx, due)).await;
     }
 
-    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+    /// Ready when it is `due`.
+    pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         if due < self.0.deadline() {
             self.0.as_mut().reset(due);
         }

@@ -58,6 +58,8 @@ pub(crate) struct Generation {
     pub auth: Option<Auth>,
     /// The pseudonym for `Via` fields.
     pub via: Option<Box<str>>,
+    /// The protocols that a plain request may switch to.
+    pub upgrades: Vec<Box<str>>,
     /// Whether each tunnel and request is logged.
     pub is_access_logged: bool,
     /// What it was built from, to tell what a later one changes.
@@ -188,6 +190,7 @@ impl Generation {
             timeouts,
             auth: server.auth,
             via: server.via,
+            upgrades: server.upgrades,
             is_access_logged: log.access,
             outline,
         }

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Short waits, so that a hang is found soon.
-const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s }\n";
+const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 
 #[tokio::test]
 async fn a_hop_that_refuses_a_tunnel_is_a_502() {

@@ -4,8 +4,12 @@ mod answers;
 mod bodies;
 mod bulk;
 mod connections;
+mod departures;
+mod early_answers;
 mod failures;
+mod lingering;
 mod mutations;
+mod patience;
 mod refusals;
 mod requests;
 #[cfg(target_os = "linux")]
@@ -20,7 +24,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A proxy that goes straight to origins, and waits for nobody very long.
 async fn direct() -> Proxy {
-    Proxy::start("timeouts: { header: 1s, handshake: 1s }\nchains: { default: [] }\n").await
+    Proxy::start("timeouts: { header: 1s, response: 1s }\nchains: { default: [] }\n").await
 }
 
 /// Where an origin plays `steps`, sends it `request`, with `{o}` for the origin's authority, and reads to the end of what

@@ -1,511 +1,530 @@
-//! One request and its answer, over one upstream connection, both directions at once.
+//! One request and its answer over one upstream connection, both directions at once.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    fmt,
-    future::{pending, poll_fn},
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
-    },
-    task::Poll,
-    time::Duration,
+    future::poll_fn,
+    task::{Context, Poll, ready},
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{ReadHalf, Refusal, WriteHalf};
 use tokio::{
-    io::{Interest, ReadBuf},
-    net::tcp,
-    time::{Instant, sleep, sleep_until},
+    io::{AsyncRead, AsyncWrite},
+    time::{Duration, Instant},
 };
 
 use super::{
-    Plan,
-    pass::{Outlet, Stuck, Written},
-    upstream::{End, Upstream},
+    ending::{Ending, Mark},
+    outbound::{Outbound, Plan},
+    outbox::Outbox,
+    pump::{Pump, Stuck},
+    upstream::Upstream,
 };
 use crate::{
-    client::{
-        connection::Client,
-        reply::{Reply, with_causes},
-    },
-    http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
+    client::reply::Reply,
+    http::{BadBody, BodyLength, HeadReader, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
-    metrics::Meter,
 };
 
-/// A request under way.
-pub(super) struct Exchange<'a> {
-    plan: &'a Plan<'a>,
-    client: &'a mut Client,
+/// A request on its way to an upstream, and its answer on its way to a client.
+///
+/// The two directions depend on each other: an answer may come before its request is whole, a request that the upstream
+/// no longer takes may still be answered, and how long an answer may take is counted from the end of the request. So all
+/// of it is one struct with plain fields, which [`poll`](Self::poll) moves on: first the request, so that an answer sees
+/// how far that is, then the answer, and last the deadline that follows from both.
+///
+/// Dropping it loses no byte: what was read and not used is in the `seen` of its side.
+pub(crate) struct Exchange<'a, C, U> {
+    outbound: Outbound<'a>,
+    client: &'a mut C,
+    client_seen: &'a mut BytesMut,
+    upstream: &'a mut U,
+    upstream_seen: &'a mut BytesMut,
     alarm: Alarm<'a>,
-    counts: Counts,
+    upload: Upload,
+    request: Pump,
+    to_upstream: Outbox,
+    answer: Answer,
+    to_client: Outbox,
+    /// What is known of the upstream besides its answer.
+    hearing: Hearing,
+    /// The status of the answer; zero before it has come.
+    status: u16,
+    /// When the request was over, sent or not.
+    over: Option<Instant>,
+    /// When the first bytes of a head came whose last are missing.
+    head_begun: Option<Instant>,
+    /// Whether the client has ended its direction behind the request.
+    client_has_ended: bool,
+    /// Bytes of a request that nobody takes any more.
+    discarded: usize,
+    /// Since when nothing has moved, and what had moved by then; kept only while that matters.
+    quiet: Option<(Instant, (u64, u64, usize))>,
 }
 
-/// A request, and what the connection that carries it is good for.
-#[derive(Clone, Copy)]
-struct Leg<'a> {
-    plan: &'a Plan<'a>,
-    end: &'a End,
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    /// Some of it is still to be sent.
+    Sending,
+    /// All of it was sent.
+    Whole,
+    /// The upstream takes no more of it.
+    Abandoned,
 }
 
-/// How it ended.
-pub(super) enum Ended {
-    /// The answer is whole. The upstream connection can carry more, if it `persists`.
-    Whole { persists: bool },
-    /// The answer is whole, and the last on this connection, as the client was told.
-    WholeButClose,
-    /// The protocol was switched; what follows is for the two ends alone.
-    Switched,
-    /// Nothing of an answer was sent yet: this is to be, for this reason.
-    Refused(Box<Reply>, String),
-    /// The answer broke off, for this reason.
-    Truncated(&'static str),
-    /// The client's connection broke.
-    ClientGone,
-    /// The kept upstream connection had been closed, and nothing of an answer came.
-    Stale,
-    /// The proxy was shut down.
-    Cut,
-}
-
-#[derive(Default)]
-struct Counts {
-    sent: AtomicU64,
-    received: AtomicU64,
-    status: AtomicU16,
-    /// A head is on its way to the client, or the answer's own is: no other can take its place.
-    has_begun: AtomicBool,
-    /// The client can tell where the answer ends other than by the end of the connection.
-    shows_its_end: AtomicBool,
-}
-
-/// How far the two are.
-#[derive(Default)]
-struct Progress {
-    /// All of the request was sent.
-    is_whole: Flag,
-    /// Nothing more of it is sent, be it whole or not.
-    is_over: Flag,
-    /// The client has ended its direction after it; it may still read.
-    is_half_closed: Flag,
-    /// The head of the answer has come.
-    is_answered: Flag,
-}
-
-/// Tells a future of what another one has done that is polled before it by the same task.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-/// What became of the client's side while the answer is awaited.
-enum ClientSide {
-    /// It is gone.
-    Gone,
-    /// It sent what is no body.
-    Bad(BadBody),
-}
-
-/// What became of the answer.
+/// How far the answer is.
 enum Answer {
-    Whole { persists: bool, is_last: bool },
-    Switched,
-    Refused(Box<Reply>, String),
-    Truncated(&'static str),
-    ClientGone,
-    Stale,
+    /// Its head has not come; this many interim answers have.
+    Head { reader: HeadReader, interim_count: usize },
+    /// Its head has come.
+    Body { head: ResponseHead, pump: Pump, from: BodyLength, to: BodyLength, is_last: bool },
+    /// It is a switch of protocols, which the client is being told.
+    Switching,
+    /// The client has all of it.
+    Done { keeps_upstream: bool, is_last: bool },
 }
 
-impl<'a> Exchange<'a> {
-    pub(super) fn new(plan: &'a Plan<'a>, client: &'a mut Client, alarm: Alarm<'a>) -> Self {
-        Self { plan, client, alarm, counts: Counts::default() }
+/// What is waited for in vain when a deadline passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The head of the answer.
+    Head,
+    /// That the upstream takes more of the request.
+    Upstream,
+    /// That the client takes more of the answer.
+    Client,
+    /// That anything moves, for a client that may be gone.
+    Movement,
+}
+
+/// Whether the upstream has said anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// Nothing so far.
+    Nothing,
+    /// At least one byte.
+    Something,
+    /// It closed the connection without a word. A kept connection may have been closed before the request came.
+    ClosedUnheard,
+}
+
+impl<'a, C> Exchange<'a, C, mooltiroute_hops::Tunnel>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Prepares to send the request of `plan` over `upstream`. `client_seen` was read ahead of `client`.
+    pub(crate) fn new(
+        plan: &'a Plan<'a>,
+        (client, client_seen): (&'a mut C, &'a mut BytesMut),
+        upstream: &'a mut Upstream,
+        alarm: Alarm<'a>,
+    ) -> Self {
+        let Upstream { tunnel, seen, end, .. } = upstream;
+        Self::between(Outbound { plan, end }, (client, client_seen), (tunnel, seen), alarm)
+    }
+}
+
+impl<'a, C, U> Exchange<'a, C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Prepares to send a request between any two streams.
+    fn between(
+        outbound: Outbound<'a>,
+        (client, client_seen): (&'a mut C, &'a mut BytesMut),
+        (upstream, upstream_seen): (&'a mut U, &'a mut BytesMut),
+        alarm: Alarm<'a>,
+    ) -> Self {
+        let length = outbound.plan.head.body_length();
+        let mut to_upstream = Outbox::default();
+        outbound.write_head(to_upstream.collected());
+        Self {
+            outbound,
+            client,
+            client_seen,
+            upstream,
+            upstream_seen,
+            alarm,
+            upload: Upload::Sending,
+            request: Pump::new(length, length),
+            to_upstream,
+            answer: Answer::Head {
+                reader: HeadReader::new(outbound.head_limits()),
+                interim_count: 0,
+            },
+            to_client: Outbox::default(),
+            hearing: Hearing::Nothing,
+            status: 0,
+            over: None,
+            head_begun: None,
+            client_has_ended: false,
+            discarded: 0,
+            quiet: None,
+        }
     }
 
-    /// The status that the client was sent; zero if none.
+    /// The status of the answer; zero before it has come.
     pub(super) fn status(&self) -> u16 {
-        self.counts.status.load(Ordering::Relaxed)
+        self.status
     }
 
+    /// Bytes that the upstream took.
     pub(super) fn sent(&self) -> u64 {
-        self.counts.sent.load(Ordering::Relaxed)
+        self.to_upstream.sent()
     }
 
+    /// Bytes that the client took.
     pub(super) fn received(&self) -> u64 {
-        self.counts.received.load(Ordering::Relaxed)
+        self.to_client.sent()
     }
 
-    /// Whether the client can tell an answer that is cut off from a whole one.
-    pub(super) fn shows_its_end(&self) -> bool {
-        self.counts.shows_its_end.load(Ordering::Relaxed)
+    /// Whether the upstream has said anything.
+    pub(crate) fn hearing(&self) -> Hearing {
+        self.hearing
     }
 
-    /// Sends the request over `upstream` and passes its answer back. `may_be_stale`: that the connection turns out
-    /// closed is no error.
-    pub(super) async fn run(&mut self, upstream: &mut Upstream, may_be_stale: bool) -> Ended {
-        let Self { plan, client, alarm, counts } = self;
-        let Client { socket, seen, .. } = client;
-        let (client_read, client_write) = socket.split();
-        let Upstream { tunnel, seen: upstream_seen, end, .. } = upstream;
-        let leg = Leg { plan, end };
-        let (upstream_read, upstream_write) = tunnel.split();
-        let progress = Progress::default();
-        let answer = {
-            // Pinned where they are made, since a move of one copies all that it will ever need.
-            let upload = pin!(upload(leg, counts, &progress, client_read, seen, upstream_write));
-            let download = pin!(download(
-                leg,
-                counts,
-                &progress,
-                upstream_read,
-                upstream_seen,
-                client_write,
-                may_be_stale,
-            ));
-            let timeouts = &plan.generation.timeouts;
-            let late = pin!(late(&progress, counts, timeouts.handshake, alarm));
-            let silence = pin!(silence(&progress, counts, timeouts.half_closed));
-            // In this order, so that each sees what those before it have done.
-            tokio::select! {
-                biased;
-                answer = download => answer,
-                client = upload => match client {
-                    ClientSide::Gone => Answer::ClientGone,
-                    ClientSide::Bad(bad) => refused_body(bad, counts),
-                },
-                () = late => leg.late(),
-                () = silence => Answer::ClientGone,
+    /// Runs the exchange to its end, or until it is woken and `is_cut`.
+    pub(super) async fn run(&mut self, is_cut: impl Fn() -> bool) -> Ending {
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending if is_cut() => Poll::Ready(Ending::Cut),
+            ending => ending,
+        })
+        .await
+    }
+
+    /// Moves everything on that can move.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let before = (self.sent(), self.received());
+        let polled = self.poll_all(cx);
+        let meter = self.outbound.plan.chain.meter();
+        let (sent, received) = (self.sent() - before.0, self.received() - before.1);
+        if sent > 0 {
+            meter.sent(sent);
+        }
+        if received > 0 {
+            meter.received(received);
+        }
+        polled
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            if let Poll::Ready(ending) = self.poll_request(cx) {
+                return Poll::Ready(ending);
             }
-        };
-        match answer {
-            Answer::Whole { is_last: true, .. } => Ended::WholeButClose,
-            Answer::Whole { persists, .. } => Ended::Whole { persists },
-            Answer::Switched => Ended::Switched,
-            Answer::Refused(reply, why) => Ended::Refused(reply, why),
-            Answer::Truncated(why) => Ended::Truncated(why),
-            Answer::ClientGone => Ended::ClientGone,
-            Answer::Stale => Ended::Stale,
-        }
-    }
-}
-
-/// Ends when nothing of the answer has moved for `patience`, once the client has ended its direction: it may be gone
-/// for good, and could not tell.
-async fn silence(progress: &Progress, counts: &Counts, patience: Duration) {
-    progress.is_half_closed.raised().await;
-    let mut received = None;
-    while received != Some(counts.received.load(Ordering::Relaxed)) {
-        received = Some(counts.received.load(Ordering::Relaxed));
-        sleep(patience).await;
-    }
-}
-
-/// Ends when the head of the answer is not there after `timeout`. It is not late while the request is under way, nor
-/// while the client has not taken what came before it: another answer would begin in the middle of that.
-async fn late(progress: &Progress, counts: &Counts, timeout: Duration, alarm: &mut Alarm<'_>) {
-    progress.is_over.raised().await;
-    alarm.until(Instant::now() + timeout).await;
-    until_true(|| !counts.has_begun.load(Ordering::Relaxed)).await;
-    if progress.is_answered.is_raised() {
-        pending().await
-    }
-}
-
-fn refused_body(bad: BadBody, counts: &Counts) -> Answer {
-    if counts.has_begun.load(Ordering::Relaxed) {
-        return Answer::Truncated("the request's body is broken");
-    }
-    let why = format!("the body of the request is broken: {bad}");
-    Answer::Refused(
-        Box::new(Reply::refused(400, &format!("Mooltiroute can't pass on this request: {why}."))),
-        why,
-    )
-}
-
-/// Sends the request, and then watches the client.
-async fn upload(
-    leg: Leg<'_>,
-    counts: &Counts,
-    progress: &Progress,
-    mut client: tcp::ReadHalf<'_>,
-    seen: &mut BytesMut,
-    upstream: WriteHalf<'_>,
-) -> ClientSide {
-    let written = Written::new(&counts.sent, leg.plan.chain.meter(), Meter::sent);
-    let mut outlet = Outlet::new(upstream, written, Some(leg.plan.generation.timeouts.handshake));
-    leg.write_head(&mut outlet.pending);
-    let length = leg.plan.head.body_length();
-    let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), length, length).await;
-    match result {
-        Ok(()) => progress.is_whole.raise(),
-        Err(Stuck::Reader) => return ClientSide::Gone,
-        Err(Stuck::Bad(bad)) => return ClientSide::Bad(bad),
-        // The answer may be there all the same, and say why.
-        Err(Stuck::Writer | Stuck::WriterSlow) => {}
-    }
-    progress.is_over.raise();
-    watch(&mut client, progress).await;
-    ClientSide::Gone
-}
-
-/// Ends when the client is gone.
-async fn watch(client: &mut tcp::ReadHalf<'_>, progress: &Progress) {
-    let mut byte = [0];
-    match poll_fn(|cx| client.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await {
-        Ok(0) => progress.is_half_closed.raise(),
-        // The next request has come before this one is answered; it waits.
-        Ok(_) => {}
-        Err(_) => return,
-    }
-    // No read would tell of a reset now; an error of this call would, too.
-    let _ = client.ready(Interest::ERROR).await;
-}
-
-/// Passes on the answer, interim ones first.
-async fn download(
-    leg: Leg<'_>,
-    counts: &Counts,
-    progress: &Progress,
-    mut upstream: ReadHalf<'_>,
-    seen: &mut BytesMut,
-    client: tcp::WriteHalf<'_>,
-    may_be_stale: bool,
-) -> Answer {
-    let written = Written::new(&counts.received, leg.plan.chain.meter(), Meter::received);
-    let mut outlet = Outlet::new(client, written, None);
-    let mut reader = HeadReader::new(HeadLimits::default());
-    let timeout = leg.plan.generation.timeouts.handshake;
-    let mut has_come = false;
-    let mut interim_count = 0;
-    let mut head_due = None;
-    let response = loop {
-        match reader.response(seen) {
-            Ok(Some(interim)) if interim.is_interim() => {
-                interim_count += 1;
-                if interim_count > INTERIM_MAX {
-                    let why = "it sends interim answers without end";
-                    return leg.bad_response("http_protocol_error", why);
-                }
-                head_due = None;
-                if leg.plan.head.version() == Version::Http11 {
-                    interim.write(
-                        leg.plan.head.method(),
-                        Version::Http11,
-                        &[],
-                        &mut outlet.pending,
-                    );
-                    counts.has_begun.store(true, Ordering::Relaxed);
-                    if outlet.flush().await.is_err() {
-                        return Answer::ClientGone;
-                    }
-                    counts.has_begun.store(false, Ordering::Relaxed);
-                }
-                continue;
+            if let Poll::Ready(ending) = self.poll_answer(cx) {
+                return Poll::Ready(ending);
             }
-            Ok(Some(response)) => break response,
-            Ok(None) => {}
-            Err(bad) => return leg.bad_response("http_protocol_error", &bad.to_string()),
-        }
-        if !seen.is_empty() {
-            head_due.get_or_insert_with(|| Instant::now() + timeout);
-        }
-        let read = tokio::select! {
-            biased;
-            read = read_ahead::read(&mut upstream, seen, HEAD_READ_BYTES) => read,
-            () = until(head_due) => return leg.late(),
-        };
-        match read {
-            Ok(1..) => has_come = true,
-            Ok(0) | Err(_) if may_be_stale && !has_come => return Answer::Stale,
-            read => return leg.bad_response("connection_terminated", &terminated(read)),
-        }
-    };
-    progress.is_answered.raise();
-    counts.status.store(response.status(), Ordering::Relaxed);
-    if let Some(refused) = leg.refused(&response) {
-        return refused;
-    }
-    match response.status() {
-        101 => switch(leg, &response, progress, &mut outlet).await,
-        // A client must not be asked for credentials that it has not.
-        407 => leg.bad_response("http_protocol_error", "it answers 407, which only a proxy may"),
-        _ => {
-            let is_last = !leg.plan.head.wants_keep_alive() || !progress.is_whole.is_raised();
-            counts.has_begun.store(true, Ordering::Relaxed);
-            pass_response(leg, counts, &response, is_last, upstream, seen, &mut outlet).await
+            let wait = ready!(self.poll_deadline(cx));
+            if let Some(ending) = self.give_up(wait) {
+                return Poll::Ready(ending);
+            }
         }
     }
-}
 
-async fn pass_response(
-    leg: Leg<'_>,
-    counts: &Counts,
-    response: &ResponseHead,
-    is_last: bool,
-    upstream: ReadHalf<'_>,
-    seen: &mut BytesMut,
-    outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
-) -> Answer {
-    let method = leg.plan.head.method();
-    let via = leg.via();
-    let mut extra = Vec::new();
-    extra.extend(via.as_deref().map(|via| ("Via", via)));
-    extra.extend(is_last.then_some(("Connection", "close")));
-    let from = response.body_length(method);
-    let to = response.write(method, leg.plan.head.version(), &extra, &mut outlet.pending);
-    counts.shows_its_end.store(to != BodyLength::UntilClose, Ordering::Relaxed);
-    match outlet.pass(upstream, seen, response.fields(), from, to).await {
-        Ok(()) => Answer::Whole {
-            persists: response.keeps_alive() && from != BodyLength::UntilClose,
-            is_last,
-        },
-        Err(Stuck::Reader) => leg.broke_off("the upstream closed before the end of the body"),
-        Err(Stuck::Bad(_)) => leg.broke_off("the upstream sent a broken body"),
-        Err(Stuck::Writer | Stuck::WriterSlow) => Answer::ClientGone,
-    }
-}
-
-async fn switch(
-    leg: Leg<'_>,
-    response: &ResponseHead,
-    progress: &Progress,
-    outlet: &mut Outlet<'_, tcp::WriteHalf<'_>>,
-) -> Answer {
-    if !progress.is_whole.is_raised() {
-        let why = "it switches protocols in the middle of the request";
-        return leg.bad_response("http_upgrade_failed", why);
-    }
-    let (Some(_), Some(protocol)) = (&leg.plan.upgrade, response.upgrade()) else {
-        return leg
-            .bad_response("http_upgrade_failed", "it switches protocols without being asked");
-    };
-    let extra = [("Connection", "Upgrade"), ("Upgrade", protocol.as_str())];
-    response.write(leg.plan.head.method(), Version::Http11, &extra, &mut outlet.pending);
-    match outlet.flush().await {
-        Ok(()) => Answer::Switched,
-        Err(_) => Answer::ClientGone,
-    }
-}
-
-/// Ends when the condition holds. What makes it hold has to be polled before, by the same task.
-async fn until_true(condition: impl Fn() -> bool) {
-    poll_fn(|_| if condition() { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Ends then; never, where there is no then.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
-    }
-}
-
-fn terminated(read: io::Result<usize>) -> String {
-    match read {
-        Ok(_) => "the connection was closed before a whole answer came".into(),
-        Err(error) => format!("the connection broke before a whole answer came: {error}"),
-    }
-}
-
-impl Leg<'_> {
-    fn write_head(&self, out: &mut Vec<u8>) {
-        let via = self.via();
-        let mut extra = Vec::with_capacity(4);
-        extra.extend(via.as_deref().map(|via| ("Via", via)));
-        extra.extend(self.plan.head.accepts_trailers().then_some(("TE", "trailers")));
-        let fields = self.end.fields.iter();
-        extra.extend(fields.map(|field| (&*field.name, field.value.expose())));
-        let connection =
-            match (&self.plan.upgrade, self.end.reuse, self.plan.head.accepts_trailers()) {
-                (Some(protocols), ..) => {
-                    extra.push(("Upgrade", protocols));
-                    Some("Upgrade")
-                }
-                (None, mooltiroute_hops::Reuse::Never, _) => Some("close"),
-                (None, _, true) => Some("TE"),
-                (None, _, false) => None,
+    /// Sends the request, and then watches the client. Never ready just because the upstream broke: the answer may be
+    /// there all the same, and say why.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.upload == Upload::Sending {
+            let client = (&mut *self.client, &mut *self.client_seen);
+            let upstream = (&mut *self.upstream, &mut self.to_upstream);
+            let fields = self.outbound.plan.head.fields();
+            self.upload = match ready!(self.request.poll(cx, client, upstream, fields)) {
+                Ok(()) => Upload::Whole,
+                Err(Stuck::Writer) => Upload::Abandoned,
+                Err(Stuck::Bad(bad)) => return Poll::Ready(self.bad_body(bad)),
+                Err(Stuck::ReaderBroke) => return Poll::Ready(Ending::ClientBroke),
+                Err(Stuck::ReaderEnded) => return Poll::Ready(self.client_left()),
             };
-        extra.extend(connection.map(|options| ("Connection", options)));
-        let form = match &self.end.hop {
-            Some(_) => RequestForm::Absolute,
-            None => RequestForm::Origin,
+            self.over = Some(Instant::now());
+        }
+        self.poll_client(cx)
+    }
+
+    /// Reads ahead of what the client sends behind the request, so that its end is noticed.
+    ///
+    /// What comes is the next request, which waits, or the rest of a request that the upstream no longer takes. A client
+    /// that first sends and then reads would wait for ever if nobody took the rest.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            let is_enough = match self.upload {
+                Upload::Abandoned => self.discarded >= DISCARD_BYTES_MAX,
+                Upload::Sending | Upload::Whole => self.client_seen.len() >= READ_AHEAD_BYTES,
+            };
+            if self.client_has_ended || is_enough {
+                return Poll::Pending;
+            }
+            let seen = &mut *self.client_seen;
+            match ready!(read_ahead::poll_read(cx, self.client, seen, READ_AHEAD_BYTES)) {
+                Ok(0) => self.client_has_ended = true,
+                Ok(count) if self.upload == Upload::Abandoned => {
+                    self.discarded += count;
+                    seen.clear();
+                }
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Ending::ClientBroke),
+            }
+        }
+    }
+
+    /// Passes on the answer, interim ones first.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            match &mut self.answer {
+                Answer::Head { .. } => {
+                    if let Some(ending) = ready!(self.poll_head(cx)) {
+                        return Poll::Ready(ending);
+                    }
+                }
+                Answer::Body { head, pump, from, is_last, .. } => {
+                    let upstream = (&mut *self.upstream, &mut *self.upstream_seen);
+                    let client = (&mut *self.client, &mut self.to_client);
+                    if let Err(stuck) = ready!(pump.poll(cx, upstream, client, head.fields())) {
+                        return Poll::Ready(self.broke_off(&stuck));
+                    }
+                    let keeps_upstream = head.keeps_alive() && *from != BodyLength::UntilClose;
+                    self.answer = Answer::Done { keeps_upstream, is_last: *is_last };
+                }
+                Answer::Switching => {
+                    let flushed = ready!(self.to_client.poll_flush(cx, self.client));
+                    return Poll::Ready(flushed.map_or(Ending::ClientBroke, |()| Ending::Switched));
+                }
+                Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
+                Answer::Done { keeps_upstream, is_last } => {
+                    let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
+                    return Poll::Ready(self.whole(keeps_upstream, is_last));
+                }
+            }
+        }
+    }
+
+    /// Reads to the end of the head of the answer, and passes on interim answers; `None` if the answer goes on.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+        let outbound = self.outbound;
+        loop {
+            let Answer::Head { reader, interim_count } = &mut self.answer else {
+                return Poll::Ready(None);
+            };
+            if ready!(self.to_client.poll_flush(cx, self.client)).is_err() {
+                return Poll::Ready(Some(Ending::ClientBroke));
+            }
+            let ending = match reader.response(self.upstream_seen) {
+                Ok(Some(interim)) if interim.is_interim() => {
+                    *interim_count += 1;
+                    self.head_begun = None;
+                    if *interim_count <= INTERIM_MAX {
+                        self.pass_interim(&interim);
+                        continue;
+                    }
+                    let why = "it sends interim answers without end";
+                    Some(outbound.bad_answer("http_protocol_error", why))
+                }
+                Ok(Some(head)) => return Poll::Ready(self.begin(head)),
+                Ok(None) => None,
+                Err(bad) => Some(outbound.bad_answer("http_protocol_error", bad.to_string())),
+            };
+            if ending.is_some() {
+                return Poll::Ready(ending);
+            }
+            if !self.upstream_seen.is_empty() {
+                self.head_begun.get_or_insert_with(Instant::now);
+            }
+            let seen = &mut *self.upstream_seen;
+            match ready!(read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES)) {
+                Ok(1..) => self.hearing = Hearing::Something,
+                read => {
+                    if self.hearing == Hearing::Nothing {
+                        self.hearing = Hearing::ClosedUnheard;
+                    }
+                    let why = match read {
+                        Ok(_) => "the connection was closed before a whole answer came".into(),
+                        Err(error) => {
+                            format!("the connection broke before a whole answer came: {error}")
+                        }
+                    };
+                    return Poll::Ready(Some(outbound.bad_answer("connection_terminated", why)));
+                }
+            }
+        }
+    }
+
+    fn pass_interim(&mut self, interim: &ResponseHead) {
+        let request = self.outbound.plan.head;
+        if request.version() == Version::Http11 {
+            interim.write(request.method(), Version::Http11, &[], self.to_client.collected());
+        }
+    }
+
+    /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
+    fn begin(&mut self, head: ResponseHead) -> Option<Ending> {
+        self.status = head.status();
+        if let Some(refused) = self.outbound.refused(&head) {
+            return Some(refused);
+        }
+        match head.status() {
+            101 => return self.switch(&head),
+            // A client must not be asked for credentials that it does not have.
+            407 => {
+                let why = "it answers 407, which only a proxy may";
+                return Some(self.outbound.bad_answer("http_protocol_error", why));
+            }
+            _ => {}
+        }
+        let request = self.outbound.plan.head;
+        let is_last = !request.wants_keep_alive() || self.upload != Upload::Whole;
+        let via = self.outbound.via();
+        let mut extra = Vec::new();
+        extra.extend(via.as_deref().map(|via| ("Via", via)));
+        extra.extend(is_last.then_some(("Connection", "close")));
+        let from = head.body_length(request.method());
+        let out = self.to_client.collected();
+        let to = head.write(request.method(), request.version(), &extra, out);
+        self.answer = Answer::Body { head, pump: Pump::new(from, to), from, to, is_last };
+        None
+    }
+
+    fn switch(&mut self, head: &ResponseHead) -> Option<Ending> {
+        let Outbound { plan, .. } = self.outbound;
+        let bad = |why: &str| Some(self.outbound.bad_answer("http_upgrade_failed", why));
+        if self.upload != Upload::Whole {
+            return bad("it switches protocols in the middle of the request");
+        }
+        let (Some(_), Some(protocol)) = (&plan.upgrade, head.upgrade()) else {
+            return bad("it switches protocols without being asked");
         };
-        self.plan.head.write(self.plan.resource, form, &extra, out);
+        let extra = [("Connection", "Upgrade"), ("Upgrade", protocol.as_str())];
+        let out = self.to_client.collected();
+        head.write(plan.head.method(), Version::Http11, &extra, out);
+        self.answer = Answer::Switching;
+        None
     }
 
-    /// The `Via` field of what passes, where the configuration wants one (RFC 9110 §7.6.3).
-    fn via(&self) -> Option<String> {
-        self.plan.generation.via.as_ref().map(|pseudonym| format!("1.1 {pseudonym}"))
+    /// Waits for the earliest deadline, and tells what was waited for in vain.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
+        self.note_quiet();
+        let stall = self.outbound.stall_timeout();
+        let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
+        let due = [
+            (self.head_due(), Wait::Head),
+            (stalled(&self.to_upstream), Wait::Upstream),
+            (stalled(&self.to_client), Wait::Client),
+            (self.quiet.map(|(since, _)| since + QUIET), Wait::Movement),
+        ];
+        let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
+        let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
+        self.alarm.poll_until(cx, due).map(|()| wait)
     }
 
-    fn bad_response(&self, error: &'static str, why: &str) -> Answer {
-        let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, why);
-        Answer::Refused(Box::new(reply), why.to_owned())
-    }
-
-    fn late(&self) -> Answer {
-        let timeout = self.plan.generation.timeouts.handshake;
-        let why = format!("its head is not there after {timeout:?}");
-        self.bad_response("http_response_timeout", &why)
-    }
-
-    fn broke_off(&self, why: &'static str) -> Answer {
-        let hop = self.answering_hop().map(|hop| &**hop);
-        self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
-        Answer::Truncated(why)
-    }
-
-    /// What is to be said where `response` is an answer of the hop's own, and no target's.
-    fn refused(&self, response: &ResponseHead) -> Option<Answer> {
-        let hop = self.end.hop.as_ref()?;
-        if response.status() < 400 {
+    /// When the head of the answer is late. Never while an interim answer is on its way to the client, for another
+    /// answer would begin in the middle of it.
+    fn head_due(&self) -> Option<Instant> {
+        if !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some() {
             return None;
         }
-        let refusal =
-            Refusal::from_http(response.status(), response.reason(), response.fields().iter());
-        if !hop.link.refuses(&refusal) {
-            return None;
+        let since = match (self.over, self.head_begun) {
+            (Some(over), Some(begun)) => over.min(begun),
+            (over, begun) => over.or(begun)?,
+        };
+        Some(since + self.outbound.response_timeout()?)
+    }
+
+    /// Notes since when nothing moves, if the client may be gone or may not send the rest of its request.
+    ///
+    /// A client that has ended its direction may wait for its answer or be gone; nothing tells the two apart, except that
+    /// writing to one that is gone fails. So what is on its way to the client is waited for, and beyond that only for as
+    /// long as something moves. The same holds for the rest of a request that was already answered with an error.
+    fn note_quiet(&mut self) {
+        let may_be_gone = self.client_has_ended && self.to_client.blocked_since().is_none();
+        let is_refused = matches!(self.answer, Answer::Done { .. }) && self.status >= 400;
+        if !may_be_gone && !is_refused {
+            self.quiet = None;
+            return;
         }
-        let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
-        Some(Answer::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
-    }
-
-    /// The hop that answers the request itself; `None`: the origin does.
-    fn answering_hop(&self) -> Option<&Arc<str>> {
-        self.end.hop.as_ref().and(self.plan.chain.hops().last()).map(|last| &last.name)
-    }
-
-    /// What the upstream is called in an error.
-    fn next_hop(&self) -> String {
-        self.answering_hop()
-            .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
-    }
-}
-
-impl Flag {
-    fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    async fn raised(&self) {
-        until_true(|| self.is_raised()).await;
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole { .. } | Self::WholeButClose | Self::Switched => f.write_str("whole"),
-            Self::Refused(_, why) => f.write_str(why),
-            Self::Truncated(why) => write!(f, "truncated: {why}"),
-            Self::ClientGone => f.write_str("client broke"),
-            Self::Stale => f.write_str("stale"),
-            Self::Cut => f.write_str("cut at shutdown"),
+        let moved = (self.sent(), self.received(), self.upstream_seen.len());
+        if self.quiet.is_none_or(|(_, before)| before != moved) {
+            self.quiet = Some((Instant::now(), moved));
         }
+    }
+
+    /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
+    fn give_up(&mut self, wait: Wait) -> Option<Ending> {
+        let stall = self.outbound.stall_timeout().unwrap_or_default();
+        match (wait, &self.answer) {
+            (Wait::Head, _) => {
+                let timeout = self.outbound.response_timeout().unwrap_or_default();
+                let why = format!("its head is not there after {timeout:?}");
+                Some(self.outbound.bad_answer("http_response_timeout", why))
+            }
+            (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
+                Some(self.truncated("the upstream takes nothing of the request"))
+            }
+            (Wait::Upstream, Answer::Head { .. }) => {
+                let why = format!("it has taken nothing of the request for {stall:?}");
+                Some(self.outbound.bad_answer("connection_write_timeout", why))
+            }
+            // The answer is worth having all the same.
+            (Wait::Upstream, _) => {
+                self.upload = Upload::Abandoned;
+                self.over = Some(Instant::now());
+                self.to_upstream.abandon();
+                None
+            }
+            (Wait::Client, _) => Some(Ending::ClientStalled),
+            (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
+            (Wait::Movement, _) => Some(self.client_left()),
+        }
+    }
+
+    fn whole(&self, keeps_upstream: bool, is_last: bool) -> Ending {
+        let keeps_upstream = keeps_upstream && self.upload == Upload::Whole;
+        Ending::Whole { keeps_client: !is_last, keeps_upstream }
+    }
+
+    fn client_left(&self) -> Ending {
+        match self.answer {
+            Answer::Done { .. } => self.whole(false, true),
+            _ => Ending::ClientLeft(self.mark()),
+        }
+    }
+
+    fn bad_body(&self, bad: BadBody) -> Ending {
+        if self.has_begun() {
+            return self.truncated("the request's body is broken");
+        }
+        let why = format!("the body of the request is broken: {bad}");
+        let text = format!("Mooltiroute can't pass on this request: {why}.");
+        Ending::Refused(Box::new(Reply::refused(400, &text)), why)
+    }
+
+    fn broke_off(&self, stuck: &Stuck) -> Ending {
+        let why = match stuck {
+            Stuck::ReaderEnded | Stuck::ReaderBroke => {
+                "the upstream closed before the end of the body"
+            }
+            Stuck::Bad(_) => "the upstream sent a broken body",
+            Stuck::Writer => return Ending::ClientBroke,
+        };
+        self.outbound.count_break();
+        self.truncated(why)
+    }
+
+    fn truncated(&self, why: &'static str) -> Ending {
+        Ending::Truncated(self.mark(), why)
+    }
+
+    fn mark(&self) -> Mark {
+        match self.answer {
+            Answer::Body { to: BodyLength::UntilClose, .. } => Mark::None,
+            _ => Mark::Visible,
+        }
+    }
+
+    /// Whether something of an answer is on its way to the client, so that no other can take its place.
+    fn has_begun(&self) -> bool {
+        !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some()
     }
 }
 
@@ -513,26 +532,9 @@ impl fmt::Display for Ended {
 const HEAD_READ_BYTES: usize = 8 * 1024;
 /// How many interim answers may precede one answer; a server that tells of progress stays far below it.
 const INTERIM_MAX: usize = 100;
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::io::lazy_timer;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_late_once_nothing_is_on_its_way_to_the_client() {
-        let (progress, counts) = (Progress::default(), Counts::default());
-        let mut timer = pin!(lazy_timer::timer());
-        let mut alarm = Alarm::new(timer.as_mut());
-        let second = Duration::from_secs(1);
-        let mut late = pin!(late(&progress, &counts, second, &mut alarm));
-        assert!(timeout(second * 2, late.as_mut()).await.is_err(), "the request is under way");
-        progress.is_over.raise();
-        counts.has_begun.store(true, Ordering::Relaxed);
-        assert!(timeout(second * 2, late.as_mut()).await.is_err(), "an interim answer is, too");
-        counts.has_begun.store(false, Ordering::Relaxed);
-        assert!(timeout(Duration::ZERO, late.as_mut()).await.is_ok());
-    }
-}
+/// How much is read behind a request whose answer is under way.
+const READ_AHEAD_BYTES: usize = 4 * 1024;
+/// How much of a request that the upstream no longer takes is read and dropped.
+const DISCARD_BYTES_MAX: usize = 128 << 20;
+/// How long nothing may move for a client that may be gone: origins are to know within two seconds.
+const QUIET: Duration = Duration::from_millis(1_500);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reuse, Tunnel};
 
+use super::outbound::Plan;
 use crate::upstream::{
     chain::{Chain, ChainError, Connected, LastHop},
     warm,
@@ -44,10 +45,18 @@ pub(super) struct Key {
 }
 
 impl Upstream {
-    pub(super) fn new(connected: Connected, origin: Authority, key: Key) -> Self {
+    /// Takes over the connection that was made for the request of `plan`.
+    pub(crate) fn of(connected: Connected, plan: &Plan<'_>) -> Self {
         let Connected { tunnel, last, is_at_hop, fields, reuse } = connected;
         let hop = last.filter(|_| is_at_hop);
-        Self { tunnel, seen: BytesMut::new(), end: End { hop, fields, origin, reuse }, key }
+        let origin = plan.resource.authority().clone();
+        let end = End { hop, fields, origin, reuse };
+        Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone() }
+    }
+
+    /// Returns whether it ends at a hop that forwards requests, and not at an origin.
+    pub(crate) fn is_at_hop(&self) -> bool {
+        self.end.hop.is_some()
     }
 
     /// Prepares the connection for another request. Returns whether it can carry one.
@@ -93,6 +102,14 @@ impl Upstream {
     pub(super) fn into_tunnel(mut self) -> Tunnel {
         self.tunnel.unread(self.seen.freeze());
         self.tunnel
+    }
+}
+
+impl End {
+    /// Returns the end of a connection to `origin` itself.
+    #[cfg(test)]
+    pub(super) fn at_origin(origin: Authority) -> Self {
+        Self { hop: None, fields: Arc::default(), origin, reuse: Reuse::SameClient }
     }
 }
 

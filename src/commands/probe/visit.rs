@@ -1,11 +1,11 @@
 //! One request through a chain, as a client behind the proxy would make it.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Field, Refusal, Request, RequestLine, Tunnel, tls::TlsClient};
+use mooltiroute_hops::{Request, RequestLine, Reuse, Tunnel, tls::TlsClient};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, DuplexStream, duplex},
     time,
 };
 
@@ -14,20 +14,24 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    client::reply::Reply,
-    config::Timeouts,
-    http::{
-        AbsoluteTarget, BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead,
-        ResponseHead, Target,
+    client::{
+        forward::{Ending, Exchange, Hearing, Plan, Upstream},
+        reply::Reply,
     },
-    upstream::chain::{Cause, Chain, ChainError, Destination, LastHop, Stage, Trace as _},
+    http::{
+        AbsoluteTarget, BodyReader, Decoded, HeadLimits, HeadReader, RequestHead, ResponseHead,
+        Target,
+    },
+    io::lazy_timer::{self, Alarm},
+    state::generation::Generation,
+    upstream::chain::{Cause, Chain, ChainError, Connected, Destination, Stage, Trace as _},
 };
 
 /// What a visit needs.
 pub(super) struct Visit<'a, 'out> {
     pub(super) errand: &'a Errand,
-    pub(super) chain: &'a Chain,
-    pub(super) timeouts: Timeouts,
+    pub(super) chain: &'a Arc<Chain>,
+    pub(super) generation: &'a Generation,
     pub(super) tls: Option<&'a TlsClient>,
     pub(super) steps: &'a Steps<'out>,
 }
@@ -63,8 +67,6 @@ impl Visit<'_, '_> {
             _ => self.chain.travel(request, Destination::Target, self.steps).await,
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
-        let fields = connected.fields;
-        let hop = connected.last.filter(|_| connected.is_at_hop);
         let tunnel = match self.tls {
             Some(tls) => self.enter(tls, connected.tunnel).await.map_err(|error| {
                 self.steps.failed(&error);
@@ -72,17 +74,16 @@ impl Visit<'_, '_> {
             })?,
             None => connected.tunnel,
         };
+        // For this request alone, which says so.
+        let connected = Connected { tunnel, reuse: Reuse::Never, ..connected };
         match &self.errand.work {
             Work::Tunnel => Ok(None),
-            Work::Https(head) | Work::Http(head) => {
-                let message = message(head, hop.is_some(), &fields);
-                self.ask(tunnel, &message, hop.as_ref()).await.map(Some)
-            }
+            Work::Https(head) | Work::Http(head) => self.ask(connected, head).await.map(Some),
         }
     }
 
     async fn enter(&self, tls: &TlsClient, tunnel: Tunnel) -> Result<Tunnel, ChainError> {
-        let timeout = self.timeouts.connect;
+        let timeout = self.generation.timeouts.connect;
         let cause = match time::timeout(timeout, tls.enter(tunnel)).await {
             Ok(Ok(tunnel)) => {
                 self.steps.passed(|| Stage::at_target(&self.errand.target));
@@ -94,114 +95,87 @@ impl Visit<'_, '_> {
         Err(self.chain.target_failed(&self.errand.target, cause))
     }
 
-    /// Sends the request and awaits the answer, from `hop` if that forwards it.
-    async fn ask(
-        &self,
-        mut tunnel: Tunnel,
-        message: &[u8],
-        hop: Option<&LastHop>,
-    ) -> Result<Answer, Reply> {
-        let mut seen = BytesMut::new();
-        let answer = self.exchange(&mut tunnel, &mut seen, message, hop);
-        let response = match time::timeout(self.timeouts.handshake, answer).await {
-            Ok(response) => response?,
-            Err(_) => {
-                let why = format!("its head is not there after {:?}", self.timeouts.handshake);
-                return Err(self.bad_response(hop, "http_response_timeout", &why));
-            }
+    /// Makes the request as the proxy would for a client, which is the other end of a pipe.
+    async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<Answer, Reply> {
+        let Errand { target, preferences, .. } = self.errand;
+        let Target::Resource(resource) = head.target() else {
+            return Err(Reply::no_route(target));
         };
-        if let Some(error) = hop.and_then(|hop| self.refused(hop, &response)) {
-            return Err(Reply::unreachable(&error));
-        }
-        if response.status() == 407 {
-            let why = "it answers 407, which only a proxy may";
-            return Err(self.bad_response(hop, "http_protocol_error", why));
-        }
-        let exit = time::timeout(EXIT_WAIT, exit_address(&response, &mut tunnel, &mut seen));
-        let exit = exit.await.ok().flatten();
-        let reason = String::from_utf8_lossy(response.reason());
-        let reason = reason.chars().filter(|character| !character.is_control()).collect();
-        let status = response.status();
-        let perhaps_by = self.last_name(hop).filter(|_| status >= 500).cloned();
-        Ok(Answer { status, reason, exit, perhaps_by })
-    }
-
-    async fn exchange(
-        &self,
-        tunnel: &mut Tunnel,
-        seen: &mut BytesMut,
-        message: &[u8],
-        hop: Option<&LastHop>,
-    ) -> Result<ResponseHead, Reply> {
-        let broke = |error: io::Error| {
-            let why = format!("the connection broke before a whole answer came: {error}");
-            self.bad_response(hop, "connection_terminated", &why)
-        };
-        tunnel.write_all(message).await.map_err(broke)?;
-        tunnel.flush().await.map_err(broke)?;
-        let mut reader = HeadReader::new(HeadLimits::default());
-        let mut has_come = false;
-        loop {
-            match reader.response(seen) {
-                Ok(Some(response)) if response.is_interim() => continue,
-                Ok(Some(response)) => return Ok(response),
-                Ok(None) => {}
-                Err(bad) => {
-                    return Err(self.bad_response(hop, "http_protocol_error", &bad.to_string()));
+        let plan = Plan::new(head, resource, self.chain, preferences.clone(), self.generation);
+        let mut upstream = Upstream::of(connected, &plan);
+        let hop = upstream.is_at_hop().then(|| self.chain.hops().last()).flatten();
+        let hop = hop.map(|link| &link.name);
+        let (mut client, mut far) = duplex(PIPE_BYTES);
+        let mut timer = pin!(lazy_timer::timer());
+        let mut reading = pin!(read(&mut far));
+        let ending = {
+            let mut seen = BytesMut::new();
+            let alarm = Alarm::new(timer.as_mut());
+            let mut exchange = Exchange::new(&plan, (&mut client, &mut seen), &mut upstream, alarm);
+            let mut is_noted = false;
+            poll_fn(|cx| {
+                let ending = exchange.poll(cx);
+                if !is_noted && exchange.hearing() == Hearing::Something {
+                    is_noted = true;
+                    self.steps.answered(hop.map(|hop| &**hop), target, None);
                 }
+                if let Poll::Ready(ending) = ending {
+                    return Poll::Ready(Err(ending));
+                }
+                reading.as_mut().poll(cx).map(Ok)
+            })
+            .await
+        };
+        let answer = match ending {
+            Ok(answer) => answer,
+            Err(Ending::BadAnswer(reply, why)) => {
+                self.steps.answered(hop.map(|hop| &**hop), target, Some(&why));
+                return Err(*reply);
             }
-            if tunnel.read_buf(seen).await.map_err(broke)? == 0 {
-                let why = "the connection was closed before a whole answer came";
-                return Err(self.bad_response(hop, "connection_terminated", why));
+            Err(Ending::Refused(reply, _)) => return Err(*reply),
+            // What the exchange has passed on is still in the pipe.
+            Err(_) => {
+                drop(client);
+                reading.await
             }
-            if !has_come {
-                has_come = true;
-                let name = self.last_name(hop).map(|name| &**name);
-                self.steps.answered(name, &self.errand.target, None);
-            }
-        }
-    }
-
-    /// Why `response` is `hop`'s own answer, and not the target's.
-    fn refused(&self, hop: &LastHop, response: &ResponseHead) -> Option<ChainError> {
-        let status = response.status();
-        if status < 400 {
-            return None;
-        }
-        let refusal = Refusal::from_http(status, response.reason(), response.fields().iter());
-        hop.link.refuses(&refusal).then(|| self.chain.refused(hop, &self.errand.target, refusal))
-    }
-
-    fn bad_response(&self, hop: Option<&LastHop>, error: &'static str, why: &str) -> Reply {
-        let target = &self.errand.target;
-        let name = self.last_name(hop);
-        self.steps.answered(name.map(|name| &**name), target, Some(why));
-        let next_hop = name.map_or_else(|| target.to_string(), |name| name.to_string());
-        Reply::bad_response(&next_hop, name, error, why)
-    }
-
-    /// What the last hop is called, where it is `hop` that answers.
-    fn last_name(&self, hop: Option<&LastHop>) -> Option<&Arc<str>> {
-        hop.and_then(|_| self.chain.hops().last()).map(|last| &last.name)
+        };
+        let (head, exit) = answer.ok_or_else(|| {
+            let why = "the connection was closed before a whole answer came";
+            Reply::bad_response(&target.to_string(), None, "connection_terminated", why)
+        })?;
+        let status = head.status();
+        let reason = String::from_utf8_lossy(head.reason());
+        let reason = reason.chars().filter(|character| !character.is_control()).collect();
+        let perhaps_by = hop.filter(|_| status >= 500).cloned();
+        Ok(Answer { status, reason, exit, perhaps_by })
     }
 }
 
-/// Writes the request, for a hop that forwards it or for the target.
-fn message(head: &RequestHead, is_forwarded: bool, fields: &[Field]) -> Vec<u8> {
-    let mut message = Vec::new();
-    let Target::Resource(resource) = head.target() else { return message };
-    let fields = fields.iter();
-    let mut extra: Vec<_> = fields.map(|field| (&*field.name, field.value.expose())).collect();
-    extra.push(("Connection", "close"));
-    let form = if is_forwarded { RequestForm::Absolute } else { RequestForm::Origin };
-    head.write(resource, form, &extra, &mut message);
-    message
+/// Reads an answer that the exchange passes on, and the address that it says; `None` if there is no answer.
+async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)> {
+    let mut seen = BytesMut::new();
+    // The exchange has already held it to the limit of the configuration.
+    let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
+    let mut reader = HeadReader::new(limits);
+    let head = loop {
+        match reader.response(&mut seen) {
+            Ok(Some(interim)) if interim.is_interim() => continue,
+            Ok(Some(head)) => break head,
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+        if pipe.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    };
+    let exit = time::timeout(EXIT_WAIT, exit_address(&head, pipe, &mut seen)).await.ok().flatten();
+    Some((head, exit))
 }
 
 /// What the body says, where that is an address and nothing else.
 async fn exit_address(
     response: &ResponseHead,
-    tunnel: &mut Tunnel,
+    pipe: &mut DuplexStream,
     seen: &mut BytesMut,
 ) -> Option<IpAddr> {
     if response.status() != 200 {
@@ -216,7 +190,7 @@ async fn exit_address(
             Decoded::End => return str::from_utf8(&body).ok()?.trim().parse().ok(),
             // Some end TLS without saying so; whether the body is whole, the reader knows.
             Decoded::NeedMore => {
-                if tunnel.read_buf(seen).await.unwrap_or(0) == 0 {
+                if pipe.read_buf(seen).await.unwrap_or(0) == 0 {
                     reader.end().ok()?;
                 }
             }
@@ -225,6 +199,10 @@ async fn exit_address(
     None
 }
 
+/// More than `limits.header_bytes` allows.
+const HEAD_BYTES_MAX: usize = 2 << 20;
+/// Far more than any answer has that is read here to its end.
+const PIPE_BYTES: usize = 8 * 1024;
 /// The target has been reached by then; a body that dribbles is not worth more.
 const EXIT_WAIT: Duration = Duration::from_secs(5);
 /// More than any address has, and the blanks around it.

@@ -187,6 +187,61 @@ async fn an_upgrade_goes_through_a_tunnel_of_the_last_hop() {
 }
 
 #[tokio::test]
+async fn an_offer_of_another_protocol_is_removed_and_the_request_goes_on() {
+    let hop = Double::start([answer(OK)]).await;
+    let hops = format!(
+        "hops: {{ a: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [a] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::start(&hops).await;
+    for (number, offer) in [
+        "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n",
+        "connection: keep-alive, UPGRADE\r\nupgrade: tls/1.0, tLs/1.3\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n",
+        "Upgrade: whatever/9\r\nConnection: upgrade\r\n",
+        "Upgrade: TLS/1.2\r\nConnection: Upgrade\r\nUpgrade: IRC/6.9, RTA/x11\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = format!(
+            "GET http://origin.test/{number} HTTP/1.1\r\nHost: x\r\n{offer}A: b\r\nConnection: close\r\n\r\n"
+        );
+        let told = exchange(proxy.address(), request.as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{offer:?}: {told}");
+        let expected = format!(
+            "GET http://origin.test/{number} HTTP/1.1\r\nHost: origin.test\r\nA: b\r\n\r\n"
+        );
+        assert_eq!(hop.record().now()[number].text(), expected, "{offer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_decides_which_protocols_are_offered() {
+    for (upgrades, offered, passed) in [
+        ("", "TLS/1.2, WebSocket", Some("WebSocket")),
+        ("server: { upgrades: [] }\n", "websocket", None),
+        (
+            "server: { upgrades: [irc, TLS/1.2] }\n",
+            "tls/1.2, IRC/6.9, websocket",
+            Some("tls/1.2, IRC/6.9"),
+        ),
+    ] {
+        let origin = Double::start([answer(OK)]).await;
+        let proxy = Proxy::start(&format!("{upgrades}chains: {{ default: [] }}\n")).await;
+        let request = format!(
+            "GET http://{{o}}/ HTTP/1.1\r\nHost: x\r\nUpgrade: {offered}\r\nConnection: close, Upgrade\r\n\r\n"
+        );
+        exchange(proxy.address(), at(&origin, &request).as_bytes()).await;
+        let fields = passed.map_or_else(String::new, |protocols| {
+            format!("Upgrade: {protocols}\r\nConnection: Upgrade\r\n")
+        });
+        let expected = format!("GET / HTTP/1.1\r\nHost: {{o}}\r\n{fields}\r\n");
+        assert_eq!(origin.sent(), at(&origin, &expected), "{upgrades}");
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_that_is_declined_is_an_answer() {
     let origin = Double::start([answer("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nno"), answer(OK)]).await;
     let proxy = direct().await;

@@ -2,7 +2,7 @@
 
 use crate::support::{Double, Proxy, Step, exchange, free_port, two_hops};
 
-const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s }\n";
+const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 
 #[tokio::test]
 async fn a_hop_that_fails_is_named_with_what_it_did() {

@@ -145,7 +145,7 @@ impl Tree {
         let near = nearest(name, known.iter().copied());
         problem.help = near.map(|name| format!("did you mean `{name}`?"));
         let is_section = path.keys().len() == 1;
-        if is_section && ["listen", "auth", "via"].contains(&name) {
+        if is_section && ["listen", "auth", "via", "upgrades"].contains(&name) {
             problem.help = Some(format!("write `{name}` below `server`"));
         }
         // In `{ password: a,b }` the second half of the password has become a key without a value.

@@ -1,0 +1,224 @@
+//! A request as its upstream gets it, and the words for what that upstream does wrong.
+
+use std::{sync::Arc, time::Duration};
+
+use mooltiroute_hops::{Preferences, Refusal, Request, RequestLine, Reuse};
+
+use super::{
+    ending::Ending,
+    upstream::{End, Key, Upstream},
+};
+use crate::{
+    client::reply::{Reply, with_causes},
+    http::{
+        AbsoluteTarget, BodyLength, HeadLimits, RequestForm, RequestHead, Resource, ResponseHead,
+    },
+    state::generation::Generation,
+    upstream::chain::{Chain, ChainError},
+};
+
+/// What is to be done with a request.
+pub(crate) struct Plan<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) resource: &'a Resource,
+    pub(super) chain: &'a Chain,
+    pub(super) generation: &'a Generation,
+    /// The protocols to switch to that the client offers and the configuration allows.
+    pub(super) upgrade: Option<String>,
+    pub(super) key: Key,
+}
+
+/// A request and the connection that carries it.
+#[derive(Clone, Copy)]
+pub(super) struct Outbound<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) end: &'a End,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans to send the request `head`, which is for `resource`, through `chain`.
+    pub(crate) fn new(
+        head: &'a RequestHead,
+        resource: &'a Resource,
+        chain: &'a Arc<Chain>,
+        preferences: Preferences,
+        generation: &'a Generation,
+    ) -> Self {
+        let key = Key { chain: Arc::downgrade(chain), preferences };
+        let offered = head.upgrade();
+        let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
+        Self { head, resource, chain, generation, upgrade, key }
+    }
+
+    /// Opens a connection that can carry the request.
+    pub(super) async fn open(&self) -> Result<Upstream, ChainError> {
+        let connected = if self.may_be_forwarded() {
+            self.chain.connect_plain(self.request(), self.line(&self.absolute())).await?
+        } else {
+            self.chain.connect_through(self.request()).await?
+        };
+        Ok(Upstream::of(connected, self))
+    }
+
+    /// Prepares `kept` for this request. Returns whether it can carry it.
+    pub(super) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
+        kept.prepare(self.chain, self.request(), self.line(&self.absolute())).await
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request::new(self.resource.authority(), &self.key.preferences)
+    }
+
+    fn absolute(&self) -> AbsoluteTarget<'_> {
+        AbsoluteTarget(self.head, self.resource)
+    }
+
+    fn line<'l>(&'l self, uri: &'l AbsoluteTarget<'_>) -> RequestLine<'l> {
+        RequestLine { method: self.head.method(), uri }
+    }
+
+    /// Whether `kept` can carry the request.
+    pub(super) fn fits(&self, kept: &Upstream) -> bool {
+        kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+    }
+
+    /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
+    pub(super) fn is_repeatable(&self) -> bool {
+        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+        self.head.body_length() == BodyLength::Empty && IDEMPOTENT.contains(&self.head.method())
+    }
+
+    /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
+    fn may_be_forwarded(&self) -> bool {
+        self.upgrade.is_none()
+    }
+}
+
+/// Returns those of the `offered` protocols that are `allowed`, as the value of an `Upgrade` field.
+///
+/// An upgrade is an offer that an origin may ignore (RFC 9110 §7.8), but a request that carries one needs a tunnel to the
+/// origin, which many proxies refuse to port 80. So an offer that hardly any origin takes up, such as the TLS/1.2 of some
+/// HTTP libraries, would break a request that works without it.
+fn allowed(offered: &str, allowed: &[Box<str>]) -> Option<String> {
+    let is_allowed = |protocol: &&str| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        allowed
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(protocol) || known.eq_ignore_ascii_case(name))
+    };
+    let kept: Vec<&str> = offered.split(", ").filter(is_allowed).collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+impl<'a> Outbound<'a> {
+    /// Appends the head with which the request is sent on.
+    pub(super) fn write_head(&self, out: &mut Vec<u8>) {
+        let Self { plan, end } = self;
+        let via = self.via();
+        let accepts_trailers = plan.head.accepts_trailers();
+        let mut extra = Vec::with_capacity(4);
+        extra.extend(via.as_deref().map(|via| ("Via", via)));
+        extra.extend(accepts_trailers.then_some(("TE", "trailers")));
+        extra.extend(end.fields.iter().map(|field| (&*field.name, field.value.expose())));
+        let connection = match (&plan.upgrade, end.reuse) {
+            (Some(protocols), _) => {
+                extra.push(("Upgrade", protocols));
+                Some("Upgrade")
+            }
+            (None, Reuse::Never) => Some("close"),
+            (None, Reuse::SameClient) => accepts_trailers.then_some("TE"),
+        };
+        extra.extend(connection.map(|options| ("Connection", options)));
+        let form = match &end.hop {
+            Some(_) => RequestForm::Absolute,
+            None => RequestForm::Origin,
+        };
+        plan.head.write(plan.resource, form, &extra, out);
+    }
+
+    /// The `Via` field of what passes, if the configuration wants one (RFC 9110 §7.6.3).
+    pub(super) fn via(&self) -> Option<String> {
+        self.plan.generation.via.as_ref().map(|pseudonym| format!("1.1 {pseudonym}"))
+    }
+
+    /// How large the head of the answer may be.
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        let bytes = self.plan.generation.limits.header_bytes;
+        HeadLimits { bytes, ..HeadLimits::default() }
+    }
+
+    /// How long the head of the answer may take after the end of the request.
+    pub(super) fn response_timeout(&self) -> Option<Duration> {
+        self.plan.generation.timeouts.response
+    }
+
+    /// How long a receiver may take nothing of a body.
+    pub(super) fn stall_timeout(&self) -> Option<Duration> {
+        self.plan.generation.timeouts.stall
+    }
+
+    /// Ends the exchange with an error of type `error` (RFC 9209 §2.3) that the upstream is responsible for.
+    pub(super) fn bad_answer(&self, error: &'static str, why: impl Into<String>) -> Ending {
+        let why = why.into();
+        let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
+        Ending::BadAnswer(Box::new(reply), why)
+    }
+
+    /// Ends the exchange if `response` is an answer of the hop itself, and not of the target.
+    pub(super) fn refused(&self, response: &ResponseHead) -> Option<Ending> {
+        let hop = self.end.hop.as_ref()?;
+        if response.status() < 400 {
+            return None;
+        }
+        let refusal =
+            Refusal::from_http(response.status(), response.reason(), response.fields().iter());
+        if !hop.link.refuses(&refusal) {
+            return None;
+        }
+        let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
+        Some(Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
+    }
+
+    /// Counts an answer that broke off.
+    pub(super) fn count_break(&self) {
+        let hop = self.answering_hop().map(|hop| &**hop);
+        self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
+    }
+
+    /// The hop that answers the request itself, or `None` if the origin does.
+    fn answering_hop(&self) -> Option<&'a Arc<str>> {
+        self.end.hop.as_ref().and(self.plan.chain.hops().last()).map(|last| &last.name)
+    }
+
+    /// The name of the upstream in an error.
+    fn next_hop(&self) -> String {
+        self.answering_hop()
+            .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(offered: &str, known: &[&str], expected: Option<&str>) {
+        let known: Vec<Box<str>> = known.iter().map(|known| (*known).into()).collect();
+        assert_eq!(allowed(offered, &known).as_deref(), expected, "{offered} of {known:?}");
+    }
+
+    #[test]
+    fn only_allowed_protocols_are_offered_to_the_origin() {
+        let websocket = ["websocket"].as_slice();
+        check("websocket", websocket, Some("websocket"));
+        check("WebSocket", websocket, Some("WebSocket"));
+        check("websocket/13", websocket, Some("websocket/13"));
+        check("TLS/1.2, websocket, foo", websocket, Some("websocket"));
+        for other in ["TLS/1.2", "tls/1.0", "HTTP/2.0", "websockets", "web", "foo, bar/1"] {
+            check(other, websocket, None);
+        }
+        check("websocket", &[], None);
+        check("tls/1.2, tls/1.3", &["TLS/1.2"], Some("tls/1.2"));
+        check("tls/1.2, IRC/6.9, RTA/x11", &["tls", "irc/6.9"], Some("tls/1.2, IRC/6.9"));
+    }
+}
