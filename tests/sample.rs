@@ -87,7 +87,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 18] = [
+const DEFAULTS: [&str; 19] = [
     "access",
     "address",
     "connect",
@@ -98,6 +98,7 @@ const DEFAULTS: [&str; 18] = [
     "handshake",
     "header",
     "header_bytes",
+    "header_fields",
     "idle",
     "level",
     "plain",

@@ -104,8 +104,8 @@ pub async fn probe(
     let reached = match &way {
         None => Err(Reply::no_route(&errand.target)),
         Some(way) => {
-            let (chain, timeouts) = (way.chain, generation.timeouts);
-            Visit { errand, chain, timeouts, tls, steps: &steps }.make().await
+            let (chain, timeouts, limits) = (way.chain, generation.timeouts, generation.limits);
+            Visit { errand, chain, timeouts, limits, tls, steps: &steps }.make().await
         }
     };
     let (steps, took) = (steps.finish()?, began.elapsed());

@@ -69,14 +69,17 @@ pub(crate) struct Timeouts {
     pub(crate) drain: Period,
 }
 
-/// How much is taken from clients.
+/// How much is accepted from clients and upstreams.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
 pub(crate) struct Limits {
     /// Client connections at once, at least 1; one more is answered 503. The default is 10000.
     pub(crate) connections: usize,
-    /// The head of a message, from `1KiB` to `1MiB`. The default is `64KiB`.
+    /// The size of a message's head, from `1KiB` to `1MiB`: a client's request, an origin's answer, a hop's answer to
+    /// CONNECT. The default is `64KiB`.
     pub(crate) header_bytes: Size,
+    /// The number of fields in such a head, from 20 to 10000. The default is 500.
+    pub(crate) header_fields: usize,
 }
 
 /// What the log holds.
@@ -146,7 +149,7 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_bytes: Size(64 * 1024) }
+        Self { connections: 10_000, header_bytes: Size(64 * 1024), header_fields: 500 }
     }
 }
 

@@ -5,6 +5,7 @@ mod bodies;
 mod bulk;
 mod connections;
 mod failures;
+mod mended;
 mod mutations;
 mod refusals;
 mod requests;

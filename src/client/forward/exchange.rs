@@ -31,7 +31,7 @@ use crate::{
         connection::Client,
         reply::{Reply, with_causes},
     },
-    http::{BadBody, BodyLength, HeadLimits, HeadReader, RequestForm, ResponseHead, Version},
+    http::{BadBody, BodyLength, BodyReader, HeadReader, RequestForm, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
     metrics::Meter,
 };
@@ -235,7 +235,8 @@ async fn upload(
     let mut outlet = Outlet::new(upstream, written, Some(leg.plan.generation.timeouts.handshake));
     leg.write_head(&mut outlet.pending);
     let length = leg.plan.head.body_length();
-    let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), length, length).await;
+    let body = BodyReader::of_request(length);
+    let result = outlet.pass(&mut client, seen, leg.plan.head.fields(), body, length).await;
     match result {
         Ok(()) => progress.is_whole.raise(),
         Err(Stuck::Reader) => return ClientSide::Gone,
@@ -273,7 +274,7 @@ async fn download(
 ) -> Answer {
     let written = Written::new(&counts.received, leg.plan.chain.meter(), Meter::received);
     let mut outlet = Outlet::new(client, written, None);
-    let mut reader = HeadReader::new(HeadLimits::default());
+    let mut reader = HeadReader::new(leg.plan.generation.limits.into());
     let timeout = leg.plan.generation.timeouts.handshake;
     let mut has_come = false;
     let mut interim_count = 0;
@@ -304,7 +305,7 @@ async fn download(
             }
             Ok(Some(response)) => break response,
             Ok(None) => {}
-            Err(bad) => return leg.bad_response("http_protocol_error", &bad.to_string()),
+            Err(bad) => return leg.bad_response(bad.proxy_error(), &bad.to_string()),
         }
         if !seen.is_empty() {
             head_due.get_or_insert_with(|| Instant::now() + timeout);
@@ -354,7 +355,8 @@ async fn pass_response(
     let from = response.body_length(method);
     let to = response.write(method, leg.plan.head.version(), &extra, &mut outlet.pending);
     counts.shows_its_end.store(to != BodyLength::UntilClose, Ordering::Relaxed);
-    match outlet.pass(upstream, seen, response.fields(), from, to).await {
+    let body = BodyReader::of_response(from);
+    match outlet.pass(upstream, seen, response.fields(), body, to).await {
         Ok(()) => Answer::Whole {
             persists: response.keeps_alive() && from != BodyLength::UntilClose,
             is_last,

@@ -55,18 +55,17 @@ impl<'a, W: AsyncWrite + Unpin> Outlet<'a, W> {
         Self { writer, pending: Vec::new(), written, patience }
     }
 
-    /// Passes on the body that comes from `reader`, of which `seen` was read ahead, and leaves in `seen` what follows.
-    /// `head` are the fields of its message.
+    /// Passes on the `body` that comes from `reader`, and leaves in `seen` what follows it. The bytes of `seen` were
+    /// read ahead, and `head` has the fields of the message.
     pub(super) async fn pass<R: AsyncRead + Unpin>(
         &mut self,
         mut reader: R,
         seen: &mut BytesMut,
         head: &Fields,
-        from: BodyLength,
+        mut body: BodyReader,
         to: BodyLength,
     ) -> Result<(), Stuck> {
         let is_chunked = to == BodyLength::Chunked;
-        let mut body = BodyReader::new(from);
         let mut read_bytes = READ_BYTES_MIN;
         loop {
             let decoded = match body.decode(seen) {

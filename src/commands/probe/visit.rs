@@ -15,10 +15,8 @@ use super::{
 };
 use crate::{
     client::reply::Reply,
-    config::Timeouts,
-    http::{
-        BodyReader, Decoded, HeadLimits, HeadReader, RequestForm, RequestHead, ResponseHead, Target,
-    },
+    config::{Limits, Timeouts},
+    http::{BodyReader, Decoded, HeadReader, RequestForm, RequestHead, ResponseHead, Target},
     upstream::chain::{Cause, Chain, ChainError, Destination, Stage, Trace as _},
 };
 
@@ -27,6 +25,7 @@ pub(super) struct Visit<'a, 'out> {
     pub(super) errand: &'a Errand,
     pub(super) chain: &'a Chain,
     pub(super) timeouts: Timeouts,
+    pub(super) limits: Limits,
     pub(super) tls: Option<&'a TlsClient>,
     pub(super) steps: &'a Steps<'out>,
 }
@@ -133,7 +132,7 @@ impl Visit<'_, '_> {
         };
         tunnel.write_all(message).await.map_err(broke)?;
         tunnel.flush().await.map_err(broke)?;
-        let mut reader = HeadReader::new(HeadLimits::default());
+        let mut reader = HeadReader::new(self.limits.into());
         let mut has_come = false;
         loop {
             match reader.response(seen) {
@@ -141,7 +140,7 @@ impl Visit<'_, '_> {
                 Ok(Some(response)) => return Ok(response),
                 Ok(None) => {}
                 Err(bad) => {
-                    return Err(self.bad_response(hop, "http_protocol_error", &bad.to_string()));
+                    return Err(self.bad_response(hop, bad.proxy_error(), &bad.to_string()));
                 }
             }
             if tunnel.read_buf(seen).await.map_err(broke)? == 0 {
@@ -202,7 +201,7 @@ async fn exit_address(
     if response.status() != 200 {
         return None;
     }
-    let mut reader = BodyReader::new(response.body_length("GET"));
+    let mut reader = BodyReader::of_response(response.body_length("GET"));
     let mut body = Vec::new();
     while body.len() <= EXIT_BYTES_MAX {
         match reader.decode(seen).ok()? {
