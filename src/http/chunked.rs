@@ -1,4 +1,4 @@
-//! The chunked transfer coding, both ways (RFC 9112 §7.1).
+//! The chunked transfer coding, decoded and encoded (RFC 9112 §7.1).
 
 mod reader;
 mod trailers;
