@@ -6,6 +6,7 @@ pub(crate) mod auth;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod forward;
+mod head_limits;
 pub(crate) mod reply;
 pub(crate) mod session;
 pub(crate) mod tunnel;

@@ -1,13 +1,15 @@
 //! HTTP/1.1 on the wire, without sockets (RFC 9110, RFC 9112).
 //!
-//! Bytes come in as a growing buffer and leave as parsed heads and slices of bodies; what is sent on is written anew
-//! from the parsed form. A head that could be read in two ways never becomes a [`RequestHead`] or a [`ResponseHead`],
-//! so what is written from one cannot be ambiguous either.
+//! Bytes arrive in a growing buffer and leave as parsed heads and slices of bodies. Messages are forwarded by writing
+//! the parsed form again. A head that could be read in two ways never becomes a [`RequestHead`] or a [`ResponseHead`],
+//! so the messages written from them are not ambiguous either.
 //!
-//! - [`HeadReader`]: from bytes to heads, and from nonsense to a [`BadRequest`] or a [`BadResponse`].
-//! - [`RequestHead`], [`ResponseHead`], [`Fields`]: what was said; names, order, case and bytes as they came.
-//! - [`Target`], [`Resource`]: where a request wants to go.
-//! - [`BodyLength`], [`BodyReader`], [`chunked`]: where a body ends, and its bytes.
+//! Requests must follow the grammar strictly. Responses are repaired where the RFC says how and only one reading exists.
+//!
+//! - [`HeadReader`] turns bytes into heads, a [`BadRequest`] or a [`BadResponse`], within [`HeadLimits`].
+//! - [`RequestHead`], [`ResponseHead`] and [`Fields`] keep names, order, case and bytes as they were received.
+//! - [`Target`] and [`Resource`] say which resource a request asks for.
+//! - [`BodyLength`], [`BodyReader`] and [`chunked`] find the end of a body and hand out its bytes.
 
 mod body;
 pub mod chunked;
@@ -15,6 +17,7 @@ mod error;
 mod fields;
 mod framing;
 mod head;
+mod mend;
 #[cfg(test)]
 mod properties;
 mod request;
@@ -23,6 +26,7 @@ mod role;
 #[cfg(test)]
 mod second_opinion;
 mod target;
+mod upgrade;
 mod version;
 mod write;
 

@@ -90,7 +90,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 20] = [
+const DEFAULTS: [&str; 21] = [
     "access",
     "address",
     "connect",
@@ -101,6 +101,7 @@ const DEFAULTS: [&str; 20] = [
     "handshake",
     "header",
     "header_bytes",
+    "header_fields",
     "idle",
     "level",
     "plain",

@@ -1,4 +1,4 @@
-//! A request head has one meaning, read at once or byte by byte, and what is sent on has the same meaning.
+//! A request reads the same at once and byte by byte, and the forwarded one is that single request.
 
 #![no_main]
 
@@ -54,7 +54,7 @@ fn check_sent(head: &RequestHead, form: RequestForm, sent: &[u8]) {
     assert_eq!(again.fields().iter().next_back(), Some((&b"X-Ours"[..], &b"1"[..])));
 }
 
-/// The head, and what is behind it.
+/// Returns the head and the bytes after it.
 fn read(
     input: &[u8],
     step: usize,
@@ -73,5 +73,5 @@ fn read(
     Ok(None)
 }
 
-/// A field of ours may be one more than what may come.
+/// The forwarded head may have one field more than the limit allows.
 const SENT: HeadLimits = HeadLimits { bytes: 1 << 20, fields: 1_000 };

@@ -1,4 +1,4 @@
-//! A response head has one meaning, read at once or byte by byte, and what is sent on has the same meaning.
+//! A response reads the same at once and byte by byte, and the forwarded one is that single response in strict grammar.
 
 #![no_main]
 
@@ -25,6 +25,11 @@ fuzz_target!(|input: &[u8]| {
 fn check_sent(head: &ResponseHead, method: &str, version: Version) {
     let mut sent = Vec::new();
     let length = head.write(method, version, &[("X-Ours", "1")], &mut sent);
+    for line in sent.strip_suffix(b"\r\n\r\n").unwrap().split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        assert!(!line.is_empty() && !line[0].is_ascii_whitespace(), "{}", sent.escape_ascii());
+        assert!(!line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'));
+    }
     let (again, left) = read(&sent, sent.len(), SENT).unwrap().unwrap();
     assert!(left.is_empty());
     assert_eq!(again.status(), head.status());
@@ -38,7 +43,7 @@ fn check_sent(head: &ResponseHead, method: &str, version: Version) {
     assert_eq!(again.fields().iter().next_back(), Some((&b"X-Ours"[..], &b"1"[..])));
 }
 
-/// The head, and what is behind it.
+/// Returns the head and the bytes after it.
 fn read(
     input: &[u8],
     step: usize,
@@ -57,5 +62,5 @@ fn read(
     Ok(None)
 }
 
-/// A field of ours may be one more than what may come.
+/// The forwarded head may have one field more than the limit allows.
 const SENT: HeadLimits = HeadLimits { bytes: 1 << 20, fields: 1_000 };

@@ -203,8 +203,7 @@ async fn refuse(client: Client, arrival: Arrival) {
 }
 
 fn limits(generation: &Generation) -> (HeadLimits, Duration) {
-    let bytes = generation.limits.header_bytes;
-    (HeadLimits { bytes, ..HeadLimits::default() }, generation.timeouts.header)
+    (generation.limits.into(), generation.timeouts.header)
 }
 
 /// How long what serves a request waits for the next one.

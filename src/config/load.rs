@@ -239,6 +239,7 @@ timeouts:
 limits:
   connections: 10000
   header_bytes: 64KiB
+  header_fields: 500
 log: { level: info, format: text, access: true }
 hops:
   corporate:
@@ -271,14 +272,18 @@ routes:
         assert_eq!(config.server.auth.as_ref().unwrap().password.expose(), "hunter2");
         assert_eq!((config.server.via.as_deref(), config.timeouts.idle), (None, None));
         assert_eq!(config.timeouts.half_closed, Duration::from_secs(300));
-        assert_eq!((config.limits.connections, config.limits.header_bytes), (10_000, 65536));
+        let limits = config.limits;
+        assert_eq!(
+            (limits.connections, limits.header_bytes, limits.header_fields),
+            (10_000, 65536, 500)
+        );
         assert_eq!(names(&config, "default"), ["corporate", "webshare"]);
         assert_eq!(names(&config, "direct"), [""; 0]);
         assert_eq!(config.chains.iter().map(|chain| chain.warm).max(), Some(4));
         let chains: Vec<_> =
             config.routes.iter().map(|route| &*config.chains[route.chain].name).collect();
         assert_eq!(chains, ["inside", "direct", "fast", "default"]);
-        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 39);
+        assert_eq!(config.routes[2].place.as_ref().unwrap().line, 40);
         assert_eq!(config.warnings, []);
     }
 

@@ -78,13 +78,15 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
 }
 
-/// How much is taken from clients.
+/// How much is accepted from clients and upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at once.
     pub connections: usize,
-    /// Bytes of a message's head.
+    /// The bytes of a message's head.
     pub header_bytes: usize,
+    /// The fields of a message's head.
+    pub header_fields: usize,
 }
 
 /// The log's level and format.

@@ -76,14 +76,17 @@ pub(crate) struct Timeouts {
     pub(crate) drain: Period,
 }
 
-/// How much is taken from clients.
+/// How much is accepted from clients and upstreams.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
 pub(crate) struct Limits {
     /// How many clients may be connected at once, at least 1. One more is answered with 503.
     pub(crate) connections: usize,
-    /// How large the head of a message may be, from `1KiB` to `1MiB`.
+    /// How large the head of a message may be, from `1KiB` to `1MiB`: a client's request, an origin's answer, a hop's
+    /// answer to CONNECT.
     pub(crate) header_bytes: Size,
+    /// How many fields the head of a message may have, from 20 to 10000.
+    pub(crate) header_fields: usize,
 }
 
 /// What the log holds.
@@ -156,7 +159,7 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_bytes: Size(64 * 1024) }
+        Self { connections: 10_000, header_bytes: Size(64 * 1024), header_fields: 500 }
     }
 }
 

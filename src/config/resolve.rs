@@ -252,7 +252,15 @@ impl<'a> Resolver<'a> {
             let path = KeyPath::of(["limits", "header_bytes"]);
             self.invalid(&path, "must be from `1KiB` to `1MiB`");
         }
-        Limits { connections: raw.connections, header_bytes: raw.header_bytes.0 }
+        if !(20..=10_000).contains(&raw.header_fields) {
+            let path = KeyPath::of(["limits", "header_fields"]);
+            self.invalid(&path, "must be from 20 to 10000");
+        }
+        Limits {
+            connections: raw.connections,
+            header_bytes: raw.header_bytes.0,
+            header_fields: raw.header_fields,
+        }
     }
 
     /// Reads the section `name`. Returns its defaults if it is missing or invalid.

@@ -1,10 +1,10 @@
-//! Reading a body to its end, however that is known.
+//! Reading a body to its end.
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
     BadBody, BodyLength, Fields, Truncated,
-    chunked::{Chunked, ChunkedReader},
+    chunked::{Chunked, ChunkedReader, TrailerRules},
 };
 
 /// Takes the body of one message off a buffer that grows as bytes arrive, and leaves what follows it.
@@ -13,14 +13,14 @@ pub struct BodyReader {
     state: State,
 }
 
-/// What a body gives next.
+/// The next piece of a body.
 #[derive(Clone, Debug)]
 pub enum Decoded {
-    /// Bytes of the content, never none.
+    /// Bytes of the content, at least one.
     Data(Bytes),
-    /// The trailer fields; then comes the end.
+    /// The trailer fields. The end follows.
     Trailers(Fields),
-    /// The body is whole.
+    /// The body is complete.
     End,
     /// More bytes are needed.
     NeedMore,
@@ -34,12 +34,21 @@ enum State {
 }
 
 impl BodyReader {
-    /// Reads a body of this length.
-    pub fn new(length: BodyLength) -> Self {
+    /// Creates a reader for the body of a request. Its trailers must follow the grammar.
+    pub fn of_request(length: BodyLength) -> Self {
+        Self::new(length, TrailerRules::Strict)
+    }
+
+    /// Creates a reader for the body of a response. Trailers that have one reading only are mended.
+    pub fn of_response(length: BodyLength) -> Self {
+        Self::new(length, TrailerRules::Mended)
+    }
+
+    fn new(length: BodyLength, trailers: TrailerRules) -> Self {
         let state = match length {
             BodyLength::Empty => State::Length(0),
             BodyLength::Length(bytes) => State::Length(bytes),
-            BodyLength::Chunked => State::Chunked(ChunkedReader::default()),
+            BodyLength::Chunked => State::Chunked(ChunkedReader::new(trailers)),
             BodyLength::UntilClose => State::UntilClose,
         };
         Self { state }
@@ -48,13 +57,13 @@ impl BodyReader {
     /// Takes the next piece off the front of `seen`, without copying it.
     ///
     /// # Errors
-    /// What is wrong with the body; the connection must close.
+    /// If the body is not valid; the connection must close.
     pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Decoded, BadBody> {
         Ok(match &mut self.state {
             State::Length(0) => Decoded::End,
             State::Length(_) | State::UntilClose if seen.is_empty() => Decoded::NeedMore,
             State::Length(left) => {
-                // The lesser of the two is no more than a length in memory.
+                // The smaller of the two is a length in memory, so it fits in `usize`.
                 let bytes = (*left).min(seen.len() as u64);
                 *left -= bytes;
                 Decoded::Data(seen.split_to(bytes as usize).freeze())
@@ -69,7 +78,7 @@ impl BodyReader {
         })
     }
 
-    /// The connection ended. For a body that lasts until then, that is its end.
+    /// Handles the end of the connection, which is the end of a body of [`BodyLength::UntilClose`].
     ///
     /// # Errors
     /// If bytes are missing.
@@ -80,7 +89,7 @@ impl BodyReader {
         if self.is_at_end() { Ok(()) } else { Err(Truncated) }
     }
 
-    /// Whether the body is whole, so that what comes next is another message.
+    /// Whether the body is complete, so that another message follows.
     pub fn is_at_end(&self) -> bool {
         match &self.state {
             State::Length(left) => *left == 0,
@@ -89,7 +98,7 @@ impl BodyReader {
         }
     }
 
-    /// How many bytes are left, where that is known before they come: they can be moved without being looked at.
+    /// Returns how many bytes are left, if that is known: they can be moved without being parsed.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -97,7 +106,7 @@ impl BodyReader {
         }
     }
 
-    /// Counts bytes of a body of known length that were moved past this reader.
+    /// Counts `bytes` of a body of known length that were moved past this reader.
     pub fn skip(&mut self, bytes: u64) {
         if let State::Length(left) = &mut self.state {
             *left = left.saturating_sub(bytes);
@@ -109,11 +118,10 @@ impl BodyReader {
 mod tests {
     use super::*;
 
-    /// What comes of `input` by `step` bytes, whether the end is reached or allowed by the end of the connection, and
-    /// what is left over.
+    /// Reads `input` by `step` bytes. Returns the content, whether the body may end there, and the bytes left over.
     fn read(length: BodyLength, input: &[u8], step: usize) -> (Vec<u8>, bool, Vec<u8>) {
         let (mut reader, mut seen, mut content) =
-            (BodyReader::new(length), BytesMut::new(), Vec::new());
+            (BodyReader::of_request(length), BytesMut::new(), Vec::new());
         for part in input.chunks(step) {
             seen.extend_from_slice(part);
             while let Decoded::Data(data) = reader.decode(&mut seen).unwrap() {
@@ -135,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_length_ends_where_it_says() {
+    fn each_kind_of_length_ends_the_body() {
         check(BodyLength::Empty, "GET", ("", true, "GET"));
         check(BodyLength::Length(0), "GET", ("", true, "GET"));
         check(BodyLength::Length(3), "abcGET", ("abc", true, "GET"));
@@ -150,12 +158,12 @@ mod tests {
 
     #[test]
     fn bytes_moved_past_the_reader_count() {
-        let mut reader = BodyReader::new(BodyLength::Length(5));
+        let mut reader = BodyReader::of_request(BodyLength::Length(5));
         reader.skip(3);
         assert_eq!(reader.remaining(), Some(2));
         assert_eq!(reader.end(), Err(Truncated));
         reader.skip(2);
         assert!(reader.is_at_end());
-        assert_eq!(BodyReader::new(BodyLength::Chunked).remaining(), None);
+        assert_eq!(BodyReader::of_request(BodyLength::Chunked).remaining(), None);
     }
 }

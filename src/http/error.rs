@@ -1,21 +1,21 @@
-//! What can be wrong with a message.
+//! The errors of messages.
 
 use thiserror::Error;
 
-/// Why bytes from a client are no request that can be served. After any of them the connection closes.
+/// Why bytes from a client are no request that can be served. The connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadRequest {
-    /// A TLS ClientHello.
+    /// The client sent a TLS ClientHello.
     #[error("this port speaks plain HTTP; the client sent TLS: use http:// in the proxy URL")]
     Tls,
-    /// A SOCKS greeting.
+    /// The client sent a SOCKS greeting.
     #[error("this port speaks HTTP; the client sent SOCKS{0}: use http:// in the proxy URL")]
     Socks(u8),
-    /// The preface of HTTP/2.
+    /// The client sent the preface of HTTP/2.
     #[error("this port speaks HTTP/1.1; the client began HTTP/2 without negotiating it")]
     Http2,
-    /// The first line is none of HTTP.
+    /// The first line is no request line.
     #[error("the first line is not `method target HTTP/1.1`")]
     RequestLine,
     /// The request line has no version.
@@ -30,19 +30,28 @@ pub enum BadRequest {
     /// A line ends without CR.
     #[error("a line ends in a bare LF; it must end in CR LF")]
     BareLf,
-    /// Many empty lines stand before the request line.
-    #[error("empty lines stand where a request line is expected")]
+    /// Too many empty lines come before the request line.
+    #[error("too many empty lines come before the request line")]
     EmptyLines,
-    /// The request line is longer than the limit for heads.
-    #[error("the request line is too long")]
-    TargetTooLong,
-    /// The head is longer than the limit.
-    #[error("the head is too large")]
-    HeadTooLarge,
+    /// The request line alone is over the limit for heads.
+    #[error("the request line is longer than {limit} bytes (`limits.header_bytes`)")]
+    TargetTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The head has more bytes than the limit.
+    #[error("the head is larger than {limit} bytes (`limits.header_bytes`)")]
+    HeadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The head has more fields than the limit.
-    #[error("the head has too many fields")]
-    TooManyFields,
-    /// `Connection` lists more options than anyone has use for.
+    #[error("the head has more than {limit} fields (`limits.header_fields`)")]
+    TooManyFields {
+        /// The largest number of fields.
+        limit: usize,
+    },
+    /// `Connection` lists far more options than there are.
     #[error("the `Connection` field lists too many options")]
     TooManyOptions,
     /// HTTP/1.1 without a `Host` field.
@@ -51,28 +60,28 @@ pub enum BadRequest {
     /// More than one `Host` field.
     #[error("there is more than one `Host` field")]
     SeveralHosts,
-    /// The value of `Host` is no host.
+    /// The value of `Host` is not valid.
     #[error("the `Host` field is not `host` or `host:port`")]
     InvalidHost,
-    /// The message says in two ways, or in none that is understood, where it ends.
+    /// The head does not say clearly where the body ends.
     #[error("{0}")]
     Framing(&'static str),
-    /// A transfer coding besides chunked.
+    /// The body has a transfer coding other than chunked.
     #[error("a transfer coding is not known; only `chunked` is")]
     UnknownCoding,
-    /// The target of CONNECT is no `host:port`.
+    /// The target of CONNECT is not `host:port`.
     #[error("the target of CONNECT is not `host:port`: {0}")]
     ConnectTarget(mooltiroute_hops::InvalidAuthority),
-    /// The authority of an absolute target is broken.
+    /// The authority of an absolute target is not valid.
     #[error("the host in the target is not valid: {0}")]
     Authority(mooltiroute_hops::InvalidAuthority),
-    /// An absolute target whose scheme needs TLS.
+    /// The scheme of an absolute target needs TLS.
     #[error("the target is an https:// URL; the client must open a tunnel to it with CONNECT")]
     NeedsConnect,
-    /// An absolute target of a scheme that is not served.
+    /// The scheme of an absolute target is not served.
     #[error("the scheme of the target is not served; http:// and CONNECT are")]
     UnknownScheme,
-    /// A target of no form.
+    /// The target has none of the four forms.
     #[error("the target is neither a URL, nor a path, nor `*` with OPTIONS")]
     Target,
     /// The target has a fragment.
@@ -81,11 +90,11 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
-    /// The status to answer with (RFC 9110 §15.5).
+    /// Returns the status to answer with (RFC 9110 §15.5).
     pub fn status(&self) -> u16 {
         match self {
-            Self::TargetTooLong => 414,
-            Self::HeadTooLarge | Self::TooManyFields | Self::TooManyOptions => 431,
+            Self::TargetTooLong { .. } => 414,
+            Self::HeadTooLarge { .. } | Self::TooManyFields { .. } | Self::TooManyOptions => 431,
             Self::UnknownCoding | Self::UnknownScheme => 501,
             Self::Version | Self::Http2 => 505,
             _ => 400,
@@ -93,44 +102,63 @@ impl BadRequest {
     }
 }
 
-/// Why bytes from an upstream are no response. After any of them that connection closes.
+/// Why bytes from an upstream are no response. The upstream connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadResponse {
-    /// The first line is none of HTTP.
-    #[error("what came back is not HTTP/1")]
+    /// The first line is not of HTTP/1.
+    #[error("the answer is not HTTP/1")]
     NotHttp,
-    /// The status is no number from 100 to 999.
+    /// The status is not a number from 100 to 999, or the rest of the line is broken.
     #[error("the status line is broken")]
     StatusLine,
-    /// A field line is broken.
+    /// A field line could be read in more than one way.
     #[error("a field line {0}")]
     FieldLine(&'static str),
-    /// The head is longer than the limit.
-    #[error("the head is too large")]
-    HeadTooLarge,
+    /// The head has more bytes than the limit.
+    #[error("the head is larger than {limit} bytes (`limits.header_bytes`)")]
+    HeadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The head has more fields than the limit.
-    #[error("the head has too many fields")]
-    TooManyFields,
-    /// `Connection` lists more options than anyone has use for.
+    #[error("the head has more than {limit} fields (`limits.header_fields`)")]
+    TooManyFields {
+        /// The largest number of fields.
+        limit: usize,
+    },
+    /// `Connection` lists far more options than there are.
     #[error("the `Connection` field lists too many options")]
     TooManyOptions,
-    /// The message says in two ways, or in none that is understood, where it ends.
+    /// The head does not say clearly where the body ends.
     #[error("{0}")]
     Framing(&'static str),
-    /// A transfer coding besides chunked, which nobody asked for.
+    /// The body has a transfer coding other than chunked, which was not asked for.
     #[error("a transfer coding is not known; only `chunked` is")]
     UnknownCoding,
 }
 
-/// Why a chunked body cannot be read on. The connection that it came on closes.
+impl BadResponse {
+    /// Returns the error type of the `Proxy-Status` field (RFC 9209 §2.3).
+    pub fn proxy_error(&self) -> &'static str {
+        match self {
+            Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => {
+                "http_response_header_section_size"
+            }
+            Self::UnknownCoding => "http_response_transfer_coding",
+            _ => "http_protocol_error",
+        }
+    }
+}
+
+/// Why a chunked body cannot be read further. Its connection closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadBody {
-    /// The size of a chunk is no number of one to sixteen hexadecimal digits.
+    /// The size of a chunk is not one to sixteen hexadecimal digits.
     #[error("the size of a chunk is not valid")]
     ChunkSize,
-    /// A chunk extension has a control character, or extensions outweigh the data.
+    /// A chunk extension has a control character, or the extensions outweigh the data.
     #[error("a chunk extension is not valid or too long")]
     ChunkExtension,
     /// A chunk or its size ends in something other than CR LF.
@@ -144,7 +172,7 @@ pub enum BadBody {
     TrailersTooLarge,
 }
 
-/// A body that ended before its end. It must reach the other side as truncated, too.
+/// The connection ended before the body did. The recipient must see a truncated body, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the body is cut off")]
 pub struct Truncated;

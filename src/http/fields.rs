@@ -6,18 +6,18 @@ use bytes::Bytes;
 
 use super::role::{Role, role_of};
 
-/// The field lines of a head or of a trailer section, as they came: order, case, repetition and bytes.
+/// The field lines of a head or a trailer section, with their order, case, repetition and bytes.
 ///
-/// It holds the bytes of the head once and where in them each line lies. `Debug` shows names and no value.
+/// They are slices of one buffer. `Debug` shows names, never values.
 #[derive(Clone, Default)]
 pub struct Fields {
     head: Bytes,
     lines: Vec<Line>,
-    /// The [`mark`]s of their names.
+    /// The [`mark`]s of all names, combined.
     marks: u64,
 }
 
-/// Where a field lies in its head. Heads are far below 4 GiB.
+/// The position of a field in its head. Heads are far smaller than 4 GiB, so 32 bits are enough.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
     name: (u32, u32),
@@ -25,29 +25,29 @@ pub(super) struct Line {
 }
 
 impl Fields {
-    /// `lines` lie in `head`.
+    /// Creates the fields at the positions `lines` of `head`.
     pub(super) fn new(head: Bytes, lines: Vec<Line>) -> Self {
         let name = |line: &Line| &head[line.name.0 as usize..line.name.1 as usize];
         let marks = lines.iter().fold(0, |marks, line| marks | mark(name(line)));
         Self { head, lines, marks }
     }
 
-    /// The name and the value of each field, in order.
+    /// Returns the name and the value of each field, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
         self.pairs(&self.lines)
     }
 
-    /// How many field lines there are.
+    /// Returns the number of field lines.
     pub fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// The values of all fields of this name, in whatever case it is written.
+    /// Returns the values of all fields named `name`, in any case.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let may_be_there = self.marks & mark(name.as_bytes()) != 0;
         self.pairs(if may_be_there { &self.lines } else { &[] })
@@ -55,29 +55,29 @@ impl Fields {
             .map(|(_, value)| value)
     }
 
-    /// The elements of all comma-separated lists of this name (RFC 9110 §5.6.1); empty ones are left out.
+    /// Returns the elements of all comma-separated lists named `name` (RFC 9110 §5.6.1), without empty ones.
     ///
-    /// It is for lists of tokens: a comma in a quoted string separates, too.
+    /// Use it for lists of tokens only: it splits quoted strings at commas, too.
     pub fn elements<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.values(name).flat_map(elements)
     }
 
-    /// Whether a list of this name has this token, in whatever case.
+    /// Whether a list named `name` contains `token`, in any case.
     pub fn lists_token(&self, name: &str, token: &str) -> bool {
         self.elements(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// How many bytes the head has in which they lie.
+    /// Returns the size of the head that the fields are slices of.
     pub(super) fn byte_count(&self) -> usize {
         self.head.len()
     }
 
-    /// Whether `Connection` lists so many options that looking each field up among them would cost too much.
+    /// Whether `Connection` lists too many options: each field is looked up among them.
     pub(super) fn has_too_many_options(&self) -> bool {
         self.elements("Connection").nth(OPTIONS_MAX).is_some()
     }
 
-    /// The names that `Connection` lists and that are not about the connection anyway.
+    /// Returns the names in `Connection` that are not hop-by-hop anyway.
     pub(super) fn connection_options(&self) -> Vec<&[u8]> {
         self.elements("Connection")
             .filter(|option| {
@@ -108,12 +108,12 @@ impl fmt::Debug for Fields {
 }
 
 impl Line {
-    /// Finds where the lines that were parsed lie in `head`.
+    /// Returns the positions in `head` of the lines that were parsed from it.
     pub(super) fn all_within(head: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<Self> {
         parsed.iter().map(|line| Self::within(head, line.name.as_bytes(), line.value)).collect()
     }
 
-    /// Finds where `name` and `value`, which are slices of `head`, lie in it.
+    /// Returns the position in `head` of `name` and `value`, which are slices of it.
     fn within(head: &[u8], name: &[u8], value: &[u8]) -> Self {
         Self { name: range_within(head, name), value: range_within(head, value) }
     }
@@ -123,21 +123,22 @@ impl Line {
     }
 }
 
-/// Whether one of the lines that come before one of `lines`, or the empty line itself, ends in a bare LF.
+/// Whether any line of `head` ends in a bare LF.
 ///
-/// Names and values hold no LF, so each one in a head comes right before a name or ends the head.
+/// Names and values contain no LF, so every LF comes right before a name or ends the head.
 pub(super) fn has_bare_lf(head: &[u8], lines: &[Line]) -> bool {
     !head.ends_with(b"\r\n\r\n")
         || lines.iter().any(|line| !head[..line.start()].ends_with(b"\r\n"))
 }
 
-/// The elements of one comma-separated list, without the white space around them and without empty ones.
+/// Splits a comma-separated list into its elements, without white space around them and without empty ones.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// One bit, the same for a name in whatever case. Most names that are asked for are not there, and that their bit is
-/// missing says so without a look at the lines.
+/// Returns one bit for `name`, the same in any case.
+///
+/// Most lookups are for names that a head does not have, and the missing bit says so without a search.
 fn mark(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
     1 << ((first + 7 * name.len()) % 64)
@@ -146,9 +147,9 @@ fn mark(name: &[u8]) -> u64 {
 fn range_within(head: &[u8], part: &[u8]) -> (u32, u32) {
     let start = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
     debug_assert!(start + part.len() <= head.len(), "the part is no slice of the head");
-    // The limit of a head keeps both far below the maximum.
+    // The limit of heads keeps both far below the maximum.
     (start as u32, (start + part.len()) as u32)
 }
 
-/// Far more than there are fields about a connection.
+/// Far more than the registered connection options.
 const OPTIONS_MAX: usize = 64;

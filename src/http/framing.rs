@@ -7,16 +7,16 @@ use super::{BadRequest, BadResponse, Fields, Version};
 pub enum BodyLength {
     /// There is no body, and nothing says that there could be one.
     Empty,
-    /// It has this many bytes.
+    /// The body has this many bytes.
     Length(u64),
-    /// It comes in chunks, of which the last one is marked.
+    /// The body comes in chunks, and the last one is marked.
     Chunked,
-    /// It ends with the connection. Of responses alone.
+    /// The body ends with the connection. Only responses have such bodies.
     UntilClose,
 }
 
 impl BodyLength {
-    /// How a body of this length is sent to a recipient of this version, which knows no chunks when it is 1.0.
+    /// Returns how a body of this length is sent to a recipient of `version`. HTTP/1.0 has no chunks.
     #[must_use]
     pub fn towards(self, version: Version) -> Self {
         match (self, version) {
@@ -27,14 +27,16 @@ impl BodyLength {
     }
 }
 
-/// What a head says about the length of its body; only ever one thing.
+/// The length of a body as its head announces it. At most one of the two is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Framing {
     pub(super) content_length: Option<u64>,
     pub(super) is_chunked: bool,
+    /// Whether another reader could have found another end, so that the connection must close after the body.
+    pub(super) is_doubtful: bool,
 }
 
-/// Why a head says nothing clear about the length of its body.
+/// Why a head does not say clearly how long its body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unclear {
     Framing(&'static str),
@@ -42,18 +44,51 @@ pub(super) enum Unclear {
 }
 
 impl Framing {
-    pub(super) fn of(fields: &Fields, version: Version) -> Result<Self, Unclear> {
+    /// Reads the framing of a request. Anything unusual is an error: it could smuggle another request past a server
+    /// that reads it differently.
+    pub(super) fn of_request(fields: &Fields, version: Version) -> Result<Self, Unclear> {
         let content_length = content_length(fields)?;
-        let is_chunked = is_chunked(fields)?;
-        if is_chunked && version == Version::Http10 {
-            return Err(Unclear::Framing("`Transfer-Encoding` stands in a message of HTTP/1.0"));
-        }
+        let is_chunked = match Codings::of(fields) {
+            Codings { fields: 0, .. } => false,
+            Codings { chunked: 1, unknown: 0, identity: 0, empty: 0, .. } => true,
+            Codings { chunked: 1, is_chunked_last: true, empty: 0, .. } => {
+                return Err(Unclear::UnknownCoding);
+            }
+            _ => return Err(NOT_ONE_CHUNKED),
+        };
+        check_version(is_chunked, version)?;
         if is_chunked && content_length.is_some() {
             return Err(Unclear::Framing(
-                "`Content-Length` and `Transfer-Encoding` stand in one message",
+                "the head has both `Content-Length` and `Transfer-Encoding`",
             ));
         }
-        Ok(Self { content_length, is_chunked })
+        Ok(Self { content_length, is_chunked, is_doubtful: false })
+    }
+
+    /// Reads the framing of a response.
+    ///
+    /// Chunks win over `Content-Length` (RFC 9112 §6.3). `identity` was a coding that changes nothing until RFC 7230
+    /// removed it, and empty elements of a list do not count (RFC 9110 §5.6.1.2).
+    pub(super) fn of_response(fields: &Fields, version: Version) -> Result<Self, Unclear> {
+        let content_length = content_length(fields)?;
+        let codings = Codings::of(fields);
+        let is_chunked = match codings {
+            Codings { chunked: 0, unknown: 0, .. } => false,
+            Codings { chunked: 1, unknown: 0, is_chunked_last: true, .. } => true,
+            Codings { chunked: 0, .. } | Codings { chunked: 1, is_chunked_last: true, .. } => {
+                return Err(Unclear::UnknownCoding);
+            }
+            _ => return Err(NOT_ONE_CHUNKED),
+        };
+        check_version(is_chunked, version)?;
+        let has_both = codings.fields > 0 && content_length.is_some();
+        if has_both && !is_chunked && codings.identity == 0 {
+            return Err(Unclear::Framing(
+                "`Transfer-Encoding` is empty and `Content-Length` is not",
+            ));
+        }
+        let content_length = content_length.filter(|_| !is_chunked);
+        Ok(Self { content_length, is_chunked, is_doubtful: has_both })
     }
 }
 
@@ -75,39 +110,68 @@ impl From<Unclear> for BadResponse {
     }
 }
 
-/// Repeated lengths are one if they are the same, in several fields or in the list that a careless sender made of them.
+/// How often each kind of element occurs in the lists of `Transfer-Encoding`.
+#[derive(Default)]
+struct Codings {
+    fields: usize,
+    chunked: usize,
+    identity: usize,
+    unknown: usize,
+    empty: usize,
+    /// Whether the last element that is not empty is `chunked`.
+    is_chunked_last: bool,
+}
+
+impl Codings {
+    fn of(fields: &Fields) -> Self {
+        let mut codings = Self::default();
+        for value in fields.values("Transfer-Encoding") {
+            codings.fields += 1;
+            value.split(|byte| *byte == b',').for_each(|coding| codings.count(coding.trim_ascii()));
+        }
+        codings
+    }
+
+    fn count(&mut self, coding: &[u8]) {
+        if coding.is_empty() {
+            self.empty += 1;
+            return;
+        }
+        self.is_chunked_last = coding.eq_ignore_ascii_case(b"chunked");
+        if self.is_chunked_last {
+            self.chunked += 1;
+        } else if coding.eq_ignore_ascii_case(b"identity") {
+            self.identity += 1;
+        } else {
+            self.unknown += 1;
+        }
+    }
+}
+
+fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
+    if is_chunked && version == Version::Http10 {
+        return Err(Unclear::Framing("an HTTP/1.0 message has `Transfer-Encoding`"));
+    }
+    Ok(())
+}
+
+/// Reads `Content-Length`. Repeated lengths count as one if they are equal, in several fields or in the list that a
+/// careless sender made of them.
 fn content_length(fields: &Fields) -> Result<Option<u64>, Unclear> {
     let mut length = None;
     let elements =
         fields.values("Content-Length").flat_map(|value| value.split(|&byte| byte == b','));
     for element in elements {
         let found = decimal(element.trim_ascii())
-            .ok_or(Unclear::Framing("`Content-Length` is no number"))?;
+            .ok_or(Unclear::Framing("`Content-Length` is not a number"))?;
         if *length.get_or_insert(found) != found {
-            return Err(Unclear::Framing("`Content-Length` stands there with different values"));
+            return Err(Unclear::Framing("`Content-Length` has different values"));
         }
     }
     Ok(length)
 }
 
-/// Exactly one coding is understood, and it is `chunked`.
-fn is_chunked(fields: &Fields) -> Result<bool, Unclear> {
-    let (mut chunked, mut others, mut is_last) = (0_usize, 0_usize, false);
-    for value in fields.values("Transfer-Encoding") {
-        for coding in value.split(|&byte| byte == b',') {
-            is_last = coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            *(if is_last { &mut chunked } else { &mut others }) += 1;
-        }
-    }
-    match (chunked, others) {
-        (0, 0) => Ok(false),
-        (1, 0) => Ok(true),
-        (1, _) if is_last => Err(Unclear::UnknownCoding),
-        _ => Err(Unclear::Framing("`Transfer-Encoding` does not end in one `chunked`")),
-    }
-}
-
-/// A number of digits alone; none that overflows.
+/// Parses a number that consists of digits only. Returns `None` on overflow, too.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -117,3 +181,6 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
         number.checked_mul(10)?.checked_add(digit)
     })
 }
+
+const NOT_ONE_CHUNKED: Unclear =
+    Unclear::Framing("`Transfer-Encoding` does not end in one `chunked`");

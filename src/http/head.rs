@@ -1,20 +1,24 @@
-//! Reading heads: finding their end, taking them off the buffer, and the limits.
+//! Reading heads: finding their end, taking them off the buffer, and enforcing the limits.
 
-use std::mem::MaybeUninit;
+mod slots;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use httparse::Status;
 
+use self::slots::with_slots;
 use super::{
-    BadRequest, BadResponse, RequestHead, ResponseHead, Version, fields::Line, request, response,
+    BadRequest, BadResponse, RequestHead, ResponseHead, Version,
+    fields::Line,
+    request,
+    response::{self, MendedHead},
 };
 
-/// How large a head may be.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes, from the first line to the empty one.
+    /// The number of bytes from the first line to the empty one, both included.
     pub bytes: usize,
-    /// Field lines; at most [`HeadLimits::FIELDS_MAX`] count.
+    /// The number of field lines.
     pub fields: usize,
 }
 
@@ -26,89 +30,103 @@ pub struct HeadReader {
     limits: HeadLimits,
     /// How many bytes of the buffer were searched for the end of the head.
     searched: usize,
-    /// Whether the first line was whole at the last look.
+    /// Whether the first line was complete at the last look.
     has_line: bool,
     /// How many empty lines were skipped before this head.
     empty_lines: usize,
 }
 
-impl HeadLimits {
-    /// More fields than this are never taken.
-    pub const FIELDS_MAX: usize = 256;
-}
-
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self { bytes: 64 * 1024, fields: 100 }
+        Self { bytes: 64 * 1024, fields: 500 }
     }
 }
 
 impl HeadReader {
-    /// Reads heads within `limits`.
+    /// Creates a reader that enforces `limits`.
     pub fn new(limits: HeadLimits) -> Self {
         Self { limits, searched: 0, has_line: false, empty_lines: 0 }
     }
 
-    /// Takes the head of a request off the front of `seen` when all of it is there, and leaves what follows. `None`:
-    /// more bytes are needed.
+    /// Takes the head of a request off the front of `seen`, and leaves what follows. Returns `None` until the head is
+    /// complete.
     ///
-    /// Every call until then must be given the same bytes again, with new ones behind them.
+    /// Until then, every call must pass the same bytes again, with new ones behind them.
     ///
     /// # Errors
-    /// What is wrong with it, as soon as that is certain; the connection must close after the answer.
+    /// If the bytes are no request that can be read in one way only. The error comes as soon as that is certain; the
+    /// connection must close after the answer.
     pub fn request(&mut self, seen: &mut BytesMut) -> Result<Option<RequestHead>, BadRequest> {
         self.skip_empty_lines(seen)?;
         if !self.is_worth_parsing(seen) {
             return self.wait(seen).map_err(BadRequest::from);
         }
-        let mut lines = [const { MaybeUninit::uninit() }; HeadLimits::FIELDS_MAX];
-        let lines = &mut lines[..self.limits.fields.min(HeadLimits::FIELDS_MAX)];
-        let mut parsed = httparse::Request::new(&mut []);
-        let end = match parsed.parse_with_uninit_headers(seen, lines) {
-            Ok(Status::Complete(end)) if end <= self.limits.bytes => end,
+        let parsed = match parse_request(seen, self.limits.fields) {
+            Ok(Status::Complete(parsed)) if parsed.bytes <= self.limits.bytes => parsed,
             Ok(_) => return self.wait(seen).map_err(BadRequest::from),
-            Err(error) => return Err(request::explain(error, seen)),
+            Err(error) => return Err(request::explain(error, seen, self.limits)),
         };
-        let lines = Line::all_within(seen, parsed.headers);
-        let method_bytes = parsed.method.map_or(0, str::len);
-        let target_bytes = parsed.path.map_or(0, str::len);
-        let version = Version::from_minor(parsed.version);
         self.reset();
-        let head = seen.split_to(end).freeze();
+        let head = seen.split_to(parsed.bytes).freeze();
+        let ParsedRequest { method_bytes, target_bytes, version, lines, .. } = parsed;
         RequestHead::new(head, method_bytes, target_bytes, version, lines).map(Some)
     }
 
-    /// Takes the head of a response off the front of `seen`, as [`HeadReader::request`] does that of a request.
+    /// Takes the head of a response off the front of `seen`, as [`HeadReader::request`] does with a request.
     ///
-    /// A bare LF ends a line here: some origins write it, and it has no second reading.
+    /// Real origins break the grammar in ways that have one reading only. The usual head is parsed in place by a strict
+    /// parser; a head that it refuses is [mended](super::mend) into a buffer of its own once all of it has arrived, and
+    /// that one is parsed.
     ///
     /// # Errors
-    /// What is wrong with it, as soon as that is certain; the connection must close.
+    /// If the bytes are no response, or one that could be read in more than one way. The error comes as soon as that
+    /// is certain; the connection must close.
     pub fn response(&mut self, seen: &mut BytesMut) -> Result<Option<ResponseHead>, BadResponse> {
         if !self.is_worth_parsing(seen) {
             return self.wait(seen).map_err(BadResponse::from);
         }
-        if !b"HTTP/1.".starts_with(&seen[..seen.len().min(7)]) {
-            return Err(BadResponse::NotHttp);
-        }
-        let mut lines = [const { MaybeUninit::uninit() }; HeadLimits::FIELDS_MAX];
-        let lines = &mut lines[..self.limits.fields.min(HeadLimits::FIELDS_MAX)];
-        let mut parsed = httparse::Response::new(&mut []);
-        let parser = httparse::ParserConfig::default();
-        let end = match parser.parse_response_with_uninit_headers(&mut parsed, seen, lines) {
-            Ok(Status::Complete(end)) if end <= self.limits.bytes => end,
+        response::check_start(seen)?;
+        let parsed = match parse_response(seen, self.limits.fields) {
+            Ok(Status::Complete(parsed)) if parsed.bytes <= self.limits.bytes => parsed,
             Ok(_) => return self.wait(seen).map_err(BadResponse::from),
-            Err(error) => return Err(response::explain(error)),
+            Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
+            Err(_) => return self.mended_response(seen),
         };
-        let lines = Line::all_within(seen, parsed.headers);
-        let status = parsed.code.unwrap_or_default();
-        let version = Version::from_minor(parsed.version);
         self.reset();
-        let head = seen.split_to(end).freeze();
-        ResponseHead::new(head, status, version, lines).map(Some)
+        let head = seen.split_to(parsed.bytes).freeze();
+        ResponseHead::new(head, parsed.status, parsed.version, parsed.lines).map(Some)
     }
 
-    /// RFC 9112 §2.2: some clients send an empty line after a body.
+    /// Takes a head that is not in the strict grammar off the front of `seen`.
+    #[cold]
+    fn mended_response(
+        &mut self,
+        seen: &mut BytesMut,
+    ) -> Result<Option<ResponseHead>, BadResponse> {
+        let within_limit = &seen[..seen.len().min(self.limits.bytes)];
+        let Some(MendedHead { head, received_bytes }) = response::mend_head(within_limit)? else {
+            return self.wait(seen).map_err(BadResponse::from);
+        };
+        let parsed = match parse_response(&head, self.limits.fields) {
+            Ok(Status::Complete(parsed)) => parsed,
+            Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
+            // Mending leaves nothing that the parser refuses.
+            Ok(Status::Partial) | Err(_) => {
+                debug_assert!(false, "{}", head.escape_ascii());
+                return Err(BadResponse::FieldLine("is broken"));
+            }
+        };
+        self.reset();
+        seen.advance(received_bytes);
+        let head = Bytes::from(head);
+        ResponseHead::new(head, parsed.status, parsed.version, parsed.lines).map(Some)
+    }
+
+    fn too_many_fields(&self) -> BadResponse {
+        BadResponse::TooManyFields { limit: self.limits.fields }
+    }
+
+    /// Skips the empty lines that some clients send after a body (RFC 9112 §2.2).
     fn skip_empty_lines(&mut self, seen: &mut BytesMut) -> Result<(), BadRequest> {
         while seen.starts_with(b"\r\n") {
             if self.empty_lines == EMPTY_LINES_MAX {
@@ -118,12 +136,12 @@ impl HeadReader {
             self.searched = 0;
             seen.advance(2);
         }
-        // httparse would skip these too, and what it finds would lie elsewhere than we look.
+        // httparse would skip these too, and its offsets would no longer match the buffer.
         if seen.starts_with(b"\n") { Err(BadRequest::BareLf) } else { Ok(()) }
     }
 
-    /// Whether a look at the whole can find more than the last one: at the first bytes, at the end of the first line,
-    /// and at the end of the head.
+    /// Whether parsing `seen` can find more than the last time: at the first bytes, at the end of the first line, and
+    /// at the end of the head.
     fn is_worth_parsing(&mut self, seen: &[u8]) -> bool {
         if self.searched >= seen.len() {
             return false;
@@ -136,15 +154,13 @@ impl HeadReader {
         is_first || is_line_new || has_head_end(new)
     }
 
-    /// Waits for more bytes, unless the limit is reached.
+    /// Returns `None` to wait for more bytes, unless the limit is reached.
     fn wait<T>(&self, seen: &[u8]) -> Result<Option<T>, TooLarge> {
-        if seen.len() < self.limits.bytes {
+        let limit = self.limits.bytes;
+        if seen.len() < limit {
             return Ok(None);
         }
-        if seen[..self.limits.bytes].contains(&b'\n') {
-            return Err(TooLarge::Head);
-        }
-        Err(TooLarge::Line)
+        Err(TooLarge { limit, is_line: !seen[..limit].contains(&b'\n') })
     }
 
     fn reset(&mut self) {
@@ -152,28 +168,77 @@ impl HeadReader {
     }
 }
 
-/// Which part of a head is over the limit.
-enum TooLarge {
-    Line,
-    Head,
+/// A request head in the strict grammar, as offsets.
+struct ParsedRequest {
+    bytes: usize,
+    method_bytes: usize,
+    target_bytes: usize,
+    version: Version,
+    lines: Vec<Line>,
+}
+
+fn parse_request(seen: &[u8], fields_max: usize) -> httparse::Result<ParsedRequest> {
+    with_slots(seen, fields_max, |slots| {
+        let mut parsed = httparse::Request::new(&mut []);
+        let Status::Complete(bytes) = parsed.parse_with_uninit_headers(seen, slots)? else {
+            return Ok(Status::Partial);
+        };
+        Ok(Status::Complete(ParsedRequest {
+            bytes,
+            method_bytes: parsed.method.map_or(0, str::len),
+            target_bytes: parsed.path.map_or(0, str::len),
+            version: Version::from_minor(parsed.version),
+            lines: Line::all_within(seen, parsed.headers),
+        }))
+    })
+}
+
+/// A response head in the strict grammar, as offsets.
+struct ParsedResponse {
+    bytes: usize,
+    status: u16,
+    version: Version,
+    lines: Vec<Line>,
+}
+
+fn parse_response(seen: &[u8], fields_max: usize) -> httparse::Result<ParsedResponse> {
+    with_slots(seen, fields_max, |slots| {
+        let mut parsed = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let Status::Complete(bytes) =
+            parser.parse_response_with_uninit_headers(&mut parsed, seen, slots)?
+        else {
+            return Ok(Status::Partial);
+        };
+        Ok(Status::Complete(ParsedResponse {
+            bytes,
+            status: parsed.code.unwrap_or_default(),
+            version: Version::from_minor(parsed.version),
+            lines: Line::all_within(seen, parsed.headers),
+        }))
+    })
+}
+
+/// A head, or only its first line, that is over the limit.
+struct TooLarge {
+    limit: usize,
+    is_line: bool,
 }
 
 impl From<TooLarge> for BadRequest {
-    fn from(what: TooLarge) -> Self {
-        match what {
-            TooLarge::Line => Self::TargetTooLong,
-            TooLarge::Head => Self::HeadTooLarge,
-        }
+    fn from(TooLarge { limit, is_line }: TooLarge) -> Self {
+        if is_line { Self::TargetTooLong { limit } } else { Self::HeadTooLarge { limit } }
     }
 }
 
 impl From<TooLarge> for BadResponse {
-    fn from(_: TooLarge) -> Self {
-        Self::HeadTooLarge
+    fn from(TooLarge { limit, .. }: TooLarge) -> Self {
+        Self::HeadTooLarge { limit }
     }
 }
 
-fn has_head_end(bytes: &[u8]) -> bool {
+/// Whether an empty line ends a head in `bytes`.
+pub(super) fn has_head_end(bytes: &[u8]) -> bool {
     bytes.windows(3).any(|window| window == b"\n\r\n")
         || bytes.windows(2).any(|window| window == b"\n\n")
 }

@@ -1,4 +1,4 @@
-//! What holds for every message, tried on many.
+//! Properties of every message, tested on random ones.
 
 use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*};
@@ -9,7 +9,7 @@ use super::{
     chunked::{self, CHUNK_END, ChunkLine},
 };
 
-/// Heads that are mostly right, and wrong in the ways that matter.
+/// Heads that are mostly valid, and broken in the ways that readers disagree on.
 pub(super) fn head_text() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         8 => "[A-Za-z-]{1,12}:[ \\t]{0,2}[ -~é]{0,20}",
@@ -24,7 +24,7 @@ pub(super) fn head_text() -> impl Strategy<Value = String> {
     let end = prop_oneof![40 => Just("\r\n".to_owned()), 1 => "[\r\n ]{0,3}"];
     (start, end.clone(), vec((line, end), 0..5)).prop_map(|(start, end, lines)| {
         let lines: String = lines.iter().map(|(line, end)| format!("{line}{end}")).collect();
-        // A `Host` that is nearly always there lets most requests through.
+        // `Host` is nearly always there, so that most requests are valid.
         format!("{start}{end}Host: x{end}{lines}\r\n")
     })
 }
@@ -37,7 +37,7 @@ fn read_response(input: &[u8]) -> Option<ResponseHead> {
     HeadReader::new(HeadLimits::default()).response(&mut BytesMut::from(input)).ok().flatten()
 }
 
-/// Whether all of `input` is one head to a reader that is not ours, and how many fields of these names it has.
+/// Counts the fields with each of `names` if an independent parser takes all of `input` for one head.
 fn second_opinion(input: &[u8], names: [&str; 3]) -> Option<[usize; 3]> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let first_line = input.iter().position(|byte| *byte == b'\n')? + 1;
@@ -51,7 +51,7 @@ const FRAMING: [&str; 3] = ["Host", "Content-Length", "Transfer-Encoding"];
 
 proptest! {
     #[test]
-    fn a_request_that_is_sent_on_is_one_request_and_the_same(text in head_text()) {
+    fn a_forwarded_request_is_one_request_and_the_same(text in head_text()) {
         if let Some(head) = read_request(text.as_bytes())
             && let Target::Resource(resource) = head.target()
         {
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_response_that_is_sent_on_is_one_response_and_the_same(text in head_text()) {
+    fn a_forwarded_response_is_one_response_and_the_same(text in head_text()) {
         if let Some(head) = read_response(text.as_bytes()) {
             for (method, version) in [("GET", Version::Http11), ("HEAD", Version::Http11), ("GET", Version::Http10)] {
                 let mut out = Vec::new();
@@ -106,13 +106,31 @@ proptest! {
     }
 
     #[test]
-    fn a_field_is_found_by_its_name_in_whatever_case(
+    fn a_response_is_the_same_however_it_arrives(text in head_text(), step in 1..40_usize) {
+        let text = text.replacen("Host: x", "X-A : x", 1);
+        let whole = read_response(text.as_bytes());
+        let (mut reader, mut seen) = (HeadReader::new(HeadLimits::default()), BytesMut::new());
+        let mut parts = text.as_bytes().chunks(step);
+        let head = parts.find_map(|part| {
+            seen.extend_from_slice(part);
+            reader.response(&mut seen).transpose()
+        });
+        let shown = |head: ResponseHead| {
+            let fields = head.fields().iter();
+            let fields: Vec<_> = fields.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            (head.status(), head.reason().to_vec(), head.body_length("GET"), fields)
+        };
+        prop_assert_eq!(head.and_then(Result::ok).map(shown), whole.map(shown));
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_name_in_any_case(
         names in vec("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,18}", 1..9),
         asked in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,3}",
     ) {
         let lines: String = names.iter().map(|name| format!("{name}: {name}\r\n")).collect();
         let head = read_response(format!("HTTP/1.1 200 \r\n{lines}\r\n").as_bytes());
-        // Some of them frame the body, and don't say how.
+        // Some names frame the body, and their values are not valid.
         prop_assume!(head.is_some());
         let head = head.unwrap();
         for name in names.iter().chain([&asked]) {
@@ -126,7 +144,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..200), step in 1..40_usize) {
         let (mut reader, mut seen) = (HeadReader::new(HeadLimits::default()), BytesMut::new());
-        let (mut body, mut sent) = (BodyReader::new(BodyLength::Chunked), BytesMut::new());
+        let (mut body, mut sent) = (BodyReader::of_request(BodyLength::Chunked), BytesMut::new());
         for part in bytes.chunks(step) {
             seen.extend_from_slice(part);
             sent.extend_from_slice(part);
@@ -137,7 +155,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_that_are_written_read_as_what_was_sent(
+    fn written_chunks_read_as_the_content(
         parts in vec(vec(any::<u8>(), 1..50), 0..9),
         step in 1..40_usize,
         trailers in any::<bool>(),
@@ -151,7 +169,7 @@ proptest! {
         }
         chunked::write_end(head.fields(), trailers.then(|| head.fields()), &mut sent);
         sent.extend_from_slice(b"next");
-        let (mut reader, mut seen) = (BodyReader::new(BodyLength::Chunked), BytesMut::new());
+        let (mut reader, mut seen) = (BodyReader::of_request(BodyLength::Chunked), BytesMut::new());
         let (mut content, mut trailer_count) = (Vec::new(), 0);
         for part in sent.chunks(step) {
             seen.extend_from_slice(part);
@@ -170,15 +188,17 @@ proptest! {
     }
 }
 
-const START_LINES: [&str; 6] = [
+const START_LINES: [&str; 8] = [
     "GET http://a/b?c HTTP/1.1",
     "POST http://u:p@[::1]:8080 HTTP/1.1",
     "OPTIONS http://a HTTP/1.0",
     "HTTP/1.1 200 OK",
     "HTTP/1.1 204",
     "HTTP/1.0 304 Früh",
+    "http/1.1  200 OK",
+    "HTTP/1.3\t200 OK",
 ];
-const LINES: [&str; 8] = [
+const LINES: [&str; 16] = [
     "Host: a",
     "Content-Length: 3",
     "content-length: 3, 3",
@@ -187,4 +207,12 @@ const LINES: [&str; 8] = [
     "Connection: Transfer-Encoding, Host",
     "Max-Forwards: 3",
     "Upgrade: websocket",
+    "X-A : b",
+    " folded",
+    "\tContent-Length: 3",
+    "no colon",
+    "Content-Length\t: 3",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: identity, chunked",
+    "Transfer-Encoding : chunked",
 ];

@@ -1,23 +1,21 @@
 //! The head of a request.
 
-use std::{fmt, str};
+mod method;
+mod refusal;
+
+use std::fmt;
 
 use bytes::Bytes;
 
+use self::method::Method;
+pub(super) use self::refusal::explain;
 use super::{
     BadRequest, BodyLength, Fields, Target, Version,
-    fields::{Line, elements, has_bare_lf},
+    fields::{Line, has_bare_lf},
     framing::{Framing, decimal},
     target,
+    upgrade::upgrade,
 };
-
-/// The name of a method.
-#[derive(Clone)]
-enum Method {
-    Common(&'static str),
-    /// A token, so it is ASCII.
-    Other(Bytes),
-}
 
 /// The head of a request that can be read in one way only.
 ///
@@ -32,7 +30,8 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// `head` is what httparse took for one; here is what it does not check.
+    /// Checks what httparse does not. `head` starts with a method of `method_bytes`, a space, and a target of
+    /// `target_bytes`; `lines` are its field lines.
     pub(super) fn new(
         head: Bytes,
         method_bytes: usize,
@@ -52,7 +51,7 @@ impl RequestHead {
             return Err(BadRequest::TooManyOptions);
         }
         check_host(&fields, version)?;
-        let framing = Framing::of(&fields, version)?;
+        let framing = Framing::of_request(&fields, version)?;
         let is_connect = matches!(target, Target::Tunnel(_));
         if is_connect && (framing.is_chunked || framing.content_length.is_some_and(|n| n > 0)) {
             return Err(BadRequest::Framing("CONNECT has no body, but a field announces one"));
@@ -61,30 +60,27 @@ impl RequestHead {
         Ok(Self { method, target, version, fields, framing })
     }
 
-    /// The method, a token in its own case.
+    /// Returns the method, a token in its own case.
     pub fn method(&self) -> &str {
-        match &self.method {
-            Method::Common(name) => name,
-            Method::Other(name) => str::from_utf8(name).unwrap_or_default(),
-        }
+        self.method.as_str()
     }
 
-    /// Where it wants to go.
+    /// Returns the target of the request.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The version that the client speaks.
+    /// Returns the version that the client speaks.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The fields as they came.
+    /// Returns the fields as they were received.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
-    /// Where the body ends. A CONNECT has none: what follows it belongs to the tunnel.
+    /// Returns where the body ends. A CONNECT has no body: the bytes after it belong to the tunnel.
     pub fn body_length(&self) -> BodyLength {
         match self.framing {
             _ if matches!(self.target, Target::Tunnel(_)) => BodyLength::Empty,
@@ -94,14 +90,14 @@ impl RequestHead {
         }
     }
 
-    /// The value of `Host`, which stands at most once.
+    /// Returns the value of `Host`, which occurs at most once.
     pub fn host(&self) -> Option<&[u8]> {
         self.fields.values("Host").next()
     }
 
     /// Whether the client connection may carry another request (RFC 9112 §9.3).
     ///
-    /// `Proxy-Connection: close` counts too: clients of old send it to proxies. With HTTP/1.0 a proxy never persists.
+    /// `Proxy-Connection: close` counts too: old clients send it to proxies. With HTTP/1.0 the connection always closes.
     pub fn wants_keep_alive(&self) -> bool {
         self.version == Version::Http11
             && !self.fields.lists_token("Connection", "close")
@@ -113,34 +109,26 @@ impl RequestHead {
         self.version == Version::Http11 && self.fields.lists_token("Expect", "100-continue")
     }
 
-    /// Whether the client says that it reads trailers of a response (RFC 9110 §10.1.4).
+    /// Whether the client accepts trailers in the response (RFC 9110 §10.1.4).
     pub fn accepts_trailers(&self) -> bool {
         self.fields.lists_token("TE", "trailers")
     }
 
-    /// The protocols that the client offers to switch to, as the value of an `Upgrade` field to send on.
+    /// Returns the protocols that the client offers to switch to, as the value of an `Upgrade` field to forward.
     ///
-    /// None with HTTP/1.0 (RFC 9110 §7.8), and never `h2c`: the client would talk HTTP/2 behind our back.
+    /// Returns `None` with HTTP/1.0 (RFC 9110 §7.8), and never includes `h2c`.
     pub fn upgrade(&self) -> Option<String> {
         (self.version == Version::Http11).then(|| upgrade(&self.fields)).flatten()
     }
 
-    /// How often it may still be forwarded. Of meaning with OPTIONS and TRACE alone (RFC 9110 §7.6.2), so `None` for
-    /// other methods; zero is for the recipient itself to answer.
+    /// Returns how often the request may still be forwarded. If it is zero, this proxy must answer.
+    ///
+    /// Only OPTIONS and TRACE have this limit (RFC 9110 §7.6.2); it is `None` for other methods.
     pub fn max_forwards(&self) -> Option<u64> {
         if !matches!(self.method(), "OPTIONS" | "TRACE") {
             return None;
         }
         self.fields.values("Max-Forwards").next().and_then(decimal)
-    }
-}
-
-impl Method {
-    /// The first bytes of a head.
-    fn of(head: &Bytes, bytes: usize) -> Self {
-        const COMMON: [&str; 7] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT"];
-        let common = COMMON.iter().find(|common| common.as_bytes() == &head[..bytes]);
-        common.map_or_else(|| Self::Other(head.slice(..bytes)), |common| Self::Common(common))
     }
 }
 
@@ -155,24 +143,8 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-/// The protocols that a head offers or takes up, if its `Connection` says so, as the value of an `Upgrade` field.
-pub(super) fn upgrade(fields: &Fields) -> Option<String> {
-    if !fields.lists_token("Connection", "upgrade") {
-        return None;
-    }
-    let is_protocol =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~/".contains(byte);
-    let protocols: Vec<&str> = fields
-        .values("Upgrade")
-        .flat_map(elements)
-        .filter(|protocol| protocol.iter().all(is_protocol))
-        .filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
-        .filter_map(|protocol| str::from_utf8(protocol).ok())
-        .collect();
-    (!protocols.is_empty()).then(|| protocols.join(", "))
-}
-
-/// RFC 9112 §3.2: one in HTTP/1.1, and none that is no host, also where the target is what counts.
+/// Checks that HTTP/1.1 has exactly one `Host`, HTTP/1.0 at most one, and that it is valid (RFC 9112 §3.2). The target
+/// decides where a request goes, but a server behind this proxy may go by `Host`.
 fn check_host(fields: &Fields, version: Version) -> Result<(), BadRequest> {
     let mut hosts = fields.values("Host");
     match (hosts.next(), hosts.next()) {
@@ -184,44 +156,6 @@ fn check_host(fields: &Fields, version: Version) -> Result<(), BadRequest> {
     }
 }
 
-/// Says what httparse stumbled over, and which protocol it may have been instead.
-pub(super) fn explain(error: httparse::Error, seen: &[u8]) -> BadRequest {
-    match (seen, error) {
-        ([0x16, ..], _) => return BadRequest::Tls,
-        ([version @ (4 | 5), ..], _) => return BadRequest::Socks(*version),
-        _ if seen.starts_with(b"PRI * HTTP/2.0") => return BadRequest::Http2,
-        (_, httparse::Error::TooManyHeaders) => return BadRequest::TooManyFields,
-        (_, httparse::Error::HeaderName) => {
-            return BadRequest::FieldLine(
-                "has no name, white space at its start or before the colon, or no colon",
-            );
-        }
-        (_, httparse::Error::HeaderValue) => {
-            return BadRequest::FieldLine("has a control character or a bare CR in its value");
-        }
-        _ => {}
-    }
-    let line_bytes = seen.iter().position(|byte| *byte == b'\n');
-    let line = seen[..line_bytes.unwrap_or(seen.len())].trim_ascii_end();
-    let words: Vec<&[u8]> = line.splitn(4, |byte| *byte == b' ').collect();
-    match words[..] {
-        [b"GET", _] if line_bytes.is_some() => BadRequest::NoVersion,
-        [_, _, version] if is_other_version(version) => BadRequest::Version,
-        _ => BadRequest::RequestLine,
-    }
-}
-
-/// Whether it is a version that is not served, or the start of one.
-fn is_other_version(word: &[u8]) -> bool {
-    let number = word.strip_prefix(b"HTTP/").unwrap_or_default();
-    let is_number = match number {
-        [major] | [major, b'.'] => major.is_ascii_digit(),
-        [major, b'.', minor] => major.is_ascii_digit() && minor.is_ascii_digit(),
-        _ => false,
-    };
-    is_number && !b"1.0".starts_with(number) && !b"1.1".starts_with(number)
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
@@ -231,7 +165,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 300, fields: 5 };
 
-    /// Reads one head, all at once with `after` behind it or byte by byte, and gives what was left over.
+    /// Reads one head from `step` bytes at a time, and returns it with the bytes left over.
     fn read(input: &[u8], step: usize) -> Result<Option<(RequestHead, BytesMut)>, BadRequest> {
         let (mut reader, mut seen) = (HeadReader::new(LIMITS), BytesMut::new());
         for part in input.chunks(step) {
@@ -264,7 +198,7 @@ mod tests {
         }
     }
 
-    /// `lines` are the fields of a request.
+    /// Expects a request with the fields `lines` to be refused.
     #[track_caller]
     fn refused_with(lines: &str, expected: BadRequest) {
         refused(format!("POST http://a/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n"), expected);
@@ -291,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_before_a_request_are_skipped_but_not_without_end() {
+    fn a_few_empty_lines_before_a_request_are_skipped() {
         assert_eq!(parse("\r\n\r\nGET / HTTP/1.0\r\n\r\n").version(), Version::Http10);
         refused("\r\n".repeat(9), BadRequest::EmptyLines);
     }
@@ -346,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_lf_is_refused_wherever_it_stands() {
+    fn a_bare_lf_is_refused_everywhere() {
         refused("\nGET / HTTP/1.0\r\n\r\n", BadRequest::BareLf);
         refused("\r\n\n\n\r\nGET / HTTP/1.0\r\n\r\n", BadRequest::BareLf);
         refused("GET / HTTP/1.0\n\n", BadRequest::BareLf);
@@ -362,7 +296,7 @@ mod tests {
     #[test]
     fn a_broken_field_line_is_refused() {
         let name = BadRequest::FieldLine(
-            "has no name, white space at its start or before the colon, or no colon",
+            "has no colon, no name, or white space before the name or the colon",
         );
         refused_with("A : b\r\n", name);
         refused_with("A\r\n", name);
@@ -380,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_host() {
+    fn a_request_has_one_valid_host() {
         refused("GET / HTTP/1.1\r\n\r\n", BadRequest::MissingHost);
         refused("CONNECT a:1 HTTP/1.1\r\n\r\n", BadRequest::MissingHost);
         refused_with("hOST: a\r\n", BadRequest::SeveralHosts);
@@ -392,11 +326,17 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_hold() {
-        refused(format!("GET /{}", "a".repeat(300)), BadRequest::TargetTooLong);
-        refused(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(300)), BadRequest::TargetTooLong);
-        refused_with(&format!("A: {}\r\n", "a".repeat(300)), BadRequest::HeadTooLarge);
-        refused_with(&"A: b\r\n".repeat(5), BadRequest::TooManyFields);
+    fn heads_over_the_limits_are_refused() {
+        refused(format!("GET /{}", "a".repeat(300)), BadRequest::TargetTooLong { limit: 300 });
+        refused(
+            format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(300)),
+            BadRequest::TargetTooLong { limit: 300 },
+        );
+        refused_with(
+            &format!("A: {}\r\n", "a".repeat(300)),
+            BadRequest::HeadTooLarge { limit: 300 },
+        );
+        refused_with(&"A: b\r\n".repeat(5), BadRequest::TooManyFields { limit: 5 });
         parse(&format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(4)));
         parse(&format!("GET / HTTP/1.0\r\nConnection:{}\r\n\r\n", " a,".repeat(64)));
         let options = format!("Connection:{}\r\nconnection:, b\r\n", " a,".repeat(64));
@@ -404,11 +344,11 @@ mod tests {
         let head = "GET / HTTP/1.0\r\nA: \r\n\r\n";
         parse(&head.replace("A: ", &format!("A: {}", "a".repeat(300 - head.len()))));
         let long = head.replace("A: ", &format!("A: {}", "a".repeat(301 - head.len())));
-        refused(long, BadRequest::HeadTooLarge);
+        refused(long, BadRequest::HeadTooLarge { limit: 300 });
     }
 
     #[test]
-    fn the_length_of_a_body_is_known() {
+    fn the_body_length_follows_the_fields() {
         length("1.1", "", BodyLength::Empty);
         length("1.1", "Content-Length: 0\r\n", BodyLength::Length(0));
         length("1.0", "content-length:  007\t\r\n", BodyLength::Length(7));
@@ -421,19 +361,19 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_clear_is_refused() {
-        let number = BadRequest::Framing("`Content-Length` is no number");
+    fn an_unclear_body_length_is_refused() {
+        let number = BadRequest::Framing("`Content-Length` is not a number");
         for value in
             ["", "+1", "-1", "1 2", "0x10", "1.0", "18446744073709551616", "5,", ",5", "\"5\""]
         {
             refused_with(&format!("Content-Length: {value}\r\n"), number);
         }
-        let differ = BadRequest::Framing("`Content-Length` stands there with different values");
+        let differ = BadRequest::Framing("`Content-Length` has different values");
         refused_with("Content-Length: 5, 6\r\n", differ);
         refused_with("Content-Length: 5\r\nContent-Length: 6\r\n", differ);
         refused_with(
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            BadRequest::Framing("`Content-Length` and `Transfer-Encoding` stand in one message"),
+            BadRequest::Framing("the head has both `Content-Length` and `Transfer-Encoding`"),
         );
         let coding = BadRequest::Framing("`Transfer-Encoding` does not end in one `chunked`");
         for value in [
@@ -455,7 +395,7 @@ mod tests {
         );
         refused(
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            BadRequest::Framing("`Transfer-Encoding` stands in a message of HTTP/1.0"),
+            BadRequest::Framing("an HTTP/1.0 message has `Transfer-Encoding`"),
         );
         let connect = BadRequest::Framing("CONNECT has no body, but a field announces one");
         refused("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", connect);
@@ -463,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wants_of_the_connection_is_understood() {
+    fn connection_options_of_the_client_are_read() {
         let with =
             |lines: &str| parse(&format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
         assert!(with("").wants_keep_alive());
@@ -485,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn max_forwards_counts_for_two_methods() {
+    fn max_forwards_is_read_for_options_and_trace_only() {
         let count = |method: &str, value: &str| {
             parse(&format!("{method} / HTTP/1.0\r\nMax-Forwards: {value}\r\n\r\n")).max_forwards()
         };

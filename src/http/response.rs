@@ -1,12 +1,17 @@
 //! The head of a response.
 
+mod status_line;
+
 use std::fmt;
 
 use bytes::Bytes;
 
-use super::{BadResponse, BodyLength, Fields, Version, fields::Line, framing::Framing, request};
+pub(super) use self::status_line::{MendedHead, check_start, mend_head};
+use super::{
+    BadResponse, BodyLength, Fields, Version, fields::Line, framing::Framing, upgrade::upgrade,
+};
 
-/// The head of a response that can be read in one way only. `Debug` shows no value of a field.
+/// The head of a response that can be read in one way only. `Debug` shows the names of fields, never their values.
 #[derive(Clone)]
 pub struct ResponseHead {
     head: Bytes,
@@ -17,7 +22,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// `head` is what httparse took for one; here is what it does not check.
+    /// Checks what httparse does not. `lines` are the field lines of `head`.
     pub(super) fn new(
         head: Bytes,
         status: u16,
@@ -31,38 +36,38 @@ impl ResponseHead {
         if fields.has_too_many_options() {
             return Err(BadResponse::TooManyOptions);
         }
-        let framing = Framing::of(&fields, version)?;
+        let framing = Framing::of_response(&fields, version)?;
         Ok(Self { head, status, version, fields, framing })
     }
 
-    /// The status code, from 100 to 999.
+    /// Returns the status code, from 100 to 999.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The reason phrase, which may be empty and may hold bytes that are not ASCII.
+    /// Returns the reason phrase, which may be empty or contain bytes that are not ASCII.
     pub fn reason(&self) -> &[u8] {
         let line = self.head.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
     }
 
-    /// The version that the sender speaks.
+    /// Returns the version that the sender speaks.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The fields as they came.
+    /// Returns the fields as they were received, or as they were mended.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
-    /// Whether it is an interim response, after which another comes (RFC 9110 §15.2). 101 is none.
+    /// Whether another response follows this one (RFC 9110 §15.2). None follows a 101.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// Where the body ends, in the answer to a request of this method (RFC 9112 §6.3).
+    /// Returns where the body ends if this answers a request with `method` (RFC 9112 §6.3).
     pub fn body_length(&self, method: &str) -> BodyLength {
         match self.framing {
             _ if method == "HEAD" || self.has_no_body() => BodyLength::Empty,
@@ -73,22 +78,27 @@ impl ResponseHead {
         }
     }
 
-    /// Whether the connection that it came on persists after its body, unless that is [`BodyLength::UntilClose`]
-    /// (RFC 9112 §9.3).
+    /// Whether the upstream connection can carry another request after this body (RFC 9112 §9.3). It never can if the
+    /// body is [`BodyLength::UntilClose`], which the caller checks.
+    ///
+    /// A response with both `Transfer-Encoding` and `Content-Length` closes it: the sender may have meant another end
+    /// of the body (RFC 9112 §6.1).
     pub fn keeps_alive(&self) -> bool {
         let lists = |option| {
             self.fields.lists_token("Connection", option)
                 || self.fields.lists_token("Proxy-Connection", option)
         };
-        !lists("close") && (self.version == Version::Http11 || lists("keep-alive"))
+        !self.framing.is_doubtful
+            && !lists("close")
+            && (self.version == Version::Http11 || lists("keep-alive"))
     }
 
-    /// The protocols that a 101 switches to, or that a 426 asks for, as the value of an `Upgrade` field.
+    /// Returns the protocols that a 101 switches to or a 426 asks for, as the value of an `Upgrade` field.
     pub fn upgrade(&self) -> Option<String> {
-        request::upgrade(&self.fields)
+        upgrade(&self.fields)
     }
 
-    /// Whether its status alone forbids a body.
+    /// Whether the status alone forbids a body.
     pub(super) fn has_no_body(&self) -> bool {
         matches!(self.status, 100..=199 | 204 | 304)
     }
@@ -108,22 +118,6 @@ impl fmt::Debug for ResponseHead {
     }
 }
 
-/// Says what httparse stumbled over.
-pub(super) fn explain(error: httparse::Error) -> BadResponse {
-    match error {
-        httparse::Error::TooManyHeaders => BadResponse::TooManyFields,
-        httparse::Error::HeaderName => BadResponse::FieldLine(
-            "has no name, white space at its start or before the colon, or no colon",
-        ),
-        httparse::Error::HeaderValue => {
-            BadResponse::FieldLine("has a control character or a bare CR in its value")
-        }
-        httparse::Error::NewLine => BadResponse::FieldLine("ends in a bare CR"),
-        httparse::Error::Version => BadResponse::NotHttp,
-        httparse::Error::Status | httparse::Error::Token => BadResponse::StatusLine,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
@@ -133,7 +127,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 300, fields: 5 };
 
-    /// Reads one head by `step` bytes, and gives what was left over.
+    /// Reads one head from `step` bytes at a time, and returns it with the bytes left over.
     fn read(input: &[u8], step: usize) -> Result<Option<(ResponseHead, BytesMut)>, BadResponse> {
         let (mut reader, mut seen) = (HeadReader::new(LIMITS), BytesMut::new());
         for part in input.chunks(step) {
@@ -172,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_line_is_kept() {
+    fn the_status_line_is_parsed() {
         let check = |line: &str, status, version, reason: &str| {
             let head = parse(&format!("{line}\r\n\r\n"));
             assert_eq!((head.status(), head.version()), (status, version));
@@ -194,14 +188,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_refused() {
+    fn a_mended_head_reads_as_a_strict_one() {
+        let head = parse(
+            "http/1.4\t200  Oh\u{1}K\r\n X: y\r\njunk\nA : b\r\n c\r\nContent-Length : 5\n\r\n",
+        );
+        assert_eq!((head.status(), head.version()), (200, Version::Http11));
+        assert_eq!(head.reason(), b" Oh K");
+        let fields: Vec<_> = head.fields().iter().collect();
+        assert_eq!(fields, [(&b"A"[..], &b"b c"[..]), (b"Content-Length", b"5")]);
+        assert_eq!(head.body_length("GET"), BodyLength::Length(5));
+        assert!(head.keeps_alive());
+    }
+
+    #[test]
+    fn bytes_of_other_protocols_are_refused() {
         refused("SSH-2.0-x\r\n", BadResponse::NotHttp);
         refused("\r\nHTTP/1.1 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused(b"\x15\x03\x01\0\x02\x02", BadResponse::NotHttp);
         refused("HTTP/2.0 200 OK\r\n\r\n", BadResponse::NotHttp);
-        refused("HTTP/1.2 200 OK\r\n\r\n", BadResponse::NotHttp);
+        refused("HTTP/1.10 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused("ICY 200 OK\r\n\r\n", BadResponse::NotHttp);
-        for line in ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 099 OK", "HTTP/1.1  200 OK"] {
+        for line in ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 099 OK", "HTTP/1.1 200OK"] {
             refused(format!("{line}\r\n\r\n"), BadResponse::StatusLine);
         }
         refused("HTTP/1.1 200 O\0K\r\n\r\n", BadResponse::StatusLine);
@@ -209,32 +216,34 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_field_line_is_refused() {
-        let name = BadResponse::FieldLine(
-            "has no name, white space at its start or before the colon, or no colon",
-        );
-        let value = BadResponse::FieldLine("has a control character or a bare CR in its value");
+    fn a_field_line_with_two_readings_is_refused() {
+        let dangerous = BadResponse::FieldLine("has NUL or a bare CR");
+        let unclear = BadResponse::FieldLine("is broken and may be about the length of the body");
         for (line, expected) in [
-            ("A : b", name),
-            ("A: b\r\n c", name),
-            ("A", name),
-            (": b", name),
-            (" A: b", name),
-            ("A: b\0", value),
-            ("A: b\rc", value),
+            ("A: b\0", dangerous),
+            ("A: b\rc", dangerous),
+            ("A: b\r", dangerous),
+            (" Content-Length: 5", unclear),
+            ("Content-Length:\r\n 5", unclear),
+            ("Transfer Encoding: chunked", unclear),
         ] {
             refused(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n"), expected);
         }
     }
 
     #[test]
-    fn the_limits_hold() {
-        refused(format!("HTTP/1.1 200 {}", "a".repeat(300)), BadResponse::HeadTooLarge);
-        let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(300));
-        refused(long, BadResponse::HeadTooLarge);
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(6));
-        refused(many, BadResponse::TooManyFields);
-        parse(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(5)));
+    fn heads_over_the_limits_are_refused() {
+        let large = BadResponse::HeadTooLarge { limit: 300 };
+        refused(format!("HTTP/1.1 200 {}", "a".repeat(300)), large);
+        for name in ["A", "A "] {
+            let long = format!("HTTP/1.1 200 OK\r\n{name}: {}\r\n\r\n", "a".repeat(300));
+            refused(long, large);
+            let head = |count| {
+                format!("HTTP/1.1 200 OK\r\n{}\r\n", format!("{name}: b\r\n").repeat(count))
+            };
+            refused(head(6), BadResponse::TooManyFields { limit: 5 });
+            assert_eq!(parse(&head(5)).fields().len(), 5);
+        }
         let options =
             |count| format!("HTTP/1.1 200 OK\r\nConnection:{}\r\n\r\n", " a,".repeat(count));
         parse(&options(64));
@@ -242,7 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_a_body_is_known() {
+    fn more_fields_than_usual_are_read_if_the_limits_allow() {
+        for name in ["A", "A "] {
+            for count in [63, 64, 65, 500] {
+                let input =
+                    format!("HTTP/1.1 200 OK\r\n{}\r\n", format!("{name}: b\r\n").repeat(count));
+                let mut seen = BytesMut::from(&*input);
+                let head = HeadReader::new(HeadLimits::default()).response(&mut seen).unwrap();
+                assert_eq!(head.unwrap().fields().len(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn the_body_length_follows_status_method_and_fields() {
         let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
         length("GET", sized, BodyLength::Length(5));
         length("HEAD", sized, BodyLength::Empty);
@@ -259,26 +281,58 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_clear_is_refused() {
+    fn transfer_codings_that_change_nothing_are_ignored() {
+        let check = |lines: &str, expected, keeps_alive| {
+            for version in ["1.0", "1.1"] {
+                let head =
+                    format!("HTTP/{version} 200 OK\r\nConnection: keep-alive\r\n{lines}\r\n\r\n");
+                if version == "1.0" && expected == BodyLength::Chunked {
+                    continue;
+                }
+                length("GET", &head, expected);
+                assert_eq!(parse(&head).keeps_alive(), keeps_alive, "{head:?}");
+            }
+        };
+        check("Transfer-Encoding: identity", BodyLength::UntilClose, true);
+        check("Transfer-Encoding:", BodyLength::UntilClose, true);
+        check("Transfer-Encoding: Identity\r\nContent-Length: 5", BodyLength::Length(5), false);
+        check("Transfer-Encoding: identity, chunked", BodyLength::Chunked, true);
+        check("Transfer-Encoding: ,chunked,", BodyLength::Chunked, true);
+        check("Content-Length: 9\r\nTransfer-Encoding: chunked", BodyLength::Chunked, false);
+        check("Transfer-Encoding: chunked\r\nContent-Length: 9, 9", BodyLength::Chunked, false);
+    }
+
+    #[test]
+    fn an_unclear_body_length_is_refused() {
         let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
-        // Also where there is no body: others may not know that, and would look for one.
-        for status in ["200", "304"] {
-            refused(
-                with("Content-Length: 5\r\nTransfer-Encoding: chunked").replace("200", status),
-                BadResponse::Framing(
-                    "`Content-Length` and `Transfer-Encoding` stand in one message",
-                ),
-            );
+        let last = BadResponse::Framing("`Transfer-Encoding` does not end in one `chunked`");
+        let differ = BadResponse::Framing("`Content-Length` has different values");
+        for (lines, expected) in [
+            ("Content-Length: 5\r\nContent-Length: 6", differ),
+            ("Content-Length: 5, 6\r\nTransfer-Encoding: chunked", differ),
+            ("Content-Length: x", BadResponse::Framing("`Content-Length` is not a number")),
+            ("Content-Length: 5,", BadResponse::Framing("`Content-Length` is not a number")),
+            ("Content-Length:", BadResponse::Framing("`Content-Length` is not a number")),
+            ("Transfer-Encoding: gzip, chunked", BadResponse::UnknownCoding),
+            ("Transfer-Encoding: gzip", BadResponse::UnknownCoding),
+            ("Transfer-Encoding: chunked;q=1", BadResponse::UnknownCoding),
+            ("Transfer-Encoding: chunked, gzip", last),
+            ("Transfer-Encoding: chunked, identity", last),
+            ("Transfer-Encoding: chunked, chunked", last),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", last),
+            (
+                "Transfer-Encoding: ,\r\nContent-Length: 5",
+                BadResponse::Framing("`Transfer-Encoding` is empty and `Content-Length` is not"),
+            ),
+        ] {
+            // A status without a body changes nothing: other readers may look for one all the same.
+            for status in ["200", "304"] {
+                refused(with(lines).replace("200", status), expected);
+            }
         }
         refused(
-            with("Content-Length: 5\r\nContent-Length: 6"),
-            BadResponse::Framing("`Content-Length` stands there with different values"),
-        );
-        refused(with("Content-Length: x"), BadResponse::Framing("`Content-Length` is no number"));
-        refused(with("Transfer-Encoding: gzip, chunked"), BadResponse::UnknownCoding);
-        refused(
             with("Transfer-Encoding: chunked").replace("1.1", "1.0"),
-            BadResponse::Framing("`Transfer-Encoding` stands in a message of HTTP/1.0"),
+            BadResponse::Framing("an HTTP/1.0 message has `Transfer-Encoding`"),
         );
     }
 
@@ -296,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn interim_responses_are_those_after_which_another_comes() {
+    fn interim_responses_are_1xx_except_101() {
         let is_interim = |status| parse(&format!("HTTP/1.1 {status} x\r\n\r\n")).is_interim();
         assert!(is_interim(100) && is_interim(103) && !is_interim(101) && !is_interim(200));
     }

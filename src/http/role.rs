@@ -1,31 +1,31 @@
-//! Which fields are about the connection, and which about the message.
+//! The role of each field for a proxy: hop-by-hop, end-to-end, or rewritten.
 
-/// What a field is to a proxy.
+/// The role of a field for a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Passed on as it came.
+    /// Forwarded unchanged.
     EndToEnd,
-    /// About this connection alone.
+    /// Removed: it concerns this connection only.
     HopByHop,
-    /// Written anew from the target.
+    /// Rewritten from the target.
     Host,
-    /// Written anew from the length of the body.
+    /// Rewritten from the length of the body.
     ContentLength,
-    /// Written anew from the length of the body, and about this connection.
+    /// Rewritten from the length of the body; it concerns this connection only.
     TransferEncoding,
-    /// Counted down in OPTIONS and TRACE.
+    /// Decremented in OPTIONS and TRACE.
     MaxForwards,
 }
 
-/// Whether a field of this name is about one connection alone and never passed on (RFC 9110 §7.6.1, §11.7). The names
-/// that `Connection` lists are so too.
+/// Whether a field named `name` concerns one connection only and is never forwarded (RFC 9110 §7.6.1, §11.7). The names
+/// that `Connection` lists are removed as well, but not covered here.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(role_of(name), Role::HopByHop | Role::TransferEncoding)
 }
 
 pub(super) fn role_of(name: &[u8]) -> Role {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    // The length decides first: most names match none and cost one comparison.
+    // Comparing the length first makes most names, which match none, cost one comparison.
     match name.len() {
         2 if is("TE") => Role::HopByHop,
         4 if is("Host") => Role::Host,
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_one_connection_are_told_from_the_others() {
+    fn hop_by_hop_fields_are_recognised() {
         for name in [
             "connection",
             "Proxy-Connection",

@@ -1,4 +1,4 @@
-//! What is sent on, as hyper reads it: a reader that is not ours, and a strict one, must find the same one message.
+//! Reads forwarded messages with hyper: an independent, strict reader must find the same single message.
 
 mod strict;
 
@@ -20,19 +20,19 @@ use super::{
     properties::head_text,
 };
 
-/// A message as one of the two readers has it.
+/// A message as one of the two readers sees it.
 #[derive(Debug, Default, PartialEq)]
 struct Message {
     /// Method, target and `Host`, or the status.
     start: Vec<String>,
-    /// All fields but those that are written anew, those of one name together.
+    /// All fields that are forwarded unchanged, grouped by name.
     fields: Grouped,
     content: Vec<u8>,
     trailers: Grouped,
 }
 
 #[test]
-fn a_request_that_is_sent_on_is_the_same_to_hyper() {
+fn hyper_reads_a_forwarded_request_the_same() {
     let sent = try_many(mutated(&REQUESTS), |input| {
         for form in [RequestForm::Origin, RequestForm::Absolute] {
             let Some((expected, bytes)) = forward_request(input, form) else { return Ok(false) };
@@ -46,7 +46,7 @@ fn a_request_that_is_sent_on_is_the_same_to_hyper() {
 }
 
 #[test]
-fn a_response_that_is_sent_on_is_the_same_to_hyper() {
+fn hyper_reads_a_forwarded_response_the_same() {
     let sent = try_many(mutated(&RESPONSES), |input| {
         for (method, version) in
             [("GET", Version::Http11), ("HEAD", Version::Http11), ("GET", Version::Http10)]
@@ -64,7 +64,7 @@ fn a_response_that_is_sent_on_is_the_same_to_hyper() {
     assert!(sent > CASES / 10, "only {sent} responses were sent on");
 }
 
-/// Whole messages with something behind them, changed in a few places, and many that are mostly random.
+/// Complete messages with another one behind, changed in a few places, and many that are mostly random.
 fn mutated(seeds: &'static [&str]) -> impl Strategy<Value = Vec<u8>> {
     let body = select(BODIES.as_slice());
     let seed = prop_oneof![
@@ -85,7 +85,7 @@ fn mutated(seeds: &'static [&str]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Runs `check` many times, and counts how often it says that there was something to check.
+/// Runs `check` on many inputs, and counts how often it returns true: that there was something to check.
 fn try_many(
     inputs: impl Strategy<Value = Vec<u8>>,
     check: impl Fn(&[u8]) -> Result<bool, TestCaseError>,
@@ -100,14 +100,15 @@ fn try_many(
     count.get()
 }
 
-/// The first request of `input` as it should arrive and as it is sent on, if it is whole and hyper knows such targets.
+/// Returns the first request of `input` as it should arrive and as it is forwarded, if it is complete and hyper accepts
+/// its target.
 fn forward_request(input: &[u8], form: RequestForm) -> Option<(Message, Vec<u8>)> {
     let mut seen = BytesMut::from(input);
     let head = HeadReader::new(HeadLimits::default()).request(&mut seen).ok()??;
     let Target::Resource(resource) = head.target() else { return None };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let path = resource.path().map(text).collect::<String>();
-    // Clients send more bytes than its type for URLs takes, and we pass them on.
+    // Clients send, and we forward, bytes that hyper's type for URLs refuses.
     path.parse::<Uri>().ok()?;
     let target = match form {
         RequestForm::Origin if head.method() == "OPTIONS" && resource.is_whole_origin() => {
@@ -119,23 +120,24 @@ fn forward_request(input: &[u8], form: RequestForm) -> Option<(Message, Vec<u8>)
     let mut sent = Vec::new();
     head.write(resource, form, &[], &mut sent);
     let length = head.body_length();
-    let mut message = forward_body(length, length, head.fields(), &mut seen, &mut sent)?;
+    let reader = BodyReader::of_request(length);
+    let mut message = forward_body(reader, length, head.fields(), &mut seen, &mut sent)?;
     message.start = vec![head.method().to_owned(), target, text(resource.host())];
     Some((message, sent))
 }
 
-/// The first response of `input` as it should arrive and as it is sent on, if it is whole.
+/// Returns the first response of `input` as it should arrive and as it is forwarded, if it is complete.
 fn forward_response(input: &[u8], method: &str, version: Version) -> Option<(Message, Vec<u8>)> {
     let mut seen = BytesMut::from(input);
     let head = HeadReader::new(HeadLimits::default()).response(&mut seen).ok()??;
-    // Behind it is another protocol.
+    // Another protocol follows it.
     if head.status() == 101 {
         return None;
     }
     let mut sent = Vec::new();
     let length = head.write(method, version, &[], &mut sent);
-    let from = head.body_length(method);
-    let mut message = forward_body(from, length, head.fields(), &mut seen, &mut sent)?;
+    let reader = BodyReader::of_response(head.body_length(method));
+    let mut message = forward_body(reader, length, head.fields(), &mut seen, &mut sent)?;
     message.start = vec![head.status().to_string()];
     if head.is_interim() {
         sent.extend_from_slice(b"HTTP/1.1 299 Final\r\nContent-Length: 0\r\n\r\n");
@@ -144,15 +146,15 @@ fn forward_response(input: &[u8], method: &str, version: Version) -> Option<(Mes
     Some((message, sent))
 }
 
-/// Sends the body at the front of `seen` on as one of length `to`, as soon as it is whole.
+/// Forwards the body at the front of `seen` as one of length `to`. Returns `None` if it is not complete.
 fn forward_body(
-    from: BodyLength,
+    mut reader: BodyReader,
     to: BodyLength,
     head: &Fields,
     seen: &mut BytesMut,
     sent: &mut Vec<u8>,
 ) -> Option<Message> {
-    let (mut reader, mut trailers) = (BodyReader::new(from), None);
+    let mut trailers = None;
     let mut message = Message { fields: passed_on(head, head), ..Message::default() };
     loop {
         match reader.decode(seen).ok()? {
@@ -179,14 +181,14 @@ fn forward_body(
     Some(message)
 }
 
-/// The `fields` of a message with this head that must arrive, as hyper groups them.
+/// Returns the `fields` that must arrive in a message with this head, as hyper groups them.
 fn passed_on(head: &Fields, fields: &Fields) -> Grouped {
     let is_listed =
         |name: &[u8]| head.elements("Connection").any(|option| option.eq_ignore_ascii_case(name));
     group(fields.iter().filter(|(name, _)| !is_hop_by_hop(name) && !is_listed(name)))
 }
 
-/// Fields by their names, in the order in which the names appear.
+/// Groups fields by name, in the order in which the names appear.
 fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
     let mut groups = Grouped::new();
     for (name, value) in fields {
@@ -202,15 +204,15 @@ fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
     groups
 }
 
-/// Of the trailers in `PARTS` and `BODIES`.
+/// Whether a trailer from `PARTS` or `BODIES` is forwarded.
 fn is_harmless(name: &str) -> bool {
     name.starts_with("x-")
 }
 
-/// Names in lower case, each with its values.
+/// Lower-case names, each with its values.
 type Grouped = Vec<(String, Vec<Vec<u8>>)>;
 
-/// Fields that need not arrive as they came.
+/// Fields that may arrive changed.
 const ANEW: [&str; 4] = ["host", "content-length", "transfer-encoding", "max-forwards"];
 const CASES: u32 = 1000;
 const REQUESTS: [&str; 6] = [
@@ -222,12 +224,15 @@ const REQUESTS: [&str; 6] = [
     "PUT http://a/b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3, 3\r\n\r\nabc",
     "GET ws://a/b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 ];
-const RESPONSES: [&str; 6] = [
+const RESPONSES: [&str; 9] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: b\r\nSet-Cookie: c\r\nx-a: d\r\n\r\nabc",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX-Sum: e\r\n\r\n",
     "HTTP/1.0 404 Früh\r\nConnection: keep-alive, X-A\r\nX-A: b\r\nA: b\r\n\r\nabc",
     "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\nETag: \"x\"\r\n\r\n",
     "HTTP/1.1 204 \r\nContent-Length: 3\nA: b\r\n\r\n",
+    "http/1.1  200\tOK\r\nContent-Length : 3\r\nX-A\t: b\r\n c\r\njunk\r\n\r\nabc",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc",
+    "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nd\r\n0\r\nX-Sum : e\r\n\r\n",
     "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
 ];
 const BODIES: [&str; 5] = [
@@ -237,8 +242,8 @@ const BODIES: [&str; 5] = [
     "0\r\n\r\n",
     "1\r\nx\r\n0\r\nX-A: b\r\nConnection: c\r\n\r\n",
 ];
-/// What readers are known to differ about.
-const PARTS: [&str; 24] = [
+/// Parts that readers are known to disagree on.
+const PARTS: [&str; 28] = [
     "",
     "\r",
     "\n",
@@ -263,4 +268,8 @@ const PARTS: [&str; 24] = [
     "Connection: Content-Length, Host\r\n",
     "Host: b\r\n",
     "X-A: b\r\n c\r\n",
+    "x-b : c\r\n",
+    "no colon\r\n",
+    "identity",
+    "\r\n Content-Length: 1\r\n",
 ];

@@ -1,4 +1,4 @@
-//! Where a request wants to go (RFC 9112 §3.2).
+//! The target of a request (RFC 9112 §3.2).
 
 use std::{fmt, num::NonZeroU16, str};
 
@@ -10,17 +10,17 @@ use super::BadRequest;
 /// The target of a request. `Debug` shows no path, no query and no user information.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Authority-form, of CONNECT: where the tunnel is to end.
+    /// Authority-form, used by CONNECT: the end of the tunnel.
     Tunnel(Authority),
-    /// Absolute-form: what a proxy is asked for.
+    /// Absolute-form: a resource requested through a proxy.
     Resource(Resource),
     /// Origin-form: a path and query at the recipient itself.
     Origin(Bytes),
-    /// Asterisk-form, of OPTIONS: the recipient itself.
+    /// Asterisk-form, used by OPTIONS: the recipient itself.
     Asterisk,
 }
 
-/// A resource at an HTTP origin. The user information of its URL is gone.
+/// A resource at an HTTP origin, without the user information of its URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     authority: Authority,
@@ -29,7 +29,7 @@ pub struct Resource {
 }
 
 impl Target {
-    /// Reads the target of a request with this method.
+    /// Parses the target of a request with `method`.
     pub(super) fn parse(method: &[u8], target: Bytes) -> Result<Self, BadRequest> {
         if method == b"CONNECT" {
             let text = str::from_utf8(&target)
@@ -48,7 +48,7 @@ impl Target {
 }
 
 impl Resource {
-    /// Reads an absolute `http://` or `ws://` URL.
+    /// Parses an absolute `http://` or `ws://` URL.
     fn parse(url: Bytes) -> Result<Self, BadRequest> {
         let scheme_bytes =
             url.windows(3).position(|part| part == b"://").ok_or(BadRequest::Target)?;
@@ -64,7 +64,7 @@ impl Resource {
         }
         let is_end = |byte: &u8| matches!(byte, b'/' | b'?');
         let end = url[start..].iter().position(is_end).map_or(url.len(), |bytes| start + bytes);
-        // Some take `\` for `/`, and for them the host would end there.
+        // Some readers treat `\` as `/`, so the host would end there for them.
         if url[start..end].contains(&b'\\') {
             return Err(BadRequest::Authority(InvalidAuthority::InvalidName));
         }
@@ -77,23 +77,23 @@ impl Resource {
         Ok(Self { authority, host, path: url.slice(end..) })
     }
 
-    /// Where its origin is reached.
+    /// Returns the host and port of the origin.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// The host, and the port if one was written, as they stood in the URL: the value of `Host`.
+    /// Returns the host, and the port if there is one, as written in the URL: the value of `Host`.
     pub fn host(&self) -> &[u8] {
         &self.host
     }
 
-    /// The path and the query, byte for byte; an empty path is `/`.
+    /// Returns the path and the query, byte for byte. An empty path becomes `/`.
     pub fn path(&self) -> impl Iterator<Item = &[u8]> {
         let slash: &[u8] = if self.path.starts_with(b"/") { b"" } else { b"/" };
         [slash, &self.path].into_iter().filter(|part| !part.is_empty())
     }
 
-    /// Whether there is neither a path nor a query, so that OPTIONS is about the origin as a whole.
+    /// Whether there is neither a path nor a query, so that OPTIONS concerns the origin as a whole.
     pub(super) fn is_whole_origin(&self) -> bool {
         self.path.is_empty()
     }
@@ -116,7 +116,7 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// Whether the value of a `Host` field is one: a host, which may be empty, and perhaps a port. It is not resolved.
+/// Whether `value` is valid for a `Host` field: a host, which may be empty, and an optional port.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.strip_prefix(b"[") {
         Some(rest) => match rest.iter().position(|byte| *byte == b']') {
@@ -131,7 +131,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         },
         None => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
     };
-    // RFC 3986 §3.2.2, without the comma: it would make a list of two hosts.
+    // The characters of RFC 3986 §3.2.2, without the comma: it would make a list of two hosts.
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
     let is_port = match port {
         [] => true,
@@ -147,7 +147,7 @@ const HTTP: NonZeroU16 = NonZeroU16::MIN.saturating_add(79);
 mod tests {
     use super::*;
 
-    /// `expected` is the authority, the value of `Host` and the path, or why there are none.
+    /// Compares the authority, the value of `Host` and the path, or the error, with `expected`.
     #[track_caller]
     fn check(method: &str, target: &str, expected: Result<&str, BadRequest>) {
         let parsed = Target::parse(method.as_bytes(), Bytes::from(target.to_owned()));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_belong_to_their_methods() {
+    fn each_method_has_its_forms() {
         check("CONNECT", "a.example:443", Ok("a.example:443"));
         check("CONNECT", "[::1]:443", Ok("[::1]:443"));
         check("GET", "/status?x", Ok("/status?x"));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_says_why() {
+    fn an_invalid_target_is_refused_with_its_reason() {
         use BadRequest as E;
         use InvalidAuthority as A;
         check("GET", "https://a.example/", Err(E::NeedsConnect));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn host_fields_are_hosts() {
+    fn host_fields_are_checked() {
         for host in ["a.example", "a.example:80", "[::1]", "[::1]:80", "", "a:", "127.0.0.1:1"] {
             assert!(is_host(host.as_bytes()), "{host}");
         }

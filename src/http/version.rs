@@ -1,9 +1,9 @@
 //! The versions of HTTP.
 
-/// A version of HTTP that is served.
+/// A supported version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// HTTP/1.0: no chunks, no interim responses, no persistence unless it is asked for.
+    /// HTTP/1.0, without chunks, interim responses or, unless asked for, persistence.
     Http10,
     /// HTTP/1.1.
     Http11,

@@ -1,8 +1,8 @@
-//! Writing heads anew from their parsed form.
+//! Writing heads from their parsed form.
 //!
-//! Fields go out in the order in which they came. Those of one connection are left out, `Host` and the fields that
-//! frame the body are written from what they mean, each once and where the first of its kind stood, and fields of our
-//! own come last, so that nothing a `Connection` field lists can take them away.
+//! Fields keep their order. Hop-by-hop fields are removed. `Host` and the fields that frame the body are rewritten from
+//! their meaning, each once and at the place of the first one. Our own fields come last, so that no `Connection` field
+//! can remove them.
 
 mod decimal;
 mod echo;

@@ -8,6 +8,7 @@ mod departures;
 mod early_answers;
 mod failures;
 mod lingering;
+mod mended;
 mod mutations;
 mod patience;
 mod refusals;

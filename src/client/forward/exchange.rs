@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     client::reply::Reply,
-    http::{BadBody, BodyLength, HeadReader, ResponseHead, Version},
+    http::{BadBody, BodyLength, BodyReader, HeadReader, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
 };
 
@@ -149,7 +149,7 @@ where
             upstream_seen,
             alarm,
             upload: Upload::Sending,
-            request: Pump::new(length, length),
+            request: Pump::new(BodyReader::of_request(length), length),
             to_upstream,
             answer: Answer::Head {
                 reader: HeadReader::new(outbound.head_limits()),
@@ -324,7 +324,7 @@ where
                 }
                 Ok(Some(head)) => return Poll::Ready(self.begin(head)),
                 Ok(None) => None,
-                Err(bad) => Some(outbound.bad_answer("http_protocol_error", bad.to_string())),
+                Err(bad) => Some(outbound.bad_answer(bad.proxy_error(), bad.to_string())),
             };
             if ending.is_some() {
                 return Poll::Ready(ending);
@@ -382,7 +382,13 @@ where
         let from = head.body_length(request.method());
         let out = self.to_client.collected();
         let to = head.write(request.method(), request.version(), &extra, out);
-        self.answer = Answer::Body { head, pump: Pump::new(from, to), from, to, is_last };
+        self.answer = Answer::Body {
+            head,
+            pump: Pump::new(BodyReader::of_response(from), to),
+            from,
+            to,
+            is_last,
+        };
         None
     }
 

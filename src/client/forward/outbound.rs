@@ -143,8 +143,7 @@ impl<'a> Outbound<'a> {
 
     /// How large the head of the answer may be.
     pub(super) fn head_limits(&self) -> HeadLimits {
-        let bytes = self.plan.generation.limits.header_bytes;
-        HeadLimits { bytes, ..HeadLimits::default() }
+        self.plan.generation.limits.into()
     }
 
     /// How long the head of the answer may take after the end of the request.

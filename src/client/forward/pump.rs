@@ -46,10 +46,10 @@ pub(super) enum Stuck {
 }
 
 impl Pump {
-    /// Passes on a body that ends as `from` says, and is sent as `to` says.
-    pub(super) fn new(from: BodyLength, to: BodyLength) -> Self {
+    /// Passes on `body`, with its end marked as `to` says.
+    pub(super) fn new(body: BodyReader, to: BodyLength) -> Self {
         Self {
-            body: BodyReader::new(from),
+            body,
             is_chunked: to == BodyLength::Chunked,
             read_bytes: READ_BYTES_MIN,
             state: State::Passing,

@@ -155,7 +155,7 @@ impl Visit<'_, '_> {
 async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)> {
     let mut seen = BytesMut::new();
     // The exchange has already held it to the limit of the configuration.
-    let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
+    let limits = HeadLimits { bytes: HEAD_BYTES_MAX, fields: HEAD_FIELDS_MAX };
     let mut reader = HeadReader::new(limits);
     let head = loop {
         match reader.response(&mut seen) {
@@ -181,7 +181,7 @@ async fn exit_address(
     if response.status() != 200 {
         return None;
     }
-    let mut reader = BodyReader::new(response.body_length("GET"));
+    let mut reader = BodyReader::of_response(response.body_length("GET"));
     let mut body = Vec::new();
     while body.len() <= EXIT_BYTES_MAX {
         match reader.decode(seen).ok()? {
@@ -201,6 +201,8 @@ async fn exit_address(
 
 /// More than `limits.header_bytes` allows.
 const HEAD_BYTES_MAX: usize = 2 << 20;
+/// The largest `limits.header_fields`.
+const HEAD_FIELDS_MAX: usize = 10_000;
 /// Far more than any answer has that is read here to its end.
 const PIPE_BYTES: usize = 8 * 1024;
 /// The target has been reached by then; a body that dribbles is not worth more.

@@ -1,29 +1,40 @@
-//! Taking a chunked body apart.
+//! Decoding a chunked body.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{SIZE_DIGITS_MAX, trailers};
 use crate::http::{BadBody, Fields};
 
-/// Takes a chunked body apart as its bytes arrive.
+/// Decodes a chunked body as its bytes arrive.
 ///
-/// It is strict where readers are known to differ: sizes have 1 to 16 digits, lines end in CR LF, and nothing stands
-/// between a chunk and its end. Extensions are skipped and trailers read, both within limits.
-#[derive(Clone, Debug, Default)]
+/// It is strict about everything that readers are known to disagree on: sizes have 1 to 16 digits, lines end in CR LF,
+/// and a chunk's data is followed by its line end at once. Extensions are skipped and trailers are parsed, both within
+/// limits.
+#[derive(Clone, Debug)]
 pub struct ChunkedReader {
     state: State,
-    /// Extension bytes that no data has made up for yet.
+    /// How many more bytes extensions had than data.
     extension_bytes: u64,
+    trailers: TrailerRules,
 }
 
-/// What a chunked body gives next.
+/// How trailers that break the grammar are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailerRules {
+    /// They are an error. Requests need this: another reader could find another request in them.
+    Strict,
+    /// They are mended, as the head of a response is, if they have one reading only.
+    Mended,
+}
+
+/// The next piece of a chunked body.
 #[derive(Clone, Debug)]
 pub enum Chunked {
     /// Bytes of the content.
     Data(Bytes),
-    /// The trailer section, if it has fields; then comes the end.
+    /// The trailer section, if it has fields. The end follows.
     Trailers(Fields),
-    /// The body is whole, and what follows it is not its own.
+    /// The body is complete, and the bytes that follow belong to another message.
     End,
     /// More bytes are needed.
     NeedMore,
@@ -31,21 +42,21 @@ pub enum Chunked {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// In the size of a chunk, of which these digits were read.
+    /// In the size of a chunk, after this many digits.
     Size { size: u64, digits: u8 },
-    /// Behind the size, before a `;` or the end of the line.
+    /// After the size, before a `;` or the end of the line.
     Space { size: u64 },
     /// In an extension.
     Extension { size: u64 },
-    /// Behind the CR of a size line.
+    /// After the CR of a size line.
     SizeLf { size: u64 },
-    /// In the data of a chunk, of which this much is left.
+    /// In the data of a chunk, with this many bytes left.
     Data { left: u64 },
-    /// Behind the data of a chunk.
+    /// After the data of a chunk.
     DataCr,
-    /// Behind the CR that follows the data.
+    /// After the CR that follows the data.
     DataLf,
-    /// In the trailer section, of which this much was searched for its end.
+    /// In the trailer section, after a search of this many bytes for its end.
     Trailers { searched: usize },
     /// At the end.
     End,
@@ -58,10 +69,15 @@ impl Default for State {
 }
 
 impl ChunkedReader {
+    /// Creates a reader at the start of a body.
+    pub fn new(trailers: TrailerRules) -> Self {
+        Self { state: State::default(), extension_bytes: 0, trailers }
+    }
+
     /// Takes the next piece off the front of `seen`.
     ///
     /// # Errors
-    /// What is wrong with the body; the connection must close.
+    /// If the body is not valid; the connection must close.
     pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Chunked, BadBody> {
         loop {
             match self.state {
@@ -76,7 +92,7 @@ impl ChunkedReader {
                     } else {
                         State::Data { left: left - bytes }
                     };
-                    // `bytes` is no more than a length in memory.
+                    // `bytes` is at most a length in memory, so it fits in `usize`.
                     return Ok(Chunked::Data(seen.split_to(bytes as usize).freeze()));
                 }
                 State::Trailers { searched } => return self.trailers(seen, searched),
@@ -97,7 +113,7 @@ impl ChunkedReader {
         matches!(self.state, State::End)
     }
 
-    /// The state behind `byte` of a size line or of the end of a chunk.
+    /// Returns the state after `byte`, which is part of a size line or of the end of a chunk.
     fn step(&mut self, byte: u8) -> Result<State, BadBody> {
         Ok(match (self.state, byte) {
             (State::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
@@ -131,7 +147,7 @@ impl ChunkedReader {
         })
     }
 
-    /// Tiny chunks with long extensions would make a sender's bytes cost us many times what they carry.
+    /// Limits extensions: tiny chunks with long ones would cost far more bytes than they carry.
     fn count_extension_byte(&mut self) -> Result<(), BadBody> {
         self.extension_bytes += 1;
         if self.extension_bytes > EXTENSION_BYTES_MAX {
@@ -146,9 +162,12 @@ impl ChunkedReader {
             self.state = State::End;
             return Ok(Chunked::End);
         }
-        let from = searched.saturating_sub(SECTION_END.len() - 1);
-        let found = seen[from..].windows(SECTION_END.len()).position(|part| part == SECTION_END);
-        let Some(end) = found.map(|start| from + start + SECTION_END.len()) else {
+        if self.trailers == TrailerRules::Mended && seen.starts_with(b"\n") {
+            seen.advance(1);
+            self.state = State::End;
+            return Ok(Chunked::End);
+        }
+        let Some(end) = trailers::section_end(seen, searched, self.trailers) else {
             if seen.len() >= trailers::BYTES_MAX {
                 return Err(BadBody::TrailersTooLarge);
             }
@@ -158,22 +177,25 @@ impl ChunkedReader {
         if end > trailers::BYTES_MAX {
             return Err(BadBody::TrailersTooLarge);
         }
-        let trailers = trailers::parse(seen.split_to(end).freeze())?;
+        let trailers = trailers::parse(seen.split_to(end).freeze(), self.trailers)?;
         self.state = State::End;
         Ok(Chunked::Trailers(trailers))
     }
 }
 
 const EXTENSION_BYTES_MAX: u64 = 16 * 1024;
-const SECTION_END: &[u8] = b"\r\n\r\n";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Decodes a whole body by `step` bytes: its content, its trailers as text, and what was left over.
-    fn read(input: &[u8], step: usize) -> Result<(Vec<u8>, String, BytesMut), Option<BadBody>> {
-        let (mut reader, mut seen) = (ChunkedReader::default(), BytesMut::new());
+    /// Decodes a whole body by `step` bytes. Returns its content, its trailers as text, and the bytes left over.
+    fn read(
+        rules: TrailerRules,
+        input: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, String, BytesMut), Option<BadBody>> {
+        let (mut reader, mut seen) = (ChunkedReader::new(rules), BytesMut::new());
         let (mut content, mut trailers) = (Vec::new(), String::new());
         for part in input.chunks(step) {
             seen.extend_from_slice(part);
@@ -196,27 +218,37 @@ mod tests {
 
     #[track_caller]
     fn check(input: &str, content: &str, trailers: &str) {
+        check_by(TrailerRules::Strict, input, content, trailers);
+        check_by(TrailerRules::Mended, input, content, trailers);
+    }
+
+    #[track_caller]
+    fn check_by(rules: TrailerRules, input: &str, content: &str, trailers: &str) {
         for (step, after) in [(1, ""), (3, ""), (usize::MAX, ""), (usize::MAX, "0\r\n\r\nGET")] {
             let whole = [input, after].concat();
-            let (data, fields, left) = read(whole.as_bytes(), step).unwrap();
+            let (data, fields, left) = read(rules, whole.as_bytes(), step).unwrap();
             assert_eq!(String::from_utf8(data).unwrap(), content, "{input:?} by {step}");
             assert_eq!(fields, trailers, "{input:?} by {step}");
             assert_eq!(left, after, "{input:?} by {step}");
         }
     }
 
-    /// `None`: it is only cut off.
+    /// Expects an error, or a body that is only cut off if that is `None`.
     #[track_caller]
     fn refused(input: impl AsRef<[u8]>, expected: Option<BadBody>) {
         for step in [1, 3, usize::MAX] {
             let input = input.as_ref();
             let shown = String::from_utf8_lossy(&input[..input.len().min(60)]);
-            assert_eq!(read(input, step).unwrap_err(), expected, "{shown:?} by {step}");
+            assert_eq!(
+                read(TrailerRules::Strict, input, step).unwrap_err(),
+                expected,
+                "{shown:?} by {step}"
+            );
         }
     }
 
     #[test]
-    fn chunks_are_put_together() {
+    fn chunks_are_joined() {
         check("0\r\n\r\n", "", "");
         check("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world", "");
         check("0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", "hello", "");
@@ -240,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_read() {
+    fn trailers_are_parsed_strictly() {
         check("0\r\nA: b\r\nc:\r\n\r\n", "", "A=b;c=;");
         refused("0\r\nA : b\r\n\r\n", Some(BadBody::Trailers));
         refused("0\r\n A: b\r\n\r\n", Some(BadBody::Trailers));
@@ -255,7 +287,24 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_none_is_refused() {
+    fn trailers_of_responses_are_mended() {
+        let check = |input, trailers| check_by(TrailerRules::Mended, input, "", trailers);
+        check("0\r\nA : b\r\n c\r\njunk\r\n\r\n", "A=b c;");
+        check("0\r\n A: b\r\n\r\n", "");
+        check("0\r\nA: b\nC: d\r\n\r\n", "A=b;C=d;");
+        check("0\r\nA: b\n\n", "A=b;");
+        check("0\r\n\n", "");
+        let read = |input: &str| read(TrailerRules::Mended, input.as_bytes(), 1).unwrap_err();
+        assert_eq!(read("0\r\nA: b\rC: d\r\n\r\n"), Some(BadBody::Trailers));
+        assert_eq!(read("0\r\nA: b\r\n"), None);
+        let large = format!("0\r\nA : {}\r\n\r\n", "b".repeat(20_000));
+        assert_eq!(read(&large), Some(BadBody::TrailersTooLarge));
+        let many = format!("0\r\n{}\r\n", "A : b\r\n".repeat(65));
+        assert_eq!(read(&many), Some(BadBody::TrailersTooLarge));
+    }
+
+    #[test]
+    fn a_size_that_is_not_hexadecimal_is_refused() {
         for size in
             ["", "g", "-1", "+1", " 1", "0x1", "1_0", "1g", "1 1", "\u{b}1", "00000000000000001"]
         {
@@ -276,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_cut_off_is_not_whole() {
+    fn a_truncated_body_has_no_end() {
         for input in
             ["5", "5\r\n", "5\r\nhell", "5\r\nhello", "5\r\nhello\r\n", "0\r\n", "0\r\nA: b\r\n"]
         {

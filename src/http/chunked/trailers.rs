@@ -4,12 +4,46 @@ use bytes::Bytes;
 
 use crate::http::{
     BadBody, Fields,
+    chunked::TrailerRules,
     fields::{Line, has_bare_lf},
+    mend,
     role::{Role, role_of},
 };
 
+/// Returns where the section at the front of `seen` ends, if its empty line has arrived. `searched` bytes were searched
+/// before.
+///
+/// When trailers are mended, a bare LF ends a line, so that a section with one does not wait for bytes that never come.
+pub(super) fn section_end(seen: &[u8], searched: usize, rules: TrailerRules) -> Option<usize> {
+    let from = searched.saturating_sub(b"\r\n\r\n".len() - 1);
+    let ends: &[&[u8]] = match rules {
+        TrailerRules::Strict => &[b"\r\n\r\n"],
+        TrailerRules::Mended => &[b"\n\r\n", b"\n\n"],
+    };
+    ends.iter()
+        .filter_map(|end| {
+            let start = seen[from..].windows(end.len()).position(|part| part == *end)?;
+            Some(from + start + end.len())
+        })
+        .min()
+}
+
 /// Parses a section that ends at its first empty line.
-pub(super) fn parse(section: Bytes) -> Result<Fields, BadBody> {
+pub(super) fn parse(section: Bytes, rules: TrailerRules) -> Result<Fields, BadBody> {
+    match (parse_strictly(section.clone()), rules) {
+        (Err(BadBody::Trailers), TrailerRules::Mended) => {
+            let mut mended = Vec::new();
+            match mend::write_fields(&section, &mut mended) {
+                Ok(Some(_)) if mended == b"\r\n" => Ok(Fields::default()),
+                Ok(Some(end)) if end == section.len() => parse_strictly(mended.into()),
+                Ok(_) | Err(_) => Err(BadBody::Trailers),
+            }
+        }
+        (parsed, _) => parsed,
+    }
+}
+
+fn parse_strictly(section: Bytes) -> Result<Fields, BadBody> {
     let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let lines = match httparse::parse_headers(&section, &mut parsed) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
@@ -25,14 +59,16 @@ pub(super) fn parse(section: Bytes) -> Result<Fields, BadBody> {
     Ok(Fields::new(section, lines))
 }
 
-/// Whether a trailer of this name is passed on: not if it frames, routes, authenticates or changes how the content is
-/// read, since a recipient may merge it into the head (RFC 9110 §6.5.1).
+/// Whether a trailer named `name` is forwarded.
+///
+/// Trailers that frame, route, authenticate or change how the content is read are not: a recipient may merge them into
+/// the head (RFC 9110 §6.5.1).
 pub(super) fn is_allowed(name: &[u8]) -> bool {
     role_of(name) == Role::EndToEnd
         && !FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// How large a section may be, its empty line included.
+/// The largest size of a section, with its empty line.
 pub(super) const BYTES_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 64;
 const FORBIDDEN: [&str; 17] = [
@@ -58,6 +94,27 @@ const FORBIDDEN: [&str; 17] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broken_trailers_are_mended_in_responses_only() {
+        let mended = |section: &str| {
+            let section = Bytes::from(section.to_owned());
+            assert_eq!(parse(section.clone(), TrailerRules::Strict).err(), Some(BadBody::Trailers));
+            let fields = parse(section, TrailerRules::Mended)?;
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            Ok(fields.iter().map(|(name, value)| text(name) + "=" + &text(value)).collect())
+        };
+        for (section, expected) in [
+            ("A : b\r\njunk\r\nC: d\r\n e\r\n\r\n", Ok(vec!["A=b".to_owned(), "C=d e".to_owned()])),
+            ("A: b\n\n", Ok(vec!["A=b".to_owned()])),
+            ("junk\r\n\r\n", Ok(vec![])),
+            ("A: b\0\r\n\r\n", Err(BadBody::Trailers)),
+            ("A: b\rc\r\n\r\n", Err(BadBody::Trailers)),
+            ("A: b\r\n Content-Length: 5\r\n\r\n", Err(BadBody::Trailers)),
+        ] {
+            assert_eq!(mended(section), expected, "{section:?}");
+        }
+    }
 
     #[test]
     fn trailers_that_would_change_the_message_are_not_allowed() {

@@ -1,9 +1,9 @@
-//! Putting a chunked body together.
+//! Encoding a chunked body.
 
 use super::{SIZE_DIGITS_MAX, trailers};
 use crate::http::Fields;
 
-/// The line before a chunk of `size` bytes, on the stack. CR LF follows the data. A chunk of none would end the body.
+/// The size line of a chunk, stored on the stack. [`CHUNK_END`] follows the data.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkLine {
     bytes: [u8; LINE_BYTES_MAX],
@@ -11,7 +11,7 @@ pub struct ChunkLine {
 }
 
 impl ChunkLine {
-    /// For `size` bytes of data, at least one.
+    /// Creates the line for `size` bytes of data, at least one: an empty chunk would end the body.
     pub fn new(size: usize) -> Self {
         debug_assert!(size > 0, "an empty chunk would end the body");
         let mut line = Self { bytes: *b"0000000000000000\r\n", start: LINE_BYTES_MAX - 2 };
@@ -24,19 +24,19 @@ impl ChunkLine {
         line
     }
 
-    /// The line itself.
+    /// Returns the line.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 }
 
-/// What follows the data of a chunk.
+/// The line end after the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Appends the end of a chunked body: the last chunk and the trailers that may be passed on.
+/// Appends the end of a chunked body: the last chunk and the trailers that may be forwarded.
 ///
-/// Those that frame, route, authenticate or describe the content are left out, and so are those that `Connection` lists
-/// in `head`, the fields at the front of the message.
+/// Trailers that frame, route, authenticate or describe the content are left out, and so are the names that `Connection`
+/// lists in `head`, the fields at the front of the message.
 pub fn write_end(head: &Fields, trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
@@ -59,10 +59,12 @@ const LINE_BYTES_MAX: usize = SIZE_DIGITS_MAX as usize + 2;
 mod tests {
     use bytes::Bytes;
 
+    use crate::http::chunked::TrailerRules;
+
     use super::*;
 
     #[test]
-    fn lines_before_chunks_show_their_size() {
+    fn size_lines_show_the_size() {
         for (size, expected) in [(1, "1\r\n"), (0xabc, "abc\r\n"), (65_536, "10000\r\n")] {
             assert_eq!(ChunkLine::new(size).as_bytes(), expected.as_bytes());
         }
@@ -73,8 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn only_harmless_trailers_are_passed_on() {
-        let fields = |text: &str| trailers::parse(Bytes::from(format!("{text}\r\n"))).unwrap();
+    fn only_harmless_trailers_are_forwarded() {
+        let fields = |text: &str| {
+            trailers::parse(Bytes::from(format!("{text}\r\n")), TrailerRules::Strict).unwrap()
+        };
         let head = fields("Connection: X-Mine\r\n");
         let mut out = Vec::new();
         let trailers = "Digest: a\r\ncontent-length: 5\r\nHost: b\r\nx-mine: c\r\nETag:\td \r\n";

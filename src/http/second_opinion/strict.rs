@@ -1,4 +1,4 @@
-//! hyper's server and client as readers of what we wrote.
+//! hyper's server and client as readers of forwarded messages.
 
 use std::{
     cell::RefCell,
@@ -19,7 +19,7 @@ use hyper::{
 
 use super::{Message, group, is_harmless};
 
-/// The requests that a server of hyper's finds in `input`, and how the connection ended.
+/// Returns the requests that hyper's server finds in `input`, and how the connection ended.
 pub(super) fn serve(input: Bytes) -> (Vec<Message>, hyper::Result<()>) {
     let heard = RefCell::new(Vec::new());
     let service = service_fn(async |request: Request<Incoming>| {
@@ -38,7 +38,7 @@ pub(super) fn serve(input: Bytes) -> (Vec<Message>, hyper::Result<()>) {
     (heard.into_inner(), end)
 }
 
-/// The final response that a client of hyper's finds in `input`, if nothing follows it.
+/// Returns the final response that hyper's client finds in `input`, if nothing follows it.
 pub(super) fn ask(method: &str, input: Bytes) -> hyper::Result<Message> {
     let wire = Wire { input, is_open: false, waiting: None };
     block_on(async {
@@ -79,10 +79,10 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// A connection that brings `input` and then its end, and takes everything.
+/// A connection that delivers `input` and then its end, and accepts all writes.
 struct Wire {
     input: Bytes,
-    /// Whether it brings anything yet: a client must have asked before it is answered.
+    /// Whether reads deliver yet: a client must have asked before it is answered.
     is_open: bool,
     waiting: Option<Waker>,
 }

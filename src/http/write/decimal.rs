@@ -1,6 +1,6 @@
 //! Numbers in decimal digits.
 
-/// A number in decimal digits, on the stack.
+/// A number in decimal digits, stored on the stack.
 pub(super) struct Decimal {
     digits: [u8; DIGITS_MAX],
     start: usize,
@@ -24,7 +24,7 @@ impl Decimal {
     }
 }
 
-/// Of `u64::MAX`.
+/// The number of digits of `u64::MAX`.
 const DIGITS_MAX: usize = 20;
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_show_all_their_digits_and_no_more() {
+    fn numbers_have_all_their_digits_and_no_more() {
         for number in [0, 7, 10, 404, u64::MAX] {
             assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
         }

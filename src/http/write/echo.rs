@@ -1,11 +1,12 @@
-//! What the answer to a TRACE shows.
+//! The request in the answer to a TRACE.
 
 use super::fields::{field, put};
 use crate::http::{RequestHead, Target, Version};
 
 impl RequestHead {
-    /// Appends the request as the answer to a TRACE shows it, in the format `message/http`: without the fields that
-    /// hold credentials (RFC 9110 §9.3.8) and without user information.
+    /// Appends the request as the answer to a TRACE shows it, as `message/http`.
+    ///
+    /// Fields with credentials (RFC 9110 §9.3.8) and user information are left out.
     pub fn write_echo(&self, out: &mut Vec<u8>) {
         put(out, &[self.method().as_bytes(), b" "]);
         match self.target() {
@@ -32,7 +33,7 @@ impl RequestHead {
     }
 }
 
-/// What a TRACE does not echo.
+/// The fields that a TRACE does not echo.
 const SECRET_FIELDS: [&str; 3] = ["Authorization", "Cookie", "Proxy-Authorization"];
 
 #[cfg(test)]

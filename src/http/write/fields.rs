@@ -1,4 +1,4 @@
-//! Which fields go out, and how.
+//! Forwarding fields.
 
 use super::decimal::Decimal;
 use crate::http::{
@@ -6,31 +6,31 @@ use crate::http::{
     role::{Role, role_of},
 };
 
-/// The fields that are not passed on as they came.
-pub(super) struct Anew<'a> {
-    /// `None`: as it came.
+/// New values of the fields that are rewritten.
+pub(super) struct Rewritten<'a> {
+    /// `None` keeps the value that was received.
     pub(super) host: Option<&'a [u8]>,
     pub(super) length: BodyLength,
-    /// `None`: as it came.
+    /// `None` keeps the value that was received.
     pub(super) max_forwards: Option<u64>,
 }
 
-/// Writes what is passed on of `fields`.
-pub(super) fn write_fields(fields: &Fields, anew: Anew<'_>, out: &mut Vec<u8>) {
+/// Appends the fields of a message that are forwarded.
+pub(super) fn write_fields(fields: &Fields, rewritten: Rewritten<'_>, out: &mut Vec<u8>) {
     let options = fields.connection_options();
-    let mut is_framed = !matches!(anew.length, BodyLength::Length(_) | BodyLength::Chunked);
+    let mut is_framed = !matches!(rewritten.length, BodyLength::Length(_) | BodyLength::Chunked);
     for (name, value) in fields.iter() {
         match role_of(name) {
             Role::HopByHop => {}
-            Role::Host => field(out, name, anew.host.unwrap_or(value)),
+            Role::Host => field(out, name, rewritten.host.unwrap_or(value)),
             Role::ContentLength | Role::TransferEncoding => {
                 if !is_framed {
-                    write_framing(name, anew.length, out);
+                    write_framing(name, rewritten.length, out);
                     is_framed = true;
                 }
             }
             _ if options.iter().any(|option| option.eq_ignore_ascii_case(name)) => {}
-            Role::MaxForwards => match anew.max_forwards {
+            Role::MaxForwards => match rewritten.max_forwards {
                 Some(hops) => field(out, name, Decimal::new(hops).as_bytes()),
                 None => field(out, name, value),
             },
@@ -38,11 +38,11 @@ pub(super) fn write_fields(fields: &Fields, anew: Anew<'_>, out: &mut Vec<u8>) {
         }
     }
     if !is_framed {
-        write_framing(b"", anew.length, out);
+        write_framing(b"", rewritten.length, out);
     }
 }
 
-/// Writes the one field that frames the body, with the name as it was spelt if it is the same field.
+/// Appends the one field that frames the body, with the name as received if it is the same field.
 fn write_framing(spelt: &[u8], length: BodyLength, out: &mut Vec<u8>) {
     let spelt_or = |name: &'static [u8]| if spelt.len() == name.len() { spelt } else { name };
     match length {
@@ -72,5 +72,5 @@ pub(super) fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// For what is written besides the fields that came: most fields of our own fit.
+/// Room for what is written besides the fields received: most of our own fields fit.
 pub(super) const RESERVE_BYTES: usize = 256;

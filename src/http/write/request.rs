@@ -1,23 +1,23 @@
-//! Sending a request on.
+//! Forwarding a request.
 
 use std::fmt;
 
-use super::fields::{Anew, RESERVE_BYTES, field, put, write_extra, write_fields};
+use super::fields::{RESERVE_BYTES, Rewritten, field, put, write_extra, write_fields};
 use crate::http::{RequestHead, Resource};
 
-/// The form of the target in a request that is sent on (RFC 9112 §3.2).
+/// The form of the target in a forwarded request (RFC 9112 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestForm {
-    /// Origin-form, to the origin; `*` where OPTIONS is about the origin as a whole.
+    /// Origin-form, for the origin; `*` if OPTIONS concerns the origin as a whole.
     Origin,
-    /// Absolute-form, to a proxy.
+    /// Absolute-form, for a proxy.
     Absolute,
 }
 
 impl RequestHead {
-    /// Appends the head with which this request is sent on for `resource`, with `extra` fields at its end.
+    /// Appends the head that forwards this request for `resource`, with the fields `extra` at its end.
     ///
-    /// `Max-Forwards` of OPTIONS and TRACE is one less. The names and values of `extra` must be fit for a head.
+    /// `Max-Forwards` of OPTIONS and TRACE is decremented. The names and values of `extra` must be valid in a head.
     pub fn write(
         &self,
         resource: &Resource,
@@ -34,12 +34,12 @@ impl RequestHead {
         if !has_host {
             field(out, b"Host", resource.host());
         }
-        let anew = Anew {
+        let rewritten = Rewritten {
             host: has_host.then(|| resource.host()),
             length: self.body_length(),
             max_forwards: self.max_forwards().map(|hops| hops.saturating_sub(1)),
         };
-        write_fields(self.fields(), anew, out);
+        write_fields(self.fields(), rewritten, out);
         write_extra(extra, out);
     }
 }
@@ -68,7 +68,7 @@ impl RequestHead {
             RequestForm::Origin => (b"", &b""[..]),
             RequestForm::Absolute => (b"http://", resource.host()),
         };
-        // RFC 9112 §3.2.4: the last proxy asks with `*`, those before it with an empty path.
+        // The last proxy sends `*`, the ones before it an empty path (RFC 9112 §3.2.4).
         let asterisk: &[u8] =
             if is_about_origin && form == RequestForm::Origin { b"*" } else { b"" };
         let path = resource.path().filter(move |_| !is_about_origin);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_takes_the_form_that_the_next_stop_expects() {
+    fn the_target_has_the_form_that_the_next_stop_expects() {
         use RequestForm::{Absolute, Origin};
         let line = |input: &str, form, expected: &str| {
             let input = format!("{input} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn host_is_the_one_of_the_target_where_the_client_had_it() {
+    fn host_takes_the_value_of_the_target_and_keeps_its_place() {
         request_lines("A: b\r\nhOST: other\r\nC: d\r\n", "A: b\r\nhOST: a\r\nC: d\r\n");
         request(
             "GET http://a/ HTTP/1.0\r\nA: b\r\n\r\n",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_connection_are_left_out_and_ours_come_last() {
+    fn hop_by_hop_fields_are_removed_and_ours_come_last() {
         request(
             "GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Mine, Via, Host, Proxy-Authorization\r\n\
              Proxy-Connection: keep-alive\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: x\r\nProxy-Authorization: Basic canary\r\n\
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn framing_is_written_once_and_nothing_removes_it() {
+    fn framing_is_written_exactly_once() {
         request_lines(
             "Host: a\r\ncontent-length: 05\r\nA: b\r\nContent-Length: 5, 5\r\nConnection: Content-Length\r\n",
             "Host: a\r\ncontent-length: 5\r\nA: b\r\n",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connection_lists_cannot_take_the_host_or_the_framing_away() {
+    fn connection_options_cannot_remove_host_or_framing() {
         let all = "Connection: host, content-length, transfer-encoding, A\r\n";
         request_lines(
             &format!("{all}Host: a\r\nContent-Length: 5\r\nA: b\r\n"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn max_forwards_counts_down_for_two_methods() {
+    fn max_forwards_is_decremented_for_options_and_trace_only() {
         let check = |method: &str, expected: &str| {
             request(
                 &format!("{method} http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n"),

@@ -1,17 +1,17 @@
-//! Sending a response on.
+//! Forwarding a response.
 
 use super::{
     decimal::Decimal,
-    fields::{Anew, RESERVE_BYTES, put, write_extra, write_fields},
+    fields::{RESERVE_BYTES, Rewritten, put, write_extra, write_fields},
 };
 use crate::http::{BodyLength, ResponseHead, Version};
 
 impl ResponseHead {
-    /// Appends the head with which this response is sent on to a client that speaks `version` and asked with `method`,
-    /// with `extra` fields at its end, and tells how its body must be sent.
+    /// Appends the head that forwards this response to a client that speaks `version` and asked with `method`, with the
+    /// fields `extra` at its end. Returns how its body must be sent.
     ///
-    /// `Connection` and `Upgrade` are the caller's to add, and a 1.0 client must not be sent interim responses. Where
-    /// the answer is [`BodyLength::UntilClose`] the connection must close after it.
+    /// The caller adds `Connection` and `Upgrade`, and sends no interim response to a 1.0 client. If the result is
+    /// [`BodyLength::UntilClose`], the connection must close after the body.
     pub fn write(
         &self,
         method: &str,
@@ -23,14 +23,15 @@ impl ResponseHead {
         let status = Decimal::new(u64::from(self.status()));
         put(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", self.reason(), b"\r\n"]);
         let body = self.body_length(method).towards(version);
-        // HEAD and 304 may tell the length of the body that is not there (RFC 9110 §8.6); 1xx and 204 may not.
+        // Responses to HEAD and 304 may show the length of the absent body (RFC 9110 §8.6); 1xx and 204 may not.
         let shown = match self.framing().content_length {
             Some(length) if body == BodyLength::Empty && self.may_show_length() => {
                 BodyLength::Length(length)
             }
             _ => body,
         };
-        write_fields(self.fields(), Anew { host: None, length: shown, max_forwards: None }, out);
+        let rewritten = Rewritten { host: None, length: shown, max_forwards: None };
+        write_fields(self.fields(), rewritten, out);
         write_extra(extra, out);
         body
     }

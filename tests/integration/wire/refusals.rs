@@ -126,8 +126,35 @@ async fn a_head_over_the_limit_is_told_apart_from_a_target_over_it() {
     check(&proxy, &format!("GET http://{{o}}/{long} HTTP/1.1\r\nHost: x\r\n\r\n"), &["414"]).await;
     check(&proxy, &format!("GET http://{{o}}/ HTTP/1.1\r\nHost: x\r\nA: {long}\r\n\r\n"), &["431"])
         .await;
-    let many = "A: b\r\n".repeat(101);
-    check(&proxy, &format!("GET http://{{o}}/ HTTP/1.1\r\nHost: x\r\n{many}\r\n"), &["431"]).await;
+    let many = "A: b\r\n".repeat(500);
+    let request = format!("GET http://{{o}}/ HTTP/1.1\r\nHost: x\r\n{many}\r\n");
+    check(&proxy, &request, &["431"]).await;
+}
+
+#[tokio::test]
+async fn a_request_over_a_limit_is_told_which_one() {
+    let proxy = Proxy::start(
+        "limits: { header_bytes: 1KiB, header_fields: 20 }\nchains: { default: [] }\n",
+    )
+    .await;
+    let long = "a".repeat(2_000);
+    for (path, fields, status, limit) in [
+        ("", "A: b\r\n".repeat(20), "431", "more than 20 fields (`limits.header_fields`)"),
+        ("", format!("A: {long}\r\n"), "431", "larger than 1024 bytes (`limits.header_bytes`)"),
+        (&long, String::new(), "414", "longer than 1024 bytes (`limits.header_bytes`)"),
+    ] {
+        let request = format!("GET http://{{o}}/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let (told, origin) = told(&proxy, &request, vec![answer(OK)]).await;
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told:?}");
+        assert!(told.contains(limit), "{told:?}");
+        assert_eq!(origin.sent(), "");
+    }
+    let fields = "A: b\r\n".repeat(18);
+    let request =
+        format!("GET http://{{o}}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+    let (told, origin) = told(&proxy, &request, vec![answer(OK)]).await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told:?}");
+    assert_eq!(origin.sent().matches("A: b\r\n").count(), 18);
 }
 
 #[tokio::test]

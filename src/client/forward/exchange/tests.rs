@@ -155,7 +155,7 @@ fn unchunked(message: &[u8]) -> String {
     let Some(framing) = text.find("chunked\r\n") else { return text.to_owned() };
     let body = framing + text[framing..].find("\r\n\r\n").unwrap() + 4;
     let (mut reader, mut seen) =
-        (BodyReader::new(BodyLength::Chunked), BytesMut::from(&message[body..]));
+        (BodyReader::of_response(BodyLength::Chunked), BytesMut::from(&message[body..]));
     let mut whole = text[..body].to_owned();
     loop {
         match reader.decode(&mut seen).unwrap() {

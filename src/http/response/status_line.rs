@@ -1,0 +1,113 @@
+//! The first line of a response (RFC 9112 §4).
+
+use crate::http::{
+    BadResponse,
+    mend::{is_blank, next_line, write_fields, write_text},
+};
+
+/// A response head in the strict grammar, rewritten from one that was not.
+pub(in crate::http) struct MendedHead {
+    pub(in crate::http) head: Vec<u8>,
+    /// How many bytes the head takes as it was received.
+    pub(in crate::http) received_bytes: usize,
+}
+
+/// Checks that `seen` begins as an HTTP/1 response does, as far as it goes.
+///
+/// # Errors
+/// If another protocol is spoken.
+pub(in crate::http) fn check_start(seen: &[u8]) -> Result<(), BadResponse> {
+    let bytes = seen.len().min(START.len());
+    if seen[..bytes].eq_ignore_ascii_case(&START[..bytes]) {
+        Ok(())
+    } else {
+        Err(BadResponse::NotHttp)
+    }
+}
+
+/// Rewrites the head at the front of `seen`, which the strict parser refused. Returns `None` if its end is missing.
+///
+/// # Errors
+/// If the head can be read in more than one way, or in none.
+pub(in crate::http) fn mend_head(seen: &[u8]) -> Result<Option<MendedHead>, BadResponse> {
+    let Some((line, line_bytes)) = next_line(seen) else { return Ok(None) };
+    let mut head = Vec::new();
+    write_status_line(line, &mut head)?;
+    let fields_bytes = write_fields(&seen[line_bytes..], &mut head)?;
+    Ok(fields_bytes.map(|bytes| MendedHead { head, received_bytes: line_bytes + bytes }))
+}
+
+/// Appends `line` as the strict parser expects it.
+///
+/// RFC 9112 §4 lets a recipient split the line at any run of white space, and RFC 9110 §2.5 has it read a higher minor
+/// version as the highest one that it knows. The name of the protocol is accepted in any case, as curl does.
+fn write_status_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+    check_start(line)?;
+    let minor = match line.get(START.len()..) {
+        Some([minor @ b'0'..=b'9', after, ..]) if is_blank(*after) => *minor,
+        Some([b'0'..=b'9']) => return Err(BadResponse::StatusLine),
+        _ => return Err(BadResponse::NotHttp),
+    };
+    let rest = &line[START.len() + 1..];
+    let code_start = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
+    let (code, reason) = match &rest[code_start..] {
+        [a, b, c] => ([*a, *b, *c], &b""[..]),
+        [a, b, c, after, reason @ ..] if is_blank(*after) => ([*a, *b, *c], reason),
+        _ => return Err(BadResponse::StatusLine),
+    };
+    let is_code = code.iter().all(u8::is_ascii_digit);
+    if !is_code || reason.contains(&b'\0') || reason.contains(&b'\r') {
+        return Err(BadResponse::StatusLine);
+    }
+    out.extend_from_slice(if minor == b'0' { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(&code);
+    out.push(b' ');
+    write_text(reason, out);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+const START: &[u8] = b"HTTP/1.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Result<&str, BadResponse>) {
+        let mut out = Vec::new();
+        let written = write_status_line(line.as_bytes(), &mut out).map(|()| &*out);
+        assert_eq!(written, expected.map(str::as_bytes), "{line:?}");
+    }
+
+    #[test]
+    fn white_space_and_spellings_of_the_version_are_mended() {
+        check("HTTP/1.1  200 OK", Ok("HTTP/1.1 200 OK\r\n"));
+        check("HTTP/1.1\t200\tOK", Ok("HTTP/1.1 200 OK\r\n"));
+        check("http/1.0 200 OK", Ok("HTTP/1.0 200 OK\r\n"));
+        check("HTTP/1.2 200 OK", Ok("HTTP/1.1 200 OK\r\n"));
+        check("HTTP/1.9   404", Ok("HTTP/1.1 404 \r\n"));
+        check("HTTP/1.1 200 O\u{1}K", Ok("HTTP/1.1 200 O K\r\n"));
+    }
+
+    #[test]
+    fn a_line_without_one_clear_version_and_code_is_refused() {
+        for line in
+            ["HTTP/1.10 200 OK", "HTTP/1.1200 OK", "HTTP/1. 200 OK", "HTTP/2.0 200", "ICY 200"]
+        {
+            check(line, Err(BadResponse::NotHttp));
+        }
+        for line in [
+            "HTTP/1.1",
+            "HTTP/1.1 ",
+            "HTTP/1.1 20 OK",
+            "HTTP/1.1 2000 OK",
+            "HTTP/1.1 200OK",
+            "HTTP/1.1 +20 OK",
+            "HTTP/1.1 200 O\0K",
+            "HTTP/1.1 200 O\rK",
+        ] {
+            check(line, Err(BadResponse::StatusLine));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Answers that break the grammar and have one reading only: the client receives that reading, written strictly.
+
+use super::{answer, direct, told};
+use crate::support::{Proxy, Step};
+
+const GET: &str = "GET http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const KEEP: &str = "GET http://{o}/ HTTP/1.1\r\nHost: x\r\n\r\n";
+const OLD: &str = "GET http://{o}/ HTTP/1.0\r\n\r\n";
+const LENGTH: &str = "Content-Length: 2\r\n";
+const CHUNKS: &str = "2\r\nok\r\n0\r\n\r\n";
+
+#[tokio::test]
+async fn broken_field_lines_are_mended() {
+    let proxy = direct().await;
+    for (sent, passed) in [
+        ("X-XSS-Protection : 1\r\n", "X-XSS-Protection: 1\r\n"),
+        ("X-XSS-Protection\t: 1\r\n", "X-XSS-Protection: 1\r\n"),
+        ("A \t : b\r\n", "A: b\r\n"),
+        ("A: b\r\n c\r\n\td\r\n", "A: b c d\r\n"),
+        ("A: b\r\n \r\n", "A: b\r\n"),
+        ("A:\r\n b\r\n", "A: b\r\n"),
+        ("  Skipped: b\r\nA: b\r\n", "A: b\r\n"),
+        ("no colon\r\nA: b\r\n", "A: b\r\n"),
+        ("no colon\r\n and: more\r\nA: b\r\n", "A: b\r\n"),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n", "A: b\r\n"),
+        (": b\r\nA: b\r\n", "A: b\r\n"),
+        ("A b: c\r\nA: b\r\n", "A: b\r\n"),
+        ("A: b\u{1}c\u{7f}d\r\n", "A: b c d\r\n"),
+        ("A : b\nC: \u{e9}\n", "A: b\r\nC: \u{e9}\r\n"),
+    ] {
+        let sent = format!("HTTP/1.1 200 OK\r\n{sent}{LENGTH}\r\nok");
+        let passed = format!("HTTP/1.1 200 OK\r\n{passed}{LENGTH}Connection: close\r\n\r\nok");
+        check(&proxy, GET, &sent, &passed).await;
+    }
+    let interim = "HTTP/1.1 103 Hints\r\nLink : </a>\r\njunk\r\n\r\n";
+    let last = "HTTP/1.1 204 None\r\nConnection: close\r\n\r\n";
+    let passed = format!("HTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\n{last}");
+    check(&proxy, GET, &format!("{interim}{last}"), &passed).await;
+}
+
+#[tokio::test]
+async fn other_spellings_of_the_status_line_are_mended() {
+    let proxy = direct().await;
+    for (sent, passed) in [
+        ("http/1.1 200 OK", "200 OK"),
+        ("HTTP/1.2 200 OK", "200 OK"),
+        ("HTTP/1.9 200 OK", "200 OK"),
+        ("HTTP/1.1  200 OK", "200 OK"),
+        ("HTTP/1.1\t200\tOK", "200 OK"),
+        ("HTTP/1.0 \t 200", "200 "),
+        ("HTTP/1.1 200", "200 "),
+        ("HTTP/1.1 200 O\u{1}K", "200 O K"),
+    ] {
+        let sent = format!("{sent}\r\n{LENGTH}\r\nok");
+        let passed = format!("HTTP/1.1 {passed}\r\n{LENGTH}Connection: close\r\n\r\nok");
+        check(&proxy, GET, &sent, &passed).await;
+    }
+}
+
+#[tokio::test]
+async fn fields_that_frame_the_body_twice_are_reduced_to_one() {
+    let proxy = direct().await;
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (request, sent, passed, body) in [
+        (GET, "Content-Length : 2\r\n\r\nokGARBAGE", LENGTH, "ok"),
+        (GET, "Content-Length: 2\r\nContent-Length: 2\r\n\r\nokGARBAGE", LENGTH, "ok"),
+        (GET, "Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok", LENGTH, "ok"),
+        (GET, "Content-Length: 2\r\nTransfer-Encoding: Identity\r\n\r\nok", LENGTH, "ok"),
+        (GET, "Transfer-Encoding: identity\r\n\r\nok", chunked, CHUNKS),
+        (GET, "Transfer-Encoding:\r\n\r\nok", chunked, CHUNKS),
+        (OLD, "Transfer-Encoding: identity\r\n\r\nok", "", "ok"),
+        (GET, "Transfer-Encoding: identity, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", chunked, CHUNKS),
+        (GET, "Transfer-Encoding: chunked,\r\n\r\n2\r\nok\r\n0\r\n\r\n", chunked, CHUNKS),
+        (GET, "Transfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", chunked, CHUNKS),
+        (
+            GET,
+            "Transfer-Encoding: chunked\r\nContent-Length: 24530\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            chunked,
+            CHUNKS,
+        ),
+        (
+            OLD,
+            "Transfer-Encoding: chunked\r\nContent-Length: 24530\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "",
+            "ok",
+        ),
+    ] {
+        let sent = format!("HTTP/1.1 200 OK\r\n{sent}");
+        let passed = format!("HTTP/1.1 200 OK\r\n{passed}Connection: close\r\n\r\n{body}");
+        check(&proxy, request, &sent, &passed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_a_doubtful_length_is_not_used_again() {
+    let proxy = direct().await;
+    for (fields, body) in [
+        ("Content-Length: 24530\r\nTransfer-Encoding: chunked\r\n", CHUNKS),
+        ("Transfer-Encoding: identity\r\nContent-Length: 2\r\n", "ok"),
+    ] {
+        let sent = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
+        let (told, origin) = told(&proxy, &[KEEP, GET].concat(), vec![answer(&sent)]).await;
+        assert_eq!(told.matches("HTTP/1.1 200 OK").count(), 2, "{told:?}");
+        assert_eq!(origin.record().now().len(), 2, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn broken_trailers_are_mended_and_end_the_body() {
+    let proxy = direct().await;
+    let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
+    for (sent, passed) in [
+        ("X-Sum : a\r\njunk\r\nX-B: c\r\n d\r\n\r\n", "X-Sum: a\r\nX-B: c d\r\n"),
+        ("X-Sum: a\nX-B: c\n\n", "X-Sum: a\r\nX-B: c\r\n"),
+        ("junk\r\n\r\n", ""),
+    ] {
+        let sent = format!("{start}\r\n2\r\nok\r\n0\r\n{sent}");
+        let passed = format!("{start}Connection: close\r\n\r\n2\r\nok\r\n0\r\n{passed}\r\n");
+        check(&proxy, GET, &sent, &passed).await;
+    }
+}
+
+#[tokio::test]
+async fn many_and_large_fields_pass_within_the_limits() {
+    let cookies: String = (0..150).map(|n| format!("Set-Cookie: c{n}=v\r\n")).collect();
+    let answered = format!("HTTP/1.1 200 OK\r\n{cookies}{LENGTH}\r\nok");
+    let passed = answered.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    check(&direct().await, GET, &answered, &passed).await;
+    let wide = Proxy::start("limits: { header_bytes: 1MiB }\nchains: { default: [] }\n").await;
+    for name in ["A", "A "] {
+        let large = "a".repeat(100_000);
+        let answered = format!("HTTP/1.1 200 OK\r\n{name}: {large}\r\n{LENGTH}\r\nok");
+        let passed =
+            format!("HTTP/1.1 200 OK\r\nA: {large}\r\n{LENGTH}Connection: close\r\n\r\nok");
+        check(&wide, GET, &answered, &passed).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_a_limit_is_a_502_that_names_it() {
+    let proxy = Proxy::start(
+        "limits: { header_bytes: 1KiB, header_fields: 20 }\nchains: { default: [] }\n",
+    )
+    .await;
+    let large = format!("A: {}\r\n", "a".repeat(2_000));
+    for (fields, limit) in [
+        (large.clone(), "larger than 1024 bytes (`limits.header_bytes`)"),
+        (format!("junk\r\n{large}"), "larger than 1024 bytes (`limits.header_bytes`)"),
+        ("A: b\r\n".repeat(21), "more than 20 fields (`limits.header_fields`)"),
+        ("A : b\r\n".repeat(21), "more than 20 fields (`limits.header_fields`)"),
+    ] {
+        let sent = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let (told, _origin) = told(&proxy, GET, vec![answer(&sent), Step::End]).await;
+        assert!(told.starts_with("HTTP/1.1 502 ") && told.contains(limit), "{told:?}");
+        assert!(told.contains("error=http_response_header_section_size;"), "{told:?}");
+    }
+    let fits = format!("HTTP/1.1 200 OK\r\n{}{LENGTH}\r\nok", "A: b\r\n".repeat(19));
+    let passed = fits.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    check(&proxy, GET, &fits, &passed).await;
+}
+
+/// The origin sends `sent` and ends; the client receives exactly `expected`.
+async fn check(proxy: &Proxy, request: &str, sent: &str, expected: &str) {
+    let (told, _origin) = told(proxy, request, vec![answer(sent), Step::End]).await;
+    let shown: String = sent.chars().take(200).collect();
+    assert!(told == expected, "for {shown:?}: {:?}", told.chars().take(400).collect::<String>());
+}
