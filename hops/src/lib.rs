@@ -13,10 +13,12 @@
 //! - [`Authority`], [`Host`]: a checked host and port.
 //! - [`Registry`], [`Settings`], [`InvalidSetting`]: from what an operator wrote to a hop.
 //! - [`handshake`], [`tls`], [`credentials`]: what kinds have in common.
+//! - [`auth`]: the authentication schemes of proxies.
 //! - [`kinds`]: the kinds that ship.
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod authority;
 mod context;
 mod country;
