@@ -52,6 +52,9 @@ pub enum Reason {
     /// The account is locked or disabled.
     #[error("the account is locked or disabled")]
     Locked,
+    /// The proxy refused a valid token, so the cause is on its side: its keytab, its clock or its rules.
+    #[error("the proxy refused a valid ticket")]
+    Refused,
     /// The proxy's token makes no sense.
     #[error("the proxy's token is malformed")]
     BadToken,

@@ -4,6 +4,7 @@ mod abi;
 mod buffer;
 mod calls;
 mod library;
+mod negotiation;
 mod reason;
 
 use self::{
@@ -49,13 +50,32 @@ impl SystemContext {
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
         let is_first = std::mem::replace(&mut self.is_first, false);
-        let bindings = self.bindings.as_deref();
-        let credential = self.credential.as_ref();
-        match self.context.step(&self.target, credential, Mechanism::Spnego, bindings, token) {
+        let step = if self.credential.is_some() {
+            self.step_by_ticket(is_first)
+        } else {
+            let bindings = self.bindings.as_deref();
+            let step = self.context.step(&self.target, None, Mechanism::Spnego, bindings, token);
+            step.map_err(|failure| if is_first { self.real_failure(failure) } else { failure })
+        };
+        match step {
             Ok((token, is_done)) => Ok(Step::new(token, is_done)),
-            Err(failure) if is_first => Err(self.real_failure(failure).into_error(&self.place)),
             Err(failure) => Err(failure.into_error(&self.place)),
         }
+    }
+
+    /// Makes the one token that a chosen credential gives.
+    ///
+    /// The credential is Kerberos's alone. One for SPNEGO would cover every mechanism that is installed: each would try
+    /// the password by itself, which counts twice towards a lock-out, and one of them would hide the failure of the
+    /// other. MIT's SPNEGO does not take a credential of Kerberos, so the token is wrapped here. Without mutual
+    /// authentication nothing follows it: a second challenge means that the proxy refused the ticket.
+    fn step_by_ticket(&mut self, is_first: bool) -> Result<(Vec<u8>, bool), GssFailure> {
+        if !is_first {
+            return Err(GssFailure::refused());
+        }
+        let (credential, bindings) = (self.credential.as_ref(), self.bindings.as_deref());
+        let step = self.context.step(&self.target, credential, Mechanism::Kerberos, bindings, None);
+        step.map(|(token, is_done)| (negotiation::wrap(&token), is_done))
     }
 
     /// Asks Kerberos itself why the first token could not be made.
@@ -65,9 +85,8 @@ impl SystemContext {
     /// thrown away if there is one after all.
     fn real_failure(&self, masked: GssFailure) -> GssFailure {
         let mut probe = GssContext::new(self.library);
-        let credential = self.credential.as_ref();
         let bindings = self.bindings.as_deref();
-        match probe.step(&self.target, credential, Mechanism::Kerberos, bindings, None) {
+        match probe.step(&self.target, None, Mechanism::Kerberos, bindings, None) {
             Err(failure) if failure.reason() != Reason::Other => failure,
             _ => masked,
         }

@@ -44,6 +44,11 @@ impl GssFailure {
         Self { reason: Reason::Unsupported, words: words.to_owned() }
     }
 
+    /// The proxy answered a complete token with another challenge.
+    pub(super) fn refused() -> Self {
+        Self { reason: Reason::Refused, words: "the proxy did not accept the ticket".into() }
+    }
+
     pub(super) fn reason(&self) -> Reason {
         self.reason
     }
@@ -152,7 +157,7 @@ impl GssCredential {
     ) -> Result<Self, GssFailure> {
         let mut credential = Self::empty(library);
         let mut minor = 0;
-        let mut oids = [Mechanism::Kerberos.oid(), Mechanism::Spnego.oid()];
+        let mut oids = [Mechanism::Kerberos.oid()];
         let mut set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         #[expect(unsafe_code, reason = "a call of C")]
         // SAFETY: the name is null (any) or alive, the set outlives the call, unwanted results may be null.
@@ -192,7 +197,7 @@ impl GssCredential {
         let mut elements: Vec<_> = texts.iter().map(raw).collect();
         let count = u32::try_from(elements.len()).unwrap_or_default();
         let set = RawKeyValueSet { count, elements: elements.as_mut_ptr() };
-        let mut oids = [Mechanism::Kerberos.oid(), Mechanism::Spnego.oid()];
+        let mut oids = [Mechanism::Kerberos.oid()];
         let mut oid_set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         let mut credential = Self::empty(library);
         let mut minor = 0;
@@ -225,7 +230,7 @@ impl GssCredential {
         };
         let secret = Zeroizing::new(password.expose().as_bytes().to_vec());
         let mut secret = RawBuffer::lend(&secret);
-        let mut oids = [Mechanism::Kerberos.oid(), Mechanism::Spnego.oid()];
+        let mut oids = [Mechanism::Kerberos.oid()];
         let mut set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         let mut credential = Self::empty(library);
         let mut minor = 0;

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const KERBEROS_HELPER: &str = "/usr/lib/squid/negotiate_kerberos_auth";
+const NTLM_AUTH: &str = "/usr/bin/ntlm_auth";
+const GSS_NTLMSSP: &str = "/etc/gss/mech.d/mech.ntlmssp.conf";
 const SPN: &str = "HTTP/proxy.corp.test";
 
 /// Asks in a process of its own, and returns `status N` or `Reason: words`.
@@ -102,6 +104,33 @@ fn squid_accepts_the_tickets_of_every_source() {
     ] {
         let common = [("KRB5_CONFIG", &*config), ("ASK_PROXY", &proxy), ("ASK_TARGET", &target)];
         assert_eq!(ask(&[&common, source].concat()), "status 200", "{source:?}: {}", squid.log());
+    }
+}
+
+/// Without a ticket, but with gss-ntlmssp and its file of passwords, SPNEGO takes two rounds.
+#[test]
+fn squid_accepts_ntlm_inside_of_spnego() {
+    if !are_installed(&[SQUID, NTLM_AUTH, GSS_NTLMSSP]) {
+        return;
+    }
+    let helper = format!(
+        "auth_param negotiate program {NTLM_AUTH} --helper-protocol=gss-spnego --domain=CORP --username=alice \
+         --password=sesame\nauth_param negotiate children 4 startup=1 idle=1\nauth_param negotiate keep_alive on"
+    );
+    let squid = Squid::start(&helper, &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (proxy, target) = (squid.address.to_string(), listener.local_addr().unwrap().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    for (password, status) in [("sesame", "status 200"), ("wrong", "status 407")] {
+        let users = folder.path().join(password).display().to_string();
+        std::fs::write(&users, format!("CORP:alice:{password}\n")).unwrap();
+        let answer = ask(&[
+            ("NTLM_USER_FILE", &users),
+            ("KRB5CCNAME", "FILE:/nonexistent"),
+            ("ASK_PROXY", &proxy),
+            ("ASK_TARGET", &target),
+        ]);
+        assert_eq!(answer, status, "{}", squid.log());
     }
 }
 
