@@ -18,6 +18,7 @@ use crate::{
 const KERBEROS_HELPER: &str = "/usr/lib/squid/negotiate_kerberos_auth";
 const NTLM_AUTH: &str = "/usr/bin/ntlm_auth";
 const GSS_NTLMSSP: &str = "/etc/gss/mech.d/mech.ntlmssp.conf";
+const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 const SPN: &str = "HTTP/proxy.corp.test";
 
 /// Asks in a process of its own, and returns `status N` or `Reason: words`.
@@ -163,6 +164,26 @@ fn each_failure_has_its_reason() {
         assert!(answer.starts_with(&format!("{reason}: ")), "{question:?}: {answer}");
         assert!(answer.contains(words), "{question:?}: {answer}");
         assert!(!answer.contains("wrong-password") && !answer.contains(PASSWORD), "{answer}");
+    }
+}
+
+/// A clock that is wrong by ten minutes, and one by which the ticket has ended.
+#[test]
+fn wrong_clocks_and_expired_tickets_have_their_reasons() {
+    if !are_installed(&[&PROGRAMS[..], &[LIBFAKETIME]].concat()) {
+        return;
+    }
+    let kdc = Kdc::start();
+    let (config, cache) = (kdc.shown("krb5.conf"), kdc.kinit("cache", "1h"));
+    for (time, reason) in [("+10m", "ClockSkew: "), ("+2h", "TicketExpired: ")] {
+        let answer = ask(&[
+            ("KRB5_CONFIG", &config),
+            ("KRB5CCNAME", &cache),
+            ("LD_PRELOAD", LIBFAKETIME),
+            ("FAKETIME", time),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ]);
+        assert!(answer.starts_with(reason), "{time}: {answer}");
     }
 }
 
