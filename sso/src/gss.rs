@@ -2,15 +2,21 @@
 
 mod abi;
 mod buffer;
-mod calls;
+mod context;
+mod credential;
+mod failure;
 mod library;
+mod name;
 mod negotiation;
 mod reason;
 
 use self::{
     abi::Mechanism,
-    calls::{AcquireFrom, GssContext, GssCredential, GssFailure, GssName},
+    context::GssContext,
+    credential::{AcquireFrom, GssCredential, memory_cache},
+    failure::GssFailure,
     library::GssLibrary,
+    name::GssName,
 };
 use crate::{Credentials, Reason, SsoError, Step};
 
@@ -113,7 +119,7 @@ fn acquire(
         Credentials::Keytab { path, principal } => {
             let name = GssName::principal(library, principal)?;
             let path = path.display().to_string();
-            let cache = calls::memory_cache(&path, principal);
+            let cache = memory_cache(&path, principal);
             let store = [("client_keytab", path.as_str()), ("ccache", &cache)];
             GssCredential::acquire_from(library, Some(&name), AcquireFrom(&store)).map(Some)
         }

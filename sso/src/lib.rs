@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! This package is one of the few with `unsafe`: `gss::library` and `gss::buffer` on Unix, `sspi` on Windows.
+//! This package is one of the few with `unsafe`: the modules below `gss` on Unix, `sspi` on Windows.
 
 mod credentials;
 mod error;
