@@ -19,10 +19,12 @@
 //! - [`Authority`], [`Host`]: a checked host and port.
 //! - [`Registry`], [`Settings`], [`InvalidSetting`]: from the text of an operator to a hop.
 //! - [`exchange`], [`socks`], [`tls`], [`credentials`]: parts that kinds share.
+//! - [`auth`]: the authentication schemes of proxies.
 //! - [`kinds`]: the built-in kinds.
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod authority;
 mod context;
 mod country;

@@ -1,0 +1,96 @@
+//! The little of DER (ITU-T X.690) that certificates and SPNEGO tokens need.
+
+/// One element: its tag and what is inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    /// Reads the first element of `input`, and returns it with the bytes after it.
+    ///
+    /// Returns `None` for a tag of several bytes, a length without an end (BER), a length that is written longer than
+    /// it has to be, and an element that is longer than the input.
+    pub(super) fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&tag, rest) = input.split_first()?;
+        if tag & LONG_TAG == LONG_TAG {
+            return None;
+        }
+        let (length, rest) = length(rest)?;
+        let (content, rest) = rest.split_at_checked(length)?;
+        Some((Self { tag, content }, rest))
+    }
+
+    /// Reads the first element of `input` if it has this tag, and returns its content with the bytes after it.
+    pub(super) fn expect(tag: u8, input: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let (element, rest) = Self::read(input)?;
+        (element.tag == tag).then_some((element.content, rest))
+    }
+}
+
+fn length(input: &[u8]) -> Option<(usize, &[u8])> {
+    let (&first, rest) = input.split_first()?;
+    if first < LONG_LENGTH {
+        return Some((usize::from(first), rest));
+    }
+    let (bytes, rest) = rest.split_at_checked(usize::from(first & !LONG_LENGTH))?;
+    if bytes.is_empty() || bytes.len() > LENGTH_BYTES_MAX || bytes[0] == 0 {
+        return None;
+    }
+    let length = bytes.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
+    (length >= usize::from(LONG_LENGTH)).then_some((length, rest))
+}
+
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+/// The low bits of a tag that goes on in the next byte.
+const LONG_TAG: u8 = 0x1F;
+/// The bit of a length that says how many bytes the length itself has.
+const LONG_LENGTH: u8 = 0x80;
+/// Three bytes count to 16 MiB, more than any certificate or token has.
+const LENGTH_BYTES_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(input: &[u8], expected: Option<(&[u8], &[u8])>) {
+        let read = Element::read(input).map(|(element, rest)| (element.content, rest));
+        assert_eq!(read, expected, "{input:02x?}");
+    }
+
+    #[test]
+    fn elements_have_definite_minimal_lengths() {
+        check(&[0x04, 0x02, 1, 2, 3], Some((&[1, 2], &[3])));
+        check(&[0x04, 0x00], Some((&[], &[])));
+        let long = [&[0x04, 0x81, 0x80][..], &[7; 0x80]].concat();
+        check(&long, Some((&[7; 0x80], &[])));
+        for malformed in [
+            &[][..],
+            &[0x04],
+            &[0x04, 0x02, 1],
+            &[0x1F, 0x01, 0x00],
+            &[0x04, 0x80, 0, 0],
+            &[0x04, 0x81, 0x01, 0],
+            &[0x04, 0x82, 0x00, 0x80],
+            &[0x04, 0x84, 0xFF, 0xFF, 0xFF, 0xFF],
+            &[0x04, 0xFF],
+        ] {
+            check(malformed, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_element_lies_inside_its_input(input: Vec<u8>) {
+            if let Some((element, rest)) = Element::read(&input) {
+                prop_assert!(element.content.len() + rest.len() + 2 <= input.len());
+                prop_assert!(input.ends_with(rest));
+            }
+        }
+    }
+}

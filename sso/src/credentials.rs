@@ -1,0 +1,71 @@
+//! Whose identity is used.
+
+use std::{fmt, path::PathBuf};
+
+use zeroize::Zeroizing;
+
+/// Where the credentials come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// The ticket of the user that runs the program, or of one of that user's principals.
+    LoggedIn {
+        /// The principal, such as `alice@CORP.EXAMPLE`. `None` is the default one.
+        principal: Option<String>,
+    },
+    /// A credential cache, such as `FILE:/run/user/1000/krb5cc`. Unix only.
+    Ccache {
+        /// The name of the cache.
+        name: String,
+        /// The principal. `None` is that of the cache.
+        principal: Option<String>,
+    },
+    /// A keytab file. The tickets got with it stay in memory. Unix only.
+    Keytab {
+        /// The file.
+        path: PathBuf,
+        /// The principal, which must have a key in the file.
+        principal: String,
+    },
+    /// A password. The ticket got with it stays in memory.
+    Password {
+        /// The user: `alice@CORP.EXAMPLE`, or `CORP\alice` on Windows.
+        username: String,
+        /// The password.
+        password: Password,
+    },
+}
+
+/// A password that is hidden and wiped.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes over the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_the_password() {
+        let password = Password::new("hunter2");
+        assert_eq!(password.expose(), "hunter2");
+        let credentials = Credentials::Password { username: "alice".into(), password };
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Why no token can be made.
+
+use thiserror::Error;
+
+/// A failed step, with the reason as a type and in the words of the system's library.
+#[derive(Clone, Debug, Error)]
+#[error("{reason}{}", self.shown_detail())]
+pub struct SsoError {
+    /// The reason, for decisions.
+    pub reason: Reason,
+    /// The library's own words, and where it looked. Never a secret.
+    pub detail: String,
+}
+
+/// The reason of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The system's library is not installed.
+    #[error("the system has no library for Kerberos")]
+    LibraryMissing,
+    /// The library is too old for credentials of this kind, or the system has none of it.
+    #[error("the system's library can't use these credentials")]
+    Unsupported,
+    /// There is no ticket, or no credential cache.
+    #[error("no Kerberos ticket")]
+    NoTicket,
+    /// The ticket has expired.
+    #[error("the Kerberos ticket has expired")]
+    TicketExpired,
+    /// The clocks of this machine and of the KDC differ too much.
+    #[error("this machine's clock differs too much from that of the domain controller")]
+    ClockSkew,
+    /// The KDC knows no such service.
+    #[error("the domain controller does not know the proxy's service name")]
+    UnknownService,
+    /// No KDC answers.
+    #[error("no domain controller answers")]
+    KdcUnreachable,
+    /// No KDC is known for the realm.
+    #[error("no domain controller is known for the realm")]
+    UnknownRealm,
+    /// The password is wrong. Trying again counts towards a lock-out.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// There is no such user.
+    #[error("the domain controller does not know the user")]
+    UnknownUser,
+    /// The password must be changed first.
+    #[error("the password has expired")]
+    PasswordExpired,
+    /// The account is locked or disabled.
+    #[error("the account is locked or disabled")]
+    Locked,
+    /// The proxy refused a valid token, so the cause is on its side: its keytab, its clock or its rules.
+    #[error("the proxy refused a valid ticket")]
+    Refused,
+    /// The proxy's token makes no sense.
+    #[error("the proxy's token is malformed")]
+    BadToken,
+    /// Another reason; the detail has the library's words.
+    #[error("the system's library failed")]
+    Other,
+}
+
+impl Reason {
+    /// Whether the failure is of this machine or its set-up, and the proxy has rejected nothing, so that the next
+    /// listed scheme may be tried.
+    pub fn is_local(self) -> bool {
+        matches!(
+            self,
+            Self::LibraryMissing
+                | Self::Unsupported
+                | Self::NoTicket
+                | Self::TicketExpired
+                | Self::ClockSkew
+                | Self::UnknownService
+                | Self::KdcUnreachable
+                | Self::UnknownRealm
+        )
+    }
+
+    /// Whether a domain controller refused the credentials, so that another try could lock the account.
+    pub fn is_rejection(self) -> bool {
+        matches!(
+            self,
+            Self::WrongPassword | Self::UnknownUser | Self::PasswordExpired | Self::Locked
+        )
+    }
+}
+
+impl SsoError {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    fn shown_detail(&self) -> String {
+        if self.detail.is_empty() { String::new() } else { format!(" ({})", self.detail) }
+    }
+}

@@ -1,0 +1,168 @@
+//! The types of the C interface (RFC 2744), written by hand: a dozen functions need no generated bindings.
+
+use std::{ffi::c_void, ptr};
+
+/// `OM_uint32`.
+pub(super) type Status = u32;
+/// `gss_name_t`, `gss_cred_id_t` and `gss_ctx_id_t`: pointers that only the library looks into.
+pub(super) type Handle = *mut c_void;
+
+/// `gss_buffer_desc`.
+#[repr(C)]
+pub(super) struct RawBuffer {
+    pub(super) length: usize,
+    pub(super) value: *mut c_void,
+}
+
+/// `gss_OID_desc`. On macOS the header packs it to 2 bytes.
+#[cfg_attr(target_os = "macos", repr(C, packed(2)))]
+#[cfg_attr(not(target_os = "macos"), repr(C))]
+pub(super) struct RawOid {
+    pub(super) length: u32,
+    pub(super) elements: *mut c_void,
+}
+
+/// `gss_OID_set_desc`.
+#[cfg_attr(target_os = "macos", repr(C, packed(2)))]
+#[cfg_attr(not(target_os = "macos"), repr(C))]
+pub(super) struct RawOidSet {
+    pub(super) count: usize,
+    pub(super) elements: *mut RawOid,
+}
+
+/// `gss_channel_bindings_struct`.
+#[cfg_attr(target_os = "macos", repr(C, packed(2)))]
+#[cfg_attr(not(target_os = "macos"), repr(C))]
+pub(super) struct RawBindings {
+    pub(super) initiator_type: u32,
+    pub(super) initiator: RawBuffer,
+    pub(super) acceptor_type: u32,
+    pub(super) acceptor: RawBuffer,
+    pub(super) application_data: RawBuffer,
+}
+
+/// `gss_key_value_element_desc`.
+#[repr(C)]
+pub(super) struct RawKeyValue {
+    pub(super) key: *const std::ffi::c_char,
+    pub(super) value: *const std::ffi::c_char,
+}
+
+/// `gss_key_value_set_desc`.
+#[repr(C)]
+pub(super) struct RawKeyValueSet {
+    pub(super) count: u32,
+    pub(super) elements: *mut RawKeyValue,
+}
+
+impl RawBuffer {
+    pub(super) fn empty() -> Self {
+        Self { length: 0, value: ptr::null_mut() }
+    }
+
+    /// Lends bytes to the library, which only reads them during one call.
+    pub(super) fn lend(bytes: &[u8]) -> Self {
+        Self { length: bytes.len(), value: bytes.as_ptr().cast_mut().cast() }
+    }
+}
+
+/// A mechanism.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mechanism {
+    /// SPNEGO, 1.3.6.1.5.5.2.
+    Spnego,
+    /// Kerberos 5, 1.2.840.113554.1.2.2.
+    Kerberos,
+}
+
+impl Mechanism {
+    pub(super) fn oid(self) -> RawOid {
+        oid(match self {
+            Self::Spnego => &[0x2B, 0x06, 0x01, 0x05, 0x05, 0x02],
+            Self::Kerberos => &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02],
+        })
+    }
+}
+
+/// `GSS_C_NT_HOSTBASED_SERVICE`, 1.2.840.113554.1.2.1.4.
+pub(super) fn host_based_service() -> RawOid {
+    oid(&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x01, 0x04])
+}
+
+/// `GSS_C_NT_USER_NAME`, 1.2.840.113554.1.2.1.1.
+pub(super) fn user_name() -> RawOid {
+    oid(&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x01, 0x01])
+}
+
+fn oid(encoded: &'static [u8]) -> RawOid {
+    // The longest above has ten bytes.
+    let length = u32::try_from(encoded.len()).unwrap_or_default();
+    RawOid { length, elements: encoded.as_ptr().cast_mut().cast() }
+}
+
+/// `GSS_C_INITIATE`.
+pub(super) const INITIATE: i32 = 1;
+/// `GSS_C_GSS_CODE` and `GSS_C_MECH_CODE`.
+pub(super) const MAJOR_CODE: i32 = 1;
+pub(super) const MINOR_CODE: i32 = 2;
+/// `GSS_S_CONTINUE_NEEDED`.
+pub(super) const CONTINUE_NEEDED: Status = 1;
+/// The bits of a major status that say that a call failed.
+pub(super) const ERROR_BITS: Status = 0xFFFF_0000;
+
+/// The functions, with the types of RFC 2744 and of MIT's extensions.
+pub(super) type ImportName =
+    unsafe extern "C" fn(*mut Status, *mut RawBuffer, *mut RawOid, *mut Handle) -> Status;
+pub(super) type Release = unsafe extern "C" fn(*mut Status, *mut Handle) -> Status;
+pub(super) type ReleaseBuffer = unsafe extern "C" fn(*mut Status, *mut RawBuffer) -> Status;
+pub(super) type DeleteContext =
+    unsafe extern "C" fn(*mut Status, *mut Handle, *mut RawBuffer) -> Status;
+pub(super) type AcquireCred = unsafe extern "C" fn(
+    *mut Status,
+    Handle,
+    u32,
+    *mut RawOidSet,
+    i32,
+    *mut Handle,
+    *mut *mut RawOidSet,
+    *mut u32,
+) -> Status;
+pub(super) type AcquireCredFrom = unsafe extern "C" fn(
+    *mut Status,
+    Handle,
+    u32,
+    *mut RawOidSet,
+    i32,
+    *const RawKeyValueSet,
+    *mut Handle,
+    *mut *mut RawOidSet,
+    *mut u32,
+) -> Status;
+pub(super) type AcquireCredWithPassword = unsafe extern "C" fn(
+    *mut Status,
+    Handle,
+    *mut RawBuffer,
+    u32,
+    *mut RawOidSet,
+    i32,
+    *mut Handle,
+    *mut *mut RawOidSet,
+    *mut u32,
+) -> Status;
+pub(super) type InitContext = unsafe extern "C" fn(
+    *mut Status,
+    Handle,
+    *mut Handle,
+    Handle,
+    *mut RawOid,
+    u32,
+    u32,
+    *mut RawBindings,
+    *mut RawBuffer,
+    *mut *mut RawOid,
+    *mut RawBuffer,
+    *mut u32,
+    *mut u32,
+) -> Status;
+pub(super) type DisplayStatus =
+    unsafe extern "C" fn(*mut Status, Status, i32, *mut RawOid, *mut u32, *mut RawBuffer) -> Status;

@@ -1,0 +1,90 @@
+//! Calls that failed, in the library's words.
+
+use std::ptr;
+
+use super::{
+    abi::{ERROR_BITS, MAJOR_CODE, MINOR_CODE, Mechanism, Status},
+    buffer::OwnedBuffer,
+    library::GssLibrary,
+    reason::reason,
+};
+use crate::{Reason, SsoError};
+
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct GssFailure {
+    reason: Reason,
+    words: String,
+}
+
+impl GssFailure {
+    fn new(
+        library: &'static GssLibrary,
+        major: Status,
+        minor: Status,
+        mechanism: Option<Mechanism>,
+    ) -> Self {
+        let mut words = describe(library, minor, MINOR_CODE, mechanism);
+        if words.is_empty() {
+            words = describe(library, major, MAJOR_CODE, None);
+        }
+        Self { reason: reason(major, minor), words }
+    }
+
+    pub(super) fn unsupported(words: &str) -> Self {
+        Self { reason: Reason::Unsupported, words: words.to_owned() }
+    }
+
+    /// The proxy answered a complete token with another challenge.
+    pub(super) fn refused() -> Self {
+        Self { reason: Reason::Refused, words: "the proxy did not accept the ticket".into() }
+    }
+
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(super) fn into_error(self, place: &str) -> SsoError {
+        SsoError::new(self.reason, format!("{}; {place}", self.words))
+    }
+}
+
+/// Returns the library's words for a code, as one printable line.
+fn describe(
+    library: &'static GssLibrary,
+    code: Status,
+    kind: i32,
+    mechanism: Option<Mechanism>,
+) -> String {
+    let mut oid = mechanism.map(Mechanism::oid);
+    let oid = oid.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    let mut text = OwnedBuffer::empty(library);
+    let (mut minor, mut more) = (0, 0);
+    #[expect(unsafe_code, reason = "a call of C")]
+    // SAFETY: all pointers are to values that outlive the call, and the mechanism may be null.
+    let major = unsafe {
+        (library.display_status)(&raw mut minor, code, kind, oid, &raw mut more, &raw mut text.raw)
+    };
+    if major & ERROR_BITS != 0 || code == 0 {
+        return String::new();
+    }
+    let words = String::from_utf8_lossy(text.bytes());
+    words.chars().take(WORDS_MAX).map(|one| if one.is_control() { ' ' } else { one }).collect()
+}
+
+/// Returns the status of a call that did not fail.
+pub(super) fn check(
+    library: &'static GssLibrary,
+    major: Status,
+    minor: Status,
+    mechanism: Option<Mechanism>,
+) -> Result<Status, GssFailure> {
+    if major & ERROR_BITS == 0 {
+        Ok(major)
+    } else {
+        Err(GssFailure::new(library, major, minor, mechanism))
+    }
+}
+
+/// Words of the library are one short line.
+const WORDS_MAX: usize = 300;

@@ -1,0 +1,287 @@
+//! SSPI, the counterpart of GSS-API on Windows.
+
+mod reason;
+
+use std::{ffi::c_void, ptr};
+
+use windows_sys::Win32::{
+    Foundation::{
+        SEC_E_OK, SEC_I_COMPLETE_AND_CONTINUE, SEC_I_COMPLETE_NEEDED, SEC_I_CONTINUE_NEEDED,
+    },
+    Security::{
+        Authentication::Identity::{
+            AcquireCredentialsHandleW, CompleteAuthToken, DeleteSecurityContext, FreeContextBuffer,
+            FreeCredentialsHandle, InitializeSecurityContextW, QuerySecurityPackageInfoW,
+            SEC_CHANNEL_BINDINGS, SECBUFFER_CHANNEL_BINDINGS, SECBUFFER_TOKEN, SECBUFFER_VERSION,
+            SECPKG_CRED_OUTBOUND, SECURITY_NATIVE_DREP, SecBuffer, SecBufferDesc, SecPkgInfoW,
+        },
+        Credentials::SecHandle,
+    },
+    System::Rpc::{SEC_WINNT_AUTH_IDENTITY_UNICODE, SEC_WINNT_AUTH_IDENTITY_W},
+};
+use zeroize::Zeroizing;
+
+use self::reason::reason;
+use crate::{Credentials, Password, Reason, SsoError, Step};
+
+/// An authentication by the package Negotiate.
+#[derive(Debug)]
+pub(crate) struct SystemContext {
+    credential: Credential,
+    context: Option<SecurityContext>,
+    /// With a NUL at its end.
+    target: Vec<u16>,
+    bindings: Option<Vec<u8>>,
+    token_bytes_max: u32,
+    place: String,
+}
+
+pub(crate) fn check_available() -> Result<(), SsoError> {
+    token_bytes_max().map(drop)
+}
+
+impl SystemContext {
+    pub(crate) fn new(
+        spn: &str,
+        credentials: &Credentials,
+        bindings: Option<&[u8]>,
+    ) -> Result<Self, SsoError> {
+        let (credential, place) = match credentials {
+            Credentials::LoggedIn { principal: None } => {
+                (Credential::acquire(None), "as the logged-in user".to_owned())
+            }
+            Credentials::Password { username, password } => {
+                let mut identity = Identity::new(username, password);
+                (
+                    Credential::acquire(Some(&mut identity)),
+                    format!("with the password of {username}"),
+                )
+            }
+            _ => {
+                let words = "Windows has no credential caches or keytabs; leave out `kerberos:`";
+                return Err(SsoError::new(Reason::Unsupported, words));
+            }
+        };
+        let credential = credential.map_err(|status| failure(status, &place))?;
+        let target = wide(spn).into_iter().chain([0]).collect();
+        let bindings = bindings.map(channel_bindings);
+        Ok(Self {
+            credential,
+            context: None,
+            target,
+            bindings,
+            token_bytes_max: token_bytes_max()?,
+            place,
+        })
+    }
+
+    pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
+        let mut inputs = Vec::with_capacity(2);
+        if let Some(token) = token {
+            inputs.push(lend(SECBUFFER_TOKEN, token));
+        }
+        if let Some(bindings) = &self.bindings {
+            inputs.push(lend(SECBUFFER_CHANNEL_BINDINGS, bindings));
+        }
+        let input = description(&mut inputs);
+        let mut made = Zeroizing::new(vec![0_u8; self.token_bytes_max as usize]);
+        let mut outputs = [SecBuffer {
+            cbBuffer: self.token_bytes_max,
+            BufferType: SECBUFFER_TOKEN,
+            pvBuffer: made.as_mut_ptr().cast(),
+        }];
+        let mut output = description(&mut outputs);
+        let mut handle = EMPTY_HANDLE;
+        let (mut attributes, mut expiry) = (0, 0);
+        let previous = self.context.as_ref().map_or(ptr::null(), |context| &raw const context.0);
+        #[expect(unsafe_code, reason = "a call of Windows")]
+        // SAFETY: the handles are alive or null (a new context), and every buffer outlives the call with the length that
+        // its description says.
+        let status = unsafe {
+            InitializeSecurityContextW(
+                &raw const self.credential.0,
+                previous,
+                self.target.as_ptr(),
+                0,
+                0,
+                SECURITY_NATIVE_DREP,
+                if inputs.is_empty() { ptr::null() } else { &raw const input },
+                0,
+                &raw mut handle,
+                &raw mut output,
+                &raw mut attributes,
+                &raw mut expiry,
+            )
+        };
+        if status < 0 {
+            return Err(failure(status, &self.place));
+        }
+        // The call returns the handle it was given, or the first one.
+        if self.context.is_none() {
+            self.context = Some(SecurityContext(handle));
+        }
+        if matches!(status, SEC_I_COMPLETE_NEEDED | SEC_I_COMPLETE_AND_CONTINUE) {
+            #[expect(unsafe_code, reason = "a call of Windows")]
+            // SAFETY: the context is alive and the description is the one that was just filled.
+            let completed = unsafe { CompleteAuthToken(&raw const handle, &raw const output) };
+            if completed < 0 {
+                return Err(failure(completed, &self.place));
+            }
+        }
+        let length = (outputs[0].cbBuffer as usize).min(made.len());
+        let continues = matches!(status, SEC_I_CONTINUE_NEEDED | SEC_I_COMPLETE_AND_CONTINUE);
+        Ok(Step::new(made[..length].to_vec(), !continues))
+    }
+}
+
+/// A credentials handle.
+struct Credential(SecHandle);
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(hidden)")
+    }
+}
+
+impl Credential {
+    /// Acquires the credentials of an identity, or of the logged-in user.
+    fn acquire(identity: Option<&mut Identity>) -> Result<Self, i32> {
+        let package: Vec<u16> = wide("Negotiate").into_iter().chain([0]).collect();
+        let mut raw = identity.map(Identity::raw);
+        let raw = raw
+            .as_mut()
+            .map_or(ptr::null(), |raw| ptr::from_mut(raw).cast::<c_void>().cast_const());
+        let mut handle = EMPTY_HANDLE;
+        let mut expiry = 0;
+        #[expect(unsafe_code, reason = "a call of Windows")]
+        // SAFETY: the package's name ends with NUL; the identity is null or outlives the call, which copies it.
+        let status = unsafe {
+            AcquireCredentialsHandleW(
+                ptr::null(),
+                package.as_ptr(),
+                SECPKG_CRED_OUTBOUND,
+                ptr::null(),
+                raw,
+                None,
+                ptr::null(),
+                &raw mut handle,
+                &raw mut expiry,
+            )
+        };
+        if status == SEC_E_OK { Ok(Self(handle)) } else { Err(status) }
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "a call of Windows")]
+        // SAFETY: the handle was acquired and is freed once.
+        unsafe {
+            FreeCredentialsHandle(&raw const self.0);
+        }
+    }
+}
+
+/// A security context's handle.
+struct SecurityContext(SecHandle);
+
+impl std::fmt::Debug for SecurityContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecurityContext(hidden)")
+    }
+}
+
+impl Drop for SecurityContext {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "a call of Windows")]
+        // SAFETY: the handle was made by `InitializeSecurityContextW` and is deleted once.
+        unsafe {
+            DeleteSecurityContext(&raw const self.0);
+        }
+    }
+}
+
+/// A user, a domain and a password in UTF-16.
+struct Identity {
+    user: Vec<u16>,
+    domain: Vec<u16>,
+    password: Zeroizing<Vec<u16>>,
+}
+
+impl Identity {
+    fn new(username: &str, password: &Password) -> Self {
+        let (domain, user) = username.split_once('\\').unwrap_or(("", username));
+        Self {
+            user: wide(user),
+            domain: wide(domain),
+            password: Zeroizing::new(wide(password.expose())),
+        }
+    }
+
+    /// Lends the parts to one call.
+    fn raw(&mut self) -> SEC_WINNT_AUTH_IDENTITY_W {
+        let length = |part: &[u16]| u32::try_from(part.len()).unwrap_or(u32::MAX);
+        SEC_WINNT_AUTH_IDENTITY_W {
+            UserLength: length(&self.user),
+            User: self.user.as_mut_ptr(),
+            DomainLength: length(&self.domain),
+            Domain: self.domain.as_mut_ptr(),
+            PasswordLength: length(&self.password),
+            Password: self.password.as_mut_ptr(),
+            Flags: SEC_WINNT_AUTH_IDENTITY_UNICODE,
+        }
+    }
+}
+
+/// Returns the length of the longest token of the package.
+fn token_bytes_max() -> Result<u32, SsoError> {
+    let package: Vec<u16> = wide("Negotiate").into_iter().chain([0]).collect();
+    let mut found: *mut SecPkgInfoW = ptr::null_mut();
+    #[expect(unsafe_code, reason = "calls of Windows")]
+    // SAFETY: the name ends with NUL; on success the call returns a description that is freed once it was read.
+    unsafe {
+        let status = QuerySecurityPackageInfoW(package.as_ptr(), &raw mut found);
+        if status != SEC_E_OK || found.is_null() {
+            return Err(failure(status, "the package Negotiate"));
+        }
+        let length = (*found).cbMaxToken;
+        FreeContextBuffer(found.cast());
+        Ok(length)
+    }
+}
+
+/// Returns the header that Windows wants, with the application data behind it.
+fn channel_bindings(application_data: &[u8]) -> Vec<u8> {
+    let header_bytes = size_of::<SEC_CHANNEL_BINDINGS>();
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes();
+    // Eight numbers of 32 bits: type, length and offset of both sides, then length and offset of the data.
+    let mut bytes = vec![0; 24];
+    bytes.extend_from_slice(&number(application_data.len()));
+    bytes.extend_from_slice(&number(header_bytes));
+    bytes.extend_from_slice(application_data);
+    bytes
+}
+
+fn lend(kind: u32, bytes: &[u8]) -> SecBuffer {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    SecBuffer { cbBuffer: length, BufferType: kind, pvBuffer: bytes.as_ptr().cast_mut().cast() }
+}
+
+fn description(buffers: &mut [SecBuffer]) -> SecBufferDesc {
+    let count = u32::try_from(buffers.len()).unwrap_or_default();
+    SecBufferDesc { ulVersion: SECBUFFER_VERSION, cBuffers: count, pBuffers: buffers.as_mut_ptr() }
+}
+
+fn wide(text: &str) -> Vec<u16> {
+    // The exact capacity, so that growing leaves no copy of a password behind.
+    let mut wide = Vec::with_capacity(text.len());
+    wide.extend(text.encode_utf16());
+    wide
+}
+
+fn failure(status: i32, place: &str) -> SsoError {
+    let code = u32::from_ne_bytes(status.to_ne_bytes());
+    SsoError::new(reason(code), format!("SSPI error {code:#010x}; {place}"))
+}
+
+const EMPTY_HANDLE: SecHandle = SecHandle { dwLower: 0, dwUpper: 0 };
