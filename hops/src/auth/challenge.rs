@@ -300,14 +300,14 @@ mod tests {
         #[test]
         fn names_agree_with_those_of_a_refusal(field in "[a-c \"=,\\\\\u{e4}/]{0,40}") {
             let field = field.as_bytes();
-            let refusal = Refusal::new(407, b"", [(&b"Proxy-Authenticate"[..], field)].into_iter());
+            let refusal = Refusal::from_http(407, b"", [(&b"Proxy-Authenticate"[..], field)].into_iter());
             let mut names = Vec::<String>::new();
             for challenge in Challenge::parse([field]) {
                 if !names.iter().any(|known| known.eq_ignore_ascii_case(challenge.name())) {
                     names.push(challenge.name().to_owned());
                 }
             }
-            prop_assert_eq!(names, refusal.schemes);
+            prop_assert_eq!(names, refusal.http.unwrap().schemes);
         }
 
         #[test]
