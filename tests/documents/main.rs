@@ -136,7 +136,7 @@ fn pages() -> Vec<String> {
 fn sources() -> String {
     let paths = files(&root().join("src"), 9);
     let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap());
-    texts.map(|text| text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()).collect()
+    texts.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()).collect()
 }
 
 /// The names in all tables of dependencies, without the one that is part of this repository.
