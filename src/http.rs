@@ -4,7 +4,7 @@
 //! the parsed form again. A head that could be read in two ways never becomes a [`RequestHead`] or a [`ResponseHead`],
 //! so the messages written from them are not ambiguous either.
 //!
-//! Requests must follow the grammar strictly. Responses are repaired where the RFC says how and only one reading exists.
+//! Requests must follow the grammar strictly. Responses are repaired if the RFC says how and only one reading exists.
 //!
 //! - [`HeadReader`] turns bytes into heads, a [`BadRequest`] or a [`BadResponse`], within [`HeadLimits`].
 //! - [`RequestHead`], [`ResponseHead`] and [`Fields`] keep names, order, case and bytes as they were received.

@@ -1,4 +1,4 @@
-//! What happened so far, counted. Whoever moves bytes only adds to numbers; nothing waits for a lock there.
+//! Counters. Code that moves bytes only adds to numbers, and never waits for a lock.
 //!
 //! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. A chain gets a [`Meter`] when it
 //! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
     pub chains: ByName<Counts>,
     /// By hop.
     pub hops: ByName<HopCounts>,
-    /// What failed at no hop but at the target itself.
+    /// Failures at the target itself, and not at a hop.
     pub target: Arc<HopCounts>,
     /// Reloads by outcome.
     pub reloads: Reloads,
@@ -41,7 +41,7 @@ pub(crate) struct Metrics {
 #[derive(Debug)]
 pub(crate) struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
 
-/// What passed one chain, or one hop.
+/// The traffic of one chain or one hop.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     requests: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Counts {
     received: AtomicU64,
 }
 
-/// What passed one hop, and how it did.
+/// The traffic of one hop, and its failures.
 #[derive(Debug, Default)]
 pub(crate) struct HopCounts {
     counts: Counts,
@@ -87,7 +87,7 @@ pub(crate) struct Totals {
     pub requests: u64,
     /// Tunnels that were opened.
     pub tunnels_opened: u64,
-    /// Those of them that are open.
+    /// The number of tunnels that are open.
     pub tunnels_open: u64,
     /// Tunnels that could not be opened, and requests without a whole answer.
     pub failed: u64,
@@ -168,7 +168,7 @@ impl HopCounts {
         self.counts.totals()
     }
 
-    /// What went wrong, and how often.
+    /// Returns the failures by kind.
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let failures = lock(&self.failures);
         let each = failures.iter();

@@ -97,7 +97,7 @@ impl Authority {
         self.port.get()
     }
 
-    /// The same host at another port.
+    /// Returns this host with another port.
     #[must_use]
     pub fn with_port(&self, port: NonZeroU16) -> Self {
         Self { host: self.host.clone(), port }

@@ -137,7 +137,7 @@ impl<'a> BuildContext<'a> {
         self.named.borrow_mut().insert(path.clone());
         // Opening a pipe without a writer would never return.
         let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
-            // The same words on every system.
+            // One wording on every system.
             io::ErrorKind::NotFound => io::Error::new(error.kind(), "there is no such file"),
             _ => error,
         })?;

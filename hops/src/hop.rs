@@ -67,7 +67,7 @@ pub trait Hop: fmt::Debug + Send + Sync {
     ) -> Eventual<'static, Result<Chosen, ChooseError>>;
 }
 
-/// What can be said of a hop without a request.
+/// The facts about a hop that don't depend on a request.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Description<'a> {

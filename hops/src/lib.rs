@@ -3,8 +3,8 @@
 //! A *hop* is one upstream on the way to a target, such as a corporate proxy. It has two sides:
 //!
 //! - [`Hop`] chooses, for each connection, the upstream that carries it.
-//! - [`Link`] carries one connection: it says where the upstream is reached and how a [`Tunnel`] that reaches it is
-//!   extended to the next stop.
+//! - [`Link`] carries one connection: it has the address of the upstream, and extends a [`Tunnel`] that reaches it to
+//!   the next stop.
 //!
 //! A hop does not dial, time out or log, and does not know its name. The chain that holds it does, for every kind alike.
 //! A kind with one upstream implements [`Link`] and is a [`Hop`] without further code.

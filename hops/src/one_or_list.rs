@@ -14,7 +14,7 @@ pub struct OneOrList<T>(pub Vec<T>);
 
 /// A value that can stand alone or in a list.
 pub trait Listed {
-    /// What is expected where neither stands, such as "a country, or a list of them".
+    /// The words for the expected value, such as "a country, or a list of them".
     const EXPECTED: &'static str;
 }
 

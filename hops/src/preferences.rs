@@ -1,4 +1,4 @@
-//! What a client prefers of the exit of its connections.
+//! A client's preferences for the exit of its connections.
 
 use std::{fmt, str::FromStr};
 
@@ -8,13 +8,13 @@ use thiserror::Error;
 
 use crate::{Authority, Country};
 
-/// What one connection is for. More may be known of it in time.
+/// The purpose of one connection. More facts may be added in time.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
     /// Where the client wants to go.
     pub target: &'a Authority,
-    /// What it prefers of the exit.
+    /// The client's preferences for the exit.
     pub preferences: &'a Preferences,
 }
 
@@ -25,14 +25,14 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a client prefers of the exit of its connections; by default nothing.
+/// A client's preferences for the exit of its connections. By default it has none.
 ///
 /// It reads `session-NAME` and `country-CC`, one of them or both with a comma between, as in
 /// `session-alice,country-us`. A name has letters, digits, `-`, `_` and `.`, and at most 64 of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Preferences {
-    /// The same exit for the same name.
+    /// A name. Equal names get the same exit.
     pub session: Option<Box<str>>,
     /// An exit in this country.
     pub country: Option<Country>,

@@ -27,15 +27,15 @@ pub(crate) use self::retry_after::retry_after;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// What the refusal means.
+    /// The meaning of the refusal.
     pub meaning: Meaning,
     /// Whom it is about.
     pub about: Party,
-    /// What the hop said, as printable ASCII and shortened.
+    /// The hop's own words, as printable ASCII and shortened.
     pub said: String,
     /// The reason that a provider gives beside its answer, as printable ASCII and shortened.
     pub detail: Option<String>,
-    /// What the operator can do, if the kind of hop knows.
+    /// Advice for the operator, if the kind of hop has any.
     pub advice: Option<String>,
     /// How long the hop asks clients to wait.
     pub retry_after: Option<Duration>,
@@ -43,7 +43,7 @@ pub struct Refusal {
     pub http: Option<HttpRefusal>,
 }
 
-/// What a refusal means to the party that asked.
+/// The meaning of a refusal for the party that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Meaning {

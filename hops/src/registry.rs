@@ -44,7 +44,7 @@ impl Kind {
     /// Builds a hop of this kind.
     ///
     /// # Errors
-    /// Every setting that is at fault, with its path below `settings`; none, where all that is wrong is that some were
+    /// Every invalid setting, with its path below `settings`. The list is empty if nothing is wrong except that settings were
     /// [forgotten](Settings::forget).
     pub fn build(
         &self,

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 /// A credential, or a part of one.
 ///
 /// It has no `Display`, its `Debug` hides it, reading it never quotes it in an error, and its memory is wiped when it
-/// is dropped. [`Secret::expose`] belongs only where bytes go on the wire.
+/// is dropped. Call [`Secret::expose`] only to put bytes on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 

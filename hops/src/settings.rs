@@ -28,7 +28,7 @@ pub struct InvalidSetting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSettings(Vec<InvalidSetting>);
 
-/// What is wrong with a setting.
+/// The problem with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -41,9 +41,9 @@ pub enum Fault {
     MissingKey(&'static str),
     /// The value is of another type.
     WrongType {
-        /// What is expected, with its article.
+        /// The expected value, with its article.
         expected: String,
-        /// What stands there, with its article.
+        /// The kind of value that was found, with its article.
         found: &'static str,
     },
     /// The value is one of a few names, and this is none of them.
@@ -73,12 +73,11 @@ pub enum Key {
 }
 
 impl Settings {
-    /// Reads them as a `T`. A text where a number or a boolean is expected is read as one, since it may come from a
-    /// variable.
+    /// Reads them as a `T`. A text is read as a number or a boolean if one is expected, since it may come from a variable.
     ///
     /// # Errors
-    /// Everything that is wrong: what is found wrong is left out, and the rest is read on. The list is empty where
-    /// nothing is wrong but that a setting was [forgotten](Self::forget).
+    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
+    /// that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
         let mut rest = None;
@@ -107,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// Takes the value of `key` out; `None` where these are no mapping with such a key.
+    /// Takes the value of `key` out. Returns `None` if this is not a mapping with such a key.
     pub fn take(&mut self, key: &str) -> Option<Self> {
         self.0.as_mapping_mut()?.remove(key).map(Self)
     }
@@ -171,12 +170,12 @@ impl InvalidSetting {
         &self.path
     }
 
-    /// What is wrong with it.
+    /// The problem.
     pub fn fault(&self) -> &Fault {
         &self.fault
     }
 
-    /// The same problem, where its settings stand below `key` of others.
+    /// Moves the problem below `key`, for settings that are nested there.
     #[must_use]
     pub fn below(mut self, key: Key) -> Self {
         self.path.0.insert(0, key);
@@ -256,7 +255,7 @@ impl KeyPath {
         self
     }
 
-    /// What comes after `above` in this path; `None` where it does not begin so.
+    /// Returns the part of this path after `above`, or `None` if it does not begin with `above`.
     pub fn below(&self, above: &Self) -> Option<Self> {
         self.0.strip_prefix(above.0.as_slice()).map(|keys| Self(keys.to_vec()))
     }
@@ -298,7 +297,7 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// Puts `tag` in the place of what stands at `path`; `false` where that is everything, or not there.
+/// Replaces the value at `path` by `tag`. Returns `false` if there is no such value, or if it is everything.
 fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
     let [key, below @ ..] = path else { return false };
     let inner = match (key, value) {

@@ -29,7 +29,7 @@ use tokio_rustls::{
 
 use crate::{BuildContext, Eventual, HopError, Host, InvalidSetting, Stream, Tunnel};
 
-/// What stands as `tls:` of a hop: `true`, `false`, or a mapping of `ca` and `server_name`.
+/// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TlsSettings {
     /// No TLS.
@@ -57,7 +57,7 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// What `settings` ask for, with a hop at `host`; `None` where that is no TLS.
+    /// Returns the client that `settings` ask for with a hop at `host`, or `None` if they ask for no TLS.
     ///
     /// # Errors
     /// Names what is wrong below `tls`: a file that can't be read or holds no certificate, or a name that is none.
@@ -97,7 +97,7 @@ impl TlsClient {
     /// # Errors
     /// [`HopError::Certificate`] or [`HopError::Tls`], with what rustls says.
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
-        // Boxed, so that a hop has no room for it where it has no TLS.
+        // Boxed, so that a hop without TLS needs no room for it.
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
             Ok(stream) => Ok(Tunnel::layered(TlsLayer(stream))),
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),

@@ -16,8 +16,8 @@ use tokio::{
 
 pub use self::halves::{ReadHalf, WriteHalf};
 
-/// What a [`Tunnel`] can run over. A layer that wraps another stream names the socket at the bottom, so that a reset
-/// can be carried through it.
+/// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
+/// reset can be passed on through it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// The socket below all layers, if there is one.
     fn socket(&self) -> Option<&TcpStream> {
@@ -33,7 +33,7 @@ pub struct Tunnel {
     io: Io,
 }
 
-/// What carries a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
+/// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
 pub enum Io {
     /// TCP and nothing else.
     Socket(TcpStream),
@@ -78,8 +78,8 @@ impl Tunnel {
         self.io.bottom()
     }
 
-    /// Ready once something has come where nothing was asked for, be it the end. What came may be lost, so the tunnel is
-    /// of no more use then.
+    /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel
+    /// can't be used after that.
     pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.early.is_empty() {
             return Poll::Ready(());

@@ -63,7 +63,7 @@ pub enum BadRequest {
     /// The value of `Host` is not valid.
     #[error("the `Host` field is not `host` or `host:port`")]
     InvalidHost,
-    /// The head does not say clearly where the body ends.
+    /// The length of the body is unclear.
     #[error("{0}")]
     Framing(&'static str),
     /// The body has a transfer coding other than chunked.
@@ -130,7 +130,7 @@ pub enum BadResponse {
     /// `Connection` lists far more options than there are.
     #[error("the `Connection` field lists too many options")]
     TooManyOptions,
-    /// The head does not say clearly where the body ends.
+    /// The length of the body is unclear.
     #[error("{0}")]
     Framing(&'static str),
     /// The body has a transfer coding other than chunked, which was not asked for.

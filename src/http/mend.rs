@@ -3,7 +3,7 @@
 //! Real origins send `Name : value`, folded lines, lines without a colon and control characters. RFC 9112 says how a
 //! proxy repairs most of them, and clients that connect directly never notice. The strict parser stays the only reader:
 //! when it refuses a head, the head is rewritten here, line by line, and the result goes through the strict parser.
-//! What was not understood is therefore never forwarded.
+//! So nothing that was not understood is ever forwarded.
 //!
 //! | what arrives | what becomes of it |
 //! | --- | --- |

@@ -80,7 +80,7 @@ impl RequestHead {
         &self.fields
     }
 
-    /// Returns where the body ends. A CONNECT has no body: the bytes after it belong to the tunnel.
+    /// Returns the length of the body. A CONNECT has no body: the bytes after it belong to the tunnel.
     pub fn body_length(&self) -> BodyLength {
         match self.framing {
             _ if matches!(self.target, Target::Tunnel(_)) => BodyLength::Empty,

@@ -67,7 +67,7 @@ impl ResponseHead {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// Returns where the body ends if this answers a request with `method` (RFC 9112 §6.3).
+    /// Returns the length of the body if this answers a request with `method` (RFC 9112 §6.3).
     pub fn body_length(&self, method: &str) -> BodyLength {
         match self.framing {
             _ if method == "HEAD" || self.has_no_body() => BodyLength::Empty,

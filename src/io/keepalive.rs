@@ -8,7 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 /// inherits that on Linux.
 ///
 /// # Errors
-/// What the system says; without probes, all else works.
+/// The system's error. Everything else works without probes.
 pub(crate) fn probe<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(INTERVAL);
     socket.into().set_tcp_keepalive(&probes)

@@ -10,12 +10,12 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 /// A timer for waits of which hardly any lasts until its time has come, such as those for the next request.
 ///
-/// To set a timer costs more than to wait for most requests. This one stays set for the time before, where that is the
-/// earlier one, and is moved only when it rings: seldom, and nobody is told.
+/// Setting a timer costs more than most waits for a request. So a timer that is already set to ring earlier stays as it is,
+/// and is moved only when it rings, which is rare and wakes nobody.
 #[derive(Debug)]
 pub struct Alarm<'a>(Pin<&'a mut Sleep>);
 
-/// What an [`Alarm`] is made of, pinned by whoever needs one; it is not set.
+/// Creates the timer of an [`Alarm`], not set. The caller pins it.
 pub(crate) fn timer() -> Sleep {
     sleep(NEVER)
 }
@@ -26,7 +26,7 @@ impl<'a> Alarm<'a> {
         Self(timer)
     }
 
-    /// The same alarm, for a while.
+    /// Lends the alarm for a while.
     pub fn lend(&mut self) -> Alarm<'_> {
         Alarm(self.0.as_mut())
     }

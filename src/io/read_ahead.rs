@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 /// dropping the future.
 ///
 /// # Errors
-/// What the reader says.
+/// The reader's error.
 pub(crate) async fn read<R: AsyncRead + Unpin>(
     reader: &mut R,
     seen: &mut BytesMut,
@@ -24,10 +24,10 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     poll_fn(|cx| poll_read(cx, reader, seen, most)).await
 }
 
-/// The same, for a future of one's own.
+/// Like [`read`], for hand-written futures.
 ///
 /// # Errors
-/// What the reader says.
+/// The reader's error.
 pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
     reader: &mut R,
@@ -51,7 +51,7 @@ pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     })
 }
 
-/// What is read by way of the stack.
+/// The number of bytes that are read by way of the stack.
 const FEW_BYTES: usize = 8 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a reload changes, in words for the log.
+//! Describes the changes of a reload for the log.
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.
@@ -154,7 +154,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Sets what the sockets that it accepts inherit, where the system does that.
+/// Sets the options that accepted sockets inherit, on systems that do so.
 fn set_options(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     // Without probes, all else works.

@@ -34,13 +34,13 @@ pub(crate) struct Reloads {
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
     log: Option<LogControl>,
-    /// Why the last attempt was rejected, where it was.
+    /// The problems of the last attempt, if it was rejected.
     rejected: Option<Vec<String>>,
-    /// What the files said in the place of each option of the command line.
+    /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
 }
 
-/// What called for a reload.
+/// The event that called for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Edit,

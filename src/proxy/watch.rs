@@ -257,8 +257,7 @@ impl Watch {
         survey.empty.intersection(&self.filled).next().cloned().map(Unfinished::Emptied)
     }
 
-    /// Looks at everything on the way to the files, on a thread where that may take its time. Returns `None` only if the
-    /// runtime ends.
+    /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime ends.
     async fn survey(&self) -> Option<Survey> {
         let files = lock(&self.files).clone();
         task::spawn_blocking(move || Survey::of(&files)).await.ok()
@@ -334,7 +333,7 @@ mod tests {
 
     use super::*;
 
-    /// Waits for the change that `edit` makes, and fails where none is told.
+    /// Waits for the change that `edit` makes, and fails if none is reported.
     async fn check(watch: &mut Watch, edit: impl FnOnce()) {
         edit();
         timeout(Duration::from_secs(20), watch.changed()).await.expect("the change is told");

@@ -134,7 +134,7 @@ pub struct ChainError {
     pub chain: Arc<str>,
     /// The step that failed.
     pub stage: Box<Stage>,
-    /// What happened.
+    /// The cause.
     #[source]
     pub cause: Cause,
     /// Every address of the next hop that was refused, if it has several.
@@ -148,7 +148,7 @@ pub struct Stage {
     pub hop: Option<Arc<str>>,
     /// The member of the hop, if it holds several.
     pub member: Option<String>,
-    /// What was done.
+    /// The step.
     pub step: Step,
     /// The stop that the step was to reach.
     pub stop: Authority,
@@ -156,7 +156,7 @@ pub struct Stage {
     pub protocol: Option<&'static str>,
 }
 
-/// What is done at a stop.
+/// A step at a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Choosing who serves the request.
@@ -645,7 +645,7 @@ mod tests {
     const TIMEOUTS: StepTimeouts =
         StepTimeouts { connect: Duration::from_secs(5), handshake: Duration::from_secs(5) };
 
-    /// Writes where it is asked to go, and reads one byte as the answer.
+    /// A hop that writes the address it is asked for, and reads one byte as the answer.
     #[derive(Debug)]
     struct Note {
         address: Authority,

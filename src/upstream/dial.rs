@@ -108,7 +108,7 @@ impl Dialer {
             return Err(DialError::Loop);
         }
         let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
-        // `0.0.0.0` and `[::]` lead to this machine; where to, the socket knows.
+        // `0.0.0.0` and `[::]` lead to this machine, to the address that the socket tells.
         let is_own = address.ip().to_canonical().is_unspecified()
             && socket.peer_addr().is_ok_and(|peer| self.is_own(peer));
         if is_own || self.listens_everywhere(address) && is_same_host(&socket) {
@@ -117,7 +117,7 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// Whether this proxy listens on exactly that, also where it is an IPv4 address in IPv6 dress.
+    /// Returns whether this proxy listens on exactly that address. An IPv4-mapped IPv6 address counts as IPv4.
     fn is_own(&self, address: SocketAddr) -> bool {
         self.own.iter().any(|own| canonical(*own) == canonical(address))
     }

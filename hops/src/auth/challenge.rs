@@ -296,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// What a refusal says was offered can be taken from here.
+        /// The names of the challenges agree with the schemes that a refusal lists.
         #[test]
         fn names_agree_with_those_of_a_refusal(field in "[a-c \"=,\\\\\u{e4}/]{0,40}") {
             let field = field.as_bytes();

@@ -40,7 +40,7 @@ pub use self::{
 };
 use super::{channel_bindings::ChannelBindings, token::NTLM_SIGNATURE};
 
-/// What one authentication depends on besides the credentials and the proxy's challenge.
+/// The inputs of one authentication besides the credentials and the proxy's challenge.
 #[derive(Clone, Copy, Debug)]
 pub struct NtlmRound<'a> {
     /// The service that is meant, such as `HTTP/proxy.corp.example`.

@@ -29,7 +29,7 @@ enum State {
     Broken,
 }
 
-/// What [`BodyDecoder::decode`] came to.
+/// The result of [`BodyDecoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The body goes on.

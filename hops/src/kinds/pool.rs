@@ -43,7 +43,7 @@ enum Pick {
     RoundRobin,
     /// Any.
     Random,
-    /// The same one for the same session of a client, or where it named none, for the same host.
+    /// The member of a client's session or, if it named none, of the target's host.
     Sticky,
 }
 
@@ -392,7 +392,7 @@ mod tests {
         let pool = pool(&format!("members: {MEMBERS}")).unwrap();
         let second = now(pick(&pool, "t.example:1", "").instead()).unwrap();
         second.reached();
-        // What the pool was told once holds, however the connection ends.
+        // The pool keeps what it has learned, however the connection ends.
         drop(second);
         assert_eq!(hosts(&pool, 2), "bb");
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The settings of a provider's gateway. The templates have places for `{user}`, `{pass}`, `{country}` (in lower case),
-/// `{COUNTRY}`, `{city}`, `{session}` and `{ttl}`; what stands in `[...]` vanishes where a value in it is unset.
+/// `{COUNTRY}`, `{city}`, `{session}` and `{ttl}`; a part in `[...]` disappears if a value in it is unset.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -115,7 +115,7 @@ impl HopConfig for Config {
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient => {
-                // What would fail for each client fails here.
+                // Reports here what would fail for every client.
                 Wish { session: Session::Number(1), ..wish }.written_into(&username)?;
                 Some(ByClient {
                     username,

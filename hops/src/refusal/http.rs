@@ -53,7 +53,8 @@ impl Refusal {
     }
 }
 
-/// What a status alone says to a CONNECT. Some proxies answer 401 for 407, which to CONNECT nobody else can.
+/// Returns the meaning that a status alone has for a CONNECT. Some proxies answer 401 instead of 407, and to a CONNECT
+/// only a proxy can answer 401.
 fn meaning(status: u16) -> (Meaning, Party) {
     match status {
         401 | 407 => (Meaning::Credentials, Party::Hop),

@@ -14,13 +14,13 @@ use tokio::{
 
 use super::{Io, Stream, Tunnel, read_early};
 
-/// What comes through a [`Tunnel`].
+/// The reading half of a [`Tunnel`].
 pub struct ReadHalf<'a> {
     early: &'a mut Bytes,
     io: ReadIo<'a>,
 }
 
-/// What goes through a [`Tunnel`].
+/// The writing half of a [`Tunnel`].
 pub struct WriteHalf<'a>(WriteIo<'a>);
 
 enum ReadIo<'a> {
@@ -127,7 +127,7 @@ mod tests {
         let mut sent = [0; 5];
         far.read_exact(&mut sent).await.unwrap();
         assert_eq!(&sent, b"there");
-        // What is not read through the half stays with the tunnel.
+        // Unread bytes stay with the tunnel.
         let mut rest = [0; 7];
         tunnel.read_exact(&mut rest).await.unwrap();
         assert_eq!(&rest, b"ly late");

@@ -21,7 +21,7 @@ pub struct Errand {
     pub(super) preferences: Preferences,
 }
 
-/// What the probe does at the target.
+/// The work of a probe at the target.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     /// Nothing. An open tunnel is enough.

@@ -27,7 +27,7 @@ use crate::{
     upstream::chain::{Cause, Chain, ChainError, Connected, Destination, Stage, Trace as _},
 };
 
-/// What a visit needs.
+/// The inputs of a visit.
 pub(super) struct Visit<'a, 'out> {
     pub(super) errand: &'a Errand,
     pub(super) chain: &'a Arc<Chain>,
@@ -36,12 +36,12 @@ pub(super) struct Visit<'a, 'out> {
     pub(super) steps: &'a Steps<'out>,
 }
 
-/// What was answered.
+/// The answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) reason: String,
-    /// What the answer says, where that is an address and nothing else.
+    /// The address in the body, if the body is an address and nothing else.
     pub(super) exit: Option<IpAddr>,
     /// The hop that may have answered in the target's place, and does not say.
     pub(super) perhaps_by: Option<Arc<str>>,
@@ -51,7 +51,7 @@ impl Visit<'_, '_> {
     /// Goes there; `None`: the tunnel is open, and nothing was to be asked.
     ///
     /// # Errors
-    /// What a client of the proxy would be told.
+    /// The reply that a client of the proxy would get.
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         if !preferences.is_empty() && !self.chain.takes_preferences() {
@@ -133,7 +133,7 @@ impl Visit<'_, '_> {
                 return Err(*reply);
             }
             Err(Ending::Refused(reply, _)) => return Err(*reply),
-            // What the exchange has passed on is still in the pipe.
+            // Bytes that the exchange has passed on are still in the pipe.
             Err(_) => {
                 drop(client);
                 reading.await
@@ -172,7 +172,7 @@ async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)>
     Some((head, exit))
 }
 
-/// What the body says, where that is an address and nothing else.
+/// Returns the address in the body, if the body is an address and nothing else.
 async fn exit_address(
     response: &ResponseHead,
     pipe: &mut DuplexStream,

@@ -10,7 +10,7 @@ use crate::http::{
     role::{Role, role_of},
 };
 
-/// Returns where the section at the front of `seen` ends, if its empty line has arrived. `searched` bytes were searched
+/// Returns the end of the section at the front of `seen`, if its empty line has arrived. `searched` bytes were searched
 /// before.
 ///
 /// When trailers are mended, a bare LF ends a line, so that a section with one does not wait for bytes that never come.

@@ -25,7 +25,7 @@ struct Ends {
 }
 
 impl Pipe {
-    /// An empty pipe; `None` where the system has none to give, and bytes must be copied.
+    /// Returns an empty pipe, or `None` if the system has none to give, so that bytes must be copied.
     pub(super) fn take() -> Option<Self> {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         let ends = pooled.or_else(|| Ends::new().ok())?;

@@ -76,8 +76,8 @@ pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Wri
     }
 }
 
-/// Looks at the files from time to time: some file systems send no events, such as those of a network where another
-/// machine writes. It has a thread of its own, since a look may take its time, and a timer that is always set would have
+/// Looks at the files from time to time, since some file systems send no events, such as network file systems that other
+/// machines write to. It has a thread of its own, since a look may take its time, and a timer that is always set would have
 /// every wait of the proxy's own thread set one in the hardware.
 pub(super) struct Looker {
     pub(super) files: Arc<Mutex<Files>>,

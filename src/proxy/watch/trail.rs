@@ -27,7 +27,7 @@ pub(super) struct Trail {
     files: BTreeSet<PathBuf>,
 }
 
-/// What tells a directory from a later one of the same name, which may have got the same number: when it was made.
+/// A mark that tells a directory from a later one of the same name, which may have got the same number: its birth time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
@@ -102,7 +102,7 @@ impl Trail {
         is_content || self.names.contains(path) || self.contents.contains(path)
     }
 
-    /// Notes every name on the way, and returns where it ends; `None` where something on the way is missing.
+    /// Records every name on the way, and returns the path at the end, or `None` if something on the way is missing.
     fn follow(&mut self, path: &Path, links_left: usize) -> Option<PathBuf> {
         let mut reached = PathBuf::new();
         let mut components = path.components();

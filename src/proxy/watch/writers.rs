@@ -18,7 +18,7 @@ use std::{
 pub(crate) struct Writer {
     pub(super) file: PathBuf,
     pub(super) pid: u32,
-    /// What the system calls the process; empty if it has ended meanwhile.
+    /// The name of the process; empty if it has ended meanwhile.
     pub(super) process: String,
 }
 

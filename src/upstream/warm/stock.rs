@@ -9,7 +9,7 @@ use std::{
 use mooltiroute_hops::{Authority, Tunnel};
 use tokio::time::Instant;
 
-/// The hops that a tunnel passed, or is to pass: where each is reached, and which member of a pool it is.
+/// The hops that a tunnel passes: the address of each, and the name of a pool's member.
 pub(crate) type Path = Vec<(Authority, Option<String>)>;
 
 /// The spares that wait.
@@ -31,11 +31,11 @@ struct Spare {
     path: Path,
     tunnel: Tunnel,
     made: Instant,
-    /// The same by the clock on the wall, which goes on while the machine sleeps.
+    /// The time on the wall clock, which goes on while the machine sleeps.
     made_at: SystemTime,
 }
 
-/// What the keeper of a stock is to do.
+/// The next task of a stock's keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// To make one, as if for this target.

@@ -26,7 +26,7 @@ struct CurrentNonce {
     session_client_nonce: Option<String>,
 }
 
-/// What a 407 means for the request that got it.
+/// The meaning of a 407 for the request that received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "an answer after a rejection counts towards a lock-out"]
 pub enum DigestVerdict {

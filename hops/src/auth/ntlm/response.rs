@@ -50,7 +50,7 @@ pub(super) fn utf16(text: impl Iterator<Item = char>) -> Vec<u8> {
         .collect()
 }
 
-/// Windows changes the case of one character into one other. So `ß` stays, where Unicode's full mapping makes two.
+/// Windows maps one character to one other. So `ß` stays, although Unicode's full mapping makes it two.
 fn upper(character: char) -> char {
     let mut mapped = character.to_uppercase();
     match (mapped.next(), mapped.next()) {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// What a pool learned of its members from the connections that passed them.
+/// The pool's knowledge of its members, from the connections that passed them.
 ///
 /// A member that failed is left out for a pause. After it, one connection at a time tries it; the pause doubles with
 /// each such trial that fails.
@@ -35,8 +35,8 @@ impl Health {
         Self(Mutex::new(vec![None; count]))
     }
 
-    /// Takes the first of `order` that is well or may be tried; where there is none, the one that may be tried soonest,
-    /// for a connection that is not even tried has failed for sure.
+    /// Takes the first of `order` that is well or may be tried. If there is none, takes the one that may be tried soonest,
+    /// since a connection that is never tried has failed for certain.
     pub(super) fn take(&self, order: impl Iterator<Item = usize> + Clone) -> Option<Taken> {
         let mut members = self.members();
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! What stands as a member of a pool.
+//! A member of a pool, as written.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    /// The hop; `None` where it is switched off.
+    /// The hop, or `None` if it is disabled.
     pub(super) fn build(
         &self,
         context: &BuildContext<'_>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::preferences::stable_number;
 
-/// What a provider takes for the identifier of a session.
+/// The form of a session identifier that a provider accepts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SessionId {

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::{Country, Secret};
 
-/// A text such as `{user}[-country-{country}][-session-{session}]`: values stand in braces, and a part in brackets
-/// vanishes where a value in it is unset. `\` before a brace, a bracket or itself makes it plain text.
+/// A text such as `{user}[-country-{country}][-session-{session}]`. Values are in braces, and a part in brackets
+/// disappears if a value in it is unset. `\` before a brace, a bracket or itself makes it plain text.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Template(Vec<Group>);
 
@@ -27,7 +27,7 @@ enum Part {
     Value(Placeholder),
 }
 
-/// What can stand in braces.
+/// A name that may be in braces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placeholder {
     User,
@@ -39,7 +39,7 @@ pub(super) enum Placeholder {
     Ttl,
 }
 
-/// What stands for the placeholders.
+/// The values of the placeholders.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values<'a> {
     pub(super) user: &'a Secret,
@@ -317,7 +317,7 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in "\\PC{0,40}|[\\[\\]{}\\\\a]{0,12}|(\\[-?|\\{user\\}|\\{ttl\\}|\\]|x){0,8}") {
             if let Ok(set) = fill(&text, true) {
-                // What vanishes is never more than what is there.
+                // A text without its optional parts is never longer than the whole.
                 if let Ok(unset) = fill(&text, false) {
                     prop_assert!(unset.len() <= set.len());
                 }

@@ -14,16 +14,16 @@ use crate::{Country, InvalidSetting, Secret};
 /// Which exit a connection gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Session {
-    /// What the username says as it stands.
+    /// The username as written.
     #[default]
     AsWritten,
     /// Another one for each connection.
     Rotate,
-    /// The same one for the same number.
+    /// One exit per number.
     Number(u64),
 }
 
-/// What is asked for beside the account: `{username}[-{cc}]*[-city_{name}][-{session}|-rotate]`.
+/// The wishes beside the account: `{username}[-{cc}]*[-city_{name}][-{session}|-rotate]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish<'a> {
     pub(super) countries: &'a [Country],
