@@ -16,7 +16,7 @@ mod units;
 mod yaml;
 
 pub use self::{
-    credentials::{Credential, Origin},
+    credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
     load::{Loader, Overrides},
     model::{

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Chain, Config, Credential, NamedHop, Origin, Place, Problem, Route};
+use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
 
 #[derive(Serialize)]
 pub(super) struct ShownHop<'a> {
@@ -71,9 +71,9 @@ impl<'a> From<&'a Credential> for ShownCredential<'a> {
     fn from(credential: &'a Credential) -> Self {
         let Credential { setting, origin } = credential;
         let (variables, file, written) = match origin {
-            Origin::Variables(names) => (Some(names.as_slice()), None, false),
-            Origin::File(path) => (None, Some(path.as_str()), false),
-            Origin::Written => (None, None, true),
+            CredentialSource::Variables(names) => (Some(names.as_slice()), None, false),
+            CredentialSource::File(path) => (None, Some(path.as_str()), false),
+            CredentialSource::Written => (None, None, true),
         };
         Self { setting, variables, file, written }
     }

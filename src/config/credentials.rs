@@ -8,12 +8,12 @@ pub struct Credential {
     /// The setting's key, such as `password`.
     pub setting: String,
     /// The source of its value.
-    pub origin: Origin,
+    pub origin: CredentialSource,
 }
 
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum CredentialSource {
     /// These environment variables.
     Variables(Vec<String>),
     /// The content of this file.
@@ -47,9 +47,11 @@ impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let setting = &self.setting;
         match &self.origin {
-            Origin::Variables(names) => write!(f, "{setting} from ${}", names.join(" and $")),
-            Origin::File(path) => write!(f, "{setting} from the file {path}"),
-            Origin::Written => write!(f, "{setting} as written"),
+            CredentialSource::Variables(names) => {
+                write!(f, "{setting} from ${}", names.join(" and $"))
+            }
+            CredentialSource::File(path) => write!(f, "{setting} from the file {path}"),
+            CredentialSource::Written => write!(f, "{setting} as written"),
         }
     }
 }

@@ -112,14 +112,14 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
 
 /// Relaxes `schema` for a file that is one part of a configuration, with variables in place of scalars.
 fn part(mut schema: Schema) -> Value {
-    Part.transform(&mut schema);
+    PartialSchema.transform(&mut schema);
     schema.to_value()
 }
 
 /// Relaxes the schema of complete values: no required keys, variables allowed.
-struct Part;
+struct PartialSchema;
 
-impl Transform for Part {
+impl Transform for PartialSchema {
     fn transform(&mut self, schema: &mut Schema) {
         transform_subschemas(self, schema);
         let Some(object) = schema.as_object_mut() else { return };

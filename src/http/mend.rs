@@ -31,7 +31,7 @@ use super::{
 /// If a line could be read in more than one way.
 pub(super) fn write_fields(lines: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, BadResponse> {
     let mut end = 0;
-    let mut previous = Line::Dropped;
+    let mut previous = MendedLine::Dropped;
     while let Some((line, bytes)) = next_line(&lines[end..]) {
         end += bytes;
         if line.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn is_blank(byte: u8) -> bool {
 
 /// A line that was seen, as far as the next line needs to know.
 #[derive(Clone, Copy)]
-enum Line {
+enum MendedLine {
     /// It was dropped, so its continuations are dropped too.
     Dropped,
     /// It is a field that has nothing to do with framing.
@@ -79,11 +79,11 @@ enum Line {
     Framing,
 }
 
-fn write_field(line: &[u8], out: &mut Vec<u8>) -> Result<Line, BadResponse> {
+fn write_field(line: &[u8], out: &mut Vec<u8>) -> Result<MendedLine, BadResponse> {
     let colon = line.iter().position(|byte| *byte == b':');
     let name = colon.map_or(&b""[..], |colon| trim_blank(&line[..colon]));
     if name.is_empty() || !name.iter().copied().all(is_token_byte) {
-        return if may_mean_framing(line) { Err(UNCLEAR) } else { Ok(Line::Dropped) };
+        return if may_mean_framing(line) { Err(UNCLEAR) } else { Ok(MendedLine::Dropped) };
     }
     let value = &line[colon.map_or(line.len(), |colon| colon + 1)..];
     let is_framing = is_framing_name(name);
@@ -94,19 +94,23 @@ fn write_field(line: &[u8], out: &mut Vec<u8>) -> Result<Line, BadResponse> {
     out.extend_from_slice(b": ");
     write_text(trim_blank(value), out);
     out.extend_from_slice(b"\r\n");
-    Ok(if is_framing { Line::Framing } else { Line::Kept })
+    Ok(if is_framing { MendedLine::Framing } else { MendedLine::Kept })
 }
 
 /// Joins a folded line with the field before it, which is the last thing in `out`.
 ///
 /// A reader that does not know folding takes ` Content-Length: 5` for a field of its own, so a continuation that looks
 /// like one is refused.
-fn write_continuation(line: &[u8], previous: Line, out: &mut Vec<u8>) -> Result<(), BadResponse> {
+fn write_continuation(
+    line: &[u8],
+    previous: MendedLine,
+    out: &mut Vec<u8>,
+) -> Result<(), BadResponse> {
     match previous {
-        Line::Framing => Err(UNCLEAR),
-        Line::Dropped if may_mean_framing(line) => Err(UNCLEAR),
-        Line::Dropped => Ok(()),
-        Line::Kept => {
+        MendedLine::Framing => Err(UNCLEAR),
+        MendedLine::Dropped if may_mean_framing(line) => Err(UNCLEAR),
+        MendedLine::Dropped => Ok(()),
+        MendedLine::Kept => {
             let colon = line.iter().position(|byte| *byte == b':');
             if colon.is_some_and(|colon| is_framing_name(trim_blank(&line[..colon]))) {
                 return Err(UNCLEAR);

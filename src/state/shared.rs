@@ -27,13 +27,13 @@ pub(crate) struct Shared {
     reserved: open_files::Reserved,
     peaks: Arc<Peaks>,
     shutdown: Shutdown,
-    origin: Origin,
+    origin: Start,
     rejection: ArcSwapOption<Rejection>,
 }
 
 /// Where and when this proxy began.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct Start {
     /// Where its configuration comes from.
     pub source: Source,
     /// The time of day.
@@ -61,7 +61,7 @@ pub(crate) struct Admission {
 impl Shared {
     /// Begins with `first`, which comes from `source`.
     pub(crate) fn new(first: Generation, source: Source, shutdown: Shutdown) -> Arc<Self> {
-        let origin = Origin { source, at: SystemTime::now(), instant: Instant::now() };
+        let origin = Start { source, at: SystemTime::now(), instant: Instant::now() };
         let peaks = Arc::clone(first.peaks());
         Arc::new(Self {
             live: Live::new(first),
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Where and when it began.
-    pub(crate) fn origin(&self) -> &Origin {
+    pub(crate) fn origin(&self) -> &Start {
         &self.origin
     }
 

@@ -4,7 +4,7 @@ use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::resolve::{Part, Resolver};
-use crate::config::{Credential, Origin};
+use crate::config::{Credential, CredentialSource};
 
 impl Resolver<'_> {
     /// Returns the credentials in the mapping at `path`. Warns of each that is written out.
@@ -20,19 +20,25 @@ impl Resolver<'_> {
                 continue;
             }
             let (setting, origin) = match name.strip_suffix("_file") {
-                Some(setting) => (setting, Origin::File(text.clone())),
-                None if !variables.is_empty() => (&*name, Origin::Variables(variables.to_vec())),
-                None => (&*name, Origin::Written),
+                Some(setting) => (setting, CredentialSource::File(text.clone())),
+                None if !variables.is_empty() => {
+                    (&*name, CredentialSource::Variables(variables.to_vec()))
+                }
+                None => (&*name, CredentialSource::Written),
             };
-            if origin == Origin::Written && is_like_variable(text) && !self.warnings.skips() {
+            if origin == CredentialSource::Written
+                && is_like_variable(text)
+                && !self.warnings.skips()
+            {
                 let message = "this looks like a variable, and is taken as it is written";
                 let problem = self.tree.problem(&place, Part::Value, "no-variable", message);
                 self.warnings.push(problem.with_help("write a variable as `\"${NAME}\"`"));
                 credentials.push(Credential { setting: setting.to_owned(), origin });
                 continue;
             }
-            let is_exposed =
-                origin == Origin::Written && !text.is_empty() && Credential::is_secret(setting);
+            let is_exposed = origin == CredentialSource::Written
+                && !text.is_empty()
+                && Credential::is_secret(setting);
             credentials.push(Credential { setting: setting.to_owned(), origin });
             if is_exposed && !self.warnings.skips() {
                 let message = "this secret is written in the file, where others may read it";

@@ -8,7 +8,7 @@ use crate::config::{
 };
 
 /// A line, and what is known of it.
-pub(crate) struct Line<'a> {
+pub(crate) struct SourceLine<'a> {
     pub(crate) number: usize,
     pub(crate) text: &'a str,
     /// All that could be read of the file.
@@ -17,7 +17,7 @@ pub(crate) struct Line<'a> {
     pub(crate) read_to: Option<(usize, usize)>,
 }
 
-impl Line<'_> {
+impl SourceLine<'_> {
     /// Whether what stands at `column` comes after a value that could be a secret with a comma in it, and so could be
     /// the end of it.
     pub(crate) fn hides(&self, column: usize) -> bool {

@@ -12,7 +12,7 @@ use crate::config::{
     },
     source::Text,
     yaml::{
-        excerpt::Line,
+        excerpt::SourceLine,
         spans::{self, Node, Span},
     },
 };
@@ -74,7 +74,7 @@ impl File {
         if let Err(error) = value.apply_merge() {
             let message = format!("a merge key can't be followed: {error}");
             let at = Span { start: (1, 1), end: (1, 1) };
-            let fault = spans::Fault { at, code: "syntax", message, first: None };
+            let fault = spans::YamlError { at, code: "syntax", message, first: None };
             return Err(self.problem(fault).into());
         }
         Ok((self, value))
@@ -91,7 +91,7 @@ impl File {
             false => "what stands here can't be read; write texts and keys in quotes",
         };
         let at = Span { start: at, end: at };
-        self.problem(spans::Fault { at, code: "syntax", message: message.into(), first: None })
+        self.problem(spans::YamlError { at, code: "syntax", message: message.into(), first: None })
     }
 
     /// How many steps of `path` stand in this file; `None` where nothing does.
@@ -128,7 +128,7 @@ impl File {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
-    fn problem(&self, mut fault: spans::Fault) -> Problem {
+    fn problem(&self, mut fault: spans::YamlError) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
         // A name that stands elsewhere in the open is no secret.
@@ -184,9 +184,9 @@ impl File {
         self.root.as_ref().is_some_and(|root| root.is_shared(path))
     }
 
-    fn known_line(&self, number: usize) -> Line<'_> {
+    fn known_line(&self, number: usize) -> SourceLine<'_> {
         let Self { root, read_to, .. } = self;
-        Line { number, text: self.line(number), root: root.as_deref(), read_to: *read_to }
+        SourceLine { number, text: self.line(number), root: root.as_deref(), read_to: *read_to }
     }
 }
 

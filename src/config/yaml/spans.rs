@@ -43,7 +43,7 @@ pub(crate) struct Entry {
 
 /// Why a text can't be read.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct YamlError {
     pub(crate) at: Span,
     pub(crate) code: &'static str,
     pub(crate) message: String,
@@ -60,7 +60,7 @@ pub(crate) struct Parsed {
     pub(crate) read_to: Option<(usize, usize)>,
     /// Whether a value has a tag, such as `!!int`.
     pub(crate) has_tags: bool,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<YamlError>,
 }
 
 /// The nodes of `text`, of which there may be `nodes_max`, as far as the first fault but equal keys.
@@ -72,7 +72,7 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
             Ok((event, span)) => builder.take(event, span.into()),
             Err(error) => {
                 let at = position(error.marker());
-                Err(Fault::new(Span { start: at, end: at }, "syntax", error.info()))
+                Err(YamlError::new(Span { start: at, end: at }, "syntax", error.info()))
             }
         };
         if let Err(fault) = result {
@@ -151,7 +151,7 @@ impl Node {
     }
 }
 
-impl Fault {
+impl YamlError {
     fn new(at: Span, code: &'static str, message: impl Into<String>) -> Self {
         Self { at, code, message: message.into(), first: None }
     }
@@ -166,7 +166,7 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
-    faults: Vec<Fault>,
+    faults: Vec<YamlError>,
     has_tags: bool,
     /// The end of the last key, value or beginning of a list or mapping.
     read_to: (usize, usize),
@@ -186,13 +186,13 @@ enum Kind {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
                     let message = "a second document begins here; a file holds one";
-                    return Err(Fault::new(span, "documents", message));
+                    return Err(YamlError::new(span, "documents", message));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -217,7 +217,7 @@ impl Builder {
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     let message = "this alias stands inside of what it names";
-                    return Err(Fault::new(span, "alias", message));
+                    return Err(YamlError::new(span, "alias", message));
                 };
                 // Whoever expands it meets the whole of it once more.
                 self.count(node.size, span)?;
@@ -228,10 +228,10 @@ impl Builder {
         Ok(())
     }
 
-    fn open(&mut self, anchor: usize, start: Span, kind: Kind) -> Result<(), Fault> {
+    fn open(&mut self, anchor: usize, start: Span, kind: Kind) -> Result<(), YamlError> {
         if self.open.len() >= DEPTH_MAX {
             let message = format!("lists and mappings stand in each other over {DEPTH_MAX} deep");
-            return Err(Fault::new(start, "depth", message));
+            return Err(YamlError::new(start, "depth", message));
         }
         self.count(1, start)?;
         self.read_to = start.end;
@@ -262,7 +262,7 @@ impl Builder {
         }
     }
 
-    fn close(&mut self, end: Span) -> Result<(), Fault> {
+    fn close(&mut self, end: Span) -> Result<(), YamlError> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let content = match open.kind {
             Kind::List(list) => Content::List(list),
@@ -273,7 +273,12 @@ impl Builder {
     }
 
     /// Puts a whole node where it belongs; `text` is what a scalar is as a key.
-    fn add(&mut self, node: Rc<Node>, anchor: usize, text: Option<String>) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        node: Rc<Node>,
+        anchor: usize,
+        text: Option<String>,
+    ) -> Result<(), YamlError> {
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -288,22 +293,22 @@ impl Builder {
                 Some((name, key)) => {
                     if name == MERGE && !node.can_be_merged() {
                         let message = "`<<` stands for a mapping, or for a list of mappings";
-                        return Err(Fault::new(key, "merge", message));
+                        return Err(YamlError::new(key, "merge", message));
                     }
                     entries.push(Entry { name, key, value: node });
                 }
                 None => {
                     let Some(text) = text else {
                         let message = "a key must be a plain text";
-                        return Err(Fault::new(node.span, "key", message));
+                        return Err(YamlError::new(node.span, "key", message));
                     };
                     if let Some(first) = names.insert(text.clone(), node.span) {
                         let message = match is_word(&text) {
                             true => format!("the key `{text}` stands twice in one mapping"),
                             false => "this key stands twice in one mapping".to_owned(),
                         };
-                        let fault = Fault::new(node.span, "duplicate-key", message);
-                        self.faults.push(Fault { first: Some(first), ..fault });
+                        let fault = YamlError::new(node.span, "duplicate-key", message);
+                        self.faults.push(YamlError { first: Some(first), ..fault });
                     }
                     *key = Some((text, node.span));
                 }
@@ -312,11 +317,11 @@ impl Builder {
         Ok(())
     }
 
-    fn count(&mut self, added: usize, at: Span) -> Result<(), Fault> {
+    fn count(&mut self, added: usize, at: Span) -> Result<(), YamlError> {
         self.size = self.size.saturating_add(added);
         if self.size > self.nodes_max {
             let message = "up to here there are too many keys and values for a configuration";
-            return Err(Fault::new(at, "size", message));
+            return Err(YamlError::new(at, "size", message));
         }
         Ok(())
     }
