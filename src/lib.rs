@@ -13,6 +13,7 @@
 //! - [`io`]: relays bytes between sockets.
 //! - [`http`]: HTTP/1.1 messages, without sockets.
 //! - [`error`]: errors as one line for people.
+//! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
 //!
 //! The crate [`hops`] defines a hop and holds the built-in kinds.
@@ -29,6 +30,7 @@ pub(crate) mod io;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub mod proxy;
+pub(crate) mod proxy_error;
 pub(crate) mod router;
 pub(crate) mod state;
 pub(crate) mod system;

@@ -17,6 +17,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::proxy_error::ProxyError;
+
 pub(crate) use self::{
     histogram::{Buckets, Histogram},
     warm::{WarmCounts, WarmTotals},
@@ -215,10 +217,10 @@ impl Meter {
     }
 
     /// A tunnel or a request failed, at `hop` or at the target.
-    pub fn failed(&self, hop: Option<&str>, stage: &'static str, error: &'static str) {
+    pub fn failed(&self, hop: Option<&str>, stage: &'static str, error: ProxyError) {
         self.chain.failed.fetch_add(1, Relaxed);
         let hop = hop.and_then(|hop| self.hops.iter().find(|(name, _)| **name == *hop));
-        hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error);
+        hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error.name());
     }
 
     fn each(&self, count: impl Fn(&Counts) -> &AtomicU64, more: u64) {
@@ -271,9 +273,9 @@ mod tests {
     fn a_failure_counts_where_it_happened() {
         let metrics = Metrics::default();
         let meter = metrics.meter(&name("default"), [name("a"), name("b")]);
-        meter.failed(Some("b"), "extend", "dns_error");
-        meter.failed(Some("b"), "extend", "dns_error");
-        meter.failed(None, "dial", "connection_refused");
+        meter.failed(Some("b"), "extend", ProxyError::Dns);
+        meter.failed(Some("b"), "extend", ProxyError::Dns);
+        meter.failed(None, "dial", ProxyError::ConnectionRefused);
         let expected = Failure { stage: "extend", error: "dns_error", count: 2 };
         assert_eq!(metrics.hops.of(&name("b")).failures(), [expected]);
         assert_eq!(metrics.hops.of(&name("a")).failures(), []);

@@ -105,8 +105,8 @@ impl Access {
     /// Logs and counts that it failed before the target answered, so that the client is told `reply`; also where access
     /// is not logged.
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
-        if let Some(fault) = reply.fault() {
-            self.meter.failed(fault.hop.as_deref(), fault.stage, reply.error());
+        if let Some(blame) = reply.blame() {
+            self.meter.failed(blame.hop.as_deref(), blame.stage, reply.error());
         }
         let status = reply.status();
         let Self { client, method, target, route, chain, .. } = self;

@@ -164,9 +164,9 @@ fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
 fn failure(reply: &Reply) -> serde_json::Value {
     json!({
         "status": reply.status(),
-        "error": reply.error(),
-        "hop": reply.fault().and_then(|fault| fault.hop.as_deref()),
-        "stage": reply.fault().map(|fault| fault.stage),
+        "error": reply.error().name(),
+        "hop": reply.blame().and_then(|blame| blame.hop.as_deref()),
+        "stage": reply.blame().map(|blame| blame.stage),
         "text": reply.text(),
     })
 }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::proxy_error::ProxyError;
+
 /// Why bytes from a client are no request that can be served. The connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -140,13 +142,13 @@ pub enum BadResponse {
 
 impl BadResponse {
     /// Returns the error type of the `Proxy-Status` field (RFC 9209 §2.3).
-    pub fn proxy_error(&self) -> &'static str {
+    pub fn proxy_error(&self) -> ProxyError {
         match self {
             Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => {
-                "http_response_header_section_size"
+                ProxyError::HttpResponseHeaderSectionSize
             }
-            Self::UnknownCoding => "http_response_transfer_coding",
-            _ => "http_protocol_error",
+            Self::UnknownCoding => ProxyError::HttpResponseTransferCoding,
+            _ => ProxyError::HttpProtocol,
         }
     }
 }

@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod memory;
 mod probe;
+mod reason_phrases;
 mod regression;
 mod reload;
 mod requests;

@@ -25,6 +25,7 @@ use crate::{
     client::reply::Reply,
     http::{BadBody, BodyLength, BodyReader, HeadReader, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
+    proxy_error::ProxyError,
 };
 
 /// A request on its way to an upstream, and its answer on its way to a client.
@@ -320,7 +321,7 @@ where
                         continue;
                     }
                     let why = "it sends interim answers without end";
-                    Some(outbound.bad_answer("http_protocol_error", why))
+                    Some(outbound.bad_answer(ProxyError::HttpProtocol, why))
                 }
                 Ok(Some(head)) => return Poll::Ready(self.begin(head)),
                 Ok(None) => None,
@@ -345,7 +346,9 @@ where
                             format!("the connection broke before a whole answer came: {error}")
                         }
                     };
-                    return Poll::Ready(Some(outbound.bad_answer("connection_terminated", why)));
+                    return Poll::Ready(Some(
+                        outbound.bad_answer(ProxyError::ConnectionTerminated, why),
+                    ));
                 }
             }
         }
@@ -369,7 +372,7 @@ where
             // A client must not be asked for credentials that it does not have.
             407 => {
                 let why = "it answers 407, which only a proxy may";
-                return Some(self.outbound.bad_answer("http_protocol_error", why));
+                return Some(self.outbound.bad_answer(ProxyError::HttpProtocol, why));
             }
             _ => {}
         }
@@ -394,7 +397,7 @@ where
 
     fn switch(&mut self, head: &ResponseHead) -> Option<Ending> {
         let Outbound { plan, .. } = self.outbound;
-        let bad = |why: &str| Some(self.outbound.bad_answer("http_upgrade_failed", why));
+        let bad = |why: &str| Some(self.outbound.bad_answer(ProxyError::HttpUpgradeFailed, why));
         if self.upload != Upload::Whole {
             return bad("it switches protocols in the middle of the request");
         }
@@ -462,14 +465,14 @@ where
             (Wait::Head, _) => {
                 let timeout = self.outbound.response_timeout().unwrap_or_default();
                 let why = format!("its head is not there after {timeout:?}");
-                Some(self.outbound.bad_answer("http_response_timeout", why))
+                Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
             }
             (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
                 Some(self.truncated("the upstream takes nothing of the request"))
             }
             (Wait::Upstream, Answer::Head { .. }) => {
                 let why = format!("it has taken nothing of the request for {stall:?}");
-                Some(self.outbound.bad_answer("connection_write_timeout", why))
+                Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
             // The answer is worth having all the same.
             (Wait::Upstream, _) => {

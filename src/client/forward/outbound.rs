@@ -13,6 +13,7 @@ use crate::{
     http::{
         AbsoluteTarget, BodyLength, HeadLimits, RequestForm, RequestHead, Resource, ResponseHead,
     },
+    proxy_error::ProxyError,
     state::generation::Generation,
     upstream::chain::{Chain, ChainError},
 };
@@ -157,7 +158,7 @@ impl<'a> Outbound<'a> {
     }
 
     /// Ends the exchange with an error of type `error` (RFC 9209 §2.3) that the upstream is responsible for.
-    pub(super) fn bad_answer(&self, error: &'static str, why: impl Into<String>) -> Ending {
+    pub(super) fn bad_answer(&self, error: ProxyError, why: impl Into<String>) -> Ending {
         let why = why.into();
         let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
         Ending::BadAnswer(Box::new(reply), why)
@@ -181,7 +182,7 @@ impl<'a> Outbound<'a> {
     /// Counts an answer that broke off.
     pub(super) fn count_break(&self) {
         let hop = self.answering_hop().map(|hop| &**hop);
-        self.plan.chain.meter().failed(hop, "body", "http_response_incomplete");
+        self.plan.chain.meter().failed(hop, "body", ProxyError::HttpResponseIncomplete);
     }
 
     /// The hop that answers the request itself, or `None` if the origin does.

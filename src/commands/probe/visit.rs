@@ -23,6 +23,7 @@ use crate::{
         Target,
     },
     io::lazy_timer::{self, Alarm},
+    proxy_error::ProxyError,
     state::generation::Generation,
     upstream::chain::{Cause, Chain, ChainError, Connected, Destination, Stage, Trace as _},
 };
@@ -141,7 +142,7 @@ impl Visit<'_, '_> {
         };
         let (head, exit) = answer.ok_or_else(|| {
             let why = "the connection was closed before a whole answer came";
-            Reply::bad_response(&target.to_string(), None, "connection_terminated", why)
+            Reply::bad_response(&target.to_string(), None, ProxyError::ConnectionTerminated, why)
         })?;
         let status = head.status();
         let reason = String::from_utf8_lossy(head.reason());

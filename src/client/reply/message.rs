@@ -1,0 +1,289 @@
+//! The answer: a status line, a `Proxy-Status` field (RFC 9209) and a paragraph for a person.
+
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+
+use mooltiroute_hops::{Authority, InvalidPreferences};
+
+use super::{texts, verdict::Verdict};
+use crate::{error::with_causes, proxy_error::ProxyError, upstream::chain::ChainError};
+
+/// An answer of the proxy's own. The connection is closed after it.
+#[derive(Debug)]
+pub struct Reply {
+    status: u16,
+    error: ProxyError,
+    /// A few words for the status line, beside the standard reason phrase.
+    summary: Option<String>,
+    next_hop: Option<String>,
+    received_status: Option<u16>,
+    details: String,
+    text: String,
+    field: Option<Cow<'static, str>>,
+    blame: Option<Blame>,
+}
+
+/// The party upstream that is responsible for a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blame {
+    /// The hop, or `None` for the target.
+    pub hop: Option<Arc<str>>,
+    /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
+    pub stage: &'static str,
+}
+
+impl Reply {
+    /// Refuses a request for which the client is responsible.
+    pub fn refused(status: u16, why: &str) -> Self {
+        Self { status, ..Self::of_ours(ProxyError::HttpRequest, why.to_owned()) }
+    }
+
+    /// Asks the client for the credentials of `server.auth` (RFC 9110 §15.5.8).
+    pub fn unauthorized() -> Self {
+        Self {
+            status: 407,
+            field: Some(texts::CHALLENGE.into()),
+            ..Self::of_ours(ProxyError::HttpRequestDenied, texts::UNAUTHORIZED.to_owned())
+        }
+    }
+
+    /// Refuses a username that does not say which preferences the client has.
+    pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
+        Self::refused(400, &texts::invalid_preferences(invalid))
+    }
+
+    /// Refuses preferences for a chain that takes none from clients.
+    pub fn no_preferences(chain: &str) -> Self {
+        Self::refused(400, &texts::no_preferences(chain))
+    }
+
+    /// Refuses a method that would change something (RFC 9110 §15.5.6).
+    pub fn only_reading() -> Self {
+        Self { field: Some(texts::ALLOW.into()), ..Self::refused(405, texts::ONLY_READING) }
+    }
+
+    /// Refuses a connection beyond `limits.connections`.
+    pub fn over_limit(limit: usize) -> Self {
+        Self {
+            summary: Some("limits.connections".to_owned()),
+            field: Some(texts::RETRY_IN_A_SECOND.into()),
+            ..Self::of_ours(ProxyError::ConnectionLimitReached, texts::over_limit(limit))
+        }
+    }
+
+    /// Refuses a target that no route matches.
+    pub fn no_route(target: &Authority) -> Self {
+        Self {
+            summary: Some("no route matches".to_owned()),
+            ..Self::of_ours(ProxyError::ProxyConfiguration, texts::no_route(target))
+        }
+    }
+
+    /// Explains why the chain did not reach the target.
+    pub fn unreachable(error: &ChainError) -> Self {
+        let verdict = Verdict::from(error);
+        let details = with_causes(&error.cause);
+        let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
+        Self {
+            status: verdict.status,
+            error: verdict.error,
+            summary: Some(format!("{next_hop}: {}", verdict.summary)),
+            next_hop: Some(next_hop),
+            received_status: verdict.received_status,
+            text: texts::failed(error, &details, &verdict.advice),
+            details,
+            field: verdict.field,
+            blame: Some(Blame { hop: error.stage.hop.clone(), stage: error.stage.step.name() }),
+        }
+    }
+
+    /// Explains why an upstream's response to a plain request cannot be passed on.
+    ///
+    /// The hop is responsible if one is given, and the origin otherwise.
+    pub fn bad_response(
+        next_hop: &str,
+        hop: Option<&Arc<str>>,
+        error: ProxyError,
+        details: &str,
+    ) -> Self {
+        Self {
+            summary: Some(format!("{next_hop}: {}", texts::response_summary(error))),
+            next_hop: Some(next_hop.to_owned()),
+            details: details.to_owned(),
+            blame: Some(Blame { hop: hop.cloned(), stage: "response" }),
+            ..Self::of_ours(error, texts::bad_response(next_hop, details))
+        }
+    }
+
+    /// Returns the status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Returns the paragraph for a person.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the error type that the client receives.
+    pub fn error(&self) -> ProxyError {
+        self.error
+    }
+
+    /// Returns who is responsible, or `None` for the client and this proxy.
+    pub fn blame(&self) -> Option<&Blame> {
+        self.blame.as_ref()
+    }
+
+    /// Returns the complete message, or its head alone after a HEAD request.
+    pub fn message(&self, is_head: bool) -> Vec<u8> {
+        let mut message = format!(
+            "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+             Connection: close\r\nProxy-Status: {}\r\n{}\r\n",
+            self.status,
+            reason_phrase(self.status, self.summary.as_deref()),
+            self.text.len() + 1,
+            self.proxy_status(),
+            self.field.as_deref().unwrap_or_default(),
+        );
+        if !is_head {
+            message.push_str(&self.text);
+            message.push('\n');
+        }
+        message.into_bytes()
+    }
+
+    fn of_ours(error: ProxyError, text: String) -> Self {
+        Self {
+            status: error.status(),
+            error,
+            summary: None,
+            next_hop: None,
+            received_status: None,
+            details: String::new(),
+            text,
+            field: None,
+            blame: None,
+        }
+    }
+
+    fn proxy_status(&self) -> String {
+        let mut field = format!("mooltiroute; error={}", self.error.name());
+        if let Some(next_hop) = &self.next_hop {
+            let _ = write!(field, "; next-hop={}", quoted(next_hop));
+        }
+        if let Some(status) = self.received_status {
+            let _ = write!(field, "; received-status={status}");
+        }
+        if !self.details.is_empty() {
+            let _ = write!(field, "; details={}", quoted(&self.details));
+        }
+        field
+    }
+}
+
+/// Returns the reason phrase of a status line: the standard one, and `summary` in parentheses.
+///
+/// Most clients show nothing else of a refused CONNECT. Hops choose part of the summary, so it is reduced to printable
+/// ASCII without parentheses of its own, and cut at [`REASON_PHRASE_MAX`].
+fn reason_phrase(status: u16, summary: Option<&str>) -> String {
+    let mut phrase = standard_phrase(status).to_owned();
+    let Some(summary) = summary else { return phrase };
+    let clean: String = summary
+        .chars()
+        .map(|character| match character {
+            '(' => '[',
+            ')' => ']',
+            ' '..='~' => character,
+            _ => '?',
+        })
+        .collect();
+    let room = REASON_PHRASE_MAX.saturating_sub(phrase.len() + " ()".len());
+    let clean = clean.trim();
+    if clean.len() <= room {
+        let _ = write!(phrase, " ({clean})");
+    } else {
+        let kept = &clean[..room.saturating_sub(ELLIPSIS.len())];
+        let _ = write!(phrase, " ({}{ELLIPSIS})", kept.trim_end());
+    }
+    phrase
+}
+
+/// The most characters of a reason phrase.
+const REASON_PHRASE_MAX: usize = 80;
+const ELLIPSIS: &str = "...";
+
+/// Returns the reason phrase that the status has in RFC 9110 §15 (508: RFC 5842 §7.2).
+fn standard_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        _ => "Error",
+    }
+}
+
+/// Returns a quoted string of RFC 9651 §3.3.3, which has printable ASCII only.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            ' '..='~' => quoted.push(character),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, summary: &str, expected: &str) {
+        let phrase = reason_phrase(status, Some(summary));
+        assert_eq!(phrase, expected);
+        assert!(phrase.len() <= REASON_PHRASE_MAX, "{phrase}");
+    }
+
+    #[test]
+    fn a_reason_phrase_names_the_hop_and_the_cause() {
+        check(502, "corporate: 403 Forbidden", "Bad Gateway (corporate: 403 Forbidden)");
+        check(
+            504,
+            "webshare: no answer to CONNECT",
+            "Gateway Timeout (webshare: no answer to CONNECT)",
+        );
+        assert_eq!(reason_phrase(407, None), "Proxy Authentication Required");
+    }
+
+    #[test]
+    fn a_reason_phrase_is_printable_ascii_in_one_pair_of_parentheses() {
+        check(502, "a: 403 (x) OK)\r\nA: b", "Bad Gateway (a: 403 [x] OK]??A: b)");
+        check(502, "größe: \u{1b}[2J\0", "Bad Gateway (gr??e: ?[2J?)");
+    }
+
+    #[test]
+    fn a_long_reason_phrase_is_cut() {
+        for length in 0..200 {
+            let phrase = reason_phrase(431, Some(&"é".repeat(length)));
+            assert!(phrase.len() <= REASON_PHRASE_MAX && phrase.ends_with(')'), "{phrase}");
+        }
+        let phrase = reason_phrase(502, Some(&"a".repeat(200)));
+        assert_eq!(phrase.len(), REASON_PHRASE_MAX);
+        assert!(phrase.ends_with("a...)"), "{phrase}");
+    }
+}
