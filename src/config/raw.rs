@@ -13,7 +13,7 @@ use serde::{
 };
 
 use crate::config::{
-    Format, Level,
+    Format, Level, Protocol,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
@@ -29,6 +29,9 @@ pub(crate) struct Server {
     /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback
     /// requires `auth`.
     pub(crate) listen: OneOrList<Listen>,
+    /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
+    /// turned away.
+    pub(crate) protocols: Vec<Protocol>,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
     /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
@@ -137,7 +140,8 @@ impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
         let upgrades = vec!["websocket".to_owned()];
-        Self { listen: OneOrList(vec![listen]), auth: None, via: None, upgrades }
+        let protocols = Protocol::ALL.to_vec();
+        Self { listen: OneOrList(vec![listen]), protocols, auth: None, via: None, upgrades }
     }
 }
 

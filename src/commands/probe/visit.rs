@@ -54,9 +54,6 @@ impl Visit<'_, '_> {
     /// What a client of the proxy would be told.
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
         let Errand { target, preferences, .. } = self.errand;
-        if !preferences.is_empty() && !self.chain.takes_preferences() {
-            return Err(Reply::no_preferences(self.chain.name()));
-        }
         let request = Request::new(target, preferences);
         let connected = match &self.errand.work {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {
