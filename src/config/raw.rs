@@ -61,7 +61,8 @@ pub(crate) struct Listen(pub(crate) SocketAddr);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(crate) struct Timeouts {
-    /// How long a client may take to send a request head, from its first byte to its last.
+    /// How long a client may take to send a request head, from its first byte to its last. In SOCKS, everything up to the
+    /// end of the request counts.
     pub(crate) header: Period,
     /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,

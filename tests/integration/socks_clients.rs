@@ -172,7 +172,7 @@ async fn codes_say_what_failed() {
     let hop = format!("hops: {{ up: {{ kind: socks5, address: \"{closed}\" }} }}\n");
     let proxy = Proxy::start(&format!("{hop}chains: {{ default: [up] }}\n")).await;
     assert_eq!(code(&proxy, b"\x05\x01\x00\x03\x0borigin.test\0\x50").await, 1);
-    for (answer, expected) in [("403 Forbidden", 2), ("503 Service Unavailable", 1), ("407 No", 1)]
+    for (answer, expected) in [("403 Forbidden", 2), ("503 Service Unavailable", 4), ("407 No", 1)]
     {
         let hop = Double::start([Step::Answer(format!("HTTP/1.1 {answer}\r\n\r\n"))]).await;
         let hops = two_hops(hop.address());
