@@ -151,7 +151,6 @@ mod tests {
         time::timeout,
     };
 
-    use super::*;
     use crate::{
         client::session,
         config::{Environment, Loader, Overrides, Source},
@@ -172,6 +171,7 @@ mod tests {
     }
 
     /// Serves one client of a proxy in this process. Returns the client's end and the task that serves it.
+    #[expect(clippy::disallowed_methods, reason = "the task ends with the runtime of its test")]
     async fn client(shared: &Arc<Shared>) -> (TcpStream, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -12,10 +12,11 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(SocksRequest, usize)>, Sock
     let Some((&[_, command, high, low, a, b, c, d], rest)) = seen.split_first_chunk() else {
         return Ok(None);
     };
-    let Some((user, rest)) = text(rest)? else { return Ok(None) };
+    let Some(user_bytes) = text_bytes(rest)? else { return Ok(None) };
+    let (user, rest) = (&rest[..user_bytes], &rest[user_bytes + 1..]);
     let (host, rest) = match [a, b, c, d] {
-        [0, 0, 0, last] if last != 0 => match text(rest)? {
-            Some((name, rest)) => (host(name), rest),
+        [0, 0, 0, last] if last != 0 => match text_bytes(rest)? {
+            Some(name_bytes) => (host(&rest[..name_bytes]), &rest[name_bytes + 1..]),
             None => return Ok(None),
         },
         address => (Ok(Host::Address(Ipv4Addr::from(address).into())), rest),
@@ -34,12 +35,11 @@ pub(super) fn reply(code: ReplyCode) -> [u8; 8] {
     [0, code, 0, 0, 0, 0, 0, 0]
 }
 
-/// Splits a text from the front that a NUL ends.
-fn text(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, SocksError> {
+/// Returns the length of the text at the front, which a NUL ends; `None` if the NUL has not come yet.
+fn text_bytes(bytes: &[u8]) -> Result<Option<usize>, SocksError> {
     match bytes.iter().take(TEXT_BYTES_MAX + 1).position(|byte| *byte == 0) {
-        Some(end) => Ok(Some((&bytes[..end], &bytes[end + 1..]))),
         None if bytes.len() > TEXT_BYTES_MAX => Err(SocksError::TooLong),
-        None => Ok(None),
+        end => Ok(end),
     }
 }
 
