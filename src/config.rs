@@ -20,8 +20,8 @@ pub use self::{
     fingerprint::{Outline, Overridden},
     load::{Loader, Overrides},
     model::{
-        Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Route, Server, Timeouts,
-        UnknownName,
+        Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
+        Timeouts, UnknownName,
     },
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},

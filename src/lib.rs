@@ -11,7 +11,7 @@
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
-//! - [`http`]: HTTP/1.1 messages, without sockets.
+//! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
@@ -32,6 +32,7 @@ pub(crate) mod metrics;
 pub mod proxy;
 pub(crate) mod proxy_error;
 pub(crate) mod router;
+pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
 pub(crate) mod upstream;
@@ -46,6 +47,10 @@ pub mod internal {
     /// The relay of a tunnel.
     pub mod relay {
         pub use crate::io::relay::{Patience, Relay};
+    }
+    /// The exchange with a SOCKS client.
+    pub mod socks {
+        pub use crate::socks::*;
     }
     /// The routing table.
     pub mod router {

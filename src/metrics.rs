@@ -8,6 +8,7 @@ mod warm;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -76,10 +77,19 @@ pub(crate) struct Reloads {
 
 /// The counts that the traffic of one chain adds to.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     chain: Arc<Counts>,
     hops: Box<[(Arc<str>, Arc<HopCounts>)]>,
     target: Arc<HopCounts>,
+}
+
+/// Counts the bytes of one connection while they move.
+pub trait CountBytes: fmt::Debug + Send + Sync {
+    /// Adds bytes from the client that the upstream took.
+    fn sent(&self, bytes: u64);
+
+    /// Adds bytes from the upstream that the client took.
+    fn received(&self, bytes: u64);
 }
 
 /// Counts as they were at one moment.
@@ -185,39 +195,29 @@ impl HopCounts {
 
 impl Meter {
     /// A plain request begins.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.each(|counts| &counts.requests, 1);
     }
 
     /// A tunnel is open. Each call is to be followed by one of [`closed`](Self::closed).
-    pub fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.each(|counts| &counts.opened, 1);
     }
 
     /// A tunnel is open no longer.
-    pub fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.each(|counts| &counts.closed, 1);
     }
 
-    /// Bytes from the client were taken by the upstream.
-    pub fn sent(&self, bytes: u64) {
-        self.each(|counts| &counts.sent, bytes);
-    }
-
-    /// Bytes from the upstream were taken by the client.
-    pub fn received(&self, bytes: u64) {
-        self.each(|counts| &counts.received, bytes);
-    }
-
     /// The hop at `position` agreed, after this long.
-    pub fn agreed(&self, position: usize, after: Duration) {
+    pub(crate) fn agreed(&self, position: usize, after: Duration) {
         if let Some((_, hop)) = self.hops.get(position) {
             hop.handshakes.observe(after);
         }
     }
 
     /// A tunnel or a request failed, at `hop` or at the target.
-    pub fn failed(&self, hop: Option<&str>, stage: &'static str, error: ProxyError) {
+    pub(crate) fn failed(&self, hop: Option<&str>, stage: &'static str, error: ProxyError) {
         self.chain.failed.fetch_add(1, Relaxed);
         let hop = hop.and_then(|hop| self.hops.iter().find(|(name, _)| **name == *hop));
         hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error.name());
@@ -230,6 +230,16 @@ impl Meter {
                 count(&hop.counts).fetch_add(more, Relaxed);
             }
         }
+    }
+}
+
+impl CountBytes for Meter {
+    fn sent(&self, bytes: u64) {
+        self.each(|counts| &counts.sent, bytes);
+    }
+
+    fn received(&self, bytes: u64) {
+        self.each(|counts| &counts.received, bytes);
     }
 }
 

@@ -1,16 +1,12 @@
 //! The listener's own Basic authentication.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mooltiroute_hops::Preferences;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    client::reply::Reply,
     config::Auth,
     http::{Fields, RequestHead, Target},
-    state::generation::Generation,
-    upstream::chain::Chain,
 };
 
 /// What a client says of itself that is let in.
@@ -19,6 +15,9 @@ pub(crate) struct Admitted {
     /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
+    /// Whether they were meant as preferences for certain, so that a chain which takes none is an error. A username that
+    /// a client sends may mean nothing.
+    pub is_explicit: bool,
 }
 
 /// Lets a client in that has the credentials which `auth` asks for, or that is not asked for any: in
@@ -30,44 +29,51 @@ pub(crate) fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted>
     admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
 }
 
+/// Lets a SOCKS5 client in by its username and password.
+pub(crate) fn admit_login(
+    username: &[u8],
+    password: &[u8],
+    auth: Option<&Auth>,
+) -> Option<Admitted> {
+    // A colon would move the border between the two, as Basic writes them.
+    let is_ambiguous = auth.is_some() && username.contains(&b':');
+    let given = Zeroizing::new([username, b":", password].concat());
+    admit_given(Some(&given), auth).filter(|_| !is_ambiguous)
+}
+
+/// Lets a client in that can name a user, but has no password: only if no credentials are asked for.
+pub(crate) fn admit_user(user: &[u8], auth: Option<&Auth>) -> Option<Admitted> {
+    auth.is_none().then(|| Admitted::stating(preferences(user)))
+}
+
 fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted> {
     let mut given = fields.values(name);
     let credentials = match (given.next(), given.next()) {
         (Some(value), None) => credentials(value),
         _ => None,
     };
+    admit_given(credentials.as_deref().map(Vec::as_slice), auth)
+}
+
+/// Lets a client in by its `username:password`.
+fn admit_given(given: Option<&[u8]>, auth: Option<&Auth>) -> Option<Admitted> {
     let Some(auth) = auth else {
-        let username = credentials.as_deref().and_then(|given| split(given)).map(|(user, _)| user);
-        return Some(Admitted { preferences: username.and_then(preferences) });
+        let username = given.and_then(split).map(|(user, _)| user);
+        return Some(Admitted::stating(username.and_then(preferences)));
     };
-    let given = credentials?;
-    if matches(&given, auth) {
+    let given = given?;
+    if matches(given, auth) {
         return Some(Admitted::default());
     }
-    let (username, password) = split(&given)?;
+    let (username, password) = split(given)?;
     let plus = username.iter().rposition(|byte| *byte == b'+')?;
     let bare = Zeroizing::new([&username[..plus], b":", password].concat());
-    matches(&bare, auth).then(|| Admitted { preferences: preferences(&username[plus + 1..]) })
+    matches(&bare, auth).then(|| Admitted::stating(preferences(&username[plus + 1..])))
 }
 
 impl Admitted {
-    /// What the client prefers of the exit, on its way through `chain`.
-    ///
-    /// # Errors
-    /// The answer to a client that says what is not understood here.
-    pub(crate) fn preferences(
-        &self,
-        chain: &Chain,
-        generation: &Generation,
-    ) -> Result<Preferences, Box<Reply>> {
-        match &self.preferences {
-            Some(text) if chain.takes_preferences() => {
-                text.parse().map_err(|invalid| Box::new(Reply::invalid_preferences(invalid)))
-            }
-            // Nobody asked for this username, and it is not the one that was asked for.
-            Some(_) if generation.auth.is_some() => Err(Box::new(Reply::unauthorized())),
-            _ => Ok(Preferences::default()),
-        }
+    fn stating(preferences: Option<Box<str>>) -> Self {
+        Self { preferences, is_explicit: false }
     }
 }
 
@@ -143,6 +149,26 @@ mod tests {
         check_preferences("a+b:p:w", Some(&plus), None);
         check_preferences("a+b+country-us:p:w", Some(&plus), Some("country-us"));
         assert!(admitted("", None).unwrap().preferences.is_none());
+    }
+
+    #[test]
+    fn a_socks_login_counts_like_basic_credentials() {
+        let login = |username: &str, password: &str, auth: Option<&Auth>| {
+            admit_login(username.as_bytes(), password.as_bytes(), auth)
+                .map(|admitted| admitted.preferences.unwrap_or_default())
+        };
+        let auth = auth();
+        assert_eq!(login("dev", "p:w", Some(&auth)).as_deref(), Some(""));
+        assert_eq!(login("dev+session-a", "p:w", Some(&auth)).as_deref(), Some("session-a"));
+        assert_eq!(login("dev:p", "w", Some(&auth)), None, "the border moved");
+        assert_eq!(login("dev", "", Some(&auth)), None);
+        assert_eq!(login("session-a", "", None).as_deref(), Some("session-a"));
+        assert_eq!(login("", "", None).as_deref(), Some(""));
+        assert!(admit_user(b"dev", Some(&auth)).is_none());
+        assert_eq!(
+            admit_user(b"country-us", None).unwrap().preferences.as_deref(),
+            Some("country-us")
+        );
     }
 
     #[test]

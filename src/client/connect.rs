@@ -1,58 +1,100 @@
-//! A CONNECT request: route, chain, and only then 200 and the tunnel.
+//! A request for a tunnel, in any protocol: route, chain, and only then success and the tunnel.
 
 use std::sync::Arc;
 
 use mooltiroute_hops::{Authority, Request};
 use tokio::io::AsyncWriteExt;
-use tracing::warn;
 
 use crate::{
     client::{
-        access_log::{Access, Outcome},
+        account::Outcome,
+        ask::{Ask, Denial},
         auth::Admitted,
         connection::Client,
         reply::{Reply, with_causes},
         tunnel::{OpenTunnel, Opening},
     },
+    config::Protocol,
     io::relay::End,
-    state::generation::Generation,
+    state::{generation::Generation, shared::Shared},
+    upstream::chain::ChainError,
 };
 
-/// Opens a tunnel to `target` for a client that asked for it; where that fails, tells the client why.
-pub(crate) async fn open(
+/// A protocol in which clients ask for tunnels: the messages that answer them.
+pub(crate) trait TunnelProtocol {
+    /// Its name.
+    fn protocol(&self) -> Protocol;
+
+    /// Returns the message that the tunnel is open.
+    fn established(&self) -> Vec<u8>;
+
+    /// Returns the message that the request is not even tried.
+    fn denied(&self, denial: Denial) -> Vec<u8>;
+
+    /// Returns the message that the chain failed on its way to `target`. `reply` is the answer of HTTP.
+    fn failed(&self, reply: &Reply, error: &ChainError, target: &Authority) -> Vec<u8>;
+}
+
+/// CONNECT of HTTP/1.1.
+#[derive(Debug)]
+pub(crate) struct HttpConnect;
+
+/// Opens a tunnel to `target` for a client that asked for it in `protocol`. If that fails, tells the client why.
+pub(crate) async fn open<P: TunnelProtocol>(
     mut client: Client,
     target: Authority,
     admitted: Admitted,
-    generation: &Arc<Generation>,
+    (shared, generation): (&Shared, &Arc<Generation>),
+    answers: P,
 ) -> Option<OpenTunnel> {
-    let Some(way) = generation.way(&target) else {
-        warn!(client = %client.peer, %target, "no route matches");
-        client.close_with(&Reply::no_route(&target), false).await;
-        return None;
-    };
-    let preferences = match admitted.preferences(way.chain, generation) {
-        Ok(preferences) => preferences,
-        Err(reply) => {
-            client.close_with(&reply, false).await;
+    let (peer, protocol) = (client.peer, answers.protocol());
+    let ask = Ask { peer, protocol, method: "CONNECT", target: &target, admitted: &admitted };
+    let (account, preferences) = match ask.begin(shared, generation).await {
+        Ok(begun) => begun,
+        Err(denial) => {
+            client.close_after(&answers.denied(denial)).await;
             return None;
         }
     };
-    let access = Access::new(Arc::clone(generation), client.peer, "CONNECT", target.clone(), way);
-    let upstream = match way.chain.connect(Request::new(&target, &preferences)).await {
-        Ok(upstream) => upstream,
-        Err(error) => {
+    let request = Request::new(&target, &preferences);
+    let upstream = match account.unless_killed(account.chain().connect(request)).await {
+        Some(Ok(upstream)) => upstream,
+        Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
-            access.failed(&reply, &with_causes(&error));
-            client.close_with(&reply, false).await;
+            account.failed(&reply, &with_causes(&error));
+            client.close_after(&answers.failed(&reply, &error, &target)).await;
+            return None;
+        }
+        None => {
+            account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
+            client.reset();
             return None;
         }
     };
-    if client.socket.write_all(ESTABLISHED).await.is_err() {
-        access.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
+    if client.socket.write_all(&answers.established()).await.is_err() {
+        account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }
     let opening = Opening { status: 200, sent: 0, received: 0 };
-    Some(OpenTunnel::new(client, upstream, access, opening))
+    Some(OpenTunnel::new(client, upstream, account, opening))
+}
+
+impl TunnelProtocol for HttpConnect {
+    fn protocol(&self) -> Protocol {
+        Protocol::Http
+    }
+
+    fn established(&self) -> Vec<u8> {
+        ESTABLISHED.to_vec()
+    }
+
+    fn denied(&self, denial: Denial) -> Vec<u8> {
+        Reply::from(denial).message(false)
+    }
+
+    fn failed(&self, reply: &Reply, _error: &ChainError, _target: &Authority) -> Vec<u8> {
+        reply.message(false)
+    }
 }
 
 /// To the letter what other proxies say: some clients compare it.

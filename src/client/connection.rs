@@ -59,18 +59,8 @@ impl Client {
         alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Arrival {
-        if self.seen.is_empty() {
-            // Lets go of the room that the body before this head has needed.
-            self.seen = BytesMut::new();
-            let due = Instant::now() + idle;
-            let read = tokio::select! {
-                biased;
-                read = self.first_bytes(shutdown) => read,
-                () = alarm.until(due) => return Arrival::Idle,
-            };
-            if !matches!(read, Ok(1..)) {
-                return Arrival::End;
-            }
+        if let Err(arrival) = self.first_bytes(idle, alarm, shutdown).await {
+            return arrival;
         }
         let mut due = None;
         let mut reader = HeadReader::new(limits);
@@ -92,9 +82,34 @@ impl Client {
         }
     }
 
+    /// Waits until something was read that is not yet used, at most `idle`. `shutdown` is as in
+    /// [`next_head`](Self::next_head).
+    ///
+    /// # Errors
+    /// [`Arrival::Idle`] or [`Arrival::End`], if nothing came.
+    pub async fn first_bytes(
+        &mut self,
+        idle: Duration,
+        alarm: &mut Alarm<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<(), Arrival> {
+        if !self.seen.is_empty() {
+            return Ok(());
+        }
+        // Releases the memory that the body before this head needed.
+        self.seen = BytesMut::new();
+        let due = Instant::now() + idle;
+        let read = tokio::select! {
+            biased;
+            read = self.read_first(shutdown) => read,
+            () = alarm.until(due) => return Err(Arrival::Idle),
+        };
+        if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) }
+    }
+
     /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
     /// dropping the future.
-    async fn first_bytes(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
+    async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
             match read_ahead::poll_read(cx, &mut self.socket, &mut self.seen, READ_BYTES) {
                 Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),

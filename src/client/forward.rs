@@ -15,7 +15,6 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
-use tracing::warn;
 
 pub(crate) use self::{
     ending::{Ending, Next},
@@ -25,16 +24,17 @@ pub(crate) use self::{
 };
 use crate::{
     client::{
-        access_log::{Access, Outcome},
+        account::{Account, Outcome},
+        ask::Ask,
         auth::Admitted,
         connection::Client,
         reply::{Reply, with_causes},
         tunnel::Opening,
     },
+    config::Protocol,
     http::{RequestHead, Target},
     io::lazy_timer::Alarm,
-    state::generation::Generation,
-    system::shutdown::Shutdown,
+    state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Switch {
     /// The way to the origin.
     pub upstream: Tunnel,
     /// The account of the request, which is one of a tunnel from now on.
-    pub access: Access,
+    pub account: Account,
     /// What was said before.
     pub opening: Opening,
 }
@@ -57,8 +57,8 @@ pub(crate) struct Forwarder<'a> {
     pub kept: &'a mut Option<Upstream>,
     /// A timer for its waits.
     pub alarm: Alarm<'a>,
-    /// Cuts what is under way; it has to [wake](Shutdown::heeded_by) this task.
-    pub shutdown: &'a Shutdown,
+    /// What all sessions share. Its shutdown has to [wake](crate::system::shutdown::Shutdown::heeded_by) this task.
+    pub shared: &'a Shared,
 }
 
 impl Forwarder<'_> {
@@ -70,29 +70,29 @@ impl Forwarder<'_> {
         generation: &Arc<Generation>,
     ) -> Next<Box<Switch>> {
         let Target::Resource(resource) = head.target() else { return Next::Reset };
-        let (target, client) = (resource.authority(), self.client.peer);
-        let Some(way) = generation.way(target) else {
-            warn!(%client, %target, "no route matches");
-            return Next::Say(Box::new(Reply::no_route(target)));
+        let (target, peer) = (resource.authority(), self.client.peer);
+        let (protocol, method) = (Protocol::Http, head.method());
+        let ask = Ask { peer, protocol, method, target, admitted: &admitted };
+        let (account, preferences) = match ask.begin(self.shared, generation).await {
+            Ok(begun) => begun,
+            Err(denial) => return Next::Say(Box::new(denial.into())),
         };
-        let preferences = match admitted.preferences(way.chain, generation) {
-            Ok(preferences) => preferences,
-            Err(reply) => return Next::Say(reply),
-        };
-        let plan = Plan::new(head, resource, way.chain, preferences, generation);
-        let access =
-            Access::new(Arc::clone(generation), client, head.method(), target.clone(), way);
+        let row = &**account.row();
+        let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
         let mut passed = Opening { status: 0, sent: 0, received: 0 };
-        let ending = self.travel(&plan, &mut passed).await;
+        let ending = match self.travel(&plan, &account, &mut passed).await {
+            Ending::Cut if account.is_killed() => Ending::Killed,
+            ending => ending,
+        };
         let used = self.kept.take();
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
-                access.failed(reply, why);
+                account.failed(reply, why);
             }
             Ending::Switched => {}
             end => {
                 let Opening { status, sent, received } = passed;
-                access.request(&Outcome { status, sent, received, end });
+                account.request(&Outcome { status, sent, received, end });
             }
         }
         if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {
@@ -102,13 +102,14 @@ impl Forwarder<'_> {
         }
         ending.next(|| {
             let upstream = used?.into_tunnel();
-            Some(Box::new(Switch { upstream, access, opening: passed }))
+            Some(Box::new(Switch { upstream, account, opening: passed }))
         })
     }
 
     /// Takes the upstream connection that was kept, or opens one, and passes the request and its answer over it.
-    async fn travel(&mut self, plan: &Plan<'_>, passed: &mut Opening) -> Ending {
-        let Self { client, kept, alarm, shutdown } = self;
+    async fn travel(&mut self, plan: &Plan<'_>, account: &Account, passed: &mut Opening) -> Ending {
+        let Self { client, kept, alarm, shared } = self;
+        let is_cut = || shared.shutdown().is_cut() || account.is_killed();
         if let Some(upstream) = kept.as_mut()
             && plan.fits(upstream)
             && upstream.is_quiet().await
@@ -116,7 +117,7 @@ impl Forwarder<'_> {
             match plan.prepare(upstream).await {
                 Ok(true) => {
                     let (ending, hearing) =
-                        pass(plan, client, upstream, alarm, shutdown, passed).await;
+                        pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // Closed while the request was under way: a new connection is tried, once.
                     if hearing != Hearing::ClosedUnheard || !plan.is_repeatable() {
                         return ending;
@@ -130,7 +131,7 @@ impl Forwarder<'_> {
         let opened = {
             let mut open = pin!(plan.open());
             poll_fn(|cx| match open.as_mut().poll(cx) {
-                Poll::Pending if shutdown.is_cut() => Poll::Ready(None),
+                Poll::Pending if is_cut() => Poll::Ready(None),
                 opened => opened.map(Some),
             })
             .await
@@ -138,7 +139,7 @@ impl Forwarder<'_> {
         match opened {
             Some(Ok(upstream)) => {
                 let upstream = kept.insert(upstream);
-                pass(plan, client, upstream, alarm, shutdown, passed).await.0
+                pass(plan, client, upstream, alarm, is_cut, passed).await.0
             }
             Some(Err(error)) => unreachable(&error),
             None => Ending::Cut,
@@ -156,12 +157,12 @@ async fn pass(
     client: &mut Client,
     upstream: &mut Upstream,
     alarm: &mut Alarm<'_>,
-    shutdown: &Shutdown,
+    is_cut: impl Fn() -> bool,
     passed: &mut Opening,
 ) -> (Ending, Hearing) {
     let Client { socket, seen, .. } = client;
     let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
-    let ending = exchange.run(|| shutdown.is_cut()).await;
+    let ending = exchange.run(is_cut).await;
     passed.status = exchange.status();
     passed.sent += exchange.sent();
     passed.received += exchange.received();

@@ -9,10 +9,12 @@ use crate::{
     client::{
         admin,
         auth::{self, Admitted},
-        connect,
+        connect::{self, HttpConnect},
         connection::{Arrival, Client, is_head},
+        detect::Detected,
         forward::{Forwarder, Next, Switch},
         reply::Reply,
+        socks,
         tunnel::OpenTunnel,
     },
     http::{HeadLimits, RequestHead, Target},
@@ -40,6 +42,19 @@ pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admissio
 async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
+    let (_, header) = limits(&shared.live().current());
+    if client.first_bytes(header, &mut alarm, shared.shutdown()).await.is_err() {
+        return None;
+    }
+    let detected = Detected::of(&client.seen);
+    if !shared.live().current().protocols.contains(&detected.protocol()) {
+        refuse_protocol(client, detected).await;
+        return None;
+    }
+    if let Detected::Socks(version) = detected {
+        // Boxed, so that connections of HTTP don't keep room for it.
+        return Box::pin(socks::serve(client, version, alarm, shared)).await;
+    }
     let mut kept = None;
     let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
     loop {
@@ -53,12 +68,8 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
             }
         };
         // Boxed, since it is large: tunnels don't need it, nor do connections between their requests.
-        let forwarder = Forwarder {
-            client: &mut client,
-            kept: &mut kept,
-            alarm: alarm.lend(),
-            shutdown: shared.shutdown(),
-        };
+        let forwarder =
+            Forwarder { client: &mut client, kept: &mut kept, alarm: alarm.lend(), shared };
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
             Left::Idle => {
                 next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
@@ -106,8 +117,8 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
 async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
     match next {
         Next::Tunnel(switch) => {
-            let Switch { upstream, access, opening } = *switch;
-            return Some(OpenTunnel::new(client, upstream, access, opening));
+            let Switch { upstream, account, opening } = *switch;
+            return Some(OpenTunnel::new(client, upstream, account, opening));
         }
         Next::Say(reply) => client.close_with(&reply, is_head).await,
         Next::Keep | Next::Close => client.close().await,
@@ -128,7 +139,8 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
     };
     match head.target() {
         Target::Tunnel(target) => {
-            connect::open(client, target.clone(), admitted, &generation).await
+            let (target, context) = (target.clone(), (shared, &generation));
+            connect::open(client, target, admitted, context, HttpConnect).await
         }
         Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
             admin::serve(client, head, shared).await;
@@ -181,11 +193,29 @@ async fn tell_limit(mut client: Client, shared: &Shared) {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
+    if client.first_bytes(wait, &mut alarm, shutdown).await.is_err() {
+        return;
+    }
+    if let Detected::Socks(version) = Detected::of(&client.seen) {
+        warn!(client = %client.peer, limit = generation.limits.connections, "too many connections");
+        client.close_after(&socks::turned_away(version)).await;
+        return;
+    }
     let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
     warn!(client = %client.peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
     client.close_with(&reply, is_head).await;
+}
+
+/// Tells a client that this port does not speak its protocol, in that protocol.
+async fn refuse_protocol(client: Client, detected: Detected) {
+    let protocol = detected.protocol();
+    warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
+    match detected {
+        Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
+        Detected::Http => client.close_with(&Reply::refused(403, NO_HTTP), false).await,
+    }
 }
 
 async fn refuse(client: Client, arrival: Arrival) {
@@ -206,6 +236,8 @@ fn limits(generation: &Generation) -> (HeadLimits, Duration) {
     (generation.limits.into(), generation.timeouts.header)
 }
 
+const NO_HTTP: &str =
+    "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";
 /// How long what serves a request waits for the next one.
 const SOON: Duration = Duration::from_millis(100);
 /// How long a client may keep its connection open without a request after that, as most servers allow.

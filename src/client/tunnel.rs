@@ -1,15 +1,13 @@
 //! A tunnel that is open: the relay, and the line that is logged at its end.
 
-use std::sync::Arc;
-
 use mooltiroute_hops::Tunnel;
 
 use crate::{
     client::{
-        access_log::{Access, Outcome},
+        account::{Account, Outcome},
         connection::Client,
     },
-    io::relay::{Patience, Relay},
+    io::relay::{End, Patience, Relay},
     system::shutdown::Shutdown,
 };
 
@@ -17,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OpenTunnel {
     relay: Relay,
-    access: Access,
+    account: Account,
     opening: Opening,
 }
 
@@ -37,22 +35,26 @@ impl OpenTunnel {
     pub(crate) fn new(
         client: Client,
         upstream: Tunnel,
-        mut access: Access,
+        mut account: Account,
         opening: Opening,
     ) -> Self {
-        access.opened();
-        let timeouts = access.timeouts();
+        account.opened();
+        let timeouts = account.timeouts();
         let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
-        let relay = Relay::new(Tunnel::from(client), upstream, patience)
-            .metered(Arc::clone(access.meter()));
-        Self { relay, access, opening }
+        let relay =
+            Relay::new(Tunnel::from(client), upstream, patience).metered(account.row().clone());
+        Self { relay, account, opening }
     }
 
     /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
     pub(crate) async fn run(&mut self, shutdown: &Shutdown) {
-        let end = self.relay.run(|| shutdown.is_cut()).await;
+        let is_cut = || shutdown.is_cut() || self.account.is_killed();
+        let end = match self.relay.run(is_cut).await {
+            End::Cut if self.account.is_killed() => End::Killed,
+            end => end,
+        };
         let Opening { status, sent, received } = self.opening;
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
-        self.access.tunnel(&Outcome { status, sent, received, end: &end });
+        self.account.tunnel(&Outcome { status, sent, received, end: &end });
     }
 }

@@ -89,13 +89,15 @@ pub async fn probe(
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listening = config.server.listen.clone();
     let generation = Generation::new(1, config, listening);
-    let way = generation.way(&errand.target);
+    let admitted = errand.admitted();
+    let ask = errand.ask(&admitted);
+    let way = ask.way(&generation);
     if format == Format::Human {
         match errand.preferences.is_empty() {
             true => writeln!(out, "{errand}")?,
             false => writeln!(out, "{errand} as {}", errand.preferences)?,
         }
-        if let Some(way) = &way {
+        if let Ok(way) = &way {
             let hops: Vec<_> = way.chain.hops().iter().map(|hop| &*hop.name).collect();
             let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
             writeln!(out, "route {}, chain {}: {hops}\n", way.route, way.chain.name())?;
@@ -104,11 +106,14 @@ pub async fn probe(
     let began = Instant::now();
     let steps = Steps::new((format == Format::Human).then_some(&mut *out));
     let reached = match &way {
-        None => Err(Reply::no_route(&errand.target)),
-        Some(way) => {
-            let (chain, generation) = (way.chain, &generation);
-            Visit { errand, chain, generation, tls, steps: &steps }.make().await
-        }
+        Err(denial) => Err(denial.clone().into()),
+        Ok(way) => match ask.preferences(*way, &generation) {
+            Err(denial) => Err(denial.into()),
+            Ok(_) => {
+                let (chain, generation) = (way.chain, &generation);
+                Visit { errand, chain, generation, tls, steps: &steps }.make().await
+            }
+        },
     };
     let (steps, took) = (steps.finish()?, began.elapsed());
     match format {
@@ -119,7 +124,7 @@ pub async fn probe(
             }
             Err(reply) => {
                 // The line of the route is already followed by an empty line.
-                let gap = if way.is_some() && steps.is_empty() { "" } else { "\n" };
+                let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
                 writeln!(out, "{gap}not reached\n{}", reply.text())?;
             }
         },
@@ -129,8 +134,8 @@ pub async fn probe(
                 "request": errand.to_string(),
                 "target": errand.target.to_string(),
                 "as": (!errand.preferences.is_empty()).then(|| errand.preferences.to_string()),
-                "route": way.as_ref().map(|way| way.route),
-                "chain": way.as_ref().map(|way| way.chain.name().as_ref()),
+                "route": way.as_ref().ok().map(|way| way.route),
+                "chain": way.as_ref().ok().map(|way| way.chain.name().as_ref()),
                 "steps": steps,
                 "seconds": took.as_secs_f64(),
                 "reached": reached.is_ok(),

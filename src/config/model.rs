@@ -44,8 +44,24 @@ pub struct Server {
     pub credentials: Vec<Credential>,
     /// The pseudonym for `Via` fields, if they are to be added.
     pub via: Option<Box<str>>,
+    /// The protocols that clients may speak, never empty.
+    pub protocols: Vec<Protocol>,
     /// The protocols that a plain request may switch to.
     pub upgrades: Vec<Box<str>>,
+}
+
+/// A protocol that clients speak.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1, with CONNECT for tunnels.
+    Http,
+    /// SOCKS version 5.
+    Socks5,
+    /// SOCKS version 4, with or without the extension for names.
+    Socks4a,
 }
 
 /// Basic credentials that fit into a field.
@@ -168,6 +184,21 @@ pub struct Route {
     pub chain: usize,
     /// The place where it is written. The implied route has the place of its chain.
     pub place: Option<Place>,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Socks5, Self::Socks4a];
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Socks5 => "socks5",
+            Self::Socks4a => "socks4a",
+        })
+    }
 }
 
 impl Level {

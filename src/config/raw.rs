@@ -13,7 +13,7 @@ use serde::{
 };
 
 use crate::config::{
-    Format, Level,
+    Format, Level, Protocol,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
@@ -29,6 +29,9 @@ pub(crate) struct Server {
     /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback
     /// requires `auth`.
     pub(crate) listen: OneOrList<Listen>,
+    /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
+    /// turned away.
+    pub(crate) protocols: Vec<Protocol>,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
     /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
@@ -58,7 +61,8 @@ pub(crate) struct Listen(pub(crate) SocketAddr);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(crate) struct Timeouts {
-    /// How long a client may take to send a request head, from its first byte to its last.
+    /// How long a client may take to send a request head, from its first byte to its last. In SOCKS, everything up to the
+    /// end of the request counts.
     pub(crate) header: Period,
     /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,
@@ -137,7 +141,8 @@ impl Default for Server {
     fn default() -> Self {
         let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
         let upgrades = vec!["websocket".to_owned()];
-        Self { listen: OneOrList(vec![listen]), auth: None, via: None, upgrades }
+        let protocols = Protocol::ALL.to_vec();
+        Self { listen: OneOrList(vec![listen]), protocols, auth: None, via: None, upgrades }
     }
 }
 

@@ -17,8 +17,8 @@ use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Regist
 use serde::de::DeserializeOwned;
 
 use crate::config::{
-    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Server, Timeouts,
-    raw,
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol, Server,
+    Timeouts, raw,
     report::{
         first_problems::Found,
         problem::{NAME_BYTES_MAX, is_name},
@@ -144,7 +144,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn server(&mut self) -> Server {
-        let raw::Server { listen, auth, via, upgrades } = self.section("server");
+        let raw::Server { listen, protocols, auth, via, upgrades } = self.section("server");
         let listen: Vec<_> = listen.0.into_iter().map(|listen| listen.0).collect();
         let path = KeyPath::of(["server", "listen"]);
         if listen.is_empty() {
@@ -180,7 +180,23 @@ impl<'a> Resolver<'a> {
         }
         let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
         let upgrades = self.upgrades(upgrades);
-        Server { listen, auth, credentials, via: via.map(String::into_boxed_str), upgrades }
+        self.protocols(&protocols);
+        let via = via.map(String::into_boxed_str);
+        Server { listen, protocols, auth, credentials, via, upgrades }
+    }
+
+    /// Checks that `server.protocols` names at least one protocol, and none twice.
+    fn protocols(&mut self, protocols: &[Protocol]) {
+        let path = KeyPath::of(["server", "protocols"]);
+        if protocols.is_empty() {
+            self.invalid(&path, "is empty; write at least one of `http`, `socks5` and `socks4a`");
+        }
+        for (index, protocol) in protocols.iter().enumerate() {
+            if protocols[..index].contains(protocol) {
+                let path = path.clone().then(Key::Index(index));
+                self.invalid(&path, format!("`{protocol}` stands here twice"));
+            }
+        }
     }
 
     /// Checks the protocols of `server.upgrades`, each a token that may stand in an `Upgrade` field (RFC 9110 §7.8).

@@ -31,7 +31,7 @@ use self::{
     delivery::Delivery,
     direction::{Break, Direction},
 };
-use crate::metrics::Meter;
+use crate::metrics::CountBytes;
 
 /// Two connections, and the state of the copying between them.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Relay {
     broken: Option<RelaySide>,
     delivery: Option<Box<Delivery>>,
     patience: Patience,
-    meter: Option<Arc<Meter>>,
+    meter: Option<Arc<dyn CountBytes>>,
     timer: Option<(Pin<Box<Sleep>>, Duration)>,
     last_moved: Instant,
 }
@@ -72,6 +72,8 @@ pub enum End {
     HalfClosed,
     /// The proxy was shut down.
     Cut,
+    /// An operator ended it.
+    Killed,
 }
 
 /// One of the two connections of a relay.
@@ -100,7 +102,7 @@ impl Relay {
 
     /// Counts bytes with `meter` while they move.
     #[must_use]
-    pub fn metered(self, meter: Arc<Meter>) -> Self {
+    pub fn metered(self, meter: Arc<dyn CountBytes>) -> Self {
         Self { meter: Some(meter), ..self }
     }
 
@@ -265,6 +267,7 @@ impl fmt::Display for End {
             Self::Idle => "idle",
             Self::HalfClosed => "half-closed too long",
             Self::Cut => "cut at shutdown",
+            Self::Killed => "killed",
         })
     }
 }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use mooltiroute_hops::Authority;
 
 use crate::{
-    config::{Auth, Config, Limits, NamedHop, Outline, Timeouts},
+    config::{Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
     router::{Query, Router, Rule},
     system::memory::{Held, Peaks},
@@ -60,6 +60,10 @@ pub(crate) struct Generation {
     pub via: Option<Box<str>>,
     /// The protocols that a plain request may switch to.
     pub upgrades: Vec<Box<str>>,
+    /// The protocols that clients may speak.
+    pub protocols: Vec<Protocol>,
+    /// Whether clients may state preferences to a hop of any chain.
+    takes_preferences: bool,
     /// Whether each tunnel and request is logged.
     pub is_access_logged: bool,
     /// What it was built from, to tell what a later one changes.
@@ -170,7 +174,8 @@ impl Generation {
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
             Arc::new(chain.metered(meter).warmed(warm))
         });
-        let chains = chains.collect();
+        let chains: Vec<Arc<Chain>> = chains.collect();
+        let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let (rules, routes) = routes.into_iter().map(|route| (route.rule, route.chain)).unzip();
         Self {
@@ -191,6 +196,8 @@ impl Generation {
             auth: server.auth,
             via: server.via,
             upgrades: server.upgrades,
+            protocols: server.protocols,
+            takes_preferences,
             is_access_logged: log.access,
             outline,
         }
@@ -214,6 +221,11 @@ impl Generation {
     /// The chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
+    }
+
+    /// Whether clients may state preferences to a hop of any chain.
+    pub(crate) fn takes_preferences(&self) -> bool {
+        self.takes_preferences
     }
 
     /// Returns the rules of the routes, in written order.

@@ -13,7 +13,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
-    state::generation::{Generation, Live},
+    state::{
+        connections::Connections,
+        generation::{Generation, Live},
+    },
     system::{memory::Peaks, open_files, shutdown::Shutdown},
 };
 
@@ -21,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     live: Live,
+    connections: Arc<Connections>,
     open: AtomicUsize,
     /// Notified when a connection has ended.
     ended: Notify,
@@ -65,6 +69,7 @@ impl Shared {
         let peaks = Arc::clone(first.peaks());
         Arc::new(Self {
             live: Live::new(first),
+            connections: Arc::default(),
             open: AtomicUsize::new(0),
             ended: Notify::new(),
             reserved: open_files::Reserved::measure(),
@@ -78,6 +83,11 @@ impl Shared {
     /// The generation in force.
     pub(crate) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// The requests and tunnels that are under way.
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
     }
 
     /// The steps of the proxy's end.

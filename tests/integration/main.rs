@@ -30,6 +30,8 @@ mod secrets;
 mod shutdown;
 mod soak;
 #[cfg(unix)]
+mod socks_clients;
+#[cfg(unix)]
 mod socks_hops;
 mod start;
 mod status;

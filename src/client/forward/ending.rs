@@ -30,6 +30,8 @@ pub(crate) enum Ending {
     ClientStalled,
     /// The proxy was shut down.
     Cut,
+    /// An operator ended the request.
+    Killed,
 }
 
 /// Whether a client can tell a broken answer from a whole one.
@@ -68,7 +70,7 @@ impl Ending {
             Self::Truncated(Mark::Visible, _) | Self::ClientLeft(Mark::Visible) => Next::Close,
             // A close would pass for the end of a body that lasts until then.
             Self::Truncated(Mark::None, _) | Self::ClientLeft(Mark::None) => Next::Reset,
-            Self::ClientBroke | Self::ClientStalled | Self::Cut => Next::Reset,
+            Self::ClientBroke | Self::ClientStalled | Self::Cut | Self::Killed => Next::Reset,
         }
     }
 }
@@ -83,6 +85,7 @@ impl fmt::Display for Ending {
             Self::ClientLeft(_) => f.write_str("client left"),
             Self::ClientStalled => f.write_str("client stalled"),
             Self::Cut => f.write_str("cut at shutdown"),
+            Self::Killed => f.write_str("killed"),
         }
     }
 }
@@ -110,6 +113,7 @@ mod tests {
             (Ending::ClientLeft(Mark::None), "Reset", "client left"),
             (Ending::ClientStalled, "Reset", "client stalled"),
             (Ending::Cut, "Reset", "cut at shutdown"),
+            (Ending::Killed, "Reset", "killed"),
         ] {
             let shown = format!("{ending:?}");
             assert_eq!(ending.to_string(), words, "{shown}");

@@ -200,7 +200,7 @@ where
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let before = (self.sent(), self.received());
         let polled = self.poll_all(cx);
-        let meter = self.outbound.plan.chain.meter();
+        let meter = self.outbound.plan.counts;
         let (sent, received) = (self.sent() - before.0, self.received() - before.1);
         if sent > 0 {
             meter.sent(sent);

@@ -13,6 +13,7 @@ use crate::{
     http::{
         AbsoluteTarget, BodyLength, HeadLimits, RequestForm, RequestHead, Resource, ResponseHead,
     },
+    metrics::CountBytes,
     proxy_error::ProxyError,
     state::generation::Generation,
     upstream::chain::{Chain, ChainError},
@@ -27,6 +28,8 @@ pub(crate) struct Plan<'a> {
     /// The protocols to switch to that the client offers and the configuration allows.
     pub(super) upgrade: Option<String>,
     pub(super) key: Key,
+    /// Counts the bytes that move.
+    pub(super) counts: &'a dyn CountBytes,
 }
 
 /// A request and the connection that carries it.
@@ -48,7 +51,14 @@ impl<'a> Plan<'a> {
         let key = Key { chain: Arc::downgrade(chain), preferences };
         let offered = head.upgrade();
         let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
-        Self { head, resource, chain, generation, upgrade, key }
+        let counts: &dyn CountBytes = &**chain.meter();
+        Self { head, resource, chain, generation, upgrade, key, counts }
+    }
+
+    /// Counts bytes with `counts`, which counts for the chain too.
+    #[must_use]
+    pub(crate) fn counted_by(self, counts: &'a dyn CountBytes) -> Self {
+        Self { counts, ..self }
     }
 
     /// Opens a connection that can carry the request.

@@ -1,6 +1,6 @@
 //! The request that a probe makes.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, net::Ipv4Addr, path::Path, str::FromStr};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{
@@ -9,7 +9,9 @@ use mooltiroute_hops::{
 };
 
 use crate::{
+    client::{ask::Ask, auth::Admitted},
     commands::explain::{Asked, InvalidUrl},
+    config::Protocol,
     http::{HeadLimits, HeadReader, RequestHead},
 };
 
@@ -37,6 +39,23 @@ impl Errand {
     #[must_use]
     pub fn preferring(self, preferences: Preferences) -> Self {
         Self { preferences, ..self }
+    }
+
+    /// Returns the preferences as those of a client that was admitted.
+    pub(super) fn admitted(&self) -> Admitted {
+        let preferences =
+            (!self.preferences.is_empty()).then(|| self.preferences.to_string().into());
+        Admitted { preferences, is_explicit: true }
+    }
+
+    /// Returns the request as a client would make it.
+    pub(super) fn ask<'a>(&'a self, admitted: &'a Admitted) -> Ask<'a> {
+        let method = match &self.work {
+            Work::Http(head) => head.method(),
+            Work::Tunnel | Work::Https(_) => "CONNECT",
+        };
+        let peer = (Ipv4Addr::LOCALHOST, 0).into();
+        Ask { peer, protocol: Protocol::Http, method, target: &self.target, admitted }
     }
 
     /// Returns the TLS client for the target, or `None` if the request does not use TLS. `ca` is a file of authorities to

@@ -55,9 +55,6 @@ impl Visit<'_, '_> {
     /// The reply that a client of the proxy would get.
     pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
         let Errand { target, preferences, .. } = self.errand;
-        if !preferences.is_empty() && !self.chain.takes_preferences() {
-            return Err(Reply::no_preferences(self.chain.name()));
-        }
         let request = Request::new(target, preferences);
         let connected = match &self.errand.work {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {

@@ -1,0 +1,229 @@
+//! The account of each tunnel and each request: listed and counted while it lasts, one line in the log when it has ended.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+};
+
+use tracing::{info, warn};
+
+use crate::{
+    client::reply::Reply,
+    config::Timeouts,
+    state::connections::{OpenConnection, Registration},
+    upstream::chain::Chain,
+};
+
+/// The account of one request or tunnel. Dropping it removes the request from the table of open connections.
+#[derive(Debug)]
+pub(crate) struct Account {
+    registration: Registration,
+    is_tunnel: bool,
+}
+
+/// The end of a request or tunnel, for the log.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a, E> {
+    /// The status that the client was sent.
+    pub status: u16,
+    /// Bytes from the client that were passed on.
+    pub sent: u64,
+    /// Bytes to the client.
+    pub received: u64,
+    /// How it ended.
+    pub end: &'a E,
+}
+
+impl Account {
+    /// Begins the account of a connection that was just registered.
+    pub(crate) fn new(registration: Registration) -> Self {
+        let row = registration.row();
+        if row.method != "CONNECT" {
+            row.chain.meter().request();
+        }
+        row.generation.users.requests.fetch_add(1, Relaxed);
+        Self { registration, is_tunnel: false }
+    }
+
+    /// The row in the table of open connections, which counts the bytes.
+    pub(crate) fn row(&self) -> &Arc<OpenConnection> {
+        self.registration.row()
+    }
+
+    /// The chain that the request takes.
+    pub(crate) fn chain(&self) -> &Arc<Chain> {
+        &self.row().chain
+    }
+
+    /// The timeouts that were in force when it began.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.row().generation.timeouts
+    }
+
+    /// Whether someone asked for its end.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.row().is_killed()
+    }
+
+    /// Waits for `work`. Returns `None` as soon as the connection is killed.
+    pub(crate) async fn unless_killed<F: Future>(&self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Pending if self.is_killed() => Poll::Ready(None),
+            done => done.map(Some),
+        })
+        .await
+    }
+
+    /// Counts it as a tunnel from now on.
+    pub(crate) fn opened(&mut self) {
+        let users = &self.row().generation.users;
+        users.tunnels.fetch_add(1, Relaxed);
+        users.requests.fetch_sub(1, Relaxed);
+        self.chain().meter().opened();
+        self.is_tunnel = true;
+    }
+
+    /// Logs the end of a tunnel.
+    pub(crate) fn tunnel<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
+        self.line(outcome, "tunnel closed");
+    }
+
+    /// Logs the end of a request.
+    pub(crate) fn request<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
+        self.line(outcome, "request");
+    }
+
+    /// Logs and counts a failure before the target answered, of which the client is told by `reply`. Failures are logged
+    /// even if access is not.
+    pub(crate) fn failed(&self, reply: &Reply, error: &str) {
+        if let Some(blame) = reply.blame() {
+            self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+        }
+        let status = reply.status();
+        let OpenConnection { peer: client, protocol, method, target, route, chain, .. } =
+            &**self.row();
+        let (chain, generation) = (chain.name(), self.row().generation.number());
+        let duration = self.row().begun.elapsed();
+        warn!(%client, %protocol, %method, %target, route, %chain, generation, status, ?duration, error, "request failed");
+    }
+
+    fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &str) {
+        let OpenConnection {
+            peer: client, protocol, method, target, route, chain, generation, ..
+        } = &**self.row();
+        if !generation.is_access_logged {
+            return;
+        }
+        let (chain, generation) = (chain.name(), generation.number());
+        let duration = self.row().begun.elapsed();
+        let Outcome { status, sent, received, end } = outcome;
+        info!(
+            %client, %protocol, %method, %target, route, %chain, generation, status, sent, received, ?duration, %end,
+            "{message}"
+        );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let users = &self.row().generation.users;
+        if self.is_tunnel {
+            self.chain().meter().closed();
+            users.tunnels.fetch_sub(1, Relaxed);
+        } else {
+            users.requests.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc, time::Duration};
+
+    use mooltiroute_hops::kinds;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        time::timeout,
+    };
+
+    use crate::{
+        client::session,
+        config::{Environment, Loader, Overrides, Source},
+        state::{
+            generation::Generation,
+            shared::{Admission, Shared},
+        },
+        system::shutdown::Shutdown,
+    };
+
+    fn shared() -> Arc<Shared> {
+        let source = Source::Text("chains: { default: [] }\n".into());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader =
+            Loader::new(source.clone(), Overrides::default(), kinds::builtin(), environment);
+        let first = Generation::new(1, loader.load().unwrap(), vec![]);
+        Shared::new(first, source, Shutdown::default())
+    }
+
+    /// Serves one client of a proxy in this process. Returns the client's end and the task that serves it.
+    #[expect(clippy::disallowed_methods, reason = "the task ends with the runtime of its test")]
+    async fn client(shared: &Arc<Shared>) -> (TcpStream, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        let admission = Admission::new(Arc::clone(shared));
+        (client, tokio::spawn(session::run(socket, peer, admission)))
+    }
+
+    async fn is_over(serving: tokio::task::JoinHandle<()>) {
+        timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_is_listed_with_its_bytes_until_it_is_killed() {
+        let shared = shared();
+        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = target.local_addr().unwrap();
+        let (mut client, serving) = client(&shared).await;
+        client
+            .write_all(format!("CONNECT {address} HTTP/1.1\r\n\r\nhello").as_bytes())
+            .await
+            .unwrap();
+        let (mut origin, _) = target.accept().await.unwrap();
+        let mut read = [0; 5];
+        origin.read_exact(&mut read).await.unwrap();
+        origin.write_all(b"hi").await.unwrap();
+        let mut answered = [0; 41];
+        client.read_exact(&mut answered).await.unwrap();
+        let [row] = shared.connections().list().try_into().unwrap();
+        assert_eq!((row.method.as_ref(), row.target.to_string()), ("CONNECT", address.to_string()));
+        assert_eq!((row.bytes_sent(), row.bytes_received()), (5, 2));
+        assert_eq!(shared.connections().kill(|row| row.id == 7), 0);
+        assert_eq!(shared.connections().kill(|other| other.id == row.id), 1);
+        is_over(serving).await;
+        assert!(client.read(&mut read).await.is_err(), "the client sees a reset");
+        assert!(origin.read(&mut read).await.is_err(), "the target sees a reset");
+        assert!(shared.connections().list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_killed_while_it_waits_for_its_answer() {
+        let shared = shared();
+        let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = origin.local_addr().unwrap();
+        let (mut client, serving) = client(&shared).await;
+        let request = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut socket, _) = origin.accept().await.unwrap();
+        socket.read_u8().await.unwrap();
+        assert_eq!(shared.connections().kill(|row| row.method == "GET"), 1);
+        is_over(serving).await;
+        assert!(client.read_u8().await.is_err());
+        assert!(shared.connections().list().is_empty());
+    }
+}

@@ -1,0 +1,112 @@
+//! A request of a client in terms that do not depend on its protocol, and the one step that begins to serve it.
+
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+
+use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
+use tracing::warn;
+
+use crate::{
+    client::{account::Account, auth::Admitted, reply::Reply},
+    config::Protocol,
+    state::{
+        connections::Facts,
+        generation::{Generation, Way},
+        shared::Shared,
+    },
+};
+
+/// What a client asks for, whichever protocol it speaks. The client has already been admitted.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
+    /// The method of the request; `CONNECT` for a tunnel in any protocol.
+    pub method: &'a str,
+    /// Where the client wants to go.
+    pub target: &'a Authority,
+    /// The proof that the client was admitted, and its username as far as that states preferences.
+    pub admitted: &'a Admitted,
+}
+
+/// Why a client's request is not even tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// The client did not send what `server.auth` asks for.
+    Unauthorized,
+    /// No route matches this target.
+    NoRoute(Authority),
+    /// The client's username states no preferences, but a hop of the chain would take them.
+    Preferences(InvalidPreferences),
+    /// Preferences were stated for this chain, which takes none.
+    NoSay(Arc<str>),
+}
+
+impl Ask<'_> {
+    /// Finds the way, reads the preferences, and registers the request as open.
+    ///
+    /// It is asynchronous only to learn which task to wake when someone ends the request; it never waits.
+    ///
+    /// # Errors
+    /// The reason why the request is not even tried.
+    pub(crate) async fn begin(
+        &self,
+        shared: &Shared,
+        generation: &Arc<Generation>,
+    ) -> Result<(Account, Preferences), Denial> {
+        let way = self.way(generation).inspect_err(|_| {
+            warn!(client = %self.peer, target = %self.target, "no route matches");
+        })?;
+        let preferences = self.preferences(way, generation)?;
+        let Self { peer, protocol, method, target, .. } = *self;
+        let facts = Facts { peer, protocol, method, target, way, generation };
+        let table = shared.connections();
+        let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
+        Ok((Account::new(row), preferences))
+    }
+
+    /// Returns the route and the chain that the target takes.
+    ///
+    /// # Errors
+    /// [`Denial::NoRoute`] if no route matches.
+    pub(crate) fn way<'g>(&self, generation: &'g Generation) -> Result<Way<'g>, Denial> {
+        generation.way(self.target).ok_or_else(|| Denial::NoRoute(self.target.clone()))
+    }
+
+    /// Returns what the client prefers of the exit, on this way.
+    ///
+    /// # Errors
+    /// [`Denial::Preferences`] if the client states something that is not understood here.
+    pub(crate) fn preferences(
+        &self,
+        way: Way<'_>,
+        generation: &Generation,
+    ) -> Result<Preferences, Denial> {
+        match self.admitted {
+            Admitted { preferences: Some(text), .. } if way.chain.takes_preferences() => {
+                text.parse().map_err(Denial::Preferences)
+            }
+            Admitted { preferences: Some(_), is_explicit: true } => {
+                Err(Denial::NoSay(Arc::clone(way.chain.name())))
+            }
+            // Nobody asked for this username, and it is not the one that was asked for.
+            Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
+                Err(Denial::Unauthorized)
+            }
+            _ => Ok(Preferences::default()),
+        }
+    }
+}
+
+impl From<Denial> for Reply {
+    /// Returns the answer to a client that speaks HTTP.
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Unauthorized => Self::unauthorized(),
+            Denial::NoRoute(target) => Self::no_route(&target),
+            Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
+            Denial::NoSay(chain) => Self::no_preferences(&chain),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A client that speaks SOCKS: its greeting, its credentials, and one request, which becomes a tunnel.
+
+mod reply_code;
+
+use std::fmt;
+
+use mooltiroute_hops::{Authority, socks::ReplyCode};
+use tokio::{io::AsyncWriteExt as _, time::Instant};
+use tracing::{debug, warn};
+
+use crate::{
+    client::{
+        ask::Denial,
+        auth::{self, Admitted},
+        connect::{self, TunnelProtocol},
+        connection::Client,
+        detect::Detected,
+        reply::Reply,
+        tunnel::OpenTunnel,
+    },
+    config::Protocol,
+    io::{lazy_timer::Alarm, read_ahead},
+    socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
+    state::{generation::Generation, shared::Shared},
+    upstream::chain::ChainError,
+};
+
+/// Serves a client whose first byte says that it speaks SOCKS. All of the exchange before the request is whole has to
+/// fit into `timeouts.header`.
+pub(crate) async fn serve(
+    mut client: Client,
+    version: SocksVersion,
+    mut alarm: Alarm<'_>,
+    shared: &Shared,
+) -> Option<OpenTunnel> {
+    // One generation serves the whole exchange, so that the request is judged by the rules its greeting was.
+    let generation = shared.live().current();
+    let policy = match (&generation.auth, generation.takes_preferences()) {
+        (Some(_), _) => LoginPolicy::Required,
+        (None, true) => LoginPolicy::Preferred,
+        (None, false) => LoginPolicy::Optional,
+    };
+    let mut server = SocksServer::new(version, policy);
+    let due = Instant::now() + generation.timeouts.header;
+    let heard = {
+        let hearing = hear(&mut client, &mut server, &generation);
+        tokio::select! {
+            biased;
+            heard = hearing => heard,
+            () = alarm.until(due) => Err(Unserved::Slow),
+        }
+    };
+    match heard {
+        Ok((target, admitted)) => {
+            let protocol = SocksTunnel { server };
+            connect::open(client, target, admitted, (shared, &generation), protocol).await
+        }
+        Err(Unserved::Ended) => None,
+        Err(unserved) => {
+            let protocol = Detected::Socks(version).protocol();
+            debug!(client = %client.peer, %protocol, reason = %unserved, "request refused");
+            client.close_after(&server.refusal(unserved.code())).await;
+            None
+        }
+    }
+}
+
+/// Returns the message that turns away a client before its first message is read.
+pub(crate) fn turned_away(version: SocksVersion) -> Vec<u8> {
+    SocksServer::new(version, LoginPolicy::Required).refusal(ReplyCode(1))
+}
+
+/// Why a client's request was not heard to its end.
+#[derive(Clone, Copy, Debug)]
+enum Unserved {
+    /// It closed the connection, or the connection broke.
+    Ended,
+    /// The rest did not come in time.
+    Slow,
+    /// It does not have the credentials of `server.auth`.
+    Unauthorized,
+    /// It sent something that is not served.
+    Bad(SocksError),
+}
+
+/// Hears the client out. Returns the target of its request, and the proof that it is admitted.
+async fn hear(
+    client: &mut Client,
+    server: &mut SocksServer,
+    generation: &Generation,
+) -> Result<(Authority, Admitted), Unserved> {
+    let auth = generation.auth.as_ref();
+    let mut admitted = None;
+    loop {
+        match server.step(&mut client.seen).map_err(Unserved::Bad)? {
+            SocksStep::Read => {
+                let read = read_ahead::read(&mut client.socket, &mut client.seen, READ_BYTES).await;
+                if !matches!(read, Ok(1..)) {
+                    return Err(Unserved::Ended);
+                }
+            }
+            SocksStep::Send(message) => send(client, message).await?,
+            SocksStep::Login(login) => {
+                let known = auth::admit_login(&login.username, &login.password, auth);
+                admitted = Some(known.ok_or(Unserved::Unauthorized)?);
+                send(client, server.accept_login()).await?;
+            }
+            SocksStep::Connect(SocksRequest { target, user }) => {
+                // Without a login there are no credentials: SOCKS4 has none, and SOCKS5 can't get here if it needs them.
+                let admitted = admitted.or_else(|| auth::admit_user(&user, auth));
+                return Ok((target, admitted.ok_or(Unserved::Unauthorized)?));
+            }
+        }
+    }
+}
+
+async fn send(client: &mut Client, message: [u8; 2]) -> Result<(), Unserved> {
+    client.socket.write_all(&message).await.map_err(|_| Unserved::Ended)
+}
+
+impl Unserved {
+    fn code(self) -> ReplyCode {
+        match self {
+            Self::Bad(error) => error.code(),
+            Self::Unauthorized => ReplyCode(2),
+            Self::Ended | Self::Slow => ReplyCode(1),
+        }
+    }
+}
+
+impl fmt::Display for Unserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended => f.write_str("it closed the connection"),
+            Self::Slow => f.write_str("the rest of its request did not come in time"),
+            Self::Unauthorized => f.write_str("it has no or other credentials than `server.auth`"),
+            Self::Bad(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The answers to the request of a SOCKS client.
+#[derive(Debug)]
+struct SocksTunnel {
+    server: SocksServer,
+}
+
+impl TunnelProtocol for SocksTunnel {
+    fn protocol(&self) -> Protocol {
+        Detected::Socks(self.server.version()).protocol()
+    }
+
+    fn established(&self) -> Vec<u8> {
+        self.server.success()
+    }
+
+    /// A reply code has no room for words, so the log has them.
+    fn denied(&self, denial: Denial) -> Vec<u8> {
+        let code = reply_code::of_denial(&denial);
+        let reply = Reply::from(denial);
+        warn!(protocol = %self.protocol(), code = code.0, reason = reply.text(), "request denied");
+        self.server.refusal(code)
+    }
+
+    fn failed(&self, _reply: &Reply, error: &ChainError, target: &Authority) -> Vec<u8> {
+        self.server.refusal(reply_code::of_failure(error, target))
+    }
+}
+
+/// More than all messages of a client have together.
+const READ_BYTES: usize = 1024;

@@ -1,0 +1,228 @@
+//! The table of open connections: each request and tunnel that is under way, with its counts and a way to end it.
+//!
+//! A row is shared by the task that serves the connection, which adds to its counts, and by whoever reads the table. The
+//! lock of the table is taken when a row comes or goes and while the table is listed, never while bytes move.
+
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use mooltiroute_hops::Authority;
+use tokio::time::Instant;
+
+use crate::{
+    config::Protocol,
+    metrics::CountBytes,
+    state::generation::{Generation, Way},
+    upstream::chain::Chain,
+};
+
+/// The requests and tunnels that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    next_id: AtomicU64,
+    rows: Mutex<Rows>,
+}
+
+/// A slab: freed places are used again, so a row is added and removed in constant time.
+#[derive(Debug, Default)]
+struct Rows {
+    places: Vec<Option<Arc<OpenConnection>>>,
+    free: Vec<usize>,
+}
+
+/// One request or tunnel.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    /// Its number, which no other connection of this process has.
+    pub id: u64,
+    /// Bytes from the client that were passed on.
+    sent: AtomicU64,
+    /// Bytes to the client.
+    received: AtomicU64,
+    kill: KillToken,
+    /// When it began.
+    pub begun: Instant,
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// The protocol that the client speaks.
+    pub protocol: Protocol,
+    /// The method of the request; `CONNECT` for every tunnel.
+    pub method: Cow<'static, str>,
+    /// Where the client wants to go.
+    pub target: Authority,
+    /// The route that matched, counted from one.
+    pub route: usize,
+    /// The chain it takes.
+    pub chain: Arc<Chain>,
+    /// The configuration it began under.
+    pub generation: Arc<Generation>,
+}
+
+/// Ends one connection from outside. The task that serves it is woken and finds the flag set.
+#[derive(Debug, Default)]
+struct KillToken {
+    is_killed: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+/// A row of the table, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    table: Arc<Connections>,
+    place: usize,
+    row: Arc<OpenConnection>,
+}
+
+/// The facts of a connection that is about to be registered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// The protocol that the client speaks.
+    pub protocol: Protocol,
+    /// The method of the request.
+    pub method: &'a str,
+    /// Where the client wants to go.
+    pub target: &'a Authority,
+    /// The route and chain it takes.
+    pub way: Way<'a>,
+    /// The configuration it begins under.
+    pub generation: &'a Arc<Generation>,
+}
+
+impl Connections {
+    /// Adds a connection, which `task` serves.
+    pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
+        let Facts { peer, protocol, method, target, way, generation } = facts;
+        let row = Arc::new(OpenConnection {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            kill: KillToken { task: Mutex::new(Some(task.clone())), ..KillToken::default() },
+            begun: Instant::now(),
+            peer,
+            protocol,
+            method: without_copy(method),
+            target: target.clone(),
+            route: way.route,
+            chain: Arc::clone(way.chain),
+            generation: Arc::clone(generation),
+        });
+        let place = lock(&self.rows).add(Arc::clone(&row));
+        Registration { table: Arc::clone(self), place, row }
+    }
+
+    /// Returns the connections that are open now, the oldest first.
+    pub(crate) fn list(&self) -> Vec<Arc<OpenConnection>> {
+        let mut rows: Vec<_> = lock(&self.rows).places.iter().flatten().cloned().collect();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    /// Ends every connection that `is_meant` picks, and returns how many those were.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will kill them"))]
+    pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> usize {
+        let meant = self.list().into_iter().filter(|row| is_meant(row));
+        meant.map(|row| row.kill.kill()).count()
+    }
+}
+
+impl Rows {
+    fn add(&mut self, row: Arc<OpenConnection>) -> usize {
+        if let Some(place) = self.free.pop()
+            && let Some(free) = self.places.get_mut(place)
+        {
+            *free = Some(row);
+            return place;
+        }
+        self.places.push(Some(row));
+        self.places.len() - 1
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Arc<OpenConnection>> {
+        let row = self.places.get_mut(place)?.take();
+        self.free.push(place);
+        if self.free.len() == self.places.len() {
+            // The memory of a busy hour is released in the first quiet moment.
+            *self = Self::default();
+        }
+        row
+    }
+}
+
+impl OpenConnection {
+    /// Returns how many bytes from the client were passed on so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes the client was sent so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
+    pub(crate) fn bytes_received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether someone asked for its end.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.kill.is_killed.load(Ordering::Acquire)
+    }
+}
+
+impl CountBytes for OpenConnection {
+    fn sent(&self, bytes: u64) {
+        if bytes > 0 {
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
+            self.chain.meter().sent(bytes);
+        }
+    }
+
+    fn received(&self, bytes: u64) {
+        if bytes > 0 {
+            self.received.fetch_add(bytes, Ordering::Relaxed);
+            self.chain.meter().received(bytes);
+        }
+    }
+}
+
+impl KillToken {
+    fn kill(&self) {
+        self.is_killed.store(true, Ordering::Release);
+        if let Some(task) = lock(&self.task).take() {
+            task.wake();
+        }
+    }
+}
+
+impl Registration {
+    /// The row.
+    pub(crate) fn row(&self) -> &Arc<OpenConnection> {
+        &self.row
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // The row is dropped after the lock is released: it may be the last user of its generation.
+        let _row = lock(&self.table.rows).remove(self.place);
+    }
+}
+
+/// Returns the method, copied only if it is a rare one.
+fn without_copy(method: &str) -> Cow<'static, str> {
+    const COMMON: [&str; 6] = ["CONNECT", "GET", "POST", "HEAD", "PUT", "DELETE"];
+    let known = COMMON.iter().find(|common| **common == method);
+    known.map_or_else(|| Cow::Owned(method.to_owned()), |common| Cow::Borrowed(*common))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while it held the lock left a table that is still right.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
