@@ -48,6 +48,7 @@ impl Fields {
     }
 
     /// Returns the values of all fields named `name`, in any case.
+    #[inline]
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let may_be_there = self.marks & mark(name.as_bytes()) != 0;
         self.pairs(if may_be_there { &self.lines } else { &[] })
@@ -64,7 +65,8 @@ impl Fields {
 
     /// Whether a list named `name` contains `token`, in any case.
     pub fn lists_token(&self, name: &str, token: &str) -> bool {
-        self.elements(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+        self.values(name).any(|value| elements(value).any(is_token))
     }
 
     /// Returns the size of the head that the fields are slices of.
@@ -89,6 +91,7 @@ impl Fields {
             .collect()
     }
 
+    #[inline]
     fn pairs<'a>(
         &'a self,
         lines: &'a [Line],
@@ -96,6 +99,7 @@ impl Fields {
         lines.iter().map(|line| (self.bytes(line.name), self.bytes(line.value)))
     }
 
+    #[inline]
     fn bytes(&self, (start, end): (u32, u32)) -> &[u8] {
         &self.head[start as usize..end as usize]
     }
@@ -139,11 +143,13 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Returns one bit for `name`, the same in any case.
 ///
 /// Most lookups are for names that a head does not have, and the missing bit says so without a search.
+#[inline]
 fn mark(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
     1 << ((first + 7 * name.len()) % 64)
 }
 
+#[inline]
 fn range_within(head: &[u8], part: &[u8]) -> (u32, u32) {
     let start = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
     debug_assert!(start + part.len() <= head.len(), "the part is no slice of the head");

@@ -159,13 +159,13 @@ fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
 /// careless sender made of them.
 fn content_length(fields: &Fields) -> Result<Option<u64>, Unclear> {
     let mut length = None;
-    let elements =
-        fields.values("Content-Length").flat_map(|value| value.split(|&byte| byte == b','));
-    for element in elements {
-        let found = decimal(element.trim_ascii())
-            .ok_or(Unclear::Framing("`Content-Length` is not a number"))?;
-        if *length.get_or_insert(found) != found {
-            return Err(Unclear::Framing("`Content-Length` has different values"));
+    for value in fields.values("Content-Length") {
+        for element in value.split(|byte| *byte == b',') {
+            let found = decimal(element.trim_ascii())
+                .ok_or(Unclear::Framing("`Content-Length` is not a number"))?;
+            if *length.get_or_insert(found) != found {
+                return Err(Unclear::Framing("`Content-Length` has different values"));
+            }
         }
     }
     Ok(length)
