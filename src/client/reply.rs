@@ -445,8 +445,8 @@ fn credentials(refusal: &Refusal) -> String {
     match &refusal.http {
         Some(http) if http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic") => {
             format!(
-                "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this \
-                 hop a local proxy that logs in for you, such as px or cntlm.",
+                "It offers only {}, and this hop can only do Basic. If that is NTLM or Digest, list it in this hop's `auth`; \
+                 or ask its administrator for Basic.",
                 http.schemes.join(", ")
             )
         }

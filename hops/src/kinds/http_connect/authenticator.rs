@@ -68,6 +68,14 @@ enum Stop {
     Rejected(AuthScheme),
     /// No credentials are sent, for this reason.
     Refused(String),
+    /// Something else failed.
+    Failed(HopError),
+}
+
+impl From<HopError> for Stop {
+    fn from(error: HopError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Method {
@@ -119,11 +127,15 @@ impl Authenticator {
         fields: &[Field],
         head_bytes_max: usize,
     ) -> Result<Outcome, HopError> {
-        let permit = self.lockout.permit().await.map_err(HopError::Refused)?;
         let uri = next.to_string();
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let mut attempt = self.opening(&uri)?;
+        let mut permit = None;
         for _ in 0..ROUNDS_MAX {
+            // A proxy that asks for nothing makes nobody wait.
+            if permit.is_none() && !matches!(attempt, Attempt::None) {
+                permit = Some(self.lockout.permit().await.map_err(HopError::Refused)?);
+            }
             let mut fields = fields.to_vec();
             fields.push(Field::new("Proxy-Connection", Secret::new("keep-alive")));
             fields.extend(attempt.field());
@@ -132,7 +144,7 @@ impl Authenticator {
                 if let Attempt::Digest(sent) = &attempt {
                     self.digest_session(|session| session.accepted(sent));
                 }
-                if !matches!(attempt, Attempt::None) {
+                if let Some(permit) = permit {
                     permit.accepted();
                 }
                 return Ok(Outcome::Connected);
@@ -140,12 +152,15 @@ impl Authenticator {
             if answer.status() != 407 {
                 return Err(answer.into_refusal().into());
             }
-            attempt = match self.after(attempt, &answer, &uri)? {
+            attempt = match self.after(attempt, &answer, &uri) {
                 Ok(attempt) => attempt,
+                Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Refused(reason)) => return Err(refusal(answer, reason).into()),
                 Err(Stop::Rejected(scheme)) => {
                     let refusal = rejection(answer, scheme);
-                    permit.rejected(&refusal);
+                    if let Some(permit) = permit {
+                        permit.rejected(&refusal);
+                    }
                     return Err(refusal.into());
                 }
             };
@@ -175,16 +190,11 @@ impl Authenticator {
     ///
     /// Credentials that were sent and not accepted are a rejection, and no other scheme is tried then. NTLM's first
     /// message has none, so a proxy that does not offer NTLM any more gets another scheme of the list.
-    fn after(
-        &self,
-        attempt: Attempt,
-        answer: &Answer,
-        uri: &str,
-    ) -> Result<Result<Attempt, Stop>, HopError> {
+    fn after(&self, attempt: Attempt, answer: &Answer, uri: &str) -> Result<Attempt, Stop> {
         let challenges = Challenge::parse(answer.challenges());
         match attempt {
-            Attempt::NtlmAuthenticate(_) => Ok(Err(Stop::Rejected(AuthScheme::Ntlm))),
-            Attempt::Basic(_) => Ok(Err(Stop::Rejected(AuthScheme::Basic))),
+            Attempt::NtlmAuthenticate(_) => Err(Stop::Rejected(AuthScheme::Ntlm)),
+            Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
             Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), uri),
             Attempt::NtlmNegotiate if is_offered(&challenges, AuthScheme::Ntlm) => {
                 self.after_negotiate_message(&challenges)
@@ -194,27 +204,20 @@ impl Authenticator {
     }
 
     /// Takes the first scheme of the list that the proxy offers.
-    fn choose(
-        &self,
-        challenges: &[Challenge],
-        uri: &str,
-    ) -> Result<Result<Attempt, Stop>, HopError> {
+    fn choose(&self, challenges: &[Challenge], uri: &str) -> Result<Attempt, Stop> {
         let mut methods = self.methods.iter();
         let Some(method) = methods.find(|method| is_offered(challenges, method.scheme())) else {
-            return Ok(Err(Stop::Refused(self.nothing_in_common(challenges))));
+            return Err(Stop::Refused(self.nothing_in_common(challenges)));
         };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(method.scheme());
         match method {
-            Method::Ntlm(_) => Ok(Ok(Attempt::NtlmNegotiate)),
-            Method::Basic(value) => Ok(Ok(Attempt::Basic(value.clone()))),
+            Method::Ntlm(_) => Ok(Attempt::NtlmNegotiate),
+            Method::Basic(value) => Ok(Attempt::Basic(value.clone())),
             Method::Digest(..) => self.after_digest(challenges, None, uri),
         }
     }
 
-    fn after_negotiate_message(
-        &self,
-        challenges: &[Challenge],
-    ) -> Result<Result<Attempt, Stop>, HopError> {
+    fn after_negotiate_message(&self, challenges: &[Challenge]) -> Result<Attempt, Stop> {
         let mut offers = challenges.iter().filter(|offer| offer.scheme() == Some(AuthScheme::Ntlm));
         let token = offers.find_map(|offer| offer.token().ok().flatten());
         let credentials = self.methods.iter().find_map(|method| match method {
@@ -223,7 +226,7 @@ impl Authenticator {
         });
         let (Some(token), Some(credentials)) = (token, credentials) else {
             let reason = "the proxy offers NTLM and does not go on with it".to_owned();
-            return Ok(Err(Stop::Refused(reason)));
+            return Err(Stop::Refused(reason));
         };
         let round = NtlmRound {
             spn: Some(&self.service),
@@ -231,10 +234,10 @@ impl Authenticator {
             client_challenge: random()?,
             now: SystemTime::now(),
         };
-        Ok(match ntlm::authenticate_message(credentials, &token, &round) {
+        match ntlm::authenticate_message(credentials, &token, &round) {
             Ok(message) => Ok(Attempt::NtlmAuthenticate(ntlm_value(&message))),
             Err(error) => Err(Stop::Refused(error.to_string())),
-        })
+        }
     }
 
     fn after_digest(
@@ -242,15 +245,15 @@ impl Authenticator {
         challenges: &[Challenge],
         sent: Option<&DigestAuthorization>,
         uri: &str,
-    ) -> Result<Result<Attempt, Stop>, HopError> {
+    ) -> Result<Attempt, Stop> {
         let challenge = match DigestChallenge::strongest(challenges) {
             Ok(challenge) => challenge,
-            Err(DigestError::NotOffered) => return Ok(Err(Stop::Rejected(AuthScheme::Digest))),
-            Err(error) => return Ok(Err(Stop::Refused(error.to_string()))),
+            Err(DigestError::NotOffered) => return Err(Stop::Rejected(AuthScheme::Digest)),
+            Err(error) => return Err(Stop::Refused(error.to_string())),
         };
         let verdict = self.digest_session(|session| session.challenged(challenge, sent));
         if verdict != Some(DigestVerdict::Answer) {
-            return Ok(Err(Stop::Rejected(AuthScheme::Digest)));
+            return Err(Stop::Rejected(AuthScheme::Digest));
         }
         let answer = self.methods.iter().find_map(|method| match method {
             Method::Digest(credentials, session) => {
@@ -258,7 +261,7 @@ impl Authenticator {
             }
             Method::Ntlm(_) | Method::Basic(_) => None,
         });
-        Ok(Ok(answer.transpose()?.map_or(Attempt::None, Attempt::Digest)))
+        Ok(answer.transpose()?.map_or(Attempt::None, Attempt::Digest))
     }
 
     fn digest_session<T>(&self, act: impl FnOnce(&DigestSession) -> T) -> Option<T> {
