@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
 
 mod activation;
+mod auth_schemes;
 mod authentication;
 mod bad_input;
 mod clients;

@@ -1,10 +1,18 @@
-//! `kind: http-connect`: an HTTP proxy, such as a company's, with or without Basic and TLS.
+//! `kind: http-connect`: an HTTP proxy, such as a company's, with or without credentials and TLS.
+
+mod authenticator;
+mod lockout;
+mod settings;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::{
+    authenticator::{Authenticator, Outcome},
+    settings::{Authentication, Scheme, Written},
+};
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
     InvalidSettings, Link, RequestLine, Secret, Tunnel, async_trait, credentials, exchange, field,
@@ -17,12 +25,17 @@ use crate::{
 pub struct Config {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
-    /// The username for Basic, which is sent without waiting for a challenge. Requires `password`.
+    /// The schemes that may be used, in order of preference: `ntlm`, `digest`, `basic`. Without it, Basic if there is a
+    /// `username`. Basic alone is sent without waiting for a challenge.
+    auth: Option<Vec<Scheme>>,
+    /// The username. With NTLM also `DOMAIN\user` or `user@domain`. Requires `password` or `nt_hash`.
     username: Option<Secret>,
-    /// The password for Basic. Requires `username`. Prefer a variable, as in `"${NAME}"`.
+    /// The password. Requires `username`. Prefer a variable, as in `"${NAME}"`.
     password: Option<Secret>,
     /// A file that holds the password, instead of `password`. It is read again at each reload.
     password_file: Option<PathBuf>,
+    /// The NT hash of the password in 32 hexadecimal digits, instead of `password`. For `auth: [ntlm]` only.
+    nt_hash: Option<Secret>,
     /// Whether to use TLS with the proxy itself.
     #[serde(default)]
     tls: TlsSettings,
@@ -30,33 +43,34 @@ pub struct Config {
     /// target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Secret>,
-    /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel.
-    #[serde(default)]
-    plain: Plain,
+    /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel. Without it,
+    /// `absolute`, but `connect` if `auth` lists more than Basic.
+    plain: Option<Plain>,
 }
 
 /// How plain requests pass a hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Plain {
     /// The hop gets them whole, in absolute-form, and forwards them.
-    #[default]
     Absolute,
     /// Through a tunnel, as all else.
     Connect,
 }
 
 /// A proxy that speaks CONNECT, and takes plain requests in absolute-form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HttpConnect {
     address: Authority,
     tls: Option<TlsClient>,
-    /// The fields of each CONNECT: the operator's, then the credentials.
-    connect: Vec<Field>,
+    /// The fields of each CONNECT: the operator's, then credentials that are sent at once.
+    connect: Arc<[Field]>,
     /// The fields of each plain request.
     plain: Arc<[Field]>,
     /// Whether plain requests are sent in absolute-form.
     forwards: bool,
+    /// The authentication that waits for a challenge, if there is one.
+    authenticator: Option<Arc<Authenticator>>,
     head_bytes_max: usize,
 }
 
@@ -67,31 +81,34 @@ impl HopConfig for Config {
         let from_file = self.password_file.as_deref();
         let key = if from_file.is_some() { "password_file" } else { "password" };
         let password = credentials::password(self.password, from_file, context)?;
-        let authorization = match (&self.username, &password) {
-            (Some(username), Some(password)) => Some(credentials::basic(username, password)?),
-            (None, None) => None,
-            (Some(_), None) => {
-                let message = "stands without a `password`; write one, even if empty";
-                return Err(InvalidSetting::new("username", message).into());
-            }
-            (None, Some(_)) => {
-                let message = "stands without a `username`; write one";
-                return Err(InvalidSetting::new(key, message).into());
-            }
-        };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
-        let ours: Vec<_> = authorization
-            .map(|value| Field::new("Proxy-Authorization", value))
-            .into_iter()
-            .collect();
+        let written = Written {
+            schemes: self.auth,
+            username: self.username,
+            password,
+            password_key: key,
+            nt_hash: self.nt_hash,
+            has_tls: tls.is_some(),
+            service: format!("HTTP/{}", self.address.host()),
+        };
+        let (ours, authenticator) = match written.check()? {
+            Authentication::AtOnce(field) => (field, None),
+            Authentication::WhenAsked(authenticator) => (None, Some(Arc::new(authenticator))),
+        };
+        if authenticator.is_some() && self.plain == Some(Plain::Absolute) {
+            let message = "must be `connect` if `auth` lists more than `basic`; plain requests go through a tunnel then";
+            return Err(InvalidSetting::new("plain", message).into());
+        }
+        let ours = Vec::from_iter(ours);
         let mut connect = field::checked("headers", self.headers)?;
         connect.extend_from_slice(&ours);
         Ok(Arc::new(HttpConnect {
             address: self.address,
             tls,
-            connect,
+            connect: connect.into(),
             plain: ours.into(),
-            forwards: self.plain == Plain::Absolute,
+            forwards: self.plain != Some(Plain::Connect) && authenticator.is_none(),
+            authenticator,
             head_bytes_max: context.head_bytes_max(),
         }))
     }
@@ -111,8 +128,17 @@ impl Link for HttpConnect {
         self.tls.as_ref().map(|_| tls::PROTOCOL)
     }
 
-    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await
+    async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
+        let Some(authenticator) = &self.authenticator else {
+            return exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await;
+        };
+        let connected =
+            authenticator.connect(&mut tunnel, next, &self.connect, self.head_bytes_max).await?;
+        match connected {
+            Outcome::Connected => Ok(tunnel),
+            // The authenticator is shared, and so knows on the next connection what the proxy asked for.
+            Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+        }
     }
 
     fn forwards(&self) -> bool {

@@ -137,8 +137,8 @@ pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
 pub(super) fn credentials(refusal: &Refusal) -> Cow<'static, str> {
     match &refusal.http {
         Some(http) if needs_another_scheme(http) => format!(
-            "It offers only {}, and this hop can only do Basic. Ask its administrator for Basic, or give as this hop \
-             a local proxy that logs in for you, such as px or cntlm.",
+            "It offers only {}, and this hop may only use Basic. For NTLM or Digest, list it in this hop's `auth`. \
+             Otherwise ask its administrator for Basic.",
             http.schemes.join(", ")
         )
         .into(),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, time};
 
 use super::{
-    Certificates,
+    Certificates, PASSWORD, USERNAME,
     process::{Process, Program},
     within,
 };
@@ -26,6 +26,10 @@ pub(crate) enum SquidRules {
     Open,
     /// As `Open`, for those who know [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD).
     Basic,
+    /// As `Basic`, by Digest.
+    Digest,
+    /// As `Basic`, by NTLM, which samba's `ntlm_auth` checks.
+    Ntlm,
 }
 
 /// A running squid that logs the way of each request.
@@ -45,6 +49,8 @@ pub(crate) struct Passed {
     pub(crate) target: String,
     pub(crate) status: u16,
     pub(crate) user: String,
+    /// The value of `Proxy-Authorization`.
+    pub(crate) authorization: String,
 }
 
 impl Squid {
@@ -60,6 +66,9 @@ impl Squid {
 
     async fn start_with(rules: SquidRules, certificates: Option<&Certificates>) -> Option<Self> {
         let program = Program::find_or_skip("squid")?;
+        if matches!(rules, SquidRules::Ntlm) {
+            Program::find_or_skip("ntlm_auth")?;
+        }
         let mut complaints = String::new();
         for _ in 0..ATTEMPTS {
             match Self::attempt(&program, &rules, certificates).await {
@@ -171,13 +180,13 @@ fn config(
     };
     let ports = match rules {
         SquidRules::Stock => "443",
-        SquidRules::Open | SquidRules::Basic => "443 1025-65535",
+        _ => "443 1025-65535",
     };
     let access = match rules {
         SquidRules::Stock | SquidRules::Open => "http_access allow localhost".to_owned(),
         SquidRules::Basic => {
             fs::write(directory.join("passwd"), PASSWD).unwrap();
-            let helper = basic_helper();
+            let helper = helper("basic_ncsa_auth");
             let helper = helper.display();
             format!(
                 "auth_param basic program {helper} {shown}/passwd\n\
@@ -187,6 +196,26 @@ fn config(
                  http_access allow account"
             )
         }
+        SquidRules::Digest => {
+            fs::write(directory.join("digest"), DIGEST_FILE).unwrap();
+            let helper = helper("digest_file_auth");
+            let helper = helper.display();
+            format!(
+                "auth_param digest program {helper} -c {shown}/digest\n\
+                 auth_param digest children 2 startup=1 idle=1\n\
+                 auth_param digest realm provider\n\
+                 acl account proxy_auth REQUIRED\n\
+                 http_access allow account"
+            )
+        }
+        SquidRules::Ntlm => format!(
+            "auth_param ntlm program /usr/bin/ntlm_auth --helper-protocol=squid-2.5-ntlmssp --domain=CORP \
+             --username={USERNAME} --password={PASSWORD}\n\
+             auth_param ntlm children 20 startup=2 idle=1\n\
+             auth_param ntlm keep_alive on\n\
+             acl account proxy_auth REQUIRED\n\
+             http_access allow account"
+        ),
     };
     format!(
         "{listen}\n\
@@ -199,7 +228,7 @@ fn config(
          max_filedescriptors 4096\n\
          shutdown_lifetime 0 seconds\n\
          cache_log {shown}/cache.log\n\
-         logformat path %tS %rm %ru %>Hs %un\n\
+         logformat path %tS %rm %ru %>Hs %un %{{Proxy-Authorization}}>h\n\
          access_log stdio:{shown}/access.log path\n\
          acl SSL_ports port {ports}\n\
          acl Safe_ports port 80 443 1025-65535\n\
@@ -211,16 +240,16 @@ fn config(
     )
 }
 
-/// Where distributions put squid's helper for Basic.
-fn basic_helper() -> PathBuf {
+/// Where distributions put squid's helpers.
+fn helper(name: &str) -> PathBuf {
     let places = [
         "/usr/lib/squid",
         "/usr/lib64/squid",
         "/usr/libexec/squid",
         "/opt/homebrew/opt/squid/libexec",
     ];
-    let files = places.map(|place| Path::new(place).join("basic_ncsa_auth"));
-    files.into_iter().find(|file| file.is_file()).expect("squid comes with basic_ncsa_auth")
+    let files = places.map(|place| Path::new(place).join(name));
+    files.into_iter().find(|file| file.is_file()).expect("squid comes with its helpers")
 }
 
 /// `None` for what is no request, such as the connection that waited for squid to listen.
@@ -237,6 +266,7 @@ fn parse(line: &str) -> Option<Passed> {
         target: target.to_owned(),
         status: status.parse().ok()?,
         user: user.to_owned(),
+        authorization: words.collect::<Vec<_>>().join(" "),
     })
 }
 
@@ -245,3 +275,5 @@ const ATTEMPTS: usize = 3;
 const POLL: Duration = Duration::from_millis(10);
 /// [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD), as `openssl passwd -apr1` hashes them.
 const PASSWD: &str = "dev:$apr1$mooltiro$BMOYBXMEAg9gaeUSrMk991\n";
+/// Both in realm `provider`, as `user:realm:HA1`.
+const DIGEST_FILE: &str = "dev:provider:a8126a4cc0d9c1a08578e688331ef486\n";

@@ -1,0 +1,101 @@
+//! `auth` of `kind: http-connect`, with squid and the helpers that check Digest and NTLM.
+
+use tokio::{io::AsyncWriteExt as _, task::JoinSet};
+
+use crate::support::{
+    EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, assert_reads, connect, within,
+};
+
+#[tokio::test]
+async fn tunnels_pass_a_proxy_that_wants_digest() {
+    tunnels_pass(SquidRules::Digest, "digest").await;
+}
+
+#[tokio::test]
+async fn tunnels_pass_a_proxy_that_wants_ntlm() {
+    tunnels_pass(SquidRules::Ntlm, "ntlm").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_reaches_a_digest_proxy_once_for_twenty_clients() {
+    a_wrong_password_is_tried_once(SquidRules::Digest, "digest", "Digest").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_reaches_an_ntlm_proxy_once_for_twenty_clients() {
+    a_wrong_password_is_tried_once(SquidRules::Ntlm, "ntlm", NTLM_MESSAGE_3).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_offers_nothing_of_the_list_gets_no_credentials() {
+    let Some(squid) = Squid::start(SquidRules::Digest).await else { return };
+    let proxy = Proxy::start(&yaml(&squid, "ntlm, basic", PASSWORD, "[corporate]")).await;
+    let told = connect(proxy.address(), "127.0.0.1:20009").await.head;
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+    assert!(told.contains("it offers Digest, and `auth` of this hop allows NTLM, Basic"), "{told}");
+    assert_eq!(squid.passed_at_least(1).await.len(), 1);
+}
+
+/// Alone, before a hop that wants Basic, and warm.
+async fn tunnels_pass(rules: SquidRules, auth: &str) {
+    let Some(corporate) = Squid::start(rules).await else { return };
+    let Some(last) = Squid::start(SquidRules::Basic).await else { return };
+    let echo = EchoOrigin::start().await;
+    for chain in ["[corporate]", "[corporate, last]", "{ hops: [corporate, last], warm: 2 }"] {
+        let yaml = yaml(&corporate, auth, PASSWORD, chain).replace(
+            "chains:",
+            &format!(
+                "  last: {{ kind: http-connect, address: \"{}\", username: {USERNAME}, password: {PASSWORD} }}\nchains:",
+                last.address()
+            ),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let (address, target) = (proxy.address(), echo.address());
+        let tunnels: JoinSet<_> = (0..10)
+            .map(|_| async move {
+                let mut tunnel = connect(address, target).await.tunnel();
+                tunnel.write_all(b"hello").await.unwrap();
+                assert_reads(&mut tunnel, "hello").await;
+            })
+            .collect();
+        tunnels.join_all().await;
+    }
+}
+
+/// Twenty clients at once make one request whose credentials hold `proof`.
+async fn a_wrong_password_is_tried_once(rules: SquidRules, auth: &str, proof: &str) {
+    let Some(squid) = Squid::start(rules).await else { return };
+    let proxy = Proxy::start(&yaml(&squid, auth, "wrong", "[corporate]")).await;
+    let address = proxy.address();
+    let clients: JoinSet<_> =
+        (0..20).map(|_| async move { connect(address, "127.0.0.1:20009").await.head }).collect();
+    for told in clients.join_all().await {
+        assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+        assert!(told.contains("it rejected the credentials"), "{told}");
+    }
+    // Squid logs in the order in which it answers, so all that came before this request is in the log with it.
+    connect(squid.address(), "127.0.0.1:20010").await;
+    let passed = within("squid logs the last request", async {
+        loop {
+            let passed = squid.passed_at_least(2).await;
+            if passed.iter().any(|passed| passed.target == "127.0.0.1:20010") {
+                return passed;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let tries = passed.iter().filter(|passed| passed.authorization.contains(proof));
+    assert_eq!(tries.count(), 1, "{passed:?}");
+}
+
+fn yaml(squid: &Squid, auth: &str, password: &str, chain: &str) -> String {
+    format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", auth: [{auth}], username: {USERNAME}, \
+         password: {password} }}\nchains: {{ default: {chain} }}\n",
+        squid.address()
+    )
+}
+
+/// The beginning of the message that proves the password, in base64.
+const NTLM_MESSAGE_3: &str = "TlRMTVNTUAAD";
