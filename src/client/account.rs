@@ -191,7 +191,9 @@ mod tests {
         let address = target.local_addr().unwrap();
         let (mut client, serving) = client(&shared).await;
         client
-            .write_all(format!("CONNECT {address} HTTP/1.1\r\n\r\nhello").as_bytes())
+            .write_all(
+                format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\nhello").as_bytes(),
+            )
             .await
             .unwrap();
         let (mut origin, _) = target.accept().await.unwrap();
