@@ -13,3 +13,4 @@ pub(crate) mod reply;
 pub(crate) mod session;
 pub(crate) mod socks;
 pub(crate) mod tunnel;
+pub(crate) mod via;

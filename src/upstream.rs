@@ -2,4 +2,5 @@
 
 pub(crate) mod chain;
 pub(crate) mod dial;
+pub(crate) mod rounds;
 pub(crate) mod warm;

@@ -13,6 +13,7 @@ use crate::{
         generation::{Generation, Way},
         shared::Shared,
     },
+    upstream::rounds::NotAdmitted,
 };
 
 /// What a client asks for, whichever protocol it speaks. The client has already been admitted.
@@ -41,6 +42,8 @@ pub(crate) enum Denial {
     Preferences(InvalidPreferences),
     /// Preferences were stated for this chain, which takes none.
     NoSay(Arc<str>),
+    /// Too many unanswered requests ask for this target, perhaps because it loops.
+    NotAdmitted(NotAdmitted, Authority),
 }
 
 impl Ask<'_> {
@@ -107,6 +110,7 @@ impl From<Denial> for Reply {
             Denial::NoRoute(target) => Self::no_route(&target),
             Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
             Denial::NoSay(chain) => Self::no_preferences(&chain),
+            Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{
-        account::Outcome,
+        account::{Account, Outcome},
         ask::{Ask, Denial},
         auth::Admitted,
         connection::Client,
@@ -17,7 +17,7 @@ use crate::{
     config::Protocol,
     io::relay::End,
     state::{generation::Generation, shared::Shared},
-    upstream::chain::ChainError,
+    upstream::chain::{ChainError, Destination},
 };
 
 /// A protocol in which clients ask for tunnels: the messages that answer them.
@@ -56,27 +56,48 @@ pub(crate) async fn open<P: TunnelProtocol>(
             return None;
         }
     };
+    let chain = account.chain();
+    // Dropped once the last hop has answered.
+    let round = {
+        let round = shared.begin_round(("CONNECT", &target), chain, generation);
+        match account.unless_killed(round).await {
+            Some(Ok(round)) => round,
+            Some(Err(error)) => {
+                let reply = Reply::not_admitted(error, &target);
+                account.failed(&reply, reply.text());
+                let denial = Denial::NotAdmitted(error, target);
+                client.close_after(&answers.denied(denial)).await;
+                return None;
+            }
+            None => return killed(client, &account),
+        }
+    };
     let request = Request::new(&target, &preferences);
-    let upstream = match account.unless_killed(account.chain().connect(request)).await {
-        Some(Ok(upstream)) => upstream,
+    let upstream = chain.travel(request, Destination::Target, &round);
+    let upstream = match account.unless_killed(upstream).await {
+        Some(Ok(connected)) => connected.tunnel,
         Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
             account.failed(&reply, &with_causes(&error));
             client.close_after(&answers.failed(&reply, &error, &target)).await;
             return None;
         }
-        None => {
-            account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
-            client.reset();
-            return None;
-        }
+        None => return killed(client, &account),
     };
+    drop(round);
     if client.socket.write_all(&answers.established()).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }
     let opening = Opening { status: 200, sent: 0, received: 0 };
     Some(OpenTunnel::new(client, upstream, account, opening))
+}
+
+/// Ends a tunnel that was killed before it was open.
+fn killed(client: Client, account: &Account) -> Option<OpenTunnel> {
+    account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
+    client.reset();
+    None
 }
 
 impl TunnelProtocol for HttpConnect {

@@ -79,6 +79,17 @@ impl Forwarder<'_> {
         };
         let row = &**account.row();
         let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
+        let asked = (method, target, resource.path().collect::<Vec<_>>());
+        let round = self.shared.begin_round(asked, &row.chain, generation);
+        let plan = match account.unless_killed(round).await {
+            Some(Ok(round)) => plan.in_round(round),
+            Some(Err(error)) => {
+                let reply = Reply::not_admitted(error, target);
+                account.failed(&reply, reply.text());
+                return Next::Say(Box::new(reply));
+            }
+            None => return Next::Reset,
+        };
         let mut passed = Opening { status: 0, sent: 0, received: 0 };
         let ending = match self.travel(&plan, &account, &mut passed).await {
             Ending::Cut if account.is_killed() => Ending::Killed,
@@ -160,6 +171,7 @@ async fn pass(
     is_cut: impl Fn() -> bool,
     passed: &mut Opening,
 ) -> (Ending, Hearing) {
+    plan.reaches_upstream();
     let Client { socket, seen, .. } = client;
     let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;

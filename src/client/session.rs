@@ -16,6 +16,7 @@ use crate::{
         reply::Reply,
         socks,
         tunnel::OpenTunnel,
+        via,
     },
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
@@ -158,10 +159,20 @@ fn admit(
     head: &RequestHead,
     generation: &Generation,
 ) -> Result<Admitted, Box<Reply>> {
-    auth::admit(head, generation.auth.as_ref()).ok_or_else(|| {
-        debug!(client = %client.peer, "the client has no or other credentials than `server.auth`");
-        Box::new(Reply::unauthorized())
-    })
+    let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
+        debug!(client = %client.peer, "authentication failed");
+        return Err(Box::new(Reply::unauthorized()));
+    };
+    let target = match head.target() {
+        Target::Tunnel(target) => target,
+        Target::Resource(resource) => resource.authority(),
+        Target::Origin(_) | Target::Asterisk => return Ok(admitted),
+    };
+    if via::names_loop(head.fields(), generation.via.as_deref()) {
+        warn!(client = %client.peer, %target, status = 508, "the request loops");
+        return Err(Box::new(Reply::looped(target)));
+    }
+    Ok(admitted)
 }
 
 /// Waits for the next request; `idle`: for its first byte, in place of `timeouts.header`.

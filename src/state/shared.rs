@@ -1,6 +1,7 @@
 //! What all sessions share: the generation in force, the count of connections, the steps of the end.
 
 use std::{
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +19,10 @@ use crate::{
         generation::{Generation, Live},
     },
     system::{memory::Peaks, open_files, shutdown::Shutdown},
+    upstream::{
+        chain::Chain,
+        rounds::{NotAdmitted, Round, RoundLimits, Rounds},
+    },
 };
 
 /// What all sessions share.
@@ -29,6 +34,7 @@ pub(crate) struct Shared {
     /// Notified when a connection has ended.
     ended: Notify,
     reserved: open_files::Reserved,
+    rounds: Arc<Rounds>,
     peaks: Arc<Peaks>,
     shutdown: Shutdown,
     origin: Start,
@@ -73,6 +79,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             ended: Notify::new(),
             reserved: open_files::Reserved::measure(),
+            rounds: Arc::default(),
             peaks,
             shutdown,
             origin,
@@ -88,6 +95,26 @@ impl Shared {
     /// The requests and tunnels that are under way.
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// Counts an unanswered request for `asked` through `chain`, or waits until there is room for it. Returns `None` for
+    /// a chain without hops, which can't lead back here.
+    ///
+    /// # Errors
+    /// No room came in time.
+    pub(crate) async fn begin_round(
+        &self,
+        asked: impl Hash,
+        chain: &Chain,
+        generation: &Generation,
+    ) -> Result<Option<Round>, NotAdmitted> {
+        if chain.hops().is_empty() {
+            return Ok(None);
+        }
+        let (connections, patience) =
+            (generation.limits.connections, generation.timeouts.handshake);
+        let limits = RoundLimits::new(connections, patience);
+        self.rounds.begin(asked, limits).await.map(Some)
     }
 
     /// The steps of the proxy's end.

@@ -277,6 +277,7 @@ impl Chain {
     ///
     /// # Errors
     /// The first step that failed, if no hop knows another way. The chain never goes round a hop.
+    #[cfg(test)]
     pub(crate) async fn connect(&self, request: Request<'_>) -> Result<Tunnel, ChainError> {
         self.connect_through(request).await.map(|connected| connected.tunnel)
     }
@@ -284,7 +285,7 @@ impl Chain {
     /// Opens a tunnel to the target of `request`, and describes it.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// As [`travel`](Self::travel).
     pub(crate) async fn connect_through(
         &self,
         request: Request<'_>,
@@ -295,7 +296,7 @@ impl Chain {
     /// Opens a connection for a plain request: to the last hop if that forwards it, to the target otherwise.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// As [`travel`](Self::travel).
     pub(crate) async fn connect_plain(
         &self,
         request: Request<'_>,
@@ -340,7 +341,7 @@ impl Chain {
     /// Opens a connection for `request` as far as `destination`, and reports each step to `trace`.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// The first step that failed, if no hop knows another way. The chain never goes round a hop.
     pub(crate) async fn travel<T: Trace>(
         &self,
         request: Request<'_>,

@@ -18,6 +18,7 @@ mod hop_answers;
 mod hops;
 mod limits;
 mod log;
+mod loops;
 mod memory;
 mod probe;
 mod reason_phrases;

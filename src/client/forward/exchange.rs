@@ -364,6 +364,7 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead) -> Option<Ending> {
         self.status = head.status();
+        self.outbound.plan.is_answered();
         if let Some(refused) = self.outbound.refused(&head) {
             return Some(refused);
         }

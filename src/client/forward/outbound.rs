@@ -16,7 +16,10 @@ use crate::{
     metrics::CountBytes,
     proxy_error::ProxyError,
     state::generation::Generation,
-    upstream::chain::{Chain, ChainError},
+    upstream::{
+        chain::{Chain, ChainError},
+        rounds::Round,
+    },
 };
 
 /// What is to be done with a request.
@@ -30,6 +33,8 @@ pub(crate) struct Plan<'a> {
     pub(super) key: Key,
     /// Counts the bytes that move.
     pub(super) counts: &'a dyn CountBytes,
+    /// The unanswered request, if it goes through hops, which may lead back here.
+    round: Option<Round>,
 }
 
 /// A request and the connection that carries it.
@@ -52,13 +57,33 @@ impl<'a> Plan<'a> {
         let offered = head.upgrade();
         let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
         let counts: &dyn CountBytes = &**chain.meter();
-        Self { head, resource, chain, generation, upgrade, key, counts }
+        Self { head, resource, chain, generation, upgrade, key, counts, round: None }
     }
 
     /// Counts bytes with `counts`, which counts for the chain too.
     #[must_use]
     pub(crate) fn counted_by(self, counts: &'a dyn CountBytes) -> Self {
         Self { counts, ..self }
+    }
+
+    /// Counts the request as unanswered in `round`.
+    #[must_use]
+    pub(super) fn in_round(self, round: Option<Round>) -> Self {
+        Self { round, ..self }
+    }
+
+    /// Notes that the request has reached its upstream.
+    pub(super) fn reaches_upstream(&self) {
+        if let Some(round) = &self.round {
+            round.reached_hop();
+        }
+    }
+
+    /// Notes that the head of the answer has come.
+    pub(super) fn is_answered(&self) {
+        if let Some(round) = &self.round {
+            round.answered();
+        }
     }
 
     /// Opens a connection that can carry the request.

@@ -5,7 +5,11 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::{texts, verdict::Verdict};
-use crate::{error::with_causes, proxy_error::ProxyError, upstream::chain::ChainError};
+use crate::{
+    error::with_causes,
+    proxy_error::ProxyError,
+    upstream::{chain::ChainError, rounds::NotAdmitted},
+};
 
 /// An answer of the proxy's own. The connection is closed after it.
 #[derive(Debug)]
@@ -67,6 +71,32 @@ impl Reply {
             summary: Some("limits.connections".to_owned()),
             field: Some(texts::RETRY_IN_A_SECOND.into()),
             ..Self::of_ours(ProxyError::ConnectionLimitReached, texts::over_limit(limit))
+        }
+    }
+
+    /// Refuses a request for `target` whose `Via` field says that it has passed this proxy before.
+    pub fn looped(target: &Authority) -> Self {
+        Self {
+            summary: Some("loop, by its Via field".to_owned()),
+            ..Self::of_ours(ProxyError::ProxyLoopDetected, texts::looped(target))
+        }
+    }
+
+    /// Refuses a request for `target` because too many requests like it are unanswered.
+    pub(crate) fn not_admitted(error: NotAdmitted, target: &Authority) -> Self {
+        match error {
+            NotAdmitted::Loop(count) => Self {
+                summary: Some("loop through the hops".to_owned()),
+                ..Self::of_ours(ProxyError::ProxyLoopDetected, texts::seems_to_loop(count, target))
+            },
+            NotAdmitted::Unanswered(count) => Self {
+                summary: Some("too many unanswered requests".to_owned()),
+                field: Some(texts::RETRY_IN_A_SECOND.into()),
+                ..Self::of_ours(
+                    ProxyError::ConnectionLimitReached,
+                    texts::unanswered(count, target),
+                )
+            },
         }
     }
 

@@ -28,6 +28,9 @@ pub(super) const NO_DESCRIPTORS: &str =
 pub(super) const LOOP: &str = "The request would come back to this proxy again and again. Take the proxy's own \
                                address out of the hops, or ask for another target.";
 
+pub(super) const LOOP_THROUGH_HOPS: &str = "Two proxies are probably each other's hop. Check the addresses of their \
+                                            hops.";
+
 // Failures of the way to a stop.
 pub(super) const NO_NETWORK: &str = "This machine has no way there: is the network up?";
 pub(super) const SILENT_TARGET: &str = "It accepted the connection and says nothing. Check that it speaks TLS at this \
@@ -88,6 +91,27 @@ pub(super) fn no_preferences(chain: &str) -> String {
 pub(super) fn over_limit(limit: usize) -> String {
     format!(
         "This proxy has its {limit} connections in use. Close some, or raise `limits.connections` in its configuration."
+    )
+}
+
+pub(super) fn looped(target: &Authority) -> String {
+    format!(
+        "The request for `{target}` loops: its `Via` field says that it has been here before. {LOOP_THROUGH_HOPS}"
+    )
+}
+
+pub(super) fn seems_to_loop(count: usize, target: &Authority) -> String {
+    format!(
+        "The request for `{target}` seems to loop: {count} equal requests came one after the other, and none has been \
+         answered. {LOOP_THROUGH_HOPS}"
+    )
+}
+
+pub(super) fn unanswered(count: usize, target: &Authority) -> String {
+    format!(
+        "{count} equal requests for `{target}` are waiting for the hops, and none has been answered. Check that the hops \
+         answer and that none of them leads back to this proxy, or raise `limits.connections`, of which one request may \
+         take a tenth."
     )
 }
 

@@ -163,7 +163,9 @@ fn target_failed(error: &HopError) -> Verdict {
 }
 
 fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
+    let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
     let (error, advice) = match refusal.meaning {
+        _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
         Meaning::Credentials => (ProxyError::ProxyConfiguration, texts::credentials(refusal)),
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),

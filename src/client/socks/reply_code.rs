@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
         Denial::Unauthorized | Denial::NoRoute(_) => NOT_ALLOWED,
-        Denial::Preferences(_) | Denial::NoSay(_) => GENERAL_FAILURE,
+        Denial::Preferences(_) | Denial::NoSay(_) | Denial::NotAdmitted(..) => GENERAL_FAILURE,
     }
 }
 

@@ -15,3 +15,23 @@ pub(crate) trait Trace {
 }
 
 impl Trace for () {}
+
+impl<T: Trace> Trace for Option<T> {
+    fn looked_up(&self, stage: impl FnOnce() -> Stage) {
+        if let Some(trace) = self {
+            trace.looked_up(stage);
+        }
+    }
+
+    fn passed(&self, stage: impl FnOnce() -> Stage) {
+        if let Some(trace) = self {
+            trace.passed(stage);
+        }
+    }
+
+    fn failed(&self, error: &ChainError) {
+        if let Some(trace) = self {
+            trace.failed(error);
+        }
+    }
+}

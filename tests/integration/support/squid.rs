@@ -24,6 +24,8 @@ pub(crate) enum SquidRules {
     Stock,
     /// CONNECT to the unprivileged ports too, where tests have their peers.
     Open,
+    /// As `Open`, and everything goes on to the proxy at this address.
+    Below(SocketAddr),
     /// As `Open`, for those who know [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD).
     Basic,
     /// As `Basic`, by Digest.
@@ -184,6 +186,12 @@ fn config(
     };
     let access = match rules {
         SquidRules::Stock | SquidRules::Open => "http_access allow localhost".to_owned(),
+        SquidRules::Below(parent) => format!(
+            "cache_peer {} parent {} 0 no-query no-digest default\nnever_direct allow all\n\
+             http_access allow localhost",
+            parent.ip(),
+            parent.port()
+        ),
         SquidRules::Basic => {
             fs::write(directory.join("passwd"), PASSWD).unwrap();
             let helper = helper("basic_ncsa_auth");
