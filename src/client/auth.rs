@@ -9,7 +9,7 @@ use crate::{
     http::{Fields, RequestHead, Target},
 };
 
-/// What a client says of itself that is let in.
+/// A client that was let in, and what it says of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admitted {
     /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a

@@ -28,7 +28,7 @@ pub struct Client {
     pub seen: BytesMut,
 }
 
-/// What came where the head of a request was due.
+/// The outcome of waiting for the head of a request.
 #[derive(Debug)]
 pub enum Arrival {
     /// A request.

@@ -45,11 +45,11 @@ pub(crate) struct Switch {
     pub upstream: Tunnel,
     /// The account of the request, which is one of a tunnel from now on.
     pub account: Account,
-    /// What was said before.
+    /// The status and the bytes before the switch.
     pub opening: Opening,
 }
 
-/// What serves the plain requests of one client.
+/// Serves the plain requests of one client.
 pub(crate) struct Forwarder<'a> {
     /// The client.
     pub client: &'a mut Client,
@@ -57,7 +57,7 @@ pub(crate) struct Forwarder<'a> {
     pub kept: &'a mut Option<Upstream>,
     /// A timer for its waits.
     pub alarm: Alarm<'a>,
-    /// What all sessions share. Its shutdown has to [wake](crate::system::shutdown::Shutdown::heeded_by) this task.
+    /// The state that all sessions share. Its shutdown has to [wake](crate::system::shutdown::Shutdown::heeded_by) this task.
     pub shared: &'a Shared,
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admissio
         let Some(mut tunnel) = Box::pin(requests).await else { return };
         tunnel.run(shutdown).await;
     });
-    // What is cut has ended by itself, or has nothing to tell.
+    // A session that is cut has ended by itself, or has nothing to tell.
     let _ = shutdown.heeded_by(work).await;
 }
 
@@ -81,7 +81,7 @@ async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
     }
 }
 
-/// What ends a run of plain requests.
+/// The end of a run of plain requests.
 enum Left {
     /// The next one is not here soon.
     Idle,

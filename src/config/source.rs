@@ -24,7 +24,7 @@ pub enum Source {
     Embedded,
 }
 
-/// What a configuration takes from the process around it.
+/// The parts of the surrounding process that a configuration depends on.
 #[derive(Clone)]
 pub struct Environment {
     variables: Arc<Variables>,
@@ -239,7 +239,7 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
 
 const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 
-/// What runs where nobody has written anything.
+/// The configuration that runs if nobody has written one.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
 
 /// All files together.

@@ -48,13 +48,13 @@ pub(crate) struct Generation {
     pub since: SystemTime,
     /// The addresses that are listened on.
     pub listening: Vec<SocketAddr>,
-    /// What holds it.
+    /// The requests and tunnels that use it.
     pub users: Users,
     /// The limits of a client connection.
     pub limits: Limits,
     /// The timeouts of its steps.
     pub timeouts: Timeouts,
-    /// What clients must authenticate as, where they must.
+    /// The credentials that clients must present, if any.
     pub auth: Option<Auth>,
     /// The pseudonym for `Via` fields.
     pub via: Option<Box<str>>,
@@ -66,11 +66,11 @@ pub(crate) struct Generation {
     takes_preferences: bool,
     /// Whether each tunnel and request is logged.
     pub is_access_logged: bool,
-    /// What it was built from, to tell what a later one changes.
+    /// The fingerprint of its configuration, to tell what a later one changes.
     pub outline: Outline,
 }
 
-/// What holds a generation.
+/// The users of a generation.
 #[derive(Debug, Default)]
 pub(crate) struct Users {
     /// Open tunnels.
@@ -213,7 +213,7 @@ impl Generation {
         &self.metrics
     }
 
-    /// What is told when this one is gone, and all others.
+    /// Returns the record of memory peaks, which is notified when a generation is gone.
     pub(crate) fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
     }

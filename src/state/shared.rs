@@ -1,4 +1,4 @@
-//! What all sessions share: the generation in force, the count of connections, the steps of the end.
+//! The state that all sessions share: the generation in force, the count of connections, the steps of the shutdown.
 
 use std::{
     hash::Hash,
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What all sessions share.
+/// The state that all sessions share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     live: Live,
@@ -48,7 +48,7 @@ pub(crate) struct Start {
     pub source: Source,
     /// The time of day.
     pub at: SystemTime,
-    /// The same, for a clock that only goes on.
+    /// The same moment by a monotonic clock.
     pub instant: Instant,
 }
 
@@ -138,7 +138,7 @@ impl Shared {
         self.ended.notified().await;
     }
 
-    /// What tells when much memory was let go.
+    /// Returns the record of memory peaks.
     pub(crate) fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
     }
@@ -168,7 +168,7 @@ impl Admission {
         Self { shared, is_over_limit: before >= limit }
     }
 
-    /// What its session shares with the others.
+    /// Returns the state that its session shares with the others.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -43,7 +43,7 @@ impl Peaks {
         }
     }
 
-    /// What holds the result is large, such as a configuration, and its end the end of a peak.
+    /// Holds a peak for something large, such as a configuration. Dropping the result ends the peak.
     pub(crate) fn hold(self: &Arc<Self>) -> Held {
         Held(Arc::clone(self))
     }
@@ -138,7 +138,7 @@ mod tests {
             fall(peaks, 0..9000);
         })
         .await;
-        // What comes and goes every day is no peak.
+        // Small, everyday changes are not a peak.
         check(0, async |peaks| {
             for _ in 0..1000 {
                 rise(peaks, 1..CONNECTIONS_MIN);

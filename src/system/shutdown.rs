@@ -39,7 +39,7 @@ impl Shutdown {
         poll_fn(|cx| {
             if !is_watched {
                 is_watched = true;
-                // What has already come is seen below; all that counts here is to be woken.
+                // An earlier signal is seen below. This poll only registers for the wake-up.
                 let _ = (draining.as_mut().poll(cx), cut.as_mut().poll(cx));
             }
             match work.as_mut().poll(cx) {
@@ -63,7 +63,7 @@ impl Signals {
     /// Takes the signals over from the system's defaults.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -96,7 +96,7 @@ impl ReloadRequests {
     /// Takes the signal over from the system's default.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]

@@ -8,7 +8,7 @@ use std::{io, sync::mpsc, thread};
 /// anything has begun, turns a limit that is too low (`ulimit -u`, `TasksMax=`, a container's `pids.max`) into one error.
 ///
 /// # Errors
-/// What the system says to the first thread that it refuses.
+/// The system's error for the first thread that it refuses.
 pub(crate) fn check_supply() -> io::Result<()> {
     let mut held = Vec::with_capacity(NEEDED);
     for _ in 0..NEEDED {

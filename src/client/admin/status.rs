@@ -56,7 +56,7 @@ pub(crate) struct Status {
     pub hops: BTreeMap<String, Hop>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
-    /// What failed at targets that no hop leads to.
+    /// Failures of targets themselves, and not of hops.
     pub target_failures: Vec<Failure>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Status {
 pub(crate) struct Rejected {
     /// When.
     pub at: String,
-    /// What is wrong with it, a line each.
+    /// The problems, one per line.
     pub problems: Vec<String>,
 }
 
@@ -102,17 +102,17 @@ pub(crate) struct InUse {
     pub requests: usize,
 }
 
-/// What passed a hop, and how it did.
+/// The traffic of a hop, and its failures.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hop {
     /// Its counts.
     #[serde(flatten)]
     pub totals: Totals,
-    /// What went wrong.
+    /// The failures by kind.
     pub failures: Vec<Failure>,
     /// The mean time of its answers to CONNECT; `None` before the first one.
     pub handshake_seconds_mean: Option<f64>,
-    /// The same in detail.
+    /// The distribution of those times.
     #[serde(skip)]
     pub handshakes: Buckets,
 }

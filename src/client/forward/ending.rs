@@ -43,7 +43,7 @@ pub(crate) enum Mark {
     None,
 }
 
-/// What becomes of a client's connection after a request; `T` is what a tunnel is made of.
+/// The future of a client's connection after a request; `T` is what a tunnel is made of.
 #[derive(Debug)]
 pub(crate) enum Next<T> {
     /// It can carry another request.
@@ -66,7 +66,7 @@ impl Ending {
             Self::Whole { keeps_client: false, .. } => Next::Close,
             Self::Switched => tunnel().map_or(Next::Reset, Next::Tunnel),
             Self::Refused(reply, _) | Self::BadAnswer(reply, _) => Next::Say(reply),
-            // What came before the break is worth having.
+            // The bytes before the break are worth having.
             Self::Truncated(Mark::Visible, _) | Self::ClientLeft(Mark::Visible) => Next::Close,
             // A close would pass for the end of a body that lasts until then.
             Self::Truncated(Mark::None, _) | Self::ClientLeft(Mark::None) => Next::Reset,

@@ -48,7 +48,7 @@ pub(crate) struct Exchange<'a, C, U> {
     to_upstream: Outbox,
     answer: Answer,
     to_client: Outbox,
-    /// What is known of the upstream besides its answer.
+    /// Whether the upstream has said anything yet.
     hearing: Hearing,
     /// The status of the answer; zero before it has come.
     status: u16,
@@ -87,7 +87,7 @@ enum Answer {
     Done { keeps_upstream: bool, is_last: bool },
 }
 
-/// What is waited for in vain when a deadline passes.
+/// A wait that ended at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     /// The head of the answer.
@@ -247,8 +247,8 @@ where
 
     /// Reads ahead of what the client sends behind the request, so that its end is noticed.
     ///
-    /// What comes is the next request, which waits, or the rest of a request that the upstream no longer takes. A client
-    /// that first sends and then reads would wait for ever if nobody took the rest.
+    /// These bytes are the next request, which waits, or the rest of a request that the upstream no longer takes. A client
+    /// that first sends and then reads would never finish if nobody took the rest.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
             let is_enough = match self.upload {

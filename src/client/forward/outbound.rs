@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What is to be done with a request.
+/// The plan for one request.
 pub(crate) struct Plan<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) resource: &'a Resource,

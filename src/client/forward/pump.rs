@@ -39,7 +39,7 @@ pub(super) enum Stuck {
     ReaderEnded,
     /// The connection that it comes from broke.
     ReaderBroke,
-    /// What came is no body.
+    /// The bytes are not a valid body.
     Bad(BadBody),
     /// The connection that it goes to broke.
     Writer,

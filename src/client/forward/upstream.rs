@@ -21,7 +21,7 @@ pub(crate) struct Upstream {
     key: Key,
 }
 
-/// What a connection is good for.
+/// The end of a connection, which decides what it can carry.
 #[derive(Clone, Debug)]
 pub(super) struct End {
     /// The last hop, if that forwards requests for any origin. Otherwise the connection ends at `origin`.
@@ -33,7 +33,7 @@ pub(super) struct End {
     pub(super) reuse: Reuse,
 }
 
-/// What a request needs of a connection, so that another request can tell whether it can use it.
+/// The demands of a request on its connection, so that another request can tell whether it can use it.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     /// A reload keeps each chain that it does not change, so that a connection which the origin has authenticated (as by
@@ -85,7 +85,7 @@ impl Upstream {
         self.key == *key && leads_there
     }
 
-    /// The same until its next request: without the room that the body of the last answer has needed.
+    /// Returns the connection to wait for its next request, without the room that the last body needed.
     pub(super) fn rested(mut self) -> Self {
         if self.seen.is_empty() {
             self.seen = BytesMut::new();

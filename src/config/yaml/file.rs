@@ -24,7 +24,7 @@ pub(crate) struct File {
     text: String,
     /// Where each line begins.
     lines: Vec<usize>,
-    /// What could be read, and where that ends if it is not all.
+    /// The values that could be read, and the place where reading stopped early.
     root: Option<Rc<Node>>,
     read_to: Option<(usize, usize)>,
 }
@@ -105,7 +105,7 @@ impl File {
         Some((self.place_at(span), self.excerpt(span)))
     }
 
-    /// The same, without the line.
+    /// Returns the place of `part` of `path`, without the line.
     pub(crate) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.span(path, part).map(|span| self.place_at(span))
     }
@@ -190,7 +190,7 @@ impl File {
     }
 }
 
-/// What to do about a fault that the parser found, by its words for it.
+/// Returns advice for a fault that the parser found, by the parser's message.
 fn help_for(message: &str) -> Option<&'static str> {
     let has = |part: &str| message.contains(part);
     if has("unknown anchor") {

@@ -28,7 +28,7 @@ pub(crate) enum Content {
     Scalar,
     /// Nothing is written, as after a key alone; its place is that of what comes next.
     Nothing,
-    /// What stands here could not be read.
+    /// This value could not be read.
     Unread,
     List(Vec<Rc<Node>>),
     Mapping(Vec<Entry>),
@@ -51,7 +51,7 @@ pub(crate) struct YamlError {
     pub(crate) first: Option<Span>,
 }
 
-/// What could be read of a text.
+/// The readable part of a text.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     /// `None` where the text is empty.
@@ -97,7 +97,7 @@ impl Node {
             };
             (node, key) = (inner, inner_key);
         }
-        // What is not written has the place of what comes next.
+        // A value that is not written has the place of the next token.
         let value = match (&node.content, key) {
             (Content::Nothing, Some(key)) => key,
             _ => node.span,

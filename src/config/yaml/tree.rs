@@ -27,9 +27,9 @@ pub(crate) struct Tree {
     variables: HashMap<KeyPath, Vec<String>>,
     /// How long all texts with variables are.
     expanded: usize,
-    /// What came from the command line, by which option; it stands in no file.
+    /// The values from the command line, by option. They are in no file.
     overridden: HashMap<KeyPath, &'static str>,
-    /// What the files have in the place of each of those, if anything.
+    /// The values in the files that those override, if any.
     beneath: Vec<(KeyPath, &'static str, Value)>,
 }
 
@@ -79,12 +79,12 @@ impl Tree {
         })
     }
 
-    /// What stands at `path`, to be read.
+    /// Returns the settings at `path`.
     pub(crate) fn settings(&self, path: &KeyPath) -> Option<Settings> {
         self.value(path).and_then(|value| settings(value.clone()))
     }
 
-    /// What stands at `path`, without the keys that are not the kind's own.
+    /// Returns the settings at `path` without the keys that are not the kind's own.
     pub(crate) fn settings_without(&self, path: &KeyPath, keys: &[&str]) -> Option<Settings> {
         let mut mapping = self.value(path)?.as_mapping()?.clone();
         mapping.retain(|key, _| !key.as_str().is_some_and(|key| keys.contains(&key)));
@@ -153,7 +153,7 @@ impl Tree {
             let inner = mapping.entry(name.as_str().into());
             match inner.or_insert_with(|| Value::Mapping(Mapping::new())) {
                 Value::Mapping(inner) => mapping = inner,
-                // What is no mapping is a problem that is found elsewhere.
+                // A value that is not a mapping is reported elsewhere.
                 _ => return,
             }
         }

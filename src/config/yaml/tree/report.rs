@@ -1,4 +1,4 @@
-//! What is wrong with a part of the tree, in an operator's words.
+//! Describes problems with parts of the tree to an operator.
 
 use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
 use serde_yaml::Value;
@@ -71,7 +71,7 @@ impl Tree {
         self.files.iter().max_by_key(|file| file.depth(path))
     }
 
-    /// What is wrong with the settings at `above`, in an operator's words.
+    /// Describes an invalid setting below `above`.
     pub(in crate::config) fn invalid(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
         let path = above.clone().join(invalid.path());
         let (part, code, message, suggestion) = match invalid.fault() {
@@ -108,7 +108,7 @@ impl Tree {
         Problem { help, ..problem }
     }
 
-    /// What is likely the reason, where YAML read something else than what was meant.
+    /// Returns the likely reason if YAML read something else than what was meant.
     fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str);
         let key = text.and_then(|text| text.split_once(':')).map(|(key, _)| key);
