@@ -9,6 +9,7 @@ mod upstream;
 
 use std::{
     future::{Future, poll_fn},
+    hash::{Hash, Hasher},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -32,7 +33,7 @@ use crate::{
         tunnel::Opening,
     },
     config::Protocol,
-    http::{RequestHead, Target},
+    http::{RequestHead, Resource, Target},
     io::lazy_timer::Alarm,
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
@@ -79,8 +80,7 @@ impl Forwarder<'_> {
         };
         let row = &**account.row();
         let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
-        let asked = (method, target, resource.path().collect::<Vec<_>>());
-        let round = self.shared.begin_round(asked, &row.chain, generation);
+        let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
         let plan = match account.unless_killed(round).await {
             Some(Ok(round)) => plan.in_round(round),
             Some(Err(error)) => {
@@ -155,6 +155,16 @@ impl Forwarder<'_> {
             Some(Err(error)) => unreachable(&error),
             None => Ending::Cut,
         }
+    }
+}
+
+/// The whole URL of a plain request, by which equal requests are counted.
+struct Url<'a>(&'a Resource);
+
+impl Hash for Url<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.authority().hash(state);
+        self.0.path().for_each(|part| part.hash(state));
     }
 }
 
