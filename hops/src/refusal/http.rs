@@ -1,6 +1,7 @@
 //! Refusals that came as an HTTP response.
 
 use super::{Meaning, Party, Refusal, printable, retry_after};
+use crate::auth::challenge::Challenge;
 
 /// The head of an HTTP response by which a hop declines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl Refusal {
         let mut wait = None;
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
-                http.offer(schemes(value));
+                http.offer(Challenge::parse([value]));
             } else if name.eq_ignore_ascii_case(b"Retry-After") {
                 wait = wait.or_else(|| retry_after(value, std::time::SystemTime::now()));
             }
@@ -68,10 +69,10 @@ fn meaning(status: u16) -> (Meaning, Party) {
 }
 
 impl HttpRefusal {
-    fn offer(&mut self, schemes: impl Iterator<Item = String>) {
-        for scheme in schemes {
-            if !self.schemes.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
-                self.schemes.push(scheme);
+    fn offer(&mut self, challenges: Vec<Challenge>) {
+        for challenge in challenges {
+            if !self.offers(challenge.name()) {
+                self.schemes.push(challenge.name().to_owned());
             }
         }
     }
@@ -100,33 +101,6 @@ impl HttpRefusal {
     }
 }
 
-/// Returns the schemes of a list of challenges (RFC 9110 §11.3): the words that open an element and are no parameter.
-fn schemes(value: &[u8]) -> impl Iterator<Item = String> + '_ {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte);
-    outside_quotes(value).filter_map(move |element| {
-        let element = element.trim_ascii();
-        let word_bytes = element.iter().take_while(|byte| is_token(byte)).count();
-        let (word, rest) = element.split_at(word_bytes);
-        let is_parameter = rest.trim_ascii_start().starts_with(b"=");
-        (!word.is_empty() && !is_parameter).then(|| printable(word))
-    })
-}
-
-/// Splits a comma-separated list, whose quoted strings may hold commas.
-fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    value.split(move |&byte| {
-        let is_separator = byte == b',' && !is_quoted;
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            _ => {}
-        }
-        is_separator
-    })
-}
-
 /// The field in which Squid names the reason.
 const SQUID_ERROR: &str = "X-Squid-Error";
 
@@ -138,7 +112,10 @@ mod tests {
 
     #[test]
     fn schemes_are_found_among_parameters() {
-        let found = |value: &'static [u8]| schemes(value).collect::<Vec<_>>();
+        let found = |value: &'static [u8]| {
+            let refusal = Refusal::from_http(407, b"", [(&b"Proxy-Authenticate"[..], value)]);
+            refusal.http.unwrap().schemes
+        };
         assert_eq!(
             found(b"Negotiate, NTLM, Basic realm=\"a, Fake b\""),
             ["Negotiate", "NTLM", "Basic"]
