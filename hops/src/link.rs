@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{Authority, Eventual, Field, HopError, Refusal, Tunnel};
+use crate::{
+    Authority, Eventual, Field, HopError, Refusal, Tunnel,
+    tls::{self, TlsClient},
+};
 
 /// One upstream, as one connection or many at once pass it.
 ///
@@ -42,19 +45,27 @@ pub trait Link: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// Prepares `tunnel` for talking to this hop, such as by a TLS handshake.
+    /// The TLS to make with this hop, if any.
+    fn tls(&self) -> Option<&TlsClient> {
+        None
+    }
+
+    /// Prepares `tunnel` for talking to this hop. By default, makes [TLS](Self::tls).
     ///
     /// [`Eventual::Ready`] means that there was nothing to do; a future counts as a step that operators see.
     ///
     /// # Errors
     /// The reason why the tunnel could not be prepared.
     fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
-        Eventual::Ready(Ok(tunnel))
+        match self.tls() {
+            Some(client) => Eventual::later(client.enter(tunnel)),
+            None => Eventual::Ready(Ok(tunnel)),
+        }
     }
 
-    /// The name of the protocol that [`enter`](Self::enter) speaks, such as `TLS`.
+    /// The name of the protocol that [`enter`](Self::enter) speaks.
     fn entered_by(&self) -> Option<&'static str> {
-        None
+        self.tls().map(|_| tls::PROTOCOL)
     }
 
     /// Extends an entered `tunnel` to `next`. Bytes read past the exchange go back with [`Tunnel::unread`].

@@ -27,7 +27,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{BuildContext, Eventual, HopError, Host, InvalidSetting, Stream, Tunnel};
+use crate::{BuildContext, HopError, Host, InvalidSetting, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,15 +103,6 @@ impl TlsClient {
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
             Err(error) => Err(HopError::Tls(error)),
         }
-    }
-}
-
-/// Makes TLS over `tunnel` if `client` is set, and is ready at once otherwise: the [`Link::enter`](crate::Link::enter) of
-/// a hop that may have TLS.
-pub fn enter(client: Option<&TlsClient>, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
-    match client {
-        Some(client) => Eventual::later(client.enter(tunnel)),
-        None => Eventual::Ready(Ok(tunnel)),
     }
 }
 

@@ -16,7 +16,7 @@ use self::{
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
     InvalidSettings, Link, RequestLine, Secret, Tunnel, async_trait, credentials, exchange, field,
-    tls::{self, TlsClient, TlsSettings},
+    tls::{TlsClient, TlsSettings},
 };
 
 /// The settings of an HTTP proxy.
@@ -120,12 +120,8 @@ impl Link for HttpConnect {
         &self.address
     }
 
-    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
-        tls::enter(self.tls.as_ref(), tunnel)
-    }
-
-    fn entered_by(&self) -> Option<&'static str> {
-        self.tls.as_ref().map(|_| tls::PROTOCOL)
+    fn tls(&self) -> Option<&TlsClient> {
+        self.tls.as_ref()
     }
 
     async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

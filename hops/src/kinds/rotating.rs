@@ -17,7 +17,7 @@ use crate::{
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
     Meaning, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel,
     async_trait, credentials, exchange, field,
-    tls::{self, TlsClient, TlsSettings},
+    tls::{TlsClient, TlsSettings},
 };
 
 /// The settings of a provider's gateway. The templates have places for `{user}`, `{pass}`, `{country}` (in lower case),
@@ -235,12 +235,8 @@ impl Link for ProviderSession {
         &self.provider.alternatives
     }
 
-    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
-        tls::enter(self.provider.tls.as_ref(), tunnel)
-    }
-
-    fn entered_by(&self) -> Option<&'static str> {
-        self.provider.tls.as_ref().map(|_| tls::PROTOCOL)
+    fn tls(&self) -> Option<&TlsClient> {
+        self.provider.tls.as_ref()
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

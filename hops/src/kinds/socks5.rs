@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Authority, BuildContext, Eventual, Hop, HopConfig, HopError, InvalidSetting, InvalidSettings,
-    Link, Secret, Tunnel, async_trait, credentials,
+    Authority, BuildContext, Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link,
+    Secret, Tunnel, async_trait, credentials,
     socks::{self, UserPassword},
-    tls::{self, TlsClient, TlsSettings},
+    tls::{TlsClient, TlsSettings},
 };
 
 /// The settings of a SOCKS5 proxy.
@@ -67,12 +67,8 @@ impl Link for Socks5 {
         &self.address
     }
 
-    fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
-        tls::enter(self.tls.as_ref(), tunnel)
-    }
-
-    fn entered_by(&self) -> Option<&'static str> {
-        self.tls.as_ref().map(|_| tls::PROTOCOL)
+    fn tls(&self) -> Option<&TlsClient> {
+        self.tls.as_ref()
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
