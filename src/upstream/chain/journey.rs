@@ -275,7 +275,8 @@ mod tests {
 
     async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
         let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-        chain.connect(Request::new(&target, &preferences)).await
+        let connected = chain.connect_through(Request::new(&target, &preferences)).await?;
+        Ok(connected.tunnel)
     }
 
     const TIMEOUTS: StepTimeouts =
@@ -427,7 +428,7 @@ mod tests {
         assert!(matches!(connect(&chain).await.unwrap_err().cause, Cause::Dial(_)));
         let preferences = "country-us".parse().unwrap();
         let target = "target.example:443".parse().unwrap();
-        let error = chain.connect(Request::new(&target, &preferences)).await.unwrap_err();
+        let error = chain.connect_through(Request::new(&target, &preferences)).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "chain `default` failed at hop `pool`, told what the client prefers"

@@ -1,0 +1,141 @@
+//! The failure of a connection: the step, the hop and the cause.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, tls};
+use thiserror::Error;
+
+use super::ChainHop;
+use crate::upstream::dial::DialError;
+
+/// The step at which a connection failed, and the reason.
+#[derive(Debug, Error)]
+#[error("chain `{chain}` failed at {stage}")]
+pub struct ChainError {
+    /// The chain's name.
+    pub chain: Arc<str>,
+    /// The step that failed.
+    pub stage: Box<Stage>,
+    /// The cause.
+    #[source]
+    pub cause: Cause,
+    /// Every address of the next hop that was refused, if it has several.
+    pub refused: Vec<Authority>,
+}
+
+/// One step on the way.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The hop that was dialled, entered or asked; `None` if that was the target itself.
+    pub hop: Option<Arc<str>>,
+    /// The member of the hop, if it holds several.
+    pub member: Option<String>,
+    /// The step.
+    pub step: Step,
+    /// The stop that the step was to reach.
+    pub stop: Authority,
+    /// The protocol of an entrance, if it has a name.
+    pub protocol: Option<&'static str>,
+}
+
+/// A step at a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Choosing who serves the request.
+    Choose,
+    /// Look-up and TCP to the first stop.
+    Dial,
+    /// Preparing the tunnel for the hop, such as by TLS.
+    Enter,
+    /// Asking the hop for the next stop.
+    Extend,
+}
+
+/// Why a step failed.
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// No connection to the first stop.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The hop failed, or refused.
+    #[error(transparent)]
+    Hop(#[from] HopError),
+    /// The client prefers something that the hop can't do.
+    #[error(transparent)]
+    Preferences(#[from] InvalidPreferences),
+    /// The step took longer than this.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl From<ChooseError> for Cause {
+    fn from(error: ChooseError) -> Self {
+        match error {
+            ChooseError::Preferences(invalid) => Self::Preferences(invalid),
+            ChooseError::Failed(error) => Self::Hop(error),
+            other => Self::Hop(HopError::Other(other.to_string())),
+        }
+    }
+}
+
+impl Stage {
+    pub(super) fn new(
+        hop: Option<&ChainHop>,
+        member: Option<String>,
+        step: Step,
+        stop: Authority,
+    ) -> Self {
+        Self { hop: hop.map(|hop| Arc::clone(&hop.name)), member, step, stop, protocol: None }
+    }
+
+    /// The TLS handshake with the target, which the user of the tunnel makes at its end.
+    pub fn at_target(target: &Authority) -> Self {
+        let stage = Self::new(None, None, Step::Enter, target.clone());
+        Self { protocol: Some(tls::PROTOCOL), ..stage }
+    }
+
+    /// The name of the hop, with that of its member.
+    pub fn hop_name(&self) -> Option<String> {
+        let hop = self.hop.as_ref()?;
+        Some(match &self.member {
+            Some(member) => format!("{hop}.{member}"),
+            None => hop.to_string(),
+        })
+    }
+}
+
+impl Step {
+    /// A word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Choose => "choose",
+            Self::Dial => "dial",
+            Self::Enter => "enter",
+            Self::Extend => "extend",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, stop, protocol, .. } = self;
+        let what = match (step, protocol) {
+            (Step::Enter, Some(protocol)) => &*format!("{protocol} handshake with"),
+            (Step::Enter, None) => "handshake with",
+            _ => "connection to",
+        };
+        let Some(hop) = self.hop_name() else { return write!(f, "the {what} the target `{stop}`") };
+        match step {
+            Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
+            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}` at `{stop}`"),
+            Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
+        }
+    }
+}
+
+impl ChainError {
+    /// Whether the hop was asked and nothing came back, not even a refusal.
+    pub(super) fn is_without_answer(&self) -> bool {
+        matches!(&self.cause, Cause::Hop(HopError::Io(_) | HopError::Closed))
+    }
+}
