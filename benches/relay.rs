@@ -61,7 +61,8 @@ fn relayed() -> (TcpStream, TcpStream) {
     thread::spawn(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let patience = Patience { idle: None, half_closed: Duration::from_secs(300) };
+            let patience =
+                Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
             Relay::new(tunnel(client), tunnel(upstream), patience).run(|| false).await;
         });
     });

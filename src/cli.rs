@@ -60,6 +60,10 @@ pub enum Command {
     Env(Env),
     /// Run a command whose requests go through the proxy
     Exec(Exec),
+    /// Start the proxy with your session, or stop doing so; needs no administrator
+    Service(Service),
+    /// Show the bytes that hops, chains, routes, sessions and targets have used
+    Usage(Usage),
 }
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -170,6 +174,65 @@ pub struct Status {
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// Flags of `service`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It is a user unit of systemd on Linux, a launch agent on macOS, a scheduled task on Windows."
+)]
+pub struct Service {
+    /// What to do
+    pub action: ServiceAction,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// With `install`: print the definition of the service, and change nothing
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// What `service` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ServiceAction {
+    /// Write the definition of the service, and start it now and with each session.
+    Install,
+    /// Stop the service, and remove its definition.
+    Uninstall,
+    /// Show whether the service runs.
+    Status,
+}
+
+/// Flags of `usage`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute usage\n  \
+    mooltiroute usage --by target")]
+pub struct Usage {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// What to show the bytes of [default: hops and budgets]
+    #[arg(long, value_name = "WHAT")]
+    pub by: Option<UsageBy>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// The sorts of things whose bytes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum UsageBy {
+    /// Hops.
+    Hop,
+    /// Chains.
+    Chain,
+    /// Routes.
+    Route,
+    /// Sessions that clients named.
+    Session,
+    /// Targets.
+    Target,
 }
 
 /// Flags of `env`.
@@ -285,6 +348,8 @@ impl Command {
             Self::Status(flags) => Some(&mut flags.config),
             Self::Env(flags) => Some(&mut flags.config),
             Self::Exec(flags) => Some(&mut flags.config),
+            Self::Usage(flags) => Some(&mut flags.config),
+            Self::Service(flags) => Some(&mut flags.config),
             Self::Init(_) | Self::Schema | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }

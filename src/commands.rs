@@ -11,7 +11,9 @@ mod json;
 pub mod probe;
 pub mod run;
 pub mod schema;
+pub mod service;
 pub mod status;
+pub mod usage;
 
 use std::{
     fmt,
@@ -48,6 +50,8 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Probe(flags) => probe::run(&flags, registry, environment),
         Command::Env(flags) => env::run(&flags, registry, environment),
         Command::Exec(flags) => exec::run(&flags, registry, environment),
+        Command::Usage(flags) => usage::run(&flags, environment),
+        Command::Service(flags) => service::run(&flags, environment),
         Command::Init(flags) => init::run(&flags, &registry),
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),

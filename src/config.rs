@@ -3,6 +3,7 @@
 //! A [`Loader`] reads the files, merges them, puts variables in, applies the command line's overrides, and resolves all
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
+mod budget;
 mod credentials;
 mod fingerprint;
 pub mod load;
@@ -15,7 +16,9 @@ pub mod source;
 mod units;
 mod yaml;
 
+pub(crate) use self::budget::Period;
 pub use self::{
+    budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
     load::{Loader, Overrides},
@@ -26,3 +29,6 @@ pub use self::{
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
 };
+
+/// The keys that hops of every kind have. They are read before the kind reads the rest.
+pub(crate) const COMMON_KEYS: [&str; 4] = ["kind", "enabled", "budget", "rotate_after"];

@@ -9,6 +9,7 @@
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
 //! - [`router`]: finds the chain for a target.
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
+//! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
@@ -36,6 +37,7 @@ pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
 pub(crate) mod upstream;
+pub(crate) mod usage;
 
 /// Private parts that the benchmarks and fuzz targets of this repository measure. Not a stable interface.
 #[doc(hidden)]

@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::proxy_error::ProxyError;
+use crate::{proxy_error::ProxyError, usage::Usage};
 
 pub(crate) use self::{
     histogram::{Buckets, Histogram},
@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub reloads: Reloads,
     /// Spare tunnels, by chain.
     pub warm: ByName<WarmCounts>,
+    /// Bytes on the wire.
+    pub usage: Arc<Usage>,
 }
 
 /// The counts of things that have names in the configuration.

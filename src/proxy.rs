@@ -5,6 +5,7 @@ mod direct;
 pub(crate) mod listeners;
 pub(crate) mod reload;
 pub(crate) mod server;
+mod usage_keeper;
 pub(crate) mod watch;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
         listeners::{ListenError, Listeners},
         reload::Reloads,
         server::Server,
+        usage_keeper::UsageKeeper,
         watch::{Watch, wait_for_writers},
     },
     state::{generation::Generation, shared::Shared},
@@ -29,6 +31,7 @@ use crate::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
     },
+    usage::UsageFile,
 };
 
 /// A configuration that is valid, and the watch over its files.
@@ -46,6 +49,7 @@ pub struct Proxy {
     server: Server,
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
+    usage: UsageKeeper,
 }
 
 impl Loaded {
@@ -115,15 +119,17 @@ impl Loaded {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
         let overridden = config.overridden.clone();
+        let usage_file = UsageFile::find(loader.source(), loader.environment());
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
+        let usage = UsageKeeper::begin(&shared, usage_file);
         let server = Server::new(shared);
         for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
             server.begin(begun);
         }
         server.keep_warm();
         let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        Ok(Proxy { server, reloads, addresses })
+        Ok(Proxy { server, reloads, addresses, usage })
     }
 }
 
@@ -154,7 +160,7 @@ impl Proxy {
 
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, .. } = self;
+        let Self { server, reloads, usage, .. } = self;
         let shared = server.shared();
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
@@ -165,6 +171,7 @@ impl Proxy {
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");
         server.drain(deadline).await;
+        usage.end();
         info!("stopped");
     }
 }

@@ -64,5 +64,5 @@ pub use crate::{
     registry::{Kind, Registry},
     secret::Secret,
     settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
-    tunnel::{Io, ReadHalf, Stream, Tunnel, WriteHalf},
+    tunnel::{CountWire, Io, ReadHalf, Stream, Tunnel, WriteHalf},
 };

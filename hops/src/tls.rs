@@ -27,7 +27,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{BuildContext, HopError, Host, InvalidSetting, Stream, Tunnel};
+use crate::{BuildContext, CountWire, HopError, Host, InvalidSetting, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +182,10 @@ impl AsyncWrite for TlsLayer {
 impl Stream for TlsLayer {
     fn socket(&self) -> Option<&TcpStream> {
         self.0.get_ref().0.bottom()
+    }
+
+    fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
+        self.0.get_ref().0.bottom_wire()
     }
 }
 

@@ -3,8 +3,10 @@
 mod halves;
 
 use std::{
+    any::Any,
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,6 +25,23 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     fn socket(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// The counter of the bytes at the bottom, if they are counted.
+    fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
+        None
+    }
+}
+
+/// Counts the bytes of one stream while they pass.
+pub trait CountWire: fmt::Debug + Send + Sync {
+    /// Adds bytes that the stream took.
+    fn sent(&self, bytes: usize);
+
+    /// Adds bytes that came from the stream.
+    fn received(&self, bytes: usize);
+
+    /// The counter itself, for the one who made it.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A stream to some stop of a chain, with the bytes already read from it beside it.
@@ -31,6 +50,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
 pub struct Tunnel {
     early: Bytes,
     io: Io,
+    wire: Option<Arc<dyn CountWire>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -44,12 +64,30 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket) }
+        Self { early: Bytes::new(), io: Io::Socket(socket), wire: None }
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)) }
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), wire: None }
+    }
+
+    /// Counts the bytes that pass from now on with `wire`. A layer around this tunnel, such as TLS, is not counted by it:
+    /// what the layer adds passes this tunnel and is counted here.
+    #[must_use]
+    pub fn counted(self, wire: Arc<dyn CountWire>) -> Self {
+        Self { wire: Some(wire), ..self }
+    }
+
+    /// The counter of this tunnel's own bytes, if they are counted. One that moves bytes by the socket below, and not by
+    /// the tunnel, has to count them.
+    pub fn wire(&self) -> Option<&Arc<dyn CountWire>> {
+        self.wire.as_ref()
+    }
+
+    /// How many bytes were read ahead.
+    pub fn ahead(&self) -> usize {
+        self.early.len()
     }
 
     /// Puts bytes that were read too far back in front of what is still to be read.
@@ -85,7 +123,14 @@ impl Tunnel {
             return Poll::Ready(());
         }
         let mut byte = [0];
-        Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
+        let mut space = ReadBuf::new(&mut byte);
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut space);
+        if let Some(wire) = &self.wire
+            && !space.filled().is_empty()
+        {
+            wire.received(space.filled().len());
+        }
+        read.map(drop)
     }
 
     /// The socket, if that is all there is: no layer above it, and no byte read ahead.
@@ -111,6 +156,14 @@ impl Stream for Tunnel {
     fn socket(&self) -> Option<&TcpStream> {
         self.bottom()
     }
+
+    fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
+        let below = match &self.io {
+            Io::Socket(_) => None,
+            Io::Layered(stream) => stream.bottom_wire(),
+        };
+        below.or(self.wire.as_ref())
+    }
 }
 
 impl fmt::Debug for Tunnel {
@@ -134,11 +187,30 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !read_early(&mut self.early, buf) {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+        if read_early(&mut self.early, buf) {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        let count = buf.filled().len() - before;
+        if let Some(wire) = &self.wire
+            && count > 0
+        {
+            wire.received(count);
+        }
+        read
     }
+}
+
+/// Counts the bytes that a write took.
+fn count_written(
+    wire: Option<&Arc<dyn CountWire>>,
+    written: Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    if let (Poll::Ready(Ok(count @ 1..)), Some(wire)) = (&written, wire) {
+        wire.sent(*count);
+    }
+    written
 }
 
 /// Reads of the early bytes, if there are any.
@@ -162,7 +234,8 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        count_written(self.wire.as_ref(), written)
     }
 
     fn poll_write_vectored(
@@ -170,7 +243,8 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        count_written(self.wire.as_ref(), written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,6 +8,7 @@ use std::{
     task::Poll,
 };
 
+use mooltiroute_hops::Tunnel;
 use tracing::{info, warn};
 
 use crate::{
@@ -15,12 +16,14 @@ use crate::{
     config::Timeouts,
     state::connections::{OpenConnection, Registration},
     upstream::chain::Chain,
+    usage::{self, Owner},
 };
 
 /// The account of one request or tunnel. Dropping it removes the request from the table of open connections.
 #[derive(Debug)]
 pub(crate) struct Account {
     registration: Registration,
+    owner: Option<Owner>,
     is_tunnel: bool,
 }
 
@@ -45,7 +48,21 @@ impl Account {
             row.chain.meter().request();
         }
         row.generation.users.requests.fetch_add(1, Relaxed);
-        Self { registration, is_tunnel: false }
+        Self { registration, owner: None, is_tunnel: false }
+    }
+
+    /// Counts the bytes on the wire for `owner` too.
+    #[must_use]
+    pub(crate) fn owned_by(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Notes that the request goes over `tunnel` from now on, whose bytes count for it.
+    pub(crate) fn takes(&self, tunnel: &Tunnel) {
+        if let Some(owner) = &self.owner {
+            usage::owned_by(tunnel, owner);
+        }
     }
 
     /// The row in the table of open connections, which counts the bytes.

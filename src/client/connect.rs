@@ -85,6 +85,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
         None => return killed(client, &account),
     };
     drop(round);
+    account.takes(&upstream);
     if client.socket.write_all(&answers.established()).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;

@@ -40,7 +40,9 @@ impl OpenTunnel {
     ) -> Self {
         account.opened();
         let timeouts = account.timeouts();
-        let patience = Patience { idle: timeouts.idle, half_closed: timeouts.half_closed };
+        let rotate_after = account.chain().rotate_after();
+        let (idle, half_closed) = (timeouts.idle, timeouts.half_closed);
+        let patience = Patience { idle, rotate_after, half_closed };
         let relay =
             Relay::new(Tunnel::from(client), upstream, patience).metered(account.row().clone());
         Self { relay, account, opening }

@@ -1,9 +1,6 @@
 //! Describes parts of a configuration for people.
 
-use crate::{
-    config::{Chain, Config, Credential, Route},
-    router::Condition,
-};
+use crate::config::{Chain, Config, Credential, Route};
 
 /// Describes the hops of a chain.
 pub(super) fn path(chain: &Chain, config: &Config) -> String {
@@ -22,26 +19,7 @@ pub(super) fn path(chain: &Chain, config: &Config) -> String {
 pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
     let chain = &config.chains[route.chain].name;
     let place = route.place.as_ref().map(|place| format!("  ({place})"));
-    format!("{}. {} -> {chain}{}", index + 1, targets(route), place.unwrap_or_default())
-}
-
-/// Describes the targets of a route.
-fn targets(route: &Route) -> String {
-    let mut targets = Vec::new();
-    for condition in route.rule.conditions() {
-        match condition {
-            Condition::Hosts(hosts) => targets.push(list(hosts)),
-            Condition::Ports(ports) if targets.is_empty() => {
-                targets.push(format!("every host on port {}", list(ports)));
-            }
-            Condition::Ports(ports) => targets.push(format!("on port {}", list(ports))),
-        }
-    }
-    if targets.is_empty() { "everything".to_owned() } else { targets.join(" ") }
-}
-
-fn list(items: &[impl ToString]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    format!("{}. {} -> {chain}{}", index + 1, route.rule, place.unwrap_or_default())
 }
 
 /// Says where credentials come from, with a comma before each.

@@ -50,6 +50,11 @@ impl Loader {
         Self { source, overrides, registry, environment, hasher: RandomState::new() }
     }
 
+    /// The surroundings of the process that the configuration depends on.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Returns the source.
     pub fn source(&self) -> &Source {
         &self.source

@@ -6,7 +6,7 @@ use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Outline, Overridden, Place, Problem};
+use crate::config::{Budget, Credential, Outline, Overridden, Place, Problem};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -158,6 +158,10 @@ pub struct NamedHop {
     /// A hash of kind and settings, equal for equal ones within one [`Loader`](crate::config::Loader). An unchanged hop
     /// keeps its state over a reload.
     pub fingerprint: u64,
+    /// The limit on its bytes, if there is one.
+    pub budget: Option<Budget>,
+    /// The age from which a tunnel ends at its first quiet second.
+    pub rotate_after: Option<Duration>,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
 }

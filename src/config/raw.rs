@@ -13,8 +13,8 @@ use serde::{
 };
 
 use crate::config::{
-    Format, Level, Protocol,
-    units::{Period, Size},
+    Format, Level, Per, Protocol,
+    units::{Percent, Period, Size},
 };
 use crate::router::HostPattern;
 
@@ -135,6 +135,93 @@ pub(crate) struct Route {
     pub(crate) ports: Option<Vec<NonZeroU16>>,
     /// The name of a chain, or `direct`, which has no hop.
     pub(crate) chain: String,
+}
+
+/// A limit on the bytes that a hop may carry in a period, counted on the wire as a provider bills them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping of `bytes` and `per`")]
+pub(crate) struct Budget {
+    /// The bytes of one period, up and down, such as `5GiB`.
+    pub(crate) bytes: Size,
+    /// The length of a period.
+    pub(crate) per: Per,
+    /// The time zone in which periods begin, such as `Europe/Berlin`.
+    #[serde(default = "utc")]
+    pub(crate) zone: String,
+    /// The part of `bytes` after which a warning is logged.
+    #[serde(default)]
+    pub(crate) warn: Percent,
+    /// What becomes of new requests once it is used up: `refuse`, or a mapping of `chain`, the chain to take instead.
+    #[serde(default)]
+    pub(crate) then: Then,
+    /// Whether open tunnels are ended too once it is used up.
+    #[serde(default)]
+    pub(crate) cut: bool,
+}
+
+/// What becomes of new requests once a budget is used up.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Then {
+    #[default]
+    Refuse,
+    Chain(String),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ThenChain {
+    /// The name of a chain.
+    chain: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+impl<'de> Deserialize<'de> for Then {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = Then;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`refuse`, or a mapping of `chain`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Then, E> {
+                match text {
+                    "refuse" => Ok(Then::Refuse),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Then, A::Error> {
+                let ThenChain { chain } = ThenChain::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Then::Chain(chain))
+            }
+        }
+
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+/// Writes the default of `then` into the schema.
+impl Serialize for Then {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("refuse")
+    }
+}
+
+impl JsonSchema for Then {
+    fn schema_name() -> Cow<'static, str> {
+        "Then".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let chain = generator.subschema_for::<ThenChain>();
+        json_schema!({ "anyOf": [{ "type": "string", "enum": ["refuse"] }, chain] })
+    }
 }
 
 impl Default for Server {

@@ -81,6 +81,7 @@ impl<'a> Resolver<'a> {
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
+        self.check_budgets(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         let mut outline = Outline::of(self.tree, self.hasher);

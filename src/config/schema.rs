@@ -10,7 +10,7 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::config::raw;
+use crate::config::{raw, units::Period};
 
 /// Returns the schema for hops of the kinds in `registry`.
 pub fn schema(registry: &Registry) -> Value {
@@ -21,6 +21,10 @@ pub fn schema(registry: &Registry) -> Value {
         registry.names().filter_map(|name| Some((name, registry.kind(name)?))).collect();
     let kinds: Vec<_> =
         kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
+    let budget = part(generator.subschema_for::<raw::Budget>());
+    let mut rotate_after = part(generator.subschema_for::<Period>());
+    rotate_after["description"] = ROTATE_AFTER.into();
+    let more = [("budget".to_owned(), budget), ("rotate_after".to_owned(), rotate_after)];
     let chain = part(generator.subschema_for::<raw::Chain>());
     let route = part(generator.subschema_for::<raw::Route>());
     let names = json!({ "pattern": "^[A-Za-z0-9._-]{1,64}$" });
@@ -37,7 +41,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "description": "The upstreams, by the names that chains have for them.",
                 "type": ["object", "null"],
                 "propertyNames": names,
-                "additionalProperties": hop(kinds),
+                "additionalProperties": hop(kinds, more),
             },
             "chains": {
                 "description": "The ways to a target, by the names that routes have for them: hops in the order of travel. `default` takes everything while no routes are written; `direct` is built in.",
@@ -69,9 +73,9 @@ fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// A hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is completed by another file.
-fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
+fn hop(kinds: Vec<(&'static str, Value)>, more: [(String, Value); 2]) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-    let common = Map::from_iter([
+    let mut common = Map::from_iter([
         (
             "kind".to_owned(),
             json!({
@@ -88,6 +92,7 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
             }),
         ),
     ]);
+    common.extend(more);
     let mut keys: Vec<String> = common.keys().cloned().collect();
     let mut alternatives = Vec::new();
     for (name, mut settings) in kinds {
@@ -160,6 +165,8 @@ impl Transform for PartialSchema {
         object.insert("anyOf".into(), json!([whole, text]));
     }
 }
+
+const ROTATE_AFTER: &str = "The age from which a tunnel through the hop ends as soon as nothing has moved in it for a second.";
 
 /// A pattern for a text that contains a variable.
 const VARIABLE: &str = r"\$\{";

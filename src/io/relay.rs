@@ -25,7 +25,10 @@ use std::{
 };
 
 use mooltiroute_hops::Tunnel;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    io::AsyncWrite as _,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
 
 use self::{
     delivery::Delivery,
@@ -45,6 +48,7 @@ pub struct Relay {
     patience: Patience,
     meter: Option<Arc<dyn CountBytes>>,
     timer: Option<(Pin<Box<Sleep>>, Duration)>,
+    begun: Instant,
     last_moved: Instant,
 }
 
@@ -53,6 +57,8 @@ pub struct Relay {
 pub struct Patience {
     /// The limit while both directions are open. `None` means no limit.
     pub idle: Option<Duration>,
+    /// The age from which a second without a byte is the end. `None` means never.
+    pub rotate_after: Option<Duration>,
     /// The limit once one direction has ended, and for the delivery of the last bytes before a reset.
     pub half_closed: Duration,
 }
@@ -74,6 +80,8 @@ pub enum End {
     Cut,
     /// An operator ended it.
     Killed,
+    /// It was old enough, and quiet for a second.
+    Rotated,
 }
 
 /// One of the two connections of a relay.
@@ -96,6 +104,7 @@ impl Relay {
             patience,
             meter: None,
             timer: None,
+            begun: Instant::now(),
             last_moved: Instant::now(),
         }
     }
@@ -115,8 +124,10 @@ impl Relay {
             end => end,
         })
         .await;
-        if end != End::Closed {
-            self.reset();
+        match end {
+            End::Closed => {}
+            End::Rotated => self.finish().await,
+            _ => self.reset(),
         }
         end
     }
@@ -222,6 +233,9 @@ impl Relay {
         let is_half_closed = self.outward.is_over() || self.inward.is_over();
         let patience =
             if is_half_closed { Some(self.patience.half_closed) } else { self.patience.idle };
+        if let (Some(age), false) = (self.patience.rotate_after, is_half_closed) {
+            return self.poll_rotation(cx, has_moved, age);
+        }
         let Some(patience) = patience else { return Poll::Pending };
         let is_new = self.timer.as_ref().is_none_or(|(_, armed)| *armed != patience);
         if has_moved || is_new {
@@ -247,6 +261,42 @@ impl Relay {
         }
     }
 
+    /// Ends a tunnel that is older than `age` in its first quiet second, and every tunnel at its idle timeout.
+    ///
+    /// The timer is set to the first moment at which either can be the case. Moving bytes does not touch it: when it
+    /// fires too early, it is set again.
+    fn poll_rotation(&mut self, cx: &mut Context<'_>, has_moved: bool, age: Duration) -> Poll<End> {
+        if has_moved || self.timer.is_none() {
+            self.last_moved = Instant::now();
+        }
+        loop {
+            let rotation = (self.begun + age).max(self.last_moved + QUIET);
+            let idle = self.patience.idle.map(|idle| self.last_moved + idle);
+            let deadline = idle.map_or(rotation, |idle| idle.min(rotation));
+            let (timer, _) =
+                self.timer.get_or_insert_with(|| (Box::pin(sleep_until(deadline)), Duration::ZERO));
+            ready!(timer.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                let is_idle = idle.is_some_and(|idle| idle <= rotation);
+                return Poll::Ready(if is_idle { End::Idle } else { End::Rotated });
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Ends both directions in order, as peers do that have nothing more to say.
+    ///
+    /// Nothing is on its way by then, so both ends are sent at once. A peer that takes nothing is not waited for.
+    async fn finish(&mut self) {
+        let Self { client, upstream, .. } = self;
+        let both = poll_fn(|cx| {
+            let upstream = Pin::new(&mut *upstream).poll_shutdown(cx);
+            let client = Pin::new(&mut *client).poll_shutdown(cx);
+            if upstream.is_ready() && client.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = timeout(QUIET, both).await;
+    }
+
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
     fn reset(&self) {
         for tunnel in [&self.client, &self.upstream] {
@@ -268,9 +318,13 @@ impl fmt::Display for End {
             Self::HalfClosed => "half-closed too long",
             Self::Cut => "cut at shutdown",
             Self::Killed => "killed",
+            Self::Rotated => "rotated",
         })
     }
 }
+
+/// How long a tunnel that is to be rotated must be quiet.
+const QUIET: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -285,7 +339,38 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { idle: None, half_closed: Duration::from_secs(300) };
+    const PATIENCE: Patience =
+        Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_tunnel_ends_in_its_first_quiet_second() {
+        let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
+        let (mut relay, mut client, mut upstream) = piped(64, patience);
+        let begun = Instant::now();
+        let ends = async {
+            // Not one second of these is quiet, although the tunnel gets older than it should.
+            for _ in 0..30 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                client.write_all(b"x").await.unwrap();
+                let mut byte = [0];
+                upstream.read_exact(&mut byte).await.unwrap();
+            }
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            let (client, upstream) =
+                join!(client.read_to_end(&mut one), upstream.read_to_end(&mut other));
+            (client.unwrap(), upstream.unwrap())
+        };
+        let (end, rest) = join!(relay.run(|| false), ends);
+        assert_eq!((end, rest), (End::Rotated, (0, 0)));
+        assert_eq!(begun.elapsed().as_secs(), 16);
+        let (mut relay, _client, _upstream) = piped(64, patience);
+        let begun = Instant::now();
+        assert_eq!(relay.run(|| false).await, End::Rotated);
+        assert_eq!(begun.elapsed().as_secs(), 10, "a quiet one ends when it is old enough");
+        let idle = Patience { idle: Some(Duration::from_secs(3)), ..patience };
+        let (mut relay, _client, _upstream) = piped(64, idle);
+        assert_eq!(relay.run(|| false).await, End::Idle);
+    }
 
     /// A relay between two pipes that hold `room` bytes, and their far ends.
     fn piped(room: usize, patience: Patience) -> (Relay, DuplexStream, DuplexStream) {

@@ -1,5 +1,7 @@
 //! A rule: the conditions under which a route applies, and the first of them that a request does not meet.
 
+use std::fmt;
+
 use mooltiroute_hops::Authority;
 
 use super::HostPattern;
@@ -40,11 +42,6 @@ impl Rule {
             conditions.push(Condition::Ports(ports));
         }
         Self { conditions }
-    }
-
-    /// Returns the conditions in the order in which they are tried.
-    pub(crate) fn conditions(&self) -> &[Condition] {
-        &self.conditions
     }
 
     /// Returns the host patterns; empty means every host.
@@ -107,4 +104,26 @@ impl Condition {
             Self::Hosts(_) | Self::Ports(_) => true,
         }
     }
+}
+/// Describes the targets, as in `*.example.com on port 443`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.conditions.is_empty() {
+            return f.write_str("everything");
+        }
+        for (index, condition) in self.conditions.iter().enumerate() {
+            match condition {
+                Condition::Hosts(hosts) => f.write_str(&list(hosts))?,
+                Condition::Ports(ports) if index == 0 => {
+                    write!(f, "every host on port {}", list(ports))?;
+                }
+                Condition::Ports(ports) => write!(f, " on port {}", list(ports))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

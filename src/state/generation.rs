@@ -15,7 +15,7 @@ use crate::{
     router::{Query, Router, Rule},
     system::memory::{Held, Peaks},
     upstream::{
-        chain::{Chain, ChainHop, StepTimeouts},
+        chain::{Chain, ChainAccounts, ChainHop, StepTimeouts},
         dial::Dialer,
         warm::Warm,
     },
@@ -38,6 +38,8 @@ pub(crate) struct Generation {
     rules: Vec<Rule>,
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
+    /// For each route, its name in accounts: its targets as written, and its chain.
+    route_names: Vec<Arc<str>>,
     chains: Vec<Arc<Chain>>,
     /// Every hop that is built, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
@@ -91,6 +93,7 @@ pub(crate) struct Way<'a> {
 impl Live {
     /// Begins with `first`.
     pub(crate) fn new(first: Generation) -> Self {
+        first.set_budgets();
         let first = Arc::new(first);
         Self { alive: Mutex::new(vec![Arc::downgrade(&first)]), current: ArcSwap::new(first) }
     }
@@ -106,6 +109,7 @@ impl Live {
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
         alive.push(Arc::downgrade(&next));
+        next.set_budgets();
         let last = self.current.swap(Arc::clone(&next));
         let is_kept =
             |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
@@ -160,6 +164,8 @@ impl Generation {
                 let hop = hops.get(index)?;
                 Some(ChainHop { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
             };
+            let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
+            let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();
             let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
             let is_kept = |old: &&Arc<Chain>| {
                 old.is_made_of(&chain.name, &hops, steps, &dialer)
@@ -171,18 +177,27 @@ impl Generation {
             }
             let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
             let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
+            let names = hops.iter().map(|hop| &hop.name);
+            let accounts = ChainAccounts::new(&metrics.usage, &chain.name, names);
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
-            Arc::new(chain.metered(meter).warmed(warm))
+            let chain = chain.metered(meter).counted_for(accounts).rotated_after(rotate_after);
+            Arc::new(chain.warmed(warm))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
+        let route_names = routes.iter().map(|route| {
+            let chain = chains.get(route.chain).map_or("", |chain| chain.name());
+            route_name(&route.rule, chain)
+        });
+        let route_names = route_names.collect();
         let (rules, routes) = routes.into_iter().map(|route| (route.rule, route.chain)).unzip();
         Self {
             number,
             router,
             rules,
             routes,
+            route_names,
             chains,
             hops: hops.into_iter().filter(|hop| hop.hop.is_some()).collect(),
             metrics,
@@ -223,6 +238,23 @@ impl Generation {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
+    /// Returns the chain of this name.
+    pub(crate) fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
+        self.chains.iter().find(|chain| **chain.name() == *name)
+    }
+
+    /// Returns the name that the route with this number, counted from one, has in accounts.
+    pub(crate) fn route_name(&self, route: usize) -> Option<&Arc<str>> {
+        self.route_names.get(route.checked_sub(1)?)
+    }
+
+    /// Puts the budgets of this generation in force.
+    fn set_budgets(&self) {
+        let budgets = self.hops.iter().filter(|hop| hop.is_enabled);
+        let budgets = budgets.filter_map(|hop| Some((&hop.name, hop.budget.as_ref()?)));
+        self.metrics.usage.set_budgets(budgets);
+    }
+
     /// Whether clients may state preferences to a hop of any chain.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences
@@ -240,6 +272,19 @@ impl Generation {
         Some(Way { route: route + 1, chain })
     }
 }
+
+/// Returns the name of a route in accounts. Its number would not do: it changes when a route is added before it.
+fn route_name(rule: &Rule, chain: &str) -> Arc<str> {
+    let mut targets = rule.to_string();
+    if let Some((end, _)) = targets.char_indices().nth(ROUTE_NAME_MAX) {
+        targets.truncate(end);
+        targets.push('…');
+    }
+    format!("{targets} -> {chain}").into()
+}
+
+/// The letters of a route's targets in its name.
+const ROUTE_NAME_MAX: usize = 120;
 
 /// The spares of a chain, if it is to have any: those of the `last` generation where they come along the same hops.
 fn warm(

@@ -40,8 +40,9 @@ fn wait_for_the_last_to_go() {
     }
 }
 
-/// The writer of the log, the two threads that watch the configuration, one for name look-ups and reading files.
-const NEEDED: usize = 4;
+/// The writer of the log, the two threads that watch the configuration, the keeper of usage, one for name look-ups and
+/// reading files.
+const NEEDED: usize = 5;
 /// Other threads of a program that embeds this one may stay for long.
 #[cfg(target_os = "linux")]
 const LOOKS_MAX: usize = 1000;

@@ -1,5 +1,6 @@
 //! Hops in their order of travel, and the one way through them.
 
+mod counted;
 mod error;
 mod journey;
 mod spares;
@@ -20,6 +21,7 @@ use tokio::time::{self, Instant};
 
 use self::journey::{ChosenHop, Journey};
 pub(crate) use self::{
+    counted::ChainAccounts,
     error::{Cause, ChainError, Stage, Step},
     spares::ChainSpares,
     trace::Trace,
@@ -39,6 +41,9 @@ pub(crate) struct Chain {
     /// For each hop, the fallback address that served after others were refused.
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
+    accounts: Option<ChainAccounts>,
+    /// The age from which a tunnel ends at its first quiet second.
+    rotate_after: Option<Duration>,
     warm: Option<Arc<Warm>>,
 }
 
@@ -134,7 +139,41 @@ impl Chain {
         dialer: Dialer,
     ) -> Self {
         let remembered = hops.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, hops, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
+        Self {
+            name,
+            hops,
+            timeouts,
+            dialer,
+            remembered,
+            meter: Arc::default(),
+            accounts: None,
+            rotate_after: None,
+            warm: None,
+        }
+    }
+
+    /// Counts the bytes on the wire for `accounts`.
+    #[must_use]
+    pub(crate) fn counted_for(mut self, accounts: ChainAccounts) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// Lets tunnels end at their first quiet second after this age.
+    #[must_use]
+    pub(crate) fn rotated_after(mut self, age: Option<Duration>) -> Self {
+        self.rotate_after = age;
+        self
+    }
+
+    /// The age from which a tunnel ends at its first quiet second, if there is one.
+    pub(crate) fn rotate_after(&self) -> Option<Duration> {
+        self.rotate_after
+    }
+
+    /// The accounts of the chain and its hops, if they are kept.
+    pub(crate) fn accounts(&self) -> Option<&ChainAccounts> {
+        self.accounts.as_ref()
     }
 
     /// Counts the traffic of the chain with `meter`.
@@ -341,10 +380,12 @@ impl Chain {
             trace.looked_up(|| self.stage(first, Step::Dial, stop));
             self.dialer.connect(addresses).await
         });
-        let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
+        let socket = self.step(first, Step::Dial, stop, connect, dial).await?;
+        let mut tunnel = self.counted(Tunnel::socket(socket));
         trace.passed(|| self.stage(first, Step::Dial, stop));
         for (position, hop) in hops.iter().enumerate() {
             let at = (position, Some(hop));
+            tunnel = self.counted_at(position, tunnel);
             tunnel = match hop.chosen.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
                 enter => {

@@ -6,6 +6,7 @@
 
 mod links;
 mod metrics;
+mod monitoring;
 mod tables;
 
 use std::{

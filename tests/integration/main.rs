@@ -30,6 +30,7 @@ mod requests;
 mod rotation;
 mod saving;
 mod secrets;
+mod service;
 mod shutdown;
 mod soak;
 #[cfg(unix)]
@@ -41,5 +42,7 @@ mod status;
 mod supervisor;
 mod support;
 mod tunnels;
+#[cfg(unix)]
+mod usage;
 mod warm;
 mod wire;

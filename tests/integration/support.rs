@@ -39,6 +39,7 @@ pub(crate) use self::{
     probed::{probe, run_probe},
     process::{Program, skip},
     proxy::{Event, Proxy, run},
+    record::Seen,
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,16 +13,17 @@ use tokio::{
     net::tcp,
 };
 
-use super::{Io, Stream, Tunnel, read_early};
+use super::{CountWire, Io, Stream, Tunnel, count_written, read_early};
 
 /// The reading half of a [`Tunnel`].
 pub struct ReadHalf<'a> {
     early: &'a mut Bytes,
     io: ReadIo<'a>,
+    wire: Option<&'a Arc<dyn CountWire>>,
 }
 
 /// The writing half of a [`Tunnel`].
-pub struct WriteHalf<'a>(WriteIo<'a>);
+pub struct WriteHalf<'a>(WriteIo<'a>, Option<&'a Arc<dyn CountWire>>);
 
 enum ReadIo<'a> {
     Socket(tcp::ReadHalf<'a>),
@@ -46,7 +48,8 @@ impl Tunnel {
                 (ReadIo::Layered(read), WriteIo::Layered(write))
             }
         };
-        (ReadHalf { early: &mut self.early, io: read }, WriteHalf(write))
+        let wire = self.wire.as_ref();
+        (ReadHalf { early: &mut self.early, io: read, wire }, WriteHalf(write, wire))
     }
 }
 
@@ -71,10 +74,18 @@ impl AsyncRead for ReadHalf<'_> {
         if read_early(self.early, buf) {
             return Poll::Ready(Ok(()));
         }
-        match &mut self.io {
+        let before = buf.filled().len();
+        let read = match &mut self.io {
             ReadIo::Socket(socket) => Pin::new(socket).poll_read(cx, buf),
             ReadIo::Layered(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let count = buf.filled().len() - before;
+        if let Some(wire) = self.wire
+            && count > 0
+        {
+            wire.received(count);
         }
+        read
     }
 }
 
@@ -93,7 +104,8 @@ impl AsyncWrite for WriteHalf<'_> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, buf)
+        let written = self.writer().poll_write(cx, buf);
+        count_written(self.1, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,11 +14,13 @@ use serde::Serialize;
 
 use crate::{
     client::admin::metrics_format::MetricsFormat,
+    config::Per,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
     state::{
         generation::Generation,
         shared::{Rejection, Shared},
     },
+    usage::{Account, Sum},
 };
 
 /// How the proxy is at one moment.
@@ -56,6 +58,10 @@ pub(crate) struct Status {
     pub hops: BTreeMap<String, Hop>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
+    /// Bytes on the wire by hop, as a provider bills them, in this process and those before it.
+    pub wire: BTreeMap<String, Sum>,
+    /// What is used of budgets, by hop.
+    pub budgets: BTreeMap<String, BudgetStatus>,
     /// Failures of targets themselves, and not of hops.
     pub target_failures: Vec<Failure>,
 }
@@ -117,6 +123,40 @@ pub(crate) struct Hop {
     pub handshakes: Buckets,
 }
 
+/// What is used of the budget of a hop.
+#[derive(Debug, Serialize)]
+pub(crate) struct BudgetStatus {
+    /// The limit in bytes.
+    pub bytes: u64,
+    /// The length of a period.
+    pub per: Per,
+    /// The bytes of the current period.
+    pub used: u64,
+    /// The seconds until the next period.
+    pub seconds_left: u64,
+    /// Whether the warning is due.
+    pub is_warned: bool,
+    /// Whether it is used up.
+    pub is_reached: bool,
+    /// Requests that were refused, or sent through another chain.
+    pub refused: u64,
+}
+
+impl BudgetStatus {
+    fn of(account: &Account) -> Option<Self> {
+        let (budget, used) = (account.budget()?, account.budget_use()?);
+        Some(Self {
+            bytes: budget.bytes,
+            per: budget.per,
+            used: used.used,
+            seconds_left: used.period.left(SystemTime::now()).as_secs(),
+            is_warned: used.is_warned,
+            is_reached: used.is_reached,
+            refused: used.refused,
+        })
+    }
+}
+
 impl Status {
     /// That of the proxy whose sessions share `shared`, now.
     pub(crate) fn of(shared: &Shared) -> Self {
@@ -125,6 +165,8 @@ impl Status {
         let origin = shared.origin();
         let chains = metrics.chains.all();
         let hops = metrics.hops.all();
+        metrics.usage.fold();
+        let accounts = metrics.usage.hops.all();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),
@@ -156,6 +198,14 @@ impl Status {
                 .all()
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), counts.totals()))
+                .collect(),
+            wire: accounts
+                .iter()
+                .map(|(name, account)| (name.to_string(), account.sum()))
+                .collect(),
+            budgets: accounts
+                .iter()
+                .filter_map(|(name, account)| Some((name.to_string(), BudgetStatus::of(account)?)))
                 .collect(),
             target_failures: metrics.target.failures(),
         }

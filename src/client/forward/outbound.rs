@@ -115,7 +115,8 @@ impl<'a> Plan<'a> {
 
     /// Whether `kept` can carry the request.
     pub(super) fn fits(&self, kept: &Upstream) -> bool {
-        kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+        let is_too_old = self.chain.rotate_after().is_some_and(|age| kept.is_older_than(age));
+        !is_too_old && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
     }
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).

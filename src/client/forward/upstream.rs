@@ -1,9 +1,13 @@
 //! The upstream connection of a client, which may be kept from one request to the next.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reuse, Tunnel};
+use tokio::time::Instant;
 
 use super::outbound::Plan;
 use crate::upstream::{
@@ -19,6 +23,7 @@ pub(crate) struct Upstream {
     pub(super) seen: BytesMut,
     pub(super) end: End,
     key: Key,
+    opened: Instant,
 }
 
 /// The end of a connection, which decides what it can carry.
@@ -51,7 +56,8 @@ impl Upstream {
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
         let end = End { hop, fields, origin, reuse };
-        Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone() }
+        let (key, opened) = (plan.key.clone(), Instant::now());
+        Self { tunnel, seen: BytesMut::new(), end, key, opened }
     }
 
     /// Returns whether it ends at a hop that forwards requests, and not at an origin.
@@ -83,6 +89,11 @@ impl Upstream {
             None => self.end.origin == *origin,
         };
         self.key == *key && leads_there
+    }
+
+    /// Returns whether it is older than `age`.
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        self.opened.elapsed() > age
     }
 
     /// Returns the connection to wait for its next request, without the room that the last body needed.

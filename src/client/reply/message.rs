@@ -6,6 +6,7 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::{texts, verdict::Verdict};
 use crate::{
+    client::ask::OverBudget,
     error::with_causes,
     proxy_error::ProxyError,
     upstream::{chain::ChainError, rounds::NotAdmitted},
@@ -97,6 +98,16 @@ impl Reply {
                     texts::unanswered(count, target),
                 )
             },
+        }
+    }
+
+    /// Refuses a request until the budget of a hop begins again (RFC 6585 §4).
+    pub(crate) fn over_budget(budget: &OverBudget) -> Self {
+        Self {
+            status: 429,
+            summary: Some(format!("{}: budget used up", budget.hop)),
+            field: Some(format!("Retry-After: {}\r\n", budget.left.as_secs()).into()),
+            ..Self::of_ours(ProxyError::HttpRequestDenied, texts::over_budget(budget))
         }
     }
 
@@ -242,7 +253,7 @@ fn reason_phrase(status: u16, summary: Option<&str>) -> String {
 const REASON_PHRASE_MAX: usize = 80;
 const ELLIPSIS: &str = "...";
 
-/// Returns the reason phrase that the status has in RFC 9110 §15 (508: RFC 5842 §7.2).
+/// Returns the reason phrase that the status has in RFC 9110 §15 (429: RFC 6585 §4; 508: RFC 5842 §7.2).
 fn standard_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
@@ -252,6 +263,7 @@ fn standard_phrase(status: u16) -> &'static str {
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         502 => "Bad Gateway",

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt::Write as _};
 use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
 
 use crate::{
+    client::ask::OverBudget,
     proxy_error::ProxyError,
     upstream::chain::{ChainError, Stage, Step},
 };
@@ -85,6 +86,16 @@ pub(super) fn invalid_preferences(invalid: InvalidPreferences) -> String {
 pub(super) fn no_preferences(chain: &str) -> String {
     format!(
         "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`."
+    )
+}
+
+pub(super) fn over_budget(budget: &OverBudget) -> String {
+    let OverBudget { hop, bytes, per, left } = budget;
+    let left = humantime::format_duration(*left);
+    format!(
+        "Hop `{hop}` has carried the {bytes} bytes that its budget allows for one {per}. The next {per} begins in {left}. \
+         To go on now, raise `hops.{hop}.budget.bytes`, or name another chain in `then`; `mooltiroute usage` shows what \
+         the bytes were used for."
     )
 }
 

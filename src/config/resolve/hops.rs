@@ -1,13 +1,17 @@
 //! Builds the hops.
 
-use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
+use std::{
+    cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc, time::Duration,
+};
 
 use mooltiroute_hops::{
     BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, fingerprint};
+use crate::config::{
+    Budget, COMMON_KEYS, Chain, Consequence, NamedHop, Zone, fingerprint, raw, units::Period,
+};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -160,13 +164,17 @@ impl Resolver<'_> {
             kind: String::new(),
             is_enabled: true,
             credentials: Vec::new(),
+            budget: None,
+            rotate_after: None,
             fingerprint: 0,
             hop: None,
         };
-        let Some(mut settings) = self.tree.settings_without(&path, &["kind", "enabled"]) else {
+        let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {
             self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
             return (named, None);
         };
+        named.budget = self.budget(&below("budget"));
+        named.rotate_after = self.rotate_after(&below("rotate_after"));
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
         // The limit of a hop's answer is a part of the hop, though it is written elsewhere.
@@ -180,6 +188,59 @@ impl Resolver<'_> {
         unknown.iter().for_each(|path| settings.forget(path));
         let is_whole = unknown.is_empty();
         (named, Some(Plan { index, path, kind, settings, is_whole }))
+    }
+
+    /// Reads the budget at `path`. The chain that it names is checked by [`check_budgets`](Self::check_budgets).
+    fn budget(&mut self, path: &KeyPath) -> Option<Budget> {
+        let raw = self.read::<raw::Budget>(path)?;
+        let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
+        let bytes = raw.bytes.0 as u64;
+        if bytes == 0 {
+            self.invalid(
+                &below("bytes"),
+                "must be at least 1; use `enabled: false` to switch the hop off",
+            );
+        }
+        let Ok(zone) = Zone::named(&raw.zone) else {
+            let message = "is no time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
+            self.invalid(&below("zone"), message);
+            return None;
+        };
+        let warn = u64::try_from(u128::from(bytes) * u128::from(raw.warn.0) / 100);
+        let then = match raw.then {
+            raw::Then::Refuse => Consequence::Refuse,
+            raw::Then::Chain(name) => Consequence::Chain(name.into()),
+        };
+        Some(Budget { bytes, per: raw.per, zone, warn: warn.unwrap_or(bytes), then, cuts: raw.cut })
+    }
+
+    fn rotate_after(&mut self, path: &KeyPath) -> Option<Duration> {
+        let Period(age) = self.read(path)?;
+        if age < ROTATE_AFTER_MIN {
+            self.invalid(path, "must be at least `1s`");
+        }
+        Some(age)
+    }
+
+    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up.
+    pub(crate) fn check_budgets(&mut self, hops: &[NamedHop], chains: &[Chain], names: &Names) {
+        for (index, hop) in hops.iter().enumerate() {
+            let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
+            let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
+            match chains.iter().find(|chain| chain.name == *name) {
+                Some(chain) if chain.hops.contains(&index) => {
+                    let message = "passes the hop whose budget is used up then; name another chain";
+                    self.invalid(&path, message);
+                }
+                Some(_) => {}
+                None => {
+                    let Some(names) = names else { continue };
+                    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+                    let problem = self.unknown_name(&path, &path, "chain", &known);
+                    self.problems.push(problem);
+                }
+            }
+        }
     }
 
     /// Reads the kind of the hop at `path`, which may be unknown.
@@ -210,6 +271,9 @@ impl Resolver<'_> {
         Some(name)
     }
 }
+
+/// A tunnel that ends sooner would only be opened again.
+const ROTATE_AFTER_MIN: Duration = Duration::from_secs(1);
 
 impl Siblings for Known<'_> {
     fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {

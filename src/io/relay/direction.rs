@@ -178,7 +178,11 @@ impl Direction {
             && let (Some(socket), Some(_), Some(pipe)) =
                 (reader.bare(), writer.bare(), Pipe::take())
         {
-            return self.poll_fill(cx, socket, pipe);
+            let filled = self.poll_fill(cx, socket, pipe);
+            if let (Some(Held::Pipe(pipe)), Some(wire)) = (&self.held, reader.wire()) {
+                wire.received(pipe.held());
+            }
+            return filled;
         }
         let mut buffer = pool::take();
         let mut space = ReadBuf::new(&mut buffer[..]);
@@ -222,7 +226,12 @@ impl Direction {
                 let Some(socket) = writer.bare() else {
                     return Poll::Ready(Err(ErrorKind::NotConnected.into()));
                 };
-                ready!(pipe.poll_drain(cx, socket, &mut self.moved))?;
+                let before = self.moved;
+                let drained = pipe.poll_drain(cx, socket, &mut self.moved);
+                if let Some(wire) = writer.wire() {
+                    wire.sent(usize::try_from(self.moved - before).unwrap_or(usize::MAX));
+                }
+                ready!(drained)?;
             }
             Some(Held::Buffer { buffer, start, end }) => {
                 while start < end {

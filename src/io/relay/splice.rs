@@ -61,6 +61,11 @@ impl Pipe {
         Poll::Ready(Ok(*held))
     }
 
+    /// Returns how many bytes are in the pipe.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Empties the pipe into `writer`, and counts in `moved` what it took.
     pub(super) fn poll_drain(
         &mut self,

@@ -113,6 +113,8 @@ impl Proxy {
         mut command: Command,
     ) -> Self {
         let path = path.unwrap_or(config.path());
+        let beside = if path.is_dir() { path } else { config.path() };
+        command.env("XDG_STATE_HOME", beside.join(".state")).env_remove("STATE_DIRECTORY");
         command.arg("run").arg("-c").arg(path).args(["--log-format", "json"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);

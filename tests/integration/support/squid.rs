@@ -114,6 +114,17 @@ impl Squid {
         log.lines().filter_map(parse).collect()
     }
 
+    /// What has ended so far: its method, and the bytes that squid received from its client and sent to it.
+    pub(crate) fn bytes(&self) -> Vec<(String, u64, u64)> {
+        let log = fs::read_to_string(self.directory.path().join("bytes.log")).unwrap_or_default();
+        let parse = |line: &str| {
+            let mut words = line.split(' ');
+            let method = words.next()?.to_owned();
+            Some((method, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        };
+        log.lines().filter_map(parse).collect()
+    }
+
     /// Waits until at least `count` requests or tunnels have ended, and returns them all.
     pub(crate) async fn passed_at_least(&self, count: usize) -> Vec<Passed> {
         within(&format!("squid logs {count} requests"), async {
@@ -238,6 +249,8 @@ fn config(
          cache_log {shown}/cache.log\n\
          logformat path %tS %rm %ru %>Hs %un %{{Proxy-Authorization}}>h\n\
          access_log stdio:{shown}/access.log path\n\
+         logformat bytes %rm %>st %<st\n\
+         access_log stdio:{shown}/bytes.log bytes\n\
          acl SSL_ports port {ports}\n\
          acl Safe_ports port 80 443 1025-65535\n\
          acl CONNECT method CONNECT\n\

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Hop, Status};
+use super::{BudgetStatus, Hop, Status};
 use crate::metrics::{Failure, Totals};
 
 /// Writes `status` in the text format of OpenMetrics 1.0.
@@ -65,7 +65,9 @@ impl Collector for Exposition {
         let status = &self.0;
         out.process(status)?;
         out.chains(status)?;
-        out.hops(status)
+        out.hops(status)?;
+        out.wire(status)?;
+        out.budgets(status)
     }
 }
 
@@ -155,6 +157,44 @@ impl Out<'_> {
                 &buckets.counts,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    fn wire(&mut self, status: &Status) -> fmt::Result {
+        let help = "Bytes on the wire through a hop, as a provider bills them, restarts included";
+        let mut bytes = self.family("hop_wire_bytes", help, MetricType::Counter)?;
+        for (name, sum) in &status.wire {
+            for (direction, count) in [("sent", sum.sent), ("received", sum.received)] {
+                count_with(&mut bytes, &[("hop", &**name), ("direction", direction)], count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn budgets(&mut self, status: &Status) -> fmt::Result {
+        type Pick = fn(&BudgetStatus) -> u64;
+        let gauges: [(&str, &str, Pick); 5] = [
+            ("budget_bytes", "Bytes that a hop may carry in a period", |one| one.bytes),
+            ("budget_used_bytes", "Bytes of the current period", |one| one.used),
+            ("budget_period_seconds_left", "Seconds until the next period", |one| one.seconds_left),
+            ("budget_warning", "1 from the budget's warning on, 0 before", |one| {
+                u64::from(one.is_warned)
+            }),
+            ("budget_used_up", "1 while the budget is used up, 0 otherwise", |one| {
+                u64::from(one.is_reached)
+            }),
+        ];
+        for (name, help, pick) in gauges {
+            let mut family = self.family(name, help, MetricType::Gauge)?;
+            for (hop, budget) in &status.budgets {
+                family.encode_family(&[("hop", &**hop)])?.encode_gauge(&pick(budget))?;
+            }
+        }
+        let help = "Requests that a budget refused or sent through another chain";
+        let mut refused = self.family("budget_refused", help, MetricType::Counter)?;
+        for (hop, budget) in &status.budgets {
+            count_with(&mut refused, &[("hop", &**hop)], budget.refused)?;
         }
         Ok(())
     }

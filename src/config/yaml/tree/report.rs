@@ -3,6 +3,7 @@
 use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
 use serde_yaml::Value;
 
+use crate::config::COMMON_KEYS;
 use crate::config::yaml::tree::{File, Part, Problem, Tree};
 use crate::config::{
     Place,
@@ -80,7 +81,7 @@ impl Tree {
                 let is_hop = above.keys().len() == 2
                     && above.below(&KeyPath::of(["hops"])).is_some()
                     && invalid.path().keys().len() == 1;
-                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
+                let common: &[&str] = if is_hop { &COMMON_KEYS } else { &[] };
                 return self.unknown_key(&path, &[common, known].concat());
             }
             Fault::UnknownValue { known } => {

@@ -1,0 +1,64 @@
+//! A scheduled task of Windows that starts when its user logs on.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use super::{Definition, MARK, Manager, Program, ServiceError, launchd::escaped, words};
+
+/// The task scheduler.
+#[derive(Debug)]
+pub(super) struct ScheduledTask {
+    /// The directory where the definition is kept, so that it can be told from a task of someone else.
+    pub(super) directory: Option<PathBuf>,
+}
+
+impl Manager for ScheduledTask {
+    fn definition(&self, program: &Program) -> Result<Definition, ServiceError> {
+        let directory =
+            self.directory.as_ref().ok_or(ServiceError::NoDirectory("`LOCALAPPDATA`"))?;
+        let executable = escaped(&program.executable.to_string_lossy());
+        let config = program.config.as_ref().map(|path| format!(" -c \"{}\"", path.display()));
+        let arguments = escaped(&format!("run{}", config.unwrap_or_default()));
+        let xml = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-16\"?>\r\n\
+             <Task version=\"1.2\" xmlns=\"http://schemas.microsoft.com/windows/2004/02/mit/task\">\r\n\
+             <RegistrationInfo><Description>{MARK}</Description></RegistrationInfo>\r\n\
+             <Triggers><LogonTrigger><Enabled>true</Enabled></LogonTrigger></Triggers>\r\n\
+             <Principals><Principal id=\"Author\"><LogonType>InteractiveToken</LogonType>\
+             <RunLevel>LeastPrivilege</RunLevel></Principal></Principals>\r\n\
+             <Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>\
+             <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>\
+             <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>\
+             <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>\
+             <RestartOnFailure><Interval>PT1M</Interval><Count>99</Count></RestartOnFailure></Settings>\r\n\
+             <Actions Context=\"Author\"><Exec><Command>{executable}</Command>\
+             <Arguments>{arguments}</Arguments></Exec></Actions>\r\n\
+             </Task>\r\n"
+        );
+        // The scheduler reads UTF-16 with a byte order mark.
+        let content = std::iter::once(0xfeff).chain(xml.encode_utf16()).flat_map(u16::to_le_bytes);
+        let path = directory.join("mooltiroute").join("task.xml");
+        Ok(Definition { path, content: content.collect() })
+    }
+
+    fn start(&self, definition: &Path) -> Vec<Vec<OsString>> {
+        let mut create = words(&["schtasks", "/Create", "/F", "/TN", NAME, "/XML"]);
+        create.push(definition.into());
+        vec![create, words(&["schtasks", "/Run", "/TN", NAME])]
+    }
+
+    fn stop(&self) -> Vec<Vec<OsString>> {
+        vec![
+            words(&["schtasks", "/End", "/TN", NAME]),
+            words(&["schtasks", "/Delete", "/F", "/TN", NAME]),
+        ]
+    }
+
+    fn status(&self) -> Vec<OsString> {
+        words(&["schtasks", "/Query", "/TN", NAME])
+    }
+}
+
+const NAME: &str = "Mooltiroute";

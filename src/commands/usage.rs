@@ -1,0 +1,139 @@
+//! `mooltiroute usage`: shows the bytes that were used.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::json;
+
+use super::{Verdict, complain};
+use crate::{
+    cli::{self, Format, UsageBy},
+    config::{Environment, Source},
+    usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
+};
+
+/// Runs the command. It reads the file that the proxy keeps, so it works whether or not the proxy runs.
+pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
+    let source = match Source::find(flags.config.path.clone(), environment) {
+        Ok(source) => source,
+        Err(problems) => return complain(&problems),
+    };
+    let Some(file) = UsageFile::find(&source, environment) else { return complain(&NO_DIRECTORY) };
+    let path = file.path().display();
+    let record = match file.read() {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            return complain(&format_args!("nothing was counted yet: there is no `{path}`"));
+        }
+        Err(error) => return complain(&format_args!("`{path}` can't be read: {error}")),
+    };
+    let out = &mut super::stdout();
+    let written = match flags.format {
+        Format::Human => human(&record, flags.by, out),
+        Format::Json => writeln!(out, "{:#}", shown(&record, flags.by)),
+    };
+    super::status(written.map(|()| Verdict::Valid))
+}
+
+fn shown(record: &UsageRecord, by: Option<UsageBy>) -> serde_json::Value {
+    let mut shown = json!({ "since": date(record.since), "budgets": record.budgets });
+    for (sort, name, sums) in books(record) {
+        if by.is_none_or(|by| by == sort) {
+            shown[name] = json!(sums);
+        }
+    }
+    shown
+}
+
+fn human(record: &UsageRecord, by: Option<UsageBy>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "since {}", date(record.since))?;
+    let wanted = by.unwrap_or(UsageBy::Hop);
+    for (_, name, sums) in books(record).into_iter().filter(|(sort, ..)| *sort == wanted) {
+        table(name, sums, out)?;
+    }
+    if by.is_none_or(|by| by == UsageBy::Hop) && !record.budgets.is_empty() {
+        budgets(&record.budgets, out)?;
+    }
+    Ok(())
+}
+
+fn books(record: &UsageRecord) -> [(UsageBy, &'static str, &BTreeMap<String, Sum>); 5] {
+    [
+        (UsageBy::Hop, "hops", &record.hops),
+        (UsageBy::Chain, "chains", &record.chains),
+        (UsageBy::Route, "routes", &record.routes),
+        (UsageBy::Session, "sessions", &record.sessions),
+        (UsageBy::Target, "targets", &record.targets),
+    ]
+}
+
+/// Writes the sums, the largest first.
+fn table(name: &str, sums: &BTreeMap<String, Sum>, out: &mut dyn Write) -> io::Result<()> {
+    let mut rows: Vec<_> = sums.iter().collect();
+    rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.sent + sum.received));
+    let width = rows.iter().map(|(name, _)| name.chars().count()).chain([name.len()]).max();
+    let width = width.unwrap_or_default();
+    writeln!(out, "\n{name:width$}  {:>10}  {:>10}  {:>10}", "requests", "sent", "received")?;
+    for (name, Sum { requests, sent, received }) in rows {
+        let (sent, received) = (size(*sent), size(*received));
+        writeln!(out, "{name:width$}  {requests:>10}  {sent:>10}  {received:>10}")?;
+    }
+    Ok(())
+}
+
+fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\nbudgets")?;
+    for (hop, BudgetRecord { bytes, per, used }) in budgets {
+        if used.period.is_over(SystemTime::now()) {
+            writeln!(out, "{hop}: nothing of {} per {per} so far", size(*bytes))?;
+            continue;
+        }
+        let percent = used.used.saturating_mul(100) / (*bytes).max(1);
+        let left = humantime::format_duration(used.period.left(SystemTime::now()));
+        let state = if used.is_reached { ", used up" } else { "" };
+        writeln!(
+            out,
+            "{hop}: {} of {} per {per} ({percent}%{state}); the next {per} begins in {left}",
+            size(used.used),
+            size(*bytes)
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes a number of bytes with a unit that leaves few digits.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut shown = bytes as f64;
+    while shown >= 1024.0 && unit + 1 < UNITS.len() {
+        shown /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0);
+    format!("{shown:.digits$} {}", UNITS[unit])
+}
+
+fn date(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+const NO_DIRECTORY: &str = "usage is kept in the directory of `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or the user's home, \
+     and none of them is set";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_few_digits() {
+        assert_eq!(
+            [0, 1023, 1536, 5 << 30].map(size),
+            ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"].map(str::to_owned)
+        );
+    }
+}

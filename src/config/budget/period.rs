@@ -1,0 +1,197 @@
+//! The periods of a budget: hours, days, weeks and months of a time zone, defined to the second.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jiff::{RoundMode, Timestamp, ToSpan as _, Unit, Zoned, ZonedRound, tz::TimeZone};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The length of a budget's period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// From one full hour to the next.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Monday.
+    Week,
+    /// From the first of a month to the first of the next.
+    Month,
+}
+
+/// The time zone in which periods begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+/// A period, in seconds since 1970. The end does not belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Period {
+    /// Its first second.
+    pub start: i64,
+    /// The first second of the next one.
+    pub end: i64,
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl Zone {
+    /// Returns the zone that is named `UTC` or as in `Europe/Berlin`.
+    ///
+    /// # Errors
+    /// The system's time zone database does not know the name.
+    pub fn named(name: &str) -> Result<Self, jiff::Error> {
+        if name == "UTC" { Ok(Self::default()) } else { TimeZone::get(name).map(Self) }
+    }
+}
+
+impl Per {
+    /// Returns the period that `now` is in.
+    ///
+    /// A day of a zone may have 23 or 25 hours, so the end is found by the calendar and not by adding seconds. Times that
+    /// the calendar does not have are in a period of their own, which begins with the hour.
+    pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> Period {
+        let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
+        let bounds = bounds(self, &now.to_zoned(zone.0.clone()));
+        bounds.map_or_else(
+            |_| {
+                let start = now.as_second() - now.as_second().rem_euclid(3600);
+                Period { start, end: start + 3600 }
+            },
+            |(start, end)| Period {
+                start: start.timestamp().as_second(),
+                end: end.timestamp().as_second(),
+            },
+        )
+    }
+
+    /// Returns the name that operators write.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+}
+
+fn bounds(per: Per, now: &Zoned) -> Result<(Zoned, Zoned), jiff::Error> {
+    let midnight = |date: jiff::civil::Date| date.to_zoned(now.time_zone().clone());
+    let today = now.date();
+    Ok(match per {
+        Per::Hour => {
+            let round = ZonedRound::new().smallest(Unit::Hour).mode(RoundMode::Trunc);
+            let start = now.round(round)?;
+            let end = start.checked_add(1.hour())?;
+            (start, end)
+        }
+        Per::Day => (midnight(today)?, midnight(today.tomorrow()?)?),
+        Per::Week => {
+            let monday =
+                today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days())?;
+            (midnight(monday)?, midnight(monday.checked_add(7.days())?)?)
+        }
+        Per::Month => {
+            let first = today.first_of_month();
+            (midnight(first)?, midnight(first.checked_add(1.month())?)?)
+        }
+    })
+}
+
+impl Period {
+    /// Returns whether `now` is behind it.
+    pub(crate) fn is_over(self, now: SystemTime) -> bool {
+        seconds(now) >= self.end
+    }
+
+    /// Returns how long it lasts from `now` on, in whole seconds and at least one.
+    pub(crate) fn left(self, now: SystemTime) -> Duration {
+        Duration::from_secs((self.end - seconds(now)).max(1).unsigned_abs())
+    }
+}
+
+impl fmt::Display for Per {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(per: Per, zone: &str, now: &str, expected: [&str; 2]) {
+        let now: Timestamp = now.parse().unwrap();
+        let period = per.around(now.into(), &Zone::named(zone).unwrap());
+        let seconds = expected.map(|text| text.parse::<Timestamp>().unwrap().as_second());
+        assert_eq!([period.start, period.end], seconds, "{per} of {zone} at {now}");
+    }
+
+    #[test]
+    fn periods_begin_and_end_by_the_calendar() {
+        check(
+            Per::Hour,
+            "UTC",
+            "2026-11-26T03:59:59.9Z",
+            ["2026-11-26T03:00:00Z", "2026-11-26T04:00:00Z"],
+        );
+        check(
+            Per::Day,
+            "UTC",
+            "2026-11-26T00:00:00Z",
+            ["2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z"],
+        );
+        check(
+            Per::Week,
+            "UTC",
+            "2026-11-26T12:00:00Z",
+            ["2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"],
+        );
+        check(
+            Per::Month,
+            "UTC",
+            "2026-12-31T23:59:59Z",
+            ["2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"],
+        );
+    }
+
+    #[test]
+    fn a_day_of_a_zone_is_as_long_as_that_day() {
+        if TimeZone::get("Europe/Berlin").is_err() {
+            return;
+        }
+        let zone = "Europe/Berlin";
+        check(
+            Per::Day,
+            zone,
+            "2026-03-29T12:00:00Z",
+            ["2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"],
+        );
+        check(
+            Per::Day,
+            zone,
+            "2026-10-25T12:00:00Z",
+            ["2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"],
+        );
+        check(
+            Per::Month,
+            zone,
+            "2026-10-31T23:30:00Z",
+            ["2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z"],
+        );
+    }
+}

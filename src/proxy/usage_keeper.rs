@@ -1,0 +1,164 @@
+//! The thread that folds, saves and enforces.
+
+use std::{
+    sync::{Arc, Weak},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tracing::{info, warn};
+
+use crate::{
+    config::Consequence,
+    state::shared::Shared,
+    upstream::chain::Chain,
+    usage::{Activity, BudgetUse, Usage, UsageFile, Woken},
+};
+
+/// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
+///
+/// It is a thread and not a task, for two reasons. A timer of the runtime costs every open tunnel a little, and writing to
+/// a disk can take seconds. While nothing is counted it waits without a timeout, so an idle proxy sleeps.
+#[derive(Debug)]
+pub(crate) struct UsageKeeper {
+    activity: Arc<Activity>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The work of the thread.
+struct Work {
+    usage: Arc<Usage>,
+    file: Option<UsageFile>,
+    shared: Weak<Shared>,
+    /// Whether the last write failed, which is logged once.
+    is_failing: bool,
+    saved: Option<Instant>,
+}
+
+impl UsageKeeper {
+    /// Continues with what `file` has, and keeps it up to date.
+    pub(crate) fn begin(shared: &Arc<Shared>, file: Option<UsageFile>) -> Self {
+        let usage = Arc::clone(&shared.live().current().metrics().usage);
+        match &file {
+            Some(file) => restore(&usage, file),
+            None => info!("usage is not kept on disk: no directory for state is known"),
+        }
+        let activity = Arc::clone(usage.activity());
+        let mut work =
+            Work { usage, file, shared: Arc::downgrade(shared), is_failing: false, saved: None };
+        let thread = thread::Builder::new().name("usage".into()).spawn(move || work.run());
+        let thread = thread
+            .inspect_err(|error| warn!(%error, "usage is not kept: there is no thread for it"))
+            .ok();
+        Self { activity, thread }
+    }
+
+    /// Saves the last counts and ends the thread. A disk that does not answer delays the end by at most two seconds.
+    pub(crate) fn end(mut self) {
+        self.activity.end();
+        let Some(thread) = self.thread.take() else { return };
+        let begun = Instant::now();
+        while !thread.is_finished() && begun.elapsed() < END_MAX {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for UsageKeeper {
+    fn drop(&mut self) {
+        self.activity.end();
+    }
+}
+
+fn restore(usage: &Usage, file: &UsageFile) {
+    match file.read() {
+        Ok(Some(record)) => usage.restore(&record),
+        Ok(None) => {}
+        Err(error) => {
+            let path = file.path().display();
+            match file.set_aside() {
+                Ok(aside) => {
+                    let aside = aside.display();
+                    warn!(%path, %error, %aside, "usage begins at zero: the file of earlier counts can't be read");
+                }
+                Err(_) => warn!(%path, %error, "usage begins at zero: the file can't be read"),
+            }
+        }
+    }
+}
+
+impl Work {
+    fn run(&mut self) {
+        let activity = Arc::clone(self.usage.activity());
+        loop {
+            let Woken { has_counted, is_over } = activity.wait(TICK);
+            if !has_counted {
+                return;
+            }
+            self.usage.fold();
+            self.enforce();
+            let is_due = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY);
+            if is_due || is_over {
+                self.save();
+            } else {
+                // Not saved yet: there has to be another round.
+                activity.wake();
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn save(&mut self) {
+        self.saved = Some(Instant::now());
+        let Some(file) = &self.file else { return };
+        let path = file.path().display();
+        match file.write(&self.usage.record()) {
+            Ok(()) if self.is_failing => {
+                self.is_failing = false;
+                info!(%path, "usage is saved again");
+            }
+            Ok(()) => {}
+            Err(error) if self.is_failing => tracing::debug!(%path, %error, "usage can't be saved"),
+            Err(error) => {
+                self.is_failing = true;
+                warn!(%path, %error, "usage can't be saved; requests go on, and it is tried again");
+            }
+        }
+    }
+
+    /// Logs what became of budgets, and ends tunnels of those that are used up and say so.
+    fn enforce(&self) {
+        for (hop, account) in self.usage.hops.all() {
+            let Some((budget, used)) = account.take_news() else { continue };
+            let BudgetUse { used: bytes, is_reached, period, .. } = used;
+            let limit = budget.bytes;
+            let left = period.left(SystemTime::now());
+            if !is_reached {
+                let percent = bytes.saturating_mul(100) / limit.max(1);
+                warn!(%hop, bytes, limit, percent, per = %budget.per, ?left, "budget nearly used up");
+                continue;
+            }
+            let then = match &budget.then {
+                Consequence::Refuse => "new requests are refused".to_owned(),
+                Consequence::Chain(chain) => format!("new requests take chain `{chain}`"),
+            };
+            warn!(%hop, bytes, limit, per = %budget.per, ?left, then, "budget used up");
+            if budget.cuts
+                && let Some(shared) = self.shared.upgrade()
+            {
+                let passes = |chain: &Chain| chain.hops().iter().any(|one| one.name == hop);
+                let cut = shared.connections().kill(|row| passes(&row.chain));
+                warn!(%hop, cut, "connections were cut: the budget is used up");
+            }
+        }
+    }
+}
+
+/// How often bytes that move are folded into accounts, and budgets are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// A crash loses what was counted in this time and a tick.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for the last save.
+const END_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,66 @@
+//! Counts the bytes of a chain's connections on the wire.
+
+use std::sync::Arc;
+
+use mooltiroute_hops::Tunnel;
+
+use super::Chain;
+use crate::usage::{Account, Usage, Wire};
+
+/// The accounts that the connections of a chain count for.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainAccounts {
+    usage: Arc<Usage>,
+    /// The account of the chain, and then those of its hops.
+    all: Box<[Arc<Account>]>,
+}
+
+impl ChainAccounts {
+    /// Returns the accounts of the chain `name` along `hops`.
+    pub(crate) fn new<'a>(
+        usage: &Arc<Usage>,
+        name: &Arc<str>,
+        hops: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Self {
+        let all = std::iter::once(usage.chains.account(name));
+        let all = all.chain(hops.map(|hop| usage.hops.account(hop))).collect();
+        Self { usage: Arc::clone(usage), all }
+    }
+
+    /// The account of the chain, and then those of its hops.
+    pub(crate) fn all(&self) -> &[Arc<Account>] {
+        &self.all
+    }
+}
+
+impl Chain {
+    /// Begins to count a connection that was just made, for the chain itself.
+    pub(super) fn counted(&self, tunnel: Tunnel) -> Tunnel {
+        match &self.accounts {
+            Some(ChainAccounts { usage, all }) => count(tunnel, usage, all.first()),
+            None => tunnel,
+        }
+    }
+
+    /// Counts what passes `tunnel` from here on for the hop at `position`, which the tunnel has just reached.
+    pub(super) fn counted_at(&self, position: usize, tunnel: Tunnel) -> Tunnel {
+        match &self.accounts {
+            Some(ChainAccounts { usage, all }) => count(tunnel, usage, all.get(position + 1)),
+            None => tunnel,
+        }
+    }
+}
+
+/// Counts the bytes of `tunnel` from here on for `account` too. A tunnel that a hop has wrapped, as in TLS, is a new
+/// stream and gets a counter of its own; the one below it goes on.
+fn count(tunnel: Tunnel, usage: &Arc<Usage>, account: Option<&Arc<Account>>) -> Tunnel {
+    let Some(account) = account else { return tunnel };
+    let known = tunnel.wire().and_then(|wire| wire.as_any().downcast_ref::<Wire>());
+    if let Some(wire) = known {
+        wire.passes(account, tunnel.ahead());
+        return tunnel;
+    }
+    let wire = usage.wire();
+    wire.passes(account, 0);
+    tunnel.counted(wire)
+}

@@ -1,0 +1,192 @@
+//! The bytes that hops are billed for: counted on the wire, kept across restarts, and held against budgets.
+//!
+//! A provider bills every byte that crosses its proxy: CONNECT and its answer, TLS with the proxy itself, and everything
+//! in the tunnel. So bytes are counted where they leave and enter a stream, below each hop, and not where the client's
+//! bytes are copied:
+//!
+//! - [`Wire`] counts one stream, for each hop that the stream passes. Moving bytes only adds to two numbers.
+//! - [`Usage`] has an [`Account`] for each hop, chain, route, session and target. Wires are folded into accounts when they
+//!   end and every other second while bytes move.
+//! - [`BudgetUse`] is what is used of a hop's [`Budget`] in the current period.
+//! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy folds and saves them; it sleeps while nothing moves.
+
+mod account;
+mod book;
+mod budget;
+mod store;
+mod wire;
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+pub(crate) use self::{
+    account::Account,
+    budget::BudgetUse,
+    store::{BudgetRecord, Sum, UsageFile, UsageRecord},
+    wire::{Owner, Wire, owned_by},
+};
+use self::{book::Book, wire::Wires};
+use crate::config::Budget;
+
+/// Everything that is counted, for the life of the process and, by way of a file, beyond it.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// By hop.
+    pub hops: Book,
+    /// By chain.
+    pub chains: Book,
+    /// By route, as its targets are written.
+    pub routes: Book,
+    /// By the session that a client named.
+    pub sessions: Book,
+    /// By target.
+    pub targets: Book,
+    wires: Wires,
+    activity: Arc<Activity>,
+    since: Mutex<SystemTime>,
+}
+
+/// Tells the keeper that something is to be counted. Setting it again while it is set costs one load.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    is_moving: AtomicBool,
+    state: Mutex<ActivityState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct ActivityState {
+    is_awake: bool,
+    is_over: bool,
+}
+
+/// Why a wait for activity returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Woken {
+    /// Something was counted since the last time.
+    pub has_counted: bool,
+    /// It was the last wait.
+    pub is_over: bool,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
+            hops: Book::default(),
+            chains: Book::default(),
+            routes: Book::default(),
+            sessions: Book::default(),
+            targets: Book::default(),
+            wires: Wires::default(),
+            activity: Arc::default(),
+            since: Mutex::new(SystemTime::now()),
+        }
+    }
+}
+
+impl Usage {
+    /// Begins to count a new stream.
+    pub(crate) fn wire(&self) -> Arc<Wire> {
+        self.wires.begin(Arc::clone(&self.activity))
+    }
+
+    /// Adds what open streams moved since the last time to the accounts.
+    pub(crate) fn fold(&self) {
+        self.wires.fold();
+    }
+
+    /// Begins a request, which counts for `chain` and its hops as well as for its route, session and target.
+    pub(crate) fn begin_request(
+        &self,
+        chain: &[Arc<Account>],
+        [route, target]: [&Arc<str>; 2],
+        session: Option<&str>,
+    ) -> Owner {
+        let mut accounts = vec![self.routes.account(route), self.targets.account(target)];
+        accounts.extend(session.map(|session| self.sessions.account(&session.into())));
+        accounts.iter().chain(chain).for_each(|account| account.add_request());
+        self.activity.begins();
+        accounts.into()
+    }
+
+    /// Returns the accounts as they are now.
+    pub(crate) fn record(&self) -> UsageRecord {
+        UsageRecord::of(self, *lock(&self.since))
+    }
+
+    /// Continues with the accounts of an earlier process.
+    pub(crate) fn restore(&self, record: &UsageRecord) {
+        if let Some(since) = record.restore_into(self) {
+            *lock(&self.since) = since;
+        }
+    }
+
+    /// Puts these budgets in force, by hop. A budget that stays the same goes on, with what was used of it.
+    pub(crate) fn set_budgets<'a>(
+        &self,
+        budgets: impl IntoIterator<Item = (&'a Arc<str>, &'a Budget)>,
+    ) {
+        let wanted: Vec<_> = budgets.into_iter().collect();
+        for (name, account) in self.hops.all() {
+            let budget = wanted.iter().find(|(hop, _)| **hop == name);
+            account.set_budget(budget.map(|(_, budget)| (*budget).clone()));
+        }
+        for (name, budget) in wanted {
+            self.hops.account(name).set_budget(Some(budget.clone()));
+        }
+    }
+
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+}
+
+impl Activity {
+    /// Notes that something was counted.
+    pub(crate) fn begins(&self) {
+        if !self.is_moving.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// Makes the waiter look again.
+    #[cold]
+    pub(crate) fn wake(&self) {
+        self.is_moving.store(true, Ordering::Relaxed);
+        lock(&self.state).is_awake = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends the waiting for activity, for good.
+    pub(crate) fn end(&self) {
+        lock(&self.state).is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until something is counted, and then for `tick`, so that what is counted meanwhile is handled together.
+    /// From its return on, the next count is activity again.
+    pub(crate) fn wait(&self, tick: Duration) -> Woken {
+        let mut state = lock(&self.state);
+        while !state.is_awake && !state.is_over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.is_over {
+            let waited = self.changed.wait_timeout_while(state, tick, |state| !state.is_over);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let woken = Woken { has_counted: state.is_awake, is_over: state.is_over };
+        state.is_awake = false;
+        self.is_moving.store(false, Ordering::Relaxed);
+        woken
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // One that panicked while it held the lock left numbers that are still right.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

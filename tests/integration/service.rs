@@ -1,0 +1,112 @@
+//! `service`: the proxy starts with its user's session.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+use crate::support::{ConfigDir, Program, run};
+
+/// A user with a `systemctl` that notes what it is told, and fails for words that the test chooses.
+struct User(TempDir);
+
+impl User {
+    fn new() -> Self {
+        let user = Self(tempfile::tempdir().unwrap());
+        let tool = user.path("bin/systemctl");
+        fs::create_dir_all(tool.parent().unwrap()).unwrap();
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >> '{0}/told'\nif grep -qs -- \"$2\" '{0}/fails'; then echo broken >&2; exit 1; fi\n",
+            user.0.path().display()
+        );
+        fs::write(&tool, script).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        user
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn unit(&self) -> PathBuf {
+        self.path("config/systemd/user/mooltiroute.service")
+    }
+
+    fn told(&self) -> String {
+        fs::read_to_string(self.path("told")).unwrap_or_default()
+    }
+
+    fn run(&self, config: &Path, arguments: &[&str]) -> Output {
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.env("PATH", path).env("XDG_CONFIG_HOME", self.path("config"));
+        command.arg("service").args(arguments).arg("-c").arg(config).output().unwrap()
+    }
+}
+
+#[test]
+fn a_service_is_installed_changed_and_removed() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    let printed = user.run(config.path(), &["install", "--print"]);
+    assert_eq!((printed.status.code(), user.told()), (Some(0), String::new()));
+    assert!(!user.unit().exists());
+    for _ in 0..2 {
+        let installed = user.run(config.path(), &["install"]);
+        assert_eq!(installed.status.code(), Some(0), "{installed:?}");
+        assert_eq!(fs::read(user.unit()).unwrap(), printed.stdout);
+    }
+    let told = "--user daemon-reload\n--user enable mooltiroute.service\n--user restart mooltiroute.service\n";
+    assert_eq!(user.told(), told.repeat(2));
+    let line = fs::read_to_string(user.unit()).unwrap();
+    assert!(
+        line.contains(&format!("\"-c\" \"{}\"\n", config.path().canonicalize().unwrap().display())),
+        "{line}"
+    );
+    assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(0));
+    assert_eq!(user.run(config.path(), &["uninstall"]).status.code(), Some(0));
+    assert!(!user.unit().exists() && user.told().contains("disable --now"));
+    let again = user.run(config.path(), &["uninstall"]);
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+}
+
+#[test]
+fn a_service_of_someone_else_is_left_alone_and_failures_are_told() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    fs::create_dir_all(user.unit().parent().unwrap()).unwrap();
+    fs::write(user.unit(), "[Service]\nExecStart=/bin/true\n").unwrap();
+    for action in ["install", "uninstall"] {
+        let refused = user.run(config.path(), &[action]);
+        assert_eq!(refused.status.code(), Some(1), "{action}: {refused:?}");
+        assert!(fs::read_to_string(user.unit()).unwrap().contains("/bin/true"));
+    }
+    fs::remove_file(user.unit()).unwrap();
+    fs::write(user.path("fails"), "restart\n").unwrap();
+    let failed = user.run(config.path(), &["install"]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(said.contains("systemctl --user restart") && said.contains("broken"), "{said}");
+    assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(0));
+    fs::write(user.path("fails"), "--no-pager\n").unwrap();
+    assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(1));
+}
+
+#[test]
+fn systemd_accepts_the_unit() {
+    let Some(verify) = Program::find_or_skip("systemd-analyze") else { return };
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let path = config.path().to_str().unwrap();
+    let printed = run(["service", "install", "--print", "-c", path]);
+    let directory = tempfile::tempdir().unwrap();
+    let unit = directory.path().join("mooltiroute.service");
+    fs::write(&unit, printed.stdout).unwrap();
+    let verified =
+        Command::new(verify.path()).args(["--user", "verify"]).arg(&unit).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    // What it says of other units of the machine is none of ours.
+    assert!(!said.contains("mooltiroute.service:"), "{said}");
+}

@@ -1,0 +1,322 @@
+//! Bytes as providers bill them, what becomes of them over restarts, and the budgets that limit them.
+
+use std::{fs, path::Path};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Squid, SquidRules, Step, assert_reads,
+    connect, exchange, open, rest, run, status, within,
+};
+
+/// Bytes on the wire through `hop`: sent and received.
+async fn wire(proxy: &Proxy, hop: &str) -> (u64, u64) {
+    let status = status(proxy.address()).await;
+    let count = |name: &str| status["wire"][hop][name].as_u64().unwrap_or_default();
+    (count("sent"), count("received"))
+}
+
+fn one_hop(name: &str, address: impl std::fmt::Display, more: &str) -> String {
+    format!(
+        "hops: {{ {name}: {{ kind: http-connect, address: \"{address}\"{more} }} }}\n\
+         chains: {{ default: [{name}] }}\n"
+    )
+}
+
+/// A double that opens tunnels and says nothing in them.
+async fn opening_double() -> Double {
+    Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await
+}
+
+/// Waits until the file of usage says something.
+async fn saved(config: &ConfigDir, is_it: impl Fn(&Value) -> bool) -> Value {
+    let directory = config.path().join(".state/mooltiroute");
+    within("usage is saved", async {
+        loop {
+            let files = fs::read_dir(&directory).into_iter().flatten().flatten();
+            let texts =
+                files.filter(|file| file.path().extension().is_some_and(|end| end == "json"));
+            let mut texts = texts.filter_map(|file| fs::read_to_string(file.path()).ok());
+            // There is never a part of a file: whatever is there can be read.
+            let saved = texts.next().map(|text| serde_json::from_str(&text).unwrap());
+            if let Some(saved) = saved.filter(&is_it) {
+                return saved;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn counted_bytes_are_those_that_the_hop_logs() {
+    let Some(squid) = Squid::start(SquidRules::Open).await else { return };
+    let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
+    let proxy = Proxy::start(&one_hop("squid", squid.address(), "")).await;
+    // Large enough for the kernel to move it, and small enough to be quick.
+    let get = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        origin.url("/bytes/3000000"),
+        origin.address()
+    );
+    assert!(exchange(proxy.address(), get.as_bytes()).await.len() > 3_000_000);
+    let bill = billed(&squid, "GET").await;
+    let plain = wire(&proxy, "squid").await;
+    assert_eq!(plain, bill);
+
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    let bytes = vec![b'x'; 500_000];
+    let (mut read, mut write) = tunnel.split();
+    let mut echoed = vec![0; bytes.len()];
+    let (sent, received) = tokio::join!(write.write_all(&bytes), read.read_exact(&mut echoed));
+    sent.and(received.map(drop)).unwrap();
+    drop(tunnel);
+    let bill = billed(&squid, "CONNECT").await;
+    let both = wire(&proxy, "squid").await;
+    let tunnelled = (both.0 - plain.0, both.1 - plain.1);
+    assert_eq!(tunnelled.1, bill.1);
+    // Squid counts the head of a CONNECT, and not what follows it to the target.
+    assert_eq!(tunnelled.0, bill.0 + bytes.len() as u64);
+}
+
+/// Waits until squid has logged a request of this method. Returns the bytes that squid received and sent.
+async fn billed(squid: &Squid, method: &str) -> (u64, u64) {
+    within("squid logs it", async {
+        loop {
+            let line = squid.bytes().into_iter().find(|(logged, ..)| logged == method);
+            if let Some((_, received, sent)) = line {
+                return (received, sent);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_hop_is_billed_for_its_own_connect_and_all_behind_it() {
+    let answer = "HTTP/1.1 200 OK\r\nX-Hop: 1\r\n\r\n";
+    let corporate =
+        Double::start([Step::Answer(format!("{answer}HTTP/1.1 200 OK\r\n\r\nhello"))]).await;
+    let yaml = format!(
+        "hops:\n  near: {{ kind: http-connect, address: \"{}\" }}\n  \
+         far: {{ kind: http-connect, address: \"far.test:80\" }}\nchains: {{ default: [near, far] }}\n",
+        corporate.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    assert_reads(&mut tunnel, "hello").await;
+    tunnel.write_all(b"12345").await.unwrap();
+    let has_all =
+        |seen: &[crate::support::Seen]| seen.first()?.text().ends_with("12345").then_some(());
+    corporate.record().until("the hop has all bytes", has_all).await;
+    drop(tunnel);
+    proxy.event("tunnel closed").await;
+    let first = "CONNECT far.test:80 HTTP/1.1\r\nHost: far.test:80\r\n\r\n".len() as u64;
+    let (near, far) = (wire(&proxy, "near").await, wire(&proxy, "far").await);
+    // The answer of the second hop came with that of the first, in one piece.
+    assert_eq!(far.1, "HTTP/1.1 200 OK\r\n\r\nhello".len() as u64);
+    assert_eq!(near.1, far.1 + answer.len() as u64);
+    assert_eq!(near.0, far.0 + first, "{}", corporate.sent());
+}
+
+#[tokio::test]
+async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
+    let hop = opening_double().await;
+    let by_client = format!(
+        "hops: {{ exit: {{ kind: webshare, address: \"{}\", username: dev, password: secret, sessions: by-client }} }}\n\
+         chains: {{ default: [exit] }}\n",
+        hop.address()
+    );
+    let mut proxy = Proxy::start(&by_client).await;
+    let request = "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test\r\n\
+                   Proxy-Authorization: Basic c2Vzc2lvbi1hbGljZTp4\r\n\r\n";
+    let mut tunnel = open(proxy.address()).await;
+    tunnel.write_all(request.as_bytes()).await.unwrap();
+    crate::support::head(&mut tunnel).await;
+    tunnel.write_all(b"12345").await.unwrap();
+    drop(tunnel);
+    proxy.event("tunnel closed").await;
+    let counted = wire(&proxy, "exit").await;
+    assert!(counted.0 > 100 && counted.1 == 19, "{counted:?}");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+
+    let path = proxy.config().path().to_owned();
+    let state = path.join(".state");
+    let told = |by: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.env("XDG_STATE_HOME", &state).env_remove("STATE_DIRECTORY");
+        command.args(["usage", "-c"]).arg(&path).args(by);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: Value = serde_json::from_str(&told(&["--format", "json"])).unwrap();
+    for (sort, name) in [
+        ("hops", "exit"),
+        ("chains", "default"),
+        ("routes", "everything -> default"),
+        ("sessions", "alice"),
+        ("targets", "target.test:443"),
+    ] {
+        let sum = &json[sort][name];
+        let found = (sum["sent"].as_u64(), sum["received"].as_u64(), sum["requests"].as_u64());
+        assert_eq!(found, (Some(counted.0), Some(counted.1), Some(1)), "{sort}: {json:#}");
+    }
+    assert!(told(&["--by", "session"]).contains("alice"), "{}", told(&["--by", "session"]));
+    assert!(told(&[]).contains("exit"), "{}", told(&[]));
+    // One file, which only its owner can read.
+    let files = fs::read_dir(path.join(".state/mooltiroute")).unwrap();
+    assert_eq!(files.count(), 1);
+
+    let again = Proxy::at(&path).await;
+    assert_eq!(wire(&again, "exit").await, counted);
+}
+
+#[tokio::test]
+async fn a_killed_proxy_loses_a_few_seconds_and_never_its_file() {
+    let hop = opening_double().await;
+    let config = ConfigDir::new(&one_hop("exit", hop.address(), ""));
+    let mut proxy = Proxy::on(config, &[]).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    tunnel.write_all(b"12345").await.unwrap();
+    let first =
+        saved(proxy.config(), |saved| saved["hops"]["exit"]["sent"].as_u64() > Some(0)).await;
+    proxy.signal(Signal::KILL);
+    proxy.exit().await;
+    let kept = saved(proxy.config(), |_| true).await;
+    assert_eq!(kept["hops"], first["hops"]);
+}
+
+#[tokio::test]
+async fn a_state_directory_that_can_not_be_written_is_told_and_costs_no_request() {
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    // A file where the directory would be, as a full disk would refuse it.
+    fs::write(config.path().join(".state"), "").unwrap();
+    let mut proxy = Proxy::on(config, &[]).await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    tunnel.write_all(b"one").await.unwrap();
+    assert_reads(&mut tunnel, "one").await;
+    proxy.event("usage can't be saved; requests go on, and it is tried again").await;
+    tunnel.write_all(b"two").await.unwrap();
+    assert_reads(&mut tunnel, "two").await;
+    drop(tunnel);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let complaints =
+        proxy.events().iter().filter(|event| event.text().contains("be saved")).count();
+    assert_eq!(complaints, 1, "it is said once");
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let mut proxy = Proxy::on(config, &[]).await;
+    let echo = EchoOrigin::start().await;
+    drop(connect(proxy.address(), echo.address()).await.tunnel());
+    proxy.event("tunnel closed").await;
+    proxy.signal(Signal::TERM);
+    proxy.exit().await;
+    let state = proxy.config().path().join(".state/mooltiroute");
+    let file = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    assert!(file.extension().is_some_and(|end| end == "json"), "{file:?}");
+    assert!(Path::new(&file).is_file());
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
+    let hop = opening_double().await;
+    let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
+    let proxy = Proxy::start(&one_hop("exit", hop.address(), budget)).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    tunnel.write_all(&[b'x'; 150]).await.unwrap();
+    let warning = proxy.event("budget nearly used up").await;
+    assert_eq!(warning.field("hop"), "exit");
+    tunnel.write_all(&[b'x'; 150]).await.unwrap();
+    proxy.event("budget used up").await;
+    let refused =
+        exchange(proxy.address(), b"CONNECT other.test:443 HTTP/1.1\r\nHost: o\r\n\r\n").await;
+    assert!(
+        refused.starts_with("HTTP/1.1 429 Too Many Requests (exit: budget used up)\r\n"),
+        "{refused}"
+    );
+    let wait = refused.split_once("\r\nRetry-After: ").unwrap().1.split_once('\r').unwrap().0;
+    assert!((1..=3600).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert!(refused.contains("hops.exit.budget.bytes"), "{refused}");
+    // The open tunnel goes on.
+    tunnel.write_all(b"more").await.unwrap();
+    let metrics =
+        exchange(proxy.address(), b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    for line in [
+        "mooltiroute_budget_bytes{hop=\"exit\"} 300\n",
+        "mooltiroute_budget_used_up{hop=\"exit\"} 1\n",
+        "mooltiroute_budget_refused_total{hop=\"exit\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    // A higher limit is in force at once.
+    let seen = proxy.events().len();
+    proxy.config().write(
+        "10-test.yaml",
+        &one_hop("exit", hop.address(), ", budget: { bytes: 1MiB, per: hour }"),
+    );
+    proxy.event_after(seen, "config reloaded").await;
+    connect(proxy.address(), "other.test:443").await.tunnel();
+}
+
+#[tokio::test]
+async fn a_budget_can_send_requests_another_way_and_cut_open_tunnels() {
+    let (paid, free) = (opening_double().await, opening_double().await);
+    let yaml = format!(
+        "hops:\n  paid: {{ kind: http-connect, address: \"{}\", budget: {{ bytes: 200, per: day, then: {{ chain: spare }}, cut: true }} }}\n  \
+         free: {{ kind: http-connect, address: \"{}\" }}\n\
+         chains: {{ default: [paid], spare: [free] }}\nroutes: [{{ chain: default }}]\n",
+        paid.address(),
+        free.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    tunnel.write_all(&[b'x'; 200]).await.unwrap();
+    let closed = proxy.event("tunnel closed").await;
+    assert_eq!(closed.field("end"), "killed");
+    assert!(tunnel.read_u8().await.is_err(), "the client sees a reset");
+    let mut other = connect(proxy.address(), "target.test:443").await.tunnel();
+    other.write_all(b"x").await.unwrap();
+    free.record()
+        .until("the request took the other chain", |seen| (!seen.is_empty()).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_tunnel_is_rotated_in_its_first_quiet_second() {
+    let hop = opening_double().await;
+    let proxy = Proxy::start(&one_hop("exit", hop.address(), ", rotate_after: 1s")).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    tunnel.write_all(b"hello").await.unwrap();
+    assert_eq!(rest(&mut tunnel).await, "", "an end and not a reset");
+    let closed = proxy.event("tunnel closed").await;
+    assert_eq!((closed.field("end"), closed.field("sent")), ("rotated".into(), "5".into()));
+}
+
+#[test]
+fn budgets_that_make_no_sense_are_refused() {
+    for (budget, expected) in [
+        ("{ bytes: 0, per: day }", "must be at least 1"),
+        ("{ bytes: 1, per: day, zone: Nowhere/City }", "is no time zone"),
+        ("{ bytes: 1, per: day, then: { chain: default } }", "passes the hop"),
+        ("{ bytes: 1, per: day, then: { chain: others } }", "unknown chain"),
+        ("{ bytes: 1, per: day, warn: 101% }", "percentage"),
+        ("{ bytes: 1, per: year }", "per"),
+    ] {
+        let config =
+            ConfigDir::new(&one_hop("exit", "exit.test:1", &format!(", budget: {budget}")));
+        let checked = run(["check", "-c", config.path().to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert_eq!(checked.status.code(), Some(1), "{budget}: {said}");
+        assert!(said.contains(expected), "{budget}: {said}");
+    }
+}
