@@ -93,7 +93,7 @@ impl Ask<'_> {
             Admitted { preferences: Some(_), is_explicit: true } => {
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
-            // Nobody asked for this username, and it is not the one that was asked for.
+            // The chain has no use for this username, and it is not that of `server.auth`.
             Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
                 Err(Denial::Unauthorized)
             }

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_let_nobody_in() {
+    fn preferences_are_no_credentials() {
         check(&basic("session-alice:"), false);
         check(&basic("session-alice:p:w"), false);
         check(&basic("dev+session-alice:wrong"), false);

@@ -82,9 +82,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Each hop's whole answer to CONNECT.
     pub handshake: Duration,
-    /// The head of the answer to a plain request, from the end of the request on; `None` is never.
+    /// The limit for the head of the answer to a plain request, from the end of the request. `None` means no limit.
     pub response: Option<Duration>,
-    /// A body of which the receiver takes nothing; `None` is never.
+    /// The limit for a body whose receiver takes nothing. `None` means no limit.
     pub stall: Option<Duration>,
     /// A tunnel that one side has ended, without a byte the other way.
     pub half_closed: Duration,

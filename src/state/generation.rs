@@ -118,7 +118,7 @@ impl Live {
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
-        // Whoever panicked while holding it left a list that is still right.
+        // The list is still right after a panic of a holder.
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -287,7 +287,7 @@ mod tests {
             Self { directory, loader }
         }
 
-        /// The one with two hops, of which one has this address.
+        /// Loads a configuration with two hops; `address` is that of the second one.
         fn load(&self, address: &str) -> Config {
             let yaml = format!(
                 "hops:\n  same: {{ kind: http-connect, address: \"same.test:1\" }}\n  \

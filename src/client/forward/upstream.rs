@@ -40,7 +40,7 @@ pub(super) struct Key {
     /// NTLM) outlives it; a changed chain has connections of its own. Weak, since a connection that waits for its next
     /// request must not keep a chain that is no longer in force.
     pub(super) chain: Weak<Chain>,
-    /// Whoever prefers another exit must not come out at this one.
+    /// A client that prefers another exit must not use this connection.
     pub(super) preferences: Preferences,
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Parsed {
     pub(crate) faults: Vec<YamlError>,
 }
 
-/// The nodes of `text`, of which there may be `nodes_max`, as far as the first fault but equal keys.
+/// Parses at most `nodes_max` nodes of `text`. Stops at the first fault, except that equal keys are only noted.
 pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
     let mut builder = Builder { nodes_max, read_to: (1, 1), ..Builder::default() };
     let mut is_whole = true;
@@ -219,7 +219,7 @@ impl Builder {
                     let message = "this alias stands inside of what it names";
                     return Err(YamlError::new(span, "alias", message));
                 };
-                // Whoever expands it meets the whole of it once more.
+                // An expansion visits the whole node again.
                 self.count(node.size, span)?;
                 return self.add(node, 0, None);
             }
