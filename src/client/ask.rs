@@ -16,7 +16,7 @@ use crate::{
     upstream::rounds::NotAdmitted,
 };
 
-/// What a client asks for, whichever protocol it speaks. The client has already been admitted.
+/// A request of a client that was admitted, whichever protocol it speaks.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// The address of the client.

@@ -49,7 +49,7 @@ impl Environment {
         Self { variables: Arc::new(variables), directory: directory.into() }
     }
 
-    /// That of this process.
+    /// Returns the environment of this process.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name), "")
     }

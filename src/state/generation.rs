@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Live {
     current: ArcSwap<Generation>,
-    /// Those that may still have users, and the one in force.
+    /// The generations that may still have users, and the one in force.
     alive: Mutex<Vec<Weak<Generation>>>,
 }
 
@@ -233,7 +233,7 @@ impl Generation {
         &self.rules
     }
 
-    /// The way to `target`: what the first route that matches says; `None` where none does.
+    /// Returns the way to `target` by the first route that matches, or `None` if none does.
     pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(&Query { target })?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
@@ -241,7 +241,7 @@ impl Generation {
     }
 }
 
-/// The spares of a chain, if it is to have any: those of the `last` generation where they come along the same hops.
+/// Returns the spares of a chain, if it has any: those of the `last` generation if they pass the same hops.
 fn warm(
     name: &Arc<str>,
     limit: usize,

@@ -93,8 +93,8 @@ impl Upstream {
         self
     }
 
-    /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
-    /// more use (RFC 9112 §6.3).
+    /// Returns whether nothing has arrived between requests. A connection on which anything did, even its end, can't be
+    /// used any more (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {
         self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
     }

@@ -54,7 +54,7 @@ pub(crate) struct YamlError {
 /// The readable part of a text.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// `None` where the text is empty.
+    /// `None` if the text is empty.
     pub(crate) root: Option<Rc<Node>>,
     /// Where it ends, unless it is the whole text.
     pub(crate) read_to: Option<(usize, usize)>,
@@ -272,7 +272,7 @@ impl Builder {
         self.add(Rc::new(Node { span, content, size: open.size }), open.anchor, None)
     }
 
-    /// Puts a whole node where it belongs; `text` is what a scalar is as a key.
+    /// Adds a complete node to the collection that is open. `text` is the text of a scalar, in case that it is a key.
     fn add(
         &mut self,
         node: Rc<Node>,
