@@ -3,7 +3,7 @@
 use std::{
     hash::Hash,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
+    log::DirectLog,
     state::{
         connections::Connections,
         generation::{Generation, Live},
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     shutdown: Shutdown,
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
+    log: OnceLock<DirectLog>,
 }
 
 /// Where and when this proxy began.
@@ -84,6 +86,7 @@ impl Shared {
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
+            log: OnceLock::new(),
         })
     }
 
@@ -141,6 +144,17 @@ impl Shared {
     /// Returns the record of memory peaks.
     pub(crate) fn peaks(&self) -> &Arc<Peaks> {
         &self.peaks
+    }
+
+    /// Returns the log for frequent lines, if this process writes its log itself.
+    pub(crate) fn log(&self) -> Option<&DirectLog> {
+        self.log.get()
+    }
+
+    /// Sets the log for frequent lines. Without it they are events of `tracing`.
+    pub(crate) fn set_log(&self, log: DirectLog) {
+        // A process has one log, so a second call brings the same one.
+        let _ = self.log.set(log);
     }
 
     /// Where and when it began.

@@ -2,6 +2,7 @@
 
 mod error;
 mod journey;
+mod passage;
 mod spares;
 mod trace;
 
@@ -21,6 +22,7 @@ use tokio::time::{self, Instant};
 use self::journey::{ChosenHop, Journey};
 pub(crate) use self::{
     error::{Cause, ChainError, Stage, Step},
+    passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
 };
@@ -64,6 +66,8 @@ pub(crate) struct Connected {
     pub fields: Arc<[Field]>,
     /// Whether every hop on the way lets it carry another request of its client.
     pub reuse: Reuse,
+    /// The way that it took.
+    pub passage: Passage,
 }
 
 /// The last hop of a connection.
@@ -95,6 +99,18 @@ enum End<'a> {
     Forwarder(RequestLine<'a>),
     /// The last hop is sent nothing.
     LastHop,
+}
+
+/// A connection that has got to its end.
+struct Arrived<'a> {
+    tunnel: Tunnel,
+    /// The fields that the last hop needs in the request.
+    fields: Arc<[Field]>,
+    journey: Journey<'a>,
+    /// Whether the end is the last hop, and not the target.
+    is_at_hop: bool,
+    /// The number of connections that were tried.
+    attempts: u32,
 }
 
 /// The error of one attempt, and the position of the hop that met it.
@@ -268,21 +284,25 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
-        let (tunnel, fields, journey, is_at_hop) = self.go(request, destination, trace).await?;
-        let reuse = journey.reuse();
-        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse })
+        let begun = Instant::now();
+        let Arrived { tunnel, fields, journey, is_at_hop, attempts } =
+            self.go(request, destination, trace).await?;
+        let (reuse, taken) = (journey.reuse(), journey.taken());
+        let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
+        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })
     }
 
-    /// Opens a connection, and returns the journey that led there, and whether it ended at the last hop.
+    /// Opens a connection, and returns the journey that led there.
     async fn go<T: Trace>(
         &self,
         request: Request<'_>,
         destination: Destination<'_>,
         trace: &T,
-    ) -> Result<(Tunnel, Arc<[Field]>, Journey<'_>, bool), ChainError> {
+    ) -> Result<Arrived<'_>, ChainError> {
         let mut journey = Journey::new(self, request).await?;
         let mut attempts = 0;
         loop {
+            attempts += 1;
             let end = match destination {
                 Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
                 Destination::Target | Destination::Forwarder(_) => End::Target(request.target),
@@ -290,17 +310,18 @@ impl Chain {
             };
             match self.attempt(&journey, request.target, end, trace).await {
                 Ok((tunnel, fields)) => {
-                    return Ok((tunnel, fields, journey, !matches!(end, End::Target(_))));
+                    let is_at_hop = !matches!(end, End::Target(_));
+                    return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
                 }
-                Err(failed) => {
+                Err(mut failed) => {
+                    failed.error.attempts = attempts;
                     trace.failed(&failed.error);
-                    if attempts == DETOURS_MAX {
+                    if attempts > DETOURS_MAX {
                         return Err(failed.error);
                     }
                     journey.detour(failed).await?;
                 }
             }
-            attempts += 1;
         }
     }
 
@@ -477,6 +498,7 @@ impl Chain {
             chain: Arc::clone(&self.name),
             stage: Box::new(stage),
             cause,
+            attempts: 0,
             refused: Vec::new(),
         }
     }
@@ -491,7 +513,7 @@ impl Drop for Chain {
 }
 
 /// Each detour is a connection of its own; no honest hop offers more.
-const DETOURS_MAX: usize = 32;
+const DETOURS_MAX: u32 = 32;
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,11 @@ impl Event {
         }
     }
 
+    /// A field that must be a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.0[name].as_f64().unwrap_or_else(|| panic!("{name} of {self:?}"))
+    }
+
     /// The whole line, to search it.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()
