@@ -158,9 +158,7 @@ where
     let layer = lines::layer().with_writer(queue.clone()).with_target(false);
     match format {
         Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => {
-            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
+        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
+use tracing::debug;
 
 pub(crate) use self::{
     ending::{Ending, Next},
@@ -127,6 +128,7 @@ impl Forwarder<'_> {
         {
             match plan.prepare(upstream).await {
                 Ok(true) => {
+                    debug!("the connection of the request before is used");
                     account.row().set_passage(upstream.passage().again());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;

@@ -4,7 +4,7 @@ use std::{
     hash::Hash,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     live: Live,
     connections: Arc<Connections>,
     open: AtomicUsize,
+    /// How many connections there were.
+    admitted: AtomicU64,
     /// Notified when a connection has ended.
     ended: Notify,
     reserved: open_files::Reserved,
@@ -67,6 +69,7 @@ pub(crate) struct Rejection {
 #[derive(Debug)]
 pub(crate) struct Admission {
     shared: Arc<Shared>,
+    number: u64,
     is_over_limit: bool,
 }
 
@@ -79,6 +82,7 @@ impl Shared {
             live: Live::new(first),
             connections: Arc::default(),
             open: AtomicUsize::new(0),
+            admitted: AtomicU64::new(0),
             ended: Notify::new(),
             reserved: open_files::Reserved::measure(),
             rounds: Arc::default(),
@@ -179,7 +183,13 @@ impl Admission {
         let limit = shared.live.current().limits.connections;
         let before = shared.open.fetch_add(1, Ordering::Relaxed);
         shared.peaks.rise(before + 1);
-        Self { shared, is_over_limit: before >= limit }
+        let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { shared, number, is_over_limit: before >= limit }
+    }
+
+    /// The number of the connection, which no other connection of this process has.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the state that its session shares with the others.

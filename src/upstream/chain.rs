@@ -18,6 +18,7 @@ use mooltiroute_hops::{
     Authority, Eventual, Field, Hop, HopError, Link, Refusal, Request, RequestLine, Reuse, Tunnel,
 };
 use tokio::time::{self, Instant};
+use tracing::{Level, debug, event_enabled, field::display};
 
 use self::journey::{ChosenHop, Journey};
 pub(crate) use self::{
@@ -27,6 +28,7 @@ pub(crate) use self::{
     trace::Trace,
 };
 use crate::{
+    error::with_causes,
     metrics::Meter,
     upstream::{dial::Dialer, warm::Warm},
 };
@@ -336,9 +338,13 @@ impl Chain {
         if let (Some(warm), End::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
+            debug!(chain = %self.name, "a spare tunnel is used");
             match self.reach_end(spare, journey, target, end, trace).await {
                 // The spare was dead without a sign. Nothing of the client was sent on it, so a new one takes over.
-                Err(failed) if failed.error.is_without_answer() => warm.stale(),
+                Err(failed) if failed.error.is_without_answer() => {
+                    debug!("the spare tunnel was dead, another one is opened");
+                    warm.stale();
+                }
                 done => return done,
             }
         }
@@ -359,6 +365,7 @@ impl Chain {
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
+            debug!(%stop, ?addresses, "looked up");
             trace.looked_up(|| self.stage(first, Step::Dial, stop));
             self.dialer.connect(addresses).await
         });
@@ -450,8 +457,14 @@ impl Chain {
         timeout: Duration,
         work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
+        let begun = event_enabled!(Level::DEBUG).then(Instant::now);
         let mut cause = match time::timeout(timeout, work).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                if let Some(begun) = begun {
+                    self.log_step(&self.stage(at, step, stop), begun, None);
+                }
+                return Ok(done);
+            }
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
@@ -462,7 +475,23 @@ impl Chain {
             _ => {}
         }
         let error = self.error(self.stage(at, step, stop), cause);
+        if let Some(begun) = begun {
+            self.log_step(&error.stage, begun, Some(&error));
+        }
         Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
+    }
+
+    /// Logs a step that has ended, for those who look for the cause of a failure.
+    fn log_step(&self, stage: &Stage, begun: Instant, error: Option<&ChainError>) {
+        let Stage { step, stop, protocol, .. } = stage;
+        let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
+        let (hop, protocol) = (hop.map(display), protocol.map(display));
+        let duration = begun.elapsed().as_micros() as f64 / 1e6;
+        let error = error.map(|error| with_causes(error));
+        let error = error.as_deref();
+        let (chain, step) = (&self.name, step.name());
+        let message = if error.is_none() { "step done" } else { "step failed" };
+        debug!(%chain, %step, hop, %stop, protocol, duration, error, "{message}");
     }
 
     fn stage(&self, (position, hop): At<'_>, step: Step, stop: &Authority) -> Stage {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::upstream::warm::Path;
@@ -133,8 +134,10 @@ impl<'a> Journey<'a> {
         self.hops.iter().take(failed).for_each(|hop| hop.chosen.reached());
         self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
+        let name = hop.chosen.member();
         match hop.chosen.instead().wait().await {
             Some(other) => {
+                debug!(failed = name, other = other.member(), "another member is tried");
                 self.hops.insert(failed, self.chain.chosen(failed, other));
                 Ok(())
             }
@@ -148,6 +151,7 @@ impl<'a> Journey<'a> {
             return false;
         };
         self.agains_left -= 1;
+        debug!(position, "the hop is asked again, over a new connection");
         hop.chosen.link = link;
         self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
         true
@@ -168,7 +172,10 @@ impl<'a> Journey<'a> {
         self.chain.remember(next, None);
         let mut addresses = addresses(&*hop.chosen.link);
         match addresses.find(|address| !hop.refused.contains(address)).cloned() {
-            Some(other) => hop.address = other,
+            Some(other) => {
+                debug!(forbidden = %hop.address, %other, "another address of the hop is tried");
+                hop.address = other;
+            }
             None => {
                 error.refused.clone_from(&hop.refused);
                 return false;
