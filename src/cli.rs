@@ -1,6 +1,6 @@
 //! The command line, as types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{
     Args, CommandFactory as _, Parser, Subcommand, ValueHint,
@@ -8,7 +8,7 @@ use clap::{
     error::ErrorKind,
 };
 
-use crate::config::{self, Level, Overrides};
+use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -70,7 +70,7 @@ pub struct Run {
     pub config: ConfigPath,
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -339,16 +339,14 @@ impl Switches {
 }
 
 /// Parses a listen address, and suggests the whole address if only a part is given.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+fn parse_listen(text: &str) -> Result<ListenAddress, String> {
+    text.parse().map_err(|InvalidListenAddress| {
         let port = text.trim_start_matches(':');
         if port.parse::<u16>().is_ok() {
             return format!("write the address too, as in `127.0.0.1:{port}`");
         }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            return format!("write an address instead of a name, as in `127.0.0.1:{port}`");
-        }
-        "write an address and a port, as in `127.0.0.1:8888` or `[::1]:8888`".to_owned()
+        "write an address and a port, as in `127.0.0.1:8888`, `[::1]:8888` or `localhost:8888`"
+            .to_owned()
     })
 }
 

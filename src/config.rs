@@ -5,6 +5,7 @@
 
 mod credentials;
 mod fingerprint;
+mod listen;
 pub mod load;
 mod model;
 mod raw;
@@ -18,6 +19,7 @@ mod yaml;
 pub use self::{
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
+    listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,

@@ -11,6 +11,7 @@
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
+//! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`decimal`]: numbers as digits, without an allocation.
 //! - [`error`]: errors as one line for people.
@@ -37,6 +38,7 @@ pub(crate) mod router;
 pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 /// Private parts that the benchmarks and fuzz targets of this repository measure. Not a stable interface.

@@ -146,7 +146,7 @@ mod tests {
     };
 
     use crate::{
-        client::session,
+        client::{accepted::Accepted, session},
         config::{Environment, Loader, Overrides, Source},
         state::{
             generation::Generation,
@@ -171,7 +171,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         let admission = Admission::new(Arc::clone(shared));
-        (client, tokio::spawn(session::run(socket, peer, admission)))
+        let accepted = Accepted { socket, peer, tls: None };
+        (client, tokio::spawn(session::run(accepted, admission)))
     }
 
     async fn is_over(serving: tokio::task::JoinHandle<()>) {
