@@ -8,15 +8,19 @@ pub(crate) mod server;
 pub(crate) mod watch;
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
+    sync::Arc,
 };
 
 use mooltiroute_hops::KeyPath;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Loader, Problem, Problems, Source},
+    config::{Config, Environment, Loader, Problem, Problems, Source},
+    control::{ControlServer, verdict::ReloadOrders},
     log::LogControl,
     proxy::{
         listeners::{ListenError, Listeners},
@@ -46,6 +50,7 @@ pub struct Proxy {
     server: Server,
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
+    control: Option<ControlServer>,
 }
 
 impl Loaded {
@@ -123,7 +128,7 @@ impl Loaded {
         }
         server.keep_warm();
         let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        Ok(Proxy { server, reloads, addresses })
+        Ok(Proxy { server, reloads, addresses, control: None })
     }
 }
 
@@ -152,20 +157,45 @@ impl Proxy {
         self
     }
 
+    /// Opens the control socket, through which its owner lists and ends connections and orders reloads. If that fails,
+    /// the log says why, and the proxy runs without it. Needs a runtime of tokio around it.
+    #[must_use]
+    pub fn with_control(mut self, environment: &Environment) -> Self {
+        let (orders, received) = ReloadOrders::channel();
+        let (loader, shared) =
+            (Arc::clone(self.reloads.loader()), Arc::clone(self.server.shared()));
+        self.control = ControlServer::bind(&self.addresses, loader, shared, orders, environment);
+        self.reloads.set_orders(received);
+        self
+    }
+
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, .. } = self;
+        let Self { server, reloads, control, .. } = self;
         let shared = server.shared();
+        let mut control = pin!(serve_control(control));
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
             never = shared.peaks().settle() => match never {},
+            never = &mut control => match never {},
         }
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");
-        server.drain(deadline).await;
+        tokio::select! {
+            () = server.drain(deadline) => {}
+            never = &mut control => match never {},
+        }
         info!("stopped");
+    }
+}
+
+/// Serves the control socket, if there is one.
+async fn serve_control(control: Option<ControlServer>) -> Infallible {
+    match control {
+        Some(control) => control.run().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -63,7 +63,8 @@ impl Ask<'_> {
         })?;
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
-        let facts = Facts { peer, protocol, method, target, way, generation };
+        let session = preferences.session.as_deref();
+        let facts = Facts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         Ok((Account::new(row), preferences))

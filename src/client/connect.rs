@@ -75,7 +75,10 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let request = Request::new(&target, &preferences);
     let upstream = chain.travel(request, Destination::Target, &round);
     let upstream = match account.unless_killed(upstream).await {
-        Some(Ok(connected)) => connected.tunnel,
+        Some(Ok(connected)) => {
+            account.row().set_taken(connected.taken);
+            connected.tunnel
+        }
         Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
             account.failed(&reply, &with_causes(&error));

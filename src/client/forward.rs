@@ -127,6 +127,7 @@ impl Forwarder<'_> {
         {
             match plan.prepare(upstream).await {
                 Ok(true) => {
+                    account.row().set_taken(upstream.taken.clone());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // Closed while the request was under way: a new connection is tried, once.
@@ -150,6 +151,7 @@ impl Forwarder<'_> {
         match opened {
             Some(Ok(upstream)) => {
                 let upstream = kept.insert(upstream);
+                account.row().set_taken(upstream.taken.clone());
                 pass(plan, client, upstream, alarm, is_cut, passed).await.0
             }
             Some(Err(error)) => unreachable(&error),

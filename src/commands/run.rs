@@ -61,6 +61,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             signals.map_err(|error| format!("signals can't be handled: {error}"))?;
         let proxy = loaded.with_passed(passed).start().map_err(|error| error.to_string())?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
+        let proxy = proxy.with_control(environment);
         supervisor::ready();
         let shutdown = proxy.shutdown().clone();
         tokio::select! {

@@ -64,6 +64,19 @@ pub(crate) struct Connected {
     pub fields: Arc<[Field]>,
     /// Whether every hop on the way lets it carry another request of its client.
     pub reuse: Reuse,
+    /// The hops that had a choice of members or addresses, with what was chosen.
+    pub taken: Box<[TakenHop]>,
+}
+
+/// What a hop with a choice chose for one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakenHop {
+    /// The position of the hop in its chain.
+    pub position: usize,
+    /// The name of the member below its hop, such as `members[0]`.
+    pub member: Option<Box<str>>,
+    /// The address where it is reached.
+    pub address: Authority,
 }
 
 /// The last hop of a connection.
@@ -269,8 +282,8 @@ impl Chain {
         trace: &T,
     ) -> Result<Connected, ChainError> {
         let (tunnel, fields, journey, is_at_hop) = self.go(request, destination, trace).await?;
-        let reuse = journey.reuse();
-        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse })
+        let (reuse, taken) = (journey.reuse(), journey.taken());
+        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, taken })
     }
 
     /// Opens a connection, and returns the journey that led there, and whether it ended at the last hop.

@@ -9,12 +9,17 @@ mod auth_schemes;
 mod authentication;
 mod bad_input;
 mod clients;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
 mod log;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
 use tokio::time::Instant;
 
-use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step};
+use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::upstream::warm::Path;
 
 /// The hops that one connection takes, and the addresses where it reaches them.
@@ -57,6 +57,20 @@ impl<'a> Journey<'a> {
     pub(super) fn reuse(&self) -> Reuse {
         let is_once = self.hops.iter().any(|hop| hop.chosen.link.reuse() == Reuse::Never);
         if is_once { Reuse::Never } else { Reuse::SameClient }
+    }
+
+    /// Returns what each hop that had a choice of members or addresses chose. An empty list allocates nothing.
+    pub(super) fn taken(&self) -> Box<[TakenHop]> {
+        let taken = |(position, hop): (usize, &ChosenHop)| {
+            let member = hop.chosen.member();
+            let has_choice = member.is_some() || !hop.chosen.link.alternatives().is_empty();
+            has_choice.then(|| TakenHop {
+                position,
+                member: member.map(String::into_boxed_str),
+                address: hop.address.clone(),
+            })
+        };
+        self.hops.iter().enumerate().filter_map(taken).collect()
     }
 
     /// The way that a spare tunnel for this journey must have come.

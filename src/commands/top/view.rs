@@ -1,0 +1,307 @@
+//! Draws the screen.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Modifier, Style, Stylize as _},
+    text::{Line, Span},
+    widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState, Wrap},
+};
+
+use super::screen::{Column, Screen};
+use crate::commands::{
+    ps::listed::{Listed, age, rate},
+    status::table::bytes,
+};
+
+/// Draws all of it, in whatever room there is. The connections get what the other parts leave.
+pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
+    let entries = screen.overview.chains.len().max(screen.overview.hops.len());
+    let panel = (entries as u16 + 1).min(frame.area().height / 4).max(2);
+    let has_failures = !screen.overview.failures.is_empty();
+    let failures = if has_failures && frame.area().height >= 20 { 5 } else { 0 };
+    let parts = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(panel),
+        Constraint::Min(3),
+        Constraint::Length(failures),
+        Constraint::Length(1),
+    ]);
+    let [title, panel, connections, failures, keys] = parts.areas(frame.area());
+    frame.render_widget(Paragraph::new(title_line(screen)), title);
+    let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2);
+    let [chains, hops] = halves.areas(panel);
+    frame.render_widget(chain_table(screen), chains);
+    frame.render_widget(hop_table(screen), hops);
+    draw_connections(frame, screen, connections);
+    frame.render_widget(failure_text(screen), failures);
+    frame.render_widget(Paragraph::new(keys_line(screen)), keys);
+}
+
+fn title_line(screen: &Screen) -> Line<'_> {
+    let of = &screen.overview;
+    let (version, pid, generation) = (&of.version, of.pid, of.generation);
+    let up = age(of.uptime_seconds as f64);
+    let mut words = vec![
+        Span::from(format!("mooltiroute {version}")).bold(),
+        Span::from(format!(
+            "  process {pid}  up {up}  generation {generation}  {} of {} connections",
+            of.open, of.limit
+        )),
+    ];
+    if of.is_rejected {
+        words.push(Span::styled("  config rejected", alarm(screen)));
+    }
+    Line::from(words)
+}
+
+fn chain_table(screen: &Screen) -> Table<'_> {
+    let row = |chain: &crate::control::api::ChainOverview| {
+        let way = if chain.hops.is_empty() { "direct".to_owned() } else { chain.hops.join(", ") };
+        let rate = rate(screen.chain_rate(&chain.name));
+        Row::new([chain.name.clone(), way, chain.counts.open.to_string(), rate])
+    };
+    let widths =
+        [Constraint::Max(12), Constraint::Fill(1), Constraint::Length(6), Constraint::Length(12)];
+    Table::new(screen.overview.chains.iter().map(row), widths)
+        .header(head(["chain", "hops", "open", "rate"]))
+}
+
+fn hop_table(screen: &Screen) -> Table<'_> {
+    let row = |hop: &crate::control::api::HopOverview| {
+        let state = match hop.is_enabled {
+            true => Span::styled("on", accent(screen)),
+            false => Span::from("off").dim(),
+        };
+        let rate = rate(screen.hop_rate(&hop.name));
+        let failed = hop.counts.failed.to_string();
+        let cells = [
+            hop.name.clone().into(),
+            state,
+            hop.counts.open.to_string().into(),
+            failed.into(),
+            rate.into(),
+        ];
+        Row::new(cells.map(Cell::from))
+    };
+    let widths = [
+        Constraint::Fill(1),
+        Constraint::Length(5),
+        Constraint::Length(6),
+        Constraint::Length(6),
+        Constraint::Length(12),
+    ];
+    Table::new(screen.overview.hops.iter().map(row), widths)
+        .header(head(["hop", "state", "open", "failed", "rate"]))
+}
+
+fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
+    let shown = screen.shown();
+    let cells = |row: &Listed| {
+        let of = &row.connection;
+        let client = match &row.process {
+            Some(process) => process.to_string(),
+            None => of.client.to_string(),
+        };
+        [
+            of.id.to_string(),
+            age(of.age_seconds),
+            client,
+            row.target(),
+            of.chain.clone(),
+            bytes(of.bytes_sent),
+            bytes(of.bytes_received),
+            rate(screen.rate(row)),
+        ]
+    };
+    let widths = [
+        Constraint::Length(5),
+        Constraint::Length(6),
+        Constraint::Fill(2),
+        Constraint::Fill(3),
+        Constraint::Max(10),
+        Constraint::Length(10),
+        Constraint::Length(10),
+        Constraint::Length(11),
+    ];
+    let mark = |column: Column| match screen.sort == column {
+        true => format!("{}{}", column.name(), if screen.is_reversed { "^" } else { "v" }),
+        false => column.name().to_owned(),
+    };
+    let columns = [
+        Column::Id,
+        Column::Age,
+        Column::Client,
+        Column::Target,
+        Column::Chain,
+        Column::Sent,
+        Column::Received,
+        Column::Rate,
+    ];
+    let title = match screen.filter.is_empty() && !screen.is_typing {
+        true => format!(" {} open ", shown.len()),
+        false => format!(
+            " {} open with /{}{} ",
+            shown.len(),
+            screen.filter,
+            if screen.is_typing { "_" } else { "" }
+        ),
+    };
+    let table = Table::new(shown.iter().map(|row| Row::new(cells(row))), widths)
+        .header(head(columns.map(mark)))
+        .block(Block::new().borders(Borders::TOP).title(title))
+        .row_highlight_style(Modifier::REVERSED);
+    let mut state = TableState::new().with_selected(screen.position(&shown));
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn failure_text(screen: &Screen) -> Paragraph<'_> {
+    let lines = screen.overview.failures.iter().map(|failure| {
+        Line::from(vec![
+            Span::styled(format!("{} ", failure.status), alarm(screen)),
+            Span::from(format!("{} ", failure.target)).bold(),
+            Span::from(failure.text.split_whitespace().collect::<Vec<_>>().join(" ")),
+        ])
+    });
+    Paragraph::new(lines.collect::<Vec<_>>())
+        .wrap(Wrap { trim: true })
+        .block(Block::new().borders(Borders::TOP).title(" failures, the newest first "))
+}
+
+fn keys_line(screen: &Screen) -> Line<'_> {
+    if !screen.message.is_empty() {
+        return Line::from(screen.message.as_str()).bold();
+    }
+    Line::from(match screen.is_typing {
+        true => "type to filter   Enter keep   Esc show all",
+        false => "Up/Down choose   k kill   s sort   r reverse   / filter   Esc show all   q quit",
+    })
+}
+
+fn head<const N: usize>(names: [impl Into<String>; N]) -> Row<'static> {
+    Row::new(names.map(Into::into)).style(Modifier::BOLD)
+}
+
+/// Returns the style of what is well, which is no more than plain without colours.
+fn accent(screen: &Screen) -> Style {
+    if screen.is_coloured { Style::new().green() } else { Style::new() }
+}
+
+/// Returns the style of what is wrong.
+fn alarm(screen: &Screen) -> Style {
+    if screen.is_coloured { Style::new().red().bold() } else { Style::new().bold() }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Instant;
+
+    use ratatui::{Terminal, backend::TestBackend, style::Color};
+
+    use super::*;
+    use crate::{
+        control::api::{ChainOverview, HopOverview, ListedConnection, Overview, OverviewCounts},
+        state::connections::RecentFailure,
+    };
+
+    pub(in crate::commands::top) fn row(id: u64, target: &str, bytes_sent: u64) -> Listed {
+        let connection = ListedConnection {
+            id,
+            age_seconds: 75.0,
+            client: "127.0.0.1:50000".parse().unwrap(),
+            protocol: "http".into(),
+            method: "CONNECT".into(),
+            target: target.into(),
+            route: 1,
+            chain: "default".into(),
+            hops: Vec::new(),
+            session: None,
+            bytes_sent,
+            bytes_received: 2048,
+            generation: 1,
+        };
+        Listed { connection, process: None, bytes_per_second: 0.0 }
+    }
+
+    pub(in crate::commands::top) fn overview() -> Overview {
+        let counts = OverviewCounts { open: 3, failed: 1, bytes_sent: 0, bytes_received: 0 };
+        Overview {
+            version: "1.2.3".into(),
+            pid: 42,
+            uptime_seconds: 3_725,
+            generation: 7,
+            is_rejected: true,
+            open: 3,
+            limit: 100,
+            chains: vec![ChainOverview {
+                name: "default".into(),
+                hops: vec!["corporate".into()],
+                counts,
+            }],
+            hops: vec![HopOverview {
+                name: "corporate".into(),
+                kind: "socks5".into(),
+                is_enabled: true,
+                counts,
+            }],
+            failures: vec![RecentFailure {
+                at: 0,
+                target: "x.test:1".into(),
+                chain: "default".into(),
+                status: 502,
+                text: "The hop refused.\nDo this.".into(),
+            }],
+        }
+    }
+
+    fn drawn(width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
+        let mut screen = Screen::new(is_coloured);
+        screen.update(vec![row(1, "a.test:443", 10)], overview(), Instant::now());
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, &screen)).unwrap();
+        terminal
+    }
+
+    #[test]
+    fn eighty_columns_hold_all_of_it() {
+        let terminal = drawn(80, 24, true);
+        let text = terminal.backend().to_string();
+        for part in [
+            "mooltiroute 1.2.3  process 42  up 1h02m  generation 7  3 of 100 connections",
+            "config rejected",
+            "corporate",
+            "on",
+            "1 open",
+            "a.test:443",
+            "1m15s",
+            "10 B",
+            "2.0 KiB",
+            "ratev",
+            "502 x.test:1 The hop refused. Do this.",
+            "k kill",
+            "q quit",
+        ] {
+            let is_cut = part == "config rejected";
+            assert!(text.contains(part) || is_cut, "{part}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn any_size_is_drawn() {
+        for width in [1, 10, 40, 80, 200] {
+            for height in [1, 2, 5, 10, 24, 60] {
+                drawn(width, height, true);
+            }
+        }
+    }
+
+    #[test]
+    fn without_colours_there_are_none() {
+        let colours = |terminal: &Terminal<TestBackend>| {
+            let cells = terminal.backend().buffer().content.clone();
+            cells.iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count()
+        };
+        assert!(colours(&drawn(80, 24, true)) > 0);
+        assert_eq!(colours(&drawn(80, 24, false)), 0);
+    }
+}
