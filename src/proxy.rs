@@ -12,7 +12,6 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
-    sync::Arc,
 };
 
 use mooltiroute_hops::KeyPath;
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, Environment, Loader, Problem, Problems, Source},
-    control::{ControlServer, verdict::ReloadOrders},
+    control::ControlServer,
     log::LogControl,
     proxy::{
         listeners::{ListenError, Listeners},
@@ -42,6 +41,8 @@ pub struct Loaded {
     config: Config,
     watch: Option<io::Result<Watch>>,
     passed: Vec<TcpListener>,
+    /// The place to open a control socket in, if there is to be one.
+    control: Option<Environment>,
 }
 
 /// A proxy that accepts connections.
@@ -86,13 +87,21 @@ impl Loaded {
                 break config?;
             }
         };
-        Ok(Self { loader, config, watch, passed: Vec::new() })
+        Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
     }
 
     /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
     #[must_use]
     pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
         self.passed = passed;
+        self
+    }
+
+    /// Has it open a control socket, through which its owner lists and ends connections and orders reloads. If that
+    /// fails, the log says why, and the proxy runs without it.
+    #[must_use]
+    pub fn with_control(mut self, environment: &Environment) -> Self {
+        self.control = Some(environment.clone());
         self
     }
 
@@ -107,7 +116,7 @@ impl Loaded {
     /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
     /// behind.
     pub fn start(self) -> Result<Proxy, ListenError> {
-        let Self { loader, config, watch, passed } = self;
+        let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();
         let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
@@ -123,12 +132,15 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
-        for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
+        let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
+        let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
+        // Before the log says that it listens: that is what programs wait for.
+        let control = control.and_then(|environment| reloads.control(&addresses, &environment));
+        for begun in begun {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        Ok(Proxy { server, reloads, addresses, control: None })
+        Ok(Proxy { server, reloads, addresses, control })
     }
 }
 
@@ -154,18 +166,6 @@ impl Proxy {
     #[must_use]
     pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
         self.reloads.set_requests(requests);
-        self
-    }
-
-    /// Opens the control socket, through which its owner lists and ends connections and orders reloads. If that fails,
-    /// the log says why, and the proxy runs without it. Needs a runtime of tokio around it.
-    #[must_use]
-    pub fn with_control(mut self, environment: &Environment) -> Self {
-        let (orders, received) = ReloadOrders::channel();
-        let (loader, shared) =
-            (Arc::clone(self.reloads.loader()), Arc::clone(self.server.shared()));
-        self.control = ControlServer::bind(&self.addresses, loader, shared, orders, environment);
-        self.reloads.set_orders(received);
         self
     }
 

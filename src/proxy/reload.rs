@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
@@ -11,8 +12,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader, Overridden},
-    control::verdict::{Outcome, OverriddenSetting, ReloadOrder, ToldProblem, Verdict},
+    config::{Config, Environment, Loader, Overridden},
+    control::{
+        ControlServer,
+        verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
+    },
     log::LogControl,
     metrics::Metrics,
     proxy::{
@@ -83,14 +87,16 @@ impl Reloads {
         self.requests = Some(requests);
     }
 
-    /// Has orders of the control socket call for reloads too.
-    pub(crate) fn set_orders(&mut self, orders: mpsc::Receiver<ReloadOrder>) {
-        self.orders = Some(orders);
-    }
-
-    /// Returns the loader of the configuration.
-    pub(crate) fn loader(&self) -> &Arc<Loader> {
-        &self.loader
+    /// Opens the control socket of the proxy that listens on `addresses`. Its orders call for reloads too.
+    pub(crate) fn control(
+        &mut self,
+        addresses: &[SocketAddr],
+        environment: &Environment,
+    ) -> Option<ControlServer> {
+        let (orders, received) = ReloadOrders::channel();
+        self.orders = Some(received);
+        let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
+        ControlServer::bind(addresses, loader, shared, orders, environment)
     }
 
     /// Has each reload change the log too.

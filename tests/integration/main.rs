@@ -44,6 +44,8 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;
