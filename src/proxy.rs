@@ -105,7 +105,7 @@ impl Loaded {
         self
     }
 
-    /// What was loaded.
+    /// The loaded configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -231,7 +231,7 @@ mod tests {
                 time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // Less than where it would be found by a look from time to time.
+        // Sooner than the periodic look would find it.
         let within = Duration::from_secs(4);
         tokio::select! {
             () = proxy.run() => panic!("it ended"),

@@ -97,8 +97,8 @@ impl Account {
         self.line(outcome, "request");
     }
 
-    /// Logs and counts a failure before the target answered, of which the client is told by `reply`. Failures are logged
-    /// even if access is not.
+    /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
+    /// access is not.
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());

@@ -91,7 +91,7 @@ enum Left {
     Over(Next<Box<Switch>>, bool),
 }
 
-/// Serves plain requests, of which `head` is the first, for as long as they come one soon after the other.
+/// Serves plain requests, beginning with `head`, until the connection ends or stays idle.
 async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
         let next = {
@@ -255,5 +255,5 @@ const SOON: Duration = Duration::from_millis(100);
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);
-/// How many connections over the limit are told so at once.
+/// How many connections over the limit get an answer at the same time.
 const TURNED_AWAY_MAX: usize = 64;

@@ -131,8 +131,9 @@ impl Reloads {
         }
     }
 
-    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
-    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
+    /// Loads the files, repeatedly until none has changed meanwhile and every file that they name is watched.
+    ///
+    /// Returns `None` if they don't come to rest; the next event calls for another attempt.
     async fn load(&mut self) -> Option<Result<Config, Vec<ToldProblem>>> {
         for _ in 0..LOADS_MAX {
             let loader = Arc::clone(&self.loader);

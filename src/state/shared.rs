@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     rejection: ArcSwapOption<Rejection>,
 }
 
-/// Where and when this proxy began.
+/// The start of this proxy: its time, and the source of its configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     /// Where its configuration comes from.
