@@ -103,8 +103,8 @@ impl Screen {
             self.rows.iter().filter(|row| filter.is_empty() || contains(row, &filter)).collect();
         shown.sort_by(|one, other| {
             let order = self.compare(one, other);
-            let order = if self.is_reversed { order.reverse() } else { order };
-            order.then(one.connection.id.cmp(&other.connection.id))
+            let order = order.then(one.connection.id.cmp(&other.connection.id));
+            if self.is_reversed { order.reverse() } else { order }
         });
         shown
     }
@@ -192,7 +192,8 @@ impl Screen {
 }
 
 impl Column {
-    const ALL: [Self; 8] = [
+    /// All columns, from left to right.
+    pub(super) const ALL: [Self; 8] = [
         Self::Id,
         Self::Age,
         Self::Client,

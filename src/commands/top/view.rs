@@ -9,9 +9,9 @@ use ratatui::{
 };
 
 use super::screen::{Column, Screen};
-use crate::commands::{
-    ps::listed::{Listed, age, rate},
-    status::table::bytes,
+use crate::{
+    commands::ps::listed::{Listed, age},
+    control::api::{ChainOverview, HopOverview},
 };
 
 /// Draws all of it, in whatever room there is. The connections get what the other parts leave.
@@ -55,40 +55,33 @@ fn title_line(screen: &Screen) -> Line<'_> {
 }
 
 fn chain_table(screen: &Screen) -> Table<'_> {
-    let row = |chain: &crate::control::api::ChainOverview| {
+    let row = |chain: &ChainOverview| {
         let way = if chain.hops.is_empty() { "direct".to_owned() } else { chain.hops.join(", ") };
-        let rate = rate(screen.chain_rate(&chain.name));
+        let rate = short_rate(screen.chain_rate(&chain.name));
         Row::new([chain.name.clone(), way, chain.counts.open.to_string(), rate])
     };
-    let widths =
-        [Constraint::Max(12), Constraint::Fill(1), Constraint::Length(6), Constraint::Length(12)];
+    let widths = [Constraint::Max(12), Constraint::Fill(1), Constraint::Length(5), RATE];
     Table::new(screen.overview.chains.iter().map(row), widths)
         .header(head(["chain", "hops", "open", "rate"]))
 }
 
 fn hop_table(screen: &Screen) -> Table<'_> {
-    let row = |hop: &crate::control::api::HopOverview| {
+    let row = |hop: &HopOverview| {
         let state = match hop.is_enabled {
             true => Span::styled("on", accent(screen)),
             false => Span::from("off").dim(),
         };
-        let rate = rate(screen.hop_rate(&hop.name));
-        let failed = hop.counts.failed.to_string();
-        let cells = [
-            hop.name.clone().into(),
-            state,
-            hop.counts.open.to_string().into(),
-            failed.into(),
-            rate.into(),
-        ];
+        let rate = short_rate(screen.hop_rate(&hop.name));
+        let (open, failed) = (hop.counts.open.to_string(), hop.counts.failed.to_string());
+        let cells = [hop.name.clone().into(), state, open.into(), failed.into(), rate.into()];
         Row::new(cells.map(Cell::from))
     };
     let widths = [
         Constraint::Fill(1),
         Constraint::Length(5),
+        Constraint::Length(5),
         Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(12),
+        RATE,
     ];
     Table::new(screen.overview.hops.iter().map(row), widths)
         .header(head(["hop", "state", "open", "failed", "rate"]))
@@ -96,62 +89,54 @@ fn hop_table(screen: &Screen) -> Table<'_> {
 
 fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let shown = screen.shown();
-    let cells = |row: &Listed| {
-        let of = &row.connection;
-        let client = match &row.process {
-            Some(process) => process.to_string(),
-            None => of.client.to_string(),
-        };
-        [
-            of.id.to_string(),
-            age(of.age_seconds),
-            client,
-            row.target(),
-            of.chain.clone(),
-            bytes(of.bytes_sent),
-            bytes(of.bytes_received),
-            rate(screen.rate(row)),
-        ]
-    };
-    let widths = [
-        Constraint::Length(5),
-        Constraint::Length(6),
-        Constraint::Fill(2),
-        Constraint::Fill(3),
-        Constraint::Max(10),
-        Constraint::Length(10),
-        Constraint::Length(10),
-        Constraint::Length(11),
-    ];
-    let mark = |column: Column| match screen.sort == column {
+    let columns = Column::ALL.map(|column| match screen.sort == column {
         true => format!("{}{}", column.name(), if screen.is_reversed { "^" } else { "v" }),
         false => column.name().to_owned(),
+    });
+    let title = match (screen.filter.as_str(), screen.is_typing) {
+        ("", false) => format!(" {} open ", shown.len()),
+        (filter, true) => format!(" {} open with /{filter}_ ", shown.len()),
+        (filter, false) => format!(" {} open with /{filter} ", shown.len()),
     };
-    let columns = [
-        Column::Id,
-        Column::Age,
-        Column::Client,
-        Column::Target,
-        Column::Chain,
-        Column::Sent,
-        Column::Received,
-        Column::Rate,
-    ];
-    let title = match screen.filter.is_empty() && !screen.is_typing {
-        true => format!(" {} open ", shown.len()),
-        false => format!(
-            " {} open with /{}{} ",
-            shown.len(),
-            screen.filter,
-            if screen.is_typing { "_" } else { "" }
-        ),
-    };
-    let table = Table::new(shown.iter().map(|row| Row::new(cells(row))), widths)
-        .header(head(columns.map(mark)))
+    let rows = shown.iter().map(|row| connection_row(screen, row));
+    let table = Table::new(rows, CONNECTION_WIDTHS)
+        .header(head(columns))
         .block(Block::new().borders(Borders::TOP).title(title))
         .row_highlight_style(Modifier::REVERSED);
     let mut state = TableState::new().with_selected(screen.position(&shown));
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// Returns the cells of a connection, in the order of [`Column::ALL`].
+fn connection_row(screen: &Screen, row: &Listed) -> Row<'static> {
+    let of = &row.connection;
+    let process = row.process.as_ref().map(ToString::to_string);
+    Row::new([
+        of.id.to_string(),
+        age(of.age_seconds),
+        process.unwrap_or_else(|| of.client.to_string()),
+        row.target(),
+        of.chain.clone(),
+        short(of.bytes_sent as f64),
+        short(of.bytes_received as f64),
+        short_rate(screen.rate(row)),
+    ])
+}
+
+/// Returns a number of bytes in at most five characters, since a terminal of 80 columns has no room for more.
+fn short(bytes: f64) -> String {
+    let units = ["B", "K", "M", "G", "T", "P"];
+    let (mut size, mut unit) = (bytes, 0);
+    while size >= 999.5 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && size < 9.95);
+    format!("{size:.digits$}{}", units[unit])
+}
+
+fn short_rate(bytes_per_second: f64) -> String {
+    format!("{}/s", short(bytes_per_second))
 }
 
 fn failure_text(screen: &Screen) -> Paragraph<'_> {
@@ -190,6 +175,20 @@ fn accent(screen: &Screen) -> Style {
 fn alarm(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().red().bold() } else { Style::new().bold() }
 }
+
+/// The width of a rate.
+const RATE: Constraint = Constraint::Length(7);
+/// The widths of the columns of connections.
+const CONNECTION_WIDTHS: [Constraint; 8] = [
+    Constraint::Length(6),
+    Constraint::Length(6),
+    Constraint::Fill(1),
+    Constraint::Fill(2),
+    Constraint::Max(10),
+    Constraint::Length(6),
+    Constraint::Length(9),
+    RATE,
+];
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -272,8 +271,8 @@ pub(super) mod tests {
             "1 open",
             "a.test:443",
             "1m15s",
-            "10 B",
-            "2.0 KiB",
+            "10B",
+            "2.0K",
             "ratev",
             "502 x.test:1 The hop refused. Do this.",
             "k kill",
@@ -281,6 +280,12 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_number_of_bytes_is_short() {
+        let counts = [0.0, 999.0, 1000.0, 1024.0, 10_239.0, 10_240.0, 1_047_552.0, 5e12].map(short);
+        assert_eq!(counts, ["0B", "999B", "1.0K", "1.0K", "10K", "10K", "1.0M", "4.5T"]);
     }
 
     #[test]

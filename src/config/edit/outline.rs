@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// A value, and the bytes that it takes without its anchor and tag.
 #[derive(Debug)]
@@ -58,11 +58,17 @@ pub(super) fn read(text: &str) -> Option<Node> {
         let bytes = lines.byte(span.start.line(), span.start.col())?
             ..lines.byte(span.end.line(), span.end.col())?;
         let node = match event {
-            Event::Scalar(scalar, ..) => {
+            Event::Scalar(scalar, style, ..) => {
                 // The place of a value that is not written is that of the next token.
                 let is_written = !bytes.is_empty();
                 let last = open.last().map_or(0, |open| open.last);
-                let bytes = if is_written { bytes } else { last..last };
+                let bytes = match style {
+                    _ if !is_written => last..last,
+                    ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted => {
+                        bytes.start..quoted_end(text, bytes.start)
+                    }
+                    _ => bytes.start..bytes.start + text[bytes].trim_end().len(),
+                };
                 Node { bytes, content: Content::Scalar(scalar.into_owned()) }
             }
             Event::Alias(_) => Node { bytes, content: Content::Alias },
@@ -100,6 +106,23 @@ impl Open {
         }
         Some(())
     }
+}
+
+/// Returns the end of the scalar in quotes that begins at `start`. The parser's own end is behind the comment that follows.
+fn quoted_end(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let quote = bytes[start];
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'\\' if quote == b'"' => 2,
+            // Two single quotes stand for one.
+            byte if *byte == quote && quote == b'\'' && bytes.get(at + 1) == Some(&quote) => 2,
+            byte if *byte == quote => return at + 1,
+            _ => 1,
+        };
+    }
+    text.len()
 }
 
 /// Where the lines of a text begin.

@@ -311,6 +311,16 @@ mod tests {
             "hops:\n  corp:\n    enabled: true\n",
         );
         check(
+            "hops:\n  corp:\n    enabled: \"${ON:-\\\"#\\\"}\"   # why\n    kind: x\n",
+            false,
+            "hops:\n  corp:\n    enabled: false   # why\n    kind: x\n",
+        );
+        check(
+            "hops: { corp: { enabled: '${IT''S}' } } # x",
+            true,
+            "hops: { corp: { enabled: true } } # x",
+        );
+        check(
             "x-on: &on true\nhops: { corp: { enabled: *on } }",
             false,
             "x-on: &on true\nhops: { corp: { enabled: false } }",
