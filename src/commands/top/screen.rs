@@ -149,11 +149,8 @@ impl Screen {
             KeyCode::Backspace if self.is_typing => {
                 self.filter.pop();
             }
-            KeyCode::Char(character) if self.is_typing => {
-                if self.filter.len() < FILTER_MAX {
-                    self.filter.push(character);
-                }
-            }
+            KeyCode::Char(_) if self.is_typing && self.filter.len() >= FILTER_MAX => {}
+            KeyCode::Char(character) if self.is_typing => self.filter.push(character),
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Char('q') => return Wish::Leave,
             KeyCode::Char('s') => self.sort = self.sort.next(),
