@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
@@ -67,7 +67,10 @@ impl Ask<'_> {
         let facts = Facts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
-        Ok((Account::new(row), preferences))
+        let id = row.row().id;
+        let (route, chain) = (way.route, way.chain.name());
+        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
+        Ok((Account::new(row, shared.log().cloned()), preferences))
     }
 
     /// Returns the route and the chain that the target takes.

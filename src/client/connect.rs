@@ -76,11 +76,12 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let upstream = chain.travel(request, Destination::Target, &round);
     let upstream = match account.unless_killed(upstream).await {
         Some(Ok(connected)) => {
-            account.row().set_taken(connected.taken);
+            account.row().set_passage(connected.passage);
             connected.tunnel
         }
         Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
+            account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
             client.close_after(&answers.failed(&reply, &error, &target)).await;
             return None;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, debug_span, warn};
 
 use crate::{
     client::{
@@ -27,7 +27,15 @@ use crate::{
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
+///
+/// Everything that is logged meanwhile at `debug` is in a span with the number of the connection and its peer.
 pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    let span = debug_span!("client", connection = admission.number(), %peer);
+    serve(socket, peer, admission).instrument(span).await;
+}
+
+async fn serve(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.

@@ -18,6 +18,8 @@ use std::{
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::line::Clock;
+
 /// Accepts lines without blocking, and drops those that find no room.
 #[derive(Clone, Debug)]
 pub(super) struct Queue(Arc<Shared>);
@@ -38,6 +40,7 @@ struct Shared {
 struct State {
     /// The lines, each with its line feed.
     lines: Vec<u8>,
+    clock: Clock,
     /// The number of lines that found no room.
     lost: u64,
     /// Whether the thread sleeps until it is woken.
@@ -63,13 +66,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &[u8]) {
+    /// Has `write` append one line. The line is written while the buffer is locked, which saves a copy of it: whatever
+    /// it writes must neither block nor log.
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         let mut state = self.lock();
-        if state.lines.len() + line.len() > ROOM {
-            state.lost += 1;
+        let State { lines, clock, lost, .. } = &mut *state;
+        let before = lines.len();
+        write(lines, clock);
+        if lines.len() > ROOM {
+            lines.truncate(before);
+            *lost += 1;
             return;
         }
-        state.lines.extend_from_slice(line);
         if mem::take(&mut state.is_idle) {
             drop(state);
             self.came.notify_one();
@@ -114,6 +122,13 @@ impl Shared {
     }
 }
 
+impl Queue {
+    /// Has `write` append one line, with its line feed. It must neither block nor log.
+    pub(super) fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
+        self.0.push(write);
+    }
+}
+
 impl<'a> MakeWriter<'a> for Queue {
     type Writer = &'a Self;
 
@@ -125,7 +140,7 @@ impl<'a> MakeWriter<'a> for Queue {
 impl Write for &Queue {
     /// Accepts one complete line, as the formatting layer passes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        self.0.push(|lines, _| lines.extend_from_slice(line));
         Ok(line.len())
     }
 

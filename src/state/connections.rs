@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -24,7 +24,7 @@ use crate::{
     config::Protocol,
     metrics::CountBytes,
     state::generation::{Generation, Way},
-    upstream::chain::{Chain, TakenHop},
+    upstream::chain::{Chain, Passage},
 };
 
 /// The requests and tunnels that are under way.
@@ -70,8 +70,7 @@ pub(crate) struct OpenConnection {
     pub generation: Arc<Generation>,
     /// The session that the client chose.
     pub session: Option<Box<str>>,
-    /// The hops that had a choice, with what was chosen. Set once the way is open.
-    taken: OnceLock<Box<[TakenHop]>>,
+    passage: Mutex<Passage>,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -126,7 +125,7 @@ impl Connections {
             chain: Arc::clone(way.chain),
             generation: Arc::clone(generation),
             session: session.map(Box::from),
-            taken: OnceLock::new(),
+            passage: Mutex::default(),
         });
         let place = lock(&self.rows).add(Arc::clone(&row));
         Registration { table: Arc::clone(self), place, row }
@@ -189,15 +188,23 @@ impl OpenConnection {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Returns the hops that had a choice, with what was chosen. Empty until the way is open.
-    pub(crate) fn taken(&self) -> &[TakenHop] {
-        self.taken.get().map_or(&[], |taken| taken)
+    /// Returns the way that it took through its chain. Until a connection is open, no hop has made a choice.
+    pub(crate) fn passage(&self) -> Passage {
+        lock(&self.passage).clone()
     }
 
-    /// Notes the hops that had a choice. Of several attempts the first that opened a way counts.
-    pub(crate) fn set_taken(&self, taken: Box<[TakenHop]>) {
-        if !taken.is_empty() {
-            let _ = self.taken.set(taken);
+    /// Notes the way that it takes. A request may take another one later, if the first connection breaks unheard.
+    pub(crate) fn set_passage(&self, passage: Passage) {
+        *lock(&self.passage) = passage;
+    }
+
+    /// Returns the word for its protocol in the log and in lists: CONNECT of HTTP has one of its own.
+    pub(crate) fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http if self.method == "CONNECT" => "connect",
+            Protocol::Http => "http",
+            Protocol::Socks5 => "socks5",
+            Protocol::Socks4a => "socks4a",
         }
     }
 

@@ -7,7 +7,7 @@ use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reus
 
 use super::outbound::Plan;
 use crate::upstream::{
-    chain::{Chain, ChainError, Connected, LastHop, TakenHop},
+    chain::{Chain, ChainError, Connected, LastHop, Passage},
     warm,
 };
 
@@ -18,9 +18,8 @@ pub(crate) struct Upstream {
     /// Bytes read ahead.
     pub(super) seen: BytesMut,
     pub(super) end: End,
-    /// The hops on the way that had a choice, with what was chosen.
-    pub(super) taken: Box<[TakenHop]>,
     key: Key,
+    passage: Passage,
 }
 
 /// The end of a connection, which decides what it can carry.
@@ -49,11 +48,16 @@ pub(super) struct Key {
 impl Upstream {
     /// Takes over the connection that was made for the request of `plan`.
     pub(crate) fn of(connected: Connected, plan: &Plan<'_>) -> Self {
-        let Connected { tunnel, last, is_at_hop, fields, reuse, taken } = connected;
+        let Connected { tunnel, last, is_at_hop, fields, reuse, passage } = connected;
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
         let end = End { hop, fields, origin, reuse };
-        Self { tunnel, seen: BytesMut::new(), end, taken, key: plan.key.clone() }
+        Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone(), passage }
+    }
+
+    /// Returns the way that it took, for the request that it was opened for.
+    pub(crate) fn passage(&self) -> &Passage {
+        &self.passage
     }
 
     /// Returns whether it ends at a hop that forwards requests, and not at an origin.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::connections::OpenConnection;
+use crate::{state::connections::OpenConnection, upstream::chain::ChainHop};
 
 /// An open connection, as `ps` shows it. It holds no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl ListedConnection {
             id: row.id,
             age_seconds: row.begun.elapsed().as_secs_f64(),
             client: row.peer,
-            protocol: row.protocol.to_string(),
+            protocol: row.protocol_name().to_owned(),
             method: row.method.to_string(),
             target: row.target.to_string(),
             route: row.route,
@@ -72,8 +72,10 @@ impl ListedConnection {
 }
 
 fn hops(row: &OpenConnection) -> Vec<ListedHop> {
-    let hop = |(position, hop): (usize, &crate::upstream::chain::ChainHop)| {
-        let taken = row.taken().iter().find(|taken| taken.position == position);
+    let passage = row.passage();
+    let hop = |(position, hop): (usize, &ChainHop)| {
+        let taken = passage.taken.iter().flat_map(|taken| taken.iter());
+        let taken = taken.filter(|taken| taken.position == position).last();
         ListedHop {
             name: hop.name.to_string(),
             member: taken.and_then(|taken| taken.member.as_deref().map(str::to_owned)),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::upstream::warm::Path;
@@ -59,8 +60,8 @@ impl<'a> Journey<'a> {
         if is_once { Reuse::Never } else { Reuse::SameClient }
     }
 
-    /// Returns what each hop that had a choice of members or addresses chose. An empty list allocates nothing.
-    pub(super) fn taken(&self) -> Box<[TakenHop]> {
+    /// Returns the choices of the hops that had one. Most chains have none, and then this allocates nothing.
+    pub(super) fn taken(&self) -> Arc<[TakenHop]> {
         let taken = |(position, hop): (usize, &ChosenHop)| {
             let member = hop.chosen.member();
             let has_choice = member.is_some() || !hop.chosen.link.alternatives().is_empty();
@@ -70,7 +71,8 @@ impl<'a> Journey<'a> {
                 address: hop.address.clone(),
             })
         };
-        self.hops.iter().enumerate().filter_map(taken).collect()
+        let taken: Vec<_> = self.hops.iter().enumerate().filter_map(taken).collect();
+        if taken.is_empty() { Arc::default() } else { taken.into() }
     }
 
     /// The way that a spare tunnel for this journey must have come.
@@ -132,8 +134,10 @@ impl<'a> Journey<'a> {
         self.hops.iter().take(failed).for_each(|hop| hop.chosen.reached());
         self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
+        let name = hop.chosen.member();
         match hop.chosen.instead().wait().await {
             Some(other) => {
+                debug!(failed = name, other = other.member(), "another member is tried");
                 self.hops.insert(failed, self.chain.chosen(failed, other));
                 Ok(())
             }
@@ -147,6 +151,7 @@ impl<'a> Journey<'a> {
             return false;
         };
         self.agains_left -= 1;
+        debug!(position, "the hop is asked again, over a new connection");
         hop.chosen.link = link;
         self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
         true
@@ -167,7 +172,10 @@ impl<'a> Journey<'a> {
         self.chain.remember(next, None);
         let mut addresses = addresses(&*hop.chosen.link);
         match addresses.find(|address| !hop.refused.contains(address)).cloned() {
-            Some(other) => hop.address = other,
+            Some(other) => {
+                debug!(forbidden = %hop.address, %other, "another address of the hop is tried");
+                hop.address = other;
+            }
             None => {
                 error.refused.clone_from(&hop.refused);
                 return false;
