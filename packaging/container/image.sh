@@ -19,4 +19,5 @@ arguments=(--file packaging/container/Containerfile --tag "$tag")
 [ -z "${BASE:-}" ] || arguments+=(--build-arg "BASE=$BASE")
 # The OCI format has no health check.
 case $engine in podman | buildah) arguments+=(--format docker) ;; esac
-"$engine" build "${arguments[@]}" "$context"
+# shellcheck disable=SC2086  # BUILD_ARGUMENTS is a list.
+"$engine" build ${BUILD_ARGUMENTS:-} "${arguments[@]}" "$context"
