@@ -7,16 +7,16 @@ files=/etc/mooltiroute/config.d
 
 step() { printf '== %s\n' "$*"; }
 
-# Runs a command until it succeeds, for at most five seconds.
+# Runs a command until it succeeds, for at most 15 seconds.
 eventually() {
-  local deadline=$((SECONDS + 5))
+  local deadline=$((SECONDS + 15))
   until "$@" >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$deadline" ] || { printf 'never succeeded: %s\n' "$*"; return 1; }
     sleep 0.1
   done
 }
 
-get() { curl --silent --show-error --fail --max-time 20 --proxy http://localhost:8888 "$@"; }
+get() { curl --silent --show-error --fail --max-time 60 --proxy http://localhost:8888 "$@"; }
 
 # Lists every file outside of places that any installation changes.
 listing() {
@@ -102,7 +102,7 @@ systemctl daemon-reload
 systemctl enable --now mooltiroute.socket mooltiroute@1.service
 tunnels=()
 for number in $(seq 50); do
-  get --proxytunnel http://origin.example:8080/slow >"/tmp/tunnel-$number" &
+  get --no-buffer --proxytunnel http://origin.example:8080/slow >"/tmp/tunnel-$number" &
   tunnels+=($!)
 done
 all_began() { [ "$(grep -l slow /tmp/tunnel-* | wc -l)" -eq 50 ]; }

@@ -23,7 +23,7 @@ base=$work/$suite
 if [ ! -e "$base/.complete" ]; then
   rm -rf "$base"
   debootstrap --variant=minbase \
-    --include=ca-certificates,curl,dbus,dbus-user-session,libgssapi-krb5-2,libpam-systemd,netcat-openbsd,systemd,systemd-sysv,tinyproxy-bin \
+    --include=ca-certificates,curl,dbus,dbus-user-session,libgssapi-krb5-2,libpam-systemd,procps,systemd,systemd-sysv,tinyproxy-bin \
     "$suite" "$base" >"$work/debootstrap.log"
   touch "$base/.complete"
 fi
