@@ -122,7 +122,6 @@ step "a user's own service starts without root, and without a login"
 useradd --create-home tester
 loginctl enable-linger tester
 eventually systemctl --user --machine tester@ is-system-running --wait
-install -d -o tester -g tester /home/tester/.config/mooltiroute
 su tester -c 'mooltiroute init ~/.config/mooltiroute/config.d' >/dev/null
 systemctl --user --machine tester@ enable --now mooltiroute.service
 get http://127.0.0.1:8080/ | grep -q '^origin$'
