@@ -132,9 +132,9 @@ loginctl disable-linger tester
 eventually userdel --remove tester
 
 step "a removal keeps the configuration, and a purge leaves nothing"
-rm -r /etc/systemd/system/mooltiroute.service.d
 systemctl start mooltiroute
 dpkg --remove mooltiroute
+rm -r /etc/systemd/system/mooltiroute.service.d
 if pgrep -x mooltiroute >/dev/null; then exit 1; fi
 test -e $files/20-hops.yaml
 dpkg --purge mooltiroute

@@ -38,7 +38,7 @@ dpkg-deb --raw-extract "$package" "$next"
 sed -i 's/^\(Version: .*\)-1$/\1-2/' "$next/DEBIAN/control"
 printf '# A comment of the next version.\n' >>"$next/etc/mooltiroute/config.d/10-server.yaml"
 cp "$package" "$root/root/first.deb"
-dpkg-deb --root-owner-group --build "$next" "$root/root/next.deb" >/dev/null
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$next" "$root/root/next.deb" >/dev/null
 
 install -m 755 packaging/test/deb-inside.sh "$root/root/inside.sh"
 install -m 755 packaging/test/origin.sh "$root/usr/local/bin/origin"
