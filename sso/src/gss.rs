@@ -11,7 +11,7 @@ mod name;
 mod negotiation;
 mod reason;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use self::{
     abi::Mechanism,
@@ -34,7 +34,6 @@ pub(crate) struct SystemContext {
     credential: ChosenCredential,
     context: GssContext,
     bindings: Option<Vec<u8>>,
-    began: Instant,
     is_first: bool,
 }
 
@@ -48,7 +47,6 @@ impl SystemContext {
         identity: &Arc<Identity>,
         bindings: Option<&[u8]>,
     ) -> Result<Self, SsoError> {
-        let began = Instant::now();
         let library = GssLibrary::get()?;
         let fail = |failure: GssFailure| failure.into_error(&place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
@@ -57,7 +55,7 @@ impl SystemContext {
         let context = GssContext::new(library);
         let bindings = bindings.map(<[u8]>::to_vec);
         let identity = Arc::clone(identity);
-        Ok(Self { library, target, identity, credential, context, bindings, began, is_first: true })
+        Ok(Self { library, target, identity, credential, context, bindings, is_first: true })
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
@@ -81,7 +79,7 @@ impl SystemContext {
     /// other. MIT's SPNEGO does not take a credential of Kerberos, so the token is wrapped here. Without mutual
     /// authentication nothing follows it: a second challenge means that the proxy refused the ticket.
     fn step_by_ticket(&mut self, is_first: bool) -> Result<(Vec<u8>, bool), SsoError> {
-        let Self { library, target, identity, credential, context, bindings, began, .. } = self;
+        let Self { library, target, identity, credential, context, bindings, .. } = self;
         let fail = |failure: GssFailure| failure.into_error(&place(identity));
         if !is_first {
             return Err(fail(GssFailure::refused()));
@@ -97,7 +95,7 @@ impl SystemContext {
                     let name = GssName::principal(library, username).map_err(fail)?;
                     GssCredential::acquire_with_password(library, &name, password).map_err(fail)
                 };
-                identity.kept.with_credential(*began, acquire, |kept| step(Some(kept)))
+                identity.kept.with_credential(acquire, |kept| step(Some(kept)))
             }
             (ChosenCredential::Own(credential), _) => step(Some(credential)),
             (ChosenCredential::Kept | ChosenCredential::Default, _) => step(None),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{Reason, SsoError};
@@ -27,17 +27,17 @@ impl<C> KeptCredential<C> {
     /// Calls `act` with the credential, which is acquired if there is none or if its ticket has ended.
     ///
     /// Others wait meanwhile, so that the password reaches the key distribution centre once however many ask at the same
-    /// time. If it was rejected after `began`, they get that answer: each further try would count towards a lock-out.
+    /// time. A rejection is also the answer to those who ask within a few seconds of it: each further try would count
+    /// towards a lock-out, and the caller needs a moment to stop asking.
     pub(crate) fn with_credential<T>(
         &self,
-        began: Instant,
         acquire: impl FnOnce() -> Result<C, SsoError>,
         mut act: impl FnMut(&C) -> Result<T, SsoError>,
     ) -> Result<T, SsoError> {
         // The credential is replaced in one step, so a panic leaves nothing half done.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, error)) = &kept.rejected
-            && *at >= began
+            && at.elapsed() < REJECTION_COUNTS
         {
             return Err(error.clone());
         }
@@ -64,9 +64,12 @@ impl<C> KeptCredential<C> {
     }
 }
 
+/// How long a rejection answers further questions.
+const REJECTION_COUNTS: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, time::Duration};
+    use std::cell::Cell;
 
     use super::*;
 
@@ -81,14 +84,15 @@ mod tests {
             tries.set(tries.get() + 1);
             Err(fail(Reason::WrongPassword))
         };
-        let began = Instant::now();
         for _ in 0..3 {
-            let asked = kept.with_credential(began, acquire, |()| Ok(()));
+            let asked = kept.with_credential(acquire, |()| Ok(()));
             assert_eq!(asked.unwrap_err().reason, Reason::WrongPassword);
         }
         assert_eq!(tries.get(), 1);
-        std::thread::sleep(Duration::from_millis(1));
-        kept.with_credential(Instant::now(), acquire, |()| Ok(())).unwrap_err();
+        if let Some((at, _)) = &mut kept.0.lock().unwrap().rejected {
+            *at = at.checked_sub(REJECTION_COUNTS).unwrap();
+        }
+        kept.with_credential(acquire, |()| Ok(())).unwrap_err();
         assert_eq!(tries.get(), 2, "a later question is a try of its own");
     }
 
@@ -100,7 +104,7 @@ mod tests {
             Ok(acquired.get())
         };
         let ask = |valid: i32| {
-            kept.with_credential(Instant::now(), acquire, |ticket| match *ticket >= valid {
+            kept.with_credential(acquire, |ticket| match *ticket >= valid {
                 true => Ok(*ticket),
                 false => Err(fail(Reason::TicketExpired)),
             })

@@ -3,7 +3,7 @@
 mod credential;
 mod reason;
 
-use std::{ptr, sync::Arc, time::Instant};
+use std::{ptr, sync::Arc};
 
 use windows_sys::Win32::{
     Foundation::{
@@ -35,7 +35,6 @@ pub(crate) struct SystemContext {
     /// The logged-in user's credential. That of a password is shared and not here.
     credential: Option<Credential>,
     conversation: Conversation,
-    began: Instant,
 }
 
 /// The state of the exchange of tokens.
@@ -64,7 +63,6 @@ impl SystemContext {
         identity: &Arc<Identity>,
         bindings: Option<&[u8]>,
     ) -> Result<Self, SsoError> {
-        let began = Instant::now();
         let (credential, place) = match identity.credentials() {
             Credentials::LoggedIn { principal: None } => {
                 let place = "as the logged-in user".to_owned();
@@ -86,11 +84,11 @@ impl SystemContext {
             token_bytes_max: token_bytes_max()?,
             place,
         };
-        Ok(Self { identity: Arc::clone(identity), credential, conversation, began })
+        Ok(Self { identity: Arc::clone(identity), credential, conversation })
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
-        let Self { identity, credential, conversation, began } = self;
+        let Self { identity, credential, conversation } = self;
         match (credential, identity.credentials()) {
             (None, Credentials::Password { username, password }) => {
                 let acquire = || {
@@ -100,7 +98,7 @@ impl SystemContext {
                     acquired.map_err(|status| failure(status, &place))
                 };
                 let step = |credential: &Credential| conversation.step(credential, token);
-                identity.kept.with_credential(*began, acquire, step)
+                identity.kept.with_credential(acquire, step)
             }
             (Some(credential), _) => conversation.step(credential, token),
             (None, _) => Err(SsoError::new(Reason::Unsupported, "")),
