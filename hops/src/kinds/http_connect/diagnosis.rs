@@ -165,6 +165,8 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -178,8 +180,9 @@ mod tests {
 
     #[test]
     fn every_reason_is_in_the_documents() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/corporate-authentication.md");
-        let page = std::fs::read_to_string(page).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let page =
+            std::fs::read_to_string(folder.join("docs/corporate-authentication.md")).unwrap();
         for Diagnosis { summary, advice, .. } in DIAGNOSES {
             let row = format!("\n| {summary} | {advice} |\n");
             assert!(page.contains(&row), "docs/corporate-authentication.md lacks {row}");
