@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{Readiness, Registry};
 use serde_json::json;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Listener, Loader, Overrides},
+    config::{Config, Environment, Listener, Loader, NamedHop, Overrides},
 };
 
 /// Runs the command.
@@ -96,6 +96,12 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        for Readiness { scheme, credentials } in readiness(hop) {
+            match credentials {
+                Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
+                Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,
+            }
+        }
     }
     writeln!(out, "\nchains")?;
     for chain in &config.chains {
@@ -112,4 +118,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{warning}")?;
     }
     Ok(())
+}
+
+/// Says for each scheme of a hop in force whether this machine can use it now.
+fn readiness(hop: &NamedHop) -> Vec<Readiness> {
+    let hop = hop.hop.as_ref().filter(|_| hop.is_enabled);
+    hop.map_or_else(Vec::new, |hop| hop.readiness())
 }

@@ -77,7 +77,8 @@ impl<'a> Resolver<'a> {
         let server = self.server();
         let timeouts = self.timeouts();
         let limits = self.limits();
-        self.context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        let context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        self.context = context.with_handshake(timeouts.handshake);
         let log = self.section::<raw::Log>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();

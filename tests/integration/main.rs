@@ -37,6 +37,8 @@ mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;

@@ -95,6 +95,18 @@ impl Proxy {
         Self::on(config, &[]).await
     }
 
+    /// Runs it on `yaml`, with `arguments`, in an environment with these variables.
+    #[cfg(unix)]
+    pub(crate) async fn in_environment(
+        yaml: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut command = command(PROGRAM);
+        command.env_remove("KRB5CCNAME").envs(variables.iter().copied());
+        Self::run(ConfigDir::new(yaml), None, arguments, command).await
+    }
+
     /// As [`on`](Self::on), under a supervisor that listens at `socket`.
     #[cfg(target_os = "linux")]
     pub(crate) async fn supervised(yaml: &str, socket: &Path) -> Self {
