@@ -5,7 +5,9 @@
 
 mod budget;
 mod credentials;
+pub(crate) mod edit;
 mod fingerprint;
+mod listen;
 pub mod load;
 mod model;
 mod raw;
@@ -21,6 +23,7 @@ pub use self::{
     budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
+    listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,

@@ -30,6 +30,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
         None
     }
+
+    /// The certificate, in DER, by which the peer of this layer has authenticated. Only TLS has one.
+    fn peer_certificate(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// Counts the bytes of one stream while they pass.
@@ -114,6 +119,14 @@ impl Tunnel {
     /// The socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
+    }
+
+    /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match &self.io {
+            Io::Socket(_) => None,
+            Io::Layered(stream) => stream.peer_certificate(),
+        }
     }
 
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel

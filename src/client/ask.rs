@@ -23,7 +23,7 @@ use crate::{
     usage::{Account as UsageAccount, BudgetUse, Owner},
 };
 
-/// What a client asks for, whichever protocol it speaks. The client has already been admitted.
+/// A request of a client that was admitted, whichever protocol it speaks.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// The address of the client.
@@ -86,11 +86,15 @@ impl Ask<'_> {
         let way = within_budget(way, generation)?;
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
-        let facts = Facts { peer, protocol, method, target, way, generation };
+        let session = preferences.session.as_deref();
+        let facts = Facts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
+        let id = row.row().id;
+        let (route, chain) = (way.route, way.chain.name());
+        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
         let owner = owner(way, generation, target, preferences.session.as_deref());
-        Ok((Account::new(row).owned_by(owner), preferences))
+        Ok((Account::new(row, shared.log().cloned()).owned_by(owner), preferences))
     }
 
     /// Returns the route and the chain that the target takes.
@@ -117,7 +121,7 @@ impl Ask<'_> {
             Admitted { preferences: Some(_), is_explicit: true } => {
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
-            // Nobody asked for this username, and it is not the one that was asked for.
+            // The chain has no use for this username, and it is not that of `server.auth`.
             Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
                 Err(Denial::Unauthorized)
             }

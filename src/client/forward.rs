@@ -16,6 +16,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
+use tracing::debug;
 
 pub(crate) use self::{
     ending::{Ending, Next},
@@ -96,6 +97,9 @@ impl Forwarder<'_> {
             ending => ending,
         };
         let used = self.kept.take();
+        if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
+            upstream.reset();
+        }
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
                 account.failed(reply, why);
@@ -128,6 +132,8 @@ impl Forwarder<'_> {
             match plan.prepare(upstream).await {
                 Ok(true) => {
                     account.takes(&upstream.tunnel);
+                    debug!("the connection of the request before is used");
+                    account.row().set_passage(upstream.passage().again());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // Closed while the request was under way: a new connection is tried, once.
@@ -152,9 +158,13 @@ impl Forwarder<'_> {
             Some(Ok(upstream)) => {
                 let upstream = kept.insert(upstream);
                 account.takes(&upstream.tunnel);
+                account.row().set_passage(upstream.passage().clone());
                 pass(plan, client, upstream, alarm, is_cut, passed).await.0
             }
-            Some(Err(error)) => unreachable(&error),
+            Some(Err(error)) => {
+                account.row().set_passage(error.passage());
+                unreachable(&error)
+            }
             None => Ending::Cut,
         }
     }
@@ -184,8 +194,8 @@ async fn pass(
     passed: &mut Opening,
 ) -> (Ending, Hearing) {
     plan.reaches_upstream();
-    let Client { socket, seen, .. } = client;
-    let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
+    let Client { stream, seen, .. } = client;
+    let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
     passed.status = exchange.status();
     passed.sent += exchange.sent();

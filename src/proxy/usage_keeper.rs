@@ -149,7 +149,7 @@ impl Work {
                 && let Some(shared) = self.shared.upgrade()
             {
                 let passes = |chain: &Chain| chain.hops().iter().any(|one| one.name == hop);
-                let cut = shared.connections().kill(|row| passes(&row.chain));
+                let cut = shared.connections().kill(|row| passes(&row.chain)).len();
                 warn!(%hop, cut, "connections were cut: the budget is used up");
             }
         }

@@ -23,10 +23,10 @@ use crate::{
     usage::{Account, Sum},
 };
 
-/// How the proxy is at one moment.
+/// The state of the proxy at one moment.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    /// That of the program.
+    /// The version of the program.
     pub version: &'static str,
     /// The number of its process.
     pub pid: u32,
@@ -158,7 +158,7 @@ impl BudgetStatus {
 }
 
 impl Status {
-    /// That of the proxy whose sessions share `shared`, now.
+    /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
         let current = shared.live().current();
         let metrics = current.metrics();

@@ -177,8 +177,9 @@ impl Resolver<'_> {
         named.rotate_after = self.rotate_after(&below("rotate_after"));
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
-        // The limit of a hop's answer is a part of the hop, though it is written elsewhere.
-        named.fingerprint = self.hasher.hash_one((written, self.context.head_bytes_max()));
+        // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
+        let limits = (self.context.head_bytes_max(), self.context.handshake());
+        named.fingerprint = self.hasher.hash_one((written, limits));
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
