@@ -35,6 +35,7 @@ pub struct BuildContext<'a> {
     /// Every file that any hop of the configuration names, also one that can't be read.
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
+    warnings: RefCell<Vec<InvalidSetting>>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
@@ -69,6 +70,7 @@ impl<'a> BuildContext<'a> {
             files: RefCell::default(),
             named: Rc::default(),
             siblings: None,
+            warnings: RefCell::default(),
             system_verifier: Rc::default(),
         }
     }
@@ -123,6 +125,7 @@ impl<'a> BuildContext<'a> {
             files: RefCell::default(),
             named: Rc::clone(&self.named),
             siblings: self.siblings,
+            warnings: RefCell::default(),
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }
@@ -153,6 +156,16 @@ impl<'a> BuildContext<'a> {
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
         self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
         Ok(Secret::new(text))
+    }
+
+    /// Reports something that is odd with the settings but no reason to refuse them. `check` and the log show it.
+    pub fn warn(&self, warning: InvalidSetting) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Returns the warnings so far.
+    pub fn warnings(&self) -> Vec<InvalidSetting> {
+        self.warnings.borrow().clone()
     }
 
     /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether

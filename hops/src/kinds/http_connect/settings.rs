@@ -36,7 +36,7 @@ pub(super) enum Authentication {
     WhenAsked(Authenticator),
 }
 
-/// What was written about authentication, with the password already read.
+/// The settings of authentication, with the password already read.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) schemes: Option<Vec<Scheme>>,
