@@ -37,6 +37,7 @@ mod hop;
 pub mod kinds;
 mod link;
 mod one_or_list;
+mod pass_headers;
 mod preferences;
 mod refusal;
 mod registry;
@@ -59,6 +60,7 @@ pub use crate::{
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
+    pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},

@@ -22,11 +22,16 @@ mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod passed_fields;
+mod pinned_certificates;
 mod probe;
+#[cfg(unix)]
+mod provider_socks;
 mod reason_phrases;
 mod regression;
 mod reload;
 mod requests;
+mod required_sessions;
 #[cfg(target_os = "linux")]
 mod rotation;
 mod saving;

@@ -15,7 +15,8 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, RequestLine, Secret, Tunnel, async_trait, credentials, exchange, field,
+    InvalidSettings, Link, PassHeaders, RequestLine, Secret, Tunnel, async_trait, credentials,
+    exchange, field,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -43,6 +44,13 @@ pub struct Config {
     /// target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Secret>,
+    /// Header fields that pass from the client's CONNECT to this hop, if it is the last one, such as
+    /// `X-ProxyMesh-Country`.
+    #[serde(default)]
+    pass_headers: Vec<FieldName>,
+    /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
+    #[serde(default)]
+    return_headers: Vec<FieldName>,
     /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel. Without it,
     /// `absolute`, but `connect` if `auth` lists more than Basic.
     plain: Option<Plain>,
@@ -71,6 +79,7 @@ struct HttpConnect {
     forwards: bool,
     /// The authentication that waits for a challenge, if there is one.
     authenticator: Option<Arc<Authenticator>>,
+    pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
@@ -101,6 +110,7 @@ impl HopConfig for Config {
         }
         let ours = Vec::from_iter(ours);
         let mut connect = field::checked("headers", self.headers)?;
+        let pass_headers = PassHeaders::new(self.pass_headers, self.return_headers, &connect)?;
         connect.extend_from_slice(&ours);
         Ok(Arc::new(HttpConnect {
             address: self.address,
@@ -109,6 +119,7 @@ impl HopConfig for Config {
             plain: ours.into(),
             forwards: self.plain != Some(Plain::Connect) && authenticator.is_none(),
             authenticator,
+            pass_headers,
             head_bytes_max: context.head_bytes_max(),
         }))
     }
@@ -122,6 +133,10 @@ impl Link for HttpConnect {
 
     fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
+    }
+
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        Some(&self.pass_headers)
     }
 
     async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
