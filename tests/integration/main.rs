@@ -42,6 +42,8 @@ mod soak;
 mod socks_clients;
 #[cfg(unix)]
 mod socks_hops;
+#[cfg(unix)]
+mod socks_programs;
 mod start;
 mod status;
 mod supervisor;
