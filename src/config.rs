@@ -4,6 +4,7 @@
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
 mod credentials;
+pub(crate) mod edit;
 mod fingerprint;
 mod listen;
 pub mod load;

@@ -4,6 +4,7 @@
 //!
 //! - [`cli`] and [`commands`]: the command line, with one file per command.
 //! - [`proxy`]: the process. It listens, accepts, watches files and reloads. Embedding programs start here.
+//! - [`control`]: the socket on which the owner lists, ends and reloads.
 //! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
@@ -26,6 +27,7 @@ pub mod cli;
 pub(crate) mod client;
 pub mod commands;
 pub mod config;
+pub(crate) mod control;
 pub(crate) mod decimal;
 pub(crate) mod error;
 pub(crate) mod http;

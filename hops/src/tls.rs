@@ -191,6 +191,11 @@ impl Stream for TlsLayer {
     fn socket(&self) -> Option<&TcpStream> {
         self.0.get_ref().0.bottom()
     }
+
+    fn peer_certificate(&self) -> Option<&[u8]> {
+        let (_, connection) = self.0.get_ref();
+        connection.peer_certificates()?.first().map(AsRef::as_ref)
+    }
 }
 
 impl fmt::Debug for TlsClient {

@@ -97,6 +97,9 @@ impl Forwarder<'_> {
             ending => ending,
         };
         let used = self.kept.take();
+        if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
+            upstream.reset();
+        }
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
                 account.failed(reply, why);

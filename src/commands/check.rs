@@ -5,25 +5,42 @@ use std::{
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{Readiness, Registry};
 use serde_json::json;
 
 use super::{
     Verdict, describe,
+    graph::Graph,
     json::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
     write_problems,
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Listener, Loader, Overrides},
+    config::{Config, Environment, Listener, Loader, NamedHop, Overrides},
 };
 
 /// Runs the command.
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
     let overrides = Overrides::default();
     match super::loader(&flags.config, overrides, flags.format, registry, environment) {
-        Ok(loader) => super::status(check(&loader, flags.format, &mut super::stdout())),
+        Ok(loader) => super::status(answer(&loader, flags)),
         Err(status) => status,
+    }
+}
+
+/// Writes the picture that `flags` ask for, or what the configuration means.
+fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
+    let Some(picture) = flags.graph else {
+        return check(loader, flags.format, &mut super::answer(flags.format));
+    };
+    match loader.load() {
+        Ok(config) => {
+            Graph::of_config(&config).write(picture, &mut super::stdout())?;
+            Ok(Verdict::Valid)
+        }
+        Err(problems) => {
+            write_problems(loader, &problems, flags.format, &mut super::answer(flags.format))
+        }
     }
 }
 
@@ -96,6 +113,12 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        for Readiness { scheme, credentials } in readiness(hop) {
+            match credentials {
+                Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
+                Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,
+            }
+        }
     }
     writeln!(out, "\nchains")?;
     for chain in &config.chains {
@@ -112,4 +135,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{warning}")?;
     }
     Ok(())
+}
+
+/// Says for each scheme of a hop in force whether this machine can use it now.
+fn readiness(hop: &NamedHop) -> Vec<Readiness> {
+    let hop = hop.hop.as_ref().filter(|_| hop.is_enabled);
+    hop.map_or_else(Vec::new, |hop| hop.readiness())
 }

@@ -1,7 +1,7 @@
 //! `mooltiroute status`: shows the status of the running proxy.
 
 mod ask;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::Write,

@@ -77,13 +77,15 @@ impl<'a> Resolver<'a> {
         let server = self.server();
         let timeouts = self.timeouts();
         let limits = self.limits();
-        self.context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        let context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        self.context = context.with_handshake(timeouts.handshake);
         let log = self.section::<raw::Log>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
+        self.warn_of_oddities();
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;

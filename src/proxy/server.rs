@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// The state that all sessions share.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

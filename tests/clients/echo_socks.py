@@ -1,7 +1,7 @@
 """Echoes bytes through a SOCKS5 proxy: echo_socks.py LIBRARY PROXY_HOST:PORT TARGET_HOST:PORT COUNT.
 
-LIBRARY is `pysocks` or `python-socks`. Names are passed on unresolved. Ends its direction behind the last byte, and compares
-what comes back up to the end.
+LIBRARY is `pysocks` or `python-socks`. Names are passed on unresolved. Ends its direction when all bytes are back: some
+SOCKS proxies close both directions with the first.
 """
 
 import os
@@ -25,16 +25,15 @@ else:
     connection = Proxy.from_url(f"socks5://{proxy}", rdns=True).connect(target_host, int(target_port))
 
 connection.settimeout(60)
-sent = os.urandom(int(count))
-
-
-def send():
-    connection.sendall(sent)
-    connection.shutdown(socket.SHUT_WR)
-
-
-sender = threading.Thread(target=send)
+sent, received = os.urandom(int(count)), b""
+sender = threading.Thread(target=connection.sendall, args=(sent,))
 sender.start()
-received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+while len(received) < len(sent):
+    part = connection.recv(1 << 16)
+    if not part:
+        break
+    received += part
 sender.join()
-sys.exit(0 if received == sent else f"{len(received)} of {len(sent)} bytes, or other ones, came back")
+connection.shutdown(socket.SHUT_WR)
+is_over = connection.recv(1) == b""
+sys.exit(0 if received == sent and is_over else f"{len(received)} of {len(sent)} bytes, or other ones, came back")

@@ -1,4 +1,4 @@
-//! The log if its reader does not read.
+//! The log: what it explains at `debug`, and its behaviour if its reader does not read.
 #![cfg(target_os = "linux")]
 
 use std::{

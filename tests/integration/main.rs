@@ -10,12 +10,17 @@ mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
 mod listeners;
@@ -37,6 +42,8 @@ mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;
@@ -49,6 +56,8 @@ mod status;
 mod supervisor;
 mod support;
 mod tls_listeners;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;

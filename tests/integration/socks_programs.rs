@@ -134,7 +134,11 @@ async fn libraries_of_python_pass_mixed_chains() {
             let proxy = Proxy::start(&hops.yaml(chain)).await;
             let addresses = [proxy.address(), echo.address()].map(|address| address.to_string());
             let mut command = quiet(&python);
-            command.arg(script("echo_socks.py")).arg(library).args(&addresses).arg("5000000");
+            command
+                .arg(script("echo_socks.py"))
+                .arg(library)
+                .args(&addresses)
+                .arg(BODY_BYTES.to_string());
             output(&mut command).await;
         }
     }
@@ -173,7 +177,12 @@ async fn java_passes_by_its_system_properties() {
     for chain in ["[]", "[corporate, jump]"] {
         let proxy = Proxy::start(&hops.yaml(chain)).await;
         let mut command = quiet(&java);
-        command.arg("-DsocksProxyHost=127.0.0.1").arg("-DsocksNonProxyHosts=");
+        // Java goes around proxies to loopback unless it is told otherwise, for `http:` by a property of its own.
+        command.args([
+            "-DsocksProxyHost=127.0.0.1",
+            "-DsocksNonProxyHosts=",
+            "-Dhttp.nonProxyHosts=",
+        ]);
         command.arg(format!("-DsocksProxyPort={}", proxy.address().port()));
         command.arg(script("Fetch.java")).arg(origin.url(&format!("/bytes/{BODY_BYTES}")));
         let body = output(&mut command).await;

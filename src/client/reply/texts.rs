@@ -1,6 +1,6 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
 
@@ -96,6 +96,11 @@ pub(super) fn no_preferences(chain: &str) -> String {
     format!(
         "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`."
     )
+}
+
+/// Returns the field line that asks clients to wait.
+pub(super) fn retry_after(wait: Duration) -> String {
+    format!("Retry-After: {}\r\n", wait.as_secs())
 }
 
 pub(super) fn over_limit(limit: usize) -> String {
