@@ -83,6 +83,8 @@ pub struct Description<'a> {
     pub forwards: bool,
     /// Whether clients may state their preferences to this hop.
     pub takes_preferences: bool,
+    /// Whether clients have to name a session.
+    pub requires_session: bool,
 }
 
 impl<'a> Description<'a> {

@@ -37,6 +37,7 @@ mod hop;
 pub mod kinds;
 mod link;
 mod one_or_list;
+mod pass_headers;
 mod preferences;
 mod random;
 mod readiness;
@@ -61,6 +62,7 @@ pub use crate::{
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
+    pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},
