@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
-use tracing::{debug, field::display, warn};
+use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
@@ -69,7 +69,7 @@ impl Ask<'_> {
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
-        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
+        debug!(id, %method, %target, route, %chain, session, "request begins");
         Ok((Account::new(row, shared.log().cloned()), preferences))
     }
 

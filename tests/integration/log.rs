@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
+    ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
     free_port, head, open, pause, within,
 };
 
