@@ -11,6 +11,14 @@ pub(super) struct ShownHop<'a> {
     enabled: bool,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
+    /// The links among which the hop chooses; empty for most kinds.
+    members: Vec<ShownMember<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    name: &'a str,
+    address: Option<String>,
 }
 
 /// A credential. One of the last three fields is present and tells its source.
@@ -63,7 +71,19 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled: hop.is_enabled, address, credentials }
+        let members = hop.hop.iter().flat_map(|hop| hop.members());
+        let members = members.map(|member| ShownMember {
+            name: member.name,
+            address: member.address.map(ToString::to_string),
+        });
+        Self {
+            name: &hop.name,
+            kind: &hop.kind,
+            enabled: hop.is_enabled,
+            address,
+            credentials,
+            members: members.collect(),
+        }
     }
 }
 

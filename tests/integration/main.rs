@@ -21,6 +21,7 @@ mod limits;
 mod log;
 mod loops;
 mod memory;
+mod pools;
 mod probe;
 mod reason_phrases;
 mod regression;
