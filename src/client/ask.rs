@@ -16,7 +16,7 @@ use crate::{
     upstream::rounds::NotAdmitted,
 };
 
-/// What a client asks for, whichever protocol it speaks. The client has already been admitted.
+/// A request of a client that was admitted, whichever protocol it speaks.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// The address of the client.
@@ -97,7 +97,7 @@ impl Ask<'_> {
             Admitted { preferences: Some(_), is_explicit: true } => {
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
-            // Nobody asked for this username, and it is not the one that was asked for.
+            // The chain has no use for this username, and it is not that of `server.auth`.
             Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
                 Err(Denial::Unauthorized)
             }

@@ -28,7 +28,7 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
 }
 
 /// Describes the targets of a route.
-fn targets(route: &Route) -> String {
+pub(super) fn targets(route: &Route) -> String {
     let mut targets = Vec::new();
     for condition in route.rule.conditions() {
         match condition {

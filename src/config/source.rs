@@ -49,7 +49,7 @@ impl Environment {
         Self { variables: Arc::new(variables), directory: directory.into() }
     }
 
-    /// That of this process.
+    /// Returns the environment of this process.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name), "")
     }
@@ -57,6 +57,24 @@ impl Environment {
     /// The value of a variable.
     pub fn variable(&self, name: &str) -> Option<OsString> {
         (self.variables)(name)
+    }
+
+    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let set = |name| {
+            // A supervisor may name several, with colons between.
+            let value = self.variable(name)?.into_string().ok()?;
+            let separator = if cfg!(windows) { ';' } else { ':' };
+            let path = PathBuf::from(value.split(separator).next()?);
+            path.is_absolute().then_some(path)
+        };
+        let of_user = || {
+            set("XDG_STATE_HOME")
+                .or_else(|| if cfg!(windows) { set("LOCALAPPDATA") } else { None })
+                .or_else(|| Some(set("HOME")?.join(".local/state")))
+                .map(|state| state.join("mooltiroute"))
+        };
+        set("STATE_DIRECTORY").or_else(of_user)
     }
 
     /// The user's directory for configurations.
@@ -89,7 +107,7 @@ impl Source {
     /// the user's and the system's `mooltiroute/config.d`, or else the embedded one.
     ///
     /// # Errors
-    /// The path of `flag` or of the variable does not exist: whoever names one does not want another.
+    /// The path of `flag` or of the variable does not exist. Another source never replaces one that was named.
     pub fn find(flag: Option<PathBuf>, environment: &Environment) -> Result<Self, Problems> {
         let variable = environment.variable(PATH_VARIABLE).filter(|path| !path.is_empty());
         let named = flag
@@ -214,7 +232,10 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         return Err(about(path, "size", message));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(about(path, "encoding", "this is UTF-16; save it as UTF-8"));
+        let file = path.display().to_string().into();
+        let problem =
+            Problem::new(&KeyPath::default(), "encoding", "this is UTF-16; save it as UTF-8");
+        return Err(Problem { place: Some(Place { file, line: 1, column: 1 }), ..problem }.into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -239,7 +260,7 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
 
 const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 
-/// The configuration that runs if nobody has written one.
+/// The configuration that is used if there is no file.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
 
 /// All files together.

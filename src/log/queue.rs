@@ -1,6 +1,6 @@
 //! A queue of log lines, and the thread that writes them to standard error.
 //!
-//! Logging must never block traffic: a slow terminal, a pipe that nobody reads or a full disk would otherwise stop the
+//! Logging must never block traffic: a slow terminal, a pipe without a reader or a full disk would otherwise stop the
 //! one thread that serves all connections. So a line is only copied into a shared buffer, and a thread writes what has
 //! gathered there. The buffer is bounded; lines without room are dropped and counted, and the count is logged once
 //! writing works again. Under load one wake-up of the thread serves many lines, since it waits a few milliseconds after

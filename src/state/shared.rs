@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     log: OnceLock<DirectLog>,
 }
 
-/// Where and when this proxy began.
+/// The start of this proxy: its time, and the source of its configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     /// Where its configuration comes from.

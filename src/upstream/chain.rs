@@ -86,7 +86,7 @@ pub(crate) struct LastHop {
 pub(crate) enum Destination<'a> {
     /// The target.
     Target,
-    /// The last hop if it forwards plain requests, of which this is the first one; the target otherwise.
+    /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
     Forwarder(RequestLine<'a>),
     /// The last hop, which is sent nothing.
     LastHop,
@@ -266,7 +266,7 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since; a new one shows whether the hop is at fault.
+            // A connection that was kept may have ended since; a new one shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
             Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The log, where whoever is to read it does not.
+//! The log: what it explains at `debug`, and its behaviour if its reader does not read.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -65,7 +65,7 @@ async fn at_debug_the_log_tells_each_step_of_a_connection_with_its_time() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_delays_nobody() {
+async fn an_unread_log_delays_no_request() {
     let origin = HttpOrigin::plain().await;
     let echo = EchoOrigin::start().await;
     let mut unread = Unread::start().await;
@@ -82,7 +82,7 @@ async fn a_log_that_nobody_reads_delays_nobody() {
     assert_reads(&mut tunnel, "served").await;
     drop((client, tunnel));
 
-    // Whoever reads at last finds all that there was room for, how much there was not, and the end.
+    // A late reader finds all that there was room for, the number of dropped lines, and the end.
     let mut log = unread.log.take().unwrap();
     let reader = task::spawn_blocking(move || {
         let mut all = String::new();
@@ -102,7 +102,7 @@ async fn a_log_that_nobody_reads_delays_nobody() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+async fn an_unread_log_does_not_hold_up_the_end() {
     let mut unread = Unread::start().await;
     // More than the pipe holds.
     for _ in 0..40 {
@@ -113,7 +113,7 @@ async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
     assert_eq!(unread.exit().await.code(), Some(0));
 }
 
-/// A proxy whose log nobody reads, and for which there is little room.
+/// A proxy whose log is not read and has little room.
 struct Unread {
     process: Child,
     address: SocketAddr,

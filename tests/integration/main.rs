@@ -10,14 +10,20 @@ mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
+mod listeners;
 mod log;
 mod loops;
 mod memory;
@@ -32,6 +38,8 @@ mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;
@@ -41,6 +49,9 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+mod tls_listeners;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;

@@ -418,7 +418,7 @@ async fn listeners_of_both_families_come_and_go_live() {
             })
             .await;
         }
-        // What stays is the same socket: nobody begins to listen there again.
+        // The kept listener is the same socket; it is not bound again.
         for event in proxy.events()[seen..].iter().filter(|event| event.message() == "listening") {
             let address: SocketAddr = event.field("address").parse().unwrap();
             assert!(listen.contains(&address) && !last.contains(&address), "{event:?}");

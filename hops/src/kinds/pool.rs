@@ -1,4 +1,4 @@
-//! `kind: pool`: several hops, of which each connection takes one.
+//! `kind: pool`: several hops. Each connection takes one of them.
 
 mod health;
 mod list;
@@ -55,7 +55,7 @@ enum Pick {
     LeastUsed,
 }
 
-/// A hop that stands for several, of which each connection takes one.
+/// A hop that represents several. Each connection takes one of them.
 #[derive(Debug)]
 struct Pool {
     members: Vec<PoolMember>,

@@ -41,7 +41,7 @@ pub(super) struct Key {
     /// NTLM) outlives it; a changed chain has connections of its own. Weak, since a connection that waits for its next
     /// request must not keep a chain that is no longer in force.
     pub(super) chain: Weak<Chain>,
-    /// Whoever prefers another exit must not come out at this one.
+    /// A client that prefers another exit must not use this connection.
     pub(super) preferences: Preferences,
 }
 
@@ -99,10 +99,18 @@ impl Upstream {
         self
     }
 
-    /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
-    /// more use (RFC 9112 §6.3).
+    /// Returns whether nothing has arrived between requests. A connection on which anything did, even its end, can't be
+    /// used any more (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {
         self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
+    }
+
+    /// Makes the close of the connection a reset.
+    pub(super) fn reset(&self) {
+        if let Some(socket) = self.tunnel.bottom() {
+            // If this fails, the socket is already gone.
+            let _ = socket.set_zero_linger();
+        }
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {

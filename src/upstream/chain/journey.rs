@@ -105,7 +105,7 @@ impl<'a> Journey<'a> {
     /// Looks for another way after an attempt failed, and gives the error back if there is none.
     ///
     /// A client that has not heard anything yet can be served by any number of attempts, so three kinds of failure are
-    /// not final. They are told apart by whom the failure is about, never by the words of an answer:
+    /// not final. They differ in the party that failed, which never depends on the wording of an answer:
     ///
     /// 1. The hop needs a new connection, because its authentication goes on after the old one was closed. The same hop
     ///    is asked again, with what it learned, at most [`AGAINS_MAX`] times and within its handshake timeout.
@@ -374,7 +374,7 @@ mod tests {
         assert!(chain.remembered[1].load().is_none());
     }
 
-    /// A link that fails as it is told to.
+    /// A link that fails in a configurable way.
     #[derive(Debug)]
     struct Told {
         address: Authority,
