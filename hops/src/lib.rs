@@ -59,7 +59,7 @@ pub use crate::{
     error::{HopError, MissingCredentials},
     eventual::Eventual,
     field::{Field, FieldName},
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
+    hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},

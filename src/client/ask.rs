@@ -74,7 +74,7 @@ impl Ask<'_> {
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
-        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
+        debug!(id, %method, %target, route, %chain, session, "request begins");
         Ok((Account::new(row, shared.log().cloned()), preferences))
     }
 

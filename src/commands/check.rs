@@ -108,11 +108,15 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
                 if let Some(address) = built.describe().address {
                     write!(out, ", {address}")?;
                 }
+                write!(out, "{}", describe::member_count(&**built))?;
             }
             None => write!(out, ", with variables that are not set")?,
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
+            writeln!(out, "    {member}")?;
+        }
         for Readiness { scheme, credentials } in readiness(hop) {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,

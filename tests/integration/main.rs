@@ -29,6 +29,7 @@ mod loops;
 mod memory;
 mod passed_fields;
 mod pinned_certificates;
+mod pools;
 mod probe;
 #[cfg(unix)]
 mod provider_socks;

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig, InvalidPreferences,
-    InvalidSetting, InvalidSettings, Key, Request, preferences::stable_number,
+    InvalidSetting, InvalidSettings, Key, MemberStatus, Request, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -125,6 +125,12 @@ impl Hop for Pool {
             takes_preferences: self.takes_preferences,
             requires_session: self.requires_session,
         }
+    }
+
+    fn members(&self) -> Vec<MemberStatus<'_>> {
+        let left_out = self.health.left_out();
+        let members = self.members.iter().enumerate();
+        members.map(|(index, member)| member.status(left_out.get(&index).copied())).collect()
     }
 
     fn choose(
