@@ -17,6 +17,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
+use crate::{Field, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -56,6 +57,7 @@ pub struct Tunnel {
     early: Bytes,
     io: Io,
     wire: Option<Arc<dyn CountWire>>,
+    passed: Option<Box<PassedFields>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -69,12 +71,12 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket), wire: None }
+        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None, wire: None }
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), wire: None }
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None, wire: None }
     }
 
     /// Counts the bytes that pass from now on with `wire`. A layer around this tunnel, such as TLS, is not counted by it:
@@ -119,6 +121,19 @@ impl Tunnel {
     /// The socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
+    }
+
+    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    pub fn take_returned_fields(&mut self) -> Vec<Field> {
+        self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
+    }
+
+    pub(crate) fn set_passed(&mut self, passed: Option<PassedFields>) {
+        self.passed = passed.map(Box::new);
+    }
+
+    pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
+        self.passed.as_deref_mut()
     }
 
     /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.

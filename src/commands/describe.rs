@@ -1,5 +1,7 @@
 //! Describes parts of a configuration for people.
 
+use mooltiroute_hops::Hop;
+
 use crate::config::{Chain, Config, Credential, Route};
 
 /// Describes the hops of a chain.
@@ -22,7 +24,35 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
     format!("{}. {} -> {chain}{}", index + 1, route.rule, place.unwrap_or_default())
 }
 
+/// Describes the targets of a route.
+pub(super) fn targets(route: &Route) -> String {
+    route.rule.to_string()
+}
+
 /// Says where credentials come from, with a comma before each.
 pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
+
+/// Says how many members a hop chooses among, with a comma before it.
+pub(super) fn member_count(hop: &dyn Hop) -> String {
+    match hop.members().len() {
+        0 => String::new(),
+        1 => ", 1 member".to_owned(),
+        count => format!(", {count} members"),
+    }
+}
+
+/// Describes the members that a hop chooses among, a line each.
+pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
+    let members = hop.members();
+    let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| match member.address {
+        Some(address) => format!("{}: {address}", member.name),
+        None => member.name.to_owned(),
+    });
+    let rest = members.len().saturating_sub(MEMBERS_SHOWN_MAX);
+    shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
+}
+
+/// A list of thousands must not fill the terminal.
+const MEMBERS_SHOWN_MAX: usize = 20;

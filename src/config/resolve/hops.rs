@@ -10,7 +10,8 @@ use mooltiroute_hops::{
 
 use crate::config::resolve::{Names, Part, Resolver};
 use crate::config::{
-    Budget, COMMON_KEYS, Chain, Consequence, NamedHop, Zone, fingerprint, raw, units::Period,
+    Budget, COMMON_KEYS, Chain, Consequence, NamedHop, Problem, Zone, fingerprint, raw,
+    units::Period,
 };
 
 /// A hop that is not built yet.
@@ -170,7 +171,12 @@ impl Resolver<'_> {
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {
-            self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
+            if !self.failed.contains(&path) && !self.problems.skips() {
+                let message = "expected a mapping of the hop's `kind` and its settings";
+                let problem = self.tree.problem(&path, Part::Value, "value", message);
+                let help = self.tree.advice_on_hop(&path);
+                self.problems.push(Problem { help, ..problem });
+            }
             return (named, None);
         };
         named.budget = self.budget(&below("budget"));
