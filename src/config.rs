@@ -15,6 +15,7 @@ mod resolve;
 pub mod schema;
 pub mod source;
 mod units;
+mod workers;
 mod yaml;
 
 pub use self::{
@@ -28,4 +29,5 @@ pub use self::{
     },
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
+    workers::WorkerCount,
 };

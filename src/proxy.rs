@@ -31,6 +31,7 @@ use crate::{
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
+        workers::Workers,
     },
 };
 
@@ -52,6 +53,7 @@ pub struct Proxy {
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
     control: Option<ControlServer>,
+    workers: Workers,
 }
 
 impl Loaded {
@@ -128,10 +130,11 @@ impl Loaded {
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let overridden = config.overridden.clone();
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
-        let server = Server::new(shared);
+        let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
         let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
         // Before the log says that it listens: that is what programs wait for.
@@ -140,7 +143,7 @@ impl Loaded {
             server.begin(begun);
         }
         server.keep_warm();
-        Ok(Proxy { server, reloads, addresses, control })
+        Ok(Proxy { server, reloads, addresses, control, workers })
     }
 }
 
@@ -172,7 +175,8 @@ impl Proxy {
 
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, control, .. } = self;
+        // The workers end last, with what was cut.
+        let Self { server, reloads, control, workers: _workers, .. } = self;
         let shared = server.shared();
         let mut control = pin!(serve_control(control));
         tokio::select! {

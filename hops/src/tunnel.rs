@@ -106,6 +106,19 @@ impl Tunnel {
         }
     }
 
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
+    /// stays with the runtime that opened it, and works in tasks of any other.
+    ///
+    /// # Errors
+    /// The socket can't be registered with this runtime.
+    pub fn into_current_runtime(self) -> io::Result<Self> {
+        let io = match self.io {
+            Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
+            layered @ Io::Layered(_) => layered,
+        };
+        Ok(Self { io, ..self })
+    }
+
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel
     /// can't be used after that.
     pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -6,7 +6,7 @@ use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Listener, Outline, Overridden, Place, Problem};
+use crate::config::{Credential, Listener, Outline, Overridden, Place, Problem, WorkerCount};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Server {
     pub via: Option<Box<str>>,
     /// The protocols that clients may speak, never empty.
     pub protocols: Vec<Protocol>,
+    /// The threads that serve connections.
+    pub workers: WorkerCount,
     /// The protocols that a plain request may switch to.
     pub upgrades: Vec<Box<str>>,
 }

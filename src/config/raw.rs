@@ -16,7 +16,7 @@ use serde::{
 
 pub(crate) use self::listen::{Listen, ListenTls, Listeners};
 use crate::config::{
-    Format, Level, Protocol,
+    Format, Level, Protocol, WorkerCount,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
@@ -35,6 +35,9 @@ pub(crate) struct Server {
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.
     pub(crate) protocols: Vec<Protocol>,
+    /// The threads that serve connections: a number, or `auto` for one per processor. A connection stays with the
+    /// thread that accepted it. A change takes effect at the next start.
+    pub(crate) workers: WorkerCount,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
     /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
@@ -140,7 +143,14 @@ impl Default for Server {
     fn default() -> Self {
         let upgrades = vec!["websocket".to_owned()];
         let protocols = Protocol::ALL.to_vec();
-        Self { listen: Listeners::default(), protocols, auth: None, via: None, upgrades }
+        Self {
+            listen: Listeners::default(),
+            protocols,
+            workers: WorkerCount::default(),
+            auth: None,
+            via: None,
+            upgrades,
+        }
     }
 }
 

@@ -147,7 +147,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn server(&mut self) -> Server {
-        let raw::Server { listen, protocols, auth, via, upgrades } = self.section("server");
+        let raw::Server { listen, protocols, workers, auth, via, upgrades } =
+            self.section("server");
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
@@ -162,7 +163,7 @@ impl<'a> Resolver<'a> {
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
-        Server { listen, protocols, auth, credentials, via, upgrades }
+        Server { listen, protocols, workers, auth, credentials, via, upgrades }
     }
 
     /// Checks that `server.protocols` names at least one protocol, and none twice.

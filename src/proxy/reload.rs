@@ -196,7 +196,11 @@ impl Reloads {
         self.end_rejection();
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
-        let log = config.log;
+        let (log, workers) = (config.log, config.server.workers.get().get());
+        if workers != self.server.worker_count() {
+            let running = self.server.worker_count();
+            warn!(running, configured = workers, "`server.workers` takes effect at the next start");
+        }
         let listening = self.listeners.addresses_after(&prepared);
         let last = self.shared().live().current();
         let next = last.next(config, listening);
