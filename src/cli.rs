@@ -56,6 +56,10 @@ pub enum Command {
     },
     /// Show the status of the running proxy
     Status(Status),
+    /// Print the lines that point a shell at the proxy
+    Env(Env),
+    /// Run a command whose requests go through the proxy
+    Exec(Exec),
 }
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -168,6 +172,60 @@ pub struct Status {
     pub format: Format,
 }
 
+/// Flags of `env`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    eval \"$(mooltiroute env)\"\n  \
+    mooltiroute env --shell fish | source\n  \
+    mooltiroute env --shell powershell | Out-String | Invoke-Expression")]
+pub struct Env {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// The shell that reads the lines [default: the one that $SHELL names]
+    #[arg(long, value_name = "SHELL")]
+    pub shell: Option<Shell>,
+    /// Print the lines that remove the variables again
+    #[arg(long)]
+    pub unset: bool,
+    /// Put the credentials of `server.auth` into the URLs
+    #[arg(long)]
+    pub with_credentials: bool,
+}
+
+/// A shell whose syntax `env` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// POSIX shells, such as bash and zsh.
+    Sh,
+    /// The fish shell.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// The Windows command prompt; the lines are for a batch file.
+    Cmd,
+}
+
+/// Flags of `exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute exec -- curl https://example.com/\n  \
+    mooltiroute exec --session alice --country us -- python crawl.py")]
+pub struct Exec {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Use the exit of this session [default: a new session for each run]
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Use an exit in this country
+    #[arg(long, value_name = "CC")]
+    pub country: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
 /// Flags that switch hops on or off, whatever the files say.
 #[derive(Debug, Default, Args)]
 pub struct Switches {
@@ -225,6 +283,8 @@ impl Command {
             Self::Explain(flags) => Some(&mut flags.config),
             Self::Probe(flags) => Some(&mut flags.config),
             Self::Status(flags) => Some(&mut flags.config),
+            Self::Env(flags) => Some(&mut flags.config),
+            Self::Exec(flags) => Some(&mut flags.config),
             Self::Init(_) | Self::Schema | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }

@@ -3,6 +3,8 @@
 pub mod check;
 pub mod completions;
 mod describe;
+pub mod env;
+pub mod exec;
 pub mod explain;
 pub mod init;
 mod json;
@@ -44,6 +46,8 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Check(flags) => check::run(&flags, registry, environment),
         Command::Explain(flags) => explain::run(&flags, registry, environment),
         Command::Probe(flags) => probe::run(&flags, registry, environment),
+        Command::Env(flags) => env::run(&flags, registry, environment),
+        Command::Exec(flags) => exec::run(&flags, registry, environment),
         Command::Init(flags) => init::run(&flags, &registry),
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),

@@ -12,6 +12,7 @@
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
+//! - [`decimal`]: numbers as digits, without an allocation.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
@@ -24,6 +25,7 @@ pub mod cli;
 pub(crate) mod client;
 pub mod commands;
 pub mod config;
+pub(crate) mod decimal;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod io;

@@ -91,7 +91,7 @@ impl Loaded {
         self
     }
 
-    /// What was loaded.
+    /// The loaded configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -141,6 +141,7 @@ impl Proxy {
     /// Has each reload change the log with the rest.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
+        self.server.shared().set_log(control.direct());
         self.reloads.set_log(control);
         self
     }
@@ -201,7 +202,7 @@ mod tests {
                 time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // Less than where it would be found by a look from time to time.
+        // Sooner than the periodic look would find it.
         let within = Duration::from_secs(4);
         tokio::select! {
             () = proxy.run() => panic!("it ended"),

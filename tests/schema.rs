@@ -60,7 +60,7 @@ fn every_setting_is_described() {
     assert!(count > 30, "{count}");
 }
 
-/// Every property below `properties` has words for whoever points at it.
+/// Every property below `properties` has a description, which editors show.
 fn described(properties: &Value, count: &mut usize) {
     for (name, property) in properties.as_object().unwrap() {
         assert!(property["description"].is_string(), "{name}: {property}");

@@ -37,6 +37,7 @@ pub struct BuildContext<'a> {
     /// Every file that any hop of the configuration names, also one that can't be read.
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
+    warnings: RefCell<Vec<InvalidSetting>>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
@@ -72,6 +73,7 @@ impl<'a> BuildContext<'a> {
             files: RefCell::default(),
             named: Rc::default(),
             siblings: None,
+            warnings: RefCell::default(),
             system_verifier: Rc::default(),
         }
     }
@@ -139,6 +141,7 @@ impl<'a> BuildContext<'a> {
             files: RefCell::default(),
             named: Rc::clone(&self.named),
             siblings: self.siblings,
+            warnings: RefCell::default(),
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }
@@ -185,6 +188,16 @@ impl<'a> BuildContext<'a> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
         }
         Ok((path, bytes))
+    }
+
+    /// Reports something that is odd with the settings but no reason to refuse them. `check` and the log show it.
+    pub fn warn(&self, warning: InvalidSetting) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Returns the warnings so far.
+    pub fn warnings(&self) -> Vec<InvalidSetting> {
+        self.warnings.borrow().clone()
     }
 
     /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether

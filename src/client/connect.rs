@@ -75,9 +75,13 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let request = Request::new(&target, &preferences);
     let upstream = chain.travel(request, Destination::Target, &round);
     let upstream = match account.unless_killed(upstream).await {
-        Some(Ok(connected)) => connected.tunnel,
+        Some(Ok(connected)) => {
+            account.row().set_passage(connected.passage);
+            connected.tunnel
+        }
         Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
+            account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
             client.close_after(&answers.failed(&reply, &error, &target)).await;
             return None;

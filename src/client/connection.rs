@@ -1,4 +1,4 @@
-//! The connection of one client: its heads, and the last word it is told.
+//! The connection of one client: reading heads, and closing it so that the last answer arrives.
 
 use std::{future::poll_fn, io, net::SocketAddr, task::Poll, time::Duration};
 

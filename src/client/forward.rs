@@ -16,6 +16,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
+use tracing::debug;
 
 pub(crate) use self::{
     ending::{Ending, Next},
@@ -127,6 +128,8 @@ impl Forwarder<'_> {
         {
             match plan.prepare(upstream).await {
                 Ok(true) => {
+                    debug!("the connection of the request before is used");
+                    account.row().set_passage(upstream.passage().again());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // Closed while the request was under way: a new connection is tried, once.
@@ -150,9 +153,13 @@ impl Forwarder<'_> {
         match opened {
             Some(Ok(upstream)) => {
                 let upstream = kept.insert(upstream);
+                account.row().set_passage(upstream.passage().clone());
                 pass(plan, client, upstream, alarm, is_cut, passed).await.0
             }
-            Some(Err(error)) => unreachable(&error),
+            Some(Err(error)) => {
+                account.row().set_passage(error.passage());
+                unreachable(&error)
+            }
             None => Ending::Cut,
         }
     }

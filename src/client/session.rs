@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, debug_span, warn};
 
 use crate::{
     client::{
@@ -27,7 +27,15 @@ use crate::{
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
+///
+/// Everything that is logged meanwhile at `debug` is in a span with the number of the connection and its peer.
 pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    let span = debug_span!("client", connection = admission.number(), %peer);
+    serve(socket, peer, admission).instrument(span).await;
+}
+
+async fn serve(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+    debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
@@ -91,7 +99,7 @@ enum Left {
     Over(Next<Box<Switch>>, bool),
 }
 
-/// Serves plain requests, of which `head` is the first, for as long as they come one soon after the other.
+/// Serves plain requests, beginning with `head`, until the connection ends or stays idle.
 async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
         let next = {
@@ -255,5 +263,5 @@ const SOON: Duration = Duration::from_millis(100);
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);
-/// How many connections over the limit are told so at once.
+/// How many connections over the limit get an answer at the same time.
 const TURNED_AWAY_MAX: usize = 64;

@@ -29,7 +29,7 @@ struct Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = aim(flags, registry, environment).and_then(|aim| ask_all(&aim));
+    let status = of_running(flags, registry, environment);
     let out = &mut super::stdout();
     let written = match (status, flags.format) {
         (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
@@ -41,6 +41,18 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
         }
     };
     super::status(written)
+}
+
+/// Asks the running proxy for its status.
+///
+/// # Errors
+/// Why there is no answer, for people.
+pub(super) fn of_running(
+    flags: &cli::Status,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Value, String> {
+    aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
 }
 
 /// Finds out which proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
@@ -73,7 +85,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
 }
 
 /// Returns the address at which this machine reaches a listener on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! What operators write, typed and not yet resolved.
+//! The settings as operators write them: typed, but not yet resolved.
 
 use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
@@ -93,7 +93,7 @@ pub(crate) struct Limits {
     pub(crate) header_fields: usize,
 }
 
-/// What the log holds.
+/// The log: its level, its format, and whether it has a line per request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(crate) struct Log {

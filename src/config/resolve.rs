@@ -317,7 +317,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the names below `path`, all of which may be shown and logged.
+    /// Returns the names below `path`. They contain no secret, so they can be shown and logged.
     fn names(&mut self, path: &KeyPath) -> Names {
         let names = match self.tree.names(path) {
             Ok(names) => names,

@@ -49,7 +49,7 @@ impl Environment {
         Self { variables: Arc::new(variables), directory: directory.into() }
     }
 
-    /// That of this process.
+    /// Returns the environment of this process.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name), "")
     }
@@ -89,7 +89,7 @@ impl Source {
     /// the user's and the system's `mooltiroute/config.d`, or else the embedded one.
     ///
     /// # Errors
-    /// The path of `flag` or of the variable does not exist: whoever names one does not want another.
+    /// The path of `flag` or of the variable does not exist. Another source never replaces one that was named.
     pub fn find(flag: Option<PathBuf>, environment: &Environment) -> Result<Self, Problems> {
         let variable = environment.variable(PATH_VARIABLE).filter(|path| !path.is_empty());
         let named = flag
@@ -239,7 +239,7 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
 
 const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 
-/// The configuration that runs if nobody has written one.
+/// The configuration that is used if there is no file.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
 
 /// All files together.

@@ -26,7 +26,7 @@ struct Open {
     closes: Option<DropGuard>,
 }
 
-/// A change of listeners of which every part has succeeded, and nothing has happened yet.
+/// A change of listeners whose every part has succeeded, and that is not in force yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     wanted: Vec<SocketAddr>,
@@ -75,7 +75,7 @@ pub enum ListenError {
 
 impl Listeners {
     /// Takes over sockets that a supervisor listens on and has passed; returns them to be accepted on. They stay as long
-    /// as this process does: the supervisor would listen on alone, and clients would wait for nobody.
+    /// as this process does: the supervisor would go on listening, and clients would wait without an answer.
     ///
     /// # Errors
     /// One of them can't be used.

@@ -102,8 +102,9 @@ impl Reloads {
         }
     }
 
-    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
-    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
+    /// Loads the files, repeatedly until none has changed meanwhile and every file that they name is watched.
+    ///
+    ///  Returns `None` if they don't come to rest; the next event calls for another attempt.
     async fn load(&mut self) -> Option<Result<Config, Vec<String>>> {
         for _ in 0..LOADS_MAX {
             let loader = Arc::clone(&self.loader);
@@ -144,8 +145,7 @@ impl Reloads {
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            self.shared().set_rejection(None);
-            if self.rejected.take().is_some() || call == Call::Signal {
+            if self.end_rejection() || call == Call::Signal {
                 info!(generation = current.number(), "config unchanged");
             } else {
                 debug!("an edit that changes no meaning");
@@ -160,7 +160,7 @@ impl Reloads {
 
     /// Everything is built; from here on nothing fails.
     fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
-        self.rejected = None;
+        self.end_rejection();
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
@@ -175,7 +175,6 @@ impl Reloads {
         let generation = next.number();
         self.shared().live().replace(next);
         self.server.keep_warm();
-        self.shared().set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -192,6 +191,16 @@ impl Reloads {
 
     fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(self.shared().live().current().metrics())
+    }
+
+    /// Logs that the configuration on disk is valid again, if the last one was rejected. Returns whether it was.
+    fn end_rejection(&mut self) -> bool {
+        self.shared().set_rejection(None);
+        let was_rejected = self.rejected.take().is_some();
+        if was_rejected {
+            info!("config valid again");
+        }
+        was_rejected
     }
 
     fn reject(&mut self, problems: Vec<String>, call: Call) {

@@ -153,7 +153,7 @@ impl Door {
                 return;
             }
             self.pause.begin(self.address, &format_args!("{open} clients leave no open files"));
-            // The limit may be raised from outside, which nobody tells.
+            // The limit may be raised from outside, and no event tells of that.
             let _ = time::timeout(PAUSE_MAX, shared.one_ended()).await;
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     config::Protocol,
     metrics::CountBytes,
     state::generation::{Generation, Way},
-    upstream::chain::Chain,
+    upstream::chain::{Chain, Passage},
 };
 
 /// The requests and tunnels that are under way.
@@ -63,6 +63,9 @@ pub(crate) struct OpenConnection {
     pub chain: Arc<Chain>,
     /// The configuration it began under.
     pub generation: Arc<Generation>,
+    /// The session that the client chose.
+    pub session: Option<Box<str>>,
+    passage: Mutex<Passage>,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -95,12 +98,14 @@ pub(crate) struct Facts<'a> {
     pub way: Way<'a>,
     /// The configuration it begins under.
     pub generation: &'a Arc<Generation>,
+    /// The session that the client chose.
+    pub session: Option<&'a str>,
 }
 
 impl Connections {
     /// Adds a connection, which `task` serves.
     pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
-        let Facts { peer, protocol, method, target, way, generation } = facts;
+        let Facts { peer, protocol, method, target, way, generation, session } = facts;
         let row = Arc::new(OpenConnection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             sent: AtomicU64::new(0),
@@ -114,6 +119,8 @@ impl Connections {
             route: way.route,
             chain: Arc::clone(way.chain),
             generation: Arc::clone(generation),
+            session: session.map(Box::from),
+            passage: Mutex::default(),
         });
         let place = lock(&self.rows).add(Arc::clone(&row));
         Registration { table: Arc::clone(self), place, row }
@@ -168,6 +175,26 @@ impl OpenConnection {
     #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
     pub(crate) fn bytes_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Returns the way that it took through its chain. Until a connection is open, no hop has made a choice.
+    pub(crate) fn passage(&self) -> Passage {
+        lock(&self.passage).clone()
+    }
+
+    /// Notes the way that it takes. A request may take another one later, if the first connection breaks unheard.
+    pub(crate) fn set_passage(&self, passage: Passage) {
+        *lock(&self.passage) = passage;
+    }
+
+    /// Returns the word for its protocol in the log and in lists: CONNECT of HTTP has one of its own.
+    pub(crate) fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http if self.method == "CONNECT" => "connect",
+            Protocol::Http => "http",
+            Protocol::Socks5 => "socks5",
+            Protocol::Socks4a => "socks4a",
+        }
     }
 
     /// Whether someone asked for its end.

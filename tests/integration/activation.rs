@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_restart_refuses_nobody() {
+async fn a_restart_refuses_no_client() {
     let supervisor = listen();
     let address = supervisor.local_addr().unwrap();
     let echo = EchoOrigin::start().await;
@@ -24,7 +24,7 @@ async fn a_restart_refuses_nobody() {
     let mut tunnel = connect(address, echo.address()).await.tunnel();
     first.signal(Signal::TERM);
     first.event("shutting down").await;
-    // In the drain, while nobody is there, and when the next one is.
+    // During the drain, between the two processes, and after the second one has started.
     let in_drain = ask(address, &echo).await;
     tunnel.write_all(b"still here").await.unwrap();
     assert_reads(&mut tunnel, "still here").await;

@@ -8,6 +8,7 @@ mod activation;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
+mod client_commands;
 mod clients;
 mod credentials;
 mod delivery;

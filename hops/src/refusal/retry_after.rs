@@ -11,7 +11,7 @@ pub(crate) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(WAIT_MAX));
     }
     let at = http_date(value)?;
-    // Rounded up, so that nobody comes too early. A date in the past means now.
+    // Rounded up, so that no client comes too early. A date in the past means now.
     let wait = at.duration_since(now).unwrap_or_default();
     let rounded = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Some(Duration::from_secs(rounded).min(WAIT_MAX))

@@ -115,8 +115,8 @@ pub(super) fn seems_to_loop(count: usize, target: &Authority) -> String {
 pub(super) fn unanswered(count: usize, target: &Authority) -> String {
     format!(
         "{count} equal requests for `{target}` are waiting for the hops, and none has been answered. Check that the hops \
-         answer and that none of them leads back to this proxy, or raise `limits.connections`, of which one request may \
-         take a tenth."
+         answer and that none of them leads back to this proxy, or raise `limits.connections`: equal requests may \
+         take a tenth of it."
     )
 }
 
@@ -158,7 +158,7 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
     }
 }
 
-/// Returns whether the hop asks for credentials by schemes of which this program speaks none.
+/// Returns whether the hop asks for credentials only by schemes that this program does not speak.
 pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
     http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic")
 }

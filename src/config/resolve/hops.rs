@@ -79,6 +79,10 @@ impl Resolver<'_> {
                 match built {
                     Ok(_) if !plan.is_whole => {}
                     Ok(built) => {
+                        for warning in context.warnings() {
+                            let warning = self.tree.invalid(&plan.path, &warning);
+                            self.warnings.push(warning);
+                        }
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;

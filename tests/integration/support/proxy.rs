@@ -33,6 +33,16 @@ impl Event {
         }
     }
 
+    /// A field that must be a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.0[name].as_f64().unwrap_or_else(|| panic!("{name} of {self:?}"))
+    }
+
+    /// The value at a JSON pointer.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
+
     /// The whole line, to search it.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()

@@ -1,13 +1,14 @@
 //! Numbers in decimal digits.
 
 /// A number in decimal digits, stored on the stack.
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     digits: [u8; DIGITS_MAX],
     start: usize,
 }
 
 impl Decimal {
-    pub(super) fn new(mut number: u64) -> Self {
+    /// Returns the digits of `number`, without leading zeros.
+    pub(crate) fn new(mut number: u64) -> Self {
         let mut decimal = Self { digits: [b'0'; DIGITS_MAX], start: DIGITS_MAX };
         loop {
             decimal.start -= 1;
@@ -19,7 +20,8 @@ impl Decimal {
         }
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// Returns the digits in ASCII.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.digits[self.start..]
     }
 }
