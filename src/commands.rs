@@ -6,12 +6,19 @@ mod describe;
 pub mod env;
 pub mod exec;
 pub mod explain;
+pub mod hop;
 pub mod init;
 mod json;
+pub mod kill;
 pub mod probe;
+pub mod ps;
+pub mod reload;
 pub mod run;
+mod running;
 pub mod schema;
 pub mod status;
+#[cfg(feature = "top")]
+pub mod top;
 
 use std::{
     fmt,
@@ -52,6 +59,12 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { directory } => completions::man(&directory),
+        Command::Ps(flags) => ps::run(&flags, environment),
+        #[cfg(feature = "top")]
+        Command::Top(flags) => top::run(&flags, environment),
+        Command::Hop(flags) => hop::run(&flags, registry, environment),
+        Command::Kill(flags) => kill::run(&flags, environment),
+        Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
 }

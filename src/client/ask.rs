@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
-use tracing::{debug, field::display, warn};
+use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},

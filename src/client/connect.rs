@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{Authority, Request};
-use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{
@@ -89,7 +88,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
         None => return killed(client, &account),
     };
     drop(round);
-    if client.socket.write_all(&answers.established()).await.is_err() {
+    if client.send(&answers.established()).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }

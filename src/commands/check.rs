@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Loader, NamedHop, Overrides},
+    config::{Config, Environment, Listener, Loader, NamedHop, Overrides},
 };
 
 /// Runs the command.
@@ -41,9 +41,13 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
             Ok(Verdict::Valid)
         }
         (Ok(config), Format::Json) => {
+            let listeners = config.server.listen.iter().filter(|listener| listener.tls.is_some());
+            let tls_listeners: Vec<_> =
+                listeners.map(|listener| listener.address.to_string()).collect();
             let meaning = json!({
                 "valid": true,
-                "listeners": config.server.listen,
+                "listeners": config.server.listen.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+                "tls_listeners": tls_listeners,
                 "authenticated": config.server.auth.is_some(),
                 "credentials": config.server.credentials.iter().map(ShownCredential::from).collect::<Vec<_>>(),
                 "hops": config.hops.iter().map(ShownHop::from).collect::<Vec<_>>(),
@@ -65,8 +69,17 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
         None => "for every program on this machine".to_owned(),
     } + &describe::credentials(&config.server.credentials);
-    for address in &config.server.listen {
-        writeln!(out, "  {address}, {clients}")?;
+    for Listener { address, tls } in &config.server.listen {
+        match tls {
+            None => writeln!(out, "  {address}, {clients}")?,
+            Some(tls) if tls.checks_clients() => {
+                writeln!(
+                    out,
+                    "  https://{address}, clients need a certificate of `client_ca`; {clients}"
+                )?;
+            }
+            Some(_) => writeln!(out, "  https://{address}, {clients}")?,
+        }
     }
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;

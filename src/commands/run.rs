@@ -59,7 +59,11 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
         let (signals, requests) =
             signals.map_err(|error| format!("signals can't be handled: {error}"))?;
-        let proxy = loaded.with_passed(passed).start().map_err(|error| error.to_string())?;
+        let proxy = loaded
+            .with_passed(passed)
+            .with_control(environment)
+            .start()
+            .map_err(|error| error.to_string())?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         let shutdown = proxy.shutdown().clone();

@@ -59,6 +59,24 @@ impl Environment {
         (self.variables)(name)
     }
 
+    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let set = |name| {
+            // A supervisor may name several, with colons between.
+            let value = self.variable(name)?.into_string().ok()?;
+            let separator = if cfg!(windows) { ';' } else { ':' };
+            let path = PathBuf::from(value.split(separator).next()?);
+            path.is_absolute().then_some(path)
+        };
+        let of_user = || {
+            set("XDG_STATE_HOME")
+                .or_else(|| if cfg!(windows) { set("LOCALAPPDATA") } else { None })
+                .or_else(|| Some(set("HOME")?.join(".local/state")))
+                .map(|state| state.join("mooltiroute"))
+        };
+        set("STATE_DIRECTORY").or_else(of_user)
+    }
+
     /// The user's directory for configurations.
     fn user_directory(&self) -> Option<PathBuf> {
         let set = |name| {

@@ -223,6 +223,16 @@ impl Generation {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
+    /// Returns the chains.
+    pub(crate) fn chains(&self) -> &[Arc<Chain>] {
+        &self.chains
+    }
+
+    /// Returns the hops that are built.
+    pub(crate) fn hops(&self) -> &[NamedHop] {
+        &self.hops
+    }
+
     /// Whether clients may state preferences to a hop of any chain.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences

@@ -62,6 +62,33 @@ async fn who_comes_with_the_signal_is_served_by_one_or_the_other() {
 }
 
 #[tokio::test]
+async fn fifty_tunnels_outlive_an_upgrade_and_new_clients_do_not_wait() {
+    let supervisor = listen();
+    let address = supervisor.local_addr().unwrap();
+    let echo = EchoOrigin::start().await;
+    let mut old = Proxy::activated(config(address), &supervisor).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..50 {
+        tunnels.push(connect(address, echo.address()).await.tunnel());
+    }
+    // Both processes accept from the same socket until the old one is stopped.
+    let _new = Proxy::activated(config(address), &supervisor).await;
+    old.signal(Signal::TERM);
+    old.event("shutting down").await;
+    for _ in 0..20 {
+        let mut client = connect(address, echo.address()).await.tunnel();
+        client.write_all(b"served").await.unwrap();
+        assert_reads(&mut client, "served").await;
+    }
+    for tunnel in &mut tunnels {
+        tunnel.write_all(b"still here").await.unwrap();
+        assert_reads(tunnel, "still here").await;
+    }
+    drop(tunnels);
+    assert_eq!(old.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_reload_may_add_to_the_supervisors_address_and_not_leave_it_out() {
     let supervisor = listen();
     let (passed, own) = (supervisor.local_addr().unwrap(), local(free_port()));

@@ -63,7 +63,11 @@ impl ClientSettings {
         let running = status::of_running(&flags, registry, environment);
         let listening = running.ok().map(|status| listeners(&status));
         let listening = listening.filter(|listening| !listening.is_empty());
-        let listening = listening.unwrap_or_else(|| config.server.listen.clone());
+        let configured = || {
+            let plain = config.server.listen.iter().filter(|listener| listener.tls.is_none());
+            plain.flat_map(|listener| listener.address.sockets()).collect()
+        };
+        let listening = listening.unwrap_or_else(configured);
         let address = nearest(&listening).ok_or(NO_PORT)?;
         Ok(Self::new(&config, address))
     }

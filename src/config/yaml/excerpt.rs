@@ -247,6 +247,8 @@ fn is_harmless(path: &[&str], text: &str) -> bool {
     let is_setting = matches!(
         path,
         ["server", "listen"]
+            | ["server", "listen", "address"]
+            | ["server", "listen", "tls", "cert" | "client_ca"]
             | ["timeouts" | "limits" | "log", _]
             | ["hops", _, "kind" | "enabled"]
             | ["chains", _]
