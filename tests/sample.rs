@@ -91,7 +91,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 21] = [
+const DEFAULTS: [&str; 22] = [
     "access",
     "address",
     "connect",
@@ -106,6 +106,7 @@ const DEFAULTS: [&str; 21] = [
     "idle",
     "level",
     "plain",
+    "protocol",
     "response",
     "session",
     "session_max",

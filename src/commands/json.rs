@@ -12,9 +12,17 @@ pub(super) struct ShownHop<'a> {
     enabled: bool,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
+    /// The links among which the hop chooses; empty for most kinds.
+    members: Vec<ShownMember<'a>>,
     /// Left out if the hop has no schemes to choose from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     auth: Vec<ShownReadiness>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    name: &'a str,
+    address: Option<String>,
 }
 
 /// An authentication scheme, and whether this machine can use it now.
@@ -78,7 +86,14 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let enabled = hop.is_enabled;
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled, address, credentials, auth }
+        let members = hop.hop.iter().flat_map(|hop| hop.members());
+        let members = members
+            .map(|member| ShownMember {
+                name: member.name,
+                address: member.address.map(ToString::to_string),
+            })
+            .collect();
+        Self { name: &hop.name, kind: &hop.kind, enabled, address, credentials, members, auth }
     }
 }
 

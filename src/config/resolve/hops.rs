@@ -7,7 +7,7 @@ use mooltiroute_hops::{
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, fingerprint};
+use crate::config::{NamedHop, Problem, fingerprint};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -164,7 +164,12 @@ impl Resolver<'_> {
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &["kind", "enabled"]) else {
-            self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
+            if !self.failed.contains(&path) && !self.problems.skips() {
+                let message = "expected a mapping of the hop's `kind` and its settings";
+                let problem = self.tree.problem(&path, Part::Value, "value", message);
+                let help = self.tree.advice_on_hop(&path);
+                self.problems.push(Problem { help, ..problem });
+            }
             return (named, None);
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
