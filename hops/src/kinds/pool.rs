@@ -387,8 +387,10 @@ mod tests {
         );
     }
 
+    type Built = Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
+
     /// Builds a pool of the list `text`, whose file is written beside nothing else.
-    fn listed(text: &str, more: &str) -> (Result<Arc<dyn Hop>, Vec<InvalidSetting>>, Vec<String>) {
+    fn listed(text: &str, more: &str) -> (Built, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("list"), text).unwrap();
         let yaml = format!("{{kind: pool, members_from: {{file: list{more}}}}}");
