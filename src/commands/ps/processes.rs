@@ -28,8 +28,9 @@ pub(crate) struct ClientProcess {
 pub(crate) struct Processes(HashMap<SocketAddr, ClientProcess>);
 
 impl Processes {
-    /// Finds the processes of `clients`, by the addresses that they connect from.
-    pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>) -> Self {
+    /// Finds the processes of `clients`, by the addresses that they connect from. The proxy, process `proxy`, has at least
+    /// as many sockets as all of them, and is left out.
+    pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>, proxy: u32) -> Self {
         let mut wanted: HashMap<SocketAddr, ()> =
             clients.map(|client| (canonical(client), ())).collect();
         let mut by_inode = HashMap::new();
@@ -41,7 +42,7 @@ impl Processes {
                 }
             }
         }
-        Self(processes_of(by_inode))
+        Self(processes_of(by_inode, proxy))
     }
 
     /// Returns the process of the client at `address`.
@@ -57,7 +58,10 @@ impl fmt::Display for ClientProcess {
 }
 
 /// Looks through the open files of all processes until every socket was found.
-fn processes_of(mut by_inode: HashMap<u64, SocketAddr>) -> HashMap<SocketAddr, ClientProcess> {
+fn processes_of(
+    mut by_inode: HashMap<u64, SocketAddr>,
+    proxy: u32,
+) -> HashMap<SocketAddr, ClientProcess> {
     let mut found = HashMap::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for process in processes.flatten() {
@@ -67,6 +71,9 @@ fn processes_of(mut by_inode: HashMap<u64, SocketAddr>) -> HashMap<SocketAddr, C
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
+        if pid == proxy {
+            continue;
+        }
         // Fails for processes of other users.
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
         let mut name = None;
@@ -163,10 +170,10 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let from = client.local_addr().unwrap();
-            let found = Processes::of([from].into_iter());
+            let found = Processes::of([from].into_iter(), 0);
             assert_eq!(found.get(from).unwrap().pid, std::process::id());
             let nobody = SocketAddr::new(from.ip(), 1);
-            assert_eq!(Processes::of([nobody].into_iter()).get(nobody), None);
+            assert_eq!(Processes::of([nobody].into_iter(), 0).get(nobody), None);
         }
     }
 }

@@ -250,10 +250,10 @@ default    12     200        35       2  1023 B   1.5 MiB
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 
-pool   member      state                    carried  failed  address
-exits  members[0]  works                        120       0  a.test:80
-exits  members[1]  left out, tried in 4 s         3      17  -
-exits  other       57 of 58 work                  9       1  -
+pool   member      state                   carried  failed  address
+exits  members[0]  works                       120       0  a.test:80
+exits  members[1]  left out, tried in 4 s        3      17  -
+exits  other       57 of 58 work                 9       1  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
