@@ -10,6 +10,7 @@ pub(crate) mod watch;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
 };
 
 use mooltiroute_hops::KeyPath;
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Loader, Problem, Problems, Source},
     log::LogControl,
+    network::NetworkKeeper,
     proxy::{
         listeners::{ListenError, Listeners},
         reload::Reloads,
@@ -115,14 +117,17 @@ impl Loaded {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
         let overridden = config.overridden.clone();
-        let first = Generation::new(1, config, addresses.clone());
+        let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
+        let first = Generation::first(config, addresses.clone(), &network);
+        network.put_in_force(first.outcomes());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
         for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
+        server.keep_facts(NetworkKeeper::new(network));
+        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden).from_written(written);
         Ok(Proxy { server, reloads, addresses })
     }
 }

@@ -90,7 +90,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 21] = [
+const DEFAULTS: [&str; 22] = [
     "access",
     "address",
     "connect",
@@ -104,6 +104,7 @@ const DEFAULTS: [&str; 21] = [
     "header_fields",
     "idle",
     "level",
+    "on_leave",
     "plain",
     "response",
     "session",

@@ -44,6 +44,8 @@ pub(crate) enum Denial {
     NoSay(Arc<str>),
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
+    /// It is not known which hops the way to this target has.
+    Unsettled(Authority),
 }
 
 impl Ask<'_> {
@@ -111,6 +113,7 @@ impl From<Denial> for Reply {
             Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
             Denial::NoSay(chain) => Self::no_preferences(&chain),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
+            Denial::Unsettled(target) => Self::unsettled(&target),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cli::{Check, Format},
     config::{Config, Environment, Loader, Overrides},
+    network::Network,
 };
 
 /// Runs the command.
@@ -37,7 +38,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
     match (loader.load(), format) {
         (Ok(config), Format::Human) => {
             writeln!(out, "{}: valid", loader.source())?;
-            describe(&config, out)?;
+            describe(&config, &loader.network, out)?;
             Ok(Verdict::Valid)
         }
         (Ok(config), Format::Json) => {
@@ -46,7 +47,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
                 "listeners": config.server.listen,
                 "authenticated": config.server.auth.is_some(),
                 "credentials": config.server.credentials.iter().map(ShownCredential::from).collect::<Vec<_>>(),
-                "hops": config.hops.iter().map(ShownHop::from).collect::<Vec<_>>(),
+                "hops": config.hops.iter().map(|hop| ShownHop::new(hop, &loader.network)).collect::<Vec<_>>(),
                 "chains": config.chains.iter().map(|chain| ShownChain::new(chain, &config)).collect::<Vec<_>>(),
                 "routes": config.routes.iter().map(|route| ShownRoute::new(route, &config)).collect::<Vec<_>>(),
                 "warnings": config.warnings.iter().map(ShownProblem::from).collect::<Vec<_>>(),
@@ -59,7 +60,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
 }
 
 /// Describes what a valid configuration does.
-fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
     let clients = match config.server.auth {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
@@ -83,6 +84,7 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        describe::condition(hop, network, "    ", out)?;
     }
     writeln!(out, "\nchains")?;
     for chain in &config.chains {

@@ -1,5 +1,7 @@
 //! What operators write, typed and not yet resolved.
 
+mod enabled;
+
 use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use mooltiroute_hops::{Listed, OneOrList, Secret};
@@ -17,6 +19,9 @@ use crate::config::{
     units::{Period, Size},
 };
 use crate::router::HostPattern;
+
+pub(crate) use self::enabled::Enabled;
+pub use self::enabled::OnLeave;
 
 /// The sections of a configuration.
 pub(crate) const SECTIONS: [&str; 7] =

@@ -11,9 +11,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader, Overridden},
+    config::{Config, Loader, NamedHop, OnLeave, Overridden, Problems, source::KeptTexts},
     log::LogControl,
     metrics::Metrics,
+    network::Network,
     proxy::{
         changes::{edited_in_vain, with_new_value},
         direct::targets_that_go_direct,
@@ -21,7 +22,10 @@ use crate::{
         server::Server,
         watch::Watch,
     },
-    state::shared::{Rejection, Shared},
+    state::{
+        generation::Generation,
+        shared::{Rejection, Shared},
+    },
     system::{shutdown::ReloadRequests, supervisor},
 };
 
@@ -38,6 +42,8 @@ pub(crate) struct Reloads {
     rejected: Option<Vec<String>>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
+    /// The files of the configuration in force, if it depends on the network.
+    written: Option<Arc<KeptTexts>>,
 }
 
 /// The event that called for a reload.
@@ -45,6 +51,8 @@ pub(crate) struct Reloads {
 enum Call {
     Edit,
     Signal,
+    /// A condition of the network has another outcome.
+    Network,
 }
 
 impl Reloads {
@@ -65,6 +73,7 @@ impl Reloads {
             log: None,
             rejected: None,
             overridden: Vec::new(),
+            written: None,
         }
     }
 
@@ -72,6 +81,12 @@ impl Reloads {
     #[must_use]
     pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
         Self { overridden, ..self }
+    }
+
+    /// Builds other configurations from `written` when the network changes.
+    #[must_use]
+    pub(crate) fn from_written(self, written: Option<Arc<KeptTexts>>) -> Self {
+        Self { written, ..self }
     }
 
     /// Has signals call for reloads too.
@@ -86,13 +101,19 @@ impl Reloads {
 
     /// Reloads until it is dropped. Dropping the future between two steps leaves the generation in force as it is.
     pub(crate) async fn run(mut self) -> Infallible {
+        let network = Arc::clone(self.shared().live().current().network());
         loop {
             let call = tokio::select! {
+                () = network.changed() => Call::Network,
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
             };
             if let (Call::Signal, Some(watch)) = (call, &mut self.watch) {
                 watch.complete().await;
+            }
+            if call == Call::Network {
+                self.follow_network(&network).await;
+                continue;
             }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
@@ -119,11 +140,42 @@ impl Reloads {
                     continue;
                 }
             }
-            return Some(loaded.map_err(|problems| {
-                problems.0.iter().map(|problem| problem.brief().to_string()).collect()
-            }));
+            return Some(loaded.map_err(|problems| briefly(&problems)));
         }
         None
+    }
+
+    /// Puts the outcomes in force that the conditions of the network have now. Builds on the files that were read for
+    /// the configuration in force, so that an edit that is invalid or still being written can't delay it.
+    async fn follow_network(&mut self, network: &Network) {
+        let (Some(written), causes) = (self.written.clone(), network.causes()) else { return };
+        if causes.is_empty() {
+            // The network was back before this began.
+            return;
+        }
+        let held = self.shared().peaks().hold();
+        let loader = Arc::clone(&self.loader);
+        let loaded = task::spawn_blocking(move || loader.load_kept(&written)).await;
+        match loaded {
+            Ok(Ok(config)) => {
+                let last = self.shared().live().current();
+                let changed = last.outline.changes(&config.outline);
+                if changed.is_empty() {
+                    network.put_in_force(last.outcomes());
+                } else {
+                    // The addresses are those that are listened on, so nothing has to be bound.
+                    match self.listeners.prepare(&config.server.listen) {
+                        Ok(prepared) => {
+                            self.accept(config, prepared, &changed, Some(causes.join("; ")));
+                        }
+                        Err(error) => self.reject(vec![with_causes(&error)], Call::Network),
+                    }
+                }
+            }
+            Ok(Err(problems)) => self.reject(briefly(&problems), Call::Network),
+            Err(panicked) => self.reject(vec![panicked.to_string()], Call::Network),
+        }
+        drop(held);
     }
 
     async fn attempt(&mut self, call: Call) {
@@ -153,17 +205,27 @@ impl Reloads {
             return;
         }
         match self.listeners.prepare(&config.server.listen) {
-            Ok(prepared) => self.accept(config, prepared, &changed),
+            Ok(prepared) => {
+                self.rejected = None;
+                self.shared().set_rejection(None);
+                self.accept(config, prepared, &changed, None);
+            }
             Err(error) => self.reject(vec![with_causes(&error)], call),
         }
     }
 
-    /// Everything is built; from here on nothing fails.
-    fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
-        self.rejected = None;
+    /// Everything is built; from here on nothing fails. `cause` is the change of the network that called for it.
+    fn accept(
+        &mut self,
+        config: Config,
+        prepared: Prepared,
+        changed: &[String],
+        cause: Option<String>,
+    ) {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
+        self.written.clone_from(&config.written);
         let listening = self.listeners.addresses_after(&prepared);
         let last = self.shared().live().current();
         let next = last.next(config, listening);
@@ -174,8 +236,10 @@ impl Reloads {
         }
         let generation = next.number();
         self.shared().live().replace(next);
+        let next = self.shared().live().current();
+        next.network().put_in_force(next.outcomes());
         self.server.keep_warm();
-        self.shared().set_rejection(None);
+        let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -183,7 +247,34 @@ impl Reloads {
         if let Some(control) = &self.log {
             control.set(&log);
         }
-        info!(generation, changed = changed.join(", "), "config reloaded");
+        let changed = changed.join(", ");
+        match cause {
+            Some(cause) => info!(generation, changed, cause, "config reloaded"),
+            None => info!(generation, changed, "config reloaded"),
+        }
+        if cut > 0 {
+            info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
+        }
+    }
+
+    /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
+    /// number.
+    fn cut_tunnels_of_hops_that_left(&self, last: &Generation, next: &Generation) -> usize {
+        let is_on = |generation: &Generation, name: &str| {
+            generation.hops().iter().any(|hop| &*hop.name == name && hop.is_enabled)
+        };
+        let has_left = |hop: &&NamedHop| {
+            hop.on_leave == OnLeave::Cut
+                && hop.is_enabled
+                && !is_on(next, &hop.name)
+        };
+        let left: Vec<_> = last.hops().iter().filter(has_left).map(|hop| &hop.name).collect();
+        if left.is_empty() {
+            return 0;
+        }
+        self.shared().connections().kill(|row| {
+            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| left.contains(&&hop.name))
+        })
     }
 
     fn shared(&self) -> &Shared {
@@ -206,6 +297,11 @@ impl Reloads {
         self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
     }
+}
+
+/// Returns each problem on one line, for the log.
+fn briefly(problems: &Problems) -> Vec<String> {
+    problems.0.iter().map(|problem| problem.brief().to_string()).collect()
 }
 
 /// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in

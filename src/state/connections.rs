@@ -127,7 +127,6 @@ impl Connections {
     }
 
     /// Ends every connection that `is_meant` picks, and returns how many those were.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will kill them"))]
     pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> usize {
         let meant = self.list().into_iter().filter(|row| is_meant(row));
         meant.map(|row| row.kill.kill()).count()

@@ -9,6 +9,8 @@ mod auth_schemes;
 mod authentication;
 mod bad_input;
 mod clients;
+#[cfg(target_os = "linux")]
+mod conditions;
 mod credentials;
 mod delivery;
 mod faults;
@@ -21,6 +23,7 @@ mod log;
 mod loops;
 mod memory;
 mod probe;
+mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;

@@ -6,6 +6,8 @@ mod certificates;
 mod client;
 mod config;
 mod double;
+#[cfg(target_os = "linux")]
+mod namespace;
 mod network;
 mod open_files;
 mod origin;
@@ -26,7 +28,10 @@ pub(crate) use self::activation::activated;
 #[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
 #[cfg(target_os = "linux")]
-pub(crate) use self::status::resources;
+pub(crate) use self::{
+    namespace::{Namespace, RESOLVER, Says},
+    status::resources,
+};
 pub(crate) use self::{
     certificates::Certificates,
     client::{assert_reads, connect, connect_early, exchange, head, open, rest},

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     client::admin::metrics_format::MetricsFormat,
+    network::ShownCondition,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
     state::{
         generation::Generation,
@@ -54,6 +55,8 @@ pub(crate) struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// The conditions of the network, by the hops that they switch.
+    pub conditions: BTreeMap<String, Condition>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Failures of targets themselves, and not of hops.
@@ -100,6 +103,16 @@ pub(crate) struct InUse {
     pub tunnels: usize,
     /// Requests that began under it and are under way.
     pub requests: usize,
+}
+
+/// A condition of the network, and the hop that it switches.
+#[derive(Debug, Serialize)]
+pub(crate) struct Condition {
+    /// Whether the hop is on in the generation in force.
+    pub enabled: bool,
+    /// The condition with its present value.
+    #[serde(flatten)]
+    pub shown: ShownCondition,
 }
 
 /// The traffic of a hop, and its failures.
@@ -150,6 +163,15 @@ impl Status {
             hops: hops
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .collect(),
+            conditions: current
+                .hops()
+                .iter()
+                .filter_map(|hop| {
+                    let shown = current.network().shown(hop.condition.as_ref()?);
+                    let enabled = hop.is_enabled;
+                    Some((hop.name.to_string(), Condition { enabled, shown }))
+                })
                 .collect(),
             warm: metrics
                 .warm
