@@ -25,17 +25,17 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{
-    facts::Facts,
-    interfaces::Interfaces,
-    readiness::{Readiness, Waiting},
-};
 pub(crate) use self::{
     condition::{NetworkCondition, Question, Requirement},
     glob::Glob,
     keeper::NetworkKeeper,
     shown::ShownCondition,
     truth::Truth,
+};
+use self::{
+    facts::Facts,
+    interfaces::Interfaces,
+    readiness::{Readiness, Waiting},
 };
 
 /// The present facts about the network, shared by everything that depends on them.
@@ -140,7 +140,10 @@ impl Network {
 
 impl Dependence {
     /// Returns what a request depends on, or `None` if that is nothing.
-    pub(crate) fn new(network: &Arc<Network>, conditions: &[Arc<NetworkCondition>]) -> Option<Self> {
+    pub(crate) fn new(
+        network: &Arc<Network>,
+        conditions: &[Arc<NetworkCondition>],
+    ) -> Option<Self> {
         let is_needed = !conditions.is_empty();
         is_needed.then(|| Self { network: Arc::clone(network), conditions: conditions.into() })
     }

@@ -127,7 +127,9 @@ impl Loaded {
         }
         server.keep_warm();
         server.keep_facts(NetworkKeeper::new(network));
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden).from_written(written);
+        let reloads = Reloads::new(loader, listeners, server.clone(), watch)
+            .over(overridden)
+            .from_written(written);
         Ok(Proxy { server, reloads, addresses })
     }
 }

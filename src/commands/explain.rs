@@ -153,9 +153,7 @@ impl<'a> Way<'a> {
             hop.condition.as_ref().is_some_and(|condition| depends_on.contains(condition))
         };
         let conditional: Vec<_> = config.hops.iter().filter(is_on_way).collect();
-        let shown = |hop: &&'a NamedHop| {
-            Some((&*hop.name, network.shown(hop.condition.as_ref()?)))
-        };
+        let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));
         let conditions = conditional.iter().filter_map(shown).collect();
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
         let address =
@@ -214,7 +212,10 @@ impl<'a> Way<'a> {
             describe::condition(hop, network, "  ", out)?;
         }
         if self.conditions.values().any(|condition| condition.value == Truth::Undecided.word()) {
-            writeln!(out, "\n`explain` opens no connection; a running proxy asks. See `mooltiroute status`.")?;
+            writeln!(
+                out,
+                "\n`explain` opens no connection; a running proxy asks. See `mooltiroute status`."
+            )?;
         }
         Ok(())
     }

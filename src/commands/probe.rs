@@ -155,8 +155,7 @@ pub async fn probe(
 
 /// Asks what the conditions of hops depend on, as a running proxy does, and loads the configuration for the answers.
 async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Problems> {
-    let conditions: Vec<_> =
-        config.hops.iter().filter_map(|hop| hop.condition.clone()).collect();
+    let conditions: Vec<_> = config.hops.iter().filter_map(|hop| hop.condition.clone()).collect();
     if conditions.is_empty() {
         return Ok(config);
     }

@@ -105,7 +105,12 @@ impl fmt::Debug for Outline {
 }
 
 /// Returns a hash of the mapping at `path` without `keys`.
-pub(crate) fn hash_without(tree: &Tree, path: &KeyPath, keys: &[&str], hasher: &RandomState) -> u64 {
+pub(crate) fn hash_without(
+    tree: &Tree,
+    path: &KeyPath,
+    keys: &[&str],
+    hasher: &RandomState,
+) -> u64 {
     let mut value = tree.value(path).cloned().unwrap_or_default();
     if let Value::Mapping(mapping) = &mut value {
         for key in keys {

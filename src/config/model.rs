@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 use mooltiroute_hops::{Hop, Secret};
 
 use crate::{
-    config::{source::KeptTexts, Credential, OnLeave, Outline, Overridden, Place, Problem},
+    config::{Credential, OnLeave, Outline, Overridden, Place, Problem, source::KeptTexts},
     network::NetworkCondition,
     router,
 };

@@ -10,9 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Interfaces, NetworkCondition, Question, Requirement, Truth,
-    ask::Answer,
-    condition::questions,
+    Interfaces, NetworkCondition, Question, Requirement, Truth, ask::Answer, condition::questions,
 };
 
 /// The present facts, and what is in force because of earlier ones.
@@ -96,10 +94,8 @@ impl Facts {
             Answer::Nothing(why) => known.failure = Some(why),
             answer => {
                 let (at, instant) = (SystemTime::now(), Instant::now());
-                *known = Known {
-                    answer: Some(Decided { answer, epoch, at, instant }),
-                    failure: None,
-                };
+                *known =
+                    Known { answer: Some(Decided { answer, epoch, at, instant }), failure: None };
             }
         }
     }
@@ -165,9 +161,8 @@ impl Facts {
 
     /// Remembers which conditions are decided now.
     pub(super) fn remember_decided(&mut self) {
-        let decided = |condition: &&Arc<NetworkCondition>| {
-            self.truth(&condition.when) != Truth::Undecided
-        };
+        let decided =
+            |condition: &&Arc<NetworkCondition>| self.truth(&condition.when) != Truth::Undecided;
         let decided: Vec<_> = self.in_force.keys().filter(decided).cloned().collect();
         self.decided.extend(decided);
     }

@@ -59,12 +59,11 @@ impl Facts {
             (false, false) => FRESH,
         };
         let asks = self.may_ask(conditions, now, pause);
-        let is_in_force =
-            |condition: &Arc<NetworkCondition>| match self.in_force(condition) {
-                Some(is_on) => self.is_on(condition) == is_on,
-                // An edit has just removed it.
-                None => true,
-            };
+        let is_in_force = |condition: &Arc<NetworkCondition>| match self.in_force(condition) {
+            Some(is_on) => self.is_on(condition) == is_on,
+            // An edit has just removed it.
+            None => true,
+        };
         let waiting = if undecided || self.is_settling {
             let end = self.waiting_since.unwrap_or(now) + patience;
             Some(Waiting::ForFacts(end.min(now + RETRY).max(now + LOOK_MIN)))
@@ -93,10 +92,8 @@ impl Facts {
         pause: Duration,
     ) -> bool {
         let is_due = self.last_asked.is_none_or(|last| now >= last + pause);
-        let may = is_due
-            && !self.is_settling
-            && !self.wants_answers
-            && !questions(conditions).is_empty();
+        let may =
+            is_due && !self.is_settling && !self.wants_answers && !questions(conditions).is_empty();
         self.wants_answers |= may;
         may
     }

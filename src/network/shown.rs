@@ -57,9 +57,7 @@ impl ShownFact {
         let (reason, heard) = match leaf.question().map(|question| facts.answer(&question)) {
             None if truth == Truth::Undecided => ("the interfaces can't be listed".into(), None),
             None => ("by the interfaces of this machine".into(), None),
-            Some(Ok(decided)) => {
-                (answered(&decided.answer), Some((decided.at, decided.instant)))
-            }
+            Some(Ok(decided)) => (answered(&decided.answer), Some((decided.at, decided.instant))),
             Some(Err(Some(why))) => (why.to_string(), None),
             Some(Err(None)) => ("not asked yet".into(), None),
         };

@@ -264,9 +264,7 @@ impl Reloads {
             generation.hops().iter().any(|hop| &*hop.name == name && hop.is_enabled)
         };
         let has_left = |hop: &&NamedHop| {
-            hop.on_leave == OnLeave::Cut
-                && hop.is_enabled
-                && !is_on(next, &hop.name)
+            hop.on_leave == OnLeave::Cut && hop.is_enabled && !is_on(next, &hop.name)
         };
         let left: Vec<_> = last.hops().iter().filter(has_left).map(|hop| &hop.name).collect();
         if left.is_empty() {

@@ -99,11 +99,8 @@ async fn it_decides_as_the_routes_do() {
          for (const [url, host] of [{cases}]) {{ console.log(sandbox.FindProxyForURL(url, host)); }}",
         serde_json::to_string(script).unwrap()
     );
-    let output = Command::new(node.path())
-        .args(["-e", &run])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output =
+        Command::new(node.path()).args(["-e", &run]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said.lines().count(), CASES.len(), "{}", String::from_utf8_lossy(&output.stderr));
     let through = format!("PROXY localhost:{}", proxy.address().port());

@@ -27,11 +27,6 @@ mod wait;
 pub(crate) use self::activation::activated;
 #[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
-#[cfg(target_os = "linux")]
-pub(crate) use self::{
-    namespace::{Namespace, RESOLVER, Says},
-    status::resources,
-};
 pub(crate) use self::{
     certificates::Certificates,
     client::{assert_reads, connect, connect_early, exchange, head, open, rest},
@@ -48,6 +43,11 @@ pub(crate) use self::{
     status::status,
     tinyproxy::Tinyproxy,
     wait::{pause, within},
+};
+#[cfg(target_os = "linux")]
+pub(crate) use self::{
+    namespace::{Namespace, RESOLVER, Says},
+    status::resources,
 };
 
 /// The credentials that the provider's doubles and peers know.

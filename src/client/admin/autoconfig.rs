@@ -21,7 +21,9 @@ pub(super) fn script(generation: &Generation, proxy: &str) -> String {
     let mut script = String::from("var mooltirouteProxy = ");
     // A `;` would begin another entry of the answer; a host has none.
     text(&mut script, &format!("PROXY {proxy}"));
-    script.push_str(";\n// For each route: hosts, suffixes, networks, ports, and whether it is direct.\n");
+    script.push_str(
+        ";\n// For each route: hosts, suffixes, networks, ports, and whether it is direct.\n",
+    );
     script.push_str("var mooltirouteRoutes = [\n");
     let mut rules = generation.rules_and_directness().peekable();
     while let Some((rule, is_direct)) = rules.next() {
@@ -37,9 +39,9 @@ pub(super) fn script(generation: &Generation, proxy: &str) -> String {
 pub(super) fn proxy_address(host: &[u8], local: Option<SocketAddr>) -> String {
     let host = String::from_utf8_lossy(host);
     let has_port = host.parse::<SocketAddr>().is_ok()
-        || host.rsplit_once(':').is_some_and(|(name, port)| {
-            !name.contains(':') && port.parse::<u16>().is_ok()
-        });
+        || host
+            .rsplit_once(':')
+            .is_some_and(|(name, port)| !name.contains(':') && port.parse::<u16>().is_ok());
     match local {
         Some(local) if !has_port => {
             let is_bare_v6 = host.contains(':') && !host.starts_with('[');

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::{
     client::admin::metrics_format::MetricsFormat,
-    network::ShownCondition,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
+    network::ShownCondition,
     state::{
         generation::Generation,
         shared::{Rejection, Shared},

@@ -101,7 +101,9 @@ impl<'de> Deserialize<'de> for Enabled {
             type Value = Enabled;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`true`, `false`, or a condition such as `{ when: { resolves: NAME } }`")
+                f.write_str(
+                    "`true`, `false`, or a condition such as `{ when: { resolves: NAME } }`",
+                )
             }
 
             fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Enabled, E> {
@@ -133,7 +135,8 @@ impl TryFrom<WrittenRequirement> for When {
         let WrittenRequirement { resolves, into, address_in, interface, reachable, any, all, not } =
             written;
         let mut found = Vec::new();
-        let networks = |list: OneOrList<WrittenNetwork>| list.0.into_iter().map(|one| one.0).collect();
+        let networks =
+            |list: OneOrList<WrittenNetwork>| list.0.into_iter().map(|one| one.0).collect();
         let parts = |list: Vec<Self>| list.into_iter().map(|part| part.0).collect();
         if into.is_some() && resolves.is_none() {
             return Err("has `into` without `resolves`; write `resolves: NAME` beside it".into());
@@ -164,8 +167,7 @@ impl TryFrom<WrittenRequirement> for When {
     }
 }
 
-const KNOWN: &str =
-    "`resolves`, `address_in`, `interface`, `reachable`, `any`, `all` and `not`";
+const KNOWN: &str = "`resolves`, `address_in`, `interface`, `reachable`, `any`, `all` and `not`";
 
 impl<'de> Deserialize<'de> for WrittenNetwork {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -193,7 +195,9 @@ impl<'de> Deserialize<'de> for InterfaceGlob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.trim() {
-            "" => Err(de::Error::custom("is empty; write the name of an interface, such as `tun*`")),
+            "" => {
+                Err(de::Error::custom("is empty; write the name of an interface, such as `tun*`"))
+            }
             text => Ok(Self(Glob::new(text))),
         }
     }

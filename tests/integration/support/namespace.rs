@@ -92,6 +92,12 @@ impl Namespace {
         assert!(status.success(), "ip {arguments}");
     }
 
+    /// Adds an interface that is down, one end of a pair.
+    pub(crate) fn add_link(&self, name: &str) {
+        self.ip(&format!("link add name {name} type veth peer name peer-{name}"));
+        self.ip(&format!("link set peer-{name} up"));
+    }
+
     /// Has the name server answer otherwise.
     pub(crate) fn says(&self, says: Says) {
         self.names.lock().unwrap().says = says;
