@@ -3,13 +3,22 @@
 pub mod check;
 pub mod completions;
 mod describe;
+pub mod env;
+pub mod exec;
 pub mod explain;
+pub mod hop;
 pub mod init;
 mod json;
+pub mod kill;
 pub mod probe;
+pub mod ps;
+pub mod reload;
 pub mod run;
+mod running;
 pub mod schema;
 pub mod status;
+#[cfg(feature = "top")]
+pub mod top;
 
 use std::{
     fmt,
@@ -44,10 +53,18 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Check(flags) => check::run(&flags, registry, environment),
         Command::Explain(flags) => explain::run(&flags, registry, environment),
         Command::Probe(flags) => probe::run(&flags, registry, environment),
+        Command::Env(flags) => env::run(&flags, registry, environment),
+        Command::Exec(flags) => exec::run(&flags, registry, environment),
         Command::Init(flags) => init::run(&flags, &registry),
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { directory } => completions::man(&directory),
+        Command::Ps(flags) => ps::run(&flags, environment),
+        #[cfg(feature = "top")]
+        Command::Top(flags) => top::run(&flags, environment),
+        Command::Hop(flags) => hop::run(&flags, registry, environment),
+        Command::Kill(flags) => kill::run(&flags, environment),
+        Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
 }

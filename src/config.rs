@@ -4,7 +4,9 @@
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
 mod credentials;
+pub(crate) mod edit;
 mod fingerprint;
+mod listen;
 pub mod load;
 mod model;
 mod raw;
@@ -18,6 +20,7 @@ mod yaml;
 pub use self::{
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
+    listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,

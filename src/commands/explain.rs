@@ -113,7 +113,7 @@ fn describe_routes(
         writeln!(out, "     {why}")?;
     }
     if found.is_none() {
-        writeln!(out, "\nNo route is for it: the client is told so, and nothing is connected to.")?;
+        writeln!(out, "\nNo route matches: the client gets an error, and no connection is made.")?;
         writeln!(out, "help: write a last route for everything, such as `- {{ chain: default }}`")?;
     }
     Ok(())

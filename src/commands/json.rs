@@ -1,5 +1,6 @@
 //! Describes parts of a configuration for programs (`--format json`).
 
+use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
 use crate::{
@@ -18,6 +19,17 @@ pub(super) struct ShownHop<'a> {
     on_leave: OnLeave,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
+    /// Left out if the hop has no schemes to choose from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    auth: Vec<ShownReadiness>,
+}
+
+/// An authentication scheme, and whether this machine can use it now.
+#[derive(Serialize)]
+pub(super) struct ShownReadiness {
+    scheme: &'static str,
+    ready: bool,
+    details: String,
 }
 
 /// A credential. One of the last three fields is present and tells its source.
@@ -70,15 +82,29 @@ impl<'a> ShownHop<'a> {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
+        let enabled = hop.is_enabled;
+        let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
+        let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
         Self {
             name: &hop.name,
             kind: &hop.kind,
-            enabled: hop.is_enabled,
+            enabled,
             condition: hop.condition.as_ref().map(|condition| network.shown(condition)),
             on_leave: hop.on_leave,
             address,
             credentials,
+            auth,
         }
+    }
+}
+
+impl From<Readiness> for ShownReadiness {
+    fn from(Readiness { scheme, credentials }: Readiness) -> Self {
+        let (ready, details) = match credentials {
+            Ok(words) => (true, words),
+            Err(words) => (false, words),
+        };
+        Self { scheme: scheme.name(), ready, details }
     }
 }
 

@@ -2,16 +2,23 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
-use tokio::task;
+use tokio::{sync::mpsc, task};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader, NamedHop, OnLeave, Overridden, Problems, source::KeptTexts},
+    config::{
+        Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts,
+    },
+    control::{
+        ControlServer,
+        verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
+    },
     log::LogControl,
     metrics::Metrics,
     network::Network,
@@ -37,6 +44,7 @@ pub(crate) struct Reloads {
     server: Server,
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
+    orders: Option<mpsc::Receiver<ReloadOrder>>,
     log: Option<LogControl>,
     /// The problems of the last attempt, if it was rejected.
     rejected: Option<Vec<String>>,
@@ -51,6 +59,7 @@ pub(crate) struct Reloads {
 enum Call {
     Edit,
     Signal,
+    Order,
     /// A condition of the network has another outcome.
     Network,
 }
@@ -70,6 +79,7 @@ impl Reloads {
             server,
             watch,
             requests: None,
+            orders: None,
             log: None,
             rejected: None,
             overridden: Vec::new(),
@@ -94,6 +104,18 @@ impl Reloads {
         self.requests = Some(requests);
     }
 
+    /// Opens the control socket of the proxy that listens on `addresses`. Its orders call for reloads too.
+    pub(crate) fn control(
+        &mut self,
+        addresses: &[SocketAddr],
+        environment: &Environment,
+    ) -> Option<ControlServer> {
+        let (orders, received) = ReloadOrders::channel();
+        self.orders = Some(received);
+        let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
+        ControlServer::bind(addresses, loader, shared, orders, environment)
+    }
+
     /// Has each reload change the log too.
     pub(crate) fn set_log(&mut self, control: LogControl) {
         self.log = Some(control);
@@ -103,12 +125,17 @@ impl Reloads {
     pub(crate) async fn run(mut self) -> Infallible {
         let network = Arc::clone(self.shared().live().current().network());
         loop {
+            let mut order = None;
             let call = tokio::select! {
                 () = network.changed() => Call::Network,
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
+                ordered = next_order(self.orders.as_mut()) => {
+                    order = Some(ordered);
+                    Call::Order
+                }
             };
-            if let (Call::Signal, Some(watch)) = (call, &mut self.watch) {
+            if let (Call::Signal | Call::Order, Some(watch)) = (call, &mut self.watch) {
                 watch.complete().await;
             }
             if call == Call::Network {
@@ -117,20 +144,27 @@ impl Reloads {
             }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
-            self.attempt(call).await;
+            let verdict = self.attempt(call).await;
             drop(held);
             supervisor::ready();
+            if let Some(ReloadOrder(asked)) = order {
+                // The client may not have waited.
+                let _ = asked.send(verdict);
+            }
         }
     }
 
-    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
-    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
-    async fn load(&mut self) -> Option<Result<Config, Vec<String>>> {
+    /// Loads the files, repeatedly until none has changed meanwhile and every file that they name is watched.
+    ///
+    /// Returns `None` if they don't come to rest; the next event calls for another attempt.
+    async fn load(&mut self) -> Option<Result<Config, Vec<ToldProblem>>> {
         for _ in 0..LOADS_MAX {
             let loader = Arc::clone(&self.loader);
             let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
                 Ok(loaded) => loaded,
-                Err(panicked) => return Some(Err(vec![panicked.to_string()])),
+                Err(panicked) => {
+                    return Some(Err(vec![ToldProblem::line(panicked.to_string())]));
+                }
             };
             if let Some(watch) = &mut self.watch {
                 // Both are asked: what is named must be watched even if it changes again.
@@ -140,7 +174,7 @@ impl Reloads {
                     continue;
                 }
             }
-            return Some(loaded.map_err(|problems| briefly(&problems)));
+            return Some(loaded.map_err(|problems| ToldProblem::all(&problems)));
         }
         None
     }
@@ -156,33 +190,44 @@ impl Reloads {
         let held = self.shared().peaks().hold();
         let loader = Arc::clone(&self.loader);
         let loaded = task::spawn_blocking(move || loader.load_kept(&written)).await;
-        match loaded {
-            Ok(Ok(config)) => {
-                let last = self.shared().live().current();
-                let changed = last.outline.changes(&config.outline);
-                if changed.is_empty() {
-                    network.put_in_force(last.outcomes());
-                } else {
-                    // The addresses are those that are listened on, so nothing has to be bound.
-                    match self.listeners.prepare(&config.server.listen) {
-                        Ok(prepared) => {
-                            self.accept(config, prepared, &changed, Some(causes.join("; ")));
-                        }
-                        Err(error) => self.reject(vec![with_causes(&error)], Call::Network),
-                    }
-                }
-            }
-            Ok(Err(problems)) => self.reject(briefly(&problems), Call::Network),
-            Err(panicked) => self.reject(vec![panicked.to_string()], Call::Network),
+        let problems = match loaded {
+            Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),
+            Ok(Err(problems)) => ToldProblem::all(&problems),
+            Err(panicked) => vec![ToldProblem::line(panicked.to_string())],
+        };
+        if !problems.is_empty() {
+            self.reject(problems, Call::Network);
         }
         drop(held);
     }
 
-    async fn attempt(&mut self, call: Call) {
+    /// Puts `config` in force, which differs from the one in force only by outcomes.
+    fn follow_with(
+        &mut self,
+        config: Config,
+        causes: Vec<String>,
+    ) -> Result<(), Vec<ToldProblem>> {
+        let last = self.shared().live().current();
+        let changed = last.outline.changes(&config.outline);
+        if changed.is_empty() {
+            last.network().put_in_force(last.outcomes());
+            return Ok(());
+        }
+        let prepared = self.listeners.prepare(&config.server.listen);
+        let prepared = prepared.map_err(|error| vec![ToldProblem::line(with_causes(&error))])?;
+        self.accept(config, prepared, &changed, Some(causes.join("; ")));
+        Ok(())
+    }
+
+    async fn attempt(&mut self, call: Call) -> Verdict {
         let config = match self.load().await {
             Some(Ok(config)) => config,
             Some(Err(problems)) => return self.reject(problems, call),
-            None => return debug!("the files change too fast to be read"),
+            None => {
+                debug!("the files change too fast to be read");
+                let generation = self.shared().live().current().number();
+                return Verdict::new(Outcome::Unsettled, generation);
+            }
         };
         for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
         {
@@ -196,21 +241,19 @@ impl Reloads {
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            self.shared().set_rejection(None);
-            if self.rejected.take().is_some() || call == Call::Signal {
+            if self.end_rejection() || call != Call::Edit {
                 info!(generation = current.number(), "config unchanged");
             } else {
                 debug!("an edit that changes no meaning");
             }
-            return;
+            return self.in_force(Outcome::Unchanged, Vec::new());
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
-                self.rejected = None;
-                self.shared().set_rejection(None);
-                self.accept(config, prepared, &changed, None);
+                self.end_rejection();
+                self.accept(config, prepared, &changed, None)
             }
-            Err(error) => self.reject(vec![with_causes(&error)], call),
+            Err(error) => self.reject(vec![ToldProblem::line(with_causes(&error))], call),
         }
     }
 
@@ -221,7 +264,7 @@ impl Reloads {
         prepared: Prepared,
         changed: &[String],
         cause: Option<String>,
-    ) {
+    ) -> Verdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
@@ -247,14 +290,15 @@ impl Reloads {
         if let Some(control) = &self.log {
             control.set(&log);
         }
-        let changed = changed.join(", ");
+        let shown = changed.join(", ");
         match cause {
-            Some(cause) => info!(generation, changed, cause, "config reloaded"),
-            None => info!(generation, changed, "config reloaded"),
+            Some(cause) => info!(generation, changed = shown, cause, "config reloaded"),
+            None => info!(generation, changed = shown, "config reloaded"),
         }
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }
+        self.in_force(Outcome::Applied, changed)
     }
 
     /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
@@ -270,12 +314,24 @@ impl Reloads {
         if left.is_empty() {
             return 0;
         }
-        self.shared().connections().kill(|row| {
-            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| left.contains(&&hop.name))
-        })
+        let passes = |name| left.contains(&name);
+        let cut = self.shared().connections().kill(|row| {
+            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
+        });
+        cut.len()
     }
 
-    fn shared(&self) -> &Shared {
+    /// Returns the verdict on a configuration that is in force now.
+    fn in_force(&self, outcome: Outcome, changed: Vec<String>) -> Verdict {
+        let overridden = self.overridden.iter().map(|Overridden { path, option, .. }| {
+            OverriddenSetting { path: path.clone(), option: (*option).to_owned() }
+        });
+        let overridden = overridden.collect();
+        let generation = self.shared().live().current().number();
+        Verdict { changed, overridden, ..Verdict::new(outcome, generation) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
         self.server.shared()
     }
 
@@ -283,23 +339,31 @@ impl Reloads {
         Arc::clone(self.shared().live().current().metrics())
     }
 
-    fn reject(&mut self, problems: Vec<String>, call: Call) {
-        // One save can be seen as several changes; the same problems are said once.
-        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
-            return;
+    /// Logs that the configuration on disk is valid again, if the last one was rejected. Returns whether it was.
+    fn end_rejection(&mut self) -> bool {
+        self.shared().set_rejection(None);
+        let was_rejected = self.rejected.take().is_some();
+        if was_rejected {
+            info!("config valid again");
         }
+        was_rejected
+    }
+
+    fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> Verdict {
         let generation = self.shared().live().current().number();
+        let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
+        let verdict = Verdict { problems: told, ..Verdict::new(Outcome::Rejected, generation) };
+        // One save can be seen as several changes; the same problems are logged once.
+        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
+            return verdict;
+        }
         error!(generation, problems = problems.join("; "), "config rejected");
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
         let at = SystemTime::now();
         self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
+        verdict
     }
-}
-
-/// Returns each problem on one line, for the log.
-fn briefly(problems: &Problems) -> Vec<String> {
-    problems.0.iter().map(|problem| problem.brief().to_string()).collect()
 }
 
 /// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
@@ -334,6 +398,16 @@ async fn next_edit(watch: Option<&mut Watch>) {
 async fn next_request(requests: Option<&mut ReloadRequests>) {
     match requests {
         Some(requests) => requests.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
+    match orders {
+        Some(orders) => match orders.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        },
         None => std::future::pending().await,
     }
 }

@@ -8,17 +8,24 @@ mod activation;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
+mod client_commands;
 mod clients;
 #[cfg(target_os = "linux")]
 mod conditions;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
+mod listeners;
 mod log;
 mod loops;
 mod memory;
@@ -33,6 +40,8 @@ mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;
@@ -42,6 +51,9 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+mod tls_listeners;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;

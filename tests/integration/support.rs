@@ -6,6 +6,8 @@ mod certificates;
 mod client;
 mod config;
 mod double;
+#[cfg(unix)]
+mod kdc;
 #[cfg(target_os = "linux")]
 mod namespace;
 mod network;
@@ -25,6 +27,8 @@ mod wait;
 
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
+#[cfg(unix)]
+pub(crate) use self::kdc::{Kdc, SilentKdc};
 #[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{

@@ -16,11 +16,10 @@ use crate::{
     state::generation::Generation,
 };
 
-/// Returns the script for clients that reach this proxy at `proxy`, as `host:port`.
-pub(super) fn script(generation: &Generation, proxy: &str) -> String {
+/// Returns the script for clients that reach this proxy by `answer`, such as `PROXY localhost:8888`.
+pub(super) fn script(generation: &Generation, answer: &str) -> String {
     let mut script = String::from("var mooltirouteProxy = ");
-    // A `;` would begin another entry of the answer; a host has none.
-    text(&mut script, &format!("PROXY {proxy}"));
+    text(&mut script, answer);
     script.push_str(
         ";\n// For each route: hosts, suffixes, networks, ports, and whether it is direct.\n",
     );

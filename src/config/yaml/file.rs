@@ -1,4 +1,4 @@
-//! One file: what it says, and where.
+//! One file of the configuration, with the place of each value.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -94,7 +94,7 @@ impl File {
         self.problem(spans::YamlError { at, code: "syntax", message: message.into(), first: None })
     }
 
-    /// How many steps of `path` stand in this file; `None` where nothing does.
+    /// Returns how many steps of `path` are in this file. Returns `None` if the file has no node.
     pub(crate) fn depth(&self, path: &KeyPath) -> Option<usize> {
         self.root.as_ref().map(|root| root.find(path).0)
     }
