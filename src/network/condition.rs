@@ -105,7 +105,11 @@ struct Or<'a>(&'a [IpNet]);
 impl fmt::Display for Or<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, network) in self.0.iter().enumerate() {
-            write!(f, "{}{network}", if position == 0 { "" } else { " or " })?;
+            let or = if position == 0 { "" } else { " or " };
+            match network.prefix_len() == network.max_prefix_len() {
+                true => write!(f, "{or}{}", network.addr())?,
+                false => write!(f, "{or}{network}")?,
+            }
         }
         Ok(())
     }

@@ -12,9 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{
-        Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts,
-    },
+    config::{Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts},
     control::{
         ControlServer,
         verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
@@ -202,11 +200,7 @@ impl Reloads {
     }
 
     /// Puts `config` in force, which differs from the one in force only by outcomes.
-    fn follow_with(
-        &mut self,
-        config: Config,
-        causes: Vec<String>,
-    ) -> Result<(), Vec<ToldProblem>> {
+    fn follow_with(&mut self, config: Config, causes: Vec<String>) -> Result<(), Vec<ToldProblem>> {
         let last = self.shared().live().current();
         let changed = last.outline.changes(&config.outline);
         if changed.is_empty() {
@@ -310,11 +304,12 @@ impl Reloads {
         let has_left = |hop: &&NamedHop| {
             hop.on_leave == OnLeave::Cut && hop.is_enabled && !is_on(next, &hop.name)
         };
-        let left: Vec<_> = last.hops().iter().filter(has_left).map(|hop| &hop.name).collect();
+        let names = last.hops().iter().filter(has_left).map(|hop| Arc::clone(&hop.name));
+        let left: Vec<Arc<str>> = names.collect();
         if left.is_empty() {
             return 0;
         }
-        let passes = |name| left.contains(&name);
+        let passes = |name: &Arc<str>| left.contains(name);
         let cut = self.shared().connections().kill(|row| {
             row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
         });
