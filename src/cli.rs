@@ -95,20 +95,42 @@ pub struct Run {
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute check\n  \
+    mooltiroute check -c config.d --format json\n  \
+    mooltiroute check --graph\n  \
+    mooltiroute check --graph=mermaid > routes.mmd")]
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
+    /// Draw the routes, the chains and their hops, instead of describing them
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// How routes, chains and hops are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Picture {
+    /// Text for a terminal.
+    #[default]
+    Terminal,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A graph of Graphviz.
+    Dot,
 }
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mooltiroute explain https://example.com/\n  \
-    mooltiroute explain git.corp.example:22 --no-corporate")]
+    mooltiroute explain git.corp.example:22 --no-corporate\n  \
+    mooltiroute explain https://example.com/ --as session-alice,country-us\n  \
+    mooltiroute explain https://example.com/ --graph")]
 pub struct Explain {
     /// The URL that a client would request, or `HOST:PORT` for a tunnel
     #[arg(value_hint = ValueHint::Url)]
@@ -119,6 +141,12 @@ pub struct Explain {
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
+    /// Ask as a client that sends this username, such as `session-alice,country-us`
+    #[arg(long = "as", value_name = "USERNAME")]
+    pub client: Option<String>,
+    /// Draw the route, the chain and its hops, instead of describing them
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,

@@ -6,6 +6,7 @@ mod describe;
 pub mod env;
 pub mod exec;
 pub mod explain;
+mod graph;
 pub mod hop;
 pub mod init;
 mod json;
@@ -19,6 +20,7 @@ pub mod schema;
 pub mod status;
 #[cfg(feature = "top")]
 pub mod top;
+mod wrap;
 
 use std::{
     fmt,
@@ -28,13 +30,14 @@ use std::{
 
 use mooltiroute_hops::Registry;
 use serde_json::json;
+use terminal_size::{Height, Width};
 
 use crate::{
     cli::{Cli, Command, ConfigPath, Format},
     config::{Environment, Loader, Overrides, Problems, Source},
 };
 
-use self::json::ShownProblem;
+use self::{json::ShownProblem, wrap::Wrapped};
 
 /// Executes the command line `cli`, with hops of the kinds in `registry`.
 ///
@@ -123,7 +126,21 @@ fn write_json_problems(problems: &Problems, out: &mut dyn Write) -> io::Result<V
     Ok(Verdict::Invalid)
 }
 
-/// Returns standard output for the answer of a command.
+/// Returns standard output for the answer of a command in `format`. Text is wrapped at the width of a terminal.
+fn answer(format: Format) -> Wrapped<impl Write> {
+    let is_wrapped = format == Format::Human;
+    let width =
+        is_wrapped.then(|| columns(terminal_size::terminal_size_of(io::stdout()))).flatten();
+    Wrapped::new(stdout(), width)
+}
+
+/// Returns the number of columns of a terminal, of which one is left free.
+fn columns(size: Option<(Width, Height)>) -> Option<usize> {
+    size.map(|(Width(width), _)| usize::from(width).saturating_sub(1).min(LINE_CHARS_MAX))
+}
+
+/// Returns standard output as it is.
+///
 ///
 /// After the reader has closed its end, as `head` does once it has enough, writes succeed and go nowhere. So the command
 /// runs to its end and exits with its own status.
@@ -161,9 +178,13 @@ fn status(written: io::Result<Verdict>) -> ExitCode {
 /// Writes to standard error why a command failed, and returns the exit status for that.
 fn complain(why: &dyn fmt::Display) -> ExitCode {
     // If standard error is closed, there is nowhere to report it.
-    let _ = writeln!(anstream::stderr(), "mooltiroute: {why}");
+    let width = columns(terminal_size::terminal_size_of(io::stderr()));
+    let _ = writeln!(Wrapped::new(anstream::stderr(), width), "mooltiroute: {why}");
     ExitCode::FAILURE
 }
 
 /// The exit status for wrong usage, the same as of clap.
 const USAGE: u8 = 2;
+
+/// A longer line of text is hard to read.
+const LINE_CHARS_MAX: usize = 120;

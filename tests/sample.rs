@@ -107,6 +107,7 @@ const DEFAULTS: [&str; 22] = [
     "level",
     "on_leave",
     "plain",
+    "protocol",
     "response",
     "session",
     "session_max",

@@ -37,6 +37,7 @@ mod hop;
 pub mod kinds;
 mod link;
 mod one_or_list;
+mod pass_headers;
 mod preferences;
 mod random;
 mod readiness;
@@ -58,9 +59,10 @@ pub use crate::{
     error::{HopError, MissingCredentials},
     eventual::Eventual,
     field::{Field, FieldName},
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
+    hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
+    pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},

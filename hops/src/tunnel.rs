@@ -15,6 +15,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
+use crate::{Field, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -36,6 +37,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
 pub struct Tunnel {
     early: Bytes,
     io: Io,
+    passed: Option<Box<PassedFields>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -49,12 +51,12 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket) }
+        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None }
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)) }
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None }
     }
 
     /// Puts bytes that were read too far back in front of what is still to be read.
@@ -81,6 +83,19 @@ impl Tunnel {
     /// The socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
+    }
+
+    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    pub fn take_returned_fields(&mut self) -> Vec<Field> {
+        self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
+    }
+
+    pub(crate) fn set_passed(&mut self, passed: Option<PassedFields>) {
+        self.passed = passed.map(Box::new);
+    }
+
+    pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
+        self.passed.as_deref_mut()
     }
 
     /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.

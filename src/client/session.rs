@@ -159,7 +159,8 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
                 }
             };
             let (target, context) = (target.clone(), (shared, &generation));
-            connect::open(client, target, admitted, context, HttpConnect).await
+            let protocol = HttpConnect { fields: head.fields() };
+            connect::open(client, target, admitted, context, protocol).await
         }
         Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
             admin::serve(client, head, shared).await;

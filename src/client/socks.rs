@@ -4,7 +4,7 @@ mod reply_code;
 
 use std::fmt;
 
-use mooltiroute_hops::{Authority, socks::ReplyCode};
+use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -159,7 +159,7 @@ impl TunnelProtocol for SocksTunnel {
         Detected::Socks(self.server.version()).protocol()
     }
 
-    fn established(&self) -> Vec<u8> {
+    fn established(&self, _returned: &[Field]) -> Vec<u8> {
         self.server.success()
     }
 

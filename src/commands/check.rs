@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     Verdict, describe,
+    graph::Graph,
     json::{ShownChain, ShownCredential, ShownHop, ShownProblem, ShownRoute},
     write_problems,
 };
@@ -23,8 +24,24 @@ use crate::{
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
     let overrides = Overrides::default();
     match super::loader(&flags.config, overrides, flags.format, registry, environment) {
-        Ok(loader) => super::status(check(&loader, flags.format, &mut super::stdout())),
+        Ok(loader) => super::status(answer(&loader, flags)),
         Err(status) => status,
+    }
+}
+
+/// Writes the picture that `flags` ask for, or what the configuration means.
+fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
+    let Some(picture) = flags.graph else {
+        return check(loader, flags.format, &mut super::answer(flags.format));
+    };
+    match loader.load() {
+        Ok(config) => {
+            Graph::of_config(&config).write(picture, &mut super::stdout())?;
+            Ok(Verdict::Valid)
+        }
+        Err(problems) => {
+            write_problems(loader, &problems, flags.format, &mut super::answer(flags.format))
+        }
     }
 }
 
@@ -92,12 +109,16 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
                 if let Some(address) = built.describe().address {
                     write!(out, ", {address}")?;
                 }
+                write!(out, "{}", describe::member_count(&**built))?;
             }
             None => write!(out, ", with variables that are not set")?,
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
         describe::condition(hop, network, "    ", out)?;
+        for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
+            writeln!(out, "    {member}")?;
+        }
         for Readiness { scheme, credentials } in readiness(hop) {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,

@@ -19,9 +19,17 @@ pub(super) struct ShownHop<'a> {
     on_leave: OnLeave,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
+    /// The links among which the hop chooses; empty for most kinds.
+    members: Vec<ShownMember<'a>>,
     /// Left out if the hop has no schemes to choose from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     auth: Vec<ShownReadiness>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    name: &'a str,
+    address: Option<String>,
 }
 
 /// An authentication scheme, and whether this machine can use it now.
@@ -85,6 +93,13 @@ impl<'a> ShownHop<'a> {
         let enabled = hop.is_enabled;
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
+        let members = hop.hop.iter().flat_map(|hop| hop.members());
+        let members = members
+            .map(|member| ShownMember {
+                name: member.name,
+                address: member.address.map(ToString::to_string),
+            })
+            .collect();
         Self {
             name: &hop.name,
             kind: &hop.kind,
@@ -93,6 +108,7 @@ impl<'a> ShownHop<'a> {
             on_leave: hop.on_leave,
             address,
             credentials,
+            members,
             auth,
         }
     }

@@ -62,7 +62,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
-    let mut out = super::stdout();
+    let mut out = super::answer(flags.format);
     let written = runtime.block_on(probe(&loader, &errand, tls.as_ref(), flags.format, &mut out));
     // A name look-up that never returns must not delay the exit.
     runtime.shutdown_background();

@@ -523,7 +523,8 @@ routes:
             wide,
         ] {
             let start = std::time::Instant::now();
-            let problems = load(&text, Overrides::default()).unwrap_err();
+            // Comments and empty lines are valid, however many there are.
+            let problems = load(&text, Overrides::default()).err().unwrap_or_default();
             let begin: String = text.chars().take(20).collect();
             assert!(problems.len() < 100_000, "{begin}: {}", problems.len());
             assert!(start.elapsed() < Duration::from_secs(20), "{begin}: {:?}", start.elapsed());

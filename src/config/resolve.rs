@@ -90,6 +90,7 @@ impl<'a> Resolver<'a> {
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
+        self.warn_of_oddities();
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         for hop in hops.iter().filter(|hop| hop.condition.is_some()) {

@@ -261,7 +261,10 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         return Err(about(path, "size", message));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(about(path, "encoding", "this is UTF-16; save it as UTF-8"));
+        let file = path.display().to_string().into();
+        let problem =
+            Problem::new(&KeyPath::default(), "encoding", "this is UTF-16; save it as UTF-8");
+        return Err(Problem { place: Some(Place { file, line: 1, column: 1 }), ..problem }.into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];

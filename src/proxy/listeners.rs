@@ -59,7 +59,7 @@ struct Wanted {
     twins: usize,
 }
 
-/// A change of listeners of which every part has succeeded, and nothing has happened yet.
+/// A change of listeners whose every part has succeeded, and that is not in force yet.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::Authority;
+use mooltiroute_hops::{Authority, Hop};
 
 use crate::{
     config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
@@ -267,6 +267,11 @@ impl Generation {
         &self.network
     }
 
+    /// The hops that are built, with their names.
+    pub(crate) fn built_hops(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn Hop>)> {
+        self.hops.iter().filter_map(|named| Some((&named.name, named.hop.as_ref()?)))
+    }
+
     /// The chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
@@ -334,7 +339,7 @@ fn warm(
 mod tests {
     use std::{fs, path::Path, sync::Weak};
 
-    use mooltiroute_hops::{Hop, kinds};
+    use mooltiroute_hops::kinds;
 
     use super::*;
     use crate::config::{Environment, Loader, Overrides, Source};

@@ -33,7 +33,7 @@ pub(crate) use self::kdc::{Kdc, SilentKdc};
 pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
-    client::{assert_reads, connect, connect_early, exchange, head, open, rest},
+    client::{assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect},
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},

@@ -1,5 +1,6 @@
 //! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
 
+mod pools;
 mod prometheus;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::pools::Pool;
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
@@ -57,6 +59,8 @@ pub(crate) struct Status {
     pub hops: BTreeMap<String, Hop>,
     /// The conditions of the network, by the hops that they switch.
     pub conditions: BTreeMap<String, Condition>,
+    /// The hops that choose among several members.
+    pub pools: BTreeMap<String, Pool>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Failures of targets themselves, and not of hops.
@@ -173,6 +177,7 @@ impl Status {
                     Some((hop.name.to_string(), Condition { enabled, shown }))
                 })
                 .collect(),
+            pools: Pool::all(&current),
             warm: metrics
                 .warm
                 .all()

@@ -93,11 +93,12 @@ fn inode_of(file: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Reads a line of the kernel's table: its own address, and the inode.
+/// Reads a line of the kernel's table: its own address, and the inode. Returns `None` for a connection that has ended and
+/// only waits for late packets: it belongs to no process, and another connection may already use its address.
 fn socket(line: &str) -> Option<(SocketAddr, u64)> {
     let mut words = line.split_ascii_whitespace();
     let address = words.nth(1)?;
-    let inode = words.nth(7)?.parse().ok()?;
+    let inode = words.nth(7)?.parse().ok().filter(|inode| *inode != 0)?;
     Some((canonical(parse_address(address)?), inode))
 }
 
@@ -141,6 +142,18 @@ mod tests {
         {
             assert_eq!(read(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_connection_that_has_ended_has_no_process() {
+        let line = |inode| {
+            format!(
+                "0: 0100007F:22B8 0100007F:0050 06 00000000:00000000 03:0F 00000000 0 0 {inode} 3 0"
+            )
+        };
+        assert_eq!(socket(&line("77")).map(|(_, inode)| inode), Some(77));
+        assert_eq!(socket(&line("0")), None);
     }
 
     #[test]

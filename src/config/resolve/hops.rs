@@ -8,7 +8,7 @@ use mooltiroute_hops::{
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, OnLeave, fingerprint, raw};
+use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -185,7 +185,12 @@ impl Resolver<'_> {
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {
-            self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
+            if !self.failed.contains(&path) && !self.problems.skips() {
+                let message = "expected a mapping of the hop's `kind` and its settings";
+                let problem = self.tree.problem(&path, Part::Value, "value", message);
+                let help = self.tree.advice_on_hop(&path);
+                self.problems.push(Problem { help, ..problem });
+            }
             return (named, None);
         };
         match self.read(&below("enabled")) {
