@@ -4,6 +4,7 @@
 mod activation;
 mod certificates;
 mod client;
+mod client_program;
 mod config;
 mod double;
 #[cfg(unix)]
@@ -34,6 +35,7 @@ pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
     client::{assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect},
+    client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},
