@@ -12,7 +12,7 @@ use tokio::{
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Network, Program, Proxy, SocksProxy,
     Step, assert_reads, fill, first_difference, free_port, open, pause, quiet, rest, script, skip,
-    socks_connect, with_library, within,
+    socks_connect, status, with_library, within,
 };
 
 const BODY_BYTES: usize = 300_000;
@@ -335,6 +335,13 @@ async fn a_drain_lets_socks_tunnels_end_and_begins_none() {
     let mut proxy = Proxy::start("chains: { default: [] }\n").await;
     let mut tunnel = socks_connect(proxy.address(), echo.address()).await;
     let mut idle = open(proxy.address()).await;
+    // A client that the proxy has not accepted yet when it stops is reset.
+    within("both are accepted, beside this question", async {
+        while status(proxy.address()).await["connections"]["open"] != 3 {
+            pause().await;
+        }
+    })
+    .await;
     proxy.signal(rustix::process::Signal::TERM);
     proxy.event("shutting down").await;
     assert_eq!(rest(&mut idle).await, "", "a client that has not said anything is let go");
