@@ -198,20 +198,23 @@ impl Authenticator {
     }
 
     fn rejected_by_proxy(&self, refusal: Refusal, ticket: Option<Ticket>) -> HopError {
-        let rejection = Rejection::ByProxy(Box::new(refusal));
-        self.lockout.rejected(rejection.clone(), ticket);
-        rejection.into()
+        self.rejected(Rejection::ByProxy(Box::new(refusal)), ticket)
     }
 
     fn rejected_by_domain(&self, missing: MissingCredentials) -> HopError {
-        let rejection = Rejection::ByDomain(Box::new(missing));
-        self.lockout.rejected(rejection.clone(), None);
+        self.rejected(Rejection::ByDomain(Box::new(missing)), None)
+    }
+
+    fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> HopError {
+        self.lockout.rejected(rejection.clone(), ticket);
         rejection.into()
     }
 
     /// Returns the credentials of a connection's first request.
     async fn opening(&self, purpose: Purpose<'_>) -> Result<Attempt, HopError> {
-        if let (Some(old), Some(sign_on)) = (self.lockout.rejected_ticket(), self.sign_on()) {
+        if let Some(sign_on) = self.sign_on()
+            && let Some(old) = self.lockout.rejected_ticket()
+        {
             // A new ticket, or none any more: either way the rejection says nothing about it.
             if sign_on.ticket().await.is_none_or(|new| !new.is_same(&old)) {
                 self.lockout.ticket_changed(&old);
