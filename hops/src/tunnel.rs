@@ -106,6 +106,14 @@ impl Tunnel {
         }
     }
 
+    /// Makes the close of the connection a reset, so that its peer doesn't take a broken stream for a complete one.
+    pub fn reset_on_close(&self) {
+        if let Some(socket) = self.bottom() {
+            // If this fails, the socket is already gone.
+            let _: io::Result<()> = socket.set_zero_linger();
+        }
+    }
+
     /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
     /// stays with the runtime that opened it, and works in tasks of any other.
     ///

@@ -17,7 +17,6 @@ mod unsent;
 use std::{
     fmt,
     future::{Future, poll_fn},
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -249,12 +248,8 @@ impl Relay {
 
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
     fn reset(&self) {
-        for tunnel in [&self.client, &self.upstream] {
-            if let Some(socket) = tunnel.bottom() {
-                // If this fails, the socket is already gone.
-                let _: io::Result<()> = socket.set_zero_linger();
-            }
-        }
+        self.client.reset_on_close();
+        self.upstream.reset_on_close();
     }
 }
 
@@ -274,7 +269,7 @@ impl fmt::Display for End {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
