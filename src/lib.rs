@@ -42,6 +42,7 @@ pub(crate) mod router;
 pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
+pub(crate) mod timestamp;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 

@@ -106,16 +106,9 @@ impl Network {
         &self,
         outcomes: impl IntoIterator<Item = (Arc<NetworkCondition>, bool)>,
     ) {
-        let is_flipped = {
-            let mut facts = self.facts();
-            facts.put_in_force(outcomes.into_iter().collect());
-            facts.differs()
-        };
-        if is_flipped {
-            // A fact has changed since the configuration was built.
-            self.flipped.notify_one();
-        }
-        self.moved.notify_waiters();
+        self.facts().put_in_force(outcomes.into_iter().collect());
+        // A fact may have changed since the configuration was built.
+        self.announce();
         self.wanted.notify_one();
     }
 

@@ -167,7 +167,7 @@ impl Proxy {
     /// Has each reload change the log with the rest.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
-        self.server.shared().set_log(control.direct());
+        self.server.shared().connections().set_log(control.direct());
         self.reloads.set_log(control);
         self
     }

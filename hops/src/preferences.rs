@@ -12,7 +12,7 @@ use crate::{Authority, ClientFields, Country};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The client's preferences for the exit.
     pub preferences: &'a Preferences,

@@ -94,7 +94,7 @@ impl Settings {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
-                // What is wrong with a mapping as a whole may only be that a part of it was left out.
+                // A problem of a mapping as a whole may only follow from a part that was left out.
                 Fault::Other(message) => {
                     message != FORGOTTEN
                         && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)

@@ -25,7 +25,7 @@ pub(crate) struct Ask<'a> {
     pub protocol: Protocol,
     /// The method of the request; `CONNECT` for a tunnel in any protocol.
     pub method: &'a str,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The proof that the client was admitted, and its username as far as that states preferences.
     pub admitted: &'a Admitted,
@@ -77,7 +77,7 @@ impl Ask<'_> {
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
-        Ok((Account::new(row, shared.log().cloned()), preferences))
+        Ok((Account::new(row), preferences))
     }
 
     /// Returns the route and the chain that the target takes.

@@ -185,7 +185,7 @@ async fn settled(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(generation),
     };
-    let settled = shared.generation_for(target).await;
+    let settled = shared.generation_for(target, generation).await;
     settled.map_err(|Unsettled| Box::new(Denial::Unsettled(target.clone()).into()))
 }
 

@@ -54,7 +54,9 @@ pub(crate) async fn serve(
     match heard {
         Ok((target, admitted)) => {
             let protocol = SocksTunnel { server };
-            let generation = match shared.generation_for(&target).await {
+            // A reload during the greeting counts.
+            let current = shared.live().current();
+            let generation = match shared.generation_for(&target, current).await {
                 Ok(generation) => generation,
                 Err(Unsettled) => {
                     let denial = Denial::Unsettled(target);

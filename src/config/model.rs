@@ -166,7 +166,7 @@ pub struct NamedHop {
     pub(crate) condition: Option<Arc<NetworkCondition>>,
     /// The conditions that it depends on: its own, and those of the hops that it holds.
     pub(crate) depends_on: Vec<Arc<NetworkCondition>>,
-    /// What becomes of the tunnels through it when it is switched off.
+    /// The fate of the tunnels through it when it is switched off.
     pub on_leave: OnLeave,
     /// Its credentials, by their sources.
     pub credentials: Vec<Credential>,

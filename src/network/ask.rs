@@ -17,7 +17,7 @@ use tokio::{
 use super::{Interfaces, Question};
 use crate::system::open_files;
 
-/// What a question led to.
+/// The result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The name has these addresses.

@@ -10,7 +10,7 @@ use super::Glob;
 /// When a hop is switched on, as written in `enabled: { when: …, unknown: … }`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NetworkCondition {
-    /// What has to hold.
+    /// The statement that has to hold.
     pub(crate) when: Requirement,
     /// Whether the hop is on while that is undecided.
     pub(crate) unknown: bool,

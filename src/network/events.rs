@@ -60,7 +60,7 @@ struct ResolverWatch {
     seen: [Stamp; 2],
 }
 
-/// What changes when a file does, or when a link leads to another one.
+/// The properties of a file that show an edit, or a link that leads to another file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Stamp {
     length: u64,

@@ -40,7 +40,7 @@ pub(super) struct Facts {
     pub(super) wants_answers: bool,
 }
 
-/// What is known about one question.
+/// The last answer to a question, and the failure of a later attempt.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The last answer that decided it.

@@ -9,7 +9,7 @@ use super::{NetworkCondition, Truth, condition::questions, facts::Facts};
 /// Whether a request may go on, and what it calls for.
 #[derive(Debug)]
 pub(super) struct Readiness {
-    /// What it waits for; `None` if it may go on.
+    /// The reason to wait, or `None` if the request may go on.
     pub(super) waiting: Option<Waiting>,
     /// Whether the questions are to be asked.
     pub(super) asks: bool,
@@ -17,7 +17,7 @@ pub(super) struct Readiness {
     pub(super) gave_up: bool,
 }
 
-/// What a request waits for.
+/// The reason why a request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     /// For facts, and it looks again at this time at the latest.

@@ -1,14 +1,12 @@
 //! A condition with its present value, for `check`, `explain` and `status`.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{NetworkCondition, Requirement, Truth, ask::Answer, facts::Facts};
+use crate::timestamp::rfc_3339;
 
 /// A condition, its present value, and what it depends on.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +15,7 @@ pub(crate) struct ShownCondition {
     pub when: String,
     /// `true`, `false` or `undecided`.
     pub value: &'static str,
-    /// What holds while it is undecided: `on` or `off`.
+    /// The state of the hop while it is undecided: `on` or `off`.
     pub unknown: &'static str,
     /// The statements in it.
     pub facts: Vec<ShownFact>,
@@ -30,7 +28,7 @@ pub(crate) struct ShownFact {
     pub fact: String,
     /// `true`, `false` or `undecided`.
     pub value: &'static str,
-    /// What it was decided by, or why it is not.
+    /// The fact that decided it, or the reason why it is undecided.
     pub reason: String,
     /// When that was heard.
     pub at: Option<String>,
@@ -65,7 +63,7 @@ impl ShownFact {
             fact: leaf.to_string(),
             value: truth.word(),
             reason,
-            at: heard.map(|(at, _)| written(at)),
+            at: heard.map(|(at, _)| rfc_3339(at)),
             age_seconds: heard.map(|(_, instant)| seconds_since(instant)),
         }
     }
@@ -87,10 +85,6 @@ fn answered(answer: &Answer) -> String {
 
 fn seconds_since(instant: Instant) -> u64 {
     instant.elapsed().as_secs()
-}
-
-fn written(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string()
 }
 
 impl fmt::Display for ShownFact {

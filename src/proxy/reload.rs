@@ -34,7 +34,7 @@ use crate::{
     system::{shutdown::ReloadRequests, supervisor},
 };
 
-/// Loads the configuration anew whenever that is called for.
+/// Reloads the configuration after an edit, a signal, an order or a change of the network.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     loader: Arc<Loader>,
@@ -289,10 +289,7 @@ impl Reloads {
             control.set(&log);
         }
         let shown = changed.join(", ");
-        match cause {
-            Some(cause) => info!(generation, changed = shown, cause, "config reloaded"),
-            None => info!(generation, changed = shown, "config reloaded"),
-        }
+        info!(generation, changed = shown, cause, "config reloaded");
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }
@@ -378,7 +375,7 @@ pub(crate) fn announce(config: &Config) {
         if !names.is_empty() {
             debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
         } else if chain.switched_off.is_empty() {
-            // Where hops are switched off, a warning has said it.
+            // If hops are switched off, a warning has said so.
             info!(chain = %chain.name, "goes direct: it has no hop");
         }
     }
@@ -402,11 +399,10 @@ async fn next_request(requests: Option<&mut ReloadRequests>) {
 }
 
 async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
-    match orders {
-        Some(orders) => match orders.recv().await {
-            Some(order) => order,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
+    if let Some(orders) = orders
+        && let Some(order) = orders.recv().await
+    {
+        return order;
     }
+    std::future::pending().await
 }

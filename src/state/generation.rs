@@ -44,6 +44,8 @@ pub(crate) struct Generation {
     always_direct: Vec<bool>,
     /// For each chain, the conditions of the network that its hops depend on.
     dependences: Vec<Option<Dependence>>,
+    /// Whether a chain has such conditions.
+    has_dependences: bool,
     /// Every hop, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
     network: Arc<Network>,
@@ -85,7 +87,7 @@ pub(crate) struct Users {
     pub requests: AtomicUsize,
 }
 
-/// Where a target goes.
+/// The route and the chain that a target takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
@@ -96,7 +98,7 @@ pub(crate) struct Way<'a> {
     pub dependence: Option<&'a Dependence>,
 }
 
-/// What outlives generations, and each of them uses.
+/// The state that all generations share.
 #[derive(Clone, Debug, Default)]
 struct Lasting {
     metrics: Arc<Metrics>,
@@ -184,7 +186,7 @@ impl Generation {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let Lasting { metrics, peaks, network } = lasting;
         let dependence = |chain: &config::Chain| Dependence::new(&network, &chain.depends_on);
-        let dependences = chains.iter().map(dependence).collect();
+        let dependences: Vec<_> = chains.iter().map(dependence).collect();
         let is_direct =
             |chain: &config::Chain| chain.hops.is_empty() && chain.switched_off.is_empty();
         let always_direct = chains.iter().map(is_direct).collect();
@@ -220,6 +222,7 @@ impl Generation {
             routes,
             chains,
             always_direct,
+            has_dependences: dependences.iter().any(Option::is_some),
             dependences,
             hops,
             network,
@@ -290,6 +293,11 @@ impl Generation {
     /// Whether clients may state preferences to a hop of any chain.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences
+    }
+
+    /// Returns whether the hops of a chain depend on conditions of the network.
+    pub(crate) fn has_dependences(&self) -> bool {
+        self.has_dependences
     }
 
     /// Returns the rules of the routes, in written order.

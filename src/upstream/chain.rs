@@ -44,6 +44,8 @@ pub(crate) struct Chain {
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
     warm: Option<Arc<Warm>>,
+    takes_preferences: bool,
+    requires_session: bool,
 }
 
 /// A hop of a chain, with its name.
@@ -151,8 +153,17 @@ impl Chain {
         timeouts: StepTimeouts,
         dialer: Dialer,
     ) -> Self {
-        let remembered = hops.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, hops, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
+        Self {
+            name,
+            timeouts,
+            dialer,
+            remembered: hops.iter().map(|_| ArcSwapOption::empty()).collect(),
+            meter: Arc::default(),
+            warm: None,
+            takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
+            requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
+            hops,
+        }
     }
 
     /// Counts the traffic of the chain with `meter`.
@@ -217,12 +228,12 @@ impl Chain {
 
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
-        self.hops.iter().any(|hop| hop.hop.describe().takes_preferences)
+        self.takes_preferences
     }
 
     /// Returns whether clients have to name a session to one of the hops.
     pub(crate) fn requires_session(&self) -> bool {
-        self.hops.iter().any(|hop| hop.hop.describe().requires_session)
+        self.requires_session
     }
 
     /// Opens a tunnel to the target of `request`, and describes it.

@@ -3,13 +3,7 @@
 mod pools;
 mod prometheus;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    process,
-    sync::atomic::Ordering::Relaxed,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, net::SocketAddr, process, sync::atomic::Ordering::Relaxed};
 
 use serde::Serialize;
 
@@ -22,6 +16,7 @@ use crate::{
         generation::Generation,
         shared::{Rejection, Shared},
     },
+    timestamp::rfc_3339,
 };
 
 /// The state of the proxy at one moment.
@@ -35,7 +30,7 @@ pub(crate) struct Status {
     pub started: String,
     /// How long ago that was.
     pub uptime_seconds: u64,
-    /// Where its configuration comes from.
+    /// The source of its configuration.
     pub config: String,
     /// The number of the generation in force.
     pub generation: u64,
@@ -145,11 +140,11 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),
-            started: written(origin.at),
+            started: rfc_3339(origin.at),
             uptime_seconds: origin.instant.elapsed().as_secs(),
             config: origin.source.to_string(),
             generation: current.number(),
-            generation_since: written(current.since),
+            generation_since: rfc_3339(current.since),
             rejected: shared.rejection().as_deref().map(Rejected::from),
             reloads: Reloads {
                 applied: metrics.reloads.applied.load(Relaxed),
@@ -207,7 +202,7 @@ impl Status {
 
 impl From<&Rejection> for Rejected {
     fn from(rejection: &Rejection) -> Self {
-        Self { at: written(rejection.at), problems: rejection.problems.clone() }
+        Self { at: rfc_3339(rejection.at), problems: rejection.problems.clone() }
     }
 }
 
@@ -215,7 +210,7 @@ impl From<&Generation> for InUse {
     fn from(generation: &Generation) -> Self {
         Self {
             number: generation.number(),
-            since: written(generation.since),
+            since: rfc_3339(generation.since),
             tunnels: generation.users.tunnels.load(Relaxed),
             requests: generation.users.requests.load(Relaxed),
         }
@@ -233,9 +228,4 @@ impl From<&HopCounts> for Hop {
             handshakes,
         }
     }
-}
-
-fn written(time: SystemTime) -> String {
-    // A clock before 1970 can't be written, and is none.
-    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string()
 }

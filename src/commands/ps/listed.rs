@@ -14,7 +14,7 @@ use crate::{
 /// A connection, with the process at its other end.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Listed {
-    /// What the proxy tells.
+    /// The description by the proxy.
     #[serde(flatten)]
     pub connection: ListedConnection,
     /// The process of the client, if the system tells it.

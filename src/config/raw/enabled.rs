@@ -46,7 +46,7 @@ struct Conditional {
     unknown: Unknown,
 }
 
-/// What holds while a condition is undecided.
+/// The state of a hop while its condition is undecided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unknown {
