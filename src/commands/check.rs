@@ -130,7 +130,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
     for chain in &config.chains {
         writeln!(out, "  {}: {}", chain.name, describe::path(chain, config))?;
     }
-    writeln!(out, "\nroutes, of which the first that matches applies")?;
+    writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in config.routes.iter().enumerate() {
         writeln!(out, "  {}", describe::route(index, route, config))?;
     }

@@ -181,7 +181,7 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    writeln!(out, "\nroutes, of which the first that matches applies")?;
+    writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
     {

@@ -78,13 +78,14 @@ impl Loader {
     /// Does as [`load`](Self::load), and returns the files beside the YAML that settings name, such as a
     /// `password_file`. The list is as good as it gets if the configuration is invalid.
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
-        self.load_texts(self.source.read())
+        let (texts, problems) = self.source.read();
+        self.load_texts(Arc::new(texts.into()), problems)
     }
 
     /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
     /// the files that settings name.
-    pub(crate) fn load_kept(&self, texts: &KeptTexts) -> Result<Config, Problems> {
-        self.load_texts((texts.copy(), Problems::default())).0
+    pub(crate) fn load_kept(&self, texts: Arc<KeptTexts>) -> Result<Config, Problems> {
+        self.load_texts(texts, Problems::default()).0
     }
 
     /// Loads the configuration as it would be with `edit`.
@@ -103,15 +104,15 @@ impl Loader {
             return Err(Problem::new(&KeyPath::default(), "source", message).into());
         }
         edited.for_each(|text| text.text.clone_from(&edit.text));
-        self.load_texts((texts, problems)).0
+        self.load_texts(Arc::new(texts.into()), problems).0
     }
 
     fn load_texts(
         &self,
-        (texts, Problems(unreadable)): (Vec<Text>, Problems),
+        kept: Arc<KeptTexts>,
+        Problems(unreadable): Problems,
     ) -> (Result<Config, Problems>, Vec<PathBuf>) {
-        let kept = Arc::new(KeptTexts::from(texts.clone()));
-        let (mut tree, faults) = Tree::new(texts);
+        let (mut tree, faults) = Tree::new(kept.copy());
         let mut problems = Found::default();
         problems.extend(unreadable);
         problems.append(faults);

@@ -29,7 +29,7 @@ pub use self::enabled::OnLeave;
 pub(crate) const SECTIONS: [&str; 7] =
     ["server", "timeouts", "limits", "log", "hops", "chains", "routes"];
 
-/// Where clients are accepted, and which.
+/// The listeners, and the clients that may use them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {

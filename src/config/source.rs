@@ -14,7 +14,7 @@ use zeroize::Zeroize as _;
 
 use crate::config::report::problem::{Place, Problem, Problems};
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file, or a directory of files.

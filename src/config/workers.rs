@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, num::NonZeroUsize, thread};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The value of `server.workers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,15 @@ impl<'de> Deserialize<'de> for WorkerCount {
         }
 
         deserializer.deserialize_any(CountOrAuto)
+    }
+}
+
+impl Serialize for WorkerCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(count) => count.serialize(serializer),
+            Self::Auto => serializer.serialize_str("auto"),
+        }
     }
 }
 

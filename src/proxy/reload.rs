@@ -187,7 +187,7 @@ impl Reloads {
         }
         let held = self.shared().peaks().hold();
         let loader = Arc::clone(&self.loader);
-        let loaded = task::spawn_blocking(move || loader.load_kept(&written)).await;
+        let loaded = task::spawn_blocking(move || loader.load_kept(written)).await;
         let problems = match loaded {
             Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),
             Ok(Err(problems)) => ToldProblem::all(&problems),

@@ -6,7 +6,7 @@
 //! delay.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -31,13 +31,12 @@ impl Processes {
     /// Finds the processes of `clients`, by the addresses that they connect from. The proxy, process `proxy`, has at least
     /// as many sockets as all of them, and is left out.
     pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>, proxy: u32) -> Self {
-        let mut wanted: HashMap<SocketAddr, ()> =
-            clients.map(|client| (canonical(client), ())).collect();
+        let mut wanted: HashSet<SocketAddr> = clients.map(canonical).collect();
         let mut by_inode = HashMap::new();
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let table = fs::read_to_string(table).unwrap_or_default();
             for (address, inode) in table.lines().skip(1).filter_map(socket) {
-                if wanted.remove(&address).is_some() {
+                if wanted.remove(&address) {
                     by_inode.insert(inode, address);
                 }
             }

@@ -40,7 +40,7 @@ pub(crate) enum Uneditable {
     /// A key without a colon behind it, or an empty mapping in braces.
     #[error("its `enabled` is written in an unusual way")]
     Unusual,
-    /// `auto` is asked for where a value was edited by hand.
+    /// `auto` was requested, but the value was edited by hand since.
     #[error("its `enabled` was edited since")]
     EditedSince,
 }

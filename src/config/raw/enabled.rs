@@ -24,7 +24,7 @@ pub(crate) enum Enabled {
     When(NetworkCondition),
 }
 
-/// What becomes of the tunnels through a hop that is switched off.
+/// The treatment of open tunnels through a hop that is switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLeave {
@@ -47,7 +47,7 @@ struct Conditional {
 }
 
 /// The state of a hop while its condition is undecided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unknown {
     /// The hop is on, so that no request goes round it.
@@ -68,19 +68,19 @@ struct When(Requirement);
 struct WrittenRequirement {
     /// A name that has an address, asked of the system's resolver.
     resolves: Option<ResolvedName>,
-    /// Beside `resolves`: networks, one of which has an address of the name.
+    /// Beside `resolves`: a network, or a list. An address of the name must be in one.
     into: Option<OneOrList<WrittenNetwork>>,
-    /// Networks, in one of which this machine has an address.
+    /// A network, or a list. This machine must have an address in one.
     address_in: Option<OneOrList<WrittenNetwork>>,
     /// An interface that is up, with `*` and `?` as in `tun*`.
     interface: Option<InterfaceGlob>,
     /// An address that accepts TCP connections, as `host:port`.
     reachable: Option<Authority>,
-    /// Conditions of which one has to hold.
+    /// Conditions. At least one must hold.
     any: Option<Vec<When>>,
     /// Conditions that all have to hold.
     all: Option<Vec<When>>,
-    /// A condition that may not hold.
+    /// A condition that must not hold.
     not: Option<Box<When>>,
 }
 

@@ -8,7 +8,7 @@ use mooltiroute_hops::{
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw};
+use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -300,6 +300,3 @@ impl Siblings for Known<'_> {
         kind.build(&settings, context)
     }
 }
-
-/// The keys that every hop has. Its kind knows the rest.
-const COMMON_KEYS: [&str; 3] = ["kind", "enabled", "on_leave"];
