@@ -1,6 +1,6 @@
 //! The command line, as types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{
     Args, CommandFactory as _, Parser, Subcommand, ValueHint,
@@ -8,7 +8,7 @@ use clap::{
     error::ErrorKind,
 };
 
-use crate::config::{self, Level, Overrides};
+use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -56,6 +56,17 @@ pub enum Command {
     },
     /// Show the status of the running proxy
     Status(Status),
+    /// List the open connections of the running proxy
+    Ps(Ps),
+    /// Show the open connections of the running proxy, live in the terminal
+    #[cfg(feature = "top")]
+    Top(Top),
+    /// End connections of the running proxy
+    Kill(Kill),
+    /// Have the running proxy reload its configuration, and wait for the verdict
+    Reload(Reload),
+    /// Switch a hop on or off by editing its file
+    Hop(Hop),
     /// Print the lines that point a shell at the proxy
     Env(Env),
     /// Run a command whose requests go through the proxy
@@ -70,7 +81,7 @@ pub struct Run {
     pub config: ConfigPath,
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -84,20 +95,42 @@ pub struct Run {
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute check\n  \
+    mooltiroute check -c config.d --format json\n  \
+    mooltiroute check --graph\n  \
+    mooltiroute check --graph=mermaid > routes.mmd")]
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
+    /// Draw the routes, the chains and their hops, instead of describing them
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// How routes, chains and hops are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Picture {
+    /// Text for a terminal.
+    #[default]
+    Terminal,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A graph of Graphviz.
+    Dot,
 }
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mooltiroute explain https://example.com/\n  \
-    mooltiroute explain git.corp.example:22 --no-corporate")]
+    mooltiroute explain git.corp.example:22 --no-corporate\n  \
+    mooltiroute explain https://example.com/ --as session-alice,country-us\n  \
+    mooltiroute explain https://example.com/ --graph")]
 pub struct Explain {
     /// The URL that a client would request, or `HOST:PORT` for a tunnel
     #[arg(value_hint = ValueHint::Url)]
@@ -108,6 +141,12 @@ pub struct Explain {
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
+    /// Ask as a client that sends this username, such as `session-alice,country-us`
+    #[arg(long = "as", value_name = "USERNAME")]
+    pub client: Option<String>,
+    /// Draw the route, the chain and its hops, instead of describing them
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -170,6 +209,102 @@ pub struct Status {
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// The running proxy to ask, through its control socket.
+#[derive(Debug, Default, Args)]
+pub struct ProxyChoice {
+    /// The configuration that it was started with.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Ask the proxy that listens at this address, whatever its configuration
+    #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
+    pub address: Option<String>,
+}
+
+/// Flags of `ps`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute ps\n  \
+    mooltiroute ps --format json | jq '.[] | select(.chain == \"default\") | .target'")]
+pub struct Ps {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `top`.
+#[cfg(feature = "top")]
+#[derive(Debug, Args)]
+pub struct Top {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+}
+
+/// Flags of `kill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute kill 17 18\n  \
+    mooltiroute kill --hop webshare\n  \
+    mooltiroute kill --older-generations")]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "chain", "hop", "older_generations"])))]
+pub struct Kill {
+    /// The numbers of the connections, as `ps` shows them
+    #[arg(value_name = "ID")]
+    pub ids: Vec<u64>,
+    /// End all connections of this chain
+    #[arg(long, value_name = "CHAIN")]
+    pub chain: Option<String>,
+    /// End all connections through this hop
+    #[arg(long, value_name = "HOP")]
+    pub hop: Option<String>,
+    /// End all connections that began before the last reload
+    #[arg(long)]
+    pub older_generations: bool,
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+}
+
+/// Flags of `reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `hop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute hop corporate off\n  \
+    mooltiroute hop corporate auto")]
+pub struct Hop {
+    /// The hop
+    pub name: String,
+    /// `on` and `off` change the hop's `enabled` in its file; `auto` restores a condition that they replaced
+    pub state: HopState,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+}
+
+/// The state that a hop is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum HopState {
+    /// Chains use it.
+    On,
+    /// Chains leave it out.
+    Off,
+    /// The condition that was written in the file decides.
+    Auto,
 }
 
 /// Flags of `env`.
@@ -283,6 +418,12 @@ impl Command {
             Self::Explain(flags) => Some(&mut flags.config),
             Self::Probe(flags) => Some(&mut flags.config),
             Self::Status(flags) => Some(&mut flags.config),
+            Self::Ps(flags) => Some(&mut flags.proxy.config),
+            #[cfg(feature = "top")]
+            Self::Top(flags) => Some(&mut flags.proxy.config),
+            Self::Hop(flags) => Some(&mut flags.config),
+            Self::Kill(flags) => Some(&mut flags.proxy.config),
+            Self::Reload(flags) => Some(&mut flags.proxy.config),
             Self::Env(flags) => Some(&mut flags.config),
             Self::Exec(flags) => Some(&mut flags.config),
             Self::Init(_) | Self::Schema | Self::Completions { .. } | Self::Man { .. } => None,
@@ -338,17 +479,25 @@ impl Switches {
     }
 }
 
+impl std::fmt::Display for HopState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        })
+    }
+}
+
 /// Parses a listen address, and suggests the whole address if only a part is given.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+fn parse_listen(text: &str) -> Result<ListenAddress, String> {
+    text.parse().map_err(|InvalidListenAddress| {
         let port = text.trim_start_matches(':');
         if port.parse::<u16>().is_ok() {
             return format!("write the address too, as in `127.0.0.1:{port}`");
         }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            return format!("write an address instead of a name, as in `127.0.0.1:{port}`");
-        }
-        "write an address and a port, as in `127.0.0.1:8888` or `[::1]:8888`".to_owned()
+        "write an address and a port, as in `127.0.0.1:8888`, `[::1]:8888` or `localhost:8888`"
+            .to_owned()
     })
 }
 

@@ -6,12 +6,21 @@ mod describe;
 pub mod env;
 pub mod exec;
 pub mod explain;
+mod graph;
+pub mod hop;
 pub mod init;
 mod json;
+pub mod kill;
 pub mod probe;
+pub mod ps;
+pub mod reload;
 pub mod run;
+mod running;
 pub mod schema;
 pub mod status;
+#[cfg(feature = "top")]
+pub mod top;
+mod wrap;
 
 use std::{
     fmt,
@@ -21,13 +30,14 @@ use std::{
 
 use mooltiroute_hops::Registry;
 use serde_json::json;
+use terminal_size::{Height, Width};
 
 use crate::{
     cli::{Cli, Command, ConfigPath, Format},
     config::{Environment, Loader, Overrides, Problems, Source},
 };
 
-use self::json::ShownProblem;
+use self::{json::ShownProblem, wrap::Wrapped};
 
 /// Executes the command line `cli`, with hops of the kinds in `registry`.
 ///
@@ -52,6 +62,12 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { directory } => completions::man(&directory),
+        Command::Ps(flags) => ps::run(&flags, environment),
+        #[cfg(feature = "top")]
+        Command::Top(flags) => top::run(&flags, environment),
+        Command::Hop(flags) => hop::run(&flags, registry, environment),
+        Command::Kill(flags) => kill::run(&flags, environment),
+        Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
 }
@@ -110,7 +126,21 @@ fn write_json_problems(problems: &Problems, out: &mut dyn Write) -> io::Result<V
     Ok(Verdict::Invalid)
 }
 
-/// Returns standard output for the answer of a command.
+/// Returns standard output for the answer of a command in `format`. Text is wrapped at the width of a terminal.
+fn answer(format: Format) -> Wrapped<impl Write> {
+    let is_wrapped = format == Format::Human;
+    let width =
+        is_wrapped.then(|| columns(terminal_size::terminal_size_of(io::stdout()))).flatten();
+    Wrapped::new(stdout(), width)
+}
+
+/// Returns the number of columns of a terminal, of which one is left free.
+fn columns(size: Option<(Width, Height)>) -> Option<usize> {
+    size.map(|(Width(width), _)| usize::from(width).saturating_sub(1).min(LINE_CHARS_MAX))
+}
+
+/// Returns standard output as it is.
+///
 ///
 /// After the reader has closed its end, as `head` does once it has enough, writes succeed and go nowhere. So the command
 /// runs to its end and exits with its own status.
@@ -148,9 +178,13 @@ fn status(written: io::Result<Verdict>) -> ExitCode {
 /// Writes to standard error why a command failed, and returns the exit status for that.
 fn complain(why: &dyn fmt::Display) -> ExitCode {
     // If standard error is closed, there is nowhere to report it.
-    let _ = writeln!(anstream::stderr(), "mooltiroute: {why}");
+    let width = columns(terminal_size::terminal_size_of(io::stderr()));
+    let _ = writeln!(Wrapped::new(anstream::stderr(), width), "mooltiroute: {why}");
     ExitCode::FAILURE
 }
 
 /// The exit status for wrong usage, the same as of clap.
 const USAGE: u8 = 2;
+
+/// A longer line of text is hard to read.
+const LINE_CHARS_MAX: usize = 120;

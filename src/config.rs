@@ -4,7 +4,9 @@
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
 mod credentials;
+pub(crate) mod edit;
 mod fingerprint;
+mod listen;
 pub mod load;
 mod model;
 mod raw;
@@ -13,11 +15,13 @@ mod resolve;
 pub mod schema;
 pub mod source;
 mod units;
+mod workers;
 mod yaml;
 
 pub use self::{
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
+    listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
@@ -25,4 +29,5 @@ pub use self::{
     },
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
+    workers::WorkerCount,
 };

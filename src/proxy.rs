@@ -8,15 +8,18 @@ pub(crate) mod server;
 pub(crate) mod watch;
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
 };
 
 use mooltiroute_hops::KeyPath;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Loader, Problem, Problems, Source},
+    config::{Config, Environment, Loader, Problem, Problems, Source},
+    control::ControlServer,
     log::LogControl,
     proxy::{
         listeners::{ListenError, Listeners},
@@ -28,6 +31,7 @@ use crate::{
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
+        workers::Workers,
     },
 };
 
@@ -38,6 +42,8 @@ pub struct Loaded {
     config: Config,
     watch: Option<io::Result<Watch>>,
     passed: Vec<TcpListener>,
+    /// The place to open a control socket in, if there is to be one.
+    control: Option<Environment>,
 }
 
 /// A proxy that accepts connections.
@@ -46,6 +52,8 @@ pub struct Proxy {
     server: Server,
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
+    control: Option<ControlServer>,
+    workers: Workers,
 }
 
 impl Loaded {
@@ -81,13 +89,21 @@ impl Loaded {
                 break config?;
             }
         };
-        Ok(Self { loader, config, watch, passed: Vec::new() })
+        Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
     }
 
     /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
     #[must_use]
     pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
         self.passed = passed;
+        self
+    }
+
+    /// Has it open a control socket, through which its owner lists and ends connections and orders reloads. If that
+    /// fails, the log says why, and the proxy runs without it.
+    #[must_use]
+    pub fn with_control(mut self, environment: &Environment) -> Self {
+        self.control = Some(environment.clone());
         self
     }
 
@@ -102,7 +118,7 @@ impl Loaded {
     /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
     /// behind.
     pub fn start(self) -> Result<Proxy, ListenError> {
-        let Self { loader, config, watch, passed } = self;
+        let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();
         let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
@@ -114,16 +130,20 @@ impl Loaded {
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let overridden = config.overridden.clone();
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
-        let server = Server::new(shared);
-        for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
+        let server = Server::new(shared, &workers);
+        let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
+        let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
+        // Before the log says that it listens: that is what programs wait for.
+        let control = control.and_then(|environment| reloads.control(&addresses, &environment));
+        for begun in begun {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        Ok(Proxy { server, reloads, addresses })
+        Ok(Proxy { server, reloads, addresses, control, workers })
     }
 }
 
@@ -155,18 +175,32 @@ impl Proxy {
 
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, .. } = self;
+        // The workers end last, with what was cut.
+        let Self { server, reloads, control, workers: _workers, .. } = self;
         let shared = server.shared();
+        let mut control = pin!(serve_control(control));
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
             never = shared.peaks().settle() => match never {},
+            never = &mut control => match never {},
         }
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");
-        server.drain(deadline).await;
+        tokio::select! {
+            () = server.drain(deadline) => {}
+            never = &mut control => match never {},
+        }
         info!("stopped");
+    }
+}
+
+/// Serves the control socket, if there is one.
+async fn serve_control(control: Option<ControlServer>) -> Infallible {
+    match control {
+        Some(control) => control.run().await,
+        None => std::future::pending().await,
     }
 }
 

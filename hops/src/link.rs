@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Authority, Eventual, Field, HopError, Refusal, Tunnel,
+    Authority, Eventual, Field, HopError, PassHeaders, Readiness, Refusal, Tunnel,
     tls::{self, TlsClient},
 };
 
@@ -80,6 +80,11 @@ pub trait Link: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The header fields that pass between the client's CONNECT and that of this hop, if it is the last one.
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        None
+    }
+
     /// Prepares a plain request that this hop forwards: returns the fields it needs, such as `Proxy-Authorization`.
     ///
     /// Called before each request on a connection that ends at this hop. An authentication that takes several rounds
@@ -106,6 +111,13 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// A target can imitate such an answer, so nothing but the explanation may depend on it.
     fn refuses(&self, refusal: &Refusal) -> bool {
         refusal.is_by_proxy()
+    }
+
+    /// Says for each authentication scheme that has more than a password to it whether this machine can use it now.
+    ///
+    /// Sends nothing. May block for a file or a library.
+    fn readiness(&self) -> Vec<Readiness> {
+        Vec::new()
     }
 
     /// Adds to a refusal what this kind knows about it.

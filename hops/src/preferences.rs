@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Authority, Country};
+use crate::{Authority, ClientFields, Country};
 
 /// The purpose of one connection. More facts may be added in time.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +16,20 @@ pub struct Request<'a> {
     pub target: &'a Authority,
     /// The client's preferences for the exit.
     pub preferences: &'a Preferences,
+    /// The header fields of the client's CONNECT, if it speaks HTTP.
+    pub fields: Option<&'a dyn ClientFields>,
 }
 
 impl<'a> Request<'a> {
     /// For a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences }
+        Self { target, preferences, fields: None }
+    }
+
+    /// Adds the header fields of the client's CONNECT.
+    #[must_use]
+    pub fn with_fields(self, fields: Option<&'a dyn ClientFields>) -> Self {
+        Self { fields, ..self }
     }
 }
 
@@ -47,6 +55,20 @@ pub enum Sessions {
     Fixed,
     /// The client, through the username that it gives to this proxy.
     ByClient,
+    /// The client, and it has to: one that names no session is asked for it with 407.
+    ByClientRequired,
+}
+
+impl Sessions {
+    /// Returns whether clients may state their preferences.
+    pub fn are_by_client(self) -> bool {
+        self != Self::Fixed
+    }
+
+    /// Returns whether clients have to name a session.
+    pub fn are_required(self) -> bool {
+        self == Self::ByClientRequired
+    }
 }
 
 /// Why a text tells no preferences, or not any that can be met.

@@ -15,12 +15,18 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
+use crate::{Field, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// The socket below all layers, if there is one.
     fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    /// The certificate, in DER, by which the peer of this layer has authenticated. Only TLS has one.
+    fn peer_certificate(&self) -> Option<&[u8]> {
         None
     }
 }
@@ -31,6 +37,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
 pub struct Tunnel {
     early: Bytes,
     io: Io,
+    passed: Option<Box<PassedFields>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -44,12 +51,12 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket) }
+        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None }
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)) }
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None }
     }
 
     /// Puts bytes that were read too far back in front of what is still to be read.
@@ -76,6 +83,40 @@ impl Tunnel {
     /// The socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
+    }
+
+    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    pub fn take_returned_fields(&mut self) -> Vec<Field> {
+        self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
+    }
+
+    pub(crate) fn set_passed(&mut self, passed: Option<PassedFields>) {
+        self.passed = passed.map(Box::new);
+    }
+
+    pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
+        self.passed.as_deref_mut()
+    }
+
+    /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match &self.io {
+            Io::Socket(_) => None,
+            Io::Layered(stream) => stream.peer_certificate(),
+        }
+    }
+
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
+    /// stays with the runtime that opened it, and works in tasks of any other.
+    ///
+    /// # Errors
+    /// The socket can't be registered with this runtime.
+    pub fn into_current_runtime(self) -> io::Result<Self> {
+        let io = match self.io {
+            Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
+            layered @ Io::Layered(_) => layered,
+        };
+        Ok(Self { io, ..self })
     }
 
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel

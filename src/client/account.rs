@@ -107,6 +107,7 @@ impl Account {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
         }
+        self.registration.failed(reply.status(), reply.text());
         let blame = reply.blame();
         let hop = blame.and_then(|blame| blame.hop.as_deref());
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error };
@@ -146,7 +147,7 @@ mod tests {
     };
 
     use crate::{
-        client::session,
+        client::{accepted::Accepted, session},
         config::{Environment, Loader, Overrides, Source},
         state::{
             generation::Generation,
@@ -171,7 +172,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         let admission = Admission::new(Arc::clone(shared));
-        (client, tokio::spawn(session::run(socket, peer, admission)))
+        let accepted = Accepted { socket, peer, tls: None };
+        (client, tokio::spawn(session::run(accepted, admission)))
     }
 
     async fn is_over(serving: tokio::task::JoinHandle<()>) {
@@ -199,8 +201,8 @@ mod tests {
         let [row] = shared.connections().list().try_into().unwrap();
         assert_eq!((row.method.as_ref(), row.target.to_string()), ("CONNECT", address.to_string()));
         assert_eq!((row.bytes_sent(), row.bytes_received()), (5, 2));
-        assert_eq!(shared.connections().kill(|row| row.id == 7), 0);
-        assert_eq!(shared.connections().kill(|other| other.id == row.id), 1);
+        assert_eq!(shared.connections().kill(|row| row.id == 7), [0; 0]);
+        assert_eq!(shared.connections().kill(|other| other.id == row.id), [row.id]);
         is_over(serving).await;
         assert!(client.read(&mut read).await.is_err(), "the client sees a reset");
         assert!(origin.read(&mut read).await.is_err(), "the target sees a reset");
@@ -217,7 +219,7 @@ mod tests {
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut socket, _) = origin.accept().await.unwrap();
         socket.read_u8().await.unwrap();
-        assert_eq!(shared.connections().kill(|row| row.method == "GET"), 1);
+        assert_eq!(shared.connections().kill(|row| row.method == "GET").len(), 1);
         is_over(serving).await;
         assert!(client.read_u8().await.is_err());
         assert!(shared.connections().list().is_empty());

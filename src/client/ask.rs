@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
-use tracing::{debug, field::display, warn};
+use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
@@ -42,6 +42,11 @@ pub(crate) enum Denial {
     Preferences(InvalidPreferences),
     /// Preferences were stated for this chain, which takes none.
     NoSay(Arc<str>),
+    /// A hop of this chain gives each client an exit of its own, and the client names no session.
+    NoSession {
+        /// Whether clients have to authenticate too.
+        is_beside_auth: bool,
+    },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
 }
@@ -69,7 +74,7 @@ impl Ask<'_> {
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
-        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
+        debug!(id, %method, %target, route, %chain, session, "request begins");
         Ok((Account::new(row, shared.log().cloned()), preferences))
     }
 
@@ -86,6 +91,25 @@ impl Ask<'_> {
     /// # Errors
     /// [`Denial::Preferences`] if the client states something that is not understood here.
     pub(crate) fn preferences(
+        &self,
+        way: Way<'_>,
+        generation: &Generation,
+    ) -> Result<Preferences, Denial> {
+        let preferences = self.stated_preferences(way, generation);
+        if !way.chain.requires_session() {
+            return preferences;
+        }
+        // A client that is asked again can correct a username that it remembers.
+        let no_session = Denial::NoSession { is_beside_auth: generation.auth.is_some() };
+        match preferences {
+            Ok(stated) if stated.session.is_some() => Ok(stated),
+            Ok(_) | Err(Denial::Preferences(_)) => Err(no_session),
+            Err(denial) => Err(denial),
+        }
+    }
+
+    /// Reads the preferences that the client states, if it states any.
+    fn stated_preferences(
         &self,
         way: Way<'_>,
         generation: &Generation,
@@ -114,6 +138,7 @@ impl From<Denial> for Reply {
             Denial::NoRoute(target) => Self::no_route(&target),
             Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
             Denial::NoSay(chain) => Self::no_preferences(&chain),
+            Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
         }
     }

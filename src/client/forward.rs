@@ -97,6 +97,9 @@ impl Forwarder<'_> {
             ending => ending,
         };
         let used = self.kept.take();
+        if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
+            upstream.reset();
+        }
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
                 account.failed(reply, why);
@@ -189,8 +192,8 @@ async fn pass(
     passed: &mut Opening,
 ) -> (Ending, Hearing) {
     plan.reaches_upstream();
-    let Client { socket, seen, .. } = client;
-    let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
+    let Client { stream, seen, .. } = client;
+    let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
     passed.status = exchange.status();
     passed.sent += exchange.sent();

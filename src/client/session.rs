@@ -1,12 +1,12 @@
 //! The life of one client connection.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
-use tokio::net::TcpStream;
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 use crate::{
     client::{
+        accepted::Accepted,
         admin,
         auth::{self, Admitted},
         connect::{self, HttpConnect},
@@ -29,17 +29,17 @@ use crate::{
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
 ///
 /// Everything that is logged meanwhile at `debug` is in a span with the number of the connection and its peer.
-pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
-    let span = debug_span!("client", connection = admission.number(), %peer);
-    serve(socket, peer, admission).instrument(span).await;
+pub(crate) async fn run(accepted: Accepted, admission: Admission) {
+    let span = debug_span!("client", connection = admission.number(), peer = %accepted.peer);
+    serve(accepted, admission).instrument(span).await;
 }
 
-async fn serve(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+async fn serve(accepted: Accepted, admission: Admission) {
     debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        let requests = requests(Client::new(socket, peer), admission.shared());
+        let requests = requests(accepted, admission.shared());
         let Some(mut tunnel) = Box::pin(requests).await else { return };
         tunnel.run(shutdown).await;
     });
@@ -48,13 +48,11 @@ async fn serve(socket: TcpStream, peer: SocketAddr, admission: Admission) {
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
+async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
-    if client.first_bytes(header, &mut alarm, shared.shutdown()).await.is_err() {
-        return None;
-    }
+    let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
     if !shared.live().current().protocols.contains(&detected.protocol()) {
         refuse_protocol(client, detected).await;
@@ -149,7 +147,8 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
     match head.target() {
         Target::Tunnel(target) => {
             let (target, context) = (target.clone(), (shared, &generation));
-            connect::open(client, target, admitted, context, HttpConnect).await
+            let protocol = HttpConnect { fields: head.fields() };
+            connect::open(client, target, admitted, context, protocol).await
         }
         Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
             admin::serve(client, head, shared).await;
@@ -196,25 +195,23 @@ async fn next_head(
 }
 
 /// Tells a client that there are too many.
-pub(crate) async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
         // More than can be told; a closed door says it too.
         return;
     }
-    let work = pin!(tell_limit(Client::new(socket, peer), shared));
+    let work = pin!(tell_limit(accepted, shared));
     let _ = shared.shutdown().heeded_by(work).await;
 }
 
-async fn tell_limit(mut client: Client, shared: &Shared) {
+async fn tell_limit(accepted: Accepted, shared: &Shared) {
     let generation = shared.live().current();
     let (limits, _) = limits(&generation);
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
-    if client.first_bytes(wait, &mut alarm, shutdown).await.is_err() {
-        return;
-    }
+    let Some(mut client) = accepted.greet(wait, &mut alarm, shutdown).await else { return };
     if let Detected::Socks(version) = Detected::of(&client.seen) {
         warn!(client = %client.peer, limit = generation.limits.connections, "too many connections");
         client.close_after(&socks::turned_away(version)).await;

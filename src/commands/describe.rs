@@ -1,5 +1,7 @@
 //! Describes parts of a configuration for people.
 
+use mooltiroute_hops::Hop;
+
 use crate::{
     config::{Chain, Config, Credential, Route},
     router::Condition,
@@ -26,7 +28,7 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
 }
 
 /// Describes the targets of a route.
-fn targets(route: &Route) -> String {
+pub(super) fn targets(route: &Route) -> String {
     let mut targets = Vec::new();
     for condition in route.rule.conditions() {
         match condition {
@@ -48,3 +50,26 @@ fn list(items: &[impl ToString]) -> String {
 pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
+
+/// Says how many members a hop chooses among, with a comma before it.
+pub(super) fn member_count(hop: &dyn Hop) -> String {
+    match hop.members().len() {
+        0 => String::new(),
+        1 => ", 1 member".to_owned(),
+        count => format!(", {count} members"),
+    }
+}
+
+/// Describes the members that a hop chooses among, a line each.
+pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
+    let members = hop.members();
+    let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| match member.address {
+        Some(address) => format!("{}: {address}", member.name),
+        None => member.name.to_owned(),
+    });
+    let rest = members.len().saturating_sub(MEMBERS_SHOWN_MAX);
+    shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
+}
+
+/// A list of thousands must not fill the terminal.
+const MEMBERS_SHOWN_MAX: usize = 20;

@@ -5,19 +5,22 @@ mod asked;
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
-use mooltiroute_hops::{Authority, Registry};
+use mooltiroute_hops::{self as hops, Authority, ChooseError, Eventual, Preferences, Registry};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
     USAGE, Verdict, complain, describe,
+    graph::Graph,
     json::{ShownCredential, ShownRoute},
     write_problems,
 };
 use crate::{
-    cli::{Explain, Format},
+    cli::{Explain, Format, Picture},
+    client::reply::Reply,
     config::{Chain, Config, Environment, Loader, NamedHop, Route},
     router::{Condition, Query, Router, Rule},
 };
@@ -34,11 +37,50 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
             return ExitCode::from(USAGE);
         }
     };
+    let client = match flags.client.as_deref().map(str::parse).transpose() {
+        Ok(client) => client,
+        Err(error) => {
+            complain(&format_args!("--as: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
     let overrides = flags.switches.overrides();
-    match super::loader(&flags.config, overrides, flags.format, registry, environment) {
-        Ok(loader) => super::status(explain(&loader, &asked, flags.format, &mut super::stdout())),
-        Err(status) => status,
-    }
+    let loader = match super::loader(&flags.config, overrides, flags.format, registry, environment)
+    {
+        Ok(loader) => loader,
+        Err(status) => return status,
+    };
+    let question = Question { asked, client };
+    super::status(match flags.graph {
+        None => explain(&loader, &question, flags.format, &mut super::answer(flags.format)),
+        Some(picture) => draw(&loader, &question, picture),
+    })
+}
+
+/// A request, and the preferences of the client that makes it.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The request.
+    pub asked: Asked,
+    /// The preferences that the client's username states.
+    pub client: Option<Preferences>,
+}
+
+/// Draws the route and the chain that the request of `question` would take.
+fn draw(loader: &Loader, question: &Question, picture: Picture) -> io::Result<Verdict> {
+    let mut out = super::answer(Format::Human);
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => return write_problems(loader, &problems, Format::Human, &mut out),
+    };
+    let target = &question.asked.target;
+    let router = Router::new(config.routes.iter().map(|route| &route.rule));
+    let Some(index) = router.find(&Query { target }) else {
+        writeln!(out, "{NO_ROUTE}")?;
+        return Ok(Verdict::Invalid);
+    };
+    Graph::of_request(&config, index, target.to_string()).write(picture, &mut super::stdout())?;
+    Ok(Verdict::Valid)
 }
 
 /// Loads the configuration, and writes the route and the hops that the request `asked` would take.
@@ -49,7 +91,7 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
 /// Writing to `out` failed.
 pub fn explain(
     loader: &Loader,
-    asked: &Asked,
+    question: &Question,
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<Verdict> {
@@ -57,15 +99,26 @@ pub fn explain(
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
+    let Question { asked, client } = question;
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
+    let route = found.map(|index| &config.routes[index]);
+    let refusal = route.zip(client.as_ref()).and_then(|(route, client)| {
+        refusal(&config, &config.chains[route.chain], &asked.target, client)
+    });
     let way = found.map(|index| Way::new(&config, &config.routes[index], asked));
     match format {
         Format::Human => {
-            writeln!(out, "{asked}")?;
+            match client {
+                Some(client) => writeln!(out, "{asked} as {client}")?,
+                None => writeln!(out, "{asked}")?,
+            }
             describe_routes(&config, &asked.target, found, out)?;
             if let Some(way) = &way {
                 way.describe(out)?;
+            }
+            if let Some(refusal) = &refusal {
+                writeln!(out, "\nThe client is refused with 400: {refusal}")?;
             }
         }
         Format::Json => {
@@ -83,6 +136,8 @@ pub fn explain(
             let explained = json!({
                 "target": asked.target.to_string(),
                 "request": asked.form.name(),
+                "as": client.as_ref().map(ToString::to_string),
+                "refused": refusal,
                 "index": found,
                 "route": route,
                 "before": before,
@@ -91,7 +146,29 @@ pub fn explain(
             writeln!(out, "{explained:#}")?;
         }
     }
-    Ok(if found.is_some() { Verdict::Valid } else { Verdict::Invalid })
+    let is_served = found.is_some() && refusal.is_none();
+    Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
+}
+
+/// Returns the reason why `chain` can't meet the preferences of `client`, in the words that the client would get.
+fn refusal(
+    config: &Config,
+    chain: &Chain,
+    target: &Authority,
+    client: &Preferences,
+) -> Option<String> {
+    let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
+    let mut hops = hops.filter(|hop| hop.describe().takes_preferences).peekable();
+    if hops.peek().is_none() {
+        return Some(Reply::no_preferences(&chain.name).text().to_owned());
+    }
+    // A hop that has to wait for its choice is not asked: nothing is connected to here.
+    let invalid =
+        hops.find_map(|hop| match Arc::clone(hop).choose(hops::Request::new(target, client)) {
+            Eventual::Ready(Err(ChooseError::Preferences(invalid))) => Some(invalid),
+            _ => None,
+        });
+    invalid.map(|invalid| Reply::invalid_preferences(invalid).text().to_owned())
 }
 
 /// Lists the routes up to the one that applies, each with the reason.
@@ -110,11 +187,13 @@ fn describe_routes(
         writeln!(out, "     {why}")?;
     }
     if found.is_none() {
-        writeln!(out, "\nNo route matches: the client gets an error, and no connection is made.")?;
+        writeln!(out, "\n{NO_ROUTE}")?;
         writeln!(out, "help: write a last route for everything, such as `- {{ chain: default }}`")?;
     }
     Ok(())
 }
+
+const NO_ROUTE: &str = "No route matches: the client gets an error, and no connection is made.";
 
 /// The steps of a request through a chain.
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! Describes parts of a configuration for programs (`--format json`).
 
+use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
 use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
@@ -11,6 +12,25 @@ pub(super) struct ShownHop<'a> {
     enabled: bool,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
+    /// The links among which the hop chooses; empty for most kinds.
+    members: Vec<ShownMember<'a>>,
+    /// Left out if the hop has no schemes to choose from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    auth: Vec<ShownReadiness>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    name: &'a str,
+    address: Option<String>,
+}
+
+/// An authentication scheme, and whether this machine can use it now.
+#[derive(Serialize)]
+pub(super) struct ShownReadiness {
+    scheme: &'static str,
+    ready: bool,
+    details: String,
 }
 
 /// A credential. One of the last three fields is present and tells its source.
@@ -63,7 +83,27 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled: hop.is_enabled, address, credentials }
+        let enabled = hop.is_enabled;
+        let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
+        let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
+        let members = hop.hop.iter().flat_map(|hop| hop.members());
+        let members = members
+            .map(|member| ShownMember {
+                name: member.name,
+                address: member.address.map(ToString::to_string),
+            })
+            .collect();
+        Self { name: &hop.name, kind: &hop.kind, enabled, address, credentials, members, auth }
+    }
+}
+
+impl From<Readiness> for ShownReadiness {
+    fn from(Readiness { scheme, credentials }: Readiness) -> Self {
+        let (ready, details) = match credentials {
+            Ok(words) => (true, words),
+            Err(words) => (false, words),
+        };
+        Self { scheme: scheme.name(), ready, details }
     }
 }
 

@@ -62,7 +62,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
-    let mut out = super::stdout();
+    let mut out = super::answer(flags.format);
     let written = runtime.block_on(probe(&loader, &errand, tls.as_ref(), flags.format, &mut out));
     // A name look-up that never returns must not delay the exit.
     runtime.shutdown_background();
@@ -87,7 +87,8 @@ pub async fn probe(
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
-    let listening = config.server.listen.clone();
+    let listeners = config.server.listen.iter();
+    let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
     let generation = Generation::new(1, config, listening);
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);

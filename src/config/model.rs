@@ -1,12 +1,12 @@
 //! A valid configuration as types: what operators want, with every name resolved.
 
-use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Outline, Overridden, Place, Problem};
+use crate::config::{Credential, Listener, Outline, Overridden, Place, Problem, WorkerCount};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Config {
 /// The listeners, and who may use them.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The addresses to listen on, never empty. Port 0 lets the system choose a port.
-    pub listen: Vec<SocketAddr>,
+    /// The listeners, never empty.
+    pub listen: Vec<Listener>,
     /// The credentials that clients must present, if any.
     pub auth: Option<Auth>,
     /// The sources of those credentials.
@@ -46,6 +46,8 @@ pub struct Server {
     pub via: Option<Box<str>>,
     /// The protocols that clients may speak, never empty.
     pub protocols: Vec<Protocol>,
+    /// The threads that serve connections.
+    pub workers: WorkerCount,
     /// The protocols that a plain request may switch to.
     pub upgrades: Vec<Box<str>>,
 }

@@ -2,4 +2,5 @@
 
 pub mod first_problems;
 pub mod problem;
+pub(crate) mod proxy_url;
 pub mod suggest;

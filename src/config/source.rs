@@ -59,6 +59,24 @@ impl Environment {
         (self.variables)(name)
     }
 
+    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let set = |name| {
+            // A supervisor may name several, with colons between.
+            let value = self.variable(name)?.into_string().ok()?;
+            let separator = if cfg!(windows) { ';' } else { ':' };
+            let path = PathBuf::from(value.split(separator).next()?);
+            path.is_absolute().then_some(path)
+        };
+        let of_user = || {
+            set("XDG_STATE_HOME")
+                .or_else(|| if cfg!(windows) { set("LOCALAPPDATA") } else { None })
+                .or_else(|| Some(set("HOME")?.join(".local/state")))
+                .map(|state| state.join("mooltiroute"))
+        };
+        set("STATE_DIRECTORY").or_else(of_user)
+    }
+
     /// The user's directory for configurations.
     fn user_directory(&self) -> Option<PathBuf> {
         let set = |name| {
@@ -214,7 +232,10 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         return Err(about(path, "size", message));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(about(path, "encoding", "this is UTF-16; save it as UTF-8"));
+        let file = path.display().to_string().into();
+        let problem =
+            Problem::new(&KeyPath::default(), "encoding", "this is UTF-16; save it as UTF-8");
+        return Err(Problem { place: Some(Place { file, line: 1, column: 1 }), ..problem }.into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -1,7 +1,10 @@
 //! YAML texts as values that know their places, merged into one tree, with variables put in.
 
 pub(crate) mod excerpt;
+pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod interpolate;
+pub(crate) mod oddity;
 pub(crate) mod spans;
+pub(crate) mod syntax;
 pub(crate) mod tree;

@@ -4,16 +4,18 @@ use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Durati
 
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     time,
 };
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    client::session,
+    client::{accepted::Accepted, session},
     io::keepalive,
-    proxy::listeners::Begun,
+    proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
+    system::workers::Workers,
     upstream::chain::ChainSpares,
 };
 
@@ -22,23 +24,43 @@ use crate::{
 pub(crate) struct Server {
     shared: Arc<Shared>,
     sessions: TaskTracker,
+    /// The runtimes of the workers beside the one that begins listeners.
+    workers: Arc<[Handle]>,
 }
 
 impl Server {
-    /// Returns a server that has no listener yet.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, sessions: TaskTracker::new() }
+    /// Returns a server that has no listener yet. It accepts on the runtime of its caller and on those of `workers`.
+    pub(crate) fn new(shared: Arc<Shared>, workers: &Workers) -> Self {
+        Self { shared, sessions: TaskTracker::new(), workers: workers.runtimes().into() }
     }
 
     /// The state that all sessions share.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     /// Starts to accept on a listener, until it is closed or the proxy drains.
     pub(crate) fn begin(&self, begun: Begun) {
-        info!(address = %begun.address, "listening");
-        self.sessions.spawn(accept(self.clone(), begun));
+        let tls = begun.tls.load().is_some().then_some(true);
+        info!(address = %begun.address, tls, "listening");
+        for worker in &*self.workers {
+            match begun.share(worker) {
+                Ok(shared) => {
+                    drop(
+                        self.sessions.spawn_on(accept(self.clone(), shared, Voice::Silent), worker),
+                    );
+                }
+                Err(error) => {
+                    warn!(address = %begun.address, %error, "a worker can't accept clients of this listener");
+                }
+            }
+        }
+        self.sessions.spawn(accept(self.clone(), begun, Voice::Logged));
+    }
+
+    /// Returns the number of threads that serve connections.
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers.len() + 1
     }
 
     /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
@@ -82,25 +104,34 @@ impl Server {
         }
     }
 
-    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+    fn welcome(&self, accepted: Accepted) {
         // On Linux sockets inherit these from the listener. A socket that is already broken fails at its first use.
         if cfg!(not(target_os = "linux")) {
-            let _ = socket.set_nodelay(true);
-            let _ = keepalive::probe(&socket);
+            let _ = accepted.socket.set_nodelay(true);
+            let _ = keepalive::probe(&accepted.socket);
         }
         let admission = Admission::new(Arc::clone(&self.shared));
         if admission.is_over_limit() {
-            self.sessions.spawn(session::turn_away(socket, peer, admission));
+            self.sessions.spawn(session::turn_away(accepted, admission));
         } else {
-            self.sessions.spawn(session::run(socket, peer, admission));
+            self.sessions.spawn(session::run(accepted, admission));
         }
     }
 }
 
+/// Whether a listener says in the log what happens to it. Of those that share a socket, one does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Voice {
+    #[default]
+    Logged,
+    Silent,
+}
+
 /// Accepts on one listener until it is closed or the proxy drains.
-async fn accept(server: Server, begun: Begun) {
-    let Begun { listener, address, closed } = begun;
-    let mut door = Door { server, listener, address, pause: Pause::default() };
+async fn accept(server: Server, begun: Begun, voice: Voice) {
+    let Begun { listener, address, tls, closed } = begun;
+    let pause = Pause { voice, ..Pause::default() };
+    let mut door = Door { server, listener, address, tls, pause };
     let draining = door.server.shared.shutdown().draining.clone();
     loop {
         tokio::select! {
@@ -113,7 +144,9 @@ async fn accept(server: Server, begun: Begun) {
     // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
     let rest = async { while door.next_waiting().await {} };
     draining.run_until_cancelled(rest).await;
-    info!(%address, "not listening any more");
+    if voice == Voice::Logged {
+        info!(%address, "not listening any more");
+    }
 }
 
 /// One listener, and how it copes with a lack of descriptors.
@@ -122,6 +155,7 @@ struct Door {
     server: Server,
     listener: TcpListener,
     address: SocketAddr,
+    tls: TlsInForce,
     pause: Pause,
 }
 
@@ -168,7 +202,7 @@ impl Door {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
-                self.server.welcome(socket, peer);
+                self.server.welcome(Accepted { socket, peer, tls: self.tls.load_full() });
             }
             Err(error) => self.pause.after(&error, self.address).await,
         }
@@ -178,6 +212,7 @@ impl Door {
 /// A time in which the system has no descriptors to give. The log says once that it begins, and once that it is over.
 #[derive(Debug, Default)]
 struct Pause {
+    voice: Voice,
     is_announced: bool,
     /// How often accepting has failed in a row.
     failures: u32,
@@ -185,7 +220,7 @@ struct Pause {
 
 impl Pause {
     fn begin(&mut self, address: SocketAddr, error: &dyn fmt::Display) {
-        if !self.is_announced {
+        if !self.is_announced && self.voice == Voice::Logged {
             warn!(%address, %error, "can't accept connections now; trying again until it works");
             self.is_announced = true;
         }

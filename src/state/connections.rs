@@ -3,6 +3,8 @@
 //! A row is shared by the task that serves the connection, which adds to its counts, and by whoever reads the table. The
 //! lock of the table is taken when a row comes or goes and while the table is listed, never while bytes move.
 
+mod failures;
+
 use std::{
     borrow::Cow,
     net::SocketAddr,
@@ -16,6 +18,8 @@ use std::{
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
+pub(crate) use self::failures::RecentFailure;
+use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
     metrics::CountBytes,
@@ -28,6 +32,7 @@ use crate::{
 pub(crate) struct Connections {
     next_id: AtomicU64,
     rows: Mutex<Rows>,
+    failures: RecentFailures,
 }
 
 /// A slab: freed places are used again, so a row is added and removed in constant time.
@@ -133,11 +138,19 @@ impl Connections {
         rows
     }
 
-    /// Ends every connection that `is_meant` picks, and returns how many those were.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will kill them"))]
-    pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> usize {
+    /// Returns the failures of late, the newest first.
+    pub(crate) fn recent_failures(&self) -> Vec<RecentFailure> {
+        self.failures.all()
+    }
+
+    /// Ends every connection that `is_meant` picks, and returns their numbers.
+    pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> Vec<u64> {
         let meant = self.list().into_iter().filter(|row| is_meant(row));
-        meant.map(|row| row.kill.kill()).count()
+        let kill = |row: Arc<OpenConnection>| {
+            row.kill.kill();
+            row.id
+        };
+        meant.map(kill).collect()
     }
 }
 
@@ -166,13 +179,11 @@ impl Rows {
 
 impl OpenConnection {
     /// Returns how many bytes from the client were passed on so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
     /// Returns how many bytes the client was sent so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
     pub(crate) fn bytes_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -232,6 +243,11 @@ impl Registration {
     /// The row.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         &self.row
+    }
+
+    /// Notes that it failed with `status`, which `text` explains to the client.
+    pub(crate) fn failed(&self, status: u16, text: &str) {
+        self.table.failures.add(&self.row, status, text);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::Authority;
+use mooltiroute_hops::{Authority, Hop};
 
 use crate::{
     config::{Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
@@ -218,9 +218,24 @@ impl Generation {
         &self.peaks
     }
 
+    /// The hops that are built, with their names.
+    pub(crate) fn built_hops(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn Hop>)> {
+        self.hops.iter().filter_map(|named| Some((&named.name, named.hop.as_ref()?)))
+    }
+
     /// The chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
+    }
+
+    /// Returns the chains.
+    pub(crate) fn chains(&self) -> &[Arc<Chain>] {
+        &self.chains
+    }
+
+    /// Returns the hops that are built.
+    pub(crate) fn hops(&self) -> &[NamedHop] {
+        &self.hops
     }
 
     /// Whether clients may state preferences to a hop of any chain.
@@ -267,7 +282,7 @@ fn warm(
 mod tests {
     use std::{fs, path::Path, sync::Weak};
 
-    use mooltiroute_hops::{Hop, kinds};
+    use mooltiroute_hops::kinds;
 
     use super::*;
     use crate::config::{Environment, Loader, Overrides, Source};

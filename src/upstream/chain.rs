@@ -96,7 +96,7 @@ pub(crate) enum Destination<'a> {
 #[derive(Clone, Copy)]
 enum End<'a> {
     /// The last hop is asked for the target.
-    Target(&'a Authority),
+    Target(Request<'a>),
     /// The last hop is asked to take a plain request.
     Forwarder(RequestLine<'a>),
     /// The last hop is sent nothing.
@@ -220,6 +220,11 @@ impl Chain {
         self.hops.iter().any(|hop| hop.hop.describe().takes_preferences)
     }
 
+    /// Returns whether clients have to name a session to one of the hops.
+    pub(crate) fn requires_session(&self) -> bool {
+        self.hops.iter().any(|hop| hop.hop.describe().requires_session)
+    }
+
     /// Opens a tunnel to the target of `request`, and describes it.
     ///
     /// # Errors
@@ -307,7 +312,7 @@ impl Chain {
             attempts += 1;
             let end = match destination {
                 Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
-                Destination::Target | Destination::Forwarder(_) => End::Target(request.target),
+                Destination::Target | Destination::Forwarder(_) => End::Target(request),
                 Destination::LastHop => End::LastHop,
             };
             match self.attempt(&journey, request.target, end, trace).await {
@@ -404,7 +409,11 @@ impl Chain {
         };
         match end {
             End::LastHop => Ok((tunnel, Arc::default())),
-            End::Target(target) => {
+            End::Target(request) => {
+                if let Some(pass_headers) = journey.hops()[position].chosen.link.pass_headers() {
+                    pass_headers.prepare(&mut tunnel, request.fields);
+                }
+                let target = request.target;
                 let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }

@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, within,
+    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, socks_connect,
+    within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,9 +41,11 @@ async fn flips_of_corporate_disturb_no_client() {
         let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
         clients.spawn(echo_on(tunnel, number, Arc::clone(&is_over)));
     }
-    for _ in 0..load.clients {
-        let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
-        clients.spawn(open_on(proxy.address(), echo.address(), opened, is_over));
+    for door in [Door::Http, Door::Socks] {
+        for _ in 0..load.clients {
+            let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
+            clients.spawn(open_on(door, proxy.address(), echo.address(), opened, is_over));
+        }
     }
 
     let mut flips = Vec::new();
@@ -72,7 +75,7 @@ async fn flips_of_corporate_disturb_no_client() {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     flips: usize,
-    /// Those who open tunnels, and as many who echo through one.
+    /// Those who open tunnels by HTTP, as many who do so by SOCKS, and as many who echo through one.
     clients: usize,
 }
 
@@ -142,8 +145,16 @@ async fn echo_on(mut tunnel: TcpStream, number: usize, is_over: Arc<AtomicBool>)
     }
 }
 
+/// The protocol in which a client asks for tunnels.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Http,
+    Socks,
+}
+
 /// Opens one tunnel after another and uses each once, to the end.
 async fn open_on(
+    door: Door,
     proxy: SocketAddr,
     target: SocketAddr,
     opened: Arc<watch::Sender<usize>>,
@@ -152,7 +163,10 @@ async fn open_on(
     let mut pace = time::interval(Duration::from_millis(50));
     while !is_over.load(Ordering::Relaxed) {
         pace.tick().await;
-        let mut tunnel = connect(proxy, target).await.tunnel();
+        let mut tunnel = match door {
+            Door::Http => connect(proxy, target).await.tunnel(),
+            Door::Socks => socks_connect(proxy, target).await,
+        };
         tunnel.write_all(b"ping").await.unwrap();
         assert_reads(&mut tunnel, "ping").await;
         opened.send_modify(|opened| *opened += 1);

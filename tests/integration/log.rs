@@ -1,4 +1,4 @@
-//! The log if its reader does not read.
+//! The log: what it explains at `debug`, and its behaviour if its reader does not read.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
+    ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
     free_port, head, open, pause, within,
 };
 

@@ -10,36 +10,55 @@ mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
+mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod passed_fields;
+mod pinned_certificates;
+mod pools;
 mod probe;
+#[cfg(unix)]
+mod provider_socks;
 mod reason_phrases;
 mod regression;
 mod reload;
 mod requests;
+mod required_sessions;
 #[cfg(target_os = "linux")]
 mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;
 #[cfg(unix)]
 mod socks_hops;
+#[cfg(unix)]
+mod socks_programs;
 mod start;
 mod status;
 mod supervisor;
 mod support;
+mod tls_listeners;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;

@@ -6,6 +6,8 @@ mod certificates;
 mod client;
 mod config;
 mod double;
+#[cfg(unix)]
+mod kdc;
 mod network;
 mod open_files;
 mod origin;
@@ -24,12 +26,14 @@ mod wait;
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
 #[cfg(unix)]
+pub(crate) use self::kdc::{Kdc, SilentKdc};
+#[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
 #[cfg(target_os = "linux")]
 pub(crate) use self::status::resources;
 pub(crate) use self::{
     certificates::Certificates,
-    client::{assert_reads, connect, connect_early, exchange, head, open, rest},
+    client::{assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect},
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},

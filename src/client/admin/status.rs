@@ -1,5 +1,6 @@
 //! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
 
+mod pools;
 mod prometheus;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::pools::Pool;
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
@@ -54,6 +56,8 @@ pub(crate) struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// The hops that choose among several members.
+    pub pools: BTreeMap<String, Pool>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Failures of targets themselves, and not of hops.
@@ -151,6 +155,7 @@ impl Status {
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
                 .collect(),
+            pools: Pool::all(&current),
             warm: metrics
                 .warm
                 .all()

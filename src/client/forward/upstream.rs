@@ -105,6 +105,14 @@ impl Upstream {
         self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
     }
 
+    /// Makes the close of the connection a reset.
+    pub(super) fn reset(&self) {
+        if let Some(socket) = self.tunnel.bottom() {
+            // If this fails, the socket is already gone.
+            let _ = socket.set_zero_linger();
+        }
+    }
+
     pub(super) fn into_tunnel(mut self) -> Tunnel {
         self.tunnel.unread(self.seen.freeze());
         self.tunnel

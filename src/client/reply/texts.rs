@@ -1,6 +1,6 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
 
@@ -12,11 +12,21 @@ use crate::{
 // Field lines that belong to a status.
 pub(super) const CHALLENGE: &str =
     "Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n";
+// Browsers and git show the realm when they ask for a username.
+pub(super) const SESSION_CHALLENGE: &str = "Proxy-Authenticate: Basic realm=\"mooltiroute: the username chooses the exit; \
+                                            write session-NAME, and any password\", charset=\"UTF-8\"\r\n";
+pub(super) const SESSION_CHALLENGE_BESIDE_AUTH: &str = "Proxy-Authenticate: Basic realm=\"mooltiroute: append +session-NAME to the username to choose the exit\", \
+     charset=\"UTF-8\"\r\n";
 pub(super) const ALLOW: &str = "Allow: GET, HEAD\r\n";
 pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
 // Refusals of this proxy.
+pub(super) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
+                                     proxy a username, as in `http://session-NAME@localhost:8888`; the password does \
+                                     not matter.";
+pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
+     `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
                                        `server.auth` in its configuration, as in \
                                        `http://USER:PASSWORD@localhost:8888`.";
@@ -86,6 +96,11 @@ pub(super) fn no_preferences(chain: &str) -> String {
     format!(
         "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`."
     )
+}
+
+/// Returns the field line that asks clients to wait.
+pub(super) fn retry_after(wait: Duration) -> String {
+    format!("Retry-After: {}\r\n", wait.as_secs())
 }
 
 pub(super) fn over_limit(limit: usize) -> String {

@@ -18,7 +18,7 @@ use crate::{
 /// Returns the code for a request that was not even tried.
 pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
-        Denial::Unauthorized | Denial::NoRoute(_) => NOT_ALLOWED,
+        Denial::Unauthorized | Denial::NoRoute(_) | Denial::NoSession { .. } => NOT_ALLOWED,
         Denial::Preferences(_) | Denial::NoSay(_) | Denial::NotAdmitted(..) => GENERAL_FAILURE,
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     generations(&status["generations"], out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
+    pools(&status["pools"], out)?;
     failures(status, out)
 }
 
@@ -55,7 +56,7 @@ fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
         ["number", "tunnels", "requests", "since"].map(|key| word(&one[key])).to_vec()
     };
     let rows = list(generations).iter().map(row).collect();
-    table(&["generation", "tunnels", "requests", "since"], rows, out)
+    write_section(&["generation", "tunnels", "requests", "since"], rows, out)
 }
 
 fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -77,7 +78,34 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         row
     };
     let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
-    if rows.is_empty() { Ok(()) } else { table(&head, rows, out) }
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+}
+
+fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for (name, pool) in pools.as_object().into_iter().flatten() {
+        for member in list(&pool["shown"]) {
+            let state = match member["retry_seconds"].as_f64() {
+                None => "works".to_owned(),
+                Some(seconds) if seconds > 0.0 => format!("left out, tried in {seconds:.0} s"),
+                Some(_) => "left out, tried next".to_owned(),
+            };
+            let counts = [&member["reached"], &member["failed"]].map(word);
+            let at = word(&member["name"]);
+            let address =
+                member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
+            let [reached, failed] = counts;
+            rows.push(vec![name.clone(), at, state, reached, failed, address]);
+        }
+        let other = &pool["other"];
+        if !other.is_null() {
+            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
+            let [reached, failed] = [&other["reached"], &other["failed"]].map(word);
+            rows.push(vec![name.clone(), "other".into(), state, reached, failed, "-".into()]);
+        }
+    }
+    let head = ["pool", "member", "state", "carried", "failed", "address"];
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -95,12 +123,22 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         Ok(())
     } else {
-        table(&["failed at", "times", "stage", "error"], rows, out)
+        write_section(&["failed at", "times", "stage", "error"], rows, out)
     }
 }
 
+/// Writes an empty line and a table.
+fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    write_table(head, rows, out)
+}
+
 /// Writes a table. Words are aligned to the left, numbers to the right.
-fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::commands) fn write_table(
+    head: &[&str],
+    rows: Vec<Vec<String>>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
     let widths: Vec<usize> = head
         .iter()
@@ -121,7 +159,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Resu
         }
         line.trim_end().to_owned()
     };
-    writeln!(out, "\n{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
+    writeln!(out, "{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
     rows.iter().try_for_each(|row| writeln!(out, "{}", line(&mut row.iter().map(String::as_str))))
 }
 
@@ -139,7 +177,7 @@ fn word(value: &Value) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 
-fn bytes(count: u64) -> String {
+pub(in crate::commands) fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;
     let mut unit = 0;
@@ -151,7 +189,10 @@ fn bytes(count: u64) -> String {
 }
 
 /// The columns that contain words, besides the first one.
-const WORDS: [&str; 3] = ["since", "stage", "error"];
+const WORDS: [&str; 13] = [
+    "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
+    "session", "member", "state", "address",
+];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";
@@ -177,6 +218,16 @@ mod tests {
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
+            "pools": { "exits": {
+                "members": 60, "working": 58,
+                "shown": [
+                    { "name": "members[0]", "address": "a.test:80", "working": true, "retry_seconds": null,
+                      "reached": 120, "failed": 0 },
+                    { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
+                      "reached": 3, "failed": 17 },
+                ],
+                "other": { "members": 58, "working": 57, "reached": 9, "failed": 1 },
+            } },
         });
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
@@ -198,6 +249,11 @@ default    12     200        35       2  1023 B   1.5 MiB
 
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
+
+pool   member      state                   carried  failed  address
+exits  members[0]  works                       120       0  a.test:80
+exits  members[1]  left out, tried in 4 s        3      17  -
+exits  other       57 of 58 work                 9       1  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error

@@ -24,10 +24,36 @@ impl Resolver<'_> {
             let chain = self.chain(&path, hops, hop_names);
             chains.push(Chain { name: name.into(), ..chain });
         }
+        if let Some(names) = &mut names
+            && self.implies_default(hops, names)
+        {
+            let default =
+                Chain { name: DEFAULT.into(), hops: vec![], switched_off: vec![], warm: 0 };
+            chains.push(default);
+            names.push(DEFAULT.to_owned());
+        }
         if let Some(names) = &mut names {
             names.push(DIRECT.to_owned());
         }
         (chains, names)
+    }
+
+    /// Returns whether the chain `default` goes direct without being written, and warns of it.
+    ///
+    /// Only if no hop and no route is written: with one, an omitted chain is a mistake, and going direct would go around the hop.
+    fn implies_default(&mut self, hops: &[NamedHop], names: &[String]) -> bool {
+        if !hops.is_empty() || names.iter().any(|name| name == DEFAULT) {
+            return false;
+        }
+        if self.tree.length(&KeyPath::of(["routes"])) != Ok(0) {
+            return false;
+        }
+        if !self.warnings.skips() {
+            let message = "no hop is written, and no chain `default`: everything goes direct";
+            let problem = self.tree.problem(&KeyPath::of(["chains"]), Part::Key, "direct", message);
+            self.warnings.push(problem.with_help(HOW_TO_BEGIN));
+        }
+        true
     }
 
     /// Reads the chain at `path`. An invalid chain still defines its name.
@@ -65,6 +91,11 @@ impl Resolver<'_> {
         if self.failed.contains(place) || self.problems.skips() {
             return;
         }
+        // A hop that is not indented below `hops` is reported as an unknown section, and once is enough.
+        let is_outside = |name| self.tree.value(&KeyPath::of([name])).is_some();
+        if self.tree.shown(place).is_some_and(is_outside) {
+            return;
+        }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let mut problem = self.unknown_name(path, place, "hop", &known);
         let name = self.tree.shown(place).unwrap_or_default();
@@ -80,6 +111,11 @@ impl Resolver<'_> {
     }
 }
 
+const HOW_TO_BEGIN: &str = "write hops and a chain through them, or `chains: { default: [] }` if that is meant; \
+                            `mooltiroute init DIR` writes examples";
+
+/// The chain that takes everything as long as no routes are written.
+pub(crate) const DEFAULT: &str = "default";
 pub(crate) const DIRECT: &str = "direct";
 
 /// The limit of `warm`, since each spare is a connection that waits at an upstream.

@@ -7,7 +7,7 @@ use mooltiroute_hops::{
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, fingerprint};
+use crate::config::{NamedHop, Problem, fingerprint};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -164,13 +164,19 @@ impl Resolver<'_> {
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &["kind", "enabled"]) else {
-            self.invalid(&path, "expected a mapping of the hop's `kind` and its settings");
+            if !self.failed.contains(&path) && !self.problems.skips() {
+                let message = "expected a mapping of the hop's `kind` and its settings";
+                let problem = self.tree.problem(&path, Part::Value, "value", message);
+                let help = self.tree.advice_on_hop(&path);
+                self.problems.push(Problem { help, ..problem });
+            }
             return (named, None);
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
-        // The limit of a hop's answer is a part of the hop, though it is written elsewhere.
-        named.fingerprint = self.hasher.hash_one((written, self.context.head_bytes_max()));
+        // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
+        let limits = (self.context.head_bytes_max(), self.context.handshake());
+        named.fingerprint = self.hasher.hash_one((written, limits));
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);

@@ -4,7 +4,10 @@ use std::{collections::HashMap, num::NonZeroU16};
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::resolve::{Names, Part, Resolver, chains::DIRECT};
+use crate::config::resolve::{
+    Names, Part, Resolver,
+    chains::{DEFAULT, DIRECT},
+};
 use crate::{
     config::{Chain, Problem, Route, raw},
     router::{Router, Rule},
@@ -69,11 +72,15 @@ impl Resolver<'_> {
 
     fn default_route(&mut self, chains: &[Chain], chain_names: &Names) -> Option<Route> {
         let path = KeyPath::of(["chains", "default"]);
-        let Some(chain) = chains.iter().position(|chain| &*chain.name == "default") else {
-            if chain_names.is_some() {
+        let Some(chain) = chains.iter().position(|chain| &*chain.name == DEFAULT) else {
+            if chain_names.is_some() && !self.problems.skips() {
                 let message = "there is no route, and no chain `default` for everything to take";
-                let problem = Problem::new(&KeyPath::of(["chains"]), "no-default", message);
-                self.problems.push(problem.with_help(
+                let section = ["chains", "hops"].map(|section| KeyPath::of([section]));
+                let place = section.iter().find(|path| self.tree.value(path).is_some());
+                let place = place.unwrap_or(&section[0]);
+                let problem = self.tree.problem(place, Part::Key, "no-default", message);
+                let path = Problem::new(&section[0], "no-default", "").path;
+                self.problems.push(Problem { path, ..problem }.with_help(
                     "write `chains: { default: [HOP] }` with the hops in the order of travel, or \
                      `chains: { default: [] }` to go direct",
                 ));

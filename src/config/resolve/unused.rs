@@ -1,4 +1,4 @@
-//! Warns of hops and chains that nothing uses.
+//! Warns of what is valid and probably not meant: hops and chains that nothing uses, and odd values.
 
 use std::collections::HashSet;
 
@@ -30,6 +30,20 @@ impl Resolver<'_> {
                 let message = "no route leads to this chain: nothing takes it";
                 self.warn_of("chains", &chain.name, "unused-chain", message);
             }
+        }
+    }
+
+    /// Warns of values that YAML reads in another way than most people expect.
+    pub(crate) fn warn_of_oddities(&mut self) {
+        if !self.problems.is_empty() {
+            return;
+        }
+        for (path, oddity) in self.tree.oddities() {
+            if self.warnings.skips() {
+                continue;
+            }
+            let problem = self.tree.problem(&path, Part::Value, "odd", oddity.to_string());
+            self.warnings.push(problem.with_help(oddity.help()));
         }
     }
 

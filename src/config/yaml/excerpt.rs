@@ -128,7 +128,7 @@ impl SourceLine<'_> {
         let mut hidden_from = usize::MAX;
         match &node.content {
             _ if !covers(node.span) => {}
-            Content::Scalar | Content::Nothing | Content::Unread => {}
+            Content::Scalar(_) | Content::Nothing | Content::Unread => {}
             Content::List(list) => {
                 for node in list {
                     hidden_from = hidden_from.min(self.hidden_in(node, path));
@@ -174,7 +174,7 @@ impl SourceLine<'_> {
             (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
             (Content::Unread, ["hops", _]) => false,
             // Credentials in an address end in an `@`.
-            (Content::Scalar, ["hops", _, "address"]) => {
+            (Content::Scalar(_), ["hops", _, "address"]) => {
                 value.span.start.0 != value.span.end.0 || self.text.contains('@')
             }
             _ => !is_harmless(path, ""),
@@ -210,7 +210,7 @@ fn visit<'a>(
         return;
     }
     match &node.content {
-        Content::Scalar => found(path, node.span, Part::Value),
+        Content::Scalar(_) => found(path, node.span, Part::Value),
         Content::Nothing | Content::Unread => {}
         Content::List(list) => {
             for node in list {
@@ -247,6 +247,8 @@ fn is_harmless(path: &[&str], text: &str) -> bool {
     let is_setting = matches!(
         path,
         ["server", "listen"]
+            | ["server", "listen", "address"]
+            | ["server", "listen", "tls", "cert" | "client_ca"]
             | ["timeouts" | "limits" | "log", _]
             | ["hops", _, "kind" | "enabled"]
             | ["chains", _]

@@ -1,8 +1,8 @@
 //! One file of the configuration, with the place of each value.
 
-use std::{rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
-use mooltiroute_hops::KeyPath;
+use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
@@ -13,7 +13,9 @@ use crate::config::{
     source::Text,
     yaml::{
         excerpt::SourceLine,
-        spans::{self, Node, Span},
+        fault::YamlFault,
+        oddity::Oddity,
+        spans::{self, Content, Node, Span, YamlError},
     },
 };
 
@@ -72,10 +74,9 @@ impl File {
     fn merged(self, mut value: Value) -> Result<(Self, Value), Found> {
         // Its errors name no place and quote nothing.
         if let Err(error) = value.apply_merge() {
-            let message = format!("a merge key can't be followed: {error}");
             let at = Span { start: (1, 1), end: (1, 1) };
-            let fault = spans::YamlError { at, code: "syntax", message, first: None };
-            return Err(self.problem(fault).into());
+            let fault = YamlFault::Merge(error.to_string());
+            return Err(self.problem(YamlError::new(at, fault)).into());
         }
         Ok((self, value))
     }
@@ -86,12 +87,20 @@ impl File {
     /// password (`!!int s3cret`), the key that stands twice once numbers are read (`1` and `0x1`), and the keys above
     /// it. Only the place is taken from it.
     fn unreadable(&self, at: (usize, usize), has_tags: bool) -> Problem {
-        let message = match has_tags {
-            true => "what stands here does not fit its YAML tag; remove the tag",
-            false => "what stands here can't be read; write texts and keys in quotes",
+        let fault = if has_tags { YamlFault::Tag } else { YamlFault::Unreadable };
+        self.problem(YamlError::new(Span { start: at, end: at }, fault))
+    }
+
+    /// Builds the problem that this file is a text or a list.
+    pub(crate) fn no_sections(&self) -> Problem {
+        let message = "expected a mapping of sections, such as `hops:`";
+        let problem = Problem::new(&KeyPath::default(), "type", message);
+        let problem = match self.locate(&KeyPath::default(), Part::Value) {
+            Some((place, excerpt)) => Problem { place: Some(place), excerpt, ..problem },
+            None => problem,
         };
-        let at = Span { start: at, end: at };
-        self.problem(spans::YamlError { at, code: "syntax", message: message.into(), first: None })
+        problem
+            .with_help("begin with `mooltiroute init DIR`, which writes a commented configuration")
     }
 
     /// Returns how many steps of `path` are in this file. Returns `None` if the file has no node.
@@ -128,33 +137,19 @@ impl File {
         Place { file: Arc::clone(&self.name), line: span.start.0, column: span.start.1 }
     }
 
-    fn problem(&self, mut fault: spans::YamlError) -> Problem {
+    fn problem(&self, mut error: YamlError) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
         // A name that stands elsewhere in the open is no secret.
-        if fault.code == "duplicate-key" && fault.first.is_some_and(is_hidden) {
-            fault.message = "this key stands twice in one mapping".into();
+        if matches!(error.fault, YamlFault::DuplicateKey(_)) && error.first.is_some_and(is_hidden) {
+            error.fault = YamlFault::DuplicateKey(None);
         }
-        let line = self.line(fault.at.start.0);
-        let help = if line.starts_with([' ', '\t'])
-            && line.trim_start_matches(' ').starts_with('\t')
-        {
-            Some("indent with spaces; a tab has no place before a key")
-        } else if fault.code == "syntax" && line.contains("${") {
-            Some(
-                "write a variable in quotes, as in `\"${NAME}\"`, where it stands between `{ }` or `[ ]`",
-            )
-        } else if fault.code == "syntax" {
-            help_for(&fault.message)
-        } else {
-            None
-        };
         Problem {
-            place: Some(self.place_at(fault.at)),
-            excerpt: self.excerpt(fault.at),
-            first: fault.first.map(|first| self.place_at(first)),
-            help: help.map(str::to_owned),
-            ..Problem::new(&KeyPath::default(), fault.code, fault.message)
+            place: Some(self.place_at(error.at)),
+            excerpt: self.excerpt(error.at),
+            first: error.first.map(|first| self.place_at(first)),
+            help: error.fault.help().map(Cow::into_owned),
+            ..Problem::new(&KeyPath::default(), error.fault.code(), error.fault.to_string())
         }
     }
 
@@ -184,32 +179,81 @@ impl File {
         self.root.as_ref().is_some_and(|root| root.is_shared(path))
     }
 
+    /// Returns what is odd about the way the value at `path` is written in this file.
+    pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
+        let node = self.root.as_ref()?.get(path)?;
+        let named = path.keys().iter().rev().find_map(|key| match key {
+            Key::Name(name) => Some(name.as_str()),
+            Key::Index(_) => None,
+        });
+        self.oddity_of(named?, node)
+    }
+
+    fn oddity_of(&self, key: &str, node: &Node) -> Option<Oddity> {
+        let Content::Scalar(style) = node.content else { return None };
+        let Span { start, end } = node.span;
+        // In a very long line, counting to the column would cost more than the advice is worth.
+        if start.0 != end.0 || end.1 > COLUMN_MAX {
+            return None;
+        }
+        let mut chars = self.line(start.0).chars().skip(start.1 - 1);
+        let written: String = chars.by_ref().take(end.1 - start.1).collect();
+        let rest: String = chars.take(REST_CHARS_MAX).collect();
+        Oddity::find(key, style, written.trim_end(), &rest)
+    }
+
+    /// Returns the first values of this file that are written in an odd way.
+    pub(crate) fn oddities(&self) -> Vec<(KeyPath, Oddity)> {
+        let mut found = Vec::new();
+        if let Some(root) = &self.root {
+            self.find_oddities(root, &mut Vec::new(), "", &mut found);
+        }
+        found
+    }
+
+    /// Searches `node`, which is at `path` and below the key `key`.
+    fn find_oddities(
+        &self,
+        node: &Node,
+        path: &mut Vec<Key>,
+        key: &str,
+        found: &mut Vec<(KeyPath, Oddity)>,
+    ) {
+        if found.len() >= ODDITIES_MAX {
+            return;
+        }
+        match &node.content {
+            Content::Scalar(_) => {
+                found.extend(self.oddity_of(key, node).map(|odd| (path.clone().into(), odd)));
+            }
+            Content::Nothing | Content::Unread => {}
+            Content::List(list) => {
+                for (index, inner) in list.iter().enumerate() {
+                    path.push(Key::Index(index));
+                    self.find_oddities(inner, path, key, found);
+                    path.pop();
+                }
+            }
+            Content::Mapping(entries) => {
+                for entry in entries {
+                    path.push(Key::Name(entry.name.clone()));
+                    self.find_oddities(&entry.value, path, &entry.name, found);
+                    path.pop();
+                }
+            }
+        }
+    }
+
     fn known_line(&self, number: usize) -> SourceLine<'_> {
         let Self { root, read_to, .. } = self;
         SourceLine { number, text: self.line(number), root: root.as_deref(), read_to: *read_to }
     }
 }
 
-/// Returns advice for a fault that the parser found, by the parser's message.
-fn help_for(message: &str) -> Option<&'static str> {
-    let has = |part: &str| message.contains(part);
-    if has("unknown anchor") {
-        Some("a text that begins with `*` is written in quotes, as in `\"*.example.com\"`")
-    } else if has("mapping values") {
-        Some(
-            "each key begins a line of its own; a text with a colon and a space in it is written in quotes",
-        )
-    } else if has("unexpected character") || has("unprintable") || has("unknown escape") {
-        Some(
-            "write the text in quotes; single ones take every character but a single quote as it is",
-        )
-    } else if has("expected key") || has("expected '-'") {
-        Some(
-            "the keys of one mapping begin in the same column, each with a colon and a space after it",
-        )
-    } else if has("illegal placement") || has("quoted") || has("expected ','") {
-        Some("a comma is missing here, or a bracket, a brace or a quote before it is not closed")
-    } else {
-        None
-    }
-}
+/// As much of a line after a value as is looked at.
+const REST_CHARS_MAX: usize = 80;
+
+/// As far into a line as odd values are looked for.
+const COLUMN_MAX: usize = 500;
+/// More than this many are not worth the time.
+const ODDITIES_MAX: usize = 100;

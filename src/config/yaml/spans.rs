@@ -5,7 +5,13 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use crate::config::report::problem::is_word;
+use crate::config::{
+    report::problem::is_word,
+    yaml::{
+        fault::YamlFault,
+        syntax::{At, diagnose},
+    },
+};
 
 /// A part of a text. Lines and columns count from one; the end is the place after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +31,7 @@ pub(crate) struct Node {
 
 #[derive(Debug)]
 pub(crate) enum Content {
-    Scalar,
+    Scalar(ScalarStyle),
     /// Nothing is written, as after a key alone; its place is that of what comes next.
     Nothing,
     /// This value could not be read.
@@ -45,8 +51,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct YamlError {
     pub(crate) at: Span,
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
+    pub(crate) fault: YamlFault,
     /// Where the same key stands before.
     pub(crate) first: Option<Span>,
 }
@@ -71,8 +76,8 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
         let result = match event {
             Ok((event, span)) => builder.take(event, span.into()),
             Err(error) => {
-                let at = position(error.marker());
-                Err(YamlError::new(Span { start: at, end: at }, "syntax", error.info()))
+                let (fault, at) = diagnose(text, position(error.marker()), error.info());
+                Err(YamlError::new(Span { start: at, end: at }, YamlFault::Syntax(fault)))
             }
         };
         if let Err(fault) = result {
@@ -105,6 +110,12 @@ impl Node {
         (path.keys().len(), key, value)
     }
 
+    /// Returns the value at `path`, if all of the path is there.
+    pub(crate) fn get(&self, path: &KeyPath) -> Option<&Self> {
+        let mut steps = path.keys().iter();
+        steps.try_fold(self, |node, step| node.child(step).map(|(_, inner)| &**inner))
+    }
+
     /// Whether what is at `path` is written somewhere else as well: an alias stands for it, or for a list or mapping
     /// around it. The anchor may be at a password, so such a value must not be shown.
     ///
@@ -127,7 +138,7 @@ impl Node {
             Content::List(list) => {
                 list.iter().all(|node| matches!(node.content, Content::Mapping(_)))
             }
-            Content::Scalar | Content::Nothing | Content::Unread => false,
+            Content::Scalar(_) | Content::Nothing | Content::Unread => false,
         }
     }
 
@@ -152,8 +163,8 @@ impl Node {
 }
 
 impl YamlError {
-    fn new(at: Span, code: &'static str, message: impl Into<String>) -> Self {
-        Self { at, code, message: message.into(), first: None }
+    pub(crate) fn new(at: Span, fault: YamlFault) -> Self {
+        Self { at, fault, first: None }
     }
 }
 
@@ -191,8 +202,7 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    let message = "a second document begins here; a file holds one";
-                    return Err(YamlError::new(span, "documents", message));
+                    return Err(YamlError::new(span, YamlFault::Documents));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -200,7 +210,7 @@ impl Builder {
                 self.count(1, span)?;
                 self.read_to = span.end;
                 let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
-                let content = if is_nothing { Content::Nothing } else { Content::Scalar };
+                let content = if is_nothing { Content::Nothing } else { Content::Scalar(style) };
                 let node = Rc::new(Node { span, content, size: 1 });
                 return self.add(node, anchor, Some(text.into_owned()));
             }
@@ -216,8 +226,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => return self.close(span),
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    let message = "this alias stands inside of what it names";
-                    return Err(YamlError::new(span, "alias", message));
+                    return Err(YamlError::new(span, YamlFault::Alias));
                 };
                 // An expansion visits the whole node again.
                 self.count(node.size, span)?;
@@ -230,8 +239,7 @@ impl Builder {
 
     fn open(&mut self, anchor: usize, start: Span, kind: Kind) -> Result<(), YamlError> {
         if self.open.len() >= DEPTH_MAX {
-            let message = format!("lists and mappings stand in each other over {DEPTH_MAX} deep");
-            return Err(YamlError::new(start, "depth", message));
+            return Err(YamlError::new(start, YamlFault::Depth(DEPTH_MAX)));
         }
         self.count(1, start)?;
         self.read_to = start.end;
@@ -292,22 +300,17 @@ impl Builder {
             Kind::Mapping { entries, names, key } => match key.take() {
                 Some((name, key)) => {
                     if name == MERGE && !node.can_be_merged() {
-                        let message = "`<<` stands for a mapping, or for a list of mappings";
-                        return Err(YamlError::new(key, "merge", message));
+                        return Err(YamlError::new(key, YamlFault::MergeValue));
                     }
                     entries.push(Entry { name, key, value: node });
                 }
                 None => {
                     let Some(text) = text else {
-                        let message = "a key must be a plain text";
-                        return Err(YamlError::new(node.span, "key", message));
+                        return Err(YamlError::new(node.span, YamlFault::Key));
                     };
                     if let Some(first) = names.insert(text.clone(), node.span) {
-                        let message = match is_word(&text) {
-                            true => format!("the key `{text}` stands twice in one mapping"),
-                            false => "this key stands twice in one mapping".to_owned(),
-                        };
-                        let fault = YamlError::new(node.span, "duplicate-key", message);
+                        let name = is_word(&text).then(|| text.clone());
+                        let fault = YamlError::new(node.span, YamlFault::DuplicateKey(name));
                         self.faults.push(YamlError { first: Some(first), ..fault });
                     }
                     *key = Some((text, node.span));
@@ -320,8 +323,7 @@ impl Builder {
     fn count(&mut self, added: usize, at: Span) -> Result<(), YamlError> {
         self.size = self.size.saturating_add(added);
         if self.size > self.nodes_max {
-            let message = "up to here there are too many keys and values for a configuration";
-            return Err(YamlError::new(at, "size", message));
+            return Err(YamlError::new(at, YamlFault::Size));
         }
         Ok(())
     }
@@ -333,7 +335,7 @@ impl From<saphyr_parser::Span> for Span {
     }
 }
 
-fn position(marker: &Marker) -> (usize, usize) {
+fn position(marker: &Marker) -> At {
     (marker.line(), marker.col() + 1)
 }
 

@@ -1,5 +1,6 @@
 //! The files of a configuration, merged into one tree that knows where each part is written.
 
+mod advice;
 mod report;
 mod variables;
 
@@ -39,7 +40,6 @@ impl Tree {
         let (mut tree, mut problems) = (Self::default(), Found::default());
         let mut room = NODES_MAX;
         for text in texts {
-            let name = text.name.clone();
             match File::read(text, room) {
                 Ok((file, value)) => {
                     room = room.saturating_sub(count(&value));
@@ -48,9 +48,7 @@ impl Tree {
                         Value::Null => {}
                         Value::Mapping(sections) => tree.merge(sections),
                         _ => {
-                            let message =
-                                format!("{name}: expected a mapping of sections, such as `hops:`");
-                            problems.push(Problem::new(&KeyPath::default(), "type", message));
+                            problems.extend(tree.files.last().map(File::no_sections));
                         }
                     }
                 }

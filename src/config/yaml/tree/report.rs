@@ -17,13 +17,11 @@ impl Tree {
     /// Returns the text at `path` if it may be shown: no variable had a part in it, and no alias stands for it.
     pub(in crate::config) fn shown(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
-        let is_hidden = is_shared || self.variables.contains_key(path) || self.hides(path);
-        (is_name(text) && !is_hidden).then_some(text)
+        (is_name(text) && !self.is_hidden(path)).then_some(text)
     }
 
     /// Whether what stands at `path` could be the end of a secret.
-    fn hides(&self, path: &KeyPath) -> bool {
+    pub(super) fn hides(&self, path: &KeyPath) -> bool {
         self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
@@ -67,7 +65,7 @@ impl Tree {
     }
 
     /// The last file that has the whole path is the one whose value holds.
-    fn file_of(&self, path: &KeyPath) -> Option<&File> {
+    pub(super) fn file_of(&self, path: &KeyPath) -> Option<&File> {
         self.files.iter().max_by_key(|file| file.depth(path))
     }
 
@@ -108,32 +106,6 @@ impl Tree {
         Problem { help, ..problem }
     }
 
-    /// Returns the likely reason if YAML read something else than what was meant.
-    fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
-        let text = self.value(path).and_then(Value::as_str);
-        let key = text.and_then(|text| text.split_once(':')).map(|(key, _)| key);
-        if let Fault::WrongType { expected, .. } = fault
-            && expected.starts_with("a mapping")
-            && key.is_some_and(is_word)
-        {
-            // Where all keys are listed, another word is none; people write `NAME:PASSWORD` there.
-            let is_key = key.is_some_and(|key| expected.contains(&format!("`{key}`")));
-            return Some(match is_key || expected.contains("such as") {
-                true => "a space belongs after the colon of a key".into(),
-                false => format!("write {}", EXAMPLE_AUTH),
-            });
-        }
-        let (_, above) = path.keys().split_last()?;
-        if !matches!(above.first(), Some(Key::Name(section)) if ["hops", "server"].contains(&section.as_str()))
-        {
-            return None;
-        }
-        let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
-        let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
-        let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
-        Some(format!("`{name}` has no value here; one that begins with `#` is written in quotes"))
-    }
-
     /// That the key at `path` is none of `known`. It is shown where it is near one of them, or is a plain word.
     pub(in crate::config) fn unknown_key(&self, path: &KeyPath, known: &[&str]) -> Problem {
         let name = match path.keys().last() {
@@ -143,11 +115,9 @@ impl Tree {
         let message = format!("unknown key; known keys: {}", known.join(", "));
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
-        problem.help = near.map(|name| format!("did you mean `{name}`?"));
-        let is_section = path.keys().len() == 1;
-        if is_section && ["listen", "auth", "via", "upgrades"].contains(&name) {
-            problem.help = Some(format!("write `{name}` below `server`"));
-        }
+        problem.help = self
+            .advice_on_key(path, known)
+            .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
         // In `{ password: a,b }` the second half of the password has become a key without a value.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
         if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
@@ -179,6 +149,3 @@ impl Tree {
         }
     }
 }
-
-/// How the credentials of clients are written.
-const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";

@@ -1,0 +1,84 @@
+//! The reasons why a text can't be read as a configuration, each with its code, its words and its advice.
+
+use std::{borrow::Cow, fmt};
+
+use crate::config::yaml::syntax::SyntaxFault;
+
+/// The reason why a text can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum YamlFault {
+    /// It is not YAML.
+    Syntax(SyntaxFault),
+    /// A value does not fit its tag, such as `!!int`.
+    Tag,
+    /// The second reader refuses what the first one has accepted.
+    Unreadable,
+    /// `<<` names something that can't be merged, as serde_yaml puts it. Its words quote nothing.
+    Merge(String),
+    /// `<<` has a value that is neither a mapping nor a list of mappings.
+    MergeValue,
+    /// A second document begins.
+    Documents,
+    /// An alias is inside of what it names.
+    Alias,
+    /// Lists and mappings are nested deeper than this.
+    Depth(usize),
+    /// There are too many keys and values.
+    Size,
+    /// A key is a list or a mapping.
+    Key,
+    /// A key is in one mapping twice. Its name is `None` if it could be a secret.
+    DuplicateKey(Option<String>),
+}
+
+impl YamlFault {
+    /// Returns the short, stable name of this kind of fault, for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) | Self::Tag | Self::Unreadable | Self::Merge(_) => "syntax",
+            Self::MergeValue => "merge",
+            Self::Documents => "documents",
+            Self::Alias => "alias",
+            Self::Depth(_) => "depth",
+            Self::Size => "size",
+            Self::Key => "key",
+            Self::DuplicateKey(_) => "duplicate-key",
+        }
+    }
+
+    /// Returns advice on how to mend it.
+    pub(crate) fn help(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Syntax(fault) => fault.help(),
+            Self::Documents => Some("remove the `---`, or write a file for each document".into()),
+            Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
+            Self::DuplicateKey(_) => {
+                Some("remove one of the two, or put their values together".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for YamlFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syntax(fault) => return fault.fmt(f),
+            Self::Merge(why) => return write!(f, "a merge key can't be followed: {why}"),
+            Self::Depth(limit) => {
+                return write!(f, "lists and mappings stand in each other over {limit} deep");
+            }
+            Self::DuplicateKey(Some(name)) => {
+                return write!(f, "the key `{name}` stands twice in one mapping");
+            }
+            Self::DuplicateKey(None) => "this key stands twice in one mapping",
+            Self::Tag => "what stands here does not fit its YAML tag; remove the tag",
+            Self::Unreadable => "what stands here can't be read; write texts and keys in quotes",
+            Self::MergeValue => "`<<` stands for a mapping, or for a list of mappings",
+            Self::Documents => "a second document begins here; a file holds one",
+            Self::Alias => "this alias stands inside of what it names",
+            Self::Size => "up to here there are too many keys and values for a configuration",
+            Self::Key => "a key must be a plain text",
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! Finds out what is wrong with a text that is not YAML, and where the mistake is.
+//!
+//! A YAML parser stops where the text no longer fits the grammar, which is often a line or more after the mistake: an
+//! open `{` is noticed at the next key. Its words are those of the grammar ("did not find expected key"), and it has no
+//! types for them. So the text is looked at once more, up to the place where the parser stopped, by a scanner that only
+//! knows quotes, brackets, comments and plain texts. What is open at the end of that, and which character is there,
+//! tells nearly every mistake that people make.
+
+mod scan;
+
+use std::{borrow::Cow, fmt};
+
+use self::scan::{Opened, Scanned, TokenKind, scan};
+
+/// A mistake in the syntax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SyntaxFault {
+    /// A tab indents a line.
+    Tab,
+    /// `\` and this character are not an escape of a text in double quotes.
+    Escape(char),
+    /// This bracket or brace is not closed. `is_commented`: a ` #` follows it in its line.
+    Unclosed { bracket: char, is_commented: bool },
+    /// This quote is not closed.
+    UnclosedQuote(char),
+    /// Something follows the quote that closes a text.
+    AfterQuote(char),
+    /// A text without quotes begins with this character, which has a meaning of its own.
+    Indicator(char),
+    /// `*` begins an alias of something that has no name.
+    UnknownAlias,
+    /// A text without quotes has a colon and a space.
+    ColonInText,
+    /// A variable without quotes is between brackets or braces.
+    Variable,
+    /// A text without quotes, between brackets or braces, is ended by this character.
+    EndsText(char),
+    /// A comma is missing between brackets or braces.
+    Comma,
+    /// A bracket or a brace is closed that was not opened, or that was opened by the other sort.
+    Unopened(char),
+    /// A key begins in another column than the keys beside it.
+    Indentation,
+    /// A character that no text file has.
+    ControlCharacter,
+    /// Anything else, in the words of the parser.
+    Other(String),
+}
+
+/// A place in a text: the line and the column, which count from one, in characters.
+pub(crate) type At = (usize, usize);
+
+/// Finds the mistake in `text`, which the parser refuses at `at` with the words `info`.
+pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
+    let line = text.lines().nth(at.0 - 1).unwrap_or_default();
+    let before: String = line.chars().take(at.1 - 1).collect();
+    let found = line.chars().nth(at.1 - 1);
+    if line.starts_with([' ', '\t']) && line.trim_start_matches(' ').starts_with('\t') {
+        return (SyntaxFault::Tab, at);
+    }
+    if let Some(control) = line.chars().position(|one| one.is_control() && one != '\t') {
+        return (SyntaxFault::ControlCharacter, (at.0, control + 1));
+    }
+    let scanned = scan(text, at);
+    if let Some((escape, at)) = scanned.bad_escape {
+        return (SyntaxFault::Escape(escape), at);
+    }
+    if let Some((quote, opened)) = scanned.open_quote {
+        return (SyntaxFault::UnclosedQuote(quote), opened);
+    }
+    if let (Some(token), Some(_)) = (&scanned.last, found)
+        && let TokenKind::Quoted(quote) = token.kind
+        && token.end == at
+    {
+        return (SyntaxFault::AfterQuote(quote), at);
+    }
+    match scanned.open.last() {
+        Some(opened) => in_brackets(&scanned, opened, &before, found, at),
+        None => in_block(&before, found, at, info),
+    }
+}
+
+/// Tells a mistake between brackets or braces.
+fn in_brackets(
+    scanned: &Scanned,
+    opened: &Opened,
+    before: &str,
+    found: Option<char>,
+    at: At,
+) -> (SyntaxFault, At) {
+    let unclosed =
+        SyntaxFault::Unclosed { bracket: opened.bracket, is_commented: opened.is_commented };
+    let is_outside =
+        at.0 > opened.at.0 && before.len() - before.trim_start().len() <= opened.indent;
+    let (Some(found), false) = (found, is_outside) else { return (unclosed, opened.at) };
+    let joins = scanned.last.as_ref().filter(|last| last.end == at);
+    match (joins.map(|last| last.kind), found) {
+        (Some(TokenKind::Plain), '{') if before.ends_with('$') => (SyntaxFault::Variable, at),
+        (Some(TokenKind::Plain), '{' | '[' | '}' | ']') => (SyntaxFault::EndsText(found), at),
+        (_, '}' | ']') => (SyntaxFault::Unopened(found), at),
+        (_, '*') => (SyntaxFault::UnknownAlias, at),
+        (_, '@' | '`' | '%' | '&' | '!' | '|' | '>') => (SyntaxFault::Indicator(found), at),
+        _ => (SyntaxFault::Comma, at),
+    }
+}
+
+/// Tells a mistake outside of brackets and braces.
+fn in_block(before: &str, found: Option<char>, at: At, info: &str) -> (SyntaxFault, At) {
+    let fault = match found {
+        Some('*') => SyntaxFault::UnknownAlias,
+        Some(':') => SyntaxFault::ColonInText,
+        Some('}' | ']') => SyntaxFault::Unopened(found.unwrap_or_default()),
+        Some(one @ ('@' | '`' | '%' | '&' | '!' | '|' | '>' | ',' | '{' | '[')) => {
+            SyntaxFault::Indicator(one)
+        }
+        _ if before.trim().is_empty() => SyntaxFault::Indentation,
+        // The parser names the place after the header of a block text, such as `|x`.
+        _ if before.trim_end().ends_with(['|', '>']) => {
+            SyntaxFault::Indicator(before.trim_end().chars().next_back().unwrap_or_default())
+        }
+        _ => SyntaxFault::Other(info.to_owned()),
+    };
+    (fault, at)
+}
+
+impl SyntaxFault {
+    /// Returns advice on how to mend it.
+    pub(super) fn help(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Tab => "indent with spaces; a tab has no place before a key".into(),
+            Self::Escape(_) => {
+                "write the text in single quotes, where `\\` is an ordinary character, or write `\\\\`".into()
+            }
+            Self::Unclosed { bracket, is_commented: true } => format!(
+                "all that comes after ` #` is a comment, the `{}` too; if it belongs to a text, write that text in \
+                 quotes",
+                closing(*bracket)
+            )
+            .into(),
+            Self::Unclosed { bracket, .. } => format!(
+                "write `{}` at its end, or write a text that begins with `{bracket}` in quotes",
+                closing(*bracket)
+            )
+            .into(),
+            Self::UnclosedQuote(quote) => {
+                format!("write `{quote}` at the end of the text").into()
+            }
+            Self::AfterQuote('\'') => "write `''` for a single quote inside of single quotes".into(),
+            Self::AfterQuote(_) => {
+                "write the text in single quotes if it has a `\"`, or write `\\\"` for each".into()
+            }
+            Self::Indicator(_) | Self::EndsText(_) => {
+                "write the text in single quotes, which take every character but a single quote as it is".into()
+            }
+            Self::UnknownAlias => {
+                "a text that begins with `*` is written in quotes, as in `\"*.example.com\"`".into()
+            }
+            Self::ColonInText => "each key begins a line of its own; a text with a colon and a space in it is \
+                                  written in quotes"
+                .into(),
+            Self::Variable => "write a variable in quotes, as in `\"${NAME}\"`, if it is between `{ }` or `[ ]`".into(),
+            Self::Comma => {
+                "write a comma before it, or write the text before it in quotes if this is a part of it".into()
+            }
+            Self::Unopened(_) => "remove it, or write a text that has it in quotes".into(),
+            Self::Indentation => {
+                "the keys of one mapping begin in the same column, each with a colon and a space after it".into()
+            }
+            Self::ControlCharacter => "remove it; an editor shows it if asked for invisible characters".into(),
+            Self::Other(_) => return None,
+        })
+    }
+}
+
+impl fmt::Display for SyntaxFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tab => f.write_str("this line is indented with a tab"),
+            Self::Escape(one) if one.is_ascii_alphanumeric() => {
+                write!(f, "`\\{one}` is no escape, and in double quotes `\\` begins one")
+            }
+            Self::Escape(_) => {
+                f.write_str("in double quotes `\\` begins an escape, and this is none")
+            }
+            Self::Unclosed { bracket, .. } => write!(f, "this `{bracket}` is not closed"),
+            Self::UnclosedQuote(quote) => {
+                write!(f, "the text that begins with this `{quote}` does not end")
+            }
+            Self::AfterQuote(quote) => {
+                write!(f, "the text ends at the `{quote}` before this, and more of it follows")
+            }
+            Self::Indicator(one) => write!(f, "a text without quotes can't begin with `{one}`"),
+            Self::UnknownAlias => {
+                f.write_str("`*` begins the name of an anchor, and there is no such anchor")
+            }
+            Self::ColonInText => f.write_str("a colon with a space after it can't be here"),
+            Self::Variable => {
+                f.write_str("a variable without quotes can't be between `{ }` or `[ ]`")
+            }
+            Self::EndsText(one) => write!(f, "`{one}` ends a text that has no quotes"),
+            Self::Comma => f.write_str("a comma is missing before this"),
+            Self::Unopened(one) => write!(f, "this `{one}` closes nothing"),
+            Self::Indentation => {
+                f.write_str("this line is indented neither like the keys above it nor below them")
+            }
+            Self::ControlCharacter => {
+                f.write_str("a character here is invisible and belongs in no text file")
+            }
+            Self::Other(info) => f.write_str(info),
+        }
+    }
+}
+
+fn closing(bracket: char) -> char {
+    if bracket == '{' { '}' } else { ']' }
+}
+
+#[cfg(test)]
+mod tests {
+    use saphyr_parser::Parser;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, fault: SyntaxFault, at: At) {
+        let error = Parser::new_from_str(text).find_map(Result::err).expect(text);
+        let marker = error.marker();
+        let found = diagnose(text, (marker.line(), marker.col() + 1), error.info());
+        assert_eq!(found, (fault, at), "{text:?}: {} at {marker:?}", error.info());
+    }
+
+    #[test]
+    fn mistakes_are_found_where_they_were_made() {
+        use SyntaxFault as F;
+        let unclosed = |bracket| F::Unclosed { bracket, is_commented: false };
+        check("a:\n\tb: 1\n", F::Tab, (2, 2));
+        check("a: \"CORP\\user\"\n", F::Escape('u'), (1, 9));
+        check("a: \"x\\y\"\nb: c\n", F::Escape('y'), (1, 6));
+        check("a: { b: 1\nc: 2\n", unclosed('{'), (1, 4));
+        check("a: [ b\nc: 2\n", unclosed('['), (1, 4));
+        check("x:\n  a: { b: 1\n  c: 2\n", unclosed('{'), (2, 6));
+        check("a: {b: 1", unclosed('{'), (1, 4));
+        check("a: [1, 2\n", unclosed('['), (1, 4));
+        check("a: {b: x #y}\n", F::Unclosed { bracket: '{', is_commented: true }, (1, 4));
+        check("a: \"b\nc: 1\n", F::UnclosedQuote('"'), (1, 4));
+        check("a: 'b\nc: 1\n", F::UnclosedQuote('\''), (1, 4));
+        check("a: \"b", F::UnclosedQuote('"'), (1, 4));
+        check("a: \"b\nc: \"d\"\n", F::UnclosedQuote('"'), (1, 4));
+        check("a: \"b\"c\"\n", F::AfterQuote('"'), (1, 7));
+        check("a: 'it's'\n", F::AfterQuote('\''), (1, 8));
+        check("a: {b: 'it's'}\n", F::AfterQuote('\''), (1, 12));
+        check("a: @b\n", F::Indicator('@'), (1, 4));
+        check("a: `b\n", F::Indicator('`'), (1, 4));
+        check("a: %b\n", F::Indicator('%'), (1, 4));
+        check("a: {b: @c}\n", F::Indicator('@'), (1, 8));
+        check("a: *b\n", F::UnknownAlias, (1, 4));
+        check("a: b: c\n", F::ColonInText, (1, 5));
+        check("a: {b: ${C}}\n", F::Variable, (1, 9));
+        check("a: {b: p@ss:w#rd%21&{}}\n", F::EndsText('{'), (1, 21));
+        check("a: {b: x{y, c: 1}\n", F::EndsText('{'), (1, 9));
+        check("{\"a\": 1 \"b\": 2}\n", F::Comma, (1, 12));
+        check("a: }b\n", F::Unopened('}'), (1, 4));
+        check("a:\n    b: 1\n  c: 2\n", F::Indentation, (3, 3));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_is_diagnosed_or_parsed(text in "[a-c:#'\"{}\\[\\],\\\\ |>@*&!$%-]{0,12}(\n[a-c:'\"{} ]{0,8}){0,3}") {
+            if let Some(error) = Parser::new_from_str(&text).find_map(Result::err) {
+                let marker = error.marker();
+                let (_, at) = diagnose(&text, (marker.line(), marker.col() + 1), error.info());
+                proptest::prop_assert!(at.0 >= 1 && at.1 >= 1);
+            }
+        }
+    }
+}
