@@ -27,6 +27,7 @@ pub use self::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
         Timeouts, UnknownName,
     },
+    raw::OnLeave,
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
     workers::WorkerCount,

@@ -12,6 +12,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
+    sync::Arc,
 };
 
 use mooltiroute_hops::KeyPath;
@@ -21,6 +22,7 @@ use crate::{
     config::{Config, Environment, Loader, Problem, Problems, Source},
     control::ControlServer,
     log::LogControl,
+    network::NetworkKeeper,
     proxy::{
         listeners::{ListenError, Listeners},
         reload::Reloads,
@@ -132,7 +134,9 @@ impl Loaded {
         }
         let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let overridden = config.overridden.clone();
-        let first = Generation::new(1, config, addresses.clone());
+        let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
+        let first = Generation::first(config, addresses.clone(), &network);
+        network.put_in_force(first.outcomes());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
@@ -143,6 +147,8 @@ impl Loaded {
             server.begin(begun);
         }
         server.keep_warm();
+        server.keep_facts(NetworkKeeper::new(network));
+        let reloads = reloads.with_written(written);
         Ok(Proxy { server, reloads, addresses, control, workers })
     }
 }

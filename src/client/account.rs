@@ -106,6 +106,10 @@ impl Account {
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+            let depends = || self.row().generation.way(&self.row().target)?.dependence;
+            if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
+                dependence.hop_failed();
+            }
         }
         self.registration.failed(reply.status(), reply.text());
         let blame = reply.blame();

@@ -49,6 +49,8 @@ pub(crate) enum Denial {
     },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
+    /// It is not known which hops the way to this target has.
+    Unsettled(Authority),
 }
 
 impl Ask<'_> {
@@ -140,6 +142,7 @@ impl From<Denial> for Reply {
             Denial::NoSay(chain) => Self::no_preferences(&chain),
             Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
+            Denial::Unsettled(target) => Self::unsettled(&target),
         }
     }
 }

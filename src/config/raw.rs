@@ -1,5 +1,6 @@
 //! The settings as operators write them: typed, but not yet resolved.
 
+mod enabled;
 mod listen;
 
 use std::{borrow::Cow, fmt, num::NonZeroU16, path::PathBuf, time::Duration};
@@ -20,6 +21,9 @@ use crate::config::{
     units::{Period, Size},
 };
 use crate::router::HostPattern;
+
+pub(crate) use self::enabled::Enabled;
+pub use self::enabled::OnLeave;
 
 /// The sections of a configuration.
 pub(crate) const SECTIONS: [&str; 7] =

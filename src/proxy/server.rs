@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
+    network::NetworkKeeper,
     proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
     system::workers::Workers,
@@ -72,6 +73,12 @@ impl Server {
             );
             self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });
         }
+    }
+
+    /// Keeps the facts about the network up to date, until the proxy drains.
+    pub(crate) fn keep_facts(&self, keeper: NetworkKeeper) {
+        let draining = self.shared.shutdown().draining.clone();
+        self.sessions.spawn(async move { draining.run_until_cancelled(keeper.run()).await });
     }
 
     /// Waits until every session has ended. Sessions that last longer than `deadline`, or until the cut, are cut.

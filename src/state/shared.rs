@@ -10,11 +10,13 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use mooltiroute_hops::Authority;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
     log::DirectLog,
+    network::Unsettled,
     state::{
         connections::Connections,
         generation::{Generation, Live},
@@ -97,6 +99,24 @@ impl Shared {
     /// The generation in force.
     pub(crate) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Returns the generation in force, once it is known which hops the way to `target` has. That takes no time unless a
+    /// hop depends on a condition of the network that is undecided, and `timeouts.connect` at most.
+    ///
+    /// # Errors
+    /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
+    pub(crate) async fn generation_for(
+        &self,
+        target: &Authority,
+    ) -> Result<Arc<Generation>, Unsettled> {
+        let generation = self.live.current();
+        let Some(dependence) = generation.way(target).and_then(|way| way.dependence) else {
+            return Ok(generation);
+        };
+        // Boxed, so that requests that depend on nothing don't keep room for it.
+        Box::pin(dependence.settle(generation.timeouts.connect)).await?;
+        Ok(self.live.current())
     }
 
     /// The requests and tunnels that are under way.

@@ -17,6 +17,7 @@ use self::pools::Pool;
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
+    network::ShownCondition,
     state::{
         generation::Generation,
         shared::{Rejection, Shared},
@@ -56,6 +57,8 @@ pub(crate) struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// The conditions of the network, by the hops that they switch.
+    pub conditions: BTreeMap<String, Condition>,
     /// The hops that choose among several members.
     pub pools: BTreeMap<String, Pool>,
     /// Spare tunnels, by the chains that keep them.
@@ -106,6 +109,16 @@ pub(crate) struct InUse {
     pub requests: usize,
 }
 
+/// A condition of the network, and the hop that it switches.
+#[derive(Debug, Serialize)]
+pub(crate) struct Condition {
+    /// Whether the hop is on in the generation in force.
+    pub enabled: bool,
+    /// The condition with its present value.
+    #[serde(flatten)]
+    pub shown: ShownCondition,
+}
+
 /// The traffic of a hop, and its failures.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hop {
@@ -154,6 +167,15 @@ impl Status {
             hops: hops
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .collect(),
+            conditions: current
+                .hops()
+                .iter()
+                .filter_map(|hop| {
+                    let shown = current.network().shown(hop.condition.as_ref()?);
+                    let enabled = hop.is_enabled;
+                    Some((hop.name.to_string(), Condition { enabled, shown }))
+                })
                 .collect(),
             pools: Pool::all(&current),
             warm: metrics

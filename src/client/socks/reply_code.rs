@@ -19,7 +19,10 @@ use crate::{
 pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
         Denial::Unauthorized | Denial::NoRoute(_) | Denial::NoSession { .. } => NOT_ALLOWED,
-        Denial::Preferences(_) | Denial::NoSay(_) | Denial::NotAdmitted(..) => GENERAL_FAILURE,
+        Denial::Preferences(_)
+        | Denial::NoSay(_)
+        | Denial::NotAdmitted(..)
+        | Denial::Unsettled(_) => GENERAL_FAILURE,
     }
 }
 

@@ -74,11 +74,11 @@ impl Tree {
         let path = above.clone().join(invalid.path());
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
-                // Those two are read before the kind reads the rest.
+                // These are read before the kind reads the rest.
                 let is_hop = above.keys().len() == 2
                     && above.below(&KeyPath::of(["hops"])).is_some()
                     && invalid.path().keys().len() == 1;
-                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
+                let common: &[&str] = if is_hop { &["kind", "enabled", "on_leave"] } else { &[] };
                 return self.unknown_key(&path, &[common, known].concat());
             }
             Fault::UnknownValue { known } => {
