@@ -44,7 +44,8 @@ pub(crate) struct Server {
     pub(crate) workers: WorkerCount,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
-    /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
+    /// The pseudonym for a `Via` field in plain requests, in their responses and in each CONNECT to a hop. `none`
+    /// adds no field.
     pub(crate) via: Option<String>,
     /// The protocols that a plain request may switch to with `Upgrade`, such as `websocket`, which is the default. An
     /// offer of any other is removed, and its request goes on as an ordinary one.

@@ -326,7 +326,7 @@ impl Chain {
                 Destination::Target | Destination::Forwarder(_) => End::Target(request),
                 Destination::LastHop => End::LastHop,
             };
-            match self.attempt(&journey, request.target, end, trace).await {
+            match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
                     let is_at_hop = !matches!(end, End::Target(_));
                     return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
@@ -347,10 +347,11 @@ impl Chain {
     async fn attempt<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         end: End<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        let target = request.target;
         if let (Some(warm), End::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
@@ -364,7 +365,7 @@ impl Chain {
                 done => return done,
             }
         }
-        let tunnel = self.reach_last(journey, target, trace).await?;
+        let tunnel = self.reach_last(journey, request, trace).await?;
         self.reach_end(tunnel, journey, target, end, trace).await
     }
 
@@ -372,12 +373,12 @@ impl Chain {
     async fn reach_last<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hops = journey.hops();
         let connect = journey.within_deadline(self.timeouts.connect);
-        let stop = hops.first().map_or(target, |hop| &hop.address);
+        let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
@@ -400,6 +401,7 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(position + 1) {
+                tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
         }
@@ -421,9 +423,8 @@ impl Chain {
         match end {
             End::LastHop => Ok((tunnel, Arc::default())),
             End::Target(request) => {
-                if let Some(pass_headers) = journey.hops()[position].chosen.link.pass_headers() {
-                    pass_headers.prepare(&mut tunnel, request.fields);
-                }
+                let listed = journey.hops()[position].chosen.link.pass_headers();
+                tunnel.prepare_connect(request, listed);
                 let target = request.target;
                 let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
                 Ok((tunnel, Arc::default()))
