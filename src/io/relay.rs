@@ -12,7 +12,6 @@ mod direction;
 mod pool;
 #[cfg_attr(not(target_os = "linux"), path = "relay/no_splice.rs")]
 mod splice;
-mod unsent;
 
 use std::{
     fmt,
@@ -30,7 +29,7 @@ use self::{
     delivery::Delivery,
     direction::{Break, Direction},
 };
-use crate::metrics::CountBytes;
+use crate::{io::send_queue::not_sent, metrics::CountBytes};
 
 /// Two connections, and the state of the copying between them.
 #[derive(Debug)]
@@ -115,17 +114,19 @@ impl Relay {
         })
         .await;
         if end != End::Closed {
+            self.forget_unsent();
             self.reset();
         }
         end
     }
 
-    /// Returns how many bytes from the client the upstream took.
+    /// Returns how many bytes from the client the upstream took. After a broken end, those that never left are taken
+    /// off, as far as the system tells.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
     }
 
-    /// Returns how many bytes from the upstream the client took.
+    /// Returns how many bytes from the upstream the client took, in the same way.
     pub fn received(&self) -> u64 {
         self.inward.moved()
     }
@@ -244,6 +245,13 @@ impl Relay {
             }
             timer.as_mut().reset(deadline);
         }
+    }
+
+    /// Takes the bytes off the counts that are still in the send queues of sockets which will be reset.
+    fn forget_unsent(&mut self) {
+        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
+        self.outward.take_back(left(&self.upstream));
+        self.inward.take_back(left(&self.client));
     }
 
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
