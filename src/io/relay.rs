@@ -282,7 +282,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         join,
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
         task::JoinHandle,
     };
 
@@ -303,9 +303,15 @@ mod tests {
 
     /// Two ends of a connection.
     async fn sockets() -> (TcpStream, TcpStream) {
+        sockets_with(|_| ()).await
+    }
+
+    /// Two ends of a connection, the second with the options that `set` sets.
+    async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (near, far) =
-            join!(listener.accept(), TcpStream::connect(listener.local_addr().unwrap()));
+        let far = TcpSocket::new_v4().unwrap();
+        set(&far);
+        let (near, far) = join!(listener.accept(), far.connect(listener.local_addr().unwrap()));
         (near.unwrap().0, far.unwrap())
     }
 
@@ -528,7 +534,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
-        let (client, _client_far) = sockets().await;
+        let (client, _client_far) = sockets_with(|far| {
+            // A fixed size: the system would enlarge the queue while the clock below jumps ahead, and each byte that
+            // moves begins the wait anew.
+            far.set_recv_buffer_size(64 * 1024).unwrap();
+        })
+        .await;
         let (upstream, mut upstream_far) = sockets().await;
         let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
         let begun = Instant::now();
