@@ -16,6 +16,7 @@ mod resolve;
 pub mod schema;
 pub mod source;
 mod units;
+mod workers;
 mod yaml;
 
 pub(crate) use self::budget::Period;
@@ -29,9 +30,8 @@ pub use self::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
         Timeouts, UnknownName,
     },
+    raw::OnLeave,
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
+    workers::WorkerCount,
 };
-
-/// The keys that hops of every kind have. They are read before the kind reads the rest.
-pub(crate) const COMMON_KEYS: [&str; 4] = ["kind", "enabled", "budget", "rotate_after"];

@@ -26,6 +26,7 @@
 
 pub mod auth;
 mod authority;
+mod calendar;
 mod context;
 mod country;
 pub mod credentials;

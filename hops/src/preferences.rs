@@ -12,24 +12,32 @@ use crate::{Authority, ClientFields, Country};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The client's preferences for the exit.
     pub preferences: &'a Preferences,
     /// The header fields of the client's CONNECT, if it speaks HTTP.
     pub fields: Option<&'a dyn ClientFields>,
+    /// The pseudonym of this proxy for the `Via` field of each CONNECT on the way, if it is to have one.
+    pub via: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     /// For a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences, fields: None }
+        Self { target, preferences, fields: None, via: None }
     }
 
     /// Adds the header fields of the client's CONNECT.
     #[must_use]
     pub fn with_fields(self, fields: Option<&'a dyn ClientFields>) -> Self {
         Self { fields, ..self }
+    }
+
+    /// Has each CONNECT on the way name this proxy by `via` (RFC 9110 §7.6.3).
+    #[must_use]
+    pub fn marked(self, via: Option<&'a str>) -> Self {
+        Self { via, ..self }
     }
 }
 

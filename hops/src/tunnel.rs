@@ -17,7 +17,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{Field, pass_headers::PassedFields};
+use crate::{Field, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -128,8 +128,10 @@ impl Tunnel {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }
 
-    pub(crate) fn set_passed(&mut self, passed: Option<PassedFields>) {
-        self.passed = passed.map(Box::new);
+    /// Has the next CONNECT on this tunnel carry the fields of `request` that it is to carry: those that `listed` names,
+    /// and `Via`. No other field of an earlier CONNECT is left.
+    pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
+        self.passed = PassedFields::new(request, listed).map(Box::new);
     }
 
     pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
@@ -142,6 +144,27 @@ impl Tunnel {
             Io::Socket(_) => None,
             Io::Layered(stream) => stream.peer_certificate(),
         }
+    }
+
+    /// Makes the close of the connection a reset, so that its peer doesn't take a broken stream for a complete one.
+    pub fn reset_on_close(&self) {
+        if let Some(socket) = self.bottom() {
+            // If this fails, the socket is already gone.
+            let _: io::Result<()> = socket.set_zero_linger();
+        }
+    }
+
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
+    /// stays with the runtime that opened it, and works in tasks of any other.
+    ///
+    /// # Errors
+    /// The socket can't be registered with this runtime.
+    pub fn into_current_runtime(self) -> io::Result<Self> {
+        let io = match self.io {
+            Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
+            layered @ Io::Layered(_) => layered,
+        };
+        Ok(Self { io, ..self })
     }
 
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel

@@ -32,7 +32,7 @@ pub(crate) struct Ask<'a> {
     pub protocol: Protocol,
     /// The method of the request; `CONNECT` for a tunnel in any protocol.
     pub method: &'a str,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The proof that the client was admitted, and its username as far as that states preferences.
     pub admitted: &'a Admitted,
@@ -58,6 +58,8 @@ pub(crate) enum Denial {
     },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
+    /// It is not known which hops the way to this target has.
+    Unsettled(Authority),
 }
 
 /// A budget that is used up.
@@ -98,8 +100,8 @@ impl Ask<'_> {
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
-        let owner = owner(way, generation, target, preferences.session.as_deref());
-        Ok((Account::new(row, shared.log().cloned()).owned_by(owner), preferences))
+        let owner = owner(way, generation, target, session);
+        Ok((Account::new(row).owned_by(owner), preferences))
     }
 
     /// Returns the route and the chain that the target takes.
@@ -220,6 +222,7 @@ impl From<Denial> for Reply {
             Denial::OverBudget(budget) => Self::over_budget(&budget),
             Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
+            Denial::Unsettled(target) => Self::unsettled(&target),
         }
     }
 }

@@ -45,7 +45,7 @@ pub enum Arrival {
 }
 
 impl Client {
-    /// Returns a client of which nothing was read yet.
+    /// Returns a client from which nothing has been read.
     pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
         Self { stream, peer, seen: BytesMut::new(), is_tls: false }
     }
@@ -122,10 +122,7 @@ impl Client {
 
     /// Breaks the connection, so that what the client has is not taken for whole.
     pub fn reset(self) {
-        if let Some(socket) = self.stream.bottom() {
-            // If that fails, the socket is already gone.
-            let _ = socket.set_zero_linger();
-        }
+        self.stream.reset_on_close();
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.

@@ -20,6 +20,7 @@ use crate::{
     },
     config::Protocol,
     io::{lazy_timer::Alarm, read_ahead},
+    network::Unsettled,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
@@ -53,6 +54,16 @@ pub(crate) async fn serve(
     match heard {
         Ok((target, admitted)) => {
             let protocol = SocksTunnel { server };
+            // A reload during the greeting counts.
+            let current = shared.live().current();
+            let generation = match shared.generation_for(&target, current).await {
+                Ok(generation) => generation,
+                Err(Unsettled) => {
+                    let denial = Denial::Unsettled(target);
+                    client.close_after(&protocol.denied(denial)).await;
+                    return None;
+                }
+            };
             connect::open(client, target, admitted, (shared, &generation), protocol).await
         }
         Err(Unserved::Ended) => None,

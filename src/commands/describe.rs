@@ -1,8 +1,13 @@
 //! Describes parts of a configuration for people.
 
+use std::io::{self, Write};
+
 use mooltiroute_hops::Hop;
 
-use crate::config::{Chain, Config, Credential, Route};
+use crate::{
+    config::{Chain, Config, Credential, NamedHop, OnLeave, Route},
+    network::Network,
+};
 
 /// Describes the hops of a chain.
 pub(super) fn path(chain: &Chain, config: &Config) -> String {
@@ -27,6 +32,30 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
 /// Describes the targets of a route.
 pub(super) fn targets(route: &Route) -> String {
     route.rule.to_string()
+}
+
+/// Describes the condition of `hop`, if it has one: its present value, and what holds while it is undecided.
+pub(super) fn condition(
+    hop: &NamedHop,
+    network: &Network,
+    indent: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(condition) = &hop.condition else { return Ok(()) };
+    let shown = network.shown(condition);
+    writeln!(out, "{indent}on while {}", shown.when)?;
+    for fact in &shown.facts {
+        writeln!(out, "{indent}  {fact}")?;
+    }
+    let unknown = match condition.unknown {
+        true => "while that is undecided, the hop is on",
+        false => "while that is undecided, requests go round the hop: `unknown: off`",
+    };
+    writeln!(out, "{indent}{unknown}")?;
+    if hop.on_leave == OnLeave::Cut {
+        writeln!(out, "{indent}when it is switched off, its tunnels are cut")?;
+    }
+    Ok(())
 }
 
 /// Says where credentials come from, with a comma before each.

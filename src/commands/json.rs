@@ -3,13 +3,20 @@
 use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
-use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
+use crate::{
+    config::{
+        Chain, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
+    },
+    network::{Network, ShownCondition},
+};
 
 #[derive(Serialize)]
 pub(super) struct ShownHop<'a> {
     name: &'a str,
     kind: &'a str,
     enabled: bool,
+    condition: Option<ShownCondition>,
+    on_leave: OnLeave,
     address: Option<String>,
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
@@ -78,8 +85,8 @@ pub(super) struct ShownPlace<'a> {
     column: usize,
 }
 
-impl<'a> From<&'a NamedHop> for ShownHop<'a> {
-    fn from(hop: &'a NamedHop) -> Self {
+impl<'a> ShownHop<'a> {
+    pub(super) fn new(hop: &'a NamedHop, network: &Network) -> Self {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
@@ -93,7 +100,17 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
                 address: member.address.map(ToString::to_string),
             })
             .collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled, address, credentials, members, auth }
+        Self {
+            name: &hop.name,
+            kind: &hop.kind,
+            enabled,
+            condition: hop.condition.as_ref().map(|condition| network.shown(condition)),
+            on_leave: hop.on_leave,
+            address,
+            credentials,
+            members,
+            auth,
+        }
     }
 }
 

@@ -21,10 +21,6 @@ pub fn schema(registry: &Registry) -> Value {
         registry.names().filter_map(|name| Some((name, registry.kind(name)?))).collect();
     let kinds: Vec<_> =
         kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
-    let budget = part(generator.subschema_for::<raw::Budget>());
-    let mut rotate_after = part(generator.subschema_for::<Period>());
-    rotate_after["description"] = ROTATE_AFTER.into();
-    let more = [("budget".to_owned(), budget), ("rotate_after".to_owned(), rotate_after)];
     let chain = part(generator.subschema_for::<raw::Chain>());
     let route = part(generator.subschema_for::<raw::Route>());
     let names = json!({ "pattern": "^[A-Za-z0-9._-]{1,64}$" });
@@ -41,7 +37,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "description": "The upstreams, by the names that chains have for them.",
                 "type": ["object", "null"],
                 "propertyNames": names,
-                "additionalProperties": hop(kinds, more),
+                "additionalProperties": hop(kinds, &mut generator),
             },
             "chains": {
                 "description": "The ways to a target, by the names that routes have for them: hops in the order of travel. `default` takes everything while no routes are written; `direct` is built in.",
@@ -73,9 +69,11 @@ fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// A hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is completed by another file.
-fn hop(kinds: Vec<(&'static str, Value)>, more: [(String, Value); 2]) -> Value {
+fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-    let mut common = Map::from_iter([
+    let mut rotate_after = part(generator.subschema_for::<Period>());
+    rotate_after["description"] = ROTATE_AFTER.into();
+    let common = Map::from_iter([
         (
             "kind".to_owned(),
             json!({
@@ -85,14 +83,23 @@ fn hop(kinds: Vec<(&'static str, Value)>, more: [(String, Value); 2]) -> Value {
         ),
         (
             "enabled".to_owned(),
-            json!({
-                "description": "Whether chains use the hop. A hop that is not enabled is left out of them.",
-                "default": true,
-                "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": BOOLEAN_TEXT }],
-            }),
+            described(
+                part(generator.subschema_for::<raw::Enabled>()),
+                "Whether chains use the hop: `true`, `false`, or a condition of the network. A hop that is not enabled is left out of them.",
+                json!(true),
+            ),
         ),
+        (
+            "on_leave".to_owned(),
+            described(
+                part(generator.subschema_for::<raw::OnLeave>()),
+                "What becomes of the tunnels through the hop when it is switched off: `keep` lets them go on to their own end, `cut` ends them.",
+                json!("keep"),
+            ),
+        ),
+        ("budget".to_owned(), part(generator.subschema_for::<raw::Budget>())),
+        ("rotate_after".to_owned(), rotate_after),
     ]);
-    common.extend(more);
     let mut keys: Vec<String> = common.keys().cloned().collect();
     let mut alternatives = Vec::new();
     for (name, mut settings) in kinds {
@@ -113,6 +120,13 @@ fn hop(kinds: Vec<(&'static str, Value)>, more: [(String, Value); 2]) -> Value {
         "properties": common,
         "allOf": alternatives,
     })
+}
+
+/// Puts a description and a default into `schema`.
+fn described(mut schema: Value, description: &str, default: Value) -> Value {
+    schema["description"] = json!(description);
+    schema["default"] = default;
+    schema
 }
 
 /// Relaxes `schema` for a file that is one part of a configuration, with variables in place of scalars.

@@ -12,12 +12,10 @@ mod direction;
 mod pool;
 #[cfg_attr(not(target_os = "linux"), path = "relay/no_splice.rs")]
 mod splice;
-mod unsent;
 
 use std::{
     fmt,
     future::{Future, poll_fn},
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -34,7 +32,10 @@ use self::{
     delivery::Delivery,
     direction::{Break, Direction},
 };
-use crate::metrics::CountBytes;
+use crate::{
+    io::send_queue::{not_sent, queued},
+    metrics::CountBytes,
+};
 
 /// Two connections, and the state of the copying between them.
 #[derive(Debug)]
@@ -127,17 +128,21 @@ impl Relay {
         match end {
             End::Closed => {}
             End::Rotated => self.finish().await,
-            _ => self.reset(),
+            _ => {
+                self.forget_unsent();
+                self.reset();
+            }
         }
         end
     }
 
-    /// Returns how many bytes from the client the upstream took.
+    /// Returns how many bytes from the client the upstream took. After a broken end, those that never left are taken
+    /// off, as far as the system tells.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
     }
 
-    /// Returns how many bytes from the upstream the client took.
+    /// Returns how many bytes from the upstream the client took, in the same way.
     pub fn received(&self) -> u64 {
         self.inward.moved()
     }
@@ -264,24 +269,42 @@ impl Relay {
     /// Ends a tunnel that is older than `age` in its first quiet second, and every tunnel at its idle timeout.
     ///
     /// The timer is set to the first moment at which either can be the case. Moving bytes does not touch it: when it
-    /// fires too early, it is set again.
+    /// fires too early, it is set again. A second without a byte is not quiet if a peer was slow to take what it was
+    /// sent: ending the tunnel then would cut the rest off, so the tunnel is looked at again a second later.
     fn poll_rotation(&mut self, cx: &mut Context<'_>, has_moved: bool, age: Duration) -> Poll<End> {
         if has_moved || self.timer.is_none() {
             self.last_moved = Instant::now();
         }
         loop {
+            let now = Instant::now();
             let rotation = (self.begun + age).max(self.last_moved + QUIET);
             let idle = self.patience.idle.map(|idle| self.last_moved + idle);
-            let deadline = idle.map_or(rotation, |idle| idle.min(rotation));
-            let (timer, _) =
-                self.timer.get_or_insert_with(|| (Box::pin(sleep_until(deadline)), Duration::ZERO));
+            let earlier = |other: Instant| idle.map_or(other, |idle| idle.min(other));
+            let (timer, _) = self
+                .timer
+                .get_or_insert_with(|| (Box::pin(sleep_until(earlier(rotation))), Duration::ZERO));
             ready!(timer.as_mut().poll(cx));
-            if deadline <= Instant::now() {
-                let is_idle = idle.is_some_and(|idle| idle <= rotation);
-                return Poll::Ready(if is_idle { End::Idle } else { End::Rotated });
+            if idle.is_some_and(|idle| idle <= now) {
+                return Poll::Ready(End::Idle);
             }
-            timer.as_mut().reset(deadline);
+            if rotation > now {
+                timer.as_mut().reset(earlier(rotation));
+            } else if self.is_drained() {
+                return Poll::Ready(End::Rotated);
+            } else if let Some((timer, _)) = &mut self.timer {
+                timer.as_mut().reset(earlier(now + QUIET));
+            }
         }
+    }
+
+    /// Whether both peers have taken everything that was read for them, as far as the system tells.
+    fn is_drained(&self) -> bool {
+        let is_taken =
+            |tunnel: &Tunnel| tunnel.bottom().and_then(queued).is_none_or(|left| left == 0);
+        self.outward.is_empty()
+            && self.inward.is_empty()
+            && is_taken(&self.client)
+            && is_taken(&self.upstream)
     }
 
     /// Ends both directions in order, as peers do that have nothing more to say.
@@ -297,14 +320,17 @@ impl Relay {
         let _ = timeout(QUIET, both).await;
     }
 
+    /// Takes the bytes off the counts that are still in the send queues of sockets which will be reset.
+    fn forget_unsent(&mut self) {
+        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
+        self.outward.take_back(left(&self.upstream));
+        self.inward.take_back(left(&self.client));
+    }
+
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
     fn reset(&self) {
-        for tunnel in [&self.client, &self.upstream] {
-            if let Some(socket) = tunnel.bottom() {
-                // If this fails, the socket is already gone.
-                let _: io::Result<()> = socket.set_zero_linger();
-            }
-        }
+        self.client.reset_on_close();
+        self.upstream.reset_on_close();
     }
 }
 
@@ -328,12 +354,12 @@ const QUIET: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         join,
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
         task::JoinHandle,
     };
 
@@ -385,9 +411,15 @@ mod tests {
 
     /// Two ends of a connection.
     async fn sockets() -> (TcpStream, TcpStream) {
+        sockets_with(|_| ()).await
+    }
+
+    /// Two ends of a connection, the second with the options that `set` sets.
+    async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (near, far) =
-            join!(listener.accept(), TcpStream::connect(listener.local_addr().unwrap()));
+        let far = TcpSocket::new_v4().unwrap();
+        set(&far);
+        let (near, far) = join!(listener.accept(), far.connect(listener.local_addr().unwrap()));
         (near.unwrap().0, far.unwrap())
     }
 
@@ -610,7 +642,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
-        let (client, _client_far) = sockets().await;
+        let (client, _client_far) = sockets_with(|far| {
+            // A fixed size: the system would enlarge the queue while the clock below jumps ahead, and each byte that
+            // moves begins the wait anew.
+            far.set_recv_buffer_size(64 * 1024).unwrap();
+        })
+        .await;
         let (upstream, mut upstream_far) = sockets().await;
         let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
         let begun = Instant::now();
@@ -726,6 +763,6 @@ mod tests {
             end = relay.run(|| false) => panic!("{end}"),
             byte = upstream.read_u8() => assert_eq!(byte.unwrap(), b'x'),
         }
-        assert!(!relay.outward.holds_buffer() && !relay.inward.holds_buffer());
+        assert!(relay.outward.is_empty() && relay.inward.is_empty());
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Chain {
     /// The age from which a tunnel ends at its first quiet second.
     rotate_after: Option<Duration>,
     warm: Option<Arc<Warm>>,
+    takes_preferences: bool,
+    requires_session: bool,
 }
 
 /// A hop of a chain, with its name.
@@ -156,17 +158,18 @@ impl Chain {
         timeouts: StepTimeouts,
         dialer: Dialer,
     ) -> Self {
-        let remembered = hops.iter().map(|_| ArcSwapOption::empty()).collect();
         Self {
             name,
-            hops,
             timeouts,
             dialer,
-            remembered,
+            remembered: hops.iter().map(|_| ArcSwapOption::empty()).collect(),
             meter: Arc::default(),
             accounts: None,
             rotate_after: None,
             warm: None,
+            takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
+            requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
+            hops,
         }
     }
 
@@ -256,12 +259,12 @@ impl Chain {
 
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
-        self.hops.iter().any(|hop| hop.hop.describe().takes_preferences)
+        self.takes_preferences
     }
 
     /// Returns whether clients have to name a session to one of the hops.
     pub(crate) fn requires_session(&self) -> bool {
-        self.hops.iter().any(|hop| hop.hop.describe().requires_session)
+        self.requires_session
     }
 
     /// Opens a tunnel to the target of `request`, and describes it.
@@ -354,7 +357,7 @@ impl Chain {
                 Destination::Target | Destination::Forwarder(_) => End::Target(request),
                 Destination::LastHop => End::LastHop,
             };
-            match self.attempt(&journey, request.target, end, trace).await {
+            match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
                     let is_at_hop = !matches!(end, End::Target(_));
                     return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
@@ -375,10 +378,11 @@ impl Chain {
     async fn attempt<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         end: End<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        let target = request.target;
         if let (Some(warm), End::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
@@ -392,7 +396,7 @@ impl Chain {
                 done => return done,
             }
         }
-        let tunnel = self.reach_last(journey, target, trace).await?;
+        let tunnel = self.reach_last(journey, request, trace).await?;
         self.reach_end(tunnel, journey, target, end, trace).await
     }
 
@@ -400,12 +404,12 @@ impl Chain {
     async fn reach_last<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hops = journey.hops();
         let connect = journey.within_deadline(self.timeouts.connect);
-        let stop = hops.first().map_or(target, |hop| &hop.address);
+        let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
@@ -430,6 +434,7 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(position + 1) {
+                tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
         }
@@ -451,9 +456,8 @@ impl Chain {
         match end {
             End::LastHop => Ok((tunnel, Arc::default())),
             End::Target(request) => {
-                if let Some(pass_headers) = journey.hops()[position].chosen.link.pass_headers() {
-                    pass_headers.prepare(&mut tunnel, request.fields);
-                }
+                let listed = journey.hops()[position].chosen.link.pass_headers();
+                tunnel.prepare_connect(request, listed);
                 let target = request.target;
                 let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
                 Ok((tunnel, Arc::default()))

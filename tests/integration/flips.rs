@@ -55,7 +55,8 @@ async fn flips_of_corporate_disturb_no_client() {
         let way = Way::ALL[number % Way::ALL.len()];
         proxy.config().save("20-hops.yaml", &network.hops(is_enabled), way);
         proxy.event_after(seen, "config reloaded").await;
-        let enough = *opened_now.borrow() + 2 * load.clients;
+        // Twice as many as open at once, so that all those of the first half may have begun before the flip.
+        let enough = *opened_now.borrow() + 2 * load.openers();
         within("clients go on", opened_now.wait_for(|opened| *opened >= enough)).await.unwrap();
         flips.push(Flip { at, is_enabled });
     }
@@ -80,6 +81,11 @@ struct Load {
 }
 
 impl Load {
+    /// Returns how many clients open tunnels, by HTTP and by SOCKS.
+    fn openers(self) -> usize {
+        2 * self.clients
+    }
+
     fn chosen() -> Self {
         match std::env::var("MOOLTIROUTE_FLIPS") {
             Ok(flips) => Self { flips: flips.parse().unwrap(), clients: 50 },
@@ -97,7 +103,7 @@ struct Flip {
 
 /// Asserts that the corporate proxy met, or met no longer, tunnels from soon after each flip to the next one.
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "for whoever runs it by hand")]
+#[expect(clippy::print_stdout, reason = "for those who run it by hand")]
 fn assert_in_force(flips: &[Flip], corporate: &[Passed], provider: &[Passed]) {
     let mut delays = Vec::new();
     for (index, flip) in flips.iter().enumerate() {
@@ -175,5 +181,5 @@ async fn open_on(
 
 /// The contract's: an edit is in force after this.
 const IN_FORCE: Duration = Duration::from_millis(500);
-/// What a busy machine may add to it, now and then.
+/// The delay that a busy machine may add occasionally.
 const IN_FORCE_AT_LAST: Duration = Duration::from_secs(2);

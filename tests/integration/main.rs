@@ -10,6 +10,8 @@ mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(target_os = "linux")]
+mod conditions;
 #[cfg(unix)]
 mod control;
 #[cfg(unix)]
@@ -33,6 +35,7 @@ mod pools;
 mod probe;
 #[cfg(unix)]
 mod provider_socks;
+mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;

@@ -299,7 +299,7 @@ fn answer(words: &str) -> Step {
     Step::Answer(words.into())
 }
 
-/// What was sent, without the field by which the proxy tells this connection's own fate.
+/// Returns the sent text without the field that says whether this connection stays open.
 fn end_to_end(sent: &str) -> String {
     sent.replace("Connection: close\r\n", "").replace("Connection: keep-alive\r\n", "")
 }

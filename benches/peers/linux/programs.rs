@@ -235,7 +235,7 @@ fn gost(setting: &Setting<'_>, command: &mut Command) {
 
 fn microsocks(setting: &Setting<'_>, command: &mut Command) {
     let (ip, port) = (setting.listen.ip().to_string(), setting.listen.port().to_string());
-    command.args(["-q", "-i", &ip, "-p", &port]);
+    command.args(["-i", &ip, "-p", &port]);
 }
 
 fn dante(setting: &Setting<'_>, command: &mut Command) {

@@ -262,6 +262,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_missing_ticket_leaves_the_next_listed_scheme() {
+        let yaml = "{address: 'a.example:1', auth: [negotiate, basic], username: u, password: p, \
+                    kerberos: {ccache: 'FILE:/nonexistent/tickets'}}";
+        let link = choose(build(yaml).unwrap()).await.link;
+        let (near, mut far) = duplex(4096);
+        let challenge = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\
+                         Proxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+        far.write_all(challenge.as_bytes()).await.unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let next = "b.example:2".parse().unwrap();
+        drop(link.extend(Tunnel::layered(near), &next).await.unwrap());
+        let mut seen = String::new();
+        far.read_to_string(&mut seen).await.unwrap();
+        let sent = seen.lines().filter(|line| line.starts_with("Proxy-Authorization"));
+        assert_eq!(sent.collect::<Vec<_>>(), ["Proxy-Authorization: Basic dTpw"]);
+    }
+
+    #[tokio::test]
     async fn a_rejected_basic_password_is_sent_once_for_plain_requests_too() {
         let hop = build("{address: 'a.example:1', username: u, password: p}").unwrap();
         let link = choose(hop).await.link;

@@ -387,10 +387,10 @@ mod tests {
         );
     }
 
-    type Built = Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
+    type BuildResult = Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
 
     /// Builds a pool of the list `text`, whose file is written beside nothing else.
-    fn listed(text: &str, more: &str) -> (Built, Vec<String>) {
+    fn listed(text: &str, more: &str) -> (BuildResult, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("list"), text).unwrap();
         let yaml = format!("{{kind: pool, members_from: {{file: list{more}}}}}");

@@ -124,6 +124,15 @@ impl Reply {
         }
     }
 
+    /// Refuses a request for `target` because a hop on its way was to be switched, and could not be.
+    pub(crate) fn unsettled(target: &Authority) -> Self {
+        Self {
+            summary: Some("network has changed".to_owned()),
+            field: Some(texts::RETRY_IN_A_SECOND.into()),
+            ..Self::of_ours(ProxyError::ProxyConfiguration, texts::unsettled(target))
+        }
+    }
+
     /// Refuses a target that no route matches.
     pub fn no_route(target: &Authority) -> Self {
         Self {

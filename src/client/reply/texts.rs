@@ -141,6 +141,13 @@ pub(super) fn unanswered(count: usize, target: &Authority) -> String {
     )
 }
 
+pub(super) fn unsettled(target: &Authority) -> String {
+    format!(
+        "The network has changed, and a hop on the way to `{target}` has to be switched on or off for it. That did not \
+         work, and Mooltiroute never sends a request round a hop. `mooltiroute status` says why."
+    )
+}
+
 pub(super) fn no_route(target: &Authority) -> String {
     format!(
         "No route of the configuration matches `{target}`, and Mooltiroute never falls back to a direct connection. \

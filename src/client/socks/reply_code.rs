@@ -22,7 +22,10 @@ pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
         | Denial::NoRoute(_)
         | Denial::NoSession { .. }
         | Denial::OverBudget(_) => NOT_ALLOWED,
-        Denial::Preferences(_) | Denial::NoSay(_) | Denial::NotAdmitted(..) => GENERAL_FAILURE,
+        Denial::Preferences(_)
+        | Denial::NoSay(_)
+        | Denial::NotAdmitted(..)
+        | Denial::Unsettled(_) => GENERAL_FAILURE,
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
     generations(&status["generations"], out)?;
+    conditions(&status["conditions"], out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
     pools(&status["pools"], out)?;
@@ -57,6 +58,21 @@ fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
     };
     let rows = list(generations).iter().map(row).collect();
     write_section(&["generation", "tunnels", "requests", "since"], rows, out)
+}
+
+/// Lists the conditions of the network with the facts that decide them.
+fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (hop, condition) in conditions.as_object().into_iter().flatten() {
+        let is_on = condition["enabled"].as_bool() == Some(true);
+        let (when, value) = (word(&condition["when"]), word(&condition["value"]));
+        writeln!(out, "\n{hop} is {}: {when}: {value}", if is_on { "on" } else { "off" })?;
+        for fact in list(&condition["facts"]) {
+            let [said, value, reason] = ["fact", "value", "reason"].map(|key| word(&fact[key]));
+            let age = fact["age_seconds"].as_u64().map(|age| format!(", {age} s ago"));
+            writeln!(out, "  {said}: {value} ({reason}{})", age.unwrap_or_default())?;
+        }
+    }
+    Ok(())
 }
 
 fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -250,10 +266,10 @@ default    12     200        35       2  1023 B   1.5 MiB
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 
-pool   member      state                    carried  failed  address
-exits  members[0]  works                        120       0  a.test:80
-exits  members[1]  left out, tried in 4 s         3      17  -
-exits  other       57 of 58 work                  9       1  -
+pool   member      state                   carried  failed  address
+exits  members[0]  works                       120       0  a.test:80
+exits  members[1]  left out, tried in 4 s        3      17  -
+exits  other       57 of 58 work                 9       1  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error

@@ -1,18 +1,14 @@
 //! Builds the hops.
 
-use std::{
-    cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc, time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
 use mooltiroute_hops::{
-    BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
+    BuildContext, ChooseError, Chosen, Description, Eventual, Fault, Hop, HopError, InvalidSetting,
+    Key, KeyPath, Kind, Registry, Request, Settings, Siblings,
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{
-    Budget, COMMON_KEYS, Chain, Consequence, NamedHop, Problem, Zone, fingerprint, raw,
-    units::Period,
-};
+use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -91,6 +87,8 @@ impl Resolver<'_> {
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
+                        depend_on_members(hops, plan.index, &asked);
+                        let hop = &mut hops[plan.index];
                         self.held.extend(asked);
                         hop.hop = Some(Arc::clone(&built));
                         if hop.is_enabled {
@@ -98,6 +96,21 @@ impl Resolver<'_> {
                         }
                     }
                     Err(invalid) if invalid.iter().any(is_waiting) => waiting.push((plan, invalid)),
+                    Err(invalid)
+                        if invalid.iter().all(|one| *one.fault() == Fault::SwitchedOff)
+                            && may_come_on(hops, &asked) =>
+                    {
+                        let fingerprint = self.fingerprint(hops, plan.index, &asked);
+                        depend_on_members(hops, plan.index, &asked);
+                        let hop = &mut hops[plan.index];
+                        hop.fingerprint = fingerprint;
+                        let empty: Arc<dyn Hop> = Arc::new(MembersOff);
+                        hop.hop = Some(Arc::clone(&empty));
+                        if hop.is_enabled {
+                            known.insert(Arc::clone(&hop.name), Some(empty));
+                        }
+                        self.held.extend(asked);
+                    }
                     Err(mut invalid) => {
                         let is_off = !hops[plan.index].is_enabled;
                         invalid.retain(|one| !(is_off && *one.fault() == Fault::SwitchedOff));
@@ -164,6 +177,9 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            condition: None,
+            depends_on: Vec::new(),
+            on_leave: OnLeave::default(),
             credentials: Vec::new(),
             budget: None,
             rotate_after: None,
@@ -181,8 +197,20 @@ impl Resolver<'_> {
         };
         named.budget = self.budget(&below("budget"));
         named.rotate_after = self.rotate_after(&below("rotate_after"));
-        named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
-        let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
+        match self.read(&below("enabled")) {
+            Some(raw::Enabled::When(condition)) => {
+                named.is_enabled = self.network.is_on(&condition);
+                let condition = Arc::new(condition);
+                named.depends_on.push(Arc::clone(&condition));
+                named.condition = Some(condition);
+            }
+            Some(raw::Enabled::Switch(is_on)) => named.is_enabled = is_on,
+            None => {}
+        }
+        named.on_leave = self.read(&below("on_leave")).unwrap_or_default();
+        // What these say is kept outside the hop, which stays as it is when they change.
+        let keys = ["enabled", "on_leave", "budget"];
+        let written = fingerprint::hash_without(self.tree, &path, &keys, self.hasher);
         // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
         let limits = (self.context.head_bytes_max(), self.context.handshake());
         named.fingerprint = self.hasher.hash_one((written, limits));
@@ -195,59 +223,6 @@ impl Resolver<'_> {
         unknown.iter().for_each(|path| settings.forget(path));
         let is_whole = unknown.is_empty();
         (named, Some(Plan { index, path, kind, settings, is_whole }))
-    }
-
-    /// Reads the budget at `path`. The chain that it names is checked by [`check_budgets`](Self::check_budgets).
-    fn budget(&mut self, path: &KeyPath) -> Option<Budget> {
-        let raw = self.read::<raw::Budget>(path)?;
-        let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
-        let bytes = raw.bytes.0 as u64;
-        if bytes == 0 {
-            self.invalid(
-                &below("bytes"),
-                "must be at least 1; use `enabled: false` to switch the hop off",
-            );
-        }
-        let Ok(zone) = Zone::named(&raw.zone) else {
-            let message = "is no time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
-            self.invalid(&below("zone"), message);
-            return None;
-        };
-        let warn = u64::try_from(u128::from(bytes) * u128::from(raw.warn.0) / 100);
-        let then = match raw.then {
-            raw::Then::Refuse => Consequence::Refuse,
-            raw::Then::Chain(name) => Consequence::Chain(name.into()),
-        };
-        Some(Budget { bytes, per: raw.per, zone, warn: warn.unwrap_or(bytes), then, cuts: raw.cut })
-    }
-
-    fn rotate_after(&mut self, path: &KeyPath) -> Option<Duration> {
-        let Period(age) = self.read(path)?;
-        if age < ROTATE_AFTER_MIN {
-            self.invalid(path, "must be at least `1s`");
-        }
-        Some(age)
-    }
-
-    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up.
-    pub(crate) fn check_budgets(&mut self, hops: &[NamedHop], chains: &[Chain], names: &Names) {
-        for (index, hop) in hops.iter().enumerate() {
-            let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
-            let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
-            match chains.iter().find(|chain| chain.name == *name) {
-                Some(chain) if chain.hops.contains(&index) => {
-                    let message = "passes the hop whose budget is used up then; name another chain";
-                    self.invalid(&path, message);
-                }
-                Some(_) => {}
-                None => {
-                    let Some(names) = names else { continue };
-                    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-                    let problem = self.unknown_name(&path, &path, "chain", &known);
-                    self.problems.push(problem);
-                }
-            }
-        }
     }
 
     /// Reads the kind of the hop at `path`, which may be unknown.
@@ -279,8 +254,33 @@ impl Resolver<'_> {
     }
 }
 
-/// A tunnel that ends sooner would only be opened again.
-const ROTATE_AFTER_MIN: Duration = Duration::from_secs(1);
+/// Has the hop at `index` depend on the conditions of the hops that it holds.
+fn depend_on_members(hops: &mut [NamedHop], index: usize, asked: &[Arc<str>]) {
+    let held = hops.iter().filter(|hop| asked.contains(&hop.name));
+    let conditions: Vec<_> = held.flat_map(|hop| hop.depends_on.iter().cloned()).collect();
+    hops[index].depends_on.extend(conditions);
+}
+
+/// Whether one of the hops named `asked` is off only because of its condition.
+fn may_come_on(hops: &[NamedHop], asked: &[Arc<str>]) -> bool {
+    hops.iter().any(|hop| asked.contains(&hop.name) && hop.condition.is_some())
+}
+
+/// A hop in the place of one whose members are all switched off by their conditions. It refuses every request, since
+/// leaving it out of its chains would send requests round it.
+#[derive(Debug)]
+struct MembersOff;
+
+impl Hop for MembersOff {
+    fn describe(&self) -> Description<'_> {
+        Description::default()
+    }
+
+    fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let why = "all its members are switched off by their conditions now";
+        Eventual::Ready(Err(HopError::Other(why.into()).into()))
+    }
+}
 
 impl Siblings for Known<'_> {
     fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {

@@ -66,14 +66,19 @@ impl Direction {
         self.moved
     }
 
+    /// Notes that the last `bytes` which the writer took never left it.
+    pub(super) fn take_back(&mut self, bytes: u64) {
+        self.moved = self.moved.saturating_sub(bytes);
+    }
+
     /// Returns whether no more bytes will pass.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Ended | State::Broken(_))
     }
 
-    #[cfg(test)]
-    pub(super) fn holds_buffer(&self) -> bool {
-        self.held.is_some()
+    /// Returns whether nothing that was read waits for the writer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_none()
     }
 
     #[cfg(all(test, target_os = "linux"))]

@@ -31,7 +31,7 @@ pub(crate) struct Member {
     pub working: bool,
     /// The time until a connection tries it again, if it is left out.
     pub retry_seconds: Option<f64>,
-    /// What it did.
+    /// Its connections.
     #[serde(flatten)]
     pub counts: MemberCounts,
 }
@@ -43,12 +43,12 @@ pub(crate) struct Others {
     pub members: usize,
     /// The number of those that connections use.
     pub working: usize,
-    /// What they did.
+    /// Their connections.
     #[serde(flatten)]
     pub counts: MemberCounts,
 }
 
-/// What members did since the pool was built. An edit of the pool begins again at zero.
+/// The connections of members since the pool was built. An edit of the pool resets the counts.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct MemberCounts {
     /// Connections that they carried.

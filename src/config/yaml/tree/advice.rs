@@ -124,9 +124,9 @@ impl Tree {
                     .into(),
             );
         }
-        HOP_KEYS
-            .contains(&name)
-            .then(|| format!("a hop has it: write it below the name of one, as in {EXAMPLE_HOP}"))
+        HOP_KEYS.contains(&name).then(|| {
+            format!("this key belongs to a hop: write it below the hop's name, as in {EXAMPLE_HOP}")
+        })
     }
 
     /// Returns advice for a value at `hops.NAME` that is no mapping.
@@ -167,7 +167,7 @@ fn shown_name(name: &str) -> &str {
 
 /// The keys that people write at the top, by the section that has them.
 const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
-    ("server", &["listen", "auth", "via", "upgrades", "protocols"]),
+    ("server", &["listen", "auth", "via", "upgrades", "protocols", "workers"]),
     (
         "timeouts",
         &["header", "connect", "handshake", "response", "stall", "idle", "half_closed", "drain"],

@@ -1,0 +1,70 @@
+//! Reads the budgets of hops, and the age at which their tunnels rotate.
+
+use std::time::Duration;
+
+use mooltiroute_hops::{Key, KeyPath};
+
+use crate::config::{
+    Budget, Chain, Consequence, NamedHop, Zone, raw,
+    resolve::{Names, Resolver},
+    units::Period,
+};
+
+impl Resolver<'_> {
+    /// Reads the budget at `path`. The chain that it names is checked by [`check_budgets`](Self::check_budgets).
+    pub(super) fn budget(&mut self, path: &KeyPath) -> Option<Budget> {
+        let raw = self.read::<raw::Budget>(path)?;
+        let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
+        let bytes = raw.bytes.0 as u64;
+        if bytes == 0 {
+            self.invalid(
+                &below("bytes"),
+                "must be at least 1; use `enabled: false` to switch the hop off",
+            );
+        }
+        let Ok(zone) = Zone::named(&raw.zone) else {
+            let message = "is no time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
+            self.invalid(&below("zone"), message);
+            return None;
+        };
+        let warn = u64::try_from(u128::from(bytes) * u128::from(raw.warn.0) / 100);
+        let then = match raw.then {
+            raw::Then::Refuse => Consequence::Refuse,
+            raw::Then::Chain(name) => Consequence::Chain(name.into()),
+        };
+        Some(Budget { bytes, per: raw.per, zone, warn: warn.unwrap_or(bytes), then, cuts: raw.cut })
+    }
+
+    /// Reads the age at `path` from which tunnels are rotated.
+    pub(super) fn rotate_after(&mut self, path: &KeyPath) -> Option<Duration> {
+        let Period(age) = self.read(path)?;
+        if age < ROTATE_AFTER_MIN {
+            self.invalid(path, "must be at least `1s`");
+        }
+        Some(age)
+    }
+
+    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up.
+    pub(crate) fn check_budgets(&mut self, hops: &[NamedHop], chains: &[Chain], names: &Names) {
+        for (index, hop) in hops.iter().enumerate() {
+            let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
+            let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
+            match chains.iter().find(|chain| chain.name == *name) {
+                Some(chain) if chain.hops.contains(&index) => {
+                    let message = "passes the hop whose budget is used up then; name another chain";
+                    self.invalid(&path, message);
+                }
+                Some(_) => {}
+                None => {
+                    let Some(names) = names else { continue };
+                    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+                    let problem = self.unknown_name(&path, &path, "chain", &known);
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+}
+
+/// A tunnel that ends sooner would only be opened again.
+const ROTATE_AFTER_MIN: Duration = Duration::from_secs(1);
