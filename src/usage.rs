@@ -24,11 +24,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use mooltiroute_hops::Authority;
+
 pub(crate) use self::{
     account::Account,
     budget::BudgetUse,
     store::{BudgetRecord, Sum, UsageFile, UsageRecord},
-    wire::{Owner, Wire, owned_by},
+    wire::{Owner, RecentOwner, Wire, owned_by},
 };
 use self::{book::Book, wire::Wires};
 use crate::config::Budget;
@@ -66,12 +68,12 @@ struct ActivityState {
 }
 
 /// Why a wait for activity returned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Woken {
-    /// Something was counted since the last time.
-    pub has_counted: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Something was counted.
+    Active,
     /// It was the last wait.
-    pub is_over: bool,
+    Over,
 }
 
 impl Default for Usage {
@@ -100,18 +102,29 @@ impl Usage {
         self.wires.fold();
     }
 
-    /// Begins a request, which counts for `chain` and its hops as well as for its route, session and target.
+    /// Returns a number that changes with each byte and each request that is counted.
+    pub(crate) fn total(&self) -> u64 {
+        self.chains.total().wrapping_add(self.routes.total())
+    }
+
+    /// Begins a request, which counts for `chain` and its hops as well as for its route, target and session.
+    ///
+    /// `recent` is the owner of the previous request of the same client. A request that goes the same way as that one
+    /// looks up no name.
     pub(crate) fn begin_request(
         &self,
         chain: &[Arc<Account>],
-        [route, target]: [&Arc<str>; 2],
-        session: Option<&str>,
+        recent: &mut RecentOwner,
+        (route, target, session): (&Arc<Account>, &Authority, Option<&str>),
     ) -> Owner {
-        let mut accounts = vec![self.routes.account(route), self.targets.account(target)];
-        accounts.extend(session.map(|session| self.sessions.account(&session.into())));
-        accounts.iter().chain(chain).for_each(|account| account.add_request());
+        let owner = recent.owner(route, target, session, || {
+            let target = self.targets.account(&target.to_string().into());
+            let session = session.map(|session| self.sessions.account(&session.into()));
+            [Arc::clone(route), target].into_iter().chain(session).collect()
+        });
+        owner.iter().chain(chain).for_each(|account| account.add_request());
         self.activity.begins();
-        accounts.into()
+        owner
     }
 
     /// Returns the accounts as they are now.
@@ -179,10 +192,9 @@ impl Activity {
             let waited = self.changed.wait_timeout_while(state, tick, |state| !state.is_over);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let woken = Woken { has_counted: state.is_awake, is_over: state.is_over };
         state.is_awake = false;
         self.is_moving.store(false, Ordering::Relaxed);
-        woken
+        if state.is_over { Woken::Over } else { Woken::Active }
     }
 }
 

@@ -121,7 +121,7 @@ impl Account {
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
-            let depends = || self.row().generation.way(&self.row().target)?.dependence;
+            let depends = || self.row().generation.dependence_of(self.chain());
             if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
                 dependence.hop_failed();
             }

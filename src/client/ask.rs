@@ -1,26 +1,20 @@
 //! A request of a client in terms that do not depend on its protocol, and the one step that begins to serve it.
 
-use std::{
-    future::poll_fn,
-    net::SocketAddr,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, SystemTime},
-};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
 use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
-    config::{Budget, Consequence, Per, Protocol},
+    config::Protocol,
     state::{
         connections::Facts,
-        generation::{Generation, Way},
+        generation::{Generation, OverBudget, Way},
         shared::Shared,
     },
-    upstream::{chain::Chain, rounds::NotAdmitted},
-    usage::{Account as UsageAccount, BudgetUse, Owner},
+    upstream::rounds::NotAdmitted,
+    usage::RecentOwner,
 };
 
 /// A request of a client that was admitted, whichever protocol it speaks.
@@ -62,23 +56,10 @@ pub(crate) enum Denial {
     Unsettled(Authority),
 }
 
-/// A budget that is used up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OverBudget {
-    /// The hop.
-    pub hop: Arc<str>,
-    /// The bytes that it may carry in a period.
-    pub bytes: u64,
-    /// The length of a period.
-    pub per: Per,
-    /// How long this one lasts.
-    pub left: Duration,
-}
-
 impl Ask<'_> {
     /// Finds the way, reads the preferences, and registers the request as open.
     ///
-    /// It is asynchronous only to learn which task to wake when someone ends the request; it never waits.
+    /// `recent` is that of the client's connection. It is asynchronous only to learn which task to wake when someone ends the request; it never waits.
     ///
     /// # Errors
     /// The reason why the request is not even tried.
@@ -86,11 +67,12 @@ impl Ask<'_> {
         &self,
         shared: &Shared,
         generation: &Arc<Generation>,
+        recent: &mut RecentOwner,
     ) -> Result<(Account, Preferences), Denial> {
         let way = self.way(generation).inspect_err(|_| {
             warn!(client = %self.peer, target = %self.target, "no route matches");
         })?;
-        let way = within_budget(way, generation)?;
+        let way = generation.within_budgets(way).map_err(Denial::OverBudget)?;
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
@@ -100,7 +82,10 @@ impl Ask<'_> {
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
-        let owner = owner(way, generation, target, session);
+        let owner = way.chain.accounts().map(|chain| {
+            let usage = &generation.metrics().usage;
+            usage.begin_request(chain.all(), recent, (way.account, target, session))
+        });
         Ok((Account::new(row).owned_by(owner), preferences))
     }
 
@@ -155,61 +140,6 @@ impl Ask<'_> {
         }
     }
 }
-
-/// Returns the way that a request takes within the budgets of hops: the one that its route says, or the chain that a
-/// budget names for the time after it is used up, which may have a budget too.
-///
-/// # Errors
-/// [`Denial::OverBudget`] if a budget is used up and says so.
-fn within_budget<'g>(mut way: Way<'g>, generation: &'g Generation) -> Result<Way<'g>, Denial> {
-    for _ in 0..BUDGET_DETOURS_MAX {
-        let Some((hop, account, budget, used)) = used_up(way.chain) else { return Ok(way) };
-        account.refused();
-        let instead = match &budget.then {
-            Consequence::Chain(name) => generation.chain(name),
-            Consequence::Refuse => None,
-        };
-        let Some(chain) = instead else {
-            let left = used.period.left(SystemTime::now());
-            let Budget { bytes, per, .. } = budget;
-            return Err(Denial::OverBudget(OverBudget { hop, bytes, per, left }));
-        };
-        debug!(%hop, chain = %chain.name(), "the budget is used up: the request takes another chain");
-        way.chain = chain;
-    }
-    // The chains lead to each other in a circle, and all budgets on it are used up.
-    match used_up(way.chain) {
-        None => Ok(way),
-        Some((hop, _, Budget { bytes, per, .. }, used)) => {
-            let left = used.period.left(SystemTime::now());
-            Err(Denial::OverBudget(OverBudget { hop, bytes, per, left }))
-        }
-    }
-}
-
-/// Returns the first hop of `chain` whose budget is used up.
-fn used_up(chain: &Chain) -> Option<(Arc<str>, Arc<UsageAccount>, Budget, BudgetUse)> {
-    let (_, hops) = chain.accounts()?.all().split_first()?;
-    chain.hops().iter().zip(hops).find_map(|(hop, account)| {
-        let (budget, used) = account.exhausted()?;
-        Some((Arc::clone(&hop.name), Arc::clone(account), budget, used))
-    })
-}
-
-/// Returns the accounts that the bytes of a request count for, beside those of its chain and hops.
-fn owner(
-    way: Way<'_>,
-    generation: &Generation,
-    target: &Authority,
-    session: Option<&str>,
-) -> Option<Owner> {
-    let (route, chain) = (generation.route_name(way.route)?, way.chain.accounts()?);
-    let target = target.to_string().into();
-    Some(generation.metrics().usage.begin_request(chain.all(), [route, &target], session))
-}
-
-/// How many budgets in a row may send a request to another chain.
-const BUDGET_DETOURS_MAX: usize = 8;
 
 impl From<Denial> for Reply {
     /// Returns the answer to a client that speaks HTTP.

@@ -18,6 +18,7 @@ use crate::{
     io::relay::End,
     state::{generation::Generation, shared::Shared},
     upstream::chain::{ChainError, Destination},
+    usage::RecentOwner,
 };
 
 /// A protocol in which clients ask for tunnels: the messages that answer them.
@@ -57,13 +58,14 @@ pub(crate) async fn open<P: TunnelProtocol>(
 ) -> Option<OpenTunnel> {
     let (peer, protocol) = (client.peer, answers.protocol());
     let ask = Ask { peer, protocol, method: "CONNECT", target: &target, admitted: &admitted };
-    let (account, preferences) = match ask.begin(shared, generation).await {
-        Ok(begun) => begun,
-        Err(denial) => {
-            client.close_after(&answers.denied(denial)).await;
-            return None;
-        }
-    };
+    let (account, preferences) =
+        match ask.begin(shared, generation, &mut RecentOwner::default()).await {
+            Ok(begun) => begun,
+            Err(denial) => {
+                client.close_after(&answers.denied(denial)).await;
+                return None;
+            }
+        };
     let chain = account.chain();
     // Dropped once the last hop has answered.
     let round = {

@@ -38,6 +38,7 @@ use crate::{
     io::{lazy_timer::Alarm, send_queue::not_sent},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
+    usage::RecentOwner,
 };
 
 /// A protocol that both ends have agreed to switch to.
@@ -57,6 +58,8 @@ pub(crate) struct Forwarder<'a> {
     pub client: &'a mut Client,
     /// The upstream connection that the client's previous request left; it is never shared with another client.
     pub kept: &'a mut Option<Upstream>,
+    /// The accounts that the client's previous request counted for.
+    pub recent: &'a mut RecentOwner,
     /// A timer for its waits.
     pub alarm: Alarm<'a>,
     /// The state that all sessions share. Its shutdown has to [wake](crate::system::shutdown::Shutdown::heeded_by) this task.
@@ -75,7 +78,7 @@ impl Forwarder<'_> {
         let (target, peer) = (resource.authority(), self.client.peer);
         let (protocol, method) = (Protocol::Http, head.method());
         let ask = Ask { peer, protocol, method, target, admitted: &admitted };
-        let (account, preferences) = match ask.begin(self.shared, generation).await {
+        let (account, preferences) = match ask.begin(self.shared, generation, self.recent).await {
             Ok(begun) => begun,
             Err(denial) => return Next::Say(Box::new(denial.into())),
         };
@@ -123,7 +126,7 @@ impl Forwarder<'_> {
 
     /// Takes the upstream connection that was kept, or opens one, and passes the request and its answer over it.
     async fn travel(&mut self, plan: &Plan<'_>, account: &Account, passed: &mut Opening) -> Ending {
-        let Self { client, kept, alarm, shared } = self;
+        let Self { client, kept, alarm, shared, .. } = self;
         let is_cut = || shared.shutdown().is_cut() || account.is_killed();
         if let Some(upstream) = kept.as_mut()
             && plan.fits(upstream)

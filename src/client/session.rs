@@ -26,6 +26,7 @@ use crate::{
         generation::Generation,
         shared::{Admission, Shared},
     },
+    usage::RecentOwner,
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
@@ -64,7 +65,7 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         // Boxed, so that connections of HTTP don't keep room for it.
         return Box::pin(socks::serve(client, version, alarm, shared)).await;
     }
-    let mut kept = None;
+    let (mut kept, mut recent) = (None, RecentOwner::default());
     let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
     loop {
         let head = match arrival {
@@ -77,8 +78,13 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
             }
         };
         // Boxed, since it is large: tunnels don't need it, nor do connections between their requests.
-        let forwarder =
-            Forwarder { client: &mut client, kept: &mut kept, alarm: alarm.lend(), shared };
+        let forwarder = Forwarder {
+            client: &mut client,
+            kept: &mut kept,
+            recent: &mut recent,
+            alarm: alarm.lend(),
+            shared,
+        };
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
             Left::Idle => {
                 next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await

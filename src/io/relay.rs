@@ -398,6 +398,23 @@ mod tests {
         assert_eq!(relay.run(|| false).await, End::Idle);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_old_tunnel_waits_for_a_peer_that_takes_its_bytes_late() {
+        let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
+        let (mut relay, mut client, mut upstream) = piped(64, patience);
+        let begun = Instant::now();
+        let late = async {
+            // More than the pipe holds, so the relay keeps the rest.
+            upstream.write_all(&[b'x'; 100]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).await.unwrap();
+            all.len()
+        };
+        assert_eq!(join!(relay.run(|| false), late), (End::Rotated, 100));
+        assert_eq!(begun.elapsed().as_secs(), 61);
+    }
+
     /// A relay between two pipes that hold `room` bytes, and their far ends.
     fn piped(room: usize, patience: Patience) -> (Relay, DuplexStream, DuplexStream) {
         let (client, client_far) = duplex(room);

@@ -33,6 +33,8 @@ struct Work {
     /// Whether the last write failed, which is logged once.
     is_failing: bool,
     saved: Option<Instant>,
+    /// The total when it was looked at last.
+    total: u64,
 }
 
 impl UsageKeeper {
@@ -44,8 +46,8 @@ impl UsageKeeper {
             None => info!("usage is not kept on disk: no directory for state is known"),
         }
         let activity = Arc::clone(usage.activity());
-        let mut work =
-            Work { usage, file, shared: Arc::downgrade(shared), is_failing: false, saved: None };
+        let (shared, total) = (Arc::downgrade(shared), usage.total());
+        let mut work = Work { usage, file, shared, is_failing: false, saved: None, total };
         let thread = thread::Builder::new().name("usage".into()).spawn(move || work.run());
         let thread = thread
             .inspect_err(|error| warn!(%error, "usage is not kept: there is no thread for it"))
@@ -88,44 +90,51 @@ fn restore(usage: &Usage, file: &UsageFile) {
 }
 
 impl Work {
+    /// Folds, enforces and saves until the end.
+    ///
+    /// A worker counts first and then reads the flag of [`Activity`], both without a barrier, since it does so for every
+    /// message. So it may count while this thread clears the flag, see the flag of before, and wake nobody. That can
+    /// only be missed by the fold that follows at once. The thread therefore sleeps only after a fold, a tick later,
+    /// which has found nothing.
     fn run(&mut self) {
         let activity = Arc::clone(self.usage.activity());
+        let mut is_saved = true;
         loop {
-            let Woken { has_counted, is_over } = activity.wait(TICK);
-            if !has_counted {
-                return;
-            }
+            let is_over = activity.wait(TICK) == Woken::Over;
             self.usage.fold();
+            let total = self.usage.total();
+            let has_counted = std::mem::replace(&mut self.total, total) != total;
+            is_saved &= !has_counted;
             self.enforce();
             let is_due = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY);
-            if is_due || is_over {
-                self.save();
-            } else {
-                // Not saved yet: there has to be another round.
-                activity.wake();
+            if !is_saved && (is_due || is_over) {
+                is_saved = self.save();
             }
             if is_over {
                 return;
             }
+            if has_counted || !is_saved {
+                activity.wake();
+            }
         }
     }
 
-    fn save(&mut self) {
+    /// Writes the file, if there is one. Returns whether nothing is left to be written.
+    fn save(&mut self) -> bool {
         self.saved = Some(Instant::now());
-        let Some(file) = &self.file else { return };
+        let Some(file) = &self.file else { return true };
         let path = file.path().display();
-        match file.write(&self.usage.record()) {
-            Ok(()) if self.is_failing => {
-                self.is_failing = false;
-                info!(%path, "usage is saved again");
-            }
+        let saved = file.write(&self.usage.record());
+        let was_failing = std::mem::replace(&mut self.is_failing, saved.is_err());
+        match &saved {
+            Ok(()) if was_failing => info!(%path, "usage is saved again"),
             Ok(()) => {}
-            Err(error) if self.is_failing => tracing::debug!(%path, %error, "usage can't be saved"),
+            Err(error) if was_failing => tracing::debug!(%path, %error, "usage can't be saved"),
             Err(error) => {
-                self.is_failing = true;
                 warn!(%path, %error, "usage can't be saved; requests go on, and it is tried again");
             }
         }
+        saved.is_ok()
     }
 
     /// Logs what became of budgets, and ends tunnels of those that are used up and say so.

@@ -1,5 +1,7 @@
 //! The configuration in force, built and ready: a generation.
 
+mod budgets;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
@@ -20,7 +22,10 @@ use crate::{
         dial::Dialer,
         warm::Warm,
     },
+    usage::Account,
 };
+
+pub(crate) use self::budgets::OverBudget;
 
 /// The generation in force. Reading it never waits; replacing it is one step.
 #[derive(Debug)]
@@ -39,8 +44,8 @@ pub(crate) struct Generation {
     rules: Vec<Rule>,
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
-    /// For each route, its name in accounts: its targets as written, and its chain.
-    route_names: Vec<Arc<str>>,
+    /// For each route, the account of what it carries.
+    route_accounts: Vec<Arc<Account>>,
     chains: Vec<Arc<Chain>>,
     /// For each chain, whether it is written without a hop.
     always_direct: Vec<bool>,
@@ -94,6 +99,8 @@ pub(crate) struct Users {
 pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
     pub route: usize,
+    /// The account of what this route carries.
+    pub account: &'a Arc<Account>,
     /// The chain it leads to.
     pub chain: &'a Arc<Chain>,
     /// The conditions of the network that the hops of the chain depend on, if there are any.
@@ -223,18 +230,18 @@ impl Generation {
         let chains: Vec<Arc<Chain>> = chains.collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
-        let route_names = routes.iter().map(|route| {
+        let route_accounts = routes.iter().map(|route| {
             let chain = chains.get(route.chain).map_or("", |chain| chain.name());
-            route_name(&route.rule, chain)
+            metrics.usage.routes.account(&route_name(&route.rule, chain))
         });
-        let route_names = route_names.collect();
+        let route_accounts = route_accounts.collect();
         let (rules, routes) = routes.into_iter().map(|route| (route.rule, route.chain)).unzip();
         Self {
             number,
             router,
             rules,
             routes,
-            route_names,
+            route_accounts,
             chains,
             always_direct,
             has_dependences: dependences.iter().any(Option::is_some),
@@ -295,14 +302,10 @@ impl Generation {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
-    /// Returns the chain of this name.
-    pub(crate) fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
-        self.chains.iter().find(|chain| **chain.name() == *name)
-    }
-
-    /// Returns the name that the route with this number, counted from one, has in accounts.
-    pub(crate) fn route_name(&self, route: usize) -> Option<&Arc<str>> {
-        self.route_names.get(route.checked_sub(1)?)
+    /// Returns the conditions of the network that the hops of `chain` depend on, if there are any.
+    pub(crate) fn dependence_of(&self, chain: &Arc<Chain>) -> Option<&Dependence> {
+        let index = self.chains.iter().position(|one| Arc::ptr_eq(one, chain))?;
+        self.dependences.get(index)?.as_ref()
     }
 
     /// Puts the budgets of this generation in force.
@@ -347,9 +350,19 @@ impl Generation {
     /// Returns the way to `target` by the first route that matches, or `None` if none does.
     pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(&Query { target })?;
-        let index = *self.routes.get(route)?;
+        self.way_through(route + 1, *self.routes.get(route)?)
+    }
+
+    /// Returns the way by the route with this number, counted from one, through the chain at `index`.
+    fn way_through(&self, route: usize, index: usize) -> Option<Way<'_>> {
         let (chain, dependence) = (self.chains.get(index)?, self.dependences.get(index)?.as_ref());
-        Some(Way { route: route + 1, chain, dependence })
+        let account = self.route_accounts.get(route.checked_sub(1)?)?;
+        Some(Way { route, account, chain, dependence })
+    }
+
+    /// Returns the position of the chain of this name.
+    fn chain_index(&self, name: &str) -> Option<usize> {
+        self.chains.iter().position(|chain| **chain.name() == *name)
     }
 }
 

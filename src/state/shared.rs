@@ -112,7 +112,7 @@ impl Shared {
         if !generation.has_dependences() {
             return Ok(generation);
         }
-        let Some(dependence) = generation.way(target).and_then(|way| way.dependence) else {
+        let Some(dependence) = generation.present_way(target).and_then(|way| way.dependence) else {
             return Ok(generation);
         };
         // Boxed, so that requests that depend on nothing don't keep room for it.

@@ -2,24 +2,30 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
 };
 
-use arc_swap::ArcSwapOption;
-
-use super::{BudgetUse, Sum, budget::Spending};
+use super::{BudgetUse, Sum, budget::Spending, lock};
 use crate::config::Budget;
 
 /// The requests and bytes of one hop, chain, route, session or target; of a hop with a budget, also what is left of it.
+///
+/// Workers add to an account at the same time, so its counts are atomic. What is used of a budget changes only when bytes
+/// are folded in, about once a second for each stream, so a lock does for it. Requests read a copy of the one fact that
+/// they need: whether the budget is used up.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     requests: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
-    spending: ArcSwapOption<Spending>,
+    spending: Mutex<Option<Spending>>,
+    /// Whether there is a budget.
+    is_limited: AtomicBool,
+    /// Whether there is a budget that is used up, unless its period has ended meanwhile.
+    is_reached: AtomicBool,
 }
 
 impl Account {
@@ -34,8 +40,8 @@ impl Account {
         }
         self.sent.fetch_add(sent, Relaxed);
         self.received.fetch_add(received, Relaxed);
-        if let Some(spending) = &*self.spending.load() {
-            spending.add(sent + received, SystemTime::now());
+        if self.is_limited.load(Relaxed) {
+            self.spend(|spending| spending.add(sent + received, SystemTime::now()));
         }
     }
 
@@ -57,52 +63,98 @@ impl Account {
 
     /// Puts another budget in force, or none. What was used in the current period is kept if the period is the same.
     pub(super) fn set_budget(&self, budget: Option<Budget>) {
-        let current = self.spending.load();
-        let next = match (budget, &*current) {
-            (Some(budget), Some(spending)) if *spending.budget() == budget => return,
-            (Some(budget), Some(spending)) => Some(spending.under(budget)),
+        let mut current = lock(&self.spending);
+        *current = match (budget, current.take()) {
+            (Some(budget), Some(spending)) if *spending.budget() == budget => Some(spending),
+            (Some(budget), Some(spending)) => Some(spending.under(budget, SystemTime::now())),
             (Some(budget), None) => Some(Spending::new(budget, SystemTime::now())),
             (None, _) => None,
         };
-        self.spending.store(next.map(Arc::new));
+        self.is_limited.store(current.is_some(), Relaxed);
+        self.is_reached.store(current.as_ref().is_some_and(Spending::is_reached), Relaxed);
     }
 
-    /// Returns what is used of the budget in the current period, if the hop has one.
-    pub(crate) fn budget_use(&self) -> Option<BudgetUse> {
-        self.spending.load().as_ref().map(|spending| spending.now(SystemTime::now()))
-    }
-
-    /// Returns the budget, if the hop has one.
-    pub(crate) fn budget(&self) -> Option<Budget> {
-        self.spending.load().as_ref().map(|spending| spending.budget().clone())
+    /// Returns the budget and what is used of it in the current period, if the hop has one.
+    pub(crate) fn budget_use(&self) -> Option<(Budget, BudgetUse)> {
+        self.spend(|spending| {
+            let used = spending.now(SystemTime::now());
+            (spending.budget().clone(), used)
+        })
     }
 
     /// Continues a period that an earlier process began.
     pub(super) fn restore_spending(&self, used: BudgetUse) {
-        if let Some(spending) = &*self.spending.load() {
-            spending.restore(used);
-        }
+        self.spend(|spending| spending.restore(used));
     }
 
     /// Returns the budget of the hop if it is used up now.
+    ///
+    /// It is asked for each request, and costs one read unless the answer is yes.
     pub(crate) fn exhausted(&self) -> Option<(Budget, BudgetUse)> {
-        let spending = self.spending.load();
-        let spending = spending.as_ref().filter(|spending| spending.is_reached())?;
-        let now = spending.now(SystemTime::now());
-        spending.is_reached().then(|| (spending.budget().clone(), now))
-    }
-
-    /// Returns the events of the budget since the last call: that it is nearly used, or used up.
-    pub(crate) fn take_news(&self) -> Option<(Budget, BudgetUse)> {
-        let spending = self.spending.load();
-        let spending = spending.as_ref()?;
-        spending.take_news().then(|| (spending.budget().clone(), spending.now(SystemTime::now())))
-    }
-
-    /// Counts a request that the budget refused.
-    pub(crate) fn refused(&self) {
-        if let Some(spending) = &*self.spending.load() {
-            spending.refused();
+        if !self.is_reached.load(Relaxed) {
+            return None;
         }
+        self.spend(|spending| {
+            let used = spending.now(SystemTime::now());
+            used.is_reached.then(|| (spending.budget().clone(), used))
+        })?
+    }
+
+    /// Counts a request that the budget refused, or sent through another chain.
+    pub(crate) fn refused(&self) {
+        self.spend(Spending::refuse);
+    }
+
+    /// Returns the budget if the log has not yet been told that it is nearly used, or used up.
+    pub(crate) fn take_news(&self) -> Option<(Budget, BudgetUse)> {
+        if !self.is_limited.load(Relaxed) {
+            return None;
+        }
+        self.spend(|spending| {
+            let used = spending.now(SystemTime::now());
+            spending.take_news().then(|| (spending.budget().clone(), used))
+        })?
+    }
+
+    /// Does `work` on what is used of the budget, if there is one, and keeps the copy for requests up to date.
+    fn spend<T>(&self, work: impl FnOnce(&mut Spending) -> T) -> Option<T> {
+        let mut spending = lock(&self.spending);
+        let spending = spending.as_mut()?;
+        let done = work(spending);
+        self.is_reached.store(spending.is_reached(), Relaxed);
+        Some(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Consequence, Per, Zone};
+
+    #[test]
+    fn a_budget_that_is_taken_away_limits_nothing() {
+        let budget = Budget {
+            bytes: 10,
+            per: Per::Month,
+            zone: Zone::default(),
+            warn: 8,
+            then: Consequence::Refuse,
+            cuts: false,
+        };
+        let account = Account::default();
+        account.add(100, 0);
+        account.set_budget(Some(budget.clone()));
+        assert!(account.exhausted().is_none(), "it counts from now on");
+        account.add(5, 5);
+        assert!(account.take_news().is_some() && account.take_news().is_none());
+        assert!(account.exhausted().is_some());
+        account.refused();
+        assert_eq!(account.budget_use().unwrap().1.refused, 1);
+        account.set_budget(Some(Budget { bytes: 20, ..budget }));
+        assert!(account.exhausted().is_none());
+        account.add(10, 0);
+        assert!(account.exhausted().is_some());
+        account.set_budget(None);
+        assert!(account.exhausted().is_none() && account.budget_use().is_none());
     }
 }

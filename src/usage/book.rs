@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Account, lock};
+use super::{Account, Sum, lock};
 
 /// The accounts of one sort of thing, by name. Clients choose the names of sessions and targets, so there are at most
 /// [`NAMES_MAX`]; what comes after them is counted together.
@@ -21,6 +21,16 @@ impl Book {
         }
         let name = if accounts.len() < NAMES_MAX { Arc::clone(name) } else { OTHERS.into() };
         Arc::clone(accounts.entry(name).or_default())
+    }
+
+    /// Returns the sum of all counts.
+    pub(super) fn total(&self) -> u64 {
+        let accounts = lock(&self.0);
+        let counts = accounts.values().map(|account| {
+            let Sum { requests, sent, received } = account.sum();
+            requests.wrapping_add(sent).wrapping_add(received)
+        });
+        counts.fold(0, u64::wrapping_add)
     }
 
     /// Returns all accounts, sorted by name.

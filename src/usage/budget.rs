@@ -1,16 +1,9 @@
 //! What is used of a budget.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock;
 use crate::config::{Budget, Period};
 
 /// The part of a budget that is used, at one moment.
@@ -33,22 +26,15 @@ pub(crate) struct BudgetUse {
 #[derive(Debug)]
 pub(super) struct Spending {
     budget: Budget,
-    current: Mutex<Current>,
-    /// A copy of the one in `current`, so that requests take no lock.
-    is_reached: AtomicBool,
-    refused: AtomicU64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Current {
     period: Period,
     used: u64,
-    /// What the log has been told: a warning, or that the limit is reached.
-    told: Told,
+    logged: Logged,
+    refused: u64,
 }
 
+/// The last event of a period that the log has been told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Logged {
     #[default]
     Nothing,
     Warning,
@@ -58,8 +44,7 @@ enum Told {
 impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
         let period = budget.per.around(now, &budget.zone);
-        let current = Mutex::new(Current { period, ..Current::default() });
-        Self { budget, current, is_reached: AtomicBool::new(false), refused: AtomicU64::new(0) }
+        Self { budget, period, used: 0, logged: Logged::Nothing, refused: 0 }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -67,88 +52,80 @@ impl Spending {
     }
 
     /// Returns this spending under other terms. The bytes count on if the period is the same.
-    pub(super) fn under(&self, budget: Budget) -> Self {
-        let next = Self::new(budget, SystemTime::now());
-        let old = *lock(&self.current);
-        next.adopt(old);
-        next.refused.store(self.refused.load(Relaxed), Relaxed);
+    pub(super) fn under(self, budget: Budget, now: SystemTime) -> Self {
+        let mut next = Self { refused: self.refused, ..Self::new(budget, now) };
+        next.adopt(self.period, self.used, self.logged);
         next
     }
 
-    fn adopt(&self, old: Current) {
-        let mut current = lock(&self.current);
-        if current.period == old.period {
-            current.used += old.used;
-            // A limit that was raised may be reached again, and is told again.
-            current.told = old.told.min(self.due(current.used));
+    fn adopt(&mut self, period: Period, used: u64, logged: Logged) {
+        if self.period == period {
+            self.used = self.used.saturating_add(used);
+            // A limit that was raised may be reached again, and is logged again.
+            self.logged = logged.min(self.due());
         }
-        self.is_reached.store(current.used >= self.budget.bytes, Relaxed);
     }
 
     /// Continues what an earlier process counted, if the period is not over.
-    pub(super) fn restore(&self, used: BudgetUse) {
-        let told = match used {
-            BudgetUse { is_reached: true, .. } => Told::Limit,
-            BudgetUse { is_warned: true, .. } => Told::Warning,
-            _ => Told::Nothing,
+    pub(super) fn restore(&mut self, used: BudgetUse) {
+        let logged = match used {
+            BudgetUse { is_reached: true, .. } => Logged::Limit,
+            BudgetUse { is_warned: true, .. } => Logged::Warning,
+            _ => Logged::Nothing,
         };
-        self.adopt(Current { period: used.period, used: used.used, told });
+        self.adopt(used.period, used.used, logged);
     }
 
     /// Adds bytes to the period that `now` is in.
-    pub(super) fn add(&self, bytes: u64, now: SystemTime) {
-        let mut current = lock(&self.current);
-        self.roll(&mut current, now);
-        current.used += bytes;
-        self.is_reached.store(current.used >= self.budget.bytes, Relaxed);
+    pub(super) fn add(&mut self, bytes: u64, now: SystemTime) {
+        self.roll(now);
+        self.used = self.used.saturating_add(bytes);
     }
 
     pub(super) fn is_reached(&self) -> bool {
-        self.is_reached.load(Relaxed)
+        self.used >= self.budget.bytes
     }
 
-    pub(super) fn refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
+    /// Counts a request that was refused, or sent another way.
+    pub(super) fn refuse(&mut self) {
+        self.refused += 1;
     }
 
     /// Returns what is used in the period that `now` is in.
-    pub(super) fn now(&self, now: SystemTime) -> BudgetUse {
-        let mut current = lock(&self.current);
-        self.roll(&mut current, now);
+    pub(super) fn now(&mut self, now: SystemTime) -> BudgetUse {
+        self.roll(now);
         BudgetUse {
-            period: current.period,
-            used: current.used,
-            refused: self.refused.load(Relaxed),
-            is_warned: current.used >= self.budget.warn,
-            is_reached: current.used >= self.budget.bytes,
+            period: self.period,
+            used: self.used,
+            refused: self.refused,
+            is_warned: self.used >= self.budget.warn,
+            is_reached: self.is_reached(),
         }
     }
 
     /// Returns whether there is something new to log. Each event of a period is returned once.
-    pub(super) fn take_news(&self) -> bool {
-        let mut current = lock(&self.current);
-        let due = self.due(current.used);
-        let is_news = due > current.told;
-        current.told = due;
+    pub(super) fn take_news(&mut self) -> bool {
+        let due = self.due();
+        let is_news = due > self.logged;
+        self.logged = due;
         is_news
     }
 
-    fn due(&self, used: u64) -> Told {
-        if used >= self.budget.bytes {
-            Told::Limit
-        } else if used >= self.budget.warn {
-            Told::Warning
+    fn due(&self) -> Logged {
+        if self.is_reached() {
+            Logged::Limit
+        } else if self.used >= self.budget.warn {
+            Logged::Warning
         } else {
-            Told::Nothing
+            Logged::Nothing
         }
     }
 
     /// Begins the period that `now` is in, if the last one is over. A clock that was set back begins no new one.
-    fn roll(&self, current: &mut Current, now: SystemTime) {
-        if current.period.is_over(now) {
-            let period = self.budget.per.around(now, &self.budget.zone);
-            *current = Current { period, ..Current::default() };
-            self.is_reached.store(false, Relaxed);
+    fn roll(&mut self, now: SystemTime) {
+        if self.period.is_over(now) {
+            self.period = self.budget.per.around(now, &self.budget.zone);
+            (self.used, self.logged) = (0, Logged::Nothing);
         }
     }
 }
@@ -174,7 +151,7 @@ mod tests {
     #[test]
     fn a_period_has_one_warning_and_one_limit_and_then_begins_again() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let spending = Spending::new(budget(100), at(3600));
+        let mut spending = Spending::new(budget(100), at(3600));
         spending.add(79, at(3601));
         assert!(!spending.take_news() && !spending.is_reached());
         spending.add(1, at(3602));
@@ -189,14 +166,18 @@ mod tests {
 
     #[test]
     fn an_edit_keeps_what_was_used_in_the_period() {
-        let spending = Spending::new(budget(100), SystemTime::now());
+        let mut spending = Spending::new(budget(100), SystemTime::now());
         spending.add(100, SystemTime::now());
         assert!(spending.take_news());
-        let raised = spending.under(budget(200));
+        let mut raised = spending.under(budget(200), SystemTime::now());
         assert!(!raised.is_reached());
         raised.add(100, SystemTime::now());
         assert!(raised.is_reached() && raised.take_news());
         let daily = Budget { per: Per::Day, ..budget(100) };
-        assert_eq!(raised.under(daily).now(SystemTime::now()).used, 0, "another period");
+        assert_eq!(
+            raised.under(daily, SystemTime::now()).now(SystemTime::now()).used,
+            0,
+            "another period"
+        );
     }
 }

@@ -70,7 +70,7 @@ impl UsageRecord {
             sums.filter(|(_, sum)| *sum != Sum::default()).collect()
         };
         let budgets = usage.hops.all().into_iter().filter_map(|(name, account)| {
-            let (budget, used) = (account.budget()?, account.budget_use()?);
+            let (budget, used) = account.budget_use()?;
             let record = BudgetRecord { bytes: budget.bytes, per: budget.per.to_string(), used };
             Some((name.to_string(), record))
         });

@@ -8,17 +8,31 @@ use std::{
     },
 };
 
-use mooltiroute_hops::{CountWire, Stream as _, Tunnel};
+use mooltiroute_hops::{Authority, CountWire, Stream as _, Tunnel};
 
 use super::{Account, Activity, lock};
 
 /// The accounts of a request beside those of its chain and hops: its route, its target, its session.
 pub(crate) type Owner = Arc<[Arc<Account>]>;
 
+/// The owner of the last request of one client, for the next one, which often asks for the same.
+#[derive(Debug, Default)]
+pub(crate) struct RecentOwner(Option<Recent>);
+
+#[derive(Debug)]
+struct Recent {
+    target: Authority,
+    session: Option<Box<str>>,
+    /// The account of the route comes first.
+    owner: Owner,
+}
+
 /// Counts one stream.
 ///
-/// The stream has one user at a time, so a count needs no atomic addition: it is read, and the sum is written back. The
-/// keeper only reads it.
+/// A stream has one user at a time, so a count needs no atomic addition: it is read, and the sum is written back. That
+/// holds with several workers too. A connection stays with the one that accepted it, and a spare tunnel that one worker
+/// made and another one uses passes through a lock in between, so the second reads what the first wrote. Everyone else
+/// only reads the counts.
 #[derive(Debug)]
 pub(crate) struct Wire {
     sent: AtomicU64,
@@ -72,8 +86,9 @@ impl Wire {
 
     /// Gives each account its share of what was counted since the last time.
     fn fold(&self) {
-        let now = self.counts();
         let mut shares = lock(&self.shares);
+        // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
+        let now = self.counts();
         let Shares { passed, owner, owned } = &mut *shares;
         for (account, until) in passed {
             account.add(now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1]));
@@ -89,6 +104,29 @@ impl Wire {
 
     fn counts(&self) -> [u64; 2] {
         [self.sent.load(Relaxed), self.received.load(Relaxed)]
+    }
+}
+
+impl RecentOwner {
+    /// Returns the owner of a request, which `look_up` finds if the previous request had another one.
+    pub(super) fn owner(
+        &mut self,
+        route: &Arc<Account>,
+        target: &Authority,
+        session: Option<&str>,
+        look_up: impl FnOnce() -> Owner,
+    ) -> Owner {
+        let is_same = |recent: &&Recent| {
+            recent.owner.first().is_some_and(|account| Arc::ptr_eq(account, route))
+                && recent.target == *target
+                && recent.session.as_deref() == session
+        };
+        if let Some(recent) = self.0.as_ref().filter(is_same) {
+            return Arc::clone(&recent.owner);
+        }
+        let (target, session) = (target.clone(), session.map(Box::from));
+        let recent = self.0.insert(Recent { target, session, owner: look_up() });
+        Arc::clone(&recent.owner)
     }
 }
 

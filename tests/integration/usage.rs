@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
 
 use crate::support::{
     ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Squid, SquidRules, Step, assert_reads,
@@ -77,6 +80,69 @@ async fn counted_bytes_are_those_that_the_hop_logs() {
     let both = wire(&proxy, "squid").await;
     assert_eq!((both.0 - plain.0, both.1 - plain.1), bill);
 }
+
+#[tokio::test]
+async fn several_workers_count_every_byte() {
+    let Some(near) = Squid::start(SquidRules::Open).await else { return };
+    let Some(far) = Squid::start(SquidRules::Open).await else { return };
+    let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
+    let yaml = |warm: usize| {
+        format!(
+            "server: {{ workers: 2 }}\nhops:\n  near: {{ kind: http-connect, address: \"{}\" }}\n  \
+             far: {{ kind: http-connect, address: \"{}\" }}\n\
+             chains: {{ default: {{ hops: [near, far], warm: {warm} }} }}\n",
+            near.address(),
+            far.address()
+        )
+    };
+    // Spare tunnels are made by one worker and used by both.
+    let proxy = Proxy::start(&yaml(4)).await;
+    let get = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        origin.url("/bytes/30000"),
+        origin.address()
+    );
+    let (address, echo) = (proxy.address(), echo.address());
+    let client = |number: usize| {
+        let get = get.clone();
+        async move {
+            let mut tunnel = connect(address, echo).await.tunnel();
+            let bytes = vec![b'x'; 1000 * number + 1];
+            let (mut read, mut write) = tunnel.split();
+            let mut echoed = vec![0; bytes.len()];
+            let (sent, received) =
+                tokio::join!(write.write_all(&bytes), read.read_exact(&mut echoed));
+            sent.and(received.map(drop)).unwrap();
+            assert!(exchange(address, get.as_bytes()).await.len() > 30_000);
+        }
+    };
+    let clients: JoinSet<_> = (0..CLIENTS).map(client).collect();
+    clients.join_all().await;
+    // Lets go of the spare tunnels, so that their hops log them too.
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &yaml(0));
+    proxy.event_after(seen, "config reloaded").await;
+    for (name, hop) in [("near", &near), ("far", &far)] {
+        let mut last = String::new();
+        let is_equal = async {
+            loop {
+                let logged = hop.bytes().into_iter();
+                let logged = logged.fold((0, 0), |sum, (_, got, sent)| (sum.0 + got, sum.1 + sent));
+                let counted = wire(&proxy, name).await;
+                if counted == logged && counted.0 > 0 {
+                    return;
+                }
+                last = format!("counted {counted:?}, logged {logged:?}");
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(10), is_equal).await;
+        assert!(waited.is_ok(), "{name}: {last}");
+    }
+}
+
+/// The clients that use a proxy at the same time.
+const CLIENTS: usize = 40;
 
 /// Waits until squid has logged a request of this method. Returns the bytes that squid received and sent.
 async fn billed(squid: &Squid, method: &str) -> (u64, u64) {

@@ -159,7 +159,7 @@ pub(crate) struct BudgetStatus {
 
 impl BudgetStatus {
     fn of(account: &Account) -> Option<Self> {
-        let (budget, used) = (account.budget()?, account.budget_use()?);
+        let (budget, used) = account.budget_use()?;
         Some(Self {
             bytes: budget.bytes,
             per: budget.per,

@@ -6,9 +6,9 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::{texts, verdict::Verdict};
 use crate::{
-    client::ask::OverBudget,
     error::with_causes,
     proxy_error::ProxyError,
+    state::generation::OverBudget,
     upstream::{chain::ChainError, rounds::NotAdmitted},
 };
 

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt::Write as _, time::Duration};
 use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
 
 use crate::{
-    client::ask::OverBudget,
     proxy_error::ProxyError,
+    state::generation::OverBudget,
     upstream::chain::{ChainError, Stage, Step},
 };
 
