@@ -1,14 +1,15 @@
 //! The command line, as types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf};
 
 use clap::{
     Args, CommandFactory as _, Parser, Subcommand, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
+use clap_complete::engine::ArgValueCompleter;
 
-use crate::config::{self, Level, Overrides};
+use crate::config::{self, Level, Overrides, hop_url::HopUrl};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -28,6 +29,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the proxy in the foreground
+    #[command(after_help = "Examples:\n  \
+        mooltiroute run\n  \
+        mooltiroute run -c config.d --listen 127.0.0.1:3128\n  \
+        mooltiroute run --no-corporate --log-level debug\n  \
+        mooltiroute run --hop http://proxy.corp.example:3128 --hop socks5://127.0.0.1:1080")]
     Run(Run),
     /// Validate the configuration and show what it means
     Check(Check),
@@ -42,7 +48,14 @@ pub enum Command {
     /// Save it beside the files (`mooltiroute schema > schema.json`). Editors that use yaml-language-server then complete
     /// and check every file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
-    /// Print the completion script of a shell
+    /// Print the script by which a shell completes the command line
+    ///
+    /// It completes commands, flags and values, with the names of the hops of the configuration. The shell runs this
+    /// program for each of them, so the script stays the same when the program or the configuration changes.
+    #[command(after_help = "Examples:\n  \
+        source <(mooltiroute completions bash)                in ~/.bashrc\n  \
+        source <(mooltiroute completions zsh)                 in ~/.zshrc, after compinit\n  \
+        mooltiroute completions fish | source                 in ~/.config/fish/config.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -84,7 +97,8 @@ pub struct Run {
     mooltiroute check\n  \
     mooltiroute check -c config.d --format json\n  \
     mooltiroute check --graph\n  \
-    mooltiroute check --graph=mermaid > routes.mmd")]
+    mooltiroute check --graph=mermaid > routes.mmd\n  \
+    mooltiroute check --hop http://proxy.corp.example:3128 > config.yaml")]
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
@@ -166,6 +180,9 @@ pub struct Probe {
 
 /// Flags of `init`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute init\n  \
+    mooltiroute init ~/.config/mooltiroute/config.d")]
 pub struct Init {
     /// A directory that is empty or does not exist yet
     #[arg(value_name = "DIR", default_value = "config.d", value_hint = ValueHint::DirPath)]
@@ -184,6 +201,9 @@ pub enum Format {
 
 /// Flags of `status`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute status\n  \
+    mooltiroute status --address 127.0.0.1:3128 --format json")]
 pub struct Status {
     /// The configuration.
     #[command(flatten)]
@@ -203,10 +223,10 @@ pub struct Switches {
     #[arg(long)]
     pub no_corporate: bool,
     /// Leave this hop out of all chains; may be repeated
-    #[arg(long, value_name = "HOP")]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
     pub disable: Vec<String>,
     /// Enable this hop even if the configuration disables it; may be repeated
-    #[arg(long, value_name = "HOP")]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
     pub enable: Vec<String>,
 }
 
@@ -217,6 +237,16 @@ pub struct ConfigPath {
     /// and the system's mooltiroute/config.d]
     #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
+    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
+    /// passed in this order. Other users of this machine can see credentials on a command line
+    #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
+    pub hops: Vec<HopUrl>,
+}
+
+/// Takes over a URL. It is checked later, since an error of clap would quote it.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn hop_url(text: &str) -> Result<HopUrl, Infallible> {
+    Ok(HopUrl::new(text))
 }
 
 impl Cli {
@@ -227,8 +257,10 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, clap::Error> {
         let Self { command, mut run } = self;
         let Some(mut command) = command else { return Ok(Command::Run(run)) };
-        if let (Some(path), Some(config)) = (run.config.path.take(), command.config()) {
-            config.path.get_or_insert(path);
+        if let Some(config) = command.config() {
+            let ConfigPath { path, hops } = std::mem::take(&mut run.config);
+            config.path = config.path.take().or(path);
+            config.hops.splice(0..0, hops);
         }
         if let Command::Run(flags) = &mut command {
             flags.inherit(run);

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod fingerprint;
+pub mod hop_url;
 pub mod load;
 mod model;
 mod raw;
@@ -21,7 +22,7 @@ pub use self::{
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
-        Timeouts, UnknownName,
+        ShownSetting, Timeouts, UnknownName,
     },
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},

@@ -56,7 +56,7 @@ pub use crate::{
     error::HopError,
     eventual::Eventual,
     field::{Field, FieldName},
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection},
+    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection, UrlKeys},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

@@ -1,5 +1,7 @@
 //! Describes parts of a configuration for programs (`--format json`).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
@@ -10,6 +12,7 @@ pub(super) struct ShownHop<'a> {
     kind: &'a str,
     enabled: bool,
     address: Option<String>,
+    settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
 }
 
@@ -63,7 +66,15 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled: hop.is_enabled, address, credentials }
+        let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
+        Self {
+            name: &hop.name,
+            kind: &hop.kind,
+            enabled: hop.is_enabled,
+            address,
+            settings,
+            credentials,
+        }
     }
 }
 

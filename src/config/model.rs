@@ -153,6 +153,8 @@ pub struct NamedHop {
     pub kind: String,
     /// Whether chains use it.
     pub is_enabled: bool,
+    /// The settings that are written and may be shown.
+    pub settings: Arc<[ShownSetting]>,
     /// Its credentials, by their sources.
     pub credentials: Vec<Credential>,
     /// A hash of kind and settings, equal for equal ones within one [`Loader`](crate::config::Loader). An unchanged hop
@@ -160,6 +162,15 @@ pub struct NamedHop {
     pub fingerprint: u64,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
+}
+
+/// A setting of a hop that is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownSetting {
+    /// The key.
+    pub key: &'static str,
+    /// The value, in words.
+    pub value: String,
 }
 
 /// Hops in the order of travel.

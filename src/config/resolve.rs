@@ -4,6 +4,7 @@ mod chains;
 mod hops;
 mod origins;
 mod routes;
+mod shown;
 mod unused;
 
 use std::{

@@ -86,6 +86,7 @@ struct Wish {
 
 impl HopConfig for Config {
     const KIND: &'static str = "pool";
+    const SHOWN: &'static [&'static str] = &["members", "pick"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         if self.members.is_empty() || self.members.len() > MEMBERS_MAX {

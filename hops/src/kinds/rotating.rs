@@ -15,7 +15,7 @@ use self::{
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    Meaning, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel,
+    Meaning, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel, UrlKeys,
     async_trait, credentials, exchange, field,
     tls::{TlsClient, TlsSettings},
 };
@@ -96,6 +96,9 @@ struct Provider {
 
 impl HopConfig for Config {
     const KIND: &'static str = "rotating";
+    const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
+    const SHOWN: &'static [&'static str] =
+        &["ports", "tls", "country", "city", "session", "ttl", "sessions", "session_id"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;

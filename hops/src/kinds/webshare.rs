@@ -89,6 +89,7 @@ struct ByClient {
 
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
+    const SHOWN: &'static [&'static str] = &["ports", "country", "city", "session", "sessions"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let password =

@@ -155,6 +155,7 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            settings: Arc::default(),
             credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
@@ -175,6 +176,7 @@ impl Resolver<'_> {
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
+        named.settings = self.shown_settings(&path, &kind);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();

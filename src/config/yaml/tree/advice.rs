@@ -146,7 +146,7 @@ impl Tree {
 
     /// Whether the value at `path` must not be shown: a variable has a part in it, an alias shares it, or it could be the
     /// end of a secret.
-    pub(super) fn is_hidden(&self, path: &KeyPath) -> bool {
+    pub(in crate::config) fn is_hidden(&self, path: &KeyPath) -> bool {
         let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
         is_shared || self.variables.contains_key(path) || self.hides(path)
     }
