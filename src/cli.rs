@@ -1,6 +1,6 @@
 //! The command line, as types.
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf};
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{
     Args, CommandFactory as _, Parser, Subcommand, ValueHint,
@@ -9,7 +9,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::config::{self, Level, Overrides, hop_url::HopUrl};
+use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -69,6 +69,21 @@ pub enum Command {
     },
     /// Show the status of the running proxy
     Status(Status),
+    /// List the open connections of the running proxy
+    Ps(Ps),
+    /// Show the open connections of the running proxy, live in the terminal
+    #[cfg(feature = "top")]
+    Top(Top),
+    /// End connections of the running proxy
+    Kill(Kill),
+    /// Have the running proxy reload its configuration, and wait for the verdict
+    Reload(Reload),
+    /// Switch a hop on or off by editing its file
+    Hop(Hop),
+    /// Print the lines that point a shell at the proxy
+    Env(Env),
+    /// Run a command whose requests go through the proxy
+    Exec(Exec),
 }
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -76,10 +91,10 @@ pub enum Command {
 pub struct Run {
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -102,7 +117,7 @@ pub struct Run {
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// Draw the routes, the chains and their hops, instead of describing them
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
     pub graph: Option<Picture>,
@@ -136,7 +151,7 @@ pub struct Explain {
     pub url: String,
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -163,7 +178,7 @@ pub struct Probe {
     pub url: String,
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -216,6 +231,156 @@ pub struct Status {
     pub format: Format,
 }
 
+/// The running proxy to ask, through its control socket.
+#[derive(Debug, Default, Args)]
+pub struct ProxyChoice {
+    /// The configuration that it was started with.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Ask the proxy that listens at this address, whatever its configuration
+    #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
+    pub address: Option<String>,
+}
+
+/// Flags of `ps`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute ps\n  \
+    mooltiroute ps --format json | jq '.[] | select(.chain == \"default\") | .target'")]
+pub struct Ps {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `top`.
+#[cfg(feature = "top")]
+#[derive(Debug, Args)]
+pub struct Top {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+}
+
+/// Flags of `kill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute kill 17 18\n  \
+    mooltiroute kill --hop webshare\n  \
+    mooltiroute kill --older-generations")]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "chain", "hop", "older_generations"])))]
+pub struct Kill {
+    /// The numbers of the connections, as `ps` shows them
+    #[arg(value_name = "ID")]
+    pub ids: Vec<u64>,
+    /// End all connections of this chain
+    #[arg(long, value_name = "CHAIN")]
+    pub chain: Option<String>,
+    /// End all connections through this hop
+    #[arg(long, value_name = "HOP")]
+    pub hop: Option<String>,
+    /// End all connections that began before the last reload
+    #[arg(long)]
+    pub older_generations: bool,
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+}
+
+/// Flags of `reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// The proxy.
+    #[command(flatten)]
+    pub proxy: ProxyChoice,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `hop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute hop corporate off\n  \
+    mooltiroute hop corporate auto")]
+pub struct Hop {
+    /// The hop
+    pub name: String,
+    /// `on` and `off` change the hop's `enabled` in its file; `auto` restores a condition that they replaced
+    pub state: HopState,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+}
+
+/// The state that a hop is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum HopState {
+    /// Chains use it.
+    On,
+    /// Chains leave it out.
+    Off,
+    /// The condition that was written in the file decides.
+    Auto,
+}
+
+/// Flags of `env`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    eval \"$(mooltiroute env)\"\n  \
+    mooltiroute env --shell fish | source\n  \
+    mooltiroute env --shell powershell | Out-String | Invoke-Expression")]
+pub struct Env {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// The shell that reads the lines [default: the one that $SHELL names]
+    #[arg(long, value_name = "SHELL")]
+    pub shell: Option<Shell>,
+    /// Print the lines that remove the variables again
+    #[arg(long)]
+    pub unset: bool,
+    /// Put the credentials of `server.auth` into the URLs
+    #[arg(long)]
+    pub with_credentials: bool,
+}
+
+/// A shell whose syntax `env` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// POSIX shells, such as bash and zsh.
+    Sh,
+    /// The fish shell.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// The Windows command prompt; the lines are for a batch file.
+    Cmd,
+}
+
+/// Flags of `exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute exec -- curl https://example.com/\n  \
+    mooltiroute exec --session alice --country us -- python crawl.py")]
+pub struct Exec {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigPath,
+    /// Use the exit of this session [default: a new session for each run]
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Use an exit in this country
+    #[arg(long, value_name = "CC")]
+    pub country: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
 /// Flags that switch hops on or off, whatever the files say.
 #[derive(Debug, Default, Args)]
 pub struct Switches {
@@ -230,6 +395,18 @@ pub struct Switches {
     pub enable: Vec<String>,
 }
 
+/// The place of the configuration, or hops to use instead of one.
+#[derive(Debug, Default, Args)]
+pub struct ConfigOrHops {
+    /// The place of the configuration.
+    #[command(flatten)]
+    pub place: ConfigPath,
+    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
+    /// passed in this order. Other users of this machine can see credentials on a command line
+    #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
+    pub hops: Vec<HopUrl>,
+}
+
 /// The place of the configuration.
 #[derive(Debug, Default, Args)]
 pub struct ConfigPath {
@@ -237,10 +414,6 @@ pub struct ConfigPath {
     /// and the system's mooltiroute/config.d]
     #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
-    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
-    /// passed in this order. Other users of this machine can see credentials on a command line
-    #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
-    pub hops: Vec<HopUrl>,
 }
 
 /// Takes over a URL. It is checked later, since an error of clap would quote it.
@@ -257,10 +430,8 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, clap::Error> {
         let Self { command, mut run } = self;
         let Some(mut command) = command else { return Ok(Command::Run(run)) };
-        if let Some(config) = command.config() {
-            let ConfigPath { path, hops } = std::mem::take(&mut run.config);
-            config.path = config.path.take().or(path);
-            config.hops.splice(0..0, hops);
+        if let (Some(path), Some(config)) = (run.config.place.path.take(), command.config()) {
+            config.path.get_or_insert(path);
         }
         if let Command::Run(flags) = &mut command {
             flags.inherit(run);
@@ -280,11 +451,19 @@ impl Command {
     /// Returns the configuration flag of commands that read one.
     fn config(&mut self) -> Option<&mut ConfigPath> {
         match self {
-            Self::Run(flags) => Some(&mut flags.config),
-            Self::Check(flags) => Some(&mut flags.config),
-            Self::Explain(flags) => Some(&mut flags.config),
-            Self::Probe(flags) => Some(&mut flags.config),
+            Self::Run(flags) => Some(&mut flags.config.place),
+            Self::Check(flags) => Some(&mut flags.config.place),
+            Self::Explain(flags) => Some(&mut flags.config.place),
+            Self::Probe(flags) => Some(&mut flags.config.place),
             Self::Status(flags) => Some(&mut flags.config),
+            Self::Ps(flags) => Some(&mut flags.proxy.config),
+            #[cfg(feature = "top")]
+            Self::Top(flags) => Some(&mut flags.proxy.config),
+            Self::Hop(flags) => Some(&mut flags.config),
+            Self::Kill(flags) => Some(&mut flags.proxy.config),
+            Self::Reload(flags) => Some(&mut flags.proxy.config),
+            Self::Env(flags) => Some(&mut flags.config),
+            Self::Exec(flags) => Some(&mut flags.config),
             Self::Init(_) | Self::Schema | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -303,6 +482,7 @@ impl Run {
 
     /// Adds the flags that were given before the word `run`.
     fn inherit(&mut self, earlier: Self) {
+        self.config.hops.splice(0..0, earlier.config.hops);
         self.listen.extend(earlier.listen);
         self.log_level = self.log_level.or(earlier.log_level);
         self.log_format = self.log_format.or(earlier.log_format);
@@ -315,6 +495,7 @@ impl Run {
     fn given(&self) -> Option<&'static str> {
         let Switches { no_corporate, disable, enable } = &self.switches;
         let flags = [
+            ("--hop", !self.config.hops.is_empty()),
             ("--listen", !self.listen.is_empty()),
             ("--no-corporate", *no_corporate),
             ("--disable", !disable.is_empty()),
@@ -338,17 +519,25 @@ impl Switches {
     }
 }
 
+impl std::fmt::Display for HopState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        })
+    }
+}
+
 /// Parses a listen address, and suggests the whole address if only a part is given.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+fn parse_listen(text: &str) -> Result<ListenAddress, String> {
+    text.parse().map_err(|InvalidListenAddress| {
         let port = text.trim_start_matches(':');
         if port.parse::<u16>().is_ok() {
             return format!("write the address too, as in `127.0.0.1:{port}`");
         }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            return format!("write an address instead of a name, as in `127.0.0.1:{port}`");
-        }
-        "write an address and a port, as in `127.0.0.1:8888` or `[::1]:8888`".to_owned()
+        "write an address and a port, as in `127.0.0.1:8888`, `[::1]:8888` or `localhost:8888`"
+            .to_owned()
     })
 }
 

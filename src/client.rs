@@ -1,5 +1,6 @@
 //! Everything that faces a client: its connection, its requests, and the answers to them.
 
+pub(crate) mod accepted;
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod ask;

@@ -4,14 +4,23 @@ pub mod check;
 pub mod complete;
 pub mod completions;
 mod describe;
+pub mod env;
+pub mod exec;
 pub mod explain;
 mod graph;
+pub mod hop;
 pub mod init;
 mod json;
+pub mod kill;
 pub mod probe;
+pub mod ps;
+pub mod reload;
 pub mod run;
+mod running;
 pub mod schema;
 pub mod status;
+#[cfg(feature = "top")]
+pub mod top;
 mod wrap;
 
 use std::{
@@ -25,7 +34,7 @@ use serde_json::json;
 use terminal_size::{Height, Width};
 
 use crate::{
-    cli::{Cli, Command, ConfigPath, Format},
+    cli::{Cli, Command, ConfigOrHops, Format},
     config::{
         Environment, Loader, Overrides, Problems, Source,
         hop_url::{InvalidHopUrl, UrlChain},
@@ -51,10 +60,18 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Check(flags) => check::run(&flags, registry, environment),
         Command::Explain(flags) => explain::run(&flags, registry, environment),
         Command::Probe(flags) => probe::run(&flags, registry, environment),
+        Command::Env(flags) => env::run(&flags, registry, environment),
+        Command::Exec(flags) => exec::run(&flags, registry, environment),
         Command::Init(flags) => init::run(&flags, &registry),
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { directory } => completions::man(&directory),
+        Command::Ps(flags) => ps::run(&flags, environment),
+        #[cfg(feature = "top")]
+        Command::Top(flags) => top::run(&flags, environment),
+        Command::Hop(flags) => hop::run(&flags, registry, environment),
+        Command::Kill(flags) => kill::run(&flags, environment),
+        Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
 }
@@ -63,20 +80,20 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
 ///
 /// If `path` does not exist, the problem is written in `format`, and the exit status is returned as the error.
 fn loader(
-    path: &ConfigPath,
+    config: &ConfigOrHops,
     overrides: Overrides,
     format: Format,
     registry: Registry,
     environment: &Environment,
 ) -> Result<Loader, ExitCode> {
-    let (source, environment) = match hops_of(path, &registry, environment) {
+    let (source, environment) = match hops_of(config, &registry, environment) {
         Ok(found) => found,
         Err(error) => {
             complain(&error);
             return Err(ExitCode::from(USAGE));
         }
     };
-    let source = source.map_or_else(|| Source::find(path.path.clone(), &environment), Ok);
+    let source = source.map_or_else(|| Source::find(config.place.path.clone(), &environment), Ok);
     match source {
         Ok(source) => Ok(Loader::new(source, overrides, registry, environment)),
         Err(problems) if format == Format::Json => {
@@ -89,7 +106,7 @@ fn loader(
 /// Returns the configuration that the hops of the command line mean, if it names some, and the environment with their
 /// credentials.
 fn hops_of(
-    ConfigPath { hops, .. }: &ConfigPath,
+    ConfigOrHops { hops, .. }: &ConfigOrHops,
     registry: &Registry,
     environment: &Environment,
 ) -> Result<(Option<Source>, Environment), InvalidHopUrl> {

@@ -4,8 +4,10 @@
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
 mod credentials;
+pub(crate) mod edit;
 mod fingerprint;
 pub mod hop_url;
+mod listen;
 pub mod load;
 mod model;
 mod raw;
@@ -19,6 +21,7 @@ mod yaml;
 pub use self::{
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden},
+    listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,

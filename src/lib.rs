@@ -4,6 +4,7 @@
 //!
 //! - [`cli`] and [`commands`]: the command line, with one file per command.
 //! - [`proxy`]: the process. It listens, accepts, watches files and reloads. Embedding programs start here.
+//! - [`control`]: the socket on which the owner lists, ends and reloads.
 //! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
@@ -11,7 +12,9 @@
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
+//! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
+//! - [`decimal`]: numbers as digits, without an allocation.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
@@ -24,6 +27,8 @@ pub mod cli;
 pub(crate) mod client;
 pub mod commands;
 pub mod config;
+pub(crate) mod control;
+pub(crate) mod decimal;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod io;
@@ -35,6 +40,7 @@ pub(crate) mod router;
 pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 /// Private parts that the benchmarks and fuzz targets of this repository measure. Not a stable interface.

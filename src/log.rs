@@ -1,13 +1,19 @@
 //! The log: one line per event, on standard error.
 
+mod line;
 mod queue;
 
 use std::{
     fmt,
     io::{self, IsTerminal as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::SystemTime,
 };
 
-use tracing::Subscriber;
+use tracing::{Level as TracingLevel, Subscriber};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{LevelFilter, Targets},
@@ -18,8 +24,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub(crate) use self::queue::Flush;
-use self::queue::{Queue, queue};
+pub(crate) use self::{line::Line, queue::Flush};
+use self::{
+    line::LineFormat,
+    queue::{Queue, queue},
+};
 use crate::config::{Format, Level, Log};
 
 /// Changes the level and format of the log while the process runs.
@@ -27,8 +36,18 @@ use crate::config::{Format, Level, Log};
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
     lines: reload::Handle<Lines, Filtered>,
-    queue: Queue,
+    direct: DirectLog,
     directives: Option<Targets>,
+}
+
+/// Writes lines that are too frequent for an event of `tracing`.
+///
+/// It knows the log's format but not its filter: ask [`tracing::enabled!`] first.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectLog {
+    queue: Queue,
+    /// One of [`COLOURED`], [`TEXT`] and [`JSON`].
+    format: Arc<AtomicU8>,
 }
 
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
@@ -55,7 +74,9 @@ pub(crate) fn begin(
         reload::Layer::new(directives.clone().unwrap_or_else(|| targets(log.level)));
     let (lines, lines_handle) = reload::Layer::new(layer(log.format, &queue));
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;
-    Ok((LogControl { filter: filter_handle, lines: lines_handle, queue, directives }, flush))
+    let direct = DirectLog { queue, format: Arc::default() };
+    direct.set_format(log.format);
+    Ok((LogControl { filter: filter_handle, lines: lines_handle, direct, directives }, flush))
 }
 
 impl LogControl {
@@ -65,7 +86,54 @@ impl LogControl {
             // Fails only if the log has ended.
             let _ = self.filter.reload(targets(log.level));
         }
-        let _ = self.lines.reload(layer(log.format, &self.queue));
+        let _ = self.lines.reload(layer(log.format, &self.direct.queue));
+        self.direct.set_format(log.format);
+    }
+
+    /// Returns the way round `tracing` for the most frequent lines.
+    pub(crate) fn direct(&self) -> DirectLog {
+        self.direct.clone()
+    }
+}
+
+impl DirectLog {
+    /// Writes a line whose fields `write` adds. Returns whether it did: lines for a terminal have colours, which only
+    /// the formatter of `tracing` adds.
+    pub(crate) fn write(
+        &self,
+        level: TracingLevel,
+        message: &str,
+        write: impl FnOnce(&mut Line<'_>),
+    ) -> bool {
+        let format = match self.format.load(Relaxed) {
+            COLOURED => return false,
+            TEXT => LineFormat::Text,
+            _ => LineFormat::Json,
+        };
+        let now = SystemTime::now();
+        self.queue.push(|out, clock| {
+            let mut line = Line::begin(out, format, (clock, now), level, message);
+            write(&mut line);
+            line.end();
+        });
+        true
+    }
+
+    /// Returns a log that writes to `out` in `format`.
+    #[cfg(test)]
+    pub(crate) fn to(out: impl io::Write + Send + 'static, format: Format) -> (Self, Flush) {
+        let (queue, flush) = queue(out).unwrap();
+        let format = if format == Format::Json { JSON } else { TEXT };
+        (Self { queue, format: Arc::new(format.into()) }, flush)
+    }
+
+    fn set_format(&self, format: Format) {
+        let format = match format {
+            Format::Text if io::stderr().is_terminal() => COLOURED,
+            Format::Text => TEXT,
+            Format::Json => JSON,
+        };
+        self.format.store(format, Relaxed);
     }
 }
 
@@ -90,11 +158,14 @@ where
     let layer = lines::layer().with_writer(queue.clone()).with_target(false);
     match format {
         Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => {
-            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
+        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
+
+/// The formats of a line, as the number that sessions share.
+const COLOURED: u8 = 0;
+const TEXT: u8 = 1;
+const JSON: u8 = 2;
 
 impl From<Level> for LevelFilter {
     fn from(level: Level) -> Self {

@@ -244,7 +244,7 @@ impl CountBytes for Meter {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked while holding it left numbers that are still right.
+    // The numbers are still right after a panic of a holder.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,15 +8,18 @@ pub(crate) mod server;
 pub(crate) mod watch;
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
 };
 
 use mooltiroute_hops::KeyPath;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Loader, Problem, Problems, Source},
+    config::{Config, Environment, Loader, Problem, Problems, Source},
+    control::ControlServer,
     log::LogControl,
     proxy::{
         listeners::{ListenError, Listeners},
@@ -38,6 +41,8 @@ pub struct Loaded {
     config: Config,
     watch: Option<io::Result<Watch>>,
     passed: Vec<TcpListener>,
+    /// The place to open a control socket in, if there is to be one.
+    control: Option<Environment>,
 }
 
 /// A proxy that accepts connections.
@@ -46,6 +51,7 @@ pub struct Proxy {
     server: Server,
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
+    control: Option<ControlServer>,
 }
 
 impl Loaded {
@@ -81,7 +87,7 @@ impl Loaded {
                 break config?;
             }
         };
-        Ok(Self { loader, config, watch, passed: Vec::new() })
+        Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
     }
 
     /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
@@ -91,7 +97,15 @@ impl Loaded {
         self
     }
 
-    /// What was loaded.
+    /// Has it open a control socket, through which its owner lists and ends connections and orders reloads. If that
+    /// fails, the log says why, and the proxy runs without it.
+    #[must_use]
+    pub fn with_control(mut self, environment: &Environment) -> Self {
+        self.control = Some(environment.clone());
+        self
+    }
+
+    /// The loaded configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -102,7 +116,7 @@ impl Loaded {
     /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
     /// behind.
     pub fn start(self) -> Result<Proxy, ListenError> {
-        let Self { loader, config, watch, passed } = self;
+        let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();
         let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
@@ -118,12 +132,15 @@ impl Loaded {
         let first = Generation::new(1, config, addresses.clone());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared);
-        for begun in adopted.into_iter().chain(listeners.replace(prepared)) {
+        let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
+        let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
+        // Before the log says that it listens: that is what programs wait for.
+        let control = control.and_then(|environment| reloads.control(&addresses, &environment));
+        for begun in begun {
             server.begin(begun);
         }
         server.keep_warm();
-        let reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        Ok(Proxy { server, reloads, addresses })
+        Ok(Proxy { server, reloads, addresses, control })
     }
 }
 
@@ -141,6 +158,7 @@ impl Proxy {
     /// Has each reload change the log with the rest.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
+        self.server.shared().set_log(control.direct());
         self.reloads.set_log(control);
         self
     }
@@ -154,18 +172,31 @@ impl Proxy {
 
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, .. } = self;
+        let Self { server, reloads, control, .. } = self;
         let shared = server.shared();
+        let mut control = pin!(serve_control(control));
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
             never = reloads.run() => match never {},
             never = shared.peaks().settle() => match never {},
+            never = &mut control => match never {},
         }
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");
-        server.drain(deadline).await;
+        tokio::select! {
+            () = server.drain(deadline) => {}
+            never = &mut control => match never {},
+        }
         info!("stopped");
+    }
+}
+
+/// Serves the control socket, if there is one.
+async fn serve_control(control: Option<ControlServer>) -> Infallible {
+    match control {
+        Some(control) => control.run().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -201,7 +232,7 @@ mod tests {
                 time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // Less than where it would be found by a look from time to time.
+        // Sooner than the periodic look would find it.
         let within = Duration::from_secs(4);
         tokio::select! {
             () = proxy.run() => panic!("it ended"),

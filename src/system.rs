@@ -2,6 +2,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod open_files;
+pub(crate) mod replace_file;
 pub(crate) mod shutdown;
 pub(crate) mod supervisor;
 pub(crate) mod threads;

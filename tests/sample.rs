@@ -15,7 +15,8 @@ fn every_file_is_read_and_needs_no_variable() {
     assert_eq!(fs::read_dir(sample()).unwrap().count(), 4);
     let warnings: Vec<_> = config.warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(warnings, ["direct"], "it says that it goes direct, and nothing else is odd");
-    assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
+    let listen = config.server.listen.iter().map(|listener| listener.address);
+    assert_eq!(listen.collect::<Vec<_>>(), ["127.0.0.1:8888".parse().unwrap()]);
     let default = config.chains.iter().find(|chain| &*chain.name == "default").unwrap();
     assert_eq!(default.hops, [0; 0], "it goes direct");
     let switched_off: Vec<&str> = default.switched_off.iter().map(|name| &**name).collect();

@@ -11,7 +11,7 @@
 
 pub mod challenge;
 pub mod channel_bindings;
-mod der;
+pub(crate) mod der;
 pub mod digest;
 pub mod ntlm;
 pub mod token;

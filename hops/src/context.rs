@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
@@ -31,10 +32,12 @@ pub struct BuildContext<'a> {
     directory: &'a Path,
     hasher: RandomState,
     head_bytes_max: usize,
+    handshake: Duration,
     files: RefCell<BTreeMap<PathBuf, u64>>,
     /// Every file that any hop of the configuration names, also one that can't be read.
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
+    warnings: RefCell<Vec<InvalidSetting>>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
@@ -66,9 +69,11 @@ impl<'a> BuildContext<'a> {
             directory,
             hasher: RandomState::new(),
             head_bytes_max: exchange::HEAD_BYTES_MAX,
+            handshake: HANDSHAKE,
             files: RefCell::default(),
             named: Rc::default(),
             siblings: None,
+            warnings: RefCell::default(),
             system_verifier: Rc::default(),
         }
     }
@@ -88,6 +93,18 @@ impl<'a> BuildContext<'a> {
     /// The number of bytes that the head of a hop's answer may have.
     pub fn head_bytes_max(&self) -> usize {
         self.head_bytes_max
+    }
+
+    /// Sets how long a hop may take to answer, all rounds of its authentication included: `timeouts.handshake`.
+    #[must_use]
+    pub fn with_handshake(self, handshake: Duration) -> Self {
+        Self { handshake, ..self }
+    }
+
+    /// How long a hop may take to answer. The chain ends a wait that is longer; a hop that has to explain it ends it
+    /// sooner.
+    pub fn handshake(&self) -> Duration {
+        self.handshake
     }
 
     /// Adds the other hops of the configuration.
@@ -120,9 +137,11 @@ impl<'a> BuildContext<'a> {
             directory: self.directory,
             hasher: self.hasher.clone(),
             head_bytes_max: self.head_bytes_max,
+            handshake: self.handshake,
             files: RefCell::default(),
             named: Rc::clone(&self.named),
             siblings: self.siblings,
+            warnings: RefCell::default(),
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }
@@ -133,6 +152,25 @@ impl<'a> BuildContext<'a> {
     /// # Errors
     /// It can't be read, is no regular file, is too large or is not in UTF-8.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
+        let (path, bytes) = self.read_bytes(path)?;
+        let text = str::from_utf8(&bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
+        self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
+        Ok(Secret::new(text))
+    }
+
+    /// Notes a file that a library reads by itself, and returns its full path. Its content counts as in
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    /// It can't be read, is no regular file or is too large.
+    pub fn note(&self, path: &Path) -> io::Result<PathBuf> {
+        let (path, bytes) = self.read_bytes(path)?;
+        self.files.borrow_mut().insert(path.clone(), self.hasher.hash_one(&bytes[..]));
+        Ok(path)
+    }
+
+    fn read_bytes(&self, path: &Path) -> io::Result<(PathBuf, Zeroizing<Vec<u8>>)> {
         let path = self.directory.join(path);
         self.named.borrow_mut().insert(path.clone());
         // Opening a pipe without a writer would never return.
@@ -149,10 +187,17 @@ impl<'a> BuildContext<'a> {
         if bytes.len() as u64 > BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
         }
-        let text = str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
-        self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
-        Ok(Secret::new(text))
+        Ok((path, bytes))
+    }
+
+    /// Reports something that is odd with the settings but no reason to refuse them. `check` and the log show it.
+    pub fn warn(&self, warning: InvalidSetting) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Returns the warnings so far.
+    pub fn warnings(&self) -> Vec<InvalidSetting> {
+        self.warnings.borrow().clone()
     }
 
     /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether
@@ -168,6 +213,8 @@ impl<'a> BuildContext<'a> {
     }
 }
 
+/// The default of `timeouts.handshake`.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 /// A bundle of all public authorities has a quarter of a mebibyte.
 const BYTES_MAX: u64 = 4 << 20;
 

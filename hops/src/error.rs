@@ -1,6 +1,6 @@
 //! The reasons why a hop could not be passed.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -21,6 +21,9 @@ pub enum HopError {
     /// The hop understood, and said no.
     #[error("it answered {0}")]
     Refused(Box<Refusal>),
+    /// There are no credentials to send to the hop, such as without a Kerberos ticket.
+    #[error("{}", .0.details)]
+    NoCredentials(Box<MissingCredentials>),
     /// The answer does not follow this hop's protocol.
     #[error("its answer is not understood: {0}")]
     Malformed(&'static str),
@@ -46,6 +49,27 @@ pub enum HopError {
     /// A reason particular to the kind.
     #[error("{0}")]
     Other(String),
+}
+
+/// The reason why credentials for a hop can't be made on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingCredentials {
+    /// A few words, for a status line.
+    pub summary: String,
+    /// One clause about the failure.
+    pub details: String,
+    /// Sentences that say what to do.
+    pub advice: String,
+    /// Whether a server that issues credentials did not answer in time.
+    pub is_timeout: bool,
+    /// How long the credentials will not be tried again, to keep the account from being locked.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<MissingCredentials> for HopError {
+    fn from(missing: MissingCredentials) -> Self {
+        Self::NoCredentials(Box::new(missing))
+    }
 }
 
 impl From<Refusal> for HopError {

@@ -19,7 +19,7 @@ use crate::{Authority, Field, HopError, RequestLine, Tunnel};
 
 /// Asks the proxy that `tunnel` reaches to connect it to `next`, with `fields` in the request.
 ///
-/// Any 2xx answer makes a tunnel, and its head matters only by where it ends. Bytes behind the head are kept. Nothing
+/// Any 2xx answer makes a tunnel, and of its head only the end counts. Bytes behind the head are kept. Nothing
 /// more is sent before the whole head has come.
 ///
 /// # Errors

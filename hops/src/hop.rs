@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::{
-    Authority, BuildContext, Eventual, HopError, InvalidPreferences, InvalidSettings, Link, Request,
+    Authority, BuildContext, Eventual, HopError, InvalidPreferences, InvalidSettings, Link,
+    Readiness, Request,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -54,6 +55,11 @@ pub trait Hop: fmt::Debug + Send + Sync {
     /// Describes the hop as far as that does not depend on a request.
     fn describe(&self) -> Description<'_>;
 
+    /// As [`Link::readiness`], if all links of this hop are alike.
+    fn readiness(&self) -> Vec<Readiness> {
+        Vec::new()
+    }
+
     /// Chooses the link that carries `request`.
     ///
     /// The chain calls this once for each connection, before it dials. [`Eventual::Ready`] costs nothing. A future may
@@ -89,6 +95,10 @@ impl<'a> Description<'a> {
 impl<L: Link + 'static> Hop for L {
     fn describe(&self) -> Description<'_> {
         Description { forwards: self.forwards(), ..Description::at(self.address()) }
+    }
+
+    fn readiness(&self) -> Vec<Readiness> {
+        Link::readiness(self)
     }
 
     fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {

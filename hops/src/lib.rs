@@ -15,7 +15,7 @@
 //!
 //! - [`Hop`], [`Link`], [`HopConfig`]: the seam.
 //! - [`Tunnel`], [`Stream`]: the connection that is handed from hop to hop.
-//! - [`HopError`], [`Refusal`]: the reasons why a hop was not passed.
+//! - [`HopError`], [`Refusal`], [`MissingCredentials`]: the reasons why a hop was not passed.
 //! - [`Authority`], [`Host`]: a checked host and port.
 //! - [`Registry`], [`Settings`], [`InvalidSetting`]: from the text of an operator to a hop.
 //! - [`exchange`], [`socks`], [`tls`], [`credentials`]: parts that kinds share.
@@ -38,6 +38,8 @@ pub mod kinds;
 mod link;
 mod one_or_list;
 mod preferences;
+mod random;
+mod readiness;
 mod refusal;
 mod registry;
 mod secret;
@@ -53,13 +55,14 @@ pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
-    error::HopError,
+    error::{HopError, MissingCredentials},
     eventual::Eventual,
     field::{Field, FieldName},
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection, UrlKeys},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
+    readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
     secret::Secret,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Authority, Eventual, Field, HopError, Refusal, Tunnel,
+    Authority, Eventual, Field, HopError, Readiness, Refusal, Tunnel,
     tls::{self, TlsClient},
 };
 
@@ -106,6 +106,13 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// A target can imitate such an answer, so nothing but the explanation may depend on it.
     fn refuses(&self, refusal: &Refusal) -> bool {
         refusal.is_by_proxy()
+    }
+
+    /// Says for each authentication scheme that has more than a password to it whether this machine can use it now.
+    ///
+    /// Sends nothing. May block for a file or a library.
+    fn readiness(&self) -> Vec<Readiness> {
+        Vec::new()
     }
 
     /// Adds to a refusal what this kind knows about it.

@@ -6,7 +6,7 @@ mod retry_after;
 use std::{fmt, time::Duration};
 
 pub use self::http::HttpRefusal;
-pub(crate) use self::retry_after::retry_after;
+pub(crate) use self::retry_after::{http_date, retry_after};
 
 /// An answer by which a hop declines to reach the next stop.
 ///

@@ -1,4 +1,4 @@
-//! Settings that nobody has read yet, and what can be wrong with them.
+//! Unread settings, and what can be wrong with them.
 
 mod node;
 
@@ -13,7 +13,7 @@ use zeroize::Zeroize as _;
 
 use self::node::Node;
 
-/// A part of the configuration that nobody has read yet. `Debug` shows the names in it and no value.
+/// A part of the configuration that no kind has read yet. `Debug` shows the names in it and no value.
 #[derive(Clone, Default, PartialEq, Hash)]
 pub struct Settings(Value);
 

@@ -1,4 +1,10 @@
 //! TLS with a hop itself, inside which everything else then runs.
+//!
+//! Two parts also serve TLS with clients: [`layer`] puts an established TLS connection into a [`Tunnel`], and
+//! [`certificate`] reads the names and dates of a certificate.
+
+pub mod certificate;
+mod pinned;
 
 use std::{
     borrow::Cow,
@@ -17,16 +23,16 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
+    TlsConnector, TlsStream,
     rustls::{
         self, ClientConfig, RootCertStore,
-        client::{Resumption, danger::ServerCertVerifier},
+        client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
         crypto::{self, CryptoProvider},
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
 
+use self::pinned::PinnedVerifier;
 use crate::{BuildContext, HopError, Host, InvalidSetting, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
@@ -43,7 +49,8 @@ pub enum TlsSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsChecks {
-    /// A PEM file with the only authorities to trust. Without it, the system's are trusted.
+    /// A PEM file with the only authorities to trust, or with the very certificate that the hop shows. Without it, the
+    /// system's authorities are trusted.
     pub ca: Option<PathBuf>,
     /// The name that the certificate must have. Without it, the host of `address`.
     pub server_name: Option<String>,
@@ -73,19 +80,15 @@ impl TlsClient {
             .with_safe_default_protocol_versions();
         let builder = builder
             .map_err(|error| InvalidSetting::new("tls", format!("can't be set up: {error}")))?;
-        let mut config = match &checks.ca {
-            Some(ca) => {
-                let roots = read_roots(ca, context).map_err(below_tls)?;
-                builder.with_root_certificates(roots).with_no_client_auth()
-            }
-            None => {
-                let verifier = system_verifier(provider, context).map_err(|error| {
-                    let message = format!("the system's certificates can't be used: {error}");
-                    InvalidSetting::new("tls", message)
-                })?;
-                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-            }
+        let verifier = match &checks.ca {
+            Some(ca) => file_verifier(ca, provider, context).map_err(below_tls)?,
+            None => system_verifier(provider, context).map_err(|error| {
+                let message = format!("the system's certificates can't be used: {error}");
+                InvalidSetting::new("tls", message)
+            })?,
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = builder.with_no_client_auth();
         // Only one server is spoken to.
         config.resumption = Resumption::in_memory_sessions(1);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -99,7 +102,7 @@ impl TlsClient {
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
         // Boxed, so that a hop without TLS needs no room for it.
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
-            Ok(stream) => Ok(Tunnel::layered(TlsLayer(stream))),
+            Ok(stream) => Ok(layer(stream)),
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
             Err(error) => Err(HopError::Tls(error)),
         }
@@ -117,6 +120,11 @@ fn system_verifier(
     Ok(Arc::clone(context.system_verifier.get_or_init(|| verifier)))
 }
 
+/// Makes a tunnel of an established TLS connection, with a server or with a client.
+pub fn layer(stream: impl Into<TlsStream<Tunnel>>) -> Tunnel {
+    Tunnel::layered(TlsLayer(stream.into()))
+}
+
 fn is_about_certificate(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(
@@ -129,7 +137,7 @@ fn is_about_certificate(error: &io::Error) -> bool {
 ///
 /// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's `https_port`.
 /// RFC 8446 section 6.1 demands the alert, and rustls reports its absence as [`ErrorKind::UnexpectedEof`]. That protects
-/// protocols which can't tell a complete message from a cut one. Everything that passes through a hop can: HTTP by
+/// protocols which can't tell a complete message from a cut one. Everything that passes through a proxy can: HTTP by
 /// lengths and chunks, and a tunnel carries a protocol that would meet the same end without TLS. So this is an end, and
 /// a reset stays an error.
 struct TlsLayer(TlsStream<Tunnel>);
@@ -182,6 +190,11 @@ impl AsyncWrite for TlsLayer {
 impl Stream for TlsLayer {
     fn socket(&self) -> Option<&TcpStream> {
         self.0.get_ref().0.bottom()
+    }
+
+    fn peer_certificate(&self) -> Option<&[u8]> {
+        let (_, connection) = self.0.get_ref();
+        connection.peer_certificates()?.first().map(AsRef::as_ref)
     }
 }
 
@@ -257,25 +270,43 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
 }
 
-fn read_roots(path: &Path, context: &BuildContext<'_>) -> Result<RootCertStore, InvalidSetting> {
+/// Returns a verifier of the authorities and certificates in the file `ca`.
+fn file_verifier(
+    ca: &Path,
+    provider: Arc<CryptoProvider>,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ServerCertVerifier>, InvalidSetting> {
+    let (roots, certificates) = read_roots(ca, context)?;
+    let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+    let authorities = authorities
+        .map_err(|error| InvalidSetting::new("ca", format!("can't be used: {error}")))?;
+    Ok(Arc::new(PinnedVerifier::new(certificates, authorities)))
+}
+
+/// Reads the certificates of a file, and returns them as authorities and as they are.
+fn read_roots(
+    path: &Path,
+    context: &BuildContext<'_>,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), InvalidSetting> {
     let fail = |message: String| InvalidSetting::new("ca", message);
     let shown = path.display();
     let pem =
         context.read(path).map_err(|error| fail(format!("`{shown}` can't be read: {error}")))?;
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem.expose().as_bytes()) {
         let certificate =
             certificate.map_err(|error| fail(format!("`{shown}` is no PEM file: {error}")))?;
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| fail(format!("`{shown}` has an unusable certificate: {error}")))?;
+        certificates.push(certificate);
     }
     if roots.is_empty() {
         return Err(fail(format!(
             "`{shown}` has no certificate; expected `-----BEGIN CERTIFICATE-----`"
         )));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 /// The name of what [`TlsClient::enter`] speaks.

@@ -23,6 +23,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     fn socket(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// The certificate, in DER, by which the peer of this layer has authenticated. Only TLS has one.
+    fn peer_certificate(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// A stream to some stop of a chain, with the bytes already read from it beside it.
@@ -76,6 +81,14 @@ impl Tunnel {
     /// The socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
+    }
+
+    /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match &self.io {
+            Io::Socket(_) => None,
+            Io::Layered(stream) => stream.peer_certificate(),
+        }
     }
 
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel

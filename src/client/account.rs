@@ -1,5 +1,7 @@
 //! The account of each tunnel and each request: listed and counted while it lasts, one line in the log when it has ended.
 
+mod access_line;
+
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -8,11 +10,11 @@ use std::{
     task::Poll,
 };
 
-use tracing::{info, warn};
-
+use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
     client::reply::Reply,
     config::Timeouts,
+    log::DirectLog,
     state::connections::{OpenConnection, Registration},
     upstream::chain::Chain,
 };
@@ -22,6 +24,7 @@ use crate::{
 pub(crate) struct Account {
     registration: Registration,
     is_tunnel: bool,
+    log: Option<DirectLog>,
 }
 
 /// The end of a request or tunnel, for the log.
@@ -38,14 +41,15 @@ pub(crate) struct Outcome<'a, E> {
 }
 
 impl Account {
-    /// Begins the account of a connection that was just registered.
-    pub(crate) fn new(registration: Registration) -> Self {
+    /// Begins the account of a connection that was just registered. Its end is written to `log`, if there is one, and is
+    /// an event of `tracing` otherwise.
+    pub(crate) fn new(registration: Registration, log: Option<DirectLog>) -> Self {
         let row = registration.row();
         if row.method != "CONNECT" {
             row.chain.meter().request();
         }
         row.generation.users.requests.fetch_add(1, Relaxed);
-        Self { registration, is_tunnel: false }
+        Self { registration, is_tunnel: false, log }
     }
 
     /// The row in the table of open connections, which counts the bytes.
@@ -97,34 +101,25 @@ impl Account {
         self.line(outcome, "request");
     }
 
-    /// Logs and counts a failure before the target answered, of which the client is told by `reply`. Failures are logged
-    /// even if access is not.
+    /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
+    /// access is not.
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
         }
-        let status = reply.status();
-        let OpenConnection { peer: client, protocol, method, target, route, chain, .. } =
-            &**self.row();
-        let (chain, generation) = (chain.name(), self.row().generation.number());
-        let duration = self.row().begun.elapsed();
-        warn!(%client, %protocol, %method, %target, route, %chain, generation, status, ?duration, error, "request failed");
+        self.registration.failed(reply.status(), reply.text());
+        let blame = reply.blame();
+        let hop = blame.and_then(|blame| blame.hop.as_deref());
+        let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error };
+        AccessLine::new(self.row(), reply.status()).failed(failed, self.log.as_ref());
     }
 
-    fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &str) {
-        let OpenConnection {
-            peer: client, protocol, method, target, route, chain, generation, ..
-        } = &**self.row();
-        if !generation.is_access_logged {
-            return;
+    fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &'static str) {
+        if self.row().generation.is_access_logged {
+            let Outcome { status, sent, received, end } = *outcome;
+            let passed = Passed { message, sent, received, end };
+            AccessLine::new(self.row(), status).passed(passed, self.log.as_ref());
         }
-        let (chain, generation) = (chain.name(), generation.number());
-        let duration = self.row().begun.elapsed();
-        let Outcome { status, sent, received, end } = outcome;
-        info!(
-            %client, %protocol, %method, %target, route, %chain, generation, status, sent, received, ?duration, %end,
-            "{message}"
-        );
     }
 }
 
@@ -152,7 +147,7 @@ mod tests {
     };
 
     use crate::{
-        client::session,
+        client::{accepted::Accepted, session},
         config::{Environment, Loader, Overrides, Source},
         state::{
             generation::Generation,
@@ -177,7 +172,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         let admission = Admission::new(Arc::clone(shared));
-        (client, tokio::spawn(session::run(socket, peer, admission)))
+        let accepted = Accepted { socket, peer, tls: None };
+        (client, tokio::spawn(session::run(accepted, admission)))
     }
 
     async fn is_over(serving: tokio::task::JoinHandle<()>) {
@@ -205,8 +201,8 @@ mod tests {
         let [row] = shared.connections().list().try_into().unwrap();
         assert_eq!((row.method.as_ref(), row.target.to_string()), ("CONNECT", address.to_string()));
         assert_eq!((row.bytes_sent(), row.bytes_received()), (5, 2));
-        assert_eq!(shared.connections().kill(|row| row.id == 7), 0);
-        assert_eq!(shared.connections().kill(|other| other.id == row.id), 1);
+        assert_eq!(shared.connections().kill(|row| row.id == 7), [0; 0]);
+        assert_eq!(shared.connections().kill(|other| other.id == row.id), [row.id]);
         is_over(serving).await;
         assert!(client.read(&mut read).await.is_err(), "the client sees a reset");
         assert!(origin.read(&mut read).await.is_err(), "the target sees a reset");
@@ -223,7 +219,7 @@ mod tests {
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut socket, _) = origin.accept().await.unwrap();
         socket.read_u8().await.unwrap();
-        assert_eq!(shared.connections().kill(|row| row.method == "GET"), 1);
+        assert_eq!(shared.connections().kill(|row| row.method == "GET").len(), 1);
         is_over(serving).await;
         assert!(client.read_u8().await.is_err());
         assert!(shared.connections().list().is_empty());

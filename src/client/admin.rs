@@ -67,11 +67,12 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     };
     let mut own = shared.live().current().listening.clone();
     // A listener on `0.0.0.0` is reached at whichever address of this machine the client connected to.
-    own.extend(client.socket.local_addr());
+    own.extend(client.stream.bottom().and_then(|socket| socket.local_addr().ok()));
     if !head.host().is_some_and(|host| is_own(host, &own)) {
         return Err(Box::new(Reply::refused(403, FOREIGN_HOST)));
     }
-    if is_cross_origin(head.fields(), &own) {
+    let scheme = if client.is_tls { "https://" } else { "http://" };
+    if is_cross_origin(head.fields(), scheme, &own) {
         return Err(Box::new(Reply::refused(403, "No web page may ask this proxy about itself.")));
     }
     if !matches!(head.method(), "GET" | "HEAD") {
@@ -109,9 +110,10 @@ fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
 }
 
 /// Whether a browser sends this request for a site other than the proxy itself.
-fn is_cross_origin(fields: &Fields, own: &[SocketAddr]) -> bool {
-    let is_foreign =
-        |origin: &[u8]| !origin.strip_prefix(b"http://").is_some_and(|host| is_own(host, own));
+fn is_cross_origin(fields: &Fields, scheme: &str, own: &[SocketAddr]) -> bool {
+    let is_foreign = |origin: &[u8]| {
+        !origin.strip_prefix(scheme.as_bytes()).is_some_and(|host| is_own(host, own))
+    };
     let is_elsewhere = |site: &[u8]| !matches!(site, b"none" | b"same-origin");
     fields.values("Origin").any(is_foreign) || fields.values("Sec-Fetch-Site").any(is_elsewhere)
 }
@@ -173,7 +175,11 @@ mod tests {
         let text = format!("GET /status HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let head = HeadReader::new(HeadLimits::default()).request(&mut BytesMut::from(&*text));
         let head = head.unwrap().unwrap();
-        assert_eq!(is_cross_origin(head.fields(), &own()), expected, "{fields}");
+        assert_eq!(is_cross_origin(head.fields(), "http://", &own()), expected, "{fields}");
+        let fields = fields.replace("http://", "https://");
+        if fields.contains("https://localhost:") || fields.contains("https://127.") {
+            assert!(is_cross_origin(head.fields(), "https://", &own()), "another scheme");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
@@ -16,7 +16,7 @@ use crate::{
     upstream::rounds::NotAdmitted,
 };
 
-/// What a client asks for, whichever protocol it speaks. The client has already been admitted.
+/// A request of a client that was admitted, whichever protocol it speaks.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// The address of the client.
@@ -63,10 +63,14 @@ impl Ask<'_> {
         })?;
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
-        let facts = Facts { peer, protocol, method, target, way, generation };
+        let session = preferences.session.as_deref();
+        let facts = Facts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
-        Ok((Account::new(row), preferences))
+        let id = row.row().id;
+        let (route, chain) = (way.route, way.chain.name());
+        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
+        Ok((Account::new(row, shared.log().cloned()), preferences))
     }
 
     /// Returns the route and the chain that the target takes.
@@ -93,7 +97,7 @@ impl Ask<'_> {
             Admitted { preferences: Some(_), is_explicit: true } => {
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
-            // Nobody asked for this username, and it is not the one that was asked for.
+            // The chain has no use for this username, and it is not that of `server.auth`.
             Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
                 Err(Denial::Unauthorized)
             }

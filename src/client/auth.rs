@@ -20,9 +20,10 @@ pub(crate) struct Admitted {
     pub is_explicit: bool,
 }
 
-/// Lets a client in that has the credentials which `auth` asks for, or that is not asked for any: in
-/// `Proxy-Authorization`, or in `Authorization` where the proxy itself is asked, for then it is the origin (RFC 9110
-/// §11.6). How long that takes does not depend on where they differ.
+/// Admits a client that sends the credentials of `auth`, or any client if there is no `auth`.
+///
+/// Credentials come in `Proxy-Authorization`, or in `Authorization` if the request is for the proxy itself, which is the
+/// origin then (RFC 9110 §11.6). The time that the comparison takes does not depend on the position of a difference.
 pub(crate) fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
     let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
     let admitted = admit_by(head.fields(), "Proxy-Authorization", auth);
@@ -83,7 +84,7 @@ fn split(credentials: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&credentials[..colon], &credentials[colon + 1..]))
 }
 
-/// `None` where nothing is said; what is no text becomes one that is no preference either.
+/// Returns `None` if `text` is empty. Bytes that are not UTF-8 become a text that is no valid preference either.
 fn preferences(text: &[u8]) -> Option<Box<str>> {
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_let_nobody_in() {
+    fn preferences_are_no_credentials() {
         check(&basic("session-alice:"), false);
         check(&basic("session-alice:p:w"), false);
         check(&basic("dev+session-alice:wrong"), false);

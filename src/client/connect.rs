@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{Authority, Request};
-use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{
@@ -75,9 +74,13 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let request = Request::new(&target, &preferences);
     let upstream = chain.travel(request, Destination::Target, &round);
     let upstream = match account.unless_killed(upstream).await {
-        Some(Ok(connected)) => connected.tunnel,
+        Some(Ok(connected)) => {
+            account.row().set_passage(connected.passage);
+            connected.tunnel
+        }
         Some(Err(error)) => {
             let reply = Reply::unreachable(&error);
+            account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
             client.close_after(&answers.failed(&reply, &error, &target)).await;
             return None;
@@ -85,7 +88,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
         None => return killed(client, &account),
     };
     drop(round);
-    if client.socket.write_all(&answers.established()).await.is_err() {
+    if client.send(&answers.established()).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }

@@ -1,4 +1,4 @@
-//! The connection of one client: its heads, and the last word it is told.
+//! The connection of one client: reading heads, and closing it so that the last answer arrives.
 
 use std::{future::poll_fn, io, net::SocketAddr, task::Poll, time::Duration};
 
@@ -6,7 +6,6 @@ use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{Instant, timeout},
 };
 
@@ -20,12 +19,14 @@ use crate::{
 /// A client's connection, with what was read of it and not yet used.
 #[derive(Debug)]
 pub struct Client {
-    /// The socket.
-    pub socket: TcpStream,
-    /// Where it comes from.
+    /// The bytes to and from the client: a bare socket, or TLS.
+    pub stream: Tunnel,
+    /// The address of the client.
     pub peer: SocketAddr,
     /// Bytes read ahead.
     pub seen: BytesMut,
+    /// Whether the client speaks TLS to the proxy.
+    pub is_tls: bool,
 }
 
 /// The outcome of waiting for the head of a request.
@@ -44,9 +45,9 @@ pub enum Arrival {
 }
 
 impl Client {
-    /// A connection that was just accepted.
-    pub fn new(socket: TcpStream, peer: SocketAddr) -> Self {
-        Self { socket, peer, seen: BytesMut::new() }
+    /// Returns a client of which nothing was read yet.
+    pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
+        Self { stream, peer, seen: BytesMut::new(), is_tls: false }
     }
 
     /// Waits for the next request: at most `idle` for its first byte, then at most `header` for the rest of its head.
@@ -73,7 +74,7 @@ impl Client {
             let due = *due.get_or_insert_with(|| Instant::now() + header);
             let read = tokio::select! {
                 biased;
-                read = read_ahead::read(&mut self.socket, &mut self.seen, READ_BYTES) => read,
+                read = read_ahead::read(&mut self.stream, &mut self.seen, READ_BYTES) => read,
                 () = alarm.until(due) => return Arrival::Slow,
             };
             if !matches!(read, Ok(1..)) {
@@ -111,7 +112,7 @@ impl Client {
     /// dropping the future.
     async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
-            match read_ahead::poll_read(cx, &mut self.socket, &mut self.seen, READ_BYTES) {
+            match read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES) {
                 Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
                 read => read,
             }
@@ -121,8 +122,10 @@ impl Client {
 
     /// Breaks the connection, so that what the client has is not taken for whole.
     pub fn reset(self) {
-        // If that fails the socket is already gone.
-        let _ = self.socket.set_zero_linger();
+        if let Some(socket) = self.stream.bottom() {
+            // If that fails, the socket is already gone.
+            let _ = socket.set_zero_linger();
+        }
     }
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
@@ -130,9 +133,18 @@ impl Client {
         self.close_after(&reply.message(is_head)).await;
     }
 
+    /// Sends `message`, through every layer.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.stream.write_all(message).await?;
+        self.stream.flush().await
+    }
+
     /// Sends `message` as the last one of the connection.
     pub async fn close_after(mut self, message: &[u8]) {
-        if self.socket.write_all(message).await.is_ok() {
+        if self.stream.write_all(message).await.is_ok() {
             self.close().await;
         }
     }
@@ -144,9 +156,9 @@ impl Client {
     /// limits of bytes and of time.
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
-        if self.socket.shutdown().await.is_ok() {
+        if self.stream.shutdown().await.is_ok() {
             // Past a limit the answer may be lost; the client has had its time.
-            let _ = timeout(LINGER_MAX, discard(&mut self.socket)).await;
+            let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
         }
     }
 }
@@ -154,7 +166,7 @@ impl Client {
 impl From<Client> for Tunnel {
     /// The client's end of a tunnel; what was read ahead goes first.
     fn from(client: Client) -> Self {
-        let mut tunnel = Self::socket(client.socket);
+        let mut tunnel = client.stream;
         tunnel.unread(client.seen.freeze());
         tunnel
     }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
+use tracing::debug;
 
 pub(crate) use self::{
     ending::{Ending, Next},
@@ -96,6 +97,9 @@ impl Forwarder<'_> {
             ending => ending,
         };
         let used = self.kept.take();
+        if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
+            upstream.reset();
+        }
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
                 account.failed(reply, why);
@@ -127,6 +131,8 @@ impl Forwarder<'_> {
         {
             match plan.prepare(upstream).await {
                 Ok(true) => {
+                    debug!("the connection of the request before is used");
+                    account.row().set_passage(upstream.passage().again());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // Closed while the request was under way: a new connection is tried, once.
@@ -150,9 +156,13 @@ impl Forwarder<'_> {
         match opened {
             Some(Ok(upstream)) => {
                 let upstream = kept.insert(upstream);
+                account.row().set_passage(upstream.passage().clone());
                 pass(plan, client, upstream, alarm, is_cut, passed).await.0
             }
-            Some(Err(error)) => unreachable(&error),
+            Some(Err(error)) => {
+                account.row().set_passage(error.passage());
+                unreachable(&error)
+            }
             None => Ending::Cut,
         }
     }
@@ -182,8 +192,8 @@ async fn pass(
     passed: &mut Opening,
 ) -> (Ending, Hearing) {
     plan.reaches_upstream();
-    let Client { socket, seen, .. } = client;
-    let mut exchange = Exchange::new(plan, (socket, seen), upstream, alarm.lend());
+    let Client { stream, seen, .. } = client;
+    let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
     passed.status = exchange.status();
     passed.sent += exchange.sent();

@@ -1,12 +1,12 @@
 //! The life of one client connection.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
-use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, debug_span, warn};
 
 use crate::{
     client::{
+        accepted::Accepted,
         admin,
         auth::{self, Admitted},
         connect::{self, HttpConnect},
@@ -27,11 +27,19 @@ use crate::{
 };
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
-pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+///
+/// Everything that is logged meanwhile at `debug` is in a span with the number of the connection and its peer.
+pub(crate) async fn run(accepted: Accepted, admission: Admission) {
+    let span = debug_span!("client", connection = admission.number(), peer = %accepted.peer);
+    serve(accepted, admission).instrument(span).await;
+}
+
+async fn serve(accepted: Accepted, admission: Admission) {
+    debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        let requests = requests(Client::new(socket, peer), admission.shared());
+        let requests = requests(accepted, admission.shared());
         let Some(mut tunnel) = Box::pin(requests).await else { return };
         tunnel.run(shutdown).await;
     });
@@ -40,13 +48,11 @@ pub(crate) async fn run(socket: TcpStream, peer: SocketAddr, admission: Admissio
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(mut client: Client, shared: &Shared) -> Option<OpenTunnel> {
+async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
-    if client.first_bytes(header, &mut alarm, shared.shutdown()).await.is_err() {
-        return None;
-    }
+    let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
     if !shared.live().current().protocols.contains(&detected.protocol()) {
         refuse_protocol(client, detected).await;
@@ -91,7 +97,7 @@ enum Left {
     Over(Next<Box<Switch>>, bool),
 }
 
-/// Serves plain requests, of which `head` is the first, for as long as they come one soon after the other.
+/// Serves plain requests, beginning with `head`, until the connection ends or stays idle.
 async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
         let next = {
@@ -188,25 +194,23 @@ async fn next_head(
 }
 
 /// Tells a client that there are too many.
-pub(crate) async fn turn_away(socket: TcpStream, peer: SocketAddr, admission: Admission) {
+pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
         // More than can be told; a closed door says it too.
         return;
     }
-    let work = pin!(tell_limit(Client::new(socket, peer), shared));
+    let work = pin!(tell_limit(accepted, shared));
     let _ = shared.shutdown().heeded_by(work).await;
 }
 
-async fn tell_limit(mut client: Client, shared: &Shared) {
+async fn tell_limit(accepted: Accepted, shared: &Shared) {
     let generation = shared.live().current();
     let (limits, _) = limits(&generation);
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
-    if client.first_bytes(wait, &mut alarm, shutdown).await.is_err() {
-        return;
-    }
+    let Some(mut client) = accepted.greet(wait, &mut alarm, shutdown).await else { return };
     if let Detected::Socks(version) = Detected::of(&client.seen) {
         warn!(client = %client.peer, limit = generation.limits.connections, "too many connections");
         client.close_after(&socks::turned_away(version)).await;
@@ -255,5 +259,5 @@ const SOON: Duration = Duration::from_millis(100);
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);
-/// How many connections over the limit are told so at once.
+/// How many connections over the limit get an answer at the same time.
 const TURNED_AWAY_MAX: usize = 64;

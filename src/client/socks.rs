@@ -5,7 +5,7 @@ mod reply_code;
 use std::fmt;
 
 use mooltiroute_hops::{Authority, socks::ReplyCode};
-use tokio::{io::AsyncWriteExt as _, time::Instant};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
@@ -94,7 +94,7 @@ async fn hear(
     loop {
         match server.step(&mut client.seen).map_err(Unserved::Bad)? {
             SocksStep::Read => {
-                let read = read_ahead::read(&mut client.socket, &mut client.seen, READ_BYTES).await;
+                let read = read_ahead::read(&mut client.stream, &mut client.seen, READ_BYTES).await;
                 if !matches!(read, Ok(1..)) {
                     return Err(Unserved::Ended);
                 }
@@ -115,7 +115,7 @@ async fn hear(
 }
 
 async fn send(client: &mut Client, message: [u8; 2]) -> Result<(), Unserved> {
-    client.socket.write_all(&message).await.map_err(|_| Unserved::Ended)
+    client.send(&message).await.map_err(|_| Unserved::Ended)
 }
 
 impl Unserved {

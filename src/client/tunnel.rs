@@ -19,10 +19,10 @@ pub(crate) struct OpenTunnel {
     opening: Opening,
 }
 
-/// What was said before the tunnel was one.
+/// The exchange that preceded a tunnel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
-    /// The status that the client was told: 200, or 101 where a request switched protocols.
+    /// The status that the client received: 200, or 101 if a request switched protocols.
     pub status: u16,
     /// Bytes passed on to the upstream before.
     pub sent: u64,

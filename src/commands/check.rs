@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{Readiness, Registry};
 use serde_json::json;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Loader, Overrides, Source},
+    config::{Config, Environment, Listener, Loader, NamedHop, Overrides, Source},
 };
 
 /// Runs the command.
@@ -75,9 +75,13 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
             Ok(Verdict::Valid)
         }
         (Ok(config), Format::Json) => {
+            let listeners = config.server.listen.iter().filter(|listener| listener.tls.is_some());
+            let tls_listeners: Vec<_> =
+                listeners.map(|listener| listener.address.to_string()).collect();
             let meaning = json!({
                 "valid": true,
-                "listeners": config.server.listen,
+                "listeners": config.server.listen.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+                "tls_listeners": tls_listeners,
                 "authenticated": config.server.auth.is_some(),
                 "credentials": config.server.credentials.iter().map(ShownCredential::from).collect::<Vec<_>>(),
                 "hops": config.hops.iter().map(ShownHop::from).collect::<Vec<_>>(),
@@ -99,8 +103,17 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
         None => "for every program on this machine".to_owned(),
     } + &describe::credentials(&config.server.credentials);
-    for address in &config.server.listen {
-        writeln!(out, "  {address}, {clients}")?;
+    for Listener { address, tls } in &config.server.listen {
+        match tls {
+            None => writeln!(out, "  {address}, {clients}")?,
+            Some(tls) if tls.checks_clients() => {
+                writeln!(
+                    out,
+                    "  https://{address}, clients need a certificate of `client_ca`; {clients}"
+                )?;
+            }
+            Some(_) => writeln!(out, "  https://{address}, {clients}")?,
+        }
     }
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;
@@ -120,6 +133,12 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        for Readiness { scheme, credentials } in readiness(hop) {
+            match credentials {
+                Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
+                Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,
+            }
+        }
     }
     writeln!(out, "\nchains")?;
     for chain in &config.chains {
@@ -136,4 +155,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{warning}")?;
     }
     Ok(())
+}
+
+/// Says for each scheme of a hop in force whether this machine can use it now.
+fn readiness(hop: &NamedHop) -> Vec<Readiness> {
+    let hop = hop.hop.as_ref().filter(|_| hop.is_enabled);
+    hop.map_or_else(Vec::new, |hop| hop.readiness())
 }

@@ -193,8 +193,7 @@ fn describe_routes(
     Ok(())
 }
 
-const NO_ROUTE: &str =
-    "No route is for it: the client gets an error that says so, and nothing is connected to.";
+const NO_ROUTE: &str = "No route matches: the client gets an error, and no connection is made.";
 
 /// The steps of a request through a chain.
 #[derive(Serialize)]

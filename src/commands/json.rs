@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
 use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
@@ -14,6 +15,17 @@ pub(super) struct ShownHop<'a> {
     address: Option<String>,
     settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
+    /// Left out if the hop has no schemes to choose from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    auth: Vec<ShownReadiness>,
+}
+
+/// An authentication scheme, and whether this machine can use it now.
+#[derive(Serialize)]
+pub(super) struct ShownReadiness {
+    scheme: &'static str,
+    ready: bool,
+    details: String,
 }
 
 /// A credential. One of the last three fields is present and tells its source.
@@ -66,15 +78,21 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
+        let enabled = hop.is_enabled;
+        let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
+        let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
         let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
-        Self {
-            name: &hop.name,
-            kind: &hop.kind,
-            enabled: hop.is_enabled,
-            address,
-            settings,
-            credentials,
-        }
+        Self { name: &hop.name, kind: &hop.kind, enabled, address, settings, credentials, auth }
+    }
+}
+
+impl From<Readiness> for ShownReadiness {
+    fn from(Readiness { scheme, credentials }: Readiness) -> Self {
+        let (ready, details) = match credentials {
+            Ok(words) => (true, words),
+            Err(words) => (false, words),
+        };
+        Self { scheme: scheme.name(), ready, details }
     }
 }
 

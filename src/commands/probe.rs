@@ -87,7 +87,8 @@ pub async fn probe(
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
-    let listening = config.server.listen.clone();
+    let listeners = config.server.listen.iter();
+    let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
     let generation = Generation::new(1, config, listening);
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);

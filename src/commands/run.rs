@@ -61,11 +61,15 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
     };
     let ended = runtime.block_on(async {
-        // Before the first line of the log: whoever has read it may send a signal.
+        // Before the first line of the log, since its reader may answer it with a signal.
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
         let (signals, requests) =
             signals.map_err(|error| format!("signals can't be handled: {error}"))?;
-        let proxy = loaded.with_passed(passed).start().map_err(|error| error.to_string())?;
+        let proxy = loaded
+            .with_passed(passed)
+            .with_control(environment)
+            .start()
+            .map_err(|error| error.to_string())?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         let shutdown = proxy.shutdown().clone();

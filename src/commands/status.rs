@@ -1,7 +1,7 @@
 //! `mooltiroute status`: shows the status of the running proxy.
 
 mod ask;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::Write,
@@ -15,13 +15,15 @@ use serde_json::{Value, json};
 use super::{Verdict, complain};
 use crate::{
     cli::{self, Format},
-    config::{Auth, Environment, Loader, Overrides, Source},
+    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, Source},
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
 #[derive(Debug)]
 struct Aim {
     addresses: Vec<SocketAddr>,
+    /// The listeners with TLS, which this command does not speak.
+    over_tls: Vec<ListenAddress>,
     auth: Option<Auth>,
     /// The reason why the addresses may be wrong.
     doubt: Option<String>,
@@ -29,7 +31,7 @@ struct Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = aim(flags, registry, environment).and_then(|aim| ask_all(&aim));
+    let status = of_running(flags, registry, environment);
     let out = &mut super::stdout();
     let written = match (status, flags.format) {
         (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
@@ -41,6 +43,18 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
         }
     };
     super::status(written)
+}
+
+/// Asks the running proxy for its status.
+///
+/// # Errors
+/// Why there is no answer, for people.
+pub(super) fn of_running(
+    flags: &cli::Status,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Value, String> {
+    aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
 }
 
 /// Finds out which proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
@@ -58,10 +72,13 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
         },
         Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
     };
-    let listeners: Vec<SocketAddr> =
-        server.listen.iter().map(|listen| reachable(*listen)).collect();
+    let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
+        server.listen.into_iter().partition(|listener| listener.tls.is_some());
+    let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
+    let listeners: Vec<SocketAddr> = sockets.map(reachable).collect();
+    let over_tls = over_tls.iter().map(|listener| listener.address).collect();
     let Some(text) = &flags.address else {
-        return Ok(Aim { addresses: listeners, auth: server.auth, doubt });
+        return Ok(Aim { addresses: listeners, over_tls, auth: server.auth, doubt });
     };
     let found = text.to_socket_addrs();
     let addresses: Vec<SocketAddr> =
@@ -69,11 +86,11 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     // Credentials of one proxy are never sent to another one.
     let is_ours = |address: &SocketAddr| address.ip().is_loopback() || listeners.contains(address);
     let auth = server.auth.filter(|_| addresses.iter().all(is_ours));
-    Ok(Aim { addresses, auth, doubt: None })
+    Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
 }
 
 /// Returns the address at which this machine reaches a listener on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -94,6 +111,12 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
             Ok(body) => return Ok(body),
             Err(error) => refusals.push(format!("{address}: {error}")),
         }
+    }
+    for address in &aim.over_tls {
+        refusals.push(format!(
+            "{address}: this command does not speak TLS; add a listener on `localhost` without `tls`, or use `curl \
+             https://{address}/status`"
+        ));
     }
     let mut why = format!("no status from a proxy\n  {}", refusals.join("\n  "));
     if let Some(doubt) = &aim.doubt {

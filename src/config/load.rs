@@ -1,13 +1,15 @@
 //! Loads files into a configuration, at the start and for each reload.
 
-use std::{hash::RandomState, net::SocketAddr, path::PathBuf};
+use std::{hash::RandomState, path::PathBuf};
 
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use crate::config::{
-    Config, Environment, Format, Level, Problem, Problems, Server, Source,
+    Config, Environment, Format, Level, ListenAddress, Problem, Problems, Server, Source,
+    edit::EditedFile,
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
+    source::Text,
     yaml::tree::Tree,
 };
 
@@ -15,7 +17,7 @@ use crate::config::{
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Replaces `server.listen`, unless empty.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// Hops to leave out.
     pub disable: Vec<String>,
     /// Hops to enable.
@@ -66,7 +68,32 @@ impl Loader {
     /// Does as [`load`](Self::load), and returns the files beside the YAML that settings name, such as a
     /// `password_file`. The list is as good as it gets if the configuration is invalid.
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
-        let (texts, Problems(unreadable)) = self.source.read();
+        self.load_texts(self.source.read())
+    }
+
+    /// Loads the configuration as it would be with `edit`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and if the configuration has no such file.
+    pub(crate) fn load_edited(&self, edit: &EditedFile) -> Result<Config, Problems> {
+        let (mut texts, problems) = self.source.read();
+        let is_edited = |text: &&mut Text| {
+            std::fs::canonicalize(&*text.name).is_ok_and(|path| path == edit.path)
+        };
+        let mut edited = texts.iter_mut().filter(is_edited).peekable();
+        if edited.peek().is_none() {
+            let name = edit.path.display();
+            let message = format!("{name}: this is no file of the configuration");
+            return Err(Problem::new(&KeyPath::default(), "source", message).into());
+        }
+        edited.for_each(|text| text.text.clone_from(&edit.text));
+        self.load_texts((texts, problems)).0
+    }
+
+    fn load_texts(
+        &self,
+        (texts, Problems(unreadable)): (Vec<Text>, Problems),
+    ) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let (mut tree, faults) = Tree::new(texts);
         let mut problems = Found::default();
         problems.extend(unreadable);
@@ -104,7 +131,7 @@ impl Loader {
     fn apply_overrides(&self, tree: &mut Tree) {
         let Overrides { listen, log_level, log_format, .. } = &self.overrides;
         if !listen.is_empty() {
-            let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
+            let listen: Vec<String> = listen.iter().map(ListenAddress::to_string).collect();
             tree.set(KeyPath::of(["server", "listen"]), "--listen", listen);
         }
         if let Some(level) = log_level {
@@ -274,7 +301,8 @@ routes:
     #[test]
     fn the_example_of_the_interface_means_what_it_says() {
         let config = load(EXAMPLE, Overrides::default()).unwrap();
-        assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
+        let listen = config.server.listen.iter().map(|listener| listener.address);
+        assert_eq!(listen.collect::<Vec<_>>(), ["127.0.0.1:8888".parse().unwrap()]);
         assert_eq!(config.server.auth.as_ref().unwrap().password.expose(), "hunter2");
         assert_eq!((config.server.via.as_deref(), config.timeouts.idle), (None, None));
         assert_eq!(config.timeouts.half_closed, Duration::from_secs(300));
@@ -303,7 +331,7 @@ routes:
             ..Overrides::default()
         };
         let config = load(EXAMPLE, overrides).unwrap();
-        assert_eq!(config.server.listen[0].port(), 0);
+        assert_eq!(config.server.listen[0].address, "127.0.0.1:0".parse().unwrap());
         assert_eq!(config.log.level, Level::Debug);
         assert_eq!(names(&config, "fast"), [""; 0]);
         assert_eq!(config.chains[1].switched_off.len(), 2);
@@ -419,7 +447,7 @@ routes:
         let loader =
             Loader::new(Source::Embedded, Overrides::default(), kinds::builtin(), environment);
         let config = loader.load().unwrap();
-        assert_eq!(config.server.listen, ["127.0.0.1:8888".parse().unwrap()]);
+        assert_eq!(config.server.listen[0].address.to_string(), "127.0.0.1:8888");
         assert_eq!(&*config.chains[config.routes[0].chain].name, "default");
         assert_eq!(config.routes.len(), 1);
     }
@@ -432,7 +460,7 @@ routes:
             Loader::new(source, Overrides::default(), kinds::builtin(), environment).load()
         };
         let config = load("server: { listen: 127.0.0.1:0 }\nchains: { default: [] }\n").unwrap();
-        assert_eq!(config.server.listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.server.listen[0].address.to_string(), "127.0.0.1:0");
         let said = load("chains: { default: [a] }\n").unwrap_err().to_string();
         assert!(said.starts_with("(given):1:21: chains.default: unknown hop `a`"), "{said}");
     }

@@ -1,12 +1,12 @@
 //! A valid configuration as types: what operators want, with every name resolved.
 
-use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Hop, Secret};
 
 use crate::router;
 
-use crate::config::{Credential, Outline, Overridden, Place, Problem};
+use crate::config::{Credential, Listener, Outline, Overridden, Place, Problem};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Config {
 /// The listeners, and who may use them.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The addresses to listen on, never empty. Port 0 lets the system choose a port.
-    pub listen: Vec<SocketAddr>,
+    /// The listeners, never empty.
+    pub listen: Vec<Listener>,
     /// The credentials that clients must present, if any.
     pub auth: Option<Auth>,
     /// The sources of those credentials.
@@ -76,17 +76,17 @@ pub struct Auth {
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A client's request head.
+    /// The limit for a client's request head.
     pub header: Duration,
-    /// TCP, and TLS where there is one, to the first hop or the target.
+    /// The limit for TCP, and for TLS if there is one, to the first hop or the target.
     pub connect: Duration,
-    /// Each hop's whole answer to CONNECT.
+    /// The limit for each hop's handshake, with all rounds of its authentication.
     pub handshake: Duration,
-    /// The head of the answer to a plain request, from the end of the request on; `None` is never.
+    /// The limit for the head of the answer to a plain request, from the end of the request. `None` means no limit.
     pub response: Option<Duration>,
-    /// A body of which the receiver takes nothing; `None` is never.
+    /// The limit for a body whose receiver takes nothing. `None` means no limit.
     pub stall: Option<Duration>,
-    /// A tunnel that one side has ended, without a byte the other way.
+    /// The limit for a tunnel that one side has ended, without a byte in the other direction.
     pub half_closed: Duration,
     /// At shutdown, what is still open after this is cut.
     pub drain: Duration,

@@ -1,17 +1,20 @@
-//! What operators write, typed and not yet resolved.
+//! The settings as operators write them: typed, but not yet resolved.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
+mod listen;
 
-use mooltiroute_hops::{Listed, OneOrList, Secret};
+use std::{borrow::Cow, fmt, num::NonZeroU16, path::PathBuf, time::Duration};
+
+use mooltiroute_hops::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{
         self, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
 
+pub(crate) use self::listen::{Listen, ListenTls, Listeners};
 use crate::config::{
     Format, Level, Protocol,
     units::{Period, Size},
@@ -26,9 +29,9 @@ pub(crate) const SECTIONS: [&str; 7] =
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
-    /// The address to listen on (an IP address and a port), or a list of addresses. An address outside loopback
-    /// requires `auth`.
-    pub(crate) listen: OneOrList<Listen>,
+    /// The address to listen on (an IP address and a port, or `localhost` and a port for both loopback addresses), or a
+    /// list of addresses. An address outside loopback requires `auth`. An entry may be a mapping of `address` and `tls`.
+    pub(crate) listen: Listeners,
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.
     pub(crate) protocols: Vec<Protocol>,
@@ -53,16 +56,12 @@ pub(crate) struct Auth {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// An address to listen on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Listen(pub(crate) SocketAddr);
-
 /// How long things may take.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
 pub(crate) struct Timeouts {
     /// How long a client may take to send a request head, from its first byte to its last. In SOCKS, everything up to the
-    /// end of the request counts.
+    /// end of the request counts. A TLS handshake with a client may take as long before that.
     pub(crate) header: Period,
     /// How long DNS and TCP may take to the first hop or the target, and TLS with each hop.
     pub(crate) connect: Period,
@@ -93,7 +92,7 @@ pub(crate) struct Limits {
     pub(crate) header_fields: usize,
 }
 
-/// What the log holds.
+/// The log: its level, its format, and whether it has a line per request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
 pub(crate) struct Log {
@@ -139,10 +138,9 @@ pub(crate) struct Route {
 
 impl Default for Server {
     fn default() -> Self {
-        let listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8888)));
         let upgrades = vec!["websocket".to_owned()];
         let protocols = Protocol::ALL.to_vec();
-        Self { listen: OneOrList(vec![listen]), protocols, auth: None, via: None, upgrades }
+        Self { listen: Listeners::default(), protocols, auth: None, via: None, upgrades }
     }
 }
 
@@ -174,28 +172,6 @@ impl Default for Log {
     }
 }
 
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(|_| {
-            de::Error::custom(
-                "expected an IP address and a port, such as `127.0.0.1:8888` or `\"[::1]:8888\"`",
-            )
-        })
-    }
-}
-
-/// Writes the default of `server.listen` into the schema.
-impl Serialize for Listen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl Listed for Listen {
-    const EXPECTED: &'static str = "an address such as `127.0.0.1:8888`, or a list of them";
-}
-
 impl<'de> Deserialize<'de> for Chain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct EitherForm;
@@ -220,16 +196,6 @@ impl<'de> Deserialize<'de> for Chain {
         }
 
         deserializer.deserialize_any(EitherForm)
-    }
-}
-
-impl JsonSchema for Listen {
-    fn schema_name() -> Cow<'static, str> {
-        "Listen".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$" })
     }
 }
 

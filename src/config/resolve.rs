@@ -2,6 +2,7 @@
 
 mod chains;
 mod hops;
+mod listen;
 mod origins;
 mod routes;
 mod shown;
@@ -77,7 +78,8 @@ impl<'a> Resolver<'a> {
         let server = self.server();
         let timeouts = self.timeouts();
         let limits = self.limits();
-        self.context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        let context = self.context.another().with_head_bytes_max(limits.header_bytes);
+        self.context = context.with_handshake(timeouts.handshake);
         let log = self.section::<raw::Log>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
@@ -147,30 +149,7 @@ impl<'a> Resolver<'a> {
 
     fn server(&mut self) -> Server {
         let raw::Server { listen, protocols, auth, via, upgrades } = self.section("server");
-        let listen: Vec<_> = listen.0.into_iter().map(|listen| listen.0).collect();
-        let path = KeyPath::of(["server", "listen"]);
-        if listen.is_empty() {
-            self.invalid(&path, "is empty; write at least one address");
-        }
-        let is_list = self.tree.length(&path).is_ok();
-        let mut seen = HashSet::new();
-        for (index, address) in listen.iter().enumerate() {
-            let path = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
-            if address.port() != 0 && !seen.insert(*address) {
-                self.invalid(&path, format!("`{address}` stands here twice"));
-            }
-            if !address.ip().to_canonical().is_loopback()
-                && auth.is_none()
-                && !self.problems.skips()
-            {
-                let message =
-                    format!("`{address}` can be reached by others, and there is no `server.auth`");
-                let problem = self.tree.problem(&path, Part::Value, "open-listener", message);
-                self.problems.push(problem.with_help(
-                    "listen on 127.0.0.1, or write `auth: { username: NAME, password: \"${PASSWORD}\" }` below `server`",
-                ));
-            }
-        }
+        let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
         if via.as_deref().is_some_and(|via| !is_name(via)) {
@@ -196,7 +175,7 @@ impl<'a> Resolver<'a> {
         for (index, protocol) in protocols.iter().enumerate() {
             if protocols[..index].contains(protocol) {
                 let path = path.clone().then(Key::Index(index));
-                self.invalid(&path, format!("`{protocol}` stands here twice"));
+                self.invalid(&path, format!("`{protocol}` is listed twice"));
             }
         }
     }
@@ -318,7 +297,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the names below `path`, all of which may be shown and logged.
+    /// Returns the names below `path`. They contain no secret, so they can be shown and logged.
     fn names(&mut self, path: &KeyPath) -> Names {
         let names = match self.tree.names(path) {
             Ok(names) => names,

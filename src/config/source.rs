@@ -56,7 +56,7 @@ impl Environment {
         Self { variables: Arc::new(variables), directory: directory.into() }
     }
 
-    /// That of this process.
+    /// Returns the environment of this process.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name), "")
     }
@@ -75,6 +75,24 @@ impl Environment {
     /// The value of a variable.
     pub fn variable(&self, name: &str) -> Option<OsString> {
         (self.variables)(name)
+    }
+
+    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let set = |name| {
+            // A supervisor may name several, with colons between.
+            let value = self.variable(name)?.into_string().ok()?;
+            let separator = if cfg!(windows) { ';' } else { ':' };
+            let path = PathBuf::from(value.split(separator).next()?);
+            path.is_absolute().then_some(path)
+        };
+        let of_user = || {
+            set("XDG_STATE_HOME")
+                .or_else(|| if cfg!(windows) { set("LOCALAPPDATA") } else { None })
+                .or_else(|| Some(set("HOME")?.join(".local/state")))
+                .map(|state| state.join("mooltiroute"))
+        };
+        set("STATE_DIRECTORY").or_else(of_user)
     }
 
     /// The user's directory for configurations.
@@ -107,7 +125,7 @@ impl Source {
     /// the user's and the system's `mooltiroute/config.d`, or else the embedded one.
     ///
     /// # Errors
-    /// The path of `flag` or of the variable does not exist: whoever names one does not want another.
+    /// The path of `flag` or of the variable does not exist. Another source never replaces one that was named.
     pub fn find(flag: Option<PathBuf>, environment: &Environment) -> Result<Self, Problems> {
         let variable = environment.variable(PATH_VARIABLE).filter(|path| !path.is_empty());
         let named = flag
@@ -262,7 +280,7 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
 
 const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 
-/// The configuration that runs if nobody has written one.
+/// The configuration that is used if there is no file.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
 
 /// All files together.

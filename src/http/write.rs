@@ -4,7 +4,6 @@
 //! their meaning, each once and at the place of the first one. Our own fields come last, so that no `Connection` field
 //! can remove them.
 
-mod decimal;
 mod echo;
 mod fields;
 mod request;

@@ -1,4 +1,4 @@
-//! A timer for one wait after another.
+//! A deadline for waits that almost never expire.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
-/// A timer for waits of which hardly any lasts until its time has come, such as those for the next request.
+/// A deadline for waits that almost never expire, such as the wait for the next request.
 ///
-/// Setting a timer costs more than most waits for a request. So a timer that is already set to ring earlier stays as it is,
-/// and is moved only when it rings, which is rare and wakes nobody.
+/// Setting a timer costs more than most waits for a request. So a timer that is already set to an earlier time stays, and
+/// is moved only when it fires. That is rare, and does not end the wait.
 #[derive(Debug)]
 pub struct Alarm<'a>(Pin<&'a mut Sleep>);
 

@@ -1,6 +1,6 @@
 //! A queue of log lines, and the thread that writes them to standard error.
 //!
-//! Logging must never block traffic: a slow terminal, a pipe that nobody reads or a full disk would otherwise stop the
+//! Logging must never block traffic: a slow terminal, a pipe without a reader or a full disk would otherwise stop the
 //! one thread that serves all connections. So a line is only copied into a shared buffer, and a thread writes what has
 //! gathered there. The buffer is bounded; lines without room are dropped and counted, and the count is logged once
 //! writing works again. Under load one wake-up of the thread serves many lines, since it waits a few milliseconds after
@@ -17,6 +17,8 @@ use std::{
 
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::line::Clock;
 
 /// Accepts lines without blocking, and drops those that find no room.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ struct Shared {
 struct State {
     /// The lines, each with its line feed.
     lines: Vec<u8>,
+    clock: Clock,
     /// The number of lines that found no room.
     lost: u64,
     /// Whether the thread sleeps until it is woken.
@@ -63,13 +66,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &[u8]) {
+    /// Has `write` append one line. The line is written while the buffer is locked, which saves a copy of it: whatever
+    /// it writes must neither block nor log.
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         let mut state = self.lock();
-        if state.lines.len() + line.len() > ROOM {
-            state.lost += 1;
+        let State { lines, clock, lost, .. } = &mut *state;
+        let before = lines.len();
+        write(lines, clock);
+        if lines.len() > ROOM {
+            lines.truncate(before);
+            *lost += 1;
             return;
         }
-        state.lines.extend_from_slice(line);
         if mem::take(&mut state.is_idle) {
             drop(state);
             self.came.notify_one();
@@ -114,6 +122,13 @@ impl Shared {
     }
 }
 
+impl Queue {
+    /// Has `write` append one line, with its line feed. It must neither block nor log.
+    pub(super) fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
+        self.0.push(write);
+    }
+}
+
 impl<'a> MakeWriter<'a> for Queue {
     type Writer = &'a Self;
 
@@ -125,7 +140,7 @@ impl<'a> MakeWriter<'a> for Queue {
 impl Write for &Queue {
     /// Accepts one complete line, as the formatting layer passes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        self.0.push(|lines, _| lines.extend_from_slice(line));
         Ok(line.len())
     }
 

@@ -1,43 +1,84 @@
 //! The sockets that clients connect to.
 
+mod bind;
+
 use std::{
     io,
     net::{self, SocketAddr},
+    sync::Arc,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use arc_swap::ArcSwapOption;
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
 
-use crate::io::keepalive;
+use self::bind::{bind, in_words, is_address_missing, set_options};
+use crate::{
+    config::{ListenAddress, Listener},
+    tls::TlsServer,
+};
 
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listeners {
     open: Vec<Open>,
+    bind: Binder,
 }
+
+/// A function that listens on an address.
+type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
+
+/// The TLS of a listener, which a reload replaces while the listener goes on.
+pub(crate) type TlsInForce = Arc<ArcSwapOption<TlsServer>>;
 
 #[derive(Debug)]
 struct Open {
-    wanted: SocketAddr,
-    actual: SocketAddr,
-    /// Closes it. A supervisor's is left alone: who waits there when this process ends is for the next one.
+    place: Place,
+    tls: TlsInForce,
+    /// Closes it. A supervisor's is left alone: clients that wait there when this process ends are for the next one.
     closes: Option<DropGuard>,
 }
 
+/// The address of a socket.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    wanted: Wanted,
+    /// The address that the socket is bound to.
+    actual: SocketAddr,
+}
+
+/// A socket of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// The address, which may have port 0.
+    address: SocketAddr,
+    /// How many sockets before it have the same address, which only those with port 0 may have.
+    twins: usize,
+}
+
 /// A change of listeners of which every part has succeeded, and nothing has happened yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    wanted: Vec<SocketAddr>,
+    wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
     bound: Vec<Bound>,
+    missing: Vec<MissingFamily>,
 }
 
 #[derive(Debug)]
 struct Bound {
-    wanted: SocketAddr,
-    actual: SocketAddr,
+    place: Place,
     listener: TcpListener,
+}
+
+/// A loopback address of `localhost` that this machine does not have.
+#[derive(Debug)]
+struct MissingFamily {
+    listener: ListenAddress,
+    address: SocketAddr,
+    source: io::Error,
 }
 
 /// A listener that has begun, and the token that ends it.
@@ -47,6 +88,8 @@ pub(crate) struct Begun {
     pub listener: TcpListener,
     /// The address it is bound to.
     pub address: SocketAddr,
+    /// The TLS of clients that are accepted from now on.
+    pub tls: TlsInForce,
     /// Cancelled when the listener is to close.
     pub closed: CancellationToken,
 }
@@ -73,9 +116,15 @@ pub enum ListenError {
     Passed(io::Error),
 }
 
+impl Default for Listeners {
+    fn default() -> Self {
+        Self { open: Vec::new(), bind }
+    }
+}
+
 impl Listeners {
-    /// Takes over sockets that a supervisor listens on and has passed; returns them to be accepted on. They stay as long
-    /// as this process does: the supervisor would listen on alone, and clients would wait for nobody.
+    /// Takes over sockets that a supervisor listens on and has passed, and returns them to be accepted on. They stay open
+    /// as long as this process runs: otherwise the supervisor would listen on alone, and clients would wait in vain.
     ///
     /// # Errors
     /// One of them can't be used.
@@ -85,143 +134,303 @@ impl Listeners {
             passed.set_nonblocking(true)?;
             set_options(SockRef::from(&passed))?;
             let listener = TcpListener::from_std(passed)?;
-            self.open.push(Open { wanted: address, actual: address, closes: None });
-            Ok(Begun { listener, address, closed: CancellationToken::new() })
+            let place = Place { wanted: Wanted { address, twins: 0 }, actual: address };
+            let tls = TlsInForce::default();
+            self.open.push(Open { place, tls: Arc::clone(&tls), closes: None });
+            Ok(Begun { listener, address, tls, closed: CancellationToken::new() })
         });
         begun.collect()
     }
 
-    /// Binds what of `wanted` is not listened on yet. The listeners in force stay as they are.
+    /// Binds the sockets of `listeners` that are not open yet. The listeners in force stay as they are.
     ///
     /// # Errors
-    /// The first address that can't be bound, or a supervisor's that is not wanted; what was bound is let go again.
-    pub(crate) fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, ListenError> {
-        let mut passed = self.open.iter().filter(|open| open.closes.is_none());
-        if let Some(open) = passed.find(|open| !wanted.contains(&open.wanted)) {
-            return Err(ListenError::NotNamed(open.wanted));
+    /// The first address that can't be bound, or a supervisor's that is not wanted. Everything that was bound is closed
+    /// again.
+    pub(crate) fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, ListenError> {
+        let mut prepared = Prepared::default();
+        for listener in listeners {
+            let wanted: Vec<_> = listener
+                .address
+                .sockets()
+                .map(|address| prepared.want(address, listener))
+                .collect();
+            match listener.address {
+                ListenAddress::Socket(address) => {
+                    prepared.bound.extend(self.ensure(wanted[0], address.port())?.bound());
+                }
+                ListenAddress::Localhost(_) => {
+                    let (bound, missing) = self.ensure_localhost(listener.address, &wanted)?;
+                    prepared.bound.extend(bound);
+                    prepared.missing.extend(missing);
+                }
+            }
         }
-        let new =
-            wanted.iter().filter(|wanted| self.open.iter().all(|open| open.wanted != **wanted));
-        let bound = new.map(|wanted| bind(*wanted)).collect::<Result<_, _>>()?;
-        Ok(Prepared { wanted: wanted.to_vec(), bound })
+        let mut passed = self.open.iter().filter(|open| open.closes.is_none());
+        match passed.find(|open| prepared.tls(open.place.wanted).is_none()) {
+            Some(open) => Err(ListenError::NotNamed(open.place.actual)),
+            None => Ok(prepared),
+        }
     }
 
-    /// The addresses that are listened on once `prepared` is in force.
+    /// Binds the loopback addresses of both families. One of them is enough if the machine does not have the other.
+    ///
+    /// If the system is to choose the port, it chooses one for the first address, and another program may have that port
+    /// at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
+    fn ensure_localhost(
+        &self,
+        listener: ListenAddress,
+        wanted: &[Wanted],
+    ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
+        let mut attempts = PORT_CHOICES_MAX;
+        loop {
+            attempts -= 1;
+            match self.ensure_all(listener, wanted) {
+                Err(ListenError::Bind { address, source })
+                    if address.port() == 0
+                        && source.kind() == io::ErrorKind::AddrInUse
+                        && attempts > 0 => {}
+                ensured => return ensured,
+            }
+        }
+    }
+
+    /// Makes one attempt at [`ensure_localhost`](Self::ensure_localhost).
+    fn ensure_all(
+        &self,
+        listener: ListenAddress,
+        wanted: &[Wanted],
+    ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
+        let (mut bound, mut missing) = (Vec::new(), None::<MissingFamily>);
+        let mut port = None;
+        for wanted in wanted {
+            let address = wanted.address;
+            match self.ensure(*wanted, port.unwrap_or(address.port())) {
+                Ok(ensured) => {
+                    port = Some(ensured.place().actual.port());
+                    bound.extend(ensured.bound());
+                }
+                Err(ListenError::Bind { source, .. })
+                    if is_address_missing(&source) && missing.is_none() =>
+                {
+                    missing = Some(MissingFamily { listener, address, source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((bound, missing))
+    }
+
+    /// Finds the open socket for `wanted`, or binds one at `port`.
+    fn ensure(&self, wanted: Wanted, port: u16) -> Result<Ensured, ListenError> {
+        if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
+            return Ok(Ensured::Open(open.place));
+        }
+        let fail = |source| ListenError::Bind { address: wanted.address, source };
+        let bound = (self.bind)(SocketAddr::new(wanted.address.ip(), port)).map_err(fail)?;
+        let actual = bound.local_addr().map_err(fail)?;
+        let listener = TcpListener::from_std(bound).map_err(fail)?;
+        Ok(Ensured::Bound(Bound { place: Place { wanted, actual }, listener }))
+    }
+
+    /// Returns the addresses that are listened on once `prepared` is in force.
     pub(crate) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
-        let kept = self
-            .open
-            .iter()
-            .filter(|open| prepared.wanted.contains(&open.wanted))
-            .map(|open| open.actual);
-        kept.chain(prepared.bound.iter().map(|bound| bound.actual)).collect()
+        let kept = self.open.iter().map(|open| open.place);
+        let kept = kept.filter(|place| prepared.tls(place.wanted).is_some());
+        let bound = prepared.bound.iter().map(|bound| bound.place);
+        kept.chain(bound).map(|place| place.actual).collect()
     }
 
-    /// Puts `prepared` in force: returns the listeners to accept on, and closes those that are not wanted any more.
-    pub(crate) fn replace(&mut self, prepared: Prepared) -> Vec<Begun> {
-        let begun = prepared.bound.into_iter().map(|Bound { wanted, actual, listener }| {
-            let closed = CancellationToken::new();
+    /// Puts `prepared` in force: returns the listeners to accept on, closes those that are not wanted any more, and
+    /// replaces the TLS of those that stay. Clients that were accepted before keep what they have.
+    pub(crate) fn replace(&mut self, mut prepared: Prepared) -> Vec<Begun> {
+        for MissingFamily { listener, address, source } in &prepared.missing {
+            let reason = in_words(source);
+            warn!(%listener, missing = %address, reason, "listening on one loopback address only");
+        }
+        let bound = std::mem::take(&mut prepared.bound);
+        let begun = bound.into_iter().map(|Bound { place, listener }| {
+            let (closed, tls) = (CancellationToken::new(), TlsInForce::default());
             let closes = Some(closed.clone().drop_guard());
-            self.open.push(Open { wanted, actual, closes });
-            Begun { listener, address: actual, closed }
+            self.open.push(Open { place, tls: Arc::clone(&tls), closes });
+            Begun { listener, address: place.actual, tls, closed }
         });
         let begun = begun.collect();
-        self.open.retain(|open| prepared.wanted.contains(&open.wanted));
+        self.open.retain(|open| match prepared.tls(open.place.wanted) {
+            Some(tls) => {
+                open.tls.store(tls.clone());
+                true
+            }
+            None => false,
+        });
         begun
     }
 }
 
-fn bind(wanted: SocketAddr) -> Result<Bound, ListenError> {
-    let fail = |source| ListenError::Bind { address: wanted, source };
-    let listener = open(wanted).map_err(fail)?;
-    let actual = listener.local_addr().map_err(fail)?;
-    Ok(Bound { wanted, actual, listener })
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Elsewhere it would let two programs have the same port.
-    if cfg!(unix) {
-        socket.set_reuse_address(true)?;
+impl Prepared {
+    /// Adds the socket of `listener` at `address`.
+    fn want(&mut self, address: SocketAddr, listener: &Listener) -> Wanted {
+        let twins = self.wanted.iter().filter(|(wanted, _)| wanted.address == address).count();
+        let wanted = Wanted { address, twins };
+        self.wanted.push((wanted, listener.tls.clone()));
+        wanted
     }
-    if address.is_ipv6() {
-        // `[::]` is what was written; `0.0.0.0` may stand beside it.
-        socket.set_only_v6(true)?;
+
+    /// Returns the TLS of a socket, or `None` if the socket is not wanted.
+    fn tls(&self, wanted: Wanted) -> Option<&Option<Arc<TlsServer>>> {
+        self.wanted.iter().find(|(other, _)| *other == wanted).map(|(_, tls)| tls)
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    set_options(SockRef::from(&socket))?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
-/// Sets the options that accepted sockets inherit, on systems that do so.
-fn set_options(listener: SockRef<'_>) -> io::Result<()> {
-    listener.set_tcp_nodelay(true)?;
-    // Without probes, all else works.
-    let _ = keepalive::probe(listener);
-    Ok(())
+/// A socket that is open already, or that was bound now.
+#[derive(Debug)]
+enum Ensured {
+    Open(Place),
+    Bound(Bound),
 }
 
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program has the port; stop it, or choose another with `--listen`".into()
+impl Ensured {
+    fn place(&self) -> Place {
+        match self {
+            Self::Open(place) => *place,
+            Self::Bound(bound) => bound.place,
         }
-        io::ErrorKind::PermissionDenied => {
-            "the port needs privileges; choose one above 1023".into()
+    }
+
+    fn bound(self) -> Option<Bound> {
+        match self {
+            Self::Open(_) => None,
+            Self::Bound(bound) => Some(bound),
         }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
-        _ => error.to_string(),
     }
 }
 
-/// As many as may wait to be accepted; the system caps it.
-const BACKLOG: i32 = 4096;
+/// How often the system may choose a port for `localhost`.
+const PORT_CHOICES_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn any() -> SocketAddr {
-        "127.0.0.1:0".parse().unwrap()
+    const ANY: &str = "127.0.0.1:0";
+
+    fn listeners(addresses: &[&str]) -> Vec<Listener> {
+        let parse = |address: &&str| Listener { address: address.parse().unwrap(), tls: None };
+        addresses.iter().map(parse).collect()
+    }
+
+    #[track_caller]
+    fn replace(open: &mut Listeners, addresses: &[&str]) -> Vec<Begun> {
+        let prepared = open.prepare(&listeners(addresses)).unwrap();
+        let expected = open.addresses_after(&prepared);
+        let begun = open.replace(prepared);
+        let actual: Vec<_> = open.open.iter().map(|open| open.place.actual).collect();
+        assert_eq!(actual, expected);
+        begun
     }
 
     #[tokio::test]
     async fn a_listener_that_stays_keeps_its_socket_and_others_close() {
-        let mut listeners = Listeners::default();
-        let begun = listeners.replace(listeners.prepare(&[any()]).unwrap());
-        let [first] = begun.as_slice() else { panic!("one listener") };
-        let second: SocketAddr = "[::1]:0".parse().unwrap();
-        let prepared = listeners.prepare(&[any(), second]).unwrap();
-        assert_eq!(listeners.addresses_after(&prepared)[0], first.address);
-        let begun = listeners.replace(prepared);
-        assert!(begun.len() == 1 && begun[0].address.is_ipv6() && !first.closed.is_cancelled());
-        assert!(listeners.replace(listeners.prepare(&[second]).unwrap()).is_empty());
-        assert!(first.closed.is_cancelled() && !begun[0].closed.is_cancelled());
+        let mut open = Listeners::default();
+        let [first] = &replace(&mut open, &[ANY])[..] else { panic!("one listener") };
+        let (first_address, first_closed) = (first.address, first.closed.clone());
+        let second = replace(&mut open, &[ANY, "[::1]:0"]);
+        assert_eq!(open.open[0].place.actual, first_address);
+        assert!(second.len() == 1 && second[0].address.is_ipv6() && !first_closed.is_cancelled());
+        assert!(replace(&mut open, &["[::1]:0"]).is_empty());
+        assert!(first_closed.is_cancelled() && !second[0].closed.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn localhost_is_both_loopback_addresses_at_one_port() {
+        let mut open = Listeners::default();
+        let begun = replace(&mut open, &["localhost:0"]);
+        let [v4, v6] = &begun[..] else { panic!("two sockets: {begun:?}") };
+        assert!(v4.address.is_ipv4() && v6.address.is_ipv6());
+        assert_eq!(v4.address.port(), v6.address.port());
+        assert!(replace(&mut open, &["localhost:0"]).is_empty(), "both stay");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_becomes_localhost_keeps_its_socket() {
+        let mut open = Listeners::default();
+        let v4 = &replace(&mut open, &[ANY])[0];
+        let begun = replace(&mut open, &["localhost:0"]);
+        assert!(begun.len() == 1 && begun[0].address.is_ipv6() && !v4.closed.is_cancelled());
+        assert_eq!(begun[0].address.port(), v4.address.port());
+        assert!(replace(&mut open, &[ANY]).is_empty());
+        assert!(begun[0].closed.is_cancelled() && !v4.closed.is_cancelled());
+    }
+
+    /// Binds as on a machine without IPv6.
+    #[cfg(unix)]
+    fn bind_v4(address: SocketAddr) -> io::Result<net::TcpListener> {
+        if address.is_ipv6() {
+            return Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::AFNOSUPPORT.raw_os_error(),
+            ));
+        }
+        bind(address)
+    }
+
+    /// Binds as on a machine without any address.
+    fn bind_nowhere(_: SocketAddr) -> io::Result<net::TcpListener> {
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Binds as on a machine where another program has every port of IPv6.
+    fn bind_taken(address: SocketAddr) -> io::Result<net::TcpListener> {
+        if address.is_ipv6() { Err(io::ErrorKind::AddrInUse.into()) } else { bind(address) }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn one_loopback_address_is_enough_if_the_machine_lacks_the_other() {
+        let mut open = Listeners { bind: bind_v4, ..Listeners::default() };
+        let begun = replace(&mut open, &["localhost:0"]);
+        assert!(begun.len() == 1 && begun[0].address.is_ipv4());
+        // Once the machine has the other one, the next reload listens there too.
+        open.bind = bind;
+        let begun = replace(&mut open, &["localhost:0"]);
+        assert!(begun.len() == 1 && begun[0].address.is_ipv6());
+        let written = Listeners { bind: bind_v4, ..Listeners::default() };
+        let error = written.prepare(&listeners(&["[::1]:0"])).unwrap_err().to_string();
+        assert_eq!(error, "can't listen on [::1]:0: this machine has no such address");
+    }
+
+    #[tokio::test]
+    async fn localhost_without_any_address_or_with_a_taken_port_is_an_error() {
+        let open = Listeners { bind: bind_nowhere, ..Listeners::default() };
+        let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
+        assert_eq!(error, "can't listen on [::1]:0: this machine has no such address");
+        let open = Listeners { bind: bind_taken, ..Listeners::default() };
+        let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
+        assert!(error.contains("another program has the port"), "{error}");
     }
 
     #[tokio::test]
     async fn a_passed_listener_is_named_and_never_closed() {
-        let passed = net::TcpListener::bind(any()).unwrap();
+        let passed = net::TcpListener::bind(ANY).unwrap();
         let address = passed.local_addr().unwrap();
-        let mut listeners = Listeners::default();
-        let begun = listeners.adopt(vec![passed]).unwrap();
+        let mut open = Listeners::default();
+        let begun = open.adopt(vec![passed]).unwrap();
         assert!(
-            matches!(listeners.prepare(&[any()]), Err(ListenError::NotNamed(named)) if named == address)
+            matches!(open.prepare(&listeners(&[ANY])), Err(ListenError::NotNamed(named)) if named == address)
         );
-        let prepared = listeners.prepare(&[any(), address]).unwrap();
-        assert_eq!(listeners.replace(prepared).len(), 1, "the other one");
-        drop(listeners);
+        assert_eq!(replace(&mut open, &[ANY, &address.to_string()]).len(), 1, "the other one");
+        let localhost = format!("localhost:{}", address.port());
+        assert_eq!(replace(&mut open, &[&localhost]).len(), 1, "the one of IPv6");
+        drop(open);
         assert!(begun[0].address == address && !begun[0].closed.is_cancelled());
     }
 
     #[tokio::test]
     async fn a_taken_port_changes_nothing() {
-        let mut listeners = Listeners::default();
-        let begun = listeners.replace(listeners.prepare(&[any()]).unwrap());
-        let taken = begun[0].address;
+        let mut open = Listeners::default();
+        let begun = replace(&mut open, &[ANY]);
+        let taken = begun[0].address.to_string();
         let other = Listeners::default();
-        let error = other.prepare(&[any(), taken]).unwrap_err().to_string();
+        let error = other.prepare(&listeners(&[ANY, &taken])).unwrap_err().to_string();
         assert!(error.contains("another program has the port"), "{error}");
         assert!(!begun[0].closed.is_cancelled());
     }

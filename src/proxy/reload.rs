@@ -2,16 +2,21 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
-use tokio::task;
+use tokio::{sync::mpsc, task};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Loader, Overridden},
+    config::{Config, Environment, Loader, Overridden},
+    control::{
+        ControlServer,
+        verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
+    },
     log::LogControl,
     metrics::Metrics,
     proxy::{
@@ -33,6 +38,7 @@ pub(crate) struct Reloads {
     server: Server,
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
+    orders: Option<mpsc::Receiver<ReloadOrder>>,
     log: Option<LogControl>,
     /// The problems of the last attempt, if it was rejected.
     rejected: Option<Vec<String>>,
@@ -45,6 +51,7 @@ pub(crate) struct Reloads {
 enum Call {
     Edit,
     Signal,
+    Order,
 }
 
 impl Reloads {
@@ -62,6 +69,7 @@ impl Reloads {
             server,
             watch,
             requests: None,
+            orders: None,
             log: None,
             rejected: None,
             overridden: Vec::new(),
@@ -79,6 +87,18 @@ impl Reloads {
         self.requests = Some(requests);
     }
 
+    /// Opens the control socket of the proxy that listens on `addresses`. Its orders call for reloads too.
+    pub(crate) fn control(
+        &mut self,
+        addresses: &[SocketAddr],
+        environment: &Environment,
+    ) -> Option<ControlServer> {
+        let (orders, received) = ReloadOrders::channel();
+        self.orders = Some(received);
+        let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
+        ControlServer::bind(addresses, loader, shared, orders, environment)
+    }
+
     /// Has each reload change the log too.
     pub(crate) fn set_log(&mut self, control: LogControl) {
         self.log = Some(control);
@@ -87,29 +107,41 @@ impl Reloads {
     /// Reloads until it is dropped. Dropping the future between two steps leaves the generation in force as it is.
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
+            let mut order = None;
             let call = tokio::select! {
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
+                ordered = next_order(self.orders.as_mut()) => {
+                    order = Some(ordered);
+                    Call::Order
+                }
             };
-            if let (Call::Signal, Some(watch)) = (call, &mut self.watch) {
+            if let (Call::Signal | Call::Order, Some(watch)) = (call, &mut self.watch) {
                 watch.complete().await;
             }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
-            self.attempt(call).await;
+            let verdict = self.attempt(call).await;
             drop(held);
             supervisor::ready();
+            if let Some(ReloadOrder(asked)) = order {
+                // The client may not have waited.
+                let _ = asked.send(verdict);
+            }
         }
     }
 
-    /// Loads the files, again and again until nobody has touched them meanwhile and every file that they name is
-    /// watched. Returns `None` if they don't come to rest; the next event calls for another attempt.
-    async fn load(&mut self) -> Option<Result<Config, Vec<String>>> {
+    /// Loads the files, repeatedly until none has changed meanwhile and every file that they name is watched.
+    ///
+    /// Returns `None` if they don't come to rest; the next event calls for another attempt.
+    async fn load(&mut self) -> Option<Result<Config, Vec<ToldProblem>>> {
         for _ in 0..LOADS_MAX {
             let loader = Arc::clone(&self.loader);
             let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
                 Ok(loaded) => loaded,
-                Err(panicked) => return Some(Err(vec![panicked.to_string()])),
+                Err(panicked) => {
+                    return Some(Err(vec![ToldProblem::line(panicked.to_string())]));
+                }
             };
             if let Some(watch) = &mut self.watch {
                 // Both are asked: what is named must be watched even if it changes again.
@@ -119,18 +151,20 @@ impl Reloads {
                     continue;
                 }
             }
-            return Some(loaded.map_err(|problems| {
-                problems.0.iter().map(|problem| problem.brief().to_string()).collect()
-            }));
+            return Some(loaded.map_err(|problems| ToldProblem::all(&problems)));
         }
         None
     }
 
-    async fn attempt(&mut self, call: Call) {
+    async fn attempt(&mut self, call: Call) -> Verdict {
         let config = match self.load().await {
             Some(Ok(config)) => config,
             Some(Err(problems)) => return self.reject(problems, call),
-            None => return debug!("the files change too fast to be read"),
+            None => {
+                debug!("the files change too fast to be read");
+                let generation = self.shared().live().current().number();
+                return Verdict::new(Outcome::Unsettled, generation);
+            }
         };
         for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
         {
@@ -144,23 +178,22 @@ impl Reloads {
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            self.shared().set_rejection(None);
-            if self.rejected.take().is_some() || call == Call::Signal {
+            if self.end_rejection() || call != Call::Edit {
                 info!(generation = current.number(), "config unchanged");
             } else {
                 debug!("an edit that changes no meaning");
             }
-            return;
+            return self.in_force(Outcome::Unchanged, Vec::new());
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => self.accept(config, prepared, &changed),
-            Err(error) => self.reject(vec![with_causes(&error)], call),
+            Err(error) => self.reject(vec![ToldProblem::line(with_causes(&error))], call),
         }
     }
 
     /// Everything is built; from here on nothing fails.
-    fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) {
-        self.rejected = None;
+    fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) -> Verdict {
+        self.end_rejection();
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         let log = config.log;
@@ -175,7 +208,6 @@ impl Reloads {
         let generation = next.number();
         self.shared().live().replace(next);
         self.server.keep_warm();
-        self.shared().set_rejection(None);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -184,9 +216,20 @@ impl Reloads {
             control.set(&log);
         }
         info!(generation, changed = changed.join(", "), "config reloaded");
+        self.in_force(Outcome::Applied, changed)
     }
 
-    fn shared(&self) -> &Shared {
+    /// Returns the verdict on a configuration that is in force now.
+    fn in_force(&self, outcome: Outcome, changed: Vec<String>) -> Verdict {
+        let overridden = self.overridden.iter().map(|Overridden { path, option, .. }| {
+            OverriddenSetting { path: path.clone(), option: (*option).to_owned() }
+        });
+        let overridden = overridden.collect();
+        let generation = self.shared().live().current().number();
+        Verdict { changed, overridden, ..Verdict::new(outcome, generation) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
         self.server.shared()
     }
 
@@ -194,17 +237,30 @@ impl Reloads {
         Arc::clone(self.shared().live().current().metrics())
     }
 
-    fn reject(&mut self, problems: Vec<String>, call: Call) {
-        // One save can be seen as several changes; the same problems are said once.
-        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
-            return;
+    /// Logs that the configuration on disk is valid again, if the last one was rejected. Returns whether it was.
+    fn end_rejection(&mut self) -> bool {
+        self.shared().set_rejection(None);
+        let was_rejected = self.rejected.take().is_some();
+        if was_rejected {
+            info!("config valid again");
         }
+        was_rejected
+    }
+
+    fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> Verdict {
         let generation = self.shared().live().current().number();
+        let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
+        let verdict = Verdict { problems: told, ..Verdict::new(Outcome::Rejected, generation) };
+        // One save can be seen as several changes; the same problems are logged once.
+        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
+            return verdict;
+        }
         error!(generation, problems = problems.join("; "), "config rejected");
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
         let at = SystemTime::now();
         self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
         self.rejected = Some(problems);
+        verdict
     }
 }
 
@@ -240,6 +296,16 @@ async fn next_edit(watch: Option<&mut Watch>) {
 async fn next_request(requests: Option<&mut ReloadRequests>) {
     match requests {
         Some(requests) => requests.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
+    match orders {
+        Some(orders) => match orders.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        },
         None => std::future::pending().await,
     }
 }

@@ -10,9 +10,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    client::session,
+    client::{accepted::Accepted, session},
     io::keepalive,
-    proxy::listeners::Begun,
+    proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
     upstream::chain::ChainSpares,
 };
@@ -31,13 +31,14 @@ impl Server {
     }
 
     /// The state that all sessions share.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     /// Starts to accept on a listener, until it is closed or the proxy drains.
     pub(crate) fn begin(&self, begun: Begun) {
-        info!(address = %begun.address, "listening");
+        let tls = begun.tls.load().is_some().then_some(true);
+        info!(address = %begun.address, tls, "listening");
         self.sessions.spawn(accept(self.clone(), begun));
     }
 
@@ -82,25 +83,25 @@ impl Server {
         }
     }
 
-    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+    fn welcome(&self, accepted: Accepted) {
         // On Linux sockets inherit these from the listener. A socket that is already broken fails at its first use.
         if cfg!(not(target_os = "linux")) {
-            let _ = socket.set_nodelay(true);
-            let _ = keepalive::probe(&socket);
+            let _ = accepted.socket.set_nodelay(true);
+            let _ = keepalive::probe(&accepted.socket);
         }
         let admission = Admission::new(Arc::clone(&self.shared));
         if admission.is_over_limit() {
-            self.sessions.spawn(session::turn_away(socket, peer, admission));
+            self.sessions.spawn(session::turn_away(accepted, admission));
         } else {
-            self.sessions.spawn(session::run(socket, peer, admission));
+            self.sessions.spawn(session::run(accepted, admission));
         }
     }
 }
 
 /// Accepts on one listener until it is closed or the proxy drains.
 async fn accept(server: Server, begun: Begun) {
-    let Begun { listener, address, closed } = begun;
-    let mut door = Door { server, listener, address, pause: Pause::default() };
+    let Begun { listener, address, tls, closed } = begun;
+    let mut door = Door { server, listener, address, tls, pause: Pause::default() };
     let draining = door.server.shared.shutdown().draining.clone();
     loop {
         tokio::select! {
@@ -122,6 +123,7 @@ struct Door {
     server: Server,
     listener: TcpListener,
     address: SocketAddr,
+    tls: TlsInForce,
     pause: Pause,
 }
 
@@ -153,7 +155,7 @@ impl Door {
                 return;
             }
             self.pause.begin(self.address, &format_args!("{open} clients leave no open files"));
-            // The limit may be raised from outside, which nobody tells.
+            // The limit may be raised from outside, and no event tells of that.
             let _ = time::timeout(PAUSE_MAX, shared.one_ended()).await;
         }
     }
@@ -168,7 +170,7 @@ impl Door {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
-                self.server.welcome(socket, peer);
+                self.server.welcome(Accepted { socket, peer, tls: self.tls.load_full() });
             }
             Err(error) => self.pause.after(&error, self.address).await,
         }

@@ -148,13 +148,13 @@ impl Watch {
         self.complete().await;
     }
 
-    /// Waits until nobody is writing to the files.
+    /// Waits until no process is writing to the files.
     ///
     /// A file that is read between the truncation and the last write of its writer may be valid, and mean the opposite:
     /// without its routes everything goes direct. Quiet time alone says nothing, since `(sleep 2; cat new) > file` is
-    /// quiet for two seconds. So three witnesses are asked, each of which knows what the others can't: `/proc` names the
+    /// quiet for two seconds. So there are three sources, and each knows something that the others can't: `/proc` names the
     /// processes that have a file open for writing, events tell of writers that `/proc` does not show, and a file that
-    /// has become empty is about to be written whoever does it.
+    /// has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
     /// The other two may err (a network file system may never tell of the close), so they count for half a minute.
@@ -227,7 +227,7 @@ impl Watch {
 
     fn note(&mut self, tick: Tick) {
         if !cfg!(target_os = "linux") {
-            // Nobody would tell of the close.
+            // No event would tell of the close.
             return;
         }
         match tick {
@@ -320,7 +320,7 @@ const QUIET_BETWEEN_LOOKS: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
 /// Someone who saves again and again does not keep all else from coming in force.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long a writer that nobody sees is waited for, and a visible one without a word in the log.
+/// How long the watcher waits for a writer that no source shows, and before the log names a visible one.
 const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often an unfinished file is looked at if no event comes.
 const POLL: Duration = Duration::from_millis(250);
@@ -400,7 +400,7 @@ mod tests {
         check(&mut watch, || fs::rename(root.join("10.yaml"), root.join("20.yaml")).unwrap()).await;
         check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
         let nothing = timeout(50 * LOOKS, watch.changed()).await;
-        assert!(nothing.is_err(), "where nothing changes, nothing is told");
+        assert!(nothing.is_err(), "without a change there is no event");
     }
 
     #[tokio::test]

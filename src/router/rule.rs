@@ -30,7 +30,7 @@ pub(crate) enum Condition {
 }
 
 impl Rule {
-    /// Returns the rule for `hosts` and `ports`, of which an empty list means all.
+    /// Returns the rule for `hosts` and `ports`. An empty list matches all.
     pub fn new(hosts: Vec<HostPattern>, ports: Vec<u16>) -> Self {
         let mut conditions = Vec::new();
         if !hosts.is_empty() {
@@ -101,7 +101,7 @@ impl Condition {
         }
     }
 
-    /// Returns whether the router finds by look-up, and not by asking, the rules of which this condition holds.
+    /// Returns whether the router finds the rules for which this condition holds by look-up, not by evaluation.
     fn is_indexed(&self) -> bool {
         match self {
             Self::Hosts(_) | Self::Ports(_) => true,

@@ -3,6 +3,8 @@
 //! A row is shared by the task that serves the connection, which adds to its counts, and by whoever reads the table. The
 //! lock of the table is taken when a row comes or goes and while the table is listed, never while bytes move.
 
+mod failures;
+
 use std::{
     borrow::Cow,
     net::SocketAddr,
@@ -16,11 +18,13 @@ use std::{
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
+pub(crate) use self::failures::RecentFailure;
+use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
     metrics::CountBytes,
     state::generation::{Generation, Way},
-    upstream::chain::Chain,
+    upstream::chain::{Chain, Passage},
 };
 
 /// The requests and tunnels that are under way.
@@ -28,6 +32,7 @@ use crate::{
 pub(crate) struct Connections {
     next_id: AtomicU64,
     rows: Mutex<Rows>,
+    failures: RecentFailures,
 }
 
 /// A slab: freed places are used again, so a row is added and removed in constant time.
@@ -63,6 +68,9 @@ pub(crate) struct OpenConnection {
     pub chain: Arc<Chain>,
     /// The configuration it began under.
     pub generation: Arc<Generation>,
+    /// The session that the client chose.
+    pub session: Option<Box<str>>,
+    passage: Mutex<Passage>,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -95,12 +103,14 @@ pub(crate) struct Facts<'a> {
     pub way: Way<'a>,
     /// The configuration it begins under.
     pub generation: &'a Arc<Generation>,
+    /// The session that the client chose.
+    pub session: Option<&'a str>,
 }
 
 impl Connections {
     /// Adds a connection, which `task` serves.
     pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
-        let Facts { peer, protocol, method, target, way, generation } = facts;
+        let Facts { peer, protocol, method, target, way, generation, session } = facts;
         let row = Arc::new(OpenConnection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             sent: AtomicU64::new(0),
@@ -114,6 +124,8 @@ impl Connections {
             route: way.route,
             chain: Arc::clone(way.chain),
             generation: Arc::clone(generation),
+            session: session.map(Box::from),
+            passage: Mutex::default(),
         });
         let place = lock(&self.rows).add(Arc::clone(&row));
         Registration { table: Arc::clone(self), place, row }
@@ -126,11 +138,19 @@ impl Connections {
         rows
     }
 
-    /// Ends every connection that `is_meant` picks, and returns how many those were.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will kill them"))]
-    pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> usize {
+    /// Returns the failures of late, the newest first.
+    pub(crate) fn recent_failures(&self) -> Vec<RecentFailure> {
+        self.failures.all()
+    }
+
+    /// Ends every connection that `is_meant` picks, and returns their numbers.
+    pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> Vec<u64> {
         let meant = self.list().into_iter().filter(|row| is_meant(row));
-        meant.map(|row| row.kill.kill()).count()
+        let kill = |row: Arc<OpenConnection>| {
+            row.kill.kill();
+            row.id
+        };
+        meant.map(kill).collect()
     }
 }
 
@@ -159,15 +179,33 @@ impl Rows {
 
 impl OpenConnection {
     /// Returns how many bytes from the client were passed on so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
     /// Returns how many bytes the client was sent so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket will list it"))]
     pub(crate) fn bytes_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Returns the way that it took through its chain. Until a connection is open, no hop has made a choice.
+    pub(crate) fn passage(&self) -> Passage {
+        lock(&self.passage).clone()
+    }
+
+    /// Notes the way that it takes. A request may take another one later, if the first connection breaks unheard.
+    pub(crate) fn set_passage(&self, passage: Passage) {
+        *lock(&self.passage) = passage;
+    }
+
+    /// Returns the word for its protocol in the log and in lists: CONNECT of HTTP has one of its own.
+    pub(crate) fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http if self.method == "CONNECT" => "connect",
+            Protocol::Http => "http",
+            Protocol::Socks5 => "socks5",
+            Protocol::Socks4a => "socks4a",
+        }
     }
 
     /// Whether someone asked for its end.
@@ -205,6 +243,11 @@ impl Registration {
     /// The row.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         &self.row
+    }
+
+    /// Notes that it failed with `status`, which `text` explains to the client.
+    pub(crate) fn failed(&self, status: u16, text: &str) {
+        self.table.failures.add(&self.row, status, text);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Live {
     current: ArcSwap<Generation>,
-    /// Those that may still have users, and the one in force.
+    /// The generations that may still have users, and the one in force.
     alive: Mutex<Vec<Weak<Generation>>>,
 }
 
@@ -118,7 +118,7 @@ impl Live {
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
-        // Whoever panicked while holding it left a list that is still right.
+        // The list is still right after a panic of a holder.
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -223,6 +223,16 @@ impl Generation {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
+    /// Returns the chains.
+    pub(crate) fn chains(&self) -> &[Arc<Chain>] {
+        &self.chains
+    }
+
+    /// Returns the hops that are built.
+    pub(crate) fn hops(&self) -> &[NamedHop] {
+        &self.hops
+    }
+
     /// Whether clients may state preferences to a hop of any chain.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences
@@ -233,7 +243,7 @@ impl Generation {
         &self.rules
     }
 
-    /// The way to `target`: what the first route that matches says; `None` where none does.
+    /// Returns the way to `target` by the first route that matches, or `None` if none does.
     pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(&Query { target })?;
         let chain = self.chains.get(*self.routes.get(route)?)?;
@@ -241,7 +251,7 @@ impl Generation {
     }
 }
 
-/// The spares of a chain, if it is to have any: those of the `last` generation where they come along the same hops.
+/// Returns the spares of a chain, if it has any: those of the `last` generation if they pass the same hops.
 fn warm(
     name: &Arc<str>,
     limit: usize,
@@ -287,7 +297,7 @@ mod tests {
             Self { directory, loader }
         }
 
-        /// The one with two hops, of which one has this address.
+        /// Loads a configuration with two hops; `address` is that of the second one.
         fn load(&self, address: &str) -> Config {
             let yaml = format!(
                 "hops:\n  same: {{ kind: http-connect, address: \"same.test:1\" }}\n  \

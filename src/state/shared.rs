@@ -3,8 +3,8 @@
 use std::{
     hash::Hash,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
+    log::DirectLog,
     state::{
         connections::Connections,
         generation::{Generation, Live},
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     live: Live,
     connections: Arc<Connections>,
     open: AtomicUsize,
+    /// How many connections there were.
+    admitted: AtomicU64,
     /// Notified when a connection has ended.
     ended: Notify,
     reserved: open_files::Reserved,
@@ -39,9 +42,10 @@ pub(crate) struct Shared {
     shutdown: Shutdown,
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
+    log: OnceLock<DirectLog>,
 }
 
-/// Where and when this proxy began.
+/// The start of this proxy: its time, and the source of its configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     /// Where its configuration comes from.
@@ -65,6 +69,7 @@ pub(crate) struct Rejection {
 #[derive(Debug)]
 pub(crate) struct Admission {
     shared: Arc<Shared>,
+    number: u64,
     is_over_limit: bool,
 }
 
@@ -77,6 +82,7 @@ impl Shared {
             live: Live::new(first),
             connections: Arc::default(),
             open: AtomicUsize::new(0),
+            admitted: AtomicU64::new(0),
             ended: Notify::new(),
             reserved: open_files::Reserved::measure(),
             rounds: Arc::default(),
@@ -84,6 +90,7 @@ impl Shared {
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
+            log: OnceLock::new(),
         })
     }
 
@@ -143,6 +150,17 @@ impl Shared {
         &self.peaks
     }
 
+    /// Returns the log for frequent lines, if this process writes its log itself.
+    pub(crate) fn log(&self) -> Option<&DirectLog> {
+        self.log.get()
+    }
+
+    /// Sets the log for frequent lines. Without it they are events of `tracing`.
+    pub(crate) fn set_log(&self, log: DirectLog) {
+        // A process has one log, so a second call brings the same one.
+        let _ = self.log.set(log);
+    }
+
     /// Where and when it began.
     pub(crate) fn origin(&self) -> &Start {
         &self.origin
@@ -165,7 +183,13 @@ impl Admission {
         let limit = shared.live.current().limits.connections;
         let before = shared.open.fetch_add(1, Ordering::Relaxed);
         shared.peaks.rise(before + 1);
-        Self { shared, is_over_limit: before >= limit }
+        let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { shared, number, is_over_limit: before >= limit }
+    }
+
+    /// The number of the connection, which no other connection of this process has.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the state that its session shares with the others.

@@ -1,7 +1,7 @@
-//! Memory that was needed for a while only is given back to the system.
+//! Gives memory back to the system after a peak of use.
 //!
-//! An allocator keeps what is freed, in case that it is needed again. glibc's keeps nearly all of it for ever: after
-//! 9,000 tunnels 25 MB, of a process that needs 6 MB. It gives it back where it is asked to.
+//! An allocator keeps freed memory for later use. glibc's never gives most of it back by itself: after 9,000 tunnels it
+//! kept 25 MB for a process that needs 6 MB. It does so on request.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 use tracing::debug;
 
-/// Tells when a time of much memory is over.
+/// Notices the end of a peak of memory use.
 #[derive(Debug, Default)]
 pub(crate) struct Peaks {
     /// The most connections at once since they last fell below half of that.
@@ -23,17 +23,17 @@ pub(crate) struct Peaks {
     over: Notify,
 }
 
-/// Is kept by what is large and no connection.
+/// A mark that something large other than a connection is in memory.
 #[derive(Debug)]
 pub(crate) struct Held(Arc<Peaks>);
 
 impl Peaks {
-    /// There is one connection more: `open`.
+    /// Notes that a connection began, and `open` are open now.
     pub(crate) fn rise(&self, open: usize) {
         self.highest.fetch_max(open, Relaxed);
     }
 
-    /// There is one connection less: `open`.
+    /// Notes that a connection ended, and `open` are open now.
     pub(crate) fn fall(&self, open: usize) {
         let highest = self.highest.load(Relaxed);
         if highest >= CONNECTIONS_MIN && open < highest / 2 {
@@ -58,8 +58,8 @@ impl Peaks {
             self.over.notified().await;
             while timeout(CALM, self.over.notified()).await.is_ok() {}
             let begun = Instant::now();
-            // Here and not on a thread for it: whoever allocates would wait for that one's lock all the same. It takes
-            // 5 ms after 9,000 tunnels.
+            // A thread of its own would gain nothing, since allocations would wait for its lock. This takes 5 ms after
+            // 9,000 tunnels.
             give_back();
             debug!(took = ?begun.elapsed(), "free memory is given back to the system");
         }
@@ -72,10 +72,10 @@ impl Drop for Held {
     }
 }
 
-/// Has all threads take their memory from one heap. glibc begins another for each that is busy at once, and what a reload
-/// on a second thread has left in one stays there; one worker does not need them.
+/// Makes all threads allocate from one heap.
 ///
-/// It is for a program that begins: a heap that there is already stays.
+/// By default glibc creates another heap for each thread that is busy at the same time, and memory that a reload has freed
+/// in one of them stays there. One worker needs one heap. Call this at the start of the program: existing heaps stay.
 pub(crate) fn share_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "there is no safe way to tell glibc's allocator")]
@@ -85,7 +85,7 @@ pub(crate) fn share_heap() {
     }
 }
 
-/// Has the allocator give the system every page that nothing is on. Others than glibc's do so by themselves.
+/// Makes the allocator give every free page back to the system. Allocators other than glibc's do so by themselves.
 fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "there is no safe way to ask glibc's allocator")]

@@ -71,13 +71,13 @@ impl Signals {
         })
     }
 
-    /// Waits until the process is asked to end: by SIGINT or SIGTERM where there are signals, by Ctrl+C elsewhere.
+    /// Waits until the process is asked to end: by SIGINT or SIGTERM on Unix, by Ctrl+C elsewhere.
     pub(crate) async fn end(&mut self) {
         #[cfg(unix)]
         return self.streams.end().await;
         #[cfg(not(unix))]
         {
-            // It fails only where no handler can be set; then there is nothing to wait for.
+            // It fails only if no handler can be set. Then there is nothing to wait for.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -85,7 +85,7 @@ impl Signals {
     }
 }
 
-/// The requests to reload that come as a signal: SIGHUP, where there is one.
+/// The requests to reload that come as a signal: SIGHUP on Unix.
 #[derive(Debug)]
 pub struct ReloadRequests {
     #[cfg(unix)]

@@ -1,6 +1,7 @@
-//! The supervisor: systemd, where it started this process, and nobody elsewhere. It is told how far the process is,
-//! where it asked for that (`Type=notify-reload`), and may listen in this one's place, before and after it (a socket
-//! unit).
+//! The supervisor, such as systemd, if one started this process.
+//!
+//! It is notified when the process is ready, reloads and stops (`Type=notify-reload`), and it may pass sockets on which
+//! it listened before the start and will listen after the end (a socket unit).
 
 use std::{io, net::TcpListener};
 

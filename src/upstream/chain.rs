@@ -2,6 +2,7 @@
 
 mod error;
 mod journey;
+mod passage;
 mod spares;
 mod trace;
 
@@ -17,14 +18,17 @@ use mooltiroute_hops::{
     Authority, Eventual, Field, Hop, HopError, Link, Refusal, Request, RequestLine, Reuse, Tunnel,
 };
 use tokio::time::{self, Instant};
+use tracing::{Level, debug, event_enabled, field::display};
 
 use self::journey::{ChosenHop, Journey};
 pub(crate) use self::{
     error::{Cause, ChainError, Stage, Step},
+    passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
 };
 use crate::{
+    error::with_causes,
     metrics::Meter,
     upstream::{dial::Dialer, warm::Warm},
 };
@@ -64,6 +68,8 @@ pub(crate) struct Connected {
     pub fields: Arc<[Field]>,
     /// Whether every hop on the way lets it carry another request of its client.
     pub reuse: Reuse,
+    /// The way that it took.
+    pub passage: Passage,
 }
 
 /// The last hop of a connection.
@@ -80,7 +86,7 @@ pub(crate) struct LastHop {
 pub(crate) enum Destination<'a> {
     /// The target.
     Target,
-    /// The last hop if it forwards plain requests, of which this is the first one; the target otherwise.
+    /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
     Forwarder(RequestLine<'a>),
     /// The last hop, which is sent nothing.
     LastHop,
@@ -95,6 +101,18 @@ enum End<'a> {
     Forwarder(RequestLine<'a>),
     /// The last hop is sent nothing.
     LastHop,
+}
+
+/// A connection that has got to its end.
+struct Arrived<'a> {
+    tunnel: Tunnel,
+    /// The fields that the last hop needs in the request.
+    fields: Arc<[Field]>,
+    journey: Journey<'a>,
+    /// Whether the end is the last hop, and not the target.
+    is_at_hop: bool,
+    /// The number of connections that were tried.
+    attempts: u32,
 }
 
 /// The error of one attempt, and the position of the hop that met it.
@@ -248,7 +266,7 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since; a new one shows whether the hop is at fault.
+            // A connection that was kept may have ended since; a new one shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
             Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
             Err(error) => {
@@ -268,21 +286,25 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
-        let (tunnel, fields, journey, is_at_hop) = self.go(request, destination, trace).await?;
-        let reuse = journey.reuse();
-        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse })
+        let begun = Instant::now();
+        let Arrived { tunnel, fields, journey, is_at_hop, attempts } =
+            self.go(request, destination, trace).await?;
+        let (reuse, taken) = (journey.reuse(), journey.taken());
+        let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
+        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })
     }
 
-    /// Opens a connection, and returns the journey that led there, and whether it ended at the last hop.
+    /// Opens a connection, and returns the journey that led there.
     async fn go<T: Trace>(
         &self,
         request: Request<'_>,
         destination: Destination<'_>,
         trace: &T,
-    ) -> Result<(Tunnel, Arc<[Field]>, Journey<'_>, bool), ChainError> {
+    ) -> Result<Arrived<'_>, ChainError> {
         let mut journey = Journey::new(self, request).await?;
         let mut attempts = 0;
         loop {
+            attempts += 1;
             let end = match destination {
                 Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
                 Destination::Target | Destination::Forwarder(_) => End::Target(request.target),
@@ -290,17 +312,18 @@ impl Chain {
             };
             match self.attempt(&journey, request.target, end, trace).await {
                 Ok((tunnel, fields)) => {
-                    return Ok((tunnel, fields, journey, !matches!(end, End::Target(_))));
+                    let is_at_hop = !matches!(end, End::Target(_));
+                    return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
                 }
-                Err(failed) => {
+                Err(mut failed) => {
+                    failed.error.attempts = attempts;
                     trace.failed(&failed.error);
-                    if attempts == DETOURS_MAX {
+                    if attempts > DETOURS_MAX {
                         return Err(failed.error);
                     }
                     journey.detour(failed).await?;
                 }
             }
-            attempts += 1;
         }
     }
 
@@ -315,9 +338,13 @@ impl Chain {
         if let (Some(warm), End::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
+            debug!(chain = %self.name, "a spare tunnel is used");
             match self.reach_end(spare, journey, target, end, trace).await {
                 // The spare was dead without a sign. Nothing of the client was sent on it, so a new one takes over.
-                Err(failed) if failed.error.is_without_answer() => warm.stale(),
+                Err(failed) if failed.error.is_without_answer() => {
+                    debug!("the spare tunnel was dead, another one is opened");
+                    warm.stale();
+                }
                 done => return done,
             }
         }
@@ -338,6 +365,7 @@ impl Chain {
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
+            debug!(%stop, ?addresses, "looked up");
             trace.looked_up(|| self.stage(first, Step::Dial, stop));
             self.dialer.connect(addresses).await
         });
@@ -429,8 +457,14 @@ impl Chain {
         timeout: Duration,
         work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
+        let begun = event_enabled!(Level::DEBUG).then(Instant::now);
         let mut cause = match time::timeout(timeout, work).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                if let Some(begun) = begun {
+                    self.log_step(&self.stage(at, step, stop), begun, None);
+                }
+                return Ok(done);
+            }
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
@@ -441,7 +475,23 @@ impl Chain {
             _ => {}
         }
         let error = self.error(self.stage(at, step, stop), cause);
+        if let Some(begun) = begun {
+            self.log_step(&error.stage, begun, Some(&error));
+        }
         Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
+    }
+
+    /// Logs a step that has ended, for those who look for the cause of a failure.
+    fn log_step(&self, stage: &Stage, begun: Instant, error: Option<&ChainError>) {
+        let Stage { step, stop, protocol, .. } = stage;
+        let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
+        let (hop, protocol) = (hop.map(display), protocol.map(display));
+        let duration = begun.elapsed().as_micros() as f64 / 1e6;
+        let error = error.map(|error| with_causes(error));
+        let error = error.as_deref();
+        let (chain, step) = (&self.name, step.name());
+        let message = if error.is_none() { "step done" } else { "step failed" };
+        debug!(%chain, %step, hop, %stop, protocol, duration, error, "{message}");
     }
 
     fn stage(&self, (position, hop): At<'_>, step: Step, stop: &Authority) -> Stage {
@@ -477,6 +527,7 @@ impl Chain {
             chain: Arc::clone(&self.name),
             stage: Box::new(stage),
             cause,
+            attempts: 0,
             refused: Vec::new(),
         }
     }
@@ -491,7 +542,7 @@ impl Drop for Chain {
 }
 
 /// Each detour is a connection of its own; no honest hop offers more.
-const DETOURS_MAX: usize = 32;
+const DETOURS_MAX: u32 = 32;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use zeroize::Zeroizing;
 
-/// Where the credentials come from.
+/// The source of the credentials.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credentials {
@@ -20,16 +20,19 @@ pub enum Credentials {
         /// The principal. `None` is that of the cache.
         principal: Option<String>,
     },
-    /// A keytab file. The tickets got with it stay in memory. Unix only.
+    /// A keytab file. Unix only.
     Keytab {
         /// The file.
         path: PathBuf,
         /// The principal, which must have a key in the file.
         principal: String,
+        /// The cache that keeps the tickets. `None` keeps them in memory.
+        ccache: Option<String>,
     },
-    /// A password. The ticket got with it stays in memory.
+    /// A password. The ticket that it gives stays in memory.
     Password {
-        /// The user: `alice@CORP.EXAMPLE`, or `CORP\alice` on Windows.
+        /// The user: `alice@CORP.EXAMPLE` or `CORP\alice`. On Unix the domain of the second form is left out, since
+        /// Kerberos does not know it, and the user is one of the default realm.
         username: String,
         /// The password.
         password: Password,

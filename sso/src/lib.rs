@@ -7,11 +7,13 @@
 //! more. Call from a thread that may wait, such as tokio's `spawn_blocking` with a limit of its own.
 //!
 //! ```no_run
-//! use mooltiroute_sso::{Context, Credentials, SsoError, Step};
+//! use std::sync::Arc;
+//! use mooltiroute_sso::{Context, Credentials, Identity, SsoError};
 //!
 //! # fn send(_: &[u8]) -> Option<Vec<u8>> { None }
 //! # fn main() -> Result<(), SsoError> {
-//! let mut context = Context::new("HTTP/proxy.corp.example", &Credentials::LoggedIn { principal: None }, None)?;
+//! let user = Arc::new(Identity::new(Credentials::LoggedIn { principal: None }));
+//! let mut context = Context::new("HTTP/proxy.corp.example", &user, None)?;
 //! let mut challenge = None;
 //! loop {
 //!     let step = context.step(challenge.as_deref())?;
@@ -33,19 +35,69 @@ mod credentials;
 mod error;
 #[cfg(unix)]
 mod gss;
+mod kept;
 #[cfg(windows)]
 mod sspi;
 
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
 #[cfg(unix)]
 use crate::gss as system;
+use crate::kept::KeptCredential;
 #[cfg(windows)]
 use crate::sspi as system;
-use zeroize::Zeroizing;
 
 pub use crate::{
     credentials::{Credentials, Password},
     error::{Reason, SsoError},
 };
+
+/// A user, with the ticket that a password gave.
+///
+/// Keep one for all authentications of the same user: a password is then sent to the key distribution centre once, and
+/// not for each of them.
+#[derive(Debug)]
+pub struct Identity {
+    credentials: Credentials,
+    kept: KeptCredential<system::SystemCredential>,
+}
+
+impl Identity {
+    /// Prepares to authenticate with these credentials. Does nothing with them yet.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials, kept: KeptCredential::default() }
+    }
+
+    /// The source of the credentials.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Identifies the ticket that is there now. Returns `None` if there is none or the system does not tell.
+    ///
+    /// It changes with a new ticket, so that a refused one can be told from it. Sends nothing. Blocks for a file.
+    pub fn ticket(&self) -> Option<Ticket> {
+        system::ticket(&self.credentials)
+    }
+}
+
+/// Identifies one ticket of a user, by principal and end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The user, as the system writes the name.
+    pub principal: String,
+    /// The second at which the ticket ends, since 1970.
+    pub ends_at: u64,
+}
+
+impl Ticket {
+    /// Whether both are the same ticket. The end is counted from now on, so it is off by a second at times.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.principal == other.principal && self.ends_at.abs_diff(other.ends_at) <= 1
+    }
+}
 
 /// One authentication in progress.
 ///
@@ -93,10 +145,10 @@ impl Context {
     /// The system has no library for it, or has no such credentials.
     pub fn new(
         spn: &str,
-        credentials: &Credentials,
+        identity: &Arc<Identity>,
         bindings: Option<&[u8]>,
     ) -> Result<Self, SsoError> {
-        system::SystemContext::new(spn, credentials, bindings).map(Self)
+        system::SystemContext::new(spn, identity, bindings).map(Self)
     }
 
     /// Makes the next token, from the proxy's token if it sent one. Blocks.

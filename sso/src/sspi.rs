@@ -1,8 +1,9 @@
 //! SSPI, the counterpart of GSS-API on Windows.
 
+mod credential;
 mod reason;
 
-use std::{ffi::c_void, ptr};
+use std::{ptr, sync::Arc};
 
 use windows_sys::Win32::{
     Foundation::{
@@ -10,24 +11,35 @@ use windows_sys::Win32::{
     },
     Security::{
         Authentication::Identity::{
-            AcquireCredentialsHandleW, CompleteAuthToken, DeleteSecurityContext, FreeContextBuffer,
-            FreeCredentialsHandle, InitializeSecurityContextW, QuerySecurityPackageInfoW,
-            SEC_CHANNEL_BINDINGS, SECBUFFER_CHANNEL_BINDINGS, SECBUFFER_TOKEN, SECBUFFER_VERSION,
-            SECPKG_CRED_OUTBOUND, SECURITY_NATIVE_DREP, SecBuffer, SecBufferDesc, SecPkgInfoW,
+            CompleteAuthToken, DeleteSecurityContext, FreeContextBuffer,
+            InitializeSecurityContextW, QuerySecurityPackageInfoW, SEC_CHANNEL_BINDINGS,
+            SECBUFFER_CHANNEL_BINDINGS, SECBUFFER_TOKEN, SECBUFFER_VERSION, SECURITY_NATIVE_DREP,
+            SecBuffer, SecBufferDesc, SecPkgInfoW,
         },
         Credentials::SecHandle,
     },
-    System::Rpc::{SEC_WINNT_AUTH_IDENTITY_UNICODE, SEC_WINNT_AUTH_IDENTITY_W},
 };
 use zeroize::Zeroizing;
 
-use self::reason::reason;
-use crate::{Credentials, Password, Reason, SsoError, Step};
+pub(crate) use self::credential::Credential as SystemCredential;
+use self::{
+    credential::{Credential, RawIdentity},
+    reason::reason,
+};
+use crate::{Credentials, Identity, Reason, SsoError, Step, Ticket};
 
 /// An authentication by the package Negotiate.
 #[derive(Debug)]
 pub(crate) struct SystemContext {
-    credential: Credential,
+    identity: Arc<Identity>,
+    /// The logged-in user's credential. That of a password is shared and not here.
+    credential: Option<Credential>,
+    conversation: Conversation,
+}
+
+/// The state of the exchange of tokens.
+#[derive(Debug)]
+struct Conversation {
     context: Option<SecurityContext>,
     /// With a NUL at its end.
     target: Vec<u16>,
@@ -40,42 +52,62 @@ pub(crate) fn check_available() -> Result<(), SsoError> {
     token_bytes_max().map(drop)
 }
 
+/// Returns `None`, because Windows keeps the tickets of a user to itself.
+pub(crate) fn ticket(_: &Credentials) -> Option<Ticket> {
+    None
+}
+
 impl SystemContext {
     pub(crate) fn new(
         spn: &str,
-        credentials: &Credentials,
+        identity: &Arc<Identity>,
         bindings: Option<&[u8]>,
     ) -> Result<Self, SsoError> {
-        let (credential, place) = match credentials {
+        let (credential, place) = match identity.credentials() {
             Credentials::LoggedIn { principal: None } => {
-                (Credential::acquire(None), "as the logged-in user".to_owned())
+                let place = "as the logged-in user".to_owned();
+                let acquired = Credential::acquire(None);
+                (Some(acquired.map_err(|status| failure(status, &place))?), place)
             }
-            Credentials::Password { username, password } => {
-                let mut identity = Identity::new(username, password);
-                (
-                    Credential::acquire(Some(&mut identity)),
-                    format!("with the password of {username}"),
-                )
+            Credentials::Password { username, .. } => {
+                (None, format!("with the password of {username}"))
             }
             _ => {
                 let words = "Windows has no credential caches or keytabs; leave out `kerberos:`";
                 return Err(SsoError::new(Reason::Unsupported, words));
             }
         };
-        let credential = credential.map_err(|status| failure(status, &place))?;
-        let target = wide(spn).into_iter().chain([0]).collect();
-        let bindings = bindings.map(channel_bindings);
-        Ok(Self {
-            credential,
+        let conversation = Conversation {
             context: None,
-            target,
-            bindings,
+            target: wide(spn).into_iter().chain([0]).collect(),
+            bindings: bindings.map(channel_bindings),
             token_bytes_max: token_bytes_max()?,
             place,
-        })
+        };
+        Ok(Self { identity: Arc::clone(identity), credential, conversation })
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
+        let Self { identity, credential, conversation } = self;
+        match (credential, identity.credentials()) {
+            (None, Credentials::Password { username, password }) => {
+                let acquire = || {
+                    let mut user = RawIdentity::new(username, password);
+                    let acquired = Credential::acquire(Some(&mut user));
+                    let place = format!("with the password of {username}");
+                    acquired.map_err(|status| failure(status, &place))
+                };
+                let step = |credential: &Credential| conversation.step(credential, token);
+                identity.kept.with_credential(acquire, step)
+            }
+            (Some(credential), _) => conversation.step(credential, token),
+            (None, _) => Err(SsoError::new(Reason::Unsupported, "")),
+        }
+    }
+}
+
+impl Conversation {
+    fn step(&mut self, credential: &Credential, token: Option<&[u8]>) -> Result<Step, SsoError> {
         let mut inputs = Vec::with_capacity(2);
         if let Some(token) = token {
             inputs.push(lend(SECBUFFER_TOKEN, token));
@@ -99,7 +131,7 @@ impl SystemContext {
         // its description says.
         let status = unsafe {
             InitializeSecurityContextW(
-                &raw const self.credential.0,
+                &raw const credential.0,
                 previous,
                 self.target.as_ptr(),
                 0,
@@ -134,54 +166,6 @@ impl SystemContext {
     }
 }
 
-/// A credentials handle.
-struct Credential(SecHandle);
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credential(hidden)")
-    }
-}
-
-impl Credential {
-    /// Acquires the credentials of an identity, or of the logged-in user.
-    fn acquire(identity: Option<&mut Identity>) -> Result<Self, i32> {
-        let package: Vec<u16> = wide("Negotiate").into_iter().chain([0]).collect();
-        let mut raw = identity.map(Identity::raw);
-        let raw = raw
-            .as_mut()
-            .map_or(ptr::null(), |raw| ptr::from_mut(raw).cast::<c_void>().cast_const());
-        let mut handle = EMPTY_HANDLE;
-        let mut expiry = 0;
-        #[expect(unsafe_code, reason = "a call of Windows")]
-        // SAFETY: the package's name ends with NUL; the identity is null or outlives the call, which copies it.
-        let status = unsafe {
-            AcquireCredentialsHandleW(
-                ptr::null(),
-                package.as_ptr(),
-                SECPKG_CRED_OUTBOUND,
-                ptr::null(),
-                raw,
-                None,
-                ptr::null(),
-                &raw mut handle,
-                &raw mut expiry,
-            )
-        };
-        if status == SEC_E_OK { Ok(Self(handle)) } else { Err(status) }
-    }
-}
-
-impl Drop for Credential {
-    fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "a call of Windows")]
-        // SAFETY: the handle was acquired and is freed once.
-        unsafe {
-            FreeCredentialsHandle(&raw const self.0);
-        }
-    }
-}
-
 /// A security context's handle.
 struct SecurityContext(SecHandle);
 
@@ -197,38 +181,6 @@ impl Drop for SecurityContext {
         // SAFETY: the handle was made by `InitializeSecurityContextW` and is deleted once.
         unsafe {
             DeleteSecurityContext(&raw const self.0);
-        }
-    }
-}
-
-/// A user, a domain and a password in UTF-16.
-struct Identity {
-    user: Vec<u16>,
-    domain: Vec<u16>,
-    password: Zeroizing<Vec<u16>>,
-}
-
-impl Identity {
-    fn new(username: &str, password: &Password) -> Self {
-        let (domain, user) = username.split_once('\\').unwrap_or(("", username));
-        Self {
-            user: wide(user),
-            domain: wide(domain),
-            password: Zeroizing::new(wide(password.expose())),
-        }
-    }
-
-    /// Lends the parts to one call.
-    fn raw(&mut self) -> SEC_WINNT_AUTH_IDENTITY_W {
-        let length = |part: &[u16]| u32::try_from(part.len()).unwrap_or(u32::MAX);
-        SEC_WINNT_AUTH_IDENTITY_W {
-            UserLength: length(&self.user),
-            User: self.user.as_mut_ptr(),
-            DomainLength: length(&self.domain),
-            Domain: self.domain.as_mut_ptr(),
-            PasswordLength: length(&self.password),
-            Password: self.password.as_mut_ptr(),
-            Flags: SEC_WINNT_AUTH_IDENTITY_UNICODE,
         }
     }
 }

@@ -89,9 +89,9 @@ fn documented_log_messages_are_logged() {
 #[test]
 fn every_dependency_has_its_reason() {
     let document = read("ARCHITECTURE.md");
-    let manifests = [read("Cargo.toml"), read("hops/Cargo.toml")];
-    let mut names: Vec<&str> =
-        manifests.iter().flat_map(|manifest| dependencies(manifest)).collect();
+    let manifests = ["Cargo.toml", "hops/Cargo.toml", "sso/Cargo.toml"].map(read);
+    let all = manifests.iter().flat_map(|manifest| dependencies(manifest));
+    let mut names: Vec<&str> = all.filter(|name| !name.starts_with("mooltiroute-")).collect();
     names.sort_unstable();
     names.dedup();
     assert!(names.contains(&"tokio") && names.contains(&"tempfile"), "{names:?}");

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_restart_refuses_nobody() {
+async fn a_restart_refuses_no_client() {
     let supervisor = listen();
     let address = supervisor.local_addr().unwrap();
     let echo = EchoOrigin::start().await;
@@ -24,7 +24,7 @@ async fn a_restart_refuses_nobody() {
     let mut tunnel = connect(address, echo.address()).await.tunnel();
     first.signal(Signal::TERM);
     first.event("shutting down").await;
-    // In the drain, while nobody is there, and when the next one is.
+    // During the drain, between the two processes, and after the second one has started.
     let in_drain = ask(address, &echo).await;
     tunnel.write_all(b"still here").await.unwrap();
     assert_reads(&mut tunnel, "still here").await;
@@ -59,6 +59,33 @@ async fn who_comes_with_the_signal_is_served_by_one_or_the_other() {
     for mut client in clients {
         assert!(rest(&mut client).await.ends_with("\r\n\r\nok\n"));
     }
+}
+
+#[tokio::test]
+async fn fifty_tunnels_outlive_an_upgrade_and_new_clients_do_not_wait() {
+    let supervisor = listen();
+    let address = supervisor.local_addr().unwrap();
+    let echo = EchoOrigin::start().await;
+    let mut old = Proxy::activated(config(address), &supervisor).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..50 {
+        tunnels.push(connect(address, echo.address()).await.tunnel());
+    }
+    // Both processes accept from the same socket until the old one is stopped.
+    let _new = Proxy::activated(config(address), &supervisor).await;
+    old.signal(Signal::TERM);
+    old.event("shutting down").await;
+    for _ in 0..20 {
+        let mut client = connect(address, echo.address()).await.tunnel();
+        client.write_all(b"served").await.unwrap();
+        assert_reads(&mut client, "served").await;
+    }
+    for tunnel in &mut tunnels {
+        tunnel.write_all(b"still here").await.unwrap();
+        assert_reads(tunnel, "still here").await;
+    }
+    drop(tunnels);
+    assert_eq!(old.exit().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! `auth` of `kind: http-connect`, with squid and the helpers that check Digest and NTLM.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mooltiroute_hops::auth::channel_bindings::ChannelBindings;
 use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
 use crate::support::{
-    EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, assert_reads, connect, within,
+    Certificates, EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, assert_reads, connect,
+    within,
 };
 
 #[tokio::test]
@@ -34,6 +37,34 @@ async fn a_proxy_that_offers_nothing_of_the_list_gets_no_credentials() {
     assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
     assert!(told.contains("it offers Digest, and `auth` of this hop allows NTLM, Basic"), "{told}");
     assert_eq!(squid.passed_at_least(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn ntlm_is_bound_to_the_certificate_of_a_proxy_with_tls() {
+    let certificates = Certificates::new();
+    let Some(squid) = Squid::tls(SquidRules::Ntlm, &certificates).await else { return };
+    let echo = EchoOrigin::start().await;
+    let tls = format!("tls: {{ ca: {:?} }}, auth: [ntlm]", certificates.authority_file());
+    let yaml = yaml(&squid, "ntlm", PASSWORD, "[corporate]").replace("auth: [ntlm]", &tls);
+    let proxy = Proxy::start(&yaml).await;
+    drop(connect(proxy.address(), echo.address()).await.tunnel());
+    let passed = squid.passed_at_least(3).await;
+    let sent =
+        passed.iter().find_map(|passed| passed.authorization.strip_prefix("NTLM TlRMTVNTUAAD"));
+    let sent = format!("TlRMTVNTUAAD{}", sent.unwrap());
+    let message = STANDARD.decode(sent).unwrap();
+    let [pem, _] = certificates.pem_texts();
+    let encoded: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let certificate = STANDARD.decode(encoded).unwrap();
+    let bindings = ChannelBindings::tls_server_end_point(&certificate).unwrap();
+    // The pair MsvAvChannelBindings (MS-NLMP section 2.2.2.1), with its identifier and length.
+    let pair = [&[10, 0, 16, 0][..], &bindings.ntlm_hash()].concat();
+    assert!(message.windows(pair.len()).any(|window| window == pair), "{message:02x?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_reaches_a_basic_proxy_once_for_twenty_clients() {
+    a_wrong_password_is_tried_once(SquidRules::Basic, "basic", "Basic ").await;
 }
 
 /// Alone, before a hop that wants Basic, and warm.
@@ -71,7 +102,8 @@ async fn a_wrong_password_is_tried_once(rules: SquidRules, auth: &str, proof: &s
         (0..20).map(|_| async move { connect(address, "127.0.0.1:20009").await.head }).collect();
     for told in clients.join_all().await {
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
-        assert!(told.contains("it rejected the credentials"), "{told}");
+        let words = if auth == "basic" { "407" } else { "it rejected the credentials" };
+        assert!(told.contains(words), "{told}");
     }
     // Squid logs in the order in which it answers, so all that came before this request is in the log with it.
     connect(squid.address(), "127.0.0.1:20010").await;

@@ -93,7 +93,7 @@ async fn metrics(proxy: &Proxy) -> String {
     exchange(proxy.address(), request.as_bytes()).await
 }
 
-/// Proxies of which each has the next one as its hop. The first one is the client's.
+/// Proxies in a row. Each has the next one as its hop; the first one is the client's.
 struct Chain(Vec<Proxy>);
 
 impl Chain {

@@ -89,7 +89,7 @@ async fn a_target_that_is_down_is_a_502_that_blames_no_hop() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_a_502() {
+async fn an_unknown_name_is_a_502() {
     let hop = "hops: { corporate: { kind: http-connect, address: \"no-such-host.invalid:1\" } }\n";
     for (chain, stop) in [("[]", "no-such-target.invalid"), ("[corporate]", "corporate")] {
         let mut proxy = Proxy::start(&format!("{hop}chains: {{ default: {chain} }}\n")).await;

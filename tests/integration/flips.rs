@@ -24,7 +24,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flips_of_corporate_disturb_nobody() {
+async fn flips_of_corporate_disturb_no_client() {
     let Some(network) = Network::start().await else { return };
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [corporate, webshare] }\n");

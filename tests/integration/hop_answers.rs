@@ -75,7 +75,7 @@ async fn each_answer_of_webshare_has_its_meaning() {
              (internal_error_auth_circuit_breaker_open)\"",
             &["itself has a fault", "Try again later"],
         ),
-        // One that nobody has seen yet, of a family that is known.
+        // A new code of a known family.
         (
             "400 Bad Request\r\nX-Webshare-Error: client_of_the_future",
             502,

@@ -52,7 +52,7 @@ async fn an_error_of_squid_itself_is_explained() {
 }
 
 #[tokio::test]
-async fn a_target_that_imitates_a_hop_harms_nobody_else() {
+async fn a_target_that_imitates_a_hop_harms_only_itself() {
     for imitated in [
         "407 No\r\nProxy-Authenticate: Basic",
         "402 No\r\nX-Webshare-Reason: bandwidthlimit",
@@ -74,7 +74,7 @@ async fn a_target_that_imitates_a_hop_harms_nobody_else() {
         let proxy = Proxy::start(&yaml).await;
         let told = exchange(proxy.address(), GET).await;
         assert!(told.contains("next-hop=\"exits.members[0]\""), "{imitated}: {told}");
-        // Whoever comes next goes the same way as before.
+        // The next client goes the same way as before.
         first.becomes(vec![Step::Answer(ORIGIN.into())]);
         assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
         assert_eq!((first.record().now().len(), second.sent()), (2, String::new()), "{imitated}");
@@ -152,7 +152,7 @@ async fn a_stock_squid_is_said_to_refuse_each_port() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_killed_under_load_fails_nobody_who_comes_later() {
+async fn a_member_that_is_killed_under_load_fails_no_later_client() {
     let (Some(first), Some(second)) =
         (Squid::start(SquidRules::Open).await, Squid::start(SquidRules::Open).await)
     else {

@@ -1,4 +1,4 @@
-//! The log, where whoever is to read it does not.
+//! The log: what it explains at `debug`, and its behaviour if its reader does not read.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -21,11 +21,51 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, HttpOrigin, assert_reads, connect, free_port, head, open, pause, within,
+    ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
+    free_port, head, open, pause, within,
 };
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_delays_nobody() {
+async fn at_debug_the_log_tells_each_step_of_a_connection_with_its_time() {
+    let hop = Double::start([
+        Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into()),
+        Step::Answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".into()),
+    ])
+    .await;
+    let yaml = format!(
+        "hops:\n  first: {{ kind: http-connect, address: \"{0}\" }}\n  \
+         second: {{ kind: http-connect, address: \"second.test:80\" }}\n\
+         chains: {{ default: [first, second] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::with_arguments(&yaml, &["--log-level", "debug"]).await;
+    let request = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
+    let answer = exchange(proxy.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    proxy.event("request failed").await;
+    let events = proxy.events();
+    let steps: Vec<_> =
+        events.iter().filter(|event| event.message().starts_with("step ")).collect();
+    let told = |event: &&Event| ["message", "step", "hop", "stop"].map(|field| event.field(field));
+    assert_eq!(
+        steps.iter().map(told).collect::<Vec<_>>(),
+        [
+            ["step done", "dial", "first", &hop.address().to_string()],
+            ["step done", "extend", "first", "second.test:80"],
+            ["step failed", "extend", "second", "origin.test:443"],
+        ]
+    );
+    assert!(steps[2].field("error").contains("403"), "{:?}", steps[2]);
+    let connection = |event: &Event| event.at("/span/connection").cloned();
+    for step in steps {
+        assert!(step.number("duration") > 0.0, "{step:?}");
+        assert_eq!(connection(step), connection(&proxy.event("request begins").await));
+        assert!(connection(step).is_some(), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unread_log_delays_no_request() {
     let origin = HttpOrigin::plain().await;
     let echo = EchoOrigin::start().await;
     let mut unread = Unread::start().await;
@@ -42,7 +82,7 @@ async fn a_log_that_nobody_reads_delays_nobody() {
     assert_reads(&mut tunnel, "served").await;
     drop((client, tunnel));
 
-    // Whoever reads at last finds all that there was room for, how much there was not, and the end.
+    // A late reader finds all that there was room for, the number of dropped lines, and the end.
     let mut log = unread.log.take().unwrap();
     let reader = task::spawn_blocking(move || {
         let mut all = String::new();
@@ -62,7 +102,7 @@ async fn a_log_that_nobody_reads_delays_nobody() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+async fn an_unread_log_does_not_hold_up_the_end() {
     let mut unread = Unread::start().await;
     // More than the pipe holds.
     for _ in 0..40 {
@@ -73,7 +113,7 @@ async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
     assert_eq!(unread.exit().await.code(), Some(0));
 }
 
-/// A proxy whose log nobody reads, and for which there is little room.
+/// A proxy whose log is not read and has little room.
 struct Unread {
     process: Child,
     address: SocketAddr,

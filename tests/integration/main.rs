@@ -8,15 +8,22 @@ mod activation;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
+mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod control_access;
 mod credentials;
 mod delivery;
 mod faults;
 mod flapping;
 mod flips;
 mod hop_answers;
+mod hop_switch;
 mod hops;
 mod limits;
+mod listeners;
 mod log;
 mod loops;
 mod memory;
@@ -30,6 +37,8 @@ mod rotation;
 mod saving;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod sign_on;
 mod soak;
 #[cfg(unix)]
 mod socks_clients;
@@ -39,6 +48,9 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+mod tls_listeners;
+#[cfg(unix)]
+mod top;
 mod tunnels;
 mod warm;
 mod wire;

@@ -14,7 +14,7 @@ use crate::support::{
 /// Short waits, so that a hang is found soon.
 const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 const AGREED: &str = "HTTP/1.1 200 OK\r\n\r\n";
-/// Any target that nobody but the last hop is asked for.
+/// Any target that only the last hop is asked for.
 const TARGET: &str = "https://target.test/";
 
 #[tokio::test]

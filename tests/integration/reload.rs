@@ -216,8 +216,28 @@ async fn a_broken_edit_changes_nothing() {
     // The way out of it is another edit.
     let seen = proxy.events().len();
     proxy.config().write("30-broken.yaml", "chains: { default: [] }\n");
+    proxy.event_after(seen, "config valid again").await;
     proxy.event_after(seen, "config reloaded").await;
     connect(proxy.address(), echo.address()).await.tunnel();
+}
+
+#[tokio::test]
+async fn the_end_of_a_rejection_is_said_if_nothing_else_changed() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    for _ in 0..2 {
+        let seen = proxy.events().len();
+        proxy.config().write("30-broken.yaml", "chains: { default: [nobody] }\n");
+        proxy.event_after(seen, "config rejected").await;
+        proxy.config().write("30-broken.yaml", "x-nothing: here\n");
+        proxy.event_after(seen, "config valid again").await;
+        let event = proxy.event_after(seen, "config unchanged").await;
+        assert_eq!(event.field("generation"), "1");
+    }
+    let seen = proxy.events().len();
+    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
+    proxy.event_after(seen, "config reloaded").await;
+    let said = proxy.events()[seen..].iter().any(|event| event.message() == "config valid again");
+    assert!(!said, "nothing was rejected before");
 }
 
 #[tokio::test]
@@ -398,7 +418,7 @@ async fn listeners_of_both_families_come_and_go_live() {
             })
             .await;
         }
-        // What stays is the same socket: nobody begins to listen there again.
+        // The kept listener is the same socket; it is not bound again.
         for event in proxy.events()[seen..].iter().filter(|event| event.message() == "listening") {
             let address: SocketAddr = event.field("address").parse().unwrap();
             assert!(listen.contains(&address) && !last.contains(&address), "{event:?}");

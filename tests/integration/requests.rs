@@ -270,8 +270,28 @@ async fn an_access_line_tells_the_way_of_a_request() {
     let event = proxy.event("request").await;
     let fields = ["method", "target", "status"].map(|field| event.field(field));
     assert_eq!(fields, ["GET", &origin.address().to_string(), "200"]);
-    for field in ["client", "route", "chain", "generation", "sent", "received", "duration", "end"] {
+    let fields =
+        ["id", "client", "route", "chain", "generation", "sent", "received", "duration", "end"];
+    for field in fields {
         assert_ne!(event.field(field), "", "{field} of {event:?}");
+    }
+    assert_eq!(["protocol", "attempts"].map(|field| event.field(field)), ["http", "1"]);
+    assert!(event.number("connect") <= event.number("duration"), "{event:?}");
+}
+
+#[tokio::test]
+async fn an_access_line_says_that_a_connection_served_before() {
+    let origin = HttpOrigin::plain().await;
+    let proxy = Proxy::start("chains: { default: [] }").await;
+    let mut client = open(proxy.address()).await;
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/0"));
+    for (attempts, connects) in [("1", true), ("0", false)] {
+        let seen = proxy.events().len();
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        let event = proxy.event_after(seen, "request").await;
+        let fields = (event.field("attempts"), event.field("connect") != "");
+        assert_eq!(fields, (attempts.to_owned(), connects), "{event:?}");
     }
 }
 

@@ -38,7 +38,7 @@ async fn a_file_that_is_given_is_replaced() {
         .await;
 }
 
-// Elsewhere nobody moves a directory that is being watched.
+// Other systems don't allow a watched directory to be moved.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_directory_is_moved_made_again_and_filled() {
@@ -170,7 +170,7 @@ async fn an_open_file_is_never_served() {
         "(head -n 2 ../new; sleep 0.5; (: >> 10.yaml); sleep 1; tail -n 1 ../new) > 10.yaml",
         // In place, as `rsync --inplace` and `dd conv=notrunc` do.
         "(sleep 1; cat ../new; sleep 1) 1<> 10.yaml",
-        // Both of two files, of which the second one is new.
+        // Two files; the second one is new.
         "(: > 20.yaml; sleep 1; cat ../new) > 10.yaml; rm 20.yaml",
     ];
     for script in writers {

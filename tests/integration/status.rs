@@ -76,7 +76,7 @@ async fn credentials_are_asked_for_and_never_told() {
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     let words = String::from_utf8(told.stdout).unwrap();
     assert!(words.contains("exit") && !words.contains("canary"), "{words}");
-    // Nobody is told who does not know them.
+    // Without the credentials there is no answer.
     let empty = ConfigDir::new("");
     let refused = run(["status", "-c", empty.path().to_str().unwrap(), "--address", &address]);
     assert_eq!(refused.status.code(), Some(1));

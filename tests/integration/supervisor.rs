@@ -1,4 +1,4 @@
-//! What a supervisor is told: the protocol of `sd_notify(3)`, on a socket of the test's own.
+//! Notifications of a supervisor: the protocol of `sd_notify(3)`, on a socket of the test's own.
 #![cfg(target_os = "linux")]
 
 use rustix::process::Signal;

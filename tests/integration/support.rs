@@ -6,6 +6,8 @@ mod certificates;
 mod client;
 mod config;
 mod double;
+#[cfg(unix)]
+mod kdc;
 mod network;
 mod open_files;
 mod origin;
@@ -23,6 +25,8 @@ mod wait;
 
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
+#[cfg(unix)]
+pub(crate) use self::kdc::{Kdc, SilentKdc};
 #[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
 #[cfg(target_os = "linux")]

@@ -9,8 +9,8 @@ use tokio::{
 
 use crate::support::{
     BASIC, Certificates, Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, Tinyproxy,
-    WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, head, open,
-    pause, rest, two_hops, within,
+    WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, free_port, head,
+    open, pause, rest, two_hops, within,
 };
 
 #[tokio::test]
@@ -186,9 +186,40 @@ async fn an_access_line_tells_the_way_of_a_tunnel() {
     let fields = ["client", "method", "target", "chain", "status", "sent", "received"];
     let expected = [&client.to_string(), "CONNECT", "origin.test:443", "default", "200", "4", "5"];
     assert_eq!(fields.map(|field| event.field(field)), expected);
-    for field in ["route", "generation", "duration", "end"] {
+    for field in ["id", "route", "generation", "duration", "end"] {
         assert_ne!(event.field(field), "", "{field} of {event:?}");
     }
+    let hops = format!("corporate@{}", hop.address());
+    let fields = ["protocol", "hops", "attempts"].map(|field| event.field(field));
+    assert_eq!(fields, ["connect", &hops, "1"]);
+    assert!(event.number("connect") <= event.number("duration"), "{event:?}");
+}
+
+#[tokio::test]
+async fn an_access_line_names_the_member_and_the_attempts_or_the_stage_that_failed() {
+    let (hop, dead) = (Double::start([agree("hello")]).await, free_port());
+    let chain = |chain: &str| {
+        format!(
+            "hops:\n  dead: {{ kind: http-connect, address: \"127.0.0.1:{dead}\" }}\n  \
+             exits: {{ kind: pool, members: [dead, {{ kind: http-connect, address: \"{}\" }}] }}\n\
+             chains: {{ default: [{chain}] }}\n",
+            hop.address(),
+        )
+    };
+    let proxy = Proxy::start(&chain("exits")).await;
+    let mut tunnel = connect_early(proxy.address(), "origin.test:443", "").await.tunnel();
+    assert_reads(&mut tunnel, "hello").await;
+    drop(tunnel);
+    let event = proxy.event("tunnel closed").await;
+    let hops = format!("exits.members[1]@{}", hop.address());
+    assert_eq!(["hops", "attempts"].map(|field| event.field(field)), [&hops, "2"]);
+    let proxy = Proxy::start(&chain("dead")).await;
+    exchange(proxy.address(), b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n")
+        .await;
+    let event = proxy.event("request failed").await;
+    let fields = ["hop", "stage", "attempts", "hops"].map(|field| event.field(field));
+    assert_eq!(fields, ["dead", "dial", "1", ""]);
+    assert!(event.number("duration") > 0.0, "{event:?}");
 }
 
 #[tokio::test]

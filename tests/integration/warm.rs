@@ -48,7 +48,7 @@ async fn a_spare_takes_the_place_of_all_steps_but_the_last() {
 }
 
 #[tokio::test]
-async fn a_spare_that_dies_is_let_go_of_and_harms_nobody() {
+async fn a_spare_that_dies_is_dropped_and_harms_no_client() {
     let (outer, inner) = (Forwarder::start().await, Forwarder::start().await);
     let echo = EchoOrigin::start().await;
     let yaml = format!(
@@ -72,7 +72,7 @@ async fn a_spare_that_dies_is_let_go_of_and_harms_nobody() {
     assert_eq!(failed, 0);
 }
 
-/// A hop that forwards, and cuts all that it carries when it is told to.
+/// A hop that forwards, and cuts all its connections on demand.
 struct Forwarder {
     address: SocketAddr,
     cut: watch::Sender<usize>,

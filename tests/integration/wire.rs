@@ -23,7 +23,7 @@ use crate::support::{Double, Proxy, Step, open, rest};
 /// A short answer that allows another request.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A proxy that goes straight to origins, and waits for nobody very long.
+/// A proxy that goes straight to origins, with short timeouts.
 async fn direct() -> Proxy {
     Proxy::start("timeouts: { header: 1s, response: 1s }\nchains: { default: [] }\n").await
 }

@@ -68,8 +68,8 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
 }
 
 /// Returns the median round trip of `count` messages on an open tunnel behind each door. The doors take turns message
-/// by message, so that other work on the machine affects all, and in a different order each time, because whoever
-/// follows one that has just woken the origin is faster.
+/// by message, so that other work on the machine affects all, and in a different order each time, because a
+/// door that follows one which has just woken the origin is faster.
 pub(super) fn round_trips(doors: &[&Door], count: u64) -> Vec<io::Result<Duration>> {
     let mut all: Vec<_> =
         doors.iter().map(|door| door.tunnel().map(|stream| (stream, Vec::new()))).collect();

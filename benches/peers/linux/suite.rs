@@ -39,7 +39,7 @@ pub(super) fn run(plan: Plan) -> Results {
 fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Results) {
     let stops = network.stops(hops);
     // The time of a message with nothing but the hops in between.
-    let nobody = Door::relay(stops[0], &stops);
+    let bare = Door::relay(stops[0], &stops);
     let mut running: Vec<(Way, Running)> = Vec::new();
     for place in Table::Ways.places(&results.peers, hops) {
         let way = (hops, place);
@@ -63,7 +63,7 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
             keep(results, *way, &tally, Figure::BulkRate, Figure::BulkCpu, 1e3);
         }
         let doors: Vec<_> =
-            iter::once(&nobody).chain(order.iter().map(|(_, running)| &running.door)).collect();
+            iter::once(&bare).chain(order.iter().map(|(_, running)| &running.door)).collect();
         keep_round_trips(results, &order, load::round_trips(&doors, plan.messages));
         for (way, running) in &order {
             let tally = load::requests(&running.door, running.process(), plan.requests);

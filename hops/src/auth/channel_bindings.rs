@@ -1,6 +1,6 @@
 //! Channel bindings of the type `tls-server-end-point` (RFC 5929 §4).
 //!
-//! They put a hash of the proxy's certificate into an answer, so that whoever relays the answer over a TLS connection
+//! They put a hash of the proxy's certificate into an answer, so that an attacker who relays the answer over a TLS connection
 //! of its own is found out.
 
 use std::fmt;

@@ -2,9 +2,9 @@
 
 /// One element: its tag and what is inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
-    pub(super) content: &'a [u8],
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
+    pub(crate) content: &'a [u8],
 }
 
 impl<'a> Element<'a> {
@@ -12,7 +12,7 @@ impl<'a> Element<'a> {
     ///
     /// Returns `None` for a tag of several bytes, a length without an end (BER), a length that is written longer than
     /// it has to be, and an element that is longer than the input.
-    pub(super) fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    pub(crate) fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = input.split_first()?;
         if tag & LONG_TAG == LONG_TAG {
             return None;
@@ -23,7 +23,7 @@ impl<'a> Element<'a> {
     }
 
     /// Reads the first element of `input` if it has this tag, and returns its content with the bytes after it.
-    pub(super) fn expect(tag: u8, input: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    pub(crate) fn expect(tag: u8, input: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let (element, rest) = Self::read(input)?;
         (element.tag == tag).then_some((element.content, rest))
     }
@@ -42,8 +42,8 @@ fn length(input: &[u8]) -> Option<(usize, &[u8])> {
     (length >= usize::from(LONG_LENGTH)).then_some((length, rest))
 }
 
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 /// The low bits of a tag that goes on in the next byte.
 const LONG_TAG: u8 = 0x1F;
 /// The bit of a length that says how many bytes the length itself has.

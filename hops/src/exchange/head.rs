@@ -1,7 +1,7 @@
 //! The head of an answer: where it ends, its status, and its fields.
 //!
-//! The head of a 2xx to CONNECT matters only by where it ends, so it is not parsed further: proxies are known to send
-//! fields with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read
+//! Of the head of a 2xx to CONNECT only the end counts, so it is not parsed further: proxies are known to send fields
+//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read
 //! with the same patience, since they are only explained to people or answered with credentials that the operator allowed
 //! for this hop. A body whose end could be read in two ways ends the connection instead.
 
@@ -209,7 +209,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
 }
 
 const HTTP: &[u8] = b"HTTP/";
-/// Fields beyond are ignored; nobody explains or answers so many.
+/// Further fields are ignored.
 const FIELDS_MAX: usize = 500;
 
 #[cfg(test)]

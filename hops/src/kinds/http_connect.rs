@@ -1,8 +1,14 @@
 //! `kind: http-connect`: an HTTP proxy, such as a company's, with or without credentials and TLS.
 
+mod attempt;
 mod authenticator;
+mod calls;
+mod diagnosis;
+mod explanations;
+mod kerberos;
 mod lockout;
 mod settings;
+mod sign_on;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -11,11 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     authenticator::{Authenticator, Outcome},
-    settings::{Authentication, Scheme, Written},
+    kerberos::KerberosSettings,
+    settings::{Scheme, Written},
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, RequestLine, Secret, Tunnel, async_trait, credentials, exchange, field,
+    InvalidSettings, Link, Readiness, RequestLine, Secret, Tunnel, async_trait,
+    auth::channel_bindings::ChannelBindings,
+    credentials, exchange, field,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -25,10 +34,13 @@ use crate::{
 pub struct Config {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
-    /// The schemes that may be used, in order of preference: `ntlm`, `digest`, `basic`. Without it, Basic if there is a
-    /// `username`. Basic alone is sent without waiting for a challenge.
+    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
+    /// there is a `username`. Basic alone is sent without waiting for a challenge.
     auth: Option<Vec<Scheme>>,
-    /// The username. With NTLM also `DOMAIN\user` or `user@domain`. Requires `password` or `nt_hash`.
+    /// How Negotiate signs on by Kerberos. Without it, as the logged-in user.
+    kerberos: Option<KerberosSettings>,
+    /// The username. With NTLM also `DOMAIN\user` or `user@domain`. Requires `password` or `nt_hash`, except with
+    /// Negotiate, which uses the ticket of this user then.
     username: Option<Secret>,
     /// The password. Requires `username`. Prefer a variable, as in `"${NAME}"`.
     password: Option<Secret>,
@@ -63,13 +75,13 @@ enum Plain {
 struct HttpConnect {
     address: Authority,
     tls: Option<TlsClient>,
-    /// The fields of each CONNECT: the operator's, then credentials that are sent at once.
+    /// The operator's fields of each CONNECT.
     connect: Arc<[Field]>,
     /// The fields of each plain request.
     plain: Arc<[Field]>,
     /// Whether plain requests are sent in absolute-form.
     forwards: bool,
-    /// The authentication that waits for a challenge, if there is one.
+    /// The credentials, if there are any.
     authenticator: Option<Arc<Authenticator>>,
     head_bytes_max: usize,
 }
@@ -84,34 +96,40 @@ impl HopConfig for Config {
         let password = credentials::password(self.password, from_file, context)?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let written = Written {
+            context,
+            host: self.address.host(),
             schemes: self.auth,
             username: self.username,
             password,
             password_key: key,
             nt_hash: self.nt_hash,
-            has_tls: tls.is_some(),
-            service: format!("HTTP/{}", self.address.host()),
+            kerberos: self.kerberos,
         };
-        let (ours, authenticator) = match written.check()? {
-            Authentication::AtOnce(field) => (field, None),
-            Authentication::WhenAsked(authenticator) => (None, Some(Arc::new(authenticator))),
-        };
-        if authenticator.is_some() && self.plain == Some(Plain::Absolute) {
+        let authenticator = written.check()?.map(Arc::new);
+        let takes_rounds = authenticator.as_ref().is_some_and(|one| one.takes_rounds());
+        if takes_rounds && self.plain == Some(Plain::Absolute) {
             let message = "must be `connect` if `auth` lists more than `basic`; plain requests go through a tunnel then";
             return Err(InvalidSetting::new("plain", message).into());
         }
-        let ours = Vec::from_iter(ours);
-        let mut connect = field::checked("headers", self.headers)?;
-        connect.extend_from_slice(&ours);
+        let plain = authenticator.as_ref().and_then(|one| one.at_once());
         Ok(Arc::new(HttpConnect {
             address: self.address,
             tls,
-            connect: connect.into(),
-            plain: ours.into(),
-            forwards: self.plain != Some(Plain::Connect) && authenticator.is_none(),
+            connect: field::checked("headers", self.headers)?.into(),
+            plain: plain.into_iter().collect(),
+            forwards: self.plain != Some(Plain::Connect) && !takes_rounds,
             authenticator,
             head_bytes_max: context.head_bytes_max(),
         }))
+    }
+}
+
+impl HttpConnect {
+    /// Returns the bindings to the TLS connection with this hop, if there is one and its certificate has any.
+    fn bindings(&self, tunnel: &Tunnel) -> Option<ChannelBindings> {
+        // Without TLS of its own, the layer on top belongs to a hop before this one.
+        let certificate = self.tls.as_ref().and_then(|_| tunnel.peer_certificate())?;
+        ChannelBindings::tls_server_end_point(certificate).ok()
     }
 }
 
@@ -129,8 +147,9 @@ impl Link for HttpConnect {
         let Some(authenticator) = &self.authenticator else {
             return exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await;
         };
-        let connected =
-            authenticator.connect(&mut tunnel, next, &self.connect, self.head_bytes_max).await?;
+        let bindings = self.bindings(&tunnel);
+        let limits = (self.head_bytes_max, bindings.as_ref());
+        let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
         match connected {
             Outcome::Connected => Ok(tunnel),
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
@@ -147,7 +166,12 @@ impl Link for HttpConnect {
         _: &'a mut Tunnel,
         _: RequestLine<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
-        Eventual::Ready(Ok(Arc::clone(&self.plain)))
+        let allowed = self.authenticator.as_ref().map_or(Ok(()), |one| one.check());
+        Eventual::Ready(allowed.map(|()| Arc::clone(&self.plain)))
+    }
+
+    fn readiness(&self) -> Vec<Readiness> {
+        self.authenticator.as_ref().map_or_else(Vec::new, |one| one.readiness())
     }
 }
 
@@ -192,6 +216,54 @@ mod tests {
     async fn choose(hop: Arc<dyn Hop>) -> Chosen {
         let (target, preferences) = ("b.example:2".parse().unwrap(), Preferences::default());
         hop.choose(Request::new(&target, &preferences)).wait().await.unwrap()
+    }
+
+    #[test]
+    fn negotiate_needs_a_name_and_no_credentials() {
+        for (settings, invalid) in [
+            ("a.example:1', auth: [negotiate]}", None),
+            ("a.example:1', auth: [negotiate], username: alice}", None),
+            (
+                "a.example:1', auth: [negotiate, ntlm], username: u, nt_hash: '0cb6948805f797bf2a82807973b89537'}",
+                None,
+            ),
+            ("10.0.0.1:1', auth: [negotiate], kerberos: {spn: HTTP/a@B, ccache: c}}", None),
+            ("10.0.0.1:1', auth: [negotiate]}", Some("address")),
+            ("a.example:1', auth: [negotiate], kerberos: {spn: a.example}}", Some("kerberos.spn")),
+            ("a.example:1', auth: [negotiate], kerberos: {keytab: f}}", Some("kerberos.keytab")),
+            (
+                "a.example:1', auth: [negotiate], kerberos: {keytab: f, principal: a}}",
+                Some("kerberos.keytab"),
+            ),
+            (
+                "a.example:1', auth: [ntlm], kerberos: {}, username: u, password: p}",
+                Some("kerberos"),
+            ),
+            ("a.example:1', auth: [negotiate, digest], username: u}", Some("auth")),
+            ("a.example:1', auth: [negotiate], password: p}", Some("password")),
+        ] {
+            let built = build(&format!("{{address: '{settings}"));
+            assert_eq!(built.err().as_deref(), invalid, "{settings}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rejected_basic_password_is_sent_once_for_plain_requests_too() {
+        let hop = build("{address: 'a.example:1', username: u, password: p}").unwrap();
+        let link = choose(hop).await.link;
+        let (near, mut far) = duplex(1024);
+        far.write_all(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        let next = "b.example:2".parse().unwrap();
+        link.extend(Tunnel::layered(near), &next).await.unwrap_err();
+        let (near, mut far) = duplex(1024);
+        let told = link.extend(Tunnel::layered(near), &next).await.unwrap_err();
+        let HopError::Refused(refusal) = told else { panic!("{told}") };
+        assert!(refusal.retry_after.is_some_and(|wait| wait.as_secs() >= 29), "{refusal:?}");
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "nothing was sent");
+        let line = RequestLine { method: "GET", uri: &"http://b.example/" };
+        let mut tunnel = Tunnel::layered(duplex(1).0);
+        let told = link.authorize(&mut tunnel, line).wait().await;
+        assert!(matches!(told, Err(HopError::Refused(_))));
     }
 
     #[test]

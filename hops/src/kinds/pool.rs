@@ -1,24 +1,27 @@
-//! `kind: pool`: several hops, of which each connection takes one.
+//! `kind: pool`: several hops. Each connection takes one of them.
 
 mod health;
+mod list;
 mod member;
+mod members_from;
+mod order;
+mod picked;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    health::{Health, Taken},
+    health::Health,
     member::Member,
+    members_from::MembersFrom,
+    order::{Candidates, Order, PoolMember},
+    picked::{Picked, Wish},
 };
 use crate::{
-    Authority, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
-    InvalidPreferences, InvalidSetting, InvalidSettings, Key, Preferences, Request, Selection,
-    preferences::stable_number,
+    BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig, InvalidPreferences,
+    InvalidSetting, InvalidSettings, Key, Request, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -26,7 +29,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Names of hops, or hops written out as below `hops`. A member that is not enabled is left out.
-    members: Vec<Member>,
+    #[serde(default)]
+    members: Option<Vec<Member>>,
+    /// A list of proxies, one a line, instead of `members`: a mapping of `file`.
+    members_from: Option<MembersFrom>,
     /// Which of the members that work a connection uses.
     #[serde(default)]
     pick: Pick,
@@ -45,43 +51,17 @@ enum Pick {
     Random,
     /// The member of a client's session or, if it named none, of the target's host.
     Sticky,
+    /// The one that carried the fewest connections so far.
+    LeastUsed,
 }
 
-/// A hop that stands for several, of which each connection takes one.
+/// A hop that represents several. Each connection takes one of them.
 #[derive(Debug)]
 struct Pool {
     members: Vec<PoolMember>,
-    pick: Pick,
+    order: Order,
     health: Health,
-    turns: AtomicUsize,
-}
-
-/// A member that is switched on, and its place in the list as written.
-#[derive(Debug)]
-struct PoolMember {
-    index: usize,
-    hop: Arc<dyn Hop>,
-}
-
-/// The member that a connection takes.
-#[derive(Debug)]
-struct Picked {
-    pool: Arc<Pool>,
-    taken: Taken,
-    /// The choice that the member itself made, if it had one.
-    inner: Option<Box<dyn Selection>>,
-    wish: Arc<Wish>,
-    /// The members that the connection may still take instead, the favourite first.
-    others: Vec<usize>,
-    /// Whether the pool knows how it went.
-    is_settled: AtomicBool,
-}
-
-/// The request of a connection, kept for the case that its member fails.
-#[derive(Debug)]
-struct Wish {
-    target: Authority,
-    preferences: Preferences,
+    takes_preferences: bool,
 }
 
 impl HopConfig for Config {
@@ -89,34 +69,51 @@ impl HopConfig for Config {
     const SHOWN: &'static [&'static str] = &["members", "pick"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
-        if self.members.is_empty() || self.members.len() > MEMBERS_MAX {
-            let message = format!("must have from 1 to {MEMBERS_MAX} hops");
-            return Err(InvalidSetting::new("members", message).into());
-        }
-        let mut members = Vec::with_capacity(self.members.len());
-        let (mut invalid, mut is_whole) = (Vec::new(), true);
-        for (index, member) in self.members.iter().enumerate() {
-            let below = |one: InvalidSetting| {
-                one.below(Key::Index(index)).below(Key::Name("members".into()))
-            };
-            match member.build(context) {
-                Ok(built) => members.extend(built.map(|hop| PoolMember { index, hop })),
-                Err(wrong) => {
-                    is_whole = false;
-                    invalid.extend(wrong.into_iter().map(below));
-                }
+        let members = match (&self.members, &self.members_from) {
+            (Some(members), None) => written_members(members, context)?,
+            (None, Some(list)) => list.members(context)?,
+            (Some(_), Some(_)) => {
+                let message = "stands beside `members`; write one of the two";
+                return Err(InvalidSetting::new("members_from", message).into());
+            }
+            (None, None) => return Err(InvalidSetting::missing("members").into()),
+        };
+        Ok(Arc::new(Pool::new(members, self.pick)))
+    }
+}
+
+/// Builds the members that are written out, without those that are switched off.
+fn written_members(
+    written: &[Member],
+    context: &BuildContext<'_>,
+) -> Result<Vec<PoolMember>, InvalidSettings> {
+    if written.is_empty() || written.len() > MEMBERS_MAX {
+        let message = format!("must have from 1 to {MEMBERS_MAX} hops");
+        return Err(InvalidSetting::new("members", message).into());
+    }
+    let mut members = Vec::with_capacity(written.len());
+    let (mut invalid, mut is_whole) = (Vec::new(), true);
+    for (index, member) in written.iter().enumerate() {
+        let below =
+            |one: InvalidSetting| one.below(Key::Index(index)).below(Key::Name("members".into()));
+        match member.build(context) {
+            Ok(built) => members.extend(built.map(|hop| {
+                let identity = stable_number(&format!("members[{index}]"));
+                PoolMember::new(hop, format!("members[{index}]").into(), identity)
+            })),
+            Err(wrong) => {
+                is_whole = false;
+                invalid.extend(wrong.into_iter().map(below));
             }
         }
-        if !is_whole {
-            return Err(invalid.into());
-        }
-        if members.is_empty() {
-            return Err(InvalidSetting::switched_off("members").into());
-        }
-        let health = Health::new(members.len());
-        let turns = AtomicUsize::new(0);
-        Ok(Arc::new(Pool { members, pick: self.pick, health, turns }))
     }
+    if !is_whole {
+        return Err(invalid.into());
+    }
+    if members.is_empty() {
+        return Err(InvalidSetting::switched_off("members").into());
+    }
+    Ok(members)
 }
 
 impl Hop for Pool {
@@ -125,7 +122,7 @@ impl Hop for Pool {
         Description {
             address: self.members.first().and_then(|member| member.hop.describe().address),
             forwards: false,
-            takes_preferences: self.takes_preferences(),
+            takes_preferences: self.takes_preferences,
         }
     }
 
@@ -135,40 +132,33 @@ impl Hop for Pool {
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let Request { target, preferences } = request;
         let wish = Arc::new(Wish { target: target.clone(), preferences: preferences.clone() });
-        let mut order = self.order(request);
-        if !preferences.is_empty() && self.takes_preferences() {
-            order.retain(|member| self.members[*member].hop.describe().takes_preferences);
-        }
-        self.pick(order, wish)
+        let must_take_preferences = !preferences.is_empty() && self.takes_preferences;
+        let candidates = self.order.candidates(request, must_take_preferences);
+        self.pick(candidates, wish)
     }
 }
 
 impl Pool {
-    fn takes_preferences(&self) -> bool {
-        self.members.iter().any(|member| member.hop.describe().takes_preferences)
+    fn new(members: Vec<PoolMember>, pick: Pick) -> Self {
+        let takes_preferences = members.iter().any(|member| member.takes_preferences);
+        let order = Order::new(pick, &members);
+        Self { order, health: Health::default(), takes_preferences, members }
     }
 
-    /// Takes the first of `members` that is well and can meet the wish.
+    /// Takes the first of `candidates` that is well and can meet the wish.
     ///
     /// A member may be a hop that has to wait for its own choice. Then the rest of the search waits with it, and is
     /// boxed; as long as every member answers at once, nothing is.
     fn pick(
         self: Arc<Self>,
-        mut members: Vec<usize>,
+        mut candidates: Candidates,
         wish: Arc<Wish>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
-        while let Some(taken) = self.health.take(members.iter().copied()) {
-            members.retain(|member| *member != taken.member);
+        while let Some(taken) = self.order.take(&mut candidates, &self.members, &self.health) {
             let hop = Arc::clone(&self.members[taken.member].hop);
-            let mut picked = Picked {
-                pool: Arc::clone(&self),
-                taken,
-                inner: None,
-                wish: Arc::clone(&wish),
-                others: members.clone(),
-                is_settled: AtomicBool::new(false),
-            };
+            let picked =
+                Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
             match hop.choose(Request::new(&wish.target, &wish.preferences)) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
                 // Dropping `picked` gives the member back.
@@ -177,11 +167,15 @@ impl Pool {
                     return Eventual::later(async move {
                         match choice.await {
                             Ok(chosen) => Ok(picked.of(chosen)),
-                            Err(error) if picked.others.is_empty() => Err(error),
-                            Err(_) => {
-                                let others = std::mem::take(&mut picked.others);
+                            Err(error) => {
                                 drop(picked);
-                                self.pick(others, wish).wait().await
+                                match self.pick(candidates, wish).wait().await {
+                                    // The reason of the last member that gave one.
+                                    Err(ChooseError::Preferences(InvalidPreferences::Unknown)) => {
+                                        Err(error)
+                                    }
+                                    chosen => chosen,
+                                }
                             }
                         }
                     });
@@ -189,104 +183,6 @@ impl Pool {
             }
         }
         Eventual::Ready(Err(unmet))
-    }
-
-    /// Returns all members, the favourite for `request` first.
-    fn order(&self, request: Request<'_>) -> Vec<usize> {
-        let count = self.members.len();
-        let mut order: Vec<usize> = (0..count).collect();
-        match self.pick {
-            Pick::Failover => {}
-            Pick::RoundRobin => {
-                let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-                order.rotate_left(turn % count);
-            }
-            Pick::Random => {
-                let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-                let seed = std::hash::RandomState::new();
-                order.sort_by_cached_key(|member| {
-                    std::hash::BuildHasher::hash_one(&seed, (member, turn))
-                });
-            }
-            Pick::Sticky => {
-                let key = match &request.preferences.session {
-                    Some(session) => format!("session {session}"),
-                    None => format!("host {}", request.target.host()).to_ascii_lowercase(),
-                };
-                // Each key has an order of its own, so that a member that fails moves its own keys alone.
-                order.sort_by_cached_key(|member| {
-                    stable_number(&format!("{} {key}", self.members[*member].index))
-                });
-            }
-        }
-        order
-    }
-}
-
-impl Picked {
-    /// Makes the choice of a member the pool's own.
-    fn of(mut self, chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection;
-        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
-    }
-
-    /// Returns whether the pool did not know yet how it went, and makes it so.
-    fn settle(&self) -> bool {
-        !self.is_settled.swap(true, Ordering::Relaxed)
-    }
-
-    /// The member failed, with all hops that it may hold: takes another one.
-    fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
-        self.settle();
-        self.pool.health.failed(self.taken);
-        let others = std::mem::take(&mut self.others);
-        match Arc::clone(&self.pool).pick(others, Arc::clone(&self.wish)) {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
-            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
-        }
-    }
-}
-
-impl Selection for Picked {
-    fn member(&self) -> String {
-        let index = self.pool.members[self.taken.member].index;
-        match &self.inner {
-            Some(inner) => format!("members[{index}].{}", inner.member()),
-            None => format!("members[{index}]"),
-        }
-    }
-
-    fn reached(&self) {
-        if let Some(inner) = &self.inner {
-            inner.reached();
-        }
-        if self.settle() {
-            self.pool.health.reached(self.taken);
-        }
-    }
-
-    /// A pool in the pool has failed only when none of its own members is left.
-    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return self.next_member() };
-        match inner.instead() {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
-            Eventual::Ready(None) => self.next_member(),
-            Eventual::Pending(chosen) => Eventual::later(async move {
-                match chosen.await {
-                    Some(chosen) => Some((*self).of(chosen)),
-                    None => self.next_member().wait().await,
-                }
-            }),
-        }
-    }
-}
-
-impl Drop for Picked {
-    /// A connection that was cancelled says nothing about the member.
-    fn drop(&mut self) {
-        if self.settle() {
-            self.pool.health.released(self.taken);
-        }
     }
 }
 
@@ -296,7 +192,7 @@ const MEMBERS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, Settings};
+    use crate::{Preferences, Registry, Settings};
 
     const MEMBERS: &str = "[{kind: http-connect, address: 'a.example:1'}, \
         {kind: http-connect, address: 'b.example:1'}, {kind: http-connect, address: 'c.example:1'}]";
@@ -351,6 +247,7 @@ mod tests {
         let of = |how: &str| pool(&format!("members: {MEMBERS}{how}")).unwrap();
         assert_eq!(hosts(&of(""), 4), "aaaa");
         assert_eq!(hosts(&of(", pick: round-robin"), 7), "abcabca");
+        assert_eq!(hosts(&of(", pick: least-used"), 7), "abcabca");
         let random = hosts(&of(", pick: random"), 200);
         assert!(["a", "b", "c"].iter().all(|host| random.contains(host)), "{random}");
     }
@@ -443,10 +340,9 @@ mod tests {
         let fixed = pool(&format!("members: {MEMBERS}")).unwrap();
         let hops: [Arc<dyn Hop>; 3] =
             [Arc::new(Slow(None)), Arc::new(Slow(Some(fixed))), Arc::new(Slow(None))];
-        let members: Vec<_> =
-            hops.into_iter().enumerate().map(|(index, hop)| PoolMember { index, hop }).collect();
-        let (health, turns) = (Health::new(members.len()), AtomicUsize::new(0));
-        let pool = Arc::new(Pool { members, pick: Pick::Failover, health, turns });
+        let member = |(index, hop)| PoolMember::new(hop, format!("members[{index}]").into(), 0);
+        let members: Vec<_> = hops.into_iter().enumerate().map(member).collect();
+        let pool = Arc::new(Pool::new(members, Pick::Failover));
         let (target, preferences) = ("t.example:1".parse().unwrap(), Preferences::default());
         let chosen = pool.choose(Request::new(&target, &preferences)).wait().await;
         let mut chosen = chosen.unwrap();
@@ -480,5 +376,111 @@ mod tests {
                 "members[1].members[1]"
             ]
         );
+    }
+
+    /// Builds a pool of the list `text`, whose file is written beside nothing else.
+    fn listed(text: &str, more: &str) -> (Result<Arc<dyn Hop>, Vec<InvalidSetting>>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("list"), text).unwrap();
+        let yaml = format!("{{kind: pool, members_from: {{file: list{more}}}}}");
+        let settings: Settings = serde_yaml::from_str(&yaml).unwrap();
+        let context = BuildContext::new(directory.path()).with_siblings(&Alone);
+        let built = context.build(&settings);
+        (built, context.warnings().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_list_gives_the_members_and_its_bad_lines_are_told_without_credentials() {
+        let text = "\u{feff}# from the provider\r\n\r\na.example:1\r\nb.example:2:user:canary:x\r\n\
+                    user:canary@c.example:3\nhttp://us%40er:p%3Aw@d.example:4\n  broken canary\n\
+                    e.example\nftp://f.example:1\ng.example:99999:u:canary\n";
+        let (built, warnings) = listed(text, "");
+        let pool = built.unwrap();
+        let mut chosen = Some(pick(&pool, "t.example:1", ""));
+        let mut seen = Vec::new();
+        while let Some(now_chosen) = chosen {
+            seen.push(format!("{} {}", now_chosen.member().unwrap(), now_chosen.link.address()));
+            chosen = now(now_chosen.instead());
+        }
+        assert_eq!(
+            seen,
+            [
+                "line 3 a.example:1",
+                "line 4 b.example:2",
+                "line 5 c.example:3",
+                "line 6 d.example:4"
+            ]
+        );
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.contains("4 of 8 lines") && warning.contains("line 7"), "{warning}");
+        assert!(!warning.contains("line 10"), "three are enough: {warning}");
+        assert!(!warning.contains("canary"), "{warning}");
+        let (failed, _) = listed("# nothing\n", "");
+        assert_eq!(failed.unwrap_err()[0].path().to_string(), "members_from.file");
+    }
+
+    #[test]
+    fn a_session_stays_with_its_member_when_others_leave_the_list() {
+        let line = |number: usize| format!("h{number}.example:1\n");
+        let (all, _) = listed(&(0..200).map(line).collect::<String>(), "");
+        drop(all);
+        let sticky = |numbers: &mut dyn Iterator<Item = usize>| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("list"), numbers.map(line).collect::<String>())
+                .unwrap();
+            let yaml = "{kind: pool, members_from: {file: list}, pick: sticky}";
+            let settings: Settings = serde_yaml::from_str(yaml).unwrap();
+            BuildContext::new(directory.path()).with_siblings(&Alone).build(&settings).unwrap()
+        };
+        let (before, after) = (sticky(&mut (0..200)), sticky(&mut (0..200).filter(|n| *n != 7)));
+        let host = |pool: &Arc<dyn Hop>, number: usize| {
+            pick(pool, "t.example:1", &format!("session-{number}")).link.address().to_string()
+        };
+        for number in 0..500 {
+            let old = host(&before, number);
+            assert!(old == "h7.example:1" || old == host(&after, number), "{number}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_members_cost_what_ten_do() {
+        for pick_by in
+            [Pick::Failover, Pick::RoundRobin, Pick::Random, Pick::Sticky, Pick::LeastUsed]
+        {
+            let looked_at = |count: usize| {
+                let hop: Arc<dyn Hop> = Arc::new(Slow(None));
+                let member = |index: usize| {
+                    let identity = stable_number(&index.to_string());
+                    PoolMember::new(Arc::clone(&hop), format!("{index}").into(), identity)
+                };
+                let pool = Pool::new((0..count).map(member).collect(), pick_by);
+                let (target, preferences) =
+                    ("t.example:1".parse().unwrap(), Preferences::default());
+                let request = Request::new(&target, &preferences);
+                let mut candidates = pool.order.candidates(request, false);
+                let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
+                assert!(taken.is_some());
+                candidates.looked_at()
+            };
+            assert_eq!((looked_at(10), looked_at(10_000)), (1, 1), "{pick_by:?}");
+        }
+    }
+
+    #[test]
+    fn only_members_that_failed_have_a_state() {
+        let hop = pool(&format!("members: {MEMBERS}, pick: random")).unwrap();
+        for _ in 0..10 {
+            pick(&hop, "t.example:1", "").reached();
+        }
+        let members = (0..10_000)
+            .map(|index| PoolMember::new(Arc::new(Slow(None)), format!("{index}").into(), index));
+        let pool = Pool::new(members.collect(), Pick::RoundRobin);
+        let (target, preferences) = ("t.example:1".parse().unwrap(), Preferences::default());
+        for _ in 0..5 {
+            let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
+            let taken = pool.order.take(&mut candidates, &pool.members, &pool.health).unwrap();
+            pool.health.failed(taken);
+        }
+        assert_eq!(pool.health.ill(), 5);
     }
 }

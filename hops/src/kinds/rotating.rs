@@ -180,7 +180,7 @@ impl ProviderSession {
             let value = template.fill(&values).map_err(|missing| {
                 unset(name.as_str(), missing).below(Key::Name("headers".into()))
             })?;
-            // A field of which everything vanished is not sent.
+            // A field that became empty is not sent.
             if !value.is_empty() {
                 headers.insert(name.clone(), value);
             }

@@ -10,12 +10,18 @@ pub(crate) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
         let seconds = text.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(WAIT_MAX));
     }
-    let seconds = u64::try_from(date(text)?).unwrap_or_default();
-    let at = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-    // Rounded up, so that nobody comes too early. A date in the past means now.
+    let at = http_date(value)?;
+    // Rounded up, so that no client comes too early. A date in the past means now.
     let wait = at.duration_since(now).unwrap_or_default();
     let rounded = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Some(Duration::from_secs(rounded).min(WAIT_MAX))
+}
+
+/// Reads an HTTP-date. One before 1970 counts as the beginning of that year.
+pub(crate) fn http_date(value: &[u8]) -> Option<SystemTime> {
+    let text = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
+    let seconds = u64::try_from(date(text)?).unwrap_or_default();
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// Reads an HTTP-date in any of the three forms of RFC 9110 §5.6.7, as seconds since 1970. The day of the week is

@@ -1,4 +1,4 @@
-//! The two directions of a tunnel, for whoever works on both at once.
+//! The two directions of a tunnel, for tasks that work on both at once.
 
 use std::{
     fmt, io,

@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// How the proxy is at one moment.
+/// The state of the proxy at one moment.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    /// That of the program.
+    /// The version of the program.
     pub version: &'static str,
     /// The number of its process.
     pub pid: u32,
@@ -118,7 +118,7 @@ pub(crate) struct Hop {
 }
 
 impl Status {
-    /// That of the proxy whose sessions share `shared`, now.
+    /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
         let current = shared.live().current();
         let metrics = current.metrics();

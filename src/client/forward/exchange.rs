@@ -58,7 +58,7 @@ pub(crate) struct Exchange<'a, C, U> {
     head_begun: Option<Instant>,
     /// Whether the client has ended its direction behind the request.
     client_has_ended: bool,
-    /// Bytes of a request that nobody takes any more.
+    /// Bytes of a request that the upstream no longer takes.
     discarded: usize,
     /// Since when nothing has moved, and what had moved by then; kept only while that matters.
     quiet: Option<(Instant, (u64, u64, usize))>,
@@ -248,7 +248,7 @@ where
     /// Reads ahead of what the client sends behind the request, so that its end is noticed.
     ///
     /// These bytes are the next request, which waits, or the rest of a request that the upstream no longer takes. A client
-    /// that first sends and then reads would never finish if nobody took the rest.
+    /// that first sends and then reads would never finish if the rest were not read.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
             let is_enough = match self.upload {

@@ -22,7 +22,7 @@ pub(super) struct Outbox {
     piece: Bytes,
     /// The line end that a chunk still needs after `piece`.
     chunk_end: &'static [u8],
-    /// Whether a layer such as TLS may still hold back what was written.
+    /// Whether a layer such as TLS may still hold back written bytes.
     needs_flush: bool,
     sent: u64,
     /// Since when the connection has taken nothing, if it is being waited for, and what it had taken by then.

@@ -7,7 +7,7 @@ use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reus
 
 use super::outbound::Plan;
 use crate::upstream::{
-    chain::{Chain, ChainError, Connected, LastHop},
+    chain::{Chain, ChainError, Connected, LastHop, Passage},
     warm,
 };
 
@@ -19,6 +19,7 @@ pub(crate) struct Upstream {
     pub(super) seen: BytesMut,
     pub(super) end: End,
     key: Key,
+    passage: Passage,
 }
 
 /// The end of a connection, which decides what it can carry.
@@ -40,18 +41,23 @@ pub(super) struct Key {
     /// NTLM) outlives it; a changed chain has connections of its own. Weak, since a connection that waits for its next
     /// request must not keep a chain that is no longer in force.
     pub(super) chain: Weak<Chain>,
-    /// Whoever prefers another exit must not come out at this one.
+    /// A client that prefers another exit must not use this connection.
     pub(super) preferences: Preferences,
 }
 
 impl Upstream {
     /// Takes over the connection that was made for the request of `plan`.
     pub(crate) fn of(connected: Connected, plan: &Plan<'_>) -> Self {
-        let Connected { tunnel, last, is_at_hop, fields, reuse } = connected;
+        let Connected { tunnel, last, is_at_hop, fields, reuse, passage } = connected;
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
         let end = End { hop, fields, origin, reuse };
-        Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone() }
+        Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone(), passage }
+    }
+
+    /// Returns the way that it took, for the request that it was opened for.
+    pub(crate) fn passage(&self) -> &Passage {
+        &self.passage
     }
 
     /// Returns whether it ends at a hop that forwards requests, and not at an origin.
@@ -93,10 +99,18 @@ impl Upstream {
         self
     }
 
-    /// Whether nothing has come where nothing was asked for. If something did, even its end, the connection is of no
-    /// more use (RFC 9112 §6.3).
+    /// Returns whether nothing has arrived between requests. A connection on which anything did, even its end, can't be
+    /// used any more (RFC 9112 §6.3).
     pub(super) async fn is_quiet(&mut self) -> bool {
         self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
+    }
+
+    /// Makes the close of the connection a reset.
+    pub(super) fn reset(&self) {
+        if let Some(socket) = self.tunnel.bottom() {
+            // If this fails, the socket is already gone.
+            let _ = socket.set_zero_linger();
+        }
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {

@@ -1,6 +1,6 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
 
@@ -88,6 +88,11 @@ pub(super) fn no_preferences(chain: &str) -> String {
     )
 }
 
+/// Returns the field line that asks clients to wait.
+pub(super) fn retry_after(wait: Duration) -> String {
+    format!("Retry-After: {}\r\n", wait.as_secs())
+}
+
 pub(super) fn over_limit(limit: usize) -> String {
     format!(
         "This proxy has its {limit} connections in use. Close some, or raise `limits.connections` in its configuration."
@@ -110,8 +115,8 @@ pub(super) fn seems_to_loop(count: usize, target: &Authority) -> String {
 pub(super) fn unanswered(count: usize, target: &Authority) -> String {
     format!(
         "{count} equal requests for `{target}` are waiting for the hops, and none has been answered. Check that the hops \
-         answer and that none of them leads back to this proxy, or raise `limits.connections`, of which one request may \
-         take a tenth."
+         answer and that none of them leads back to this proxy, or raise `limits.connections`: equal requests may \
+         take a tenth of it."
     )
 }
 
@@ -153,7 +158,7 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
     }
 }
 
-/// Returns whether the hop asks for credentials by schemes of which this program speaks none.
+/// Returns whether the hop asks for credentials only by schemes that this program does not speak.
 pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
     http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic")
 }

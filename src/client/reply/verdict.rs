@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use mooltiroute_hops::{HopError, Meaning, Party, Refusal};
+use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal};
 
 use super::texts;
 use crate::{
@@ -127,6 +127,9 @@ fn hop_failed(error: &HopError) -> Verdict {
     if let HopError::Other(why) = error {
         return Verdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
     }
+    if let HopError::NoCredentials(missing) = error {
+        return no_credentials(missing);
+    }
     let (error, summary, advice) = match error {
         HopError::Io(_) => (ProxyError::ConnectionTerminated, "connection broke", texts::HUNG_UP),
         HopError::Closed => {
@@ -148,6 +151,16 @@ fn hop_failed(error: &HopError) -> Verdict {
         _ => (ProxyError::HttpProtocol, "failed", texts::CHECK_SETTINGS),
     };
     Verdict::new(error, summary, advice)
+}
+
+fn no_credentials(missing: &MissingCredentials) -> Verdict {
+    let (summary, advice) = (missing.summary.clone(), missing.advice.clone());
+    let mut verdict = Verdict::new(ProxyError::ProxyConfiguration, summary, advice);
+    if missing.is_timeout {
+        verdict.status = ProxyError::ConnectionTimeout.status();
+    }
+    verdict.field = missing.retry_after.map(|wait| texts::retry_after(wait).into());
+    verdict
 }
 
 /// Judges an error of TLS with the target itself.
@@ -196,7 +209,7 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
         verdict.field = Some(texts::RETRY_IN_FIVE_SECONDS.into());
     }
     if let Some(wait) = refusal.retry_after {
-        verdict.field = Some(format!("Retry-After: {}\r\n", wait.as_secs()).into());
+        verdict.field = Some(texts::retry_after(wait).into());
     }
     verdict
 }
@@ -204,7 +217,8 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
 /// Returns the hop's words, or the schemes that it offers if this program speaks none of them.
 fn refusal_summary(refusal: &Refusal) -> String {
     match &refusal.http {
-        Some(http) if texts::needs_another_scheme(http) => {
+        // A kind that gives advice knows more than the challenge says.
+        Some(http) if refusal.advice.is_none() && texts::needs_another_scheme(http) => {
             format!("{}, offers {}", http.status, http.schemes.join(", "))
         }
         _ => match &refusal.detail {

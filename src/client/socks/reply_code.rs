@@ -90,8 +90,13 @@ mod tests {
             stop: stop.parse().unwrap(),
             protocol: None,
         };
-        let error =
-            ChainError { chain: "default".into(), stage: stage.into(), cause, refused: vec![] };
+        let error = ChainError {
+            chain: "default".into(),
+            stage: stage.into(),
+            cause,
+            attempts: 1,
+            refused: vec![],
+        };
         let target = "target.test:443".parse().unwrap();
         assert_eq!(of_failure(&error, &target).0, expected, "{error:?}");
     }

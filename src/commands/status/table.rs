@@ -55,7 +55,7 @@ fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
         ["number", "tunnels", "requests", "since"].map(|key| word(&one[key])).to_vec()
     };
     let rows = list(generations).iter().map(row).collect();
-    table(&["generation", "tunnels", "requests", "since"], rows, out)
+    write_section(&["generation", "tunnels", "requests", "since"], rows, out)
 }
 
 fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -77,7 +77,7 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         row
     };
     let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
-    if rows.is_empty() { Ok(()) } else { table(&head, rows, out) }
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -95,12 +95,22 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         Ok(())
     } else {
-        table(&["failed at", "times", "stage", "error"], rows, out)
+        write_section(&["failed at", "times", "stage", "error"], rows, out)
     }
 }
 
+/// Writes an empty line and a table.
+fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    write_table(head, rows, out)
+}
+
 /// Writes a table. Words are aligned to the left, numbers to the right.
-fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::commands) fn write_table(
+    head: &[&str],
+    rows: Vec<Vec<String>>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
     let widths: Vec<usize> = head
         .iter()
@@ -121,7 +131,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Resu
         }
         line.trim_end().to_owned()
     };
-    writeln!(out, "\n{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
+    writeln!(out, "{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
     rows.iter().try_for_each(|row| writeln!(out, "{}", line(&mut row.iter().map(String::as_str))))
 }
 
@@ -139,7 +149,7 @@ fn word(value: &Value) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 
-fn bytes(count: u64) -> String {
+pub(in crate::commands) fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;
     let mut unit = 0;
@@ -151,7 +161,10 @@ fn bytes(count: u64) -> String {
 }
 
 /// The columns that contain words, besides the first one.
-const WORDS: [&str; 3] = ["since", "stage", "error"];
+const WORDS: [&str; 11] = [
+    "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
+    "session", "member",
+];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";

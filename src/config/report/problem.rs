@@ -6,7 +6,7 @@ use mooltiroute_hops::{Key, KeyPath};
 
 /// An error or a warning about the configuration. It contains nothing that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a problem that nobody is told of is taken for none"]
+#[must_use = "an unreported problem makes the configuration look valid"]
 pub struct Problem {
     /// The place in a file, if there is one.
     pub place: Option<Place>,

@@ -79,6 +79,10 @@ impl Resolver<'_> {
                 match built {
                     Ok(_) if !plan.is_whole => {}
                     Ok(built) => {
+                        for warning in context.warnings() {
+                            let warning = self.tree.invalid(&plan.path, &warning);
+                            self.warnings.push(warning);
+                        }
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
@@ -171,8 +175,9 @@ impl Resolver<'_> {
         };
         named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
         let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
-        // The limit of a hop's answer is a part of the hop, though it is written elsewhere.
-        named.fingerprint = self.hasher.hash_one((written, self.context.head_bytes_max()));
+        // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
+        let limits = (self.context.head_bytes_max(), self.context.handshake());
+        named.fingerprint = self.hasher.hash_one((written, limits));
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);

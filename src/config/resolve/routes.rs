@@ -133,5 +133,5 @@ impl Resolver<'_> {
     }
 }
 
-/// The limit of host and port pairs, each of which costs a look-up and a place in the router.
+/// The limit of host and port pairs. Each costs a look-up and an entry of the router.
 const PAIRS_MAX: usize = 100_000;

@@ -24,9 +24,9 @@ impl SourceLine<'_> {
         self.hidden_from() < column
     }
 
-    /// The line, where only keys, punctuation and the values of settings that are never secret are shown. Whatever is
-    /// not known to be harmless is hidden, a comment too, and so is all that comes after it. `None` where no more than
-    /// that is left.
+    /// Returns the line with only keys, punctuation and the values of settings that are never secret. Everything that is
+    /// not known to be harmless is hidden, a comment too, and so is all that comes after it. Returns `None` if nothing
+    /// else is left.
     pub(crate) fn excerpt(&self, span: Span) -> Option<Excerpt> {
         let start = span.start.1;
         // Counting goes no further than what is shown: a line may be as long as a file.
@@ -108,7 +108,7 @@ impl SourceLine<'_> {
         (shown, is_token)
     }
 
-    /// The index of the first character that could not be read; `None` where all could.
+    /// Returns the index of the first character that could not be read. Returns `None` if all could.
     fn unread_from(&self) -> Option<usize> {
         let (number, column) = self.read_to?;
         match number.cmp(&self.number) {
@@ -247,6 +247,8 @@ fn is_harmless(path: &[&str], text: &str) -> bool {
     let is_setting = matches!(
         path,
         ["server", "listen"]
+            | ["server", "listen", "address"]
+            | ["server", "listen", "tls", "cert" | "client_ca"]
             | ["timeouts" | "limits" | "log", _]
             | ["hops", _, "kind" | "enabled"]
             | ["chains", _]

@@ -1,4 +1,4 @@
-//! One file: what it says, and where.
+//! One file of the configuration, with the place of each value.
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
@@ -103,7 +103,7 @@ impl File {
             .with_help("begin with `mooltiroute init DIR`, which writes a commented configuration")
     }
 
-    /// How many steps of `path` stand in this file; `None` where nothing does.
+    /// Returns how many steps of `path` are in this file. Returns `None` if the file has no node.
     pub(crate) fn depth(&self, path: &KeyPath) -> Option<usize> {
         self.root.as_ref().map(|root| root.find(path).0)
     }

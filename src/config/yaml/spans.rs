@@ -59,7 +59,7 @@ pub(crate) struct YamlError {
 /// The readable part of a text.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// `None` where the text is empty.
+    /// `None` if the text is empty.
     pub(crate) root: Option<Rc<Node>>,
     /// Where it ends, unless it is the whole text.
     pub(crate) read_to: Option<(usize, usize)>,
@@ -68,7 +68,7 @@ pub(crate) struct Parsed {
     pub(crate) faults: Vec<YamlError>,
 }
 
-/// The nodes of `text`, of which there may be `nodes_max`, as far as the first fault but equal keys.
+/// Parses at most `nodes_max` nodes of `text`. Stops at the first fault, except that equal keys are only noted.
 pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
     let mut builder = Builder { nodes_max, read_to: (1, 1), ..Builder::default() };
     let mut is_whole = true;
@@ -228,7 +228,7 @@ impl Builder {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err(YamlError::new(span, YamlFault::Alias));
                 };
-                // Whoever expands it meets the whole of it once more.
+                // An expansion visits the whole node again.
                 self.count(node.size, span)?;
                 return self.add(node, 0, None);
             }
@@ -280,7 +280,7 @@ impl Builder {
         self.add(Rc::new(Node { span, content, size: open.size }), open.anchor, None)
     }
 
-    /// Puts a whole node where it belongs; `text` is what a scalar is as a key.
+    /// Adds a complete node to the collection that is open. `text` is the text of a scalar, in case that it is a key.
     fn add(
         &mut self,
         node: Rc<Node>,

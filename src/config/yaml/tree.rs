@@ -19,7 +19,7 @@ use crate::config::{
     yaml::file::{File, Part},
 };
 
-/// All that is written, and where.
+/// The merged settings of all files, with the place of each.
 #[derive(Default)]
 pub(crate) struct Tree {
     root: Mapping,
@@ -89,7 +89,7 @@ impl Tree {
         settings(Value::Mapping(mapping))
     }
 
-    /// The keys of the mapping at `path`, in written order; nothing where there is none.
+    /// Returns the keys of the mapping at `path`, in written order. Without a mapping there are none.
     pub(crate) fn names(&self, path: &KeyPath) -> Result<Vec<String>, Found> {
         let mapping = match self.value(path) {
             None => return Ok(Vec::new()),
@@ -128,7 +128,7 @@ impl Tree {
         self.root.keys().filter_map(Value::as_str)
     }
 
-    /// How long the list at `path` is; zero where there is none.
+    /// Returns the length of the list at `path`; zero without a list.
     pub(crate) fn length(&self, path: &KeyPath) -> Result<usize, Problems> {
         match self.value(path) {
             None => Ok(0),
@@ -167,7 +167,7 @@ impl Tree {
         &self.beneath
     }
 
-    /// Writes a default out, where the mapping at `path` has no such key.
+    /// Adds a default to the mapping at `path` if it has no such key.
     pub(crate) fn assume(&mut self, path: &KeyPath, key: &str, value: impl Into<Value>) {
         if let Some(Value::Mapping(mapping)) = self.value_mut(path) {
             mapping.entry(key.into()).or_insert_with(|| value.into());

@@ -1,6 +1,6 @@
 //! Forwarding fields.
 
-use super::decimal::Decimal;
+use crate::decimal::Decimal;
 use crate::http::{
     BodyLength, Fields,
     role::{Role, role_of},

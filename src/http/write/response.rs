@@ -1,10 +1,10 @@
 //! Forwarding a response.
 
-use super::{
+use super::fields::{RESERVE_BYTES, Rewritten, put, write_extra, write_fields};
+use crate::{
     decimal::Decimal,
-    fields::{RESERVE_BYTES, Rewritten, put, write_extra, write_fields},
+    http::{BodyLength, ResponseHead, Version},
 };
-use crate::http::{BodyLength, ResponseHead, Version};
 
 impl ResponseHead {
     /// Appends the head that forwards this response to a client that speaks `version` and asked with `method`, with the

@@ -117,7 +117,7 @@ impl Direction {
                 Poll::Ready(Ok(false)) if !self.is_reader_broken => self.state = State::Ending,
                 Poll::Ready(_) => self.state = State::Flushing,
                 Poll::Pending => {
-                    // A layer such as TLS may hold back what was written; the next bytes may be long in coming.
+                    // A layer such as TLS may hold back written bytes, and the next ones may come much later.
                     return match Pin::new(writer).poll_flush(cx) {
                         Poll::Ready(Err(error)) => self.fail_write(&error),
                         _ => Poll::Pending,
@@ -136,7 +136,7 @@ impl Direction {
     ) -> Poll<Result<(), Break>> {
         match self.state {
             State::Ending => match ready!(Pin::new(writer).poll_shutdown(cx)) {
-                // Some systems say this if the writer is gone. Then nobody needs to be told the end.
+                // Some systems say this if the writer is gone. Then there is no peer to pass the end on to.
                 Err(error) if error.kind() != ErrorKind::NotConnected => {
                     return self.fail_write(&error);
                 }

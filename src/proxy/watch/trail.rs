@@ -21,7 +21,7 @@ use crate::config::source::is_read;
 pub(super) struct Trail {
     directories: BTreeSet<PathBuf>,
     names: BTreeSet<PathBuf>,
-    /// Directories of which every name counts that a configuration is read from.
+    /// Directories in which every name that can be a configuration file counts.
     contents: BTreeSet<PathBuf>,
     /// The files that were found at the end of the way.
     files: BTreeSet<PathBuf>,
@@ -152,7 +152,7 @@ fn hash(path: &Path, hasher: &mut DefaultHasher) {
     path.hash(hasher);
     // Both the link and what it leads to.
     for found in [fs::symlink_metadata(path), fs::metadata(path)] {
-        // The time of a directory changes with every file in it, of which most are none of ours.
+        // The time of a directory changes with every file in it, also with those that are not read.
         let found = found.ok().map(|found| {
             let time = found.modified().ok().filter(|_| !found.is_dir());
             (identify(&found), (!found.is_dir()).then_some(found.len()), time)

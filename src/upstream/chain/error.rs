@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, tls};
 use thiserror::Error;
 
-use super::ChainHop;
+use super::{ChainHop, Passage};
 use crate::upstream::dial::DialError;
 
 /// The step at which a connection failed, and the reason.
@@ -19,6 +19,8 @@ pub struct ChainError {
     /// The cause.
     #[source]
     pub cause: Cause,
+    /// The number of connections that were tried; zero if a hop could not even choose.
+    pub attempts: u32,
     /// Every address of the next hop that was refused, if it has several.
     pub refused: Vec<Authority>,
 }
@@ -134,6 +136,11 @@ impl fmt::Display for Stage {
 }
 
 impl ChainError {
+    /// The way of a request that failed like this. What the hops chose is in the error itself.
+    pub(crate) fn passage(&self) -> Passage {
+        Passage { attempts: self.attempts, ..Passage::default() }
+    }
+
     /// Whether the hop was asked and nothing came back, not even a refusal.
     pub(super) fn is_without_answer(&self) -> bool {
         matches!(&self.cause, Cause::Hop(HopError::Io(_) | HopError::Closed))

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step};
+use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::upstream::warm::Path;
 
 /// The hops that one connection takes, and the addresses where it reaches them.
@@ -59,6 +60,21 @@ impl<'a> Journey<'a> {
         if is_once { Reuse::Never } else { Reuse::SameClient }
     }
 
+    /// Returns the choices of the hops that had one. Most chains have none, and then this allocates nothing.
+    pub(super) fn taken(&self) -> Arc<[TakenHop]> {
+        let taken = |(position, hop): (usize, &ChosenHop)| {
+            let member = hop.chosen.member();
+            let has_choice = member.is_some() || !hop.chosen.link.alternatives().is_empty();
+            has_choice.then(|| TakenHop {
+                position,
+                member: member.map(String::into_boxed_str),
+                address: hop.address.clone(),
+            })
+        };
+        let taken: Vec<_> = self.hops.iter().enumerate().filter_map(taken).collect();
+        if taken.is_empty() { Arc::default() } else { taken.into() }
+    }
+
     /// The way that a spare tunnel for this journey must have come.
     pub(super) fn path(&self) -> Path {
         self.hops.iter().map(|hop| (hop.address.clone(), hop.chosen.member())).collect()
@@ -89,7 +105,7 @@ impl<'a> Journey<'a> {
     /// Looks for another way after an attempt failed, and gives the error back if there is none.
     ///
     /// A client that has not heard anything yet can be served by any number of attempts, so three kinds of failure are
-    /// not final. They are told apart by whom the failure is about, never by the words of an answer:
+    /// not final. They differ in the party that failed, which never depends on the wording of an answer:
     ///
     /// 1. The hop needs a new connection, because its authentication goes on after the old one was closed. The same hop
     ///    is asked again, with what it learned, at most [`AGAINS_MAX`] times and within its handshake timeout.
@@ -118,8 +134,10 @@ impl<'a> Journey<'a> {
         self.hops.iter().take(failed).for_each(|hop| hop.chosen.reached());
         self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
+        let name = hop.chosen.member();
         match hop.chosen.instead().wait().await {
             Some(other) => {
+                debug!(failed = name, other = other.member(), "another member is tried");
                 self.hops.insert(failed, self.chain.chosen(failed, other));
                 Ok(())
             }
@@ -133,6 +151,7 @@ impl<'a> Journey<'a> {
             return false;
         };
         self.agains_left -= 1;
+        debug!(position, "the hop is asked again, over a new connection");
         hop.chosen.link = link;
         self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
         true
@@ -153,7 +172,10 @@ impl<'a> Journey<'a> {
         self.chain.remember(next, None);
         let mut addresses = addresses(&*hop.chosen.link);
         match addresses.find(|address| !hop.refused.contains(address)).cloned() {
-            Some(other) => hop.address = other,
+            Some(other) => {
+                debug!(forbidden = %hop.address, %other, "another address of the hop is tried");
+                hop.address = other;
+            }
             None => {
                 error.refused.clone_from(&hop.refused);
                 return false;
@@ -329,7 +351,7 @@ mod tests {
         assert!(chain.remembered[1].load().is_none());
     }
 
-    /// A link that fails as it is told to.
+    /// A link that fails in a configurable way.
     #[derive(Debug)]
     struct Told {
         address: Authority,

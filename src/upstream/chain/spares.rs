@@ -5,7 +5,7 @@ use std::sync::Weak;
 use mooltiroute_hops::{Authority, Preferences, Request, Tunnel};
 use tracing::debug;
 
-use super::{Chain, ChainError, Destination};
+use super::{Arrived, Chain, ChainError, Destination};
 use crate::{
     error::with_causes,
     upstream::warm::{Path, SpareMaker},
@@ -35,7 +35,7 @@ impl Chain {
     async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
         let preferences = Preferences::default();
         let request = Request::new(target, &preferences);
-        let (tunnel, _, journey, _) = self.go(request, Destination::LastHop, &()).await?;
+        let Arrived { tunnel, journey, .. } = self.go(request, Destination::LastHop, &()).await?;
         let path = journey.path();
         journey.arrive();
         Ok((path, tunnel))

@@ -1,8 +1,8 @@
-//! Who watches a connection on its way.
+//! Observers of a connection that is being made.
 
 use super::{ChainError, Stage};
 
-/// Told of the steps of one connection, each when it has ended. Whoever does not watch is `()`, and costs nothing.
+/// An observer that is called at the end of each step of one connection. `()` observes nothing and costs nothing.
 pub(crate) trait Trace {
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}

@@ -103,7 +103,7 @@ impl Stock {
         let now = Instant::now();
         let oldest = self.spares.iter().map(|spare| spare.made + self.age_max).min();
         let Some((target, wanted)) = &self.wanted else { return Need::Until(oldest) };
-        // Whoever does not use the chain needs none, and its hops are left in peace.
+        // A chain without traffic needs no spares, and its hops get no connections.
         let is_in_use = now < *wanted + USE_MAX;
         if !is_in_use || self.spares.len() >= self.limit {
             return Need::Until(oldest);
@@ -134,7 +134,7 @@ impl Stock {
 const AGE_MAX: Duration = Duration::from_secs(45);
 const AGE_MIN: Duration = Duration::from_secs(5);
 const AGE_GROWTH: f64 = 1.05;
-/// A chain that nobody has used for so long is not kept warm.
+/// A chain is no longer kept warm after this much time without traffic.
 const USE_MAX: Duration = Duration::from_secs(5 * 60);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -177,7 +177,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_chain_in_use_is_filled_to_its_limit_and_no_further() {
         let mut stock = Stock::new(2);
-        assert_eq!(stock.need(), Need::Until(None), "nobody uses it");
+        assert_eq!(stock.need(), Need::Until(None), "the chain has no traffic");
         stock.take(&path(1), &target());
         let _fars = [put(&mut stock), put(&mut stock)];
         assert!(matches!(stock.need(), Need::Until(Some(_))));
@@ -199,11 +199,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn none_grows_old_and_dead_ones_teach_haste() {
+    async fn stale_spares_shorten_the_maximum_age() {
         let mut stock = used(1);
         let _far = put(&mut stock);
         stock.was_stale();
-        // The clock on the wall can't be paused; a tunnel this young is told by the other one.
+        // The system clock can't be paused; the age of such a young tunnel comes from the other clock.
         advance(AGE_MAX / 2 - Duration::from_secs(1)).await;
         stock.spares[0].made_at = SystemTime::now() - (AGE_MAX / 2 - Duration::from_secs(1));
         assert!(stock.need() != Need::One { target: target() });

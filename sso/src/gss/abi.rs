@@ -127,6 +127,16 @@ pub(super) type AcquireCred = unsafe extern "C" fn(
     *mut *mut RawOidSet,
     *mut u32,
 ) -> Status;
+pub(super) type InquireCred = unsafe extern "C" fn(
+    *mut Status,
+    Handle,
+    *mut Handle,
+    *mut u32,
+    *mut i32,
+    *mut *mut RawOidSet,
+) -> Status;
+pub(super) type DisplayName =
+    unsafe extern "C" fn(*mut Status, Handle, *mut RawBuffer, *mut *mut RawOid) -> Status;
 pub(super) type AcquireCredFrom = unsafe extern "C" fn(
     *mut Status,
     Handle,

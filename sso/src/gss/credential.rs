@@ -4,6 +4,7 @@ use std::{
     ffi::CString,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     ptr,
+    time::Duration,
 };
 
 use zeroize::Zeroizing;
@@ -18,12 +19,12 @@ use crate::Password;
 
 /// A credential, `gss_cred_id_t`.
 #[derive(Debug)]
-pub(super) struct GssCredential {
+pub(crate) struct GssCredential {
     library: &'static GssLibrary,
     pub(super) handle: Handle,
 }
 
-/// Where to acquire a credential from: keys and values of MIT's credential store extensions.
+/// The source of a credential: keys and values of MIT's credential store extensions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcquireFrom<'a>(pub(super) &'a [(&'static str, &'a str)]);
 
@@ -132,6 +133,28 @@ impl GssCredential {
             )
         };
         check(library, major, minor, Some(Mechanism::Kerberos)).map(|_| credential)
+    }
+}
+
+impl GssCredential {
+    /// Returns its principal, and how long it is valid. A ticket that has ended has no time left.
+    pub(super) fn inquire(&self) -> Result<(GssName, Duration), GssFailure> {
+        let mut name = GssName::of_handle(self.library, ptr::null_mut());
+        let (mut minor, mut seconds) = (0, 0);
+        #[expect(unsafe_code, reason = "a call of C")]
+        // SAFETY: the handle is alive, the results outlive the call, unwanted ones may be null.
+        let major = unsafe {
+            (self.library.inquire_cred)(
+                &raw mut minor,
+                self.handle,
+                &raw mut name.handle,
+                &raw mut seconds,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        check(self.library, major, minor, Some(Mechanism::Kerberos))?;
+        Ok((name, Duration::from_secs(seconds.into())))
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use libloading::Library;
 
 use super::abi::{
-    AcquireCred, AcquireCredFrom, AcquireCredWithPassword, DeleteContext, DisplayStatus,
-    ImportName, InitContext, Release, ReleaseBuffer,
+    AcquireCred, AcquireCredFrom, AcquireCredWithPassword, DeleteContext, DisplayName,
+    DisplayStatus, ImportName, InitContext, InquireCred, Release, ReleaseBuffer,
 };
 use crate::{Reason, SsoError};
 
@@ -21,7 +21,9 @@ pub(super) struct GssLibrary {
     pub(super) acquire_cred: AcquireCred,
     pub(super) acquire_cred_from: Option<AcquireCredFrom>,
     pub(super) acquire_cred_with_password: Option<AcquireCredWithPassword>,
+    pub(super) inquire_cred: InquireCred,
     pub(super) init_context: InitContext,
+    pub(super) display_name: DisplayName,
     pub(super) display_status: DisplayStatus,
 }
 
@@ -70,6 +72,8 @@ impl GssLibrary {
                     .get(b"gss_acquire_cred_with_password\0")
                     .ok()
                     .map(|found| *found),
+                inquire_cred: *library.get(b"gss_inquire_cred\0").ok()?,
+                display_name: *library.get(b"gss_display_name\0").ok()?,
                 init_context: *library.get(b"gss_init_sec_context\0").ok()?,
                 display_status: *library.get(b"gss_display_status\0").ok()?,
             })

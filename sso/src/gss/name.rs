@@ -4,6 +4,7 @@ use std::ptr;
 
 use super::{
     abi::{self, Handle, RawBuffer, RawOid},
+    buffer::OwnedBuffer,
     failure::{GssFailure, check},
     library::GssLibrary,
 };
@@ -16,14 +17,42 @@ pub(super) struct GssName {
 }
 
 impl GssName {
-    /// A service on a host, `HTTP@host`.
-    pub(super) fn service(library: &'static GssLibrary, text: &str) -> Result<Self, GssFailure> {
-        Self::import(library, text, abi::host_based_service())
+    /// A service such as `HTTP/host`. GSS-API writes it `HTTP@host`, and with a realm it is a principal like others.
+    pub(super) fn service(library: &'static GssLibrary, spn: &str) -> Result<Self, GssFailure> {
+        if spn.contains('@') {
+            return Self::import(library, spn, abi::user_name());
+        }
+        Self::import(library, &spn.replacen('/', "@", 1), abi::host_based_service())
     }
 
-    /// A user.
+    /// A user: `alice`, `alice@REALM` or `DOMAIN\alice`.
     pub(super) fn principal(library: &'static GssLibrary, text: &str) -> Result<Self, GssFailure> {
+        // Kerberos has realms in the place of domains. A backslash would quote the character behind it.
+        let text = text.split_once('\\').map_or(text, |(_, user)| user);
         Self::import(library, text, abi::user_name())
+    }
+
+    /// The name of a credential, as the library returned it.
+    pub(super) fn of_handle(library: &'static GssLibrary, handle: Handle) -> Self {
+        Self { library, handle }
+    }
+
+    /// Returns the name as the library writes it.
+    pub(super) fn text(&self) -> Result<String, GssFailure> {
+        let mut text = OwnedBuffer::empty(self.library);
+        let mut minor = 0;
+        #[expect(unsafe_code, reason = "a call of C")]
+        // SAFETY: the handle is alive, the buffer outlives the call, and the type of the name may be null.
+        let major = unsafe {
+            (self.library.display_name)(
+                &raw mut minor,
+                self.handle,
+                &raw mut text.raw,
+                ptr::null_mut(),
+            )
+        };
+        check(self.library, major, minor, None)?;
+        Ok(String::from_utf8_lossy(text.bytes()).into_owned())
     }
 
     fn import(

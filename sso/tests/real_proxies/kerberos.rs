@@ -3,11 +3,11 @@
 //! The library reads its configuration from the environment of the process, so each question is asked in a process of
 //! its own: this test program again, with [`asked_by_another_test`] as its only test.
 
-use std::{env, net::TcpListener, process::Command};
+use std::{env, net::TcpListener, process::Command, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_hops::auth::challenge::AuthScheme;
-use mooltiroute_sso::{Context, Credentials, Password, SsoError};
+use mooltiroute_sso::{Context, Credentials, Identity, Password, SsoError};
 
 use crate::{
     kdc::{Kdc, PASSWORD, PROGRAMS},
@@ -50,6 +50,7 @@ fn rounds() -> Result<u16, SsoError> {
         Some("keytab") => Credentials::Keytab {
             path: variable("ASK_FROM").unwrap().into(),
             principal: principal.unwrap(),
+            ccache: None,
         },
         Some("password") => Credentials::Password {
             username: principal.unwrap(),
@@ -57,7 +58,8 @@ fn rounds() -> Result<u16, SsoError> {
         },
         _ => Credentials::LoggedIn { principal },
     };
-    let mut context = Context::new(&variable("ASK_SPN").unwrap(), &credentials, None)?;
+    let identity = Arc::new(Identity::new(credentials));
+    let mut context = Context::new(&variable("ASK_SPN").unwrap(), &identity, None)?;
     let Some(proxy) = variable("ASK_PROXY") else {
         context.step(None)?;
         return Ok(0);

@@ -1,10 +1,14 @@
 //! A certificate authority that is thrown away with its test.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio_rustls::{
@@ -19,13 +23,17 @@ use tokio_rustls::{
 #[derive(Debug)]
 pub(crate) struct Certificates {
     directory: TempDir,
+    issuer: Issuer<'static, KeyPair>,
     acceptor_config: Arc<ServerConfig>,
 }
 
 impl Certificates {
     pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "Throw-away authority of a test");
+        // Two authorities of one name would be taken for the same, with another key.
+        let name = format!("Throw-away authority {}", directory.path().display());
+        authority.distinguished_name.push(DnType::CommonName, name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_key = KeyPair::generate().unwrap();
@@ -40,7 +48,6 @@ impl Certificates {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap();
 
-        let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("ca.pem"), authority_pem).unwrap();
         fs::write(directory.path().join("certificate.pem"), certificate.pem()).unwrap();
         fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
@@ -52,7 +59,35 @@ impl Certificates {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
-        Self { directory, acceptor_config: Arc::new(config) }
+        Self { directory, issuer, acceptor_config: Arc::new(config) }
+    }
+
+    /// Issues a certificate for `name`, for clients and servers, until the end of the year before `end`. Returns the files
+    /// of the certificate and its key.
+    pub(crate) fn issue(&self, name: &str, end: i32) -> [PathBuf; 2] {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = date_time_ymd(end, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let files = ["pem", "key"].map(|kind| self.path().join(format!("{name}-{end}.{kind}")));
+        fs::write(&files[0], certificate.pem()).unwrap();
+        fs::write(&files[1], key.serialize_pem()).unwrap();
+        files
+    }
+
+    /// The directory of all files: `ca.pem`, `certificate.pem` and `key.pem`, and those that were issued.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The value of `tls` for a listener with the certificate.
+    pub(crate) fn listener_tls(&self) -> String {
+        let [certificate, key] =
+            ["certificate.pem", "key.pem"].map(|file| self.path().join(file).display().to_string());
+        format!("cert: '{certificate}', key: '{key}'")
     }
 
     /// What accepts TLS with the certificate.

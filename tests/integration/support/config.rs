@@ -1,6 +1,6 @@
 //! A `config.d` of a test's own.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
@@ -8,12 +8,17 @@ use super::{PASSWORD, USERNAME};
 
 /// A scratch directory with configuration files in it.
 #[derive(Debug)]
-pub(crate) struct ConfigDir(TempDir);
+pub(crate) struct ConfigDir {
+    directory: TempDir,
+    /// Where the proxy has its control socket.
+    runtime: Arc<TempDir>,
+}
 
 impl ConfigDir {
     /// With `yaml` as its only file, `10-test.yaml`, after a `00-server.yaml` that takes any free port.
     pub(crate) fn new(yaml: &str) -> Self {
-        let directory = Self(tempfile::tempdir().unwrap());
+        let [directory, runtime] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let directory = Self { directory, runtime: Arc::new(runtime) };
         directory.write("00-server.yaml", "server: { listen: \"127.0.0.1:0\" }\n");
         directory.write("10-test.yaml", yaml);
         directory
@@ -44,7 +49,18 @@ impl ConfigDir {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        self.directory.path()
+    }
+
+    /// Takes the runtime directory of `other`.
+    #[cfg(unix)]
+    pub(crate) fn with_runtime_of(self, other: &Self) -> Self {
+        Self { runtime: Arc::clone(&other.runtime), ..self }
+    }
+
+    /// Returns the value of `XDG_RUNTIME_DIR` for the proxy, and for the commands that look for it.
+    pub(crate) fn runtime(&self) -> &Path {
+        self.runtime.path()
     }
 }
 

@@ -33,6 +33,16 @@ impl Event {
         }
     }
 
+    /// A field that must be a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.0[name].as_f64().unwrap_or_else(|| panic!("{name} of {self:?}"))
+    }
+
+    /// The value at a JSON pointer.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
+
     /// The whole line, to search it.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()
@@ -78,6 +88,25 @@ impl Proxy {
         Self::run(config, None, arguments, command(PROGRAM)).await
     }
 
+    /// As [`on`](Self::on), with its control socket beside that of `other`.
+    #[cfg(unix)]
+    pub(crate) async fn beside(other: &Self, config: ConfigDir) -> Self {
+        let config = config.with_runtime_of(&other.config);
+        Self::on(config, &[]).await
+    }
+
+    /// Runs it on `yaml`, with `arguments`, in an environment with these variables.
+    #[cfg(unix)]
+    pub(crate) async fn in_environment(
+        yaml: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut command = command(PROGRAM);
+        command.env_remove("KRB5CCNAME").envs(variables.iter().copied());
+        Self::run(ConfigDir::new(yaml), None, arguments, command).await
+    }
+
     /// As [`on`](Self::on), under a supervisor that listens at `socket`.
     #[cfg(target_os = "linux")]
     pub(crate) async fn supervised(yaml: &str, socket: &Path) -> Self {
@@ -115,6 +144,7 @@ impl Proxy {
         let path = path.unwrap_or(config.path());
         command.arg("run").arg("-c").arg(path).args(["--log-format", "json"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        in_runtime(&mut command, config.runtime());
         let mut process = Process::start(&mut command);
         let log = Log::follow(process.child().stderr.take().unwrap());
         let address = log
@@ -125,6 +155,20 @@ impl Proxy {
             })
             .await;
         Self { process, address, log, config }
+    }
+
+    /// Runs a command that is for this proxy: `arguments`, and its configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        let config = self.config.path().to_str().unwrap();
+        self.command_for(&[arguments, &["-c", config]].concat())
+    }
+
+    /// Runs a command that looks for control sockets where this proxy has its own.
+    pub(crate) fn command_for(&self, arguments: &[&str]) -> Output {
+        let mut command = command(PROGRAM);
+        command.args(arguments).current_dir(self.config.runtime());
+        in_runtime(&mut command, self.config.runtime());
+        command.output().unwrap()
     }
 
     /// Where clients reach it.
@@ -236,6 +280,11 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command
+}
+
+/// Has a program keep and look for control sockets in `runtime`, and nowhere else.
+fn in_runtime(command: &mut Command, runtime: &Path) {
+    command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);
 }
 
 /// Runs the program to its end, with `arguments`.

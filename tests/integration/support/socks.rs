@@ -36,7 +36,7 @@ impl SocksProxy {
         Some(Self::start(command, port, directory).await)
     }
 
-    /// Starts dante without credentials, if it is installed. It lets nobody go to port 1.
+    /// Starts dante without credentials, if it is installed. It refuses port 1.
     pub(crate) async fn dante() -> Option<Self> {
         let program = Program::find_or_skip("danted")?;
         let (port, directory) = (free_port(), tempfile::tempdir().unwrap());

@@ -32,6 +32,10 @@ pub(crate) enum SquidRules {
     Digest,
     /// As `Basic`, by NTLM, which samba's `ntlm_auth` checks.
     Ntlm,
+    /// As `Open`, for those who have a Kerberos ticket for `service`, whose keys are in `keytab`.
+    Kerberos { config: PathBuf, keytab: PathBuf, service: &'static str },
+    /// As `Ntlm`, inside of SPNEGO.
+    SpnegoNtlm,
 }
 
 /// A running squid that logs the way of each request.
@@ -68,7 +72,7 @@ impl Squid {
 
     async fn start_with(rules: SquidRules, certificates: Option<&Certificates>) -> Option<Self> {
         let program = Program::find_or_skip("squid")?;
-        if matches!(rules, SquidRules::Ntlm) {
+        if matches!(rules, SquidRules::Ntlm | SquidRules::SpnegoNtlm) {
             Program::find_or_skip("ntlm_auth")?;
         }
         let mut complaints = String::new();
@@ -95,6 +99,9 @@ impl Squid {
         let mut command = Command::new(program.path());
         command.arg("-N").arg("-f").arg(directory.path().join("squid.conf"));
         command.current_dir(directory.path());
+        if let SquidRules::Kerberos { config, .. } = rules {
+            command.env("KRB5_CONFIG", config);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&words).unwrap());
         let mut process = Process::start(&mut command);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -224,6 +231,26 @@ fn config(
              acl account proxy_auth REQUIRED\n\
              http_access allow account"
         ),
+        SquidRules::SpnegoNtlm => format!(
+            "auth_param negotiate program /usr/bin/ntlm_auth --helper-protocol=gss-spnego --domain=CORP \
+             --username={USERNAME} --password={PASSWORD}\n\
+             auth_param negotiate children 20 startup=2 idle=1\n\
+             auth_param negotiate keep_alive on\n\
+             acl account proxy_auth REQUIRED\n\
+             http_access allow account"
+        ),
+        SquidRules::Kerberos { keytab, service, .. } => {
+            let helper = helper("negotiate_kerberos_auth");
+            format!(
+                "auth_param negotiate program {} -k {} -s {service}@CORP.TEST -t none\n\
+                 auth_param negotiate children 20 startup=2 idle=1\n\
+                 auth_param negotiate keep_alive on\n\
+                 acl account proxy_auth REQUIRED\n\
+                 http_access allow account",
+                helper.display(),
+                keytab.display()
+            )
+        }
     };
     format!(
         "{listen}\n\
@@ -274,7 +301,8 @@ fn parse(line: &str) -> Option<Passed> {
         target: target.to_owned(),
         status: status.parse().ok()?,
         user: user.to_owned(),
-        authorization: words.collect::<Vec<_>>().join(" "),
+        // Squid writes a space in a field's value like this.
+        authorization: words.next().unwrap_or_default().replace("%20", " "),
     })
 }
 

@@ -19,7 +19,7 @@ struct Refusal {
     _peer: Option<Double>,
 }
 
-/// Refusals of every kind: by the proxy, by a hop, by nobody who listens, and by an origin that reads no further.
+/// Refusals of every kind: by the proxy, by a hop, by an address without a listener, and by an origin that reads no further.
 async fn refusals() -> Vec<Refusal> {
     let auth =
         Proxy::start("server: { auth: { username: u, password: p } }\nchains: { default: [] }\n")

@@ -1,4 +1,4 @@
-//! Requests that nobody is sent: each is refused, and its connection ends.
+//! Requests that are not forwarded: each is refused, and its connection ends.
 
 use super::{OK, answer, at, direct, told};
 use crate::support::{Double, Proxy, exchange};
@@ -195,7 +195,7 @@ async fn a_connect_that_is_refused_reads_no_further() {
 }
 
 #[tokio::test]
-async fn other_credentials_than_the_listeners_are_a_407_and_reach_nobody() {
+async fn other_credentials_than_the_listeners_are_a_407_and_are_not_forwarded() {
     let auth = "server: { auth: { username: dev, password: secret } }\nchains: { default: [] }\n";
     let proxy = Proxy::start(auth).await;
     for field in [

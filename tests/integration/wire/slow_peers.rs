@@ -60,7 +60,7 @@ async fn a_tunnel_whose_end_does_not_read_costs_no_memory() {
 }
 
 #[tokio::test]
-async fn slow_readers_hold_up_nobody_else() {
+async fn slow_readers_hold_up_no_other_client() {
     let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
     let proxy = Proxy::start("log: { access: false }\nchains: { default: [] }\n").await;
     let own = proxy.address();
@@ -122,7 +122,7 @@ async fn check(open: impl AsyncFn(&Proxy, &TcpListener) -> (TcpStream, TcpStream
     let mut taken = 0;
     while let Ok(count) = time::timeout(STUCK, from.write(&block[taken % BLOCK_BYTES..])).await {
         taken += count.unwrap();
-        assert!(taken < BODY_BYTES, "all was taken, and read by nobody");
+        assert!(taken < BODY_BYTES, "everything was taken, but nothing was read");
     }
     let (_, after) = resources(pid);
     assert!(after <= before + GROWTH_KIB_MAX, "from {before} KiB to {after} KiB");

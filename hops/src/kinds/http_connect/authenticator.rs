@@ -1,26 +1,32 @@
-//! The rounds of an authentication that waits for the proxy's challenge.
+//! The rounds of an authentication to the proxy.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use tokio_rustls::rustls::crypto::ring;
-use zeroize::Zeroizing;
+use mooltiroute_sso::Ticket;
 
-use super::lockout::Lockout;
+use super::{
+    attempt::{Attempt, Method, ntlm_value},
+    diagnosis::{self, missing_credentials},
+    explanations,
+    lockout::{Lockout, Permit, Rejection},
+    sign_on::{SignOn, SignOnError, SignOnRound},
+};
 use crate::{
-    Authority, Field, HopError, Meaning, Refusal, Secret, Tunnel,
+    Authority, Field, HopError, MissingCredentials, Readiness, Refusal, Secret, Tunnel,
     auth::{
         challenge::{AuthScheme, Challenge},
+        channel_bindings::ChannelBindings,
         digest::{
             DigestAuthorization, DigestChallenge, DigestCredentials, DigestError, DigestRequest,
             DigestSession, DigestVerdict,
         },
-        ntlm::{self, NtlmCredentials, NtlmRound},
+        ntlm::{self, NtlmRound},
     },
     exchange::{Answer, Exchange},
+    random,
 };
 
 /// The schemes of a hop and what its connections learned about the proxy.
@@ -29,18 +35,9 @@ pub(super) struct Authenticator {
     /// In the operator's order.
     methods: Vec<Method>,
     service: String,
-    /// The scheme that the proxy asked for last.
-    last: Mutex<Option<AuthScheme>>,
+    /// The schemes that the proxy offered last. `None` before its first challenge.
+    offered: Mutex<Option<Vec<AuthScheme>>>,
     lockout: Lockout,
-}
-
-/// A scheme with what it needs.
-#[derive(Debug)]
-pub(super) enum Method {
-    Ntlm(Box<NtlmCredentials>),
-    Digest(Box<DigestCredentials>, Box<DigestSession>),
-    /// The value of the field.
-    Basic(Secret),
 }
 
 /// The way a CONNECT ended.
@@ -51,21 +48,23 @@ pub(super) enum Outcome {
     Closes,
 }
 
-/// The credentials of one request.
-#[derive(Debug)]
-enum Attempt {
-    None,
-    NtlmNegotiate,
-    /// Belongs on the connection that the challenge came on.
-    NtlmAuthenticate(Secret),
-    Digest(DigestAuthorization),
-    Basic(Secret),
+/// The request that credentials are for, and the connection that it is sent on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose<'a> {
+    pub(super) method: &'a str,
+    pub(super) uri: &'a str,
+    /// The bindings to the TLS connection with the proxy, if there is one.
+    pub(super) bindings: Option<&'a ChannelBindings>,
 }
 
 /// The reason not to go on after a 407.
 enum Stop {
-    /// The proxy does not accept the credentials, which counts towards a lock-out.
+    /// The credentials are rejected, which counts towards a lock-out.
     Rejected(AuthScheme),
+    /// The proxy does not accept a ticket.
+    TokenRefused,
+    /// The domain that issues tickets rejects the user.
+    RejectedByDomain(MissingCredentials),
     /// No credentials are sent, for this reason.
     Refused(String),
     /// Something else failed.
@@ -78,39 +77,47 @@ impl From<HopError> for Stop {
     }
 }
 
-impl Method {
-    pub(super) fn ntlm(credentials: NtlmCredentials) -> Self {
-        Self::Ntlm(Box::new(credentials))
-    }
-
-    pub(super) fn digest(credentials: DigestCredentials) -> Self {
-        Self::Digest(Box::new(credentials), Box::default())
-    }
-
-    fn scheme(&self) -> AuthScheme {
-        match self {
-            Self::Ntlm(_) => AuthScheme::Ntlm,
-            Self::Digest(..) => AuthScheme::Digest,
-            Self::Basic(_) => AuthScheme::Basic,
-        }
-    }
-}
-
-impl Attempt {
-    fn field(&self) -> Option<Field> {
-        let value = match self {
-            Self::None => return None,
-            Self::NtlmNegotiate => ntlm_value(&ntlm::negotiate_message()),
-            Self::NtlmAuthenticate(value) | Self::Basic(value) => value.clone(),
-            Self::Digest(sent) => sent.value().clone(),
-        };
-        Some(Field::new("Proxy-Authorization", value))
-    }
-}
-
 impl Authenticator {
     pub(super) fn new(methods: Vec<Method>, service: String) -> Self {
-        Self { methods, service, last: Mutex::default(), lockout: Lockout::default() }
+        // Basic alone needs no challenge.
+        let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
+        Self { methods, service, offered: Mutex::new(at_once), lockout: Lockout::default() }
+    }
+
+    /// Whether an authentication may take more than one request on a connection.
+    pub(super) fn takes_rounds(&self) -> bool {
+        !matches!(self.methods[..], [Method::Basic(_)])
+    }
+
+    /// Returns the field of every request, if the scheme needs no challenge.
+    pub(super) fn at_once(&self) -> Option<Field> {
+        match &self.methods[..] {
+            [Method::Basic(value)] => Some(Field::new("Proxy-Authorization", value.clone())),
+            _ => None,
+        }
+    }
+
+    /// Fails while the credentials are not to be tried.
+    ///
+    /// # Errors
+    /// The last rejection.
+    pub(super) fn check(&self) -> Result<(), HopError> {
+        Ok(self.lockout.check()?)
+    }
+
+    /// Says for each scheme whether this machine can use it now. Blocks.
+    pub(super) fn readiness(&self) -> Vec<Readiness> {
+        if !self.takes_rounds() {
+            return Vec::new();
+        }
+        let readiness = |method: &Method| Readiness {
+            scheme: method.scheme(),
+            credentials: match method {
+                Method::Negotiate(sign_on) => sign_on.readiness(),
+                _ => Ok("with the password".into()),
+            },
+        };
+        self.methods.iter().map(readiness).collect()
     }
 
     /// Asks the proxy to connect to `next`, in as many rounds as its scheme takes.
@@ -119,50 +126,40 @@ impl Authenticator {
     /// begin without a challenge. Each 407 is answered by at most one more request, until one is a rejection.
     ///
     /// # Errors
-    /// The proxy refused, rejected the credentials, or did so a short time ago.
+    /// The proxy refused, rejected the credentials, or did so a short time ago; or there are no credentials.
     pub(super) async fn connect(
         &self,
         tunnel: &mut Tunnel,
         next: &Authority,
         fields: &[Field],
-        head_bytes_max: usize,
+        (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<Outcome, HopError> {
         let uri = next.to_string();
+        let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
-        let mut attempt = self.opening(&uri)?;
+        let mut attempt = self.opening(purpose).await?;
         let mut permit = None;
         for _ in 0..ROUNDS_MAX {
-            // A proxy that asks for nothing makes nobody wait.
+            // A request without credentials needs no permit, so that a proxy that asks for nothing delays no request.
             if permit.is_none() && !matches!(attempt, Attempt::None) {
-                permit = Some(self.lockout.permit().await.map_err(HopError::Refused)?);
+                permit = Some(self.lockout.permit().await?);
             }
             let mut fields = fields.to_vec();
-            fields.push(Field::new("Proxy-Connection", Secret::new("keep-alive")));
+            if self.takes_rounds() {
+                fields.push(Field::new("Proxy-Connection", Secret::new("keep-alive")));
+            }
             fields.extend(attempt.field());
             let answer = exchange.connect(next, &fields).await?;
             if answer.is_success() {
-                if let Attempt::Digest(sent) = &attempt {
-                    self.digest_session(|session| session.accepted(sent));
-                }
-                if let Some(permit) = permit {
-                    permit.accepted();
-                }
+                self.succeeded(&attempt, permit);
                 return Ok(Outcome::Connected);
             }
             if answer.status() != 407 {
                 return Err(answer.into_refusal().into());
             }
-            attempt = match self.after(attempt, &answer, &uri) {
+            attempt = match self.after(attempt, &answer, purpose).await {
                 Ok(attempt) => attempt,
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Refused(reason)) => return Err(refusal(answer, reason).into()),
-                Err(Stop::Rejected(scheme)) => {
-                    let refusal = rejection(answer, scheme);
-                    if let Some(permit) = permit {
-                        permit.rejected(&refusal);
-                    }
-                    return Err(refusal.into());
-                }
+                Err(stop) => return Err(self.stopped(stop, answer).await),
             };
             if !exchange.finish(&answer).await? {
                 return Ok(Outcome::Closes);
@@ -171,67 +168,185 @@ impl Authenticator {
         Err(HopError::Malformed("it asks for credentials again and again"))
     }
 
-    /// Returns the credentials of a connection's first request.
-    fn opening(&self, uri: &str) -> Result<Attempt, HopError> {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let method = self.methods.iter().find(|method| Some(method.scheme()) == last);
-        Ok(match method {
-            None => Attempt::None,
-            Some(Method::Ntlm(_)) => Attempt::NtlmNegotiate,
-            Some(Method::Basic(value)) => Attempt::Basic(value.clone()),
-            Some(Method::Digest(credentials, session)) => {
-                let sent = authorize(credentials, session, uri)?;
-                sent.map_or(Attempt::None, Attempt::Digest)
+    fn succeeded(&self, attempt: &Attempt, permit: Option<Permit<'_>>) {
+        if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
+            session.accepted(sent);
+        }
+        if let Some(permit) = permit {
+            permit.accepted();
+        }
+    }
+
+    /// Turns the end of an authentication into an error, and records a rejection.
+    async fn stopped(&self, stop: Stop, answer: Answer) -> HopError {
+        match stop {
+            Stop::Failed(error) => error,
+            Stop::Refused(reason) => explanations::refusal(answer, reason).into(),
+            Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
+            Stop::TokenRefused => {
+                let refusal = diagnosis::refused_ticket(answer, SystemTime::now());
+                let ticket = match self.sign_on() {
+                    Some(sign_on) => sign_on.ticket().await,
+                    None => None,
+                };
+                self.rejected_by_proxy(refusal, ticket)
             }
-        })
+            // Other words are for several schemes.
+            Stop::Rejected(_) if !self.takes_rounds() => {
+                self.rejected_by_proxy(answer.into_refusal(), None)
+            }
+            Stop::Rejected(scheme) => {
+                self.rejected_by_proxy(explanations::rejection(answer, scheme), None)
+            }
+        }
+    }
+
+    fn rejected_by_proxy(&self, refusal: Refusal, ticket: Option<Ticket>) -> HopError {
+        let rejection = Rejection::ByProxy(Box::new(refusal));
+        self.lockout.rejected(rejection.clone(), ticket);
+        rejection.into()
+    }
+
+    fn rejected_by_domain(&self, missing: MissingCredentials) -> HopError {
+        let rejection = Rejection::ByDomain(Box::new(missing));
+        self.lockout.rejected(rejection.clone(), None);
+        rejection.into()
+    }
+
+    /// Returns the credentials of a connection's first request.
+    async fn opening(&self, purpose: Purpose<'_>) -> Result<Attempt, HopError> {
+        if let (Some(old), Some(sign_on)) = (self.lockout.rejected_ticket(), self.sign_on()) {
+            // A new ticket, or none any more: either way the rejection says nothing about it.
+            if sign_on.ticket().await.is_none_or(|new| !new.is_same(&old)) {
+                self.lockout.ticket_changed(&old);
+            }
+        }
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(offered) = offered else { return Ok(Attempt::None) };
+        match self.choose(&offered, &[], purpose).await {
+            Ok(attempt) => Ok(attempt),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::RejectedByDomain(missing)) => Err(self.rejected_by_domain(missing)),
+            // The next challenge may offer more than the last one did.
+            Err(Stop::Rejected(_) | Stop::TokenRefused | Stop::Refused(_)) => Ok(Attempt::None),
+        }
     }
 
     /// Finds the answer to a 407.
     ///
     /// Credentials that were sent and not accepted are a rejection, and no other scheme is tried then. NTLM's first
     /// message has none, so a proxy that does not offer NTLM any more gets another scheme of the list.
-    fn after(&self, attempt: Attempt, answer: &Answer, uri: &str) -> Result<Attempt, Stop> {
+    async fn after(
+        &self,
+        attempt: Attempt,
+        answer: &Answer,
+        purpose: Purpose<'_>,
+    ) -> Result<Attempt, Stop> {
         let challenges = Challenge::parse(answer.challenges());
         match attempt {
             Attempt::NtlmAuthenticate(_) => Err(Stop::Rejected(AuthScheme::Ntlm)),
             Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
-            Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), uri),
+            Attempt::Negotiate(round) => self.after_token(round, &challenges).await,
+            Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), purpose),
             Attempt::NtlmNegotiate if is_offered(&challenges, AuthScheme::Ntlm) => {
-                self.after_negotiate_message(&challenges)
+                self.after_negotiate_message(&challenges, purpose.bindings)
             }
-            Attempt::NtlmNegotiate | Attempt::None => self.choose(&challenges, uri),
+            Attempt::NtlmNegotiate | Attempt::None => {
+                let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
+                // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
+                *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(offered.clone());
+                self.choose(&offered, &challenges, purpose).await
+            }
         }
     }
 
-    /// Takes the first scheme of the list that the proxy offers.
-    fn choose(&self, challenges: &[Challenge], uri: &str) -> Result<Attempt, Stop> {
-        let mut methods = self.methods.iter();
-        let Some(method) = methods.find(|method| is_offered(challenges, method.scheme())) else {
-            return Err(Stop::Refused(self.nothing_in_common(challenges)));
+    /// Begins the first scheme of the list that the proxy offers. Another one is only tried if the first fails for a
+    /// reason of this machine, such as a missing ticket.
+    ///
+    /// Without `challenges`, the choice is for a connection's first request.
+    async fn choose(
+        &self,
+        offered: &[AuthScheme],
+        challenges: &[Challenge],
+        purpose: Purpose<'_>,
+    ) -> Result<Attempt, Stop> {
+        // Before a ticket is asked for with a password, which counts as a try.
+        self.check()?;
+        let mut without = None;
+        for method in self.methods.iter().filter(|method| offered.contains(&method.scheme())) {
+            match method {
+                Method::Negotiate(sign_on) => match sign_on.begin(purpose.bindings).await {
+                    Ok(round) => return Ok(Attempt::Negotiate(round)),
+                    Err(error) => {
+                        let is_local = error.is_local();
+                        let is_rejection = error.is_rejection();
+                        let missing = missing_credentials(sign_on, error);
+                        if is_rejection {
+                            return Err(Stop::RejectedByDomain(missing));
+                        }
+                        if !is_local {
+                            return Err(Stop::Failed(missing.into()));
+                        }
+                        without = without.or(Some(missing));
+                    }
+                },
+                Method::Ntlm(_) => return Ok(Attempt::NtlmNegotiate),
+                Method::Basic(value) => return Ok(Attempt::Basic(value.clone())),
+                Method::Digest(credentials, session) if challenges.is_empty() => {
+                    let sent = authorize(credentials, session, purpose)?;
+                    return Ok(sent.map_or(Attempt::None, Attempt::Digest));
+                }
+                Method::Digest(..) => return self.after_digest(challenges, None, purpose),
+            }
+        }
+        Err(match without {
+            Some(missing) => Stop::Failed(missing.into()),
+            None => Stop::Refused(explanations::nothing_in_common(&self.methods, challenges)),
+        })
+    }
+
+    /// Answers the proxy's token. Without one, or if the library has no answer, the proxy refused ours.
+    async fn after_token(
+        &self,
+        round: SignOnRound,
+        challenges: &[Challenge],
+    ) -> Result<Attempt, Stop> {
+        // A ticket is all in the first token. Passwords, as of NTLM inside of SPNEGO, take more.
+        let refused = if round.is_first() {
+            Stop::TokenRefused
+        } else {
+            Stop::Rejected(AuthScheme::Negotiate)
         };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(method.scheme());
-        match method {
-            Method::Ntlm(_) => Ok(Attempt::NtlmNegotiate),
-            Method::Basic(value) => Ok(Attempt::Basic(value.clone())),
-            Method::Digest(..) => self.after_digest(challenges, None, uri),
+        let token = token(challenges, AuthScheme::Negotiate);
+        let (Some(token), Some(sign_on)) = (token, self.sign_on()) else { return Err(refused) };
+        match sign_on.answer(round, token).await {
+            Ok(round) => Ok(Attempt::Negotiate(round)),
+            Err(error @ SignOnError::TimedOut(_)) => {
+                Err(Stop::Failed(missing_credentials(sign_on, error).into()))
+            }
+            Err(SignOnError::Library(_)) => Err(refused),
         }
     }
 
-    fn after_negotiate_message(&self, challenges: &[Challenge]) -> Result<Attempt, Stop> {
-        let mut offers = challenges.iter().filter(|offer| offer.scheme() == Some(AuthScheme::Ntlm));
-        let token = offers.find_map(|offer| offer.token().ok().flatten());
+    fn after_negotiate_message(
+        &self,
+        challenges: &[Challenge],
+        bindings: Option<&ChannelBindings>,
+    ) -> Result<Attempt, Stop> {
         let credentials = self.methods.iter().find_map(|method| match method {
             Method::Ntlm(credentials) => Some(credentials),
-            Method::Digest(..) | Method::Basic(_) => None,
+            _ => None,
         });
-        let (Some(token), Some(credentials)) = (token, credentials) else {
+        let (Some(token), Some(credentials)) = (token(challenges, AuthScheme::Ntlm), credentials)
+        else {
             let reason = "the proxy offers NTLM and does not go on with it".to_owned();
             return Err(Stop::Refused(reason));
         };
         let round = NtlmRound {
             spn: Some(&self.service),
-            bindings: None,
-            client_challenge: random()?,
+            bindings,
+            client_challenge: random::bytes()?,
             now: SystemTime::now(),
         };
         match ntlm::authenticate_message(credentials, &token, &round) {
@@ -244,40 +359,35 @@ impl Authenticator {
         &self,
         challenges: &[Challenge],
         sent: Option<&DigestAuthorization>,
-        uri: &str,
+        purpose: Purpose<'_>,
     ) -> Result<Attempt, Stop> {
         let challenge = match DigestChallenge::strongest(challenges) {
             Ok(challenge) => challenge,
             Err(DigestError::NotOffered) => return Err(Stop::Rejected(AuthScheme::Digest)),
             Err(error) => return Err(Stop::Refused(error.to_string())),
         };
-        let verdict = self.digest_session(|session| session.challenged(challenge, sent));
-        if verdict != Some(DigestVerdict::Answer) {
+        let Some((credentials, session)) = self.digest() else {
+            return Err(Stop::Rejected(AuthScheme::Digest));
+        };
+        if session.challenged(challenge, sent) != DigestVerdict::Answer {
             return Err(Stop::Rejected(AuthScheme::Digest));
         }
-        let answer = self.methods.iter().find_map(|method| match method {
-            Method::Digest(credentials, session) => {
-                authorize(credentials, session, uri).transpose()
-            }
-            Method::Ntlm(_) | Method::Basic(_) => None,
-        });
-        Ok(answer.transpose()?.map_or(Attempt::None, Attempt::Digest))
+        let answer = authorize(credentials, session, purpose)?;
+        Ok(answer.map_or(Attempt::None, Attempt::Digest))
     }
 
-    fn digest_session<T>(&self, act: impl FnOnce(&DigestSession) -> T) -> Option<T> {
-        let session = self.methods.iter().find_map(|method| match method {
-            Method::Digest(_, session) => Some(session),
-            Method::Ntlm(_) | Method::Basic(_) => None,
-        });
-        session.map(|session| act(session))
+    fn digest(&self) -> Option<(&DigestCredentials, &DigestSession)> {
+        self.methods.iter().find_map(|method| match method {
+            Method::Digest(credentials, session) => Some((&**credentials, &**session)),
+            _ => None,
+        })
     }
 
-    fn nothing_in_common(&self, challenges: &[Challenge]) -> String {
-        let ours: Vec<_> = self.methods.iter().map(|method| method.scheme().name()).collect();
-        let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
-        offered.dedup();
-        let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "))
+    fn sign_on(&self) -> Option<&SignOn> {
+        self.methods.iter().find_map(|method| match method {
+            Method::Negotiate(sign_on) => Some(&**sign_on),
+            _ => None,
+        })
     }
 }
 
@@ -285,50 +395,19 @@ fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
     challenges.iter().any(|challenge| challenge.scheme() == Some(scheme))
 }
 
+/// Returns the proxy's token for a scheme.
+fn token(challenges: &[Challenge], scheme: AuthScheme) -> Option<Vec<u8>> {
+    let mut offers = challenges.iter().filter(|offer| offer.scheme() == Some(scheme));
+    offers.find_map(|offer| offer.token().ok().flatten())
+}
+
 fn authorize(
     credentials: &DigestCredentials,
     session: &DigestSession,
-    uri: &str,
+    Purpose { method, uri, .. }: Purpose<'_>,
 ) -> Result<Option<DigestAuthorization>, HopError> {
-    let request = DigestRequest { method: "CONNECT", uri, client_nonce: random()? };
+    let request = DigestRequest { method, uri, client_nonce: random::bytes()? };
     Ok(session.authorize(credentials, &request))
-}
-
-fn refusal(answer: Answer, reason: String) -> Refusal {
-    let mut refusal = answer.into_refusal();
-    refusal.means(Meaning::Credentials);
-    refusal.detail = Some(reason);
-    refusal.advice = Some(
-        "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, or ask its \
-         administrator for one that is listed."
-            .to_owned(),
-    );
-    refusal
-}
-
-fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
-    let mut refusal = answer.into_refusal();
-    refusal.means(Meaning::Credentials);
-    refusal.detail = Some(format!("it rejected the credentials, by {}", scheme.name()));
-    refusal.advice = Some(
-        "Correct this hop's `username` and `password`. To keep the account from being locked, they are not tried again \
-         for a while; an edit of them ends that."
-            .to_owned(),
-    );
-    refusal
-}
-
-fn ntlm_value(message: &[u8]) -> Secret {
-    let encoded = Zeroizing::new(STANDARD.encode(message));
-    Secret::new(format!("NTLM {}", encoded.as_str()))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], HopError> {
-    let mut bytes = [0; N];
-    let source = ring::default_provider().secure_random;
-    let no_source = |_| HopError::Other("the system gives no random numbers".into());
-    source.fill(&mut bytes).map_err(no_source)?;
-    Ok(bytes)
 }
 
 /// Requests on one connection, so that a proxy that never ends is left.

@@ -10,7 +10,35 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Refusal;
+use mooltiroute_sso::Ticket;
+
+use crate::{HopError, MissingCredentials, Refusal};
+
+/// A rejection of credentials, by the proxy or by the domain that issues tickets for it.
+#[derive(Clone, Debug)]
+pub(super) enum Rejection {
+    ByProxy(Box<Refusal>),
+    ByDomain(Box<MissingCredentials>),
+}
+
+impl Rejection {
+    /// Says how long the credentials will not be tried.
+    fn not_before(&mut self, wait: Duration) {
+        match self {
+            Self::ByProxy(refusal) => refusal.retry_after = Some(wait),
+            Self::ByDomain(missing) => missing.retry_after = Some(wait),
+        }
+    }
+}
+
+impl From<Rejection> for HopError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::ByProxy(refusal) => Self::Refused(refusal),
+            Rejection::ByDomain(missing) => Self::NoCredentials(missing),
+        }
+    }
+}
 
 /// The last verdict of a proxy about a hop's credentials. It is shared by all connections of the hop, and a reload that
 /// changes the hop starts with a new one.
@@ -27,7 +55,9 @@ enum LastVerdict {
     Unknown,
     Accepted,
     Rejected {
-        refusal: Box<Refusal>,
+        rejection: Rejection,
+        /// The ticket that was rejected, if it was one.
+        ticket: Option<Ticket>,
         until: Instant,
         window: Duration,
     },
@@ -44,11 +74,11 @@ impl Lockout {
     /// Waits until the credentials may be sent.
     ///
     /// Credentials that the proxy has accepted may be sent by many requests at once. Otherwise one request tries them,
-    /// and the others wait for its verdict. After a rejection nobody tries them for a while.
+    /// and the others wait for its verdict. After a rejection no request tries them for a while.
     ///
     /// # Errors
-    /// The refusal of the last try, while it counts.
-    pub(super) async fn permit(&self) -> Result<Permit<'_>, Box<Refusal>> {
+    /// The rejection of the last try, while it counts.
+    pub(super) async fn permit(&self) -> Result<Permit<'_>, Rejection> {
         if self.is_accepted()? {
             return Ok(Permit { lockout: self, _gate: None });
         }
@@ -58,18 +88,59 @@ impl Lockout {
         Ok(Permit { lockout: self, _gate: gate })
     }
 
-    fn is_accepted(&self) -> Result<bool, Box<Refusal>> {
+    /// Fails while a rejection counts. Waits for nothing.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub(super) fn check(&self) -> Result<(), Rejection> {
+        self.is_accepted().map(drop)
+    }
+
+    /// Returns the ticket whose rejection still counts.
+    pub(super) fn rejected_ticket(&self) -> Option<Ticket> {
+        match &*self.verdict() {
+            LastVerdict::Rejected { ticket, until, .. } if *until > Instant::now() => {
+                ticket.clone()
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets the rejection of `old`, because another ticket is there now.
+    pub(super) fn ticket_changed(&self, old: &Ticket) {
+        let mut verdict = self.verdict();
+        if matches!(&*verdict, LastVerdict::Rejected { ticket: Some(ticket), .. } if ticket == old)
+        {
+            *verdict = LastVerdict::Unknown;
+        }
+    }
+
+    /// Records a rejection, so that nothing tries the credentials for 30 s, and twice as long after each further
+    /// rejection, up to 5 min. `ticket` is the one that was rejected.
+    pub(super) fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) {
+        let now = Instant::now();
+        let mut verdict = self.verdict();
+        let window = match &*verdict {
+            // Several requests can have been on their way with credentials that were good until now.
+            LastVerdict::Rejected { until, .. } if *until > now => return,
+            LastVerdict::Rejected { window, .. } => (*window * 2).min(WINDOW_MAX),
+            LastVerdict::Unknown | LastVerdict::Accepted => WINDOW_MIN,
+        };
+        *verdict = LastVerdict::Rejected { rejection, ticket, until: now + window, window };
+    }
+
+    fn is_accepted(&self) -> Result<bool, Rejection> {
         match &*self.verdict() {
             LastVerdict::Unknown => Ok(false),
             LastVerdict::Accepted => Ok(true),
-            LastVerdict::Rejected { refusal, until, .. } => {
+            LastVerdict::Rejected { rejection, until, .. } => {
                 let rest = until.saturating_duration_since(Instant::now());
                 if rest.is_zero() {
                     return Ok(false);
                 }
-                let mut refusal = refusal.clone();
-                refusal.retry_after = Some(rest);
-                Err(refusal)
+                let mut rejection = rejection.clone();
+                rejection.not_before(rest);
+                Err(rejection)
             }
         }
     }
@@ -81,28 +152,14 @@ impl Lockout {
 }
 
 impl Permit<'_> {
-    /// Records that the proxy accepted the credentials. A rejection that another request has got meanwhile stands.
+    /// Records that the proxy accepted the credentials. A rejection that another request has met
+    /// meanwhile still counts.
     pub(super) fn accepted(self) {
         let mut verdict = self.lockout.verdict();
         let is_recent = |until: &Instant| *until > Instant::now();
         if !matches!(&*verdict, LastVerdict::Rejected { until, .. } if is_recent(until)) {
             *verdict = LastVerdict::Accepted;
         }
-    }
-
-    /// Records that the proxy rejected them, so that nobody tries them for 30 s, and twice as long after each further
-    /// rejection, up to 5 min.
-    pub(super) fn rejected(self, refusal: &Refusal) {
-        let now = Instant::now();
-        let mut verdict = self.lockout.verdict();
-        let window = match &*verdict {
-            // Several requests can have been on their way with credentials that were good until now.
-            LastVerdict::Rejected { until, .. } if *until > now => return,
-            LastVerdict::Rejected { window, .. } => (*window * 2).min(WINDOW_MAX),
-            LastVerdict::Unknown | LastVerdict::Accepted => WINDOW_MIN,
-        };
-        let refusal = Box::new(refusal.clone());
-        *verdict = LastVerdict::Rejected { refusal, until: now + window, window };
     }
 }
 
@@ -116,23 +173,30 @@ mod tests {
     use super::*;
     use crate::{Meaning, Party};
 
-    fn refusal() -> Refusal {
-        Refusal::new(Meaning::Credentials, Party::Hop, "407")
+    fn rejection() -> Rejection {
+        Rejection::ByProxy(Refusal::new(Meaning::Credentials, Party::Hop, "407").into())
+    }
+
+    /// Returns how long the credentials are not tried.
+    async fn wait(lockout: &Lockout) -> Option<Duration> {
+        match lockout.permit().await.unwrap_err() {
+            Rejection::ByProxy(refusal) => refusal.retry_after,
+            Rejection::ByDomain(missing) => missing.retry_after,
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rejection_counts_for_windows_that_double_up_to_five_minutes() {
         let lockout = Lockout::default();
         for seconds in [30, 60, 120, 240, 300, 300] {
-            lockout.permit().await.unwrap().rejected(&refusal());
-            let told = lockout.permit().await.unwrap_err();
-            assert_eq!(told.retry_after, Some(Duration::from_secs(seconds)));
+            drop(lockout.permit().await.unwrap());
+            lockout.rejected(rejection(), None);
+            assert_eq!(wait(&lockout).await, Some(Duration::from_secs(seconds)));
             time::advance(Duration::from_secs(seconds)).await;
         }
         lockout.permit().await.unwrap().accepted();
-        lockout.permit().await.unwrap().rejected(&refusal());
-        let told = lockout.permit().await.unwrap_err();
-        assert_eq!(told.retry_after, Some(WINDOW_MIN));
+        lockout.rejected(rejection(), None);
+        assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
     }
 
     #[tokio::test(start_paused = true)]
@@ -140,7 +204,8 @@ mod tests {
         let lockout = Lockout::default();
         let first = lockout.permit().await.unwrap();
         let (second, ()) = tokio::join!(lockout.permit(), async {
-            first.rejected(&refusal());
+            lockout.rejected(rejection(), None);
+            drop(first);
         });
         assert!(second.is_err());
     }
@@ -152,5 +217,17 @@ mod tests {
         lockout.permit().await.unwrap().accepted();
         let (one, two) = (lockout.permit().await, lockout.permit().await);
         assert!(one.is_ok() && two.is_ok(), "accepted credentials are used by many at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_ticket_ends_the_rejection_of_the_old_one() {
+        let lockout = Lockout::default();
+        let ticket = |ends_at| Ticket { principal: "alice@CORP.TEST".into(), ends_at };
+        lockout.rejected(rejection(), Some(ticket(1)));
+        assert_eq!(lockout.rejected_ticket(), Some(ticket(1)));
+        lockout.ticket_changed(&ticket(2));
+        assert!(lockout.check().is_err(), "another request has seen to it");
+        lockout.ticket_changed(&ticket(1));
+        assert!(lockout.check().is_ok());
     }
 }

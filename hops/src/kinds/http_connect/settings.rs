@@ -3,9 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::authenticator::{Authenticator, Method};
+use super::{
+    attempt::Method,
+    authenticator::Authenticator,
+    kerberos::{KerberosSettings, Login},
+    sign_on::SignOn,
+};
 use crate::{
-    Field, InvalidSetting, Secret,
+    BuildContext, Host, InvalidSetting, Secret,
     auth::{
         digest::DigestCredentials,
         ntlm::{NtHash, NtlmCredentials},
@@ -17,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Scheme {
-    /// Kerberos by SPNEGO (RFC 4559), which this version refuses.
+    /// Kerberos by SPNEGO (RFC 4559), as the user of the system.
     Negotiate,
     /// NTLMv2.
     Ntlm,
@@ -27,73 +32,69 @@ pub(super) enum Scheme {
     Basic,
 }
 
-/// How a hop authenticates.
+/// The settings of an authentication, with the password already read.
 #[derive(Debug)]
-pub(super) enum Authentication {
-    /// Not at all, or by this field in every request.
-    AtOnce(Option<Field>),
-    /// As the proxy asks for it.
-    WhenAsked(Authenticator),
-}
-
-/// What was written about authentication, with the password already read.
-#[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct Written<'a> {
+    pub(super) context: &'a BuildContext<'a>,
+    pub(super) host: &'a Host,
     pub(super) schemes: Option<Vec<Scheme>>,
     pub(super) username: Option<Secret>,
     pub(super) password: Option<Secret>,
     /// The key that the password came from.
     pub(super) password_key: &'static str,
     pub(super) nt_hash: Option<Secret>,
-    pub(super) has_tls: bool,
-    /// The name of the service, such as `HTTP/proxy.example`.
-    pub(super) service: String,
+    pub(super) kerberos: Option<KerberosSettings>,
 }
 
-impl Written {
-    /// Checks the settings against each other.
+impl Written<'_> {
+    /// Checks the settings against each other. Returns `None` if the hop has no credentials.
     ///
     /// # Errors
     /// The first contradiction, or the first scheme that lacks what it needs.
-    pub(super) fn check(mut self) -> Result<Authentication, InvalidSetting> {
+    pub(super) fn check(mut self) -> Result<Option<Authenticator>, InvalidSetting> {
         let schemes = self.schemes.take();
-        self.check_credentials()?;
-        match schemes.as_deref() {
-            None if self.nt_hash.is_some() => {
-                invalid("nt_hash", "is for NTLM only; write `auth: [ntlm]` beside it")
-            }
-            None | Some([Scheme::Basic]) => {
-                self.check_schemes(schemes.as_deref().unwrap_or_default())?;
-                Ok(Authentication::AtOnce(self.basic()?))
-            }
-            Some([]) if self.username.is_some() => {
-                invalid("auth", "is empty beside credentials; list a scheme, or remove them")
-            }
-            Some([]) => Ok(Authentication::AtOnce(None)),
-            Some(schemes) => {
-                self.check_schemes(schemes)?;
-                let methods = schemes.iter().map(|scheme| self.method(*scheme));
-                let methods = methods.collect::<Result<_, _>>()?;
-                Ok(Authentication::WhenAsked(Authenticator::new(methods, self.service)))
-            }
+        let has_sign_on =
+            schemes.as_ref().is_some_and(|schemes| schemes.contains(&Scheme::Negotiate));
+        self.check_credentials(has_sign_on)?;
+        if self.kerberos.is_some() && !has_sign_on {
+            return invalid("kerberos", "is for Negotiate only; list `negotiate` in `auth`");
         }
+        let schemes = match schemes {
+            None if self.nt_hash.is_some() => {
+                return invalid("nt_hash", "is for NTLM only; write `auth: [ntlm]` beside it");
+            }
+            None if self.username.is_none() => return Ok(None),
+            None => vec![Scheme::Basic],
+            Some(schemes) if schemes.is_empty() && self.username.is_some() => {
+                return invalid(
+                    "auth",
+                    "is empty beside credentials; list a scheme, or remove them",
+                );
+            }
+            Some(schemes) if schemes.is_empty() => return Ok(None),
+            Some(schemes) => schemes,
+        };
+        self.check_schemes(&schemes)?;
+        let methods = schemes.iter().map(|scheme| self.method(*scheme));
+        let methods = methods.collect::<Result<_, _>>()?;
+        Ok(Some(Authenticator::new(methods, format!("HTTP/{}", self.host))))
     }
 
-    fn check_credentials(&self) -> Result<(), InvalidSetting> {
+    fn check_credentials(&self, has_sign_on: bool) -> Result<(), InvalidSetting> {
         match (&self.username, &self.password, &self.nt_hash) {
             (_, Some(_), Some(_)) => {
                 let message =
                     format!("stands beside `{}`; write one of the two", self.password_key);
                 invalid("nt_hash", message)
             }
-            (Some(_), None, None) => {
+            (Some(_), None, None) if !has_sign_on => {
                 invalid("username", "stands without a `password`; write one, even if empty")
             }
             (None, Some(_), _) => {
                 invalid(self.password_key, "stands without a `username`; write one")
             }
             (None, _, Some(_)) => invalid("nt_hash", "stands without a `username`; write one"),
-            (None, None, None) | (Some(_), Some(_), None) | (Some(_), None, Some(_)) => Ok(()),
+            (None, None, None) | (Some(_), _, None) | (Some(_), None, Some(_)) => Ok(()),
         }
     }
 
@@ -105,15 +106,9 @@ impl Written {
                 return invalid("auth", format!("lists `{name}` twice; remove one of the two"));
             }
             if *scheme == Scheme::Negotiate {
-                let message = "lists `negotiate`, which this version does not support; remove it";
-                return invalid("auth", message);
+                continue;
             }
-            if *scheme == Scheme::Ntlm && self.has_tls {
-                let message = "lists `ntlm`, which this version does not support together with `tls`; remove one of \
-                               the two";
-                return invalid("auth", message);
-            }
-            if self.username.is_none() {
+            if self.username.is_none() || (self.password.is_none() && self.nt_hash.is_none()) {
                 let message = format!("lists `{name}`, which needs a `username` and a `password`");
                 return invalid("auth", message);
             }
@@ -146,20 +141,20 @@ impl Written {
                 invalid("username", "has a `:`, which Digest credentials can't carry")
             }
             Scheme::Digest => Ok(Method::digest(DigestCredentials::new(username, password))),
-            Scheme::Negotiate => {
-                invalid("auth", "lists `negotiate`, which this version does not support; remove it")
-            }
+            Scheme::Negotiate => self.sign_on().map(Box::new).map(Method::Negotiate),
             Scheme::Basic => credentials::basic(&username, &password).map(Method::Basic),
         }
     }
 
-    /// Returns the field for Basic, if there are credentials.
-    fn basic(&self) -> Result<Option<Field>, InvalidSetting> {
-        let (Some(username), Some(password)) = (&self.username, &self.password) else {
-            return Ok(None);
-        };
-        let value = credentials::basic(username, password)?;
-        Ok(Some(Field::new("Proxy-Authorization", value)))
+    fn sign_on(&self) -> Result<SignOn, InvalidSetting> {
+        let default = KerberosSettings::default();
+        let kerberos = self.kerberos.as_ref().unwrap_or(&default);
+        let login = Login { username: self.username.as_ref(), password: self.password.as_ref() };
+        let identities = kerberos.identities(login, self.context)?;
+        let service = kerberos.service(self.host)?;
+        // So that the wait is explained before the chain ends it.
+        let patience = self.context.handshake() * 3 / 4;
+        Ok(SignOn::new(&service, identities, patience).hiding(self.username.clone()))
     }
 }
 

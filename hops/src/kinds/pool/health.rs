@@ -1,6 +1,7 @@
 //! Which members of a pool are taken for well.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,9 +11,9 @@ use tokio::time::Instant;
 /// The pool's knowledge of its members, from the connections that passed them.
 ///
 /// A member that failed is left out for a pause. After it, one connection at a time tries it; the pause doubles with
-/// each such trial that fails.
-#[derive(Debug)]
-pub(super) struct Health(Mutex<Vec<Option<Illness>>>);
+/// each such trial that fails. Members that never failed take no room.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<HashMap<usize, Illness>>);
 
 /// A member that a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +31,19 @@ struct Illness {
 }
 
 impl Health {
-    /// All of `count` members are well.
-    pub(super) fn new(count: usize) -> Self {
-        Self(Mutex::new(vec![None; count]))
-    }
-
     /// Takes the first of `order` that is well or may be tried. If there is none, takes the one that may be tried soonest,
     /// since a connection that is never tried has failed for certain.
     pub(super) fn take(&self, order: impl Iterator<Item = usize> + Clone) -> Option<Taken> {
         let mut members = self.members();
         let now = Instant::now();
-        let is_ready = |index: &usize| match members.get(*index) {
-            Some(Some(illness)) => !illness.is_on_trial && illness.until <= now,
-            Some(None) => true,
-            None => false,
+        let is_ready = |index: &usize| {
+            members.get(index).is_none_or(|illness| !illness.is_on_trial && illness.until <= now)
         };
-        let until = |index: &usize| members.get(*index).copied().flatten().map(|ill| ill.until);
+        let until = |index: &usize| members.get(index).map(|illness| illness.until);
         let Some(member) = order.clone().find(is_ready) else {
             return Some(Taken { member: order.min_by_key(until)?, is_trial: false });
         };
-        let illness = members.get_mut(member).and_then(Option::as_mut);
+        let illness = members.get_mut(&member);
         let is_trial = illness.is_some();
         if let Some(illness) = illness {
             illness.is_on_trial = true;
@@ -59,35 +53,40 @@ impl Health {
 
     /// The member did its part.
     pub(super) fn reached(&self, taken: Taken) {
-        if let Some(member) = self.members().get_mut(taken.member) {
-            *member = None;
-        }
+        self.members().remove(&taken.member);
     }
 
     /// The member did not do its part.
     pub(super) fn failed(&self, taken: Taken) {
-        if let Some(member) = self.members().get_mut(taken.member) {
-            // Connections that were under way when it failed first say nothing new.
-            let pause = match member {
-                Some(illness) if taken.is_trial => (illness.pause * 2).min(PAUSE_MAX),
-                Some(illness) => illness.pause,
-                None => PAUSE_MIN,
-            };
-            let is_on_trial = !taken.is_trial && member.is_some_and(|illness| illness.is_on_trial);
-            *member = Some(Illness { until: Instant::now() + pause, pause, is_on_trial });
-        }
+        let mut members = self.members();
+        let known = members.get(&taken.member).copied();
+        // Connections that were under way when it failed first say nothing new.
+        let pause = match known {
+            Some(illness) if taken.is_trial => (illness.pause * 2).min(PAUSE_MAX),
+            Some(illness) => illness.pause,
+            None => PAUSE_MIN,
+        };
+        let is_on_trial = !taken.is_trial && known.is_some_and(|illness| illness.is_on_trial);
+        let until = Instant::now() + pause;
+        members.insert(taken.member, Illness { until, pause, is_on_trial });
     }
 
     /// Nothing was learned of the member.
     pub(super) fn released(&self, taken: Taken) {
-        if let Some(Some(illness)) = self.members().get_mut(taken.member)
+        if let Some(illness) = self.members().get_mut(&taken.member)
             && taken.is_trial
         {
             illness.is_on_trial = false;
         }
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Option<Illness>>> {
+    /// Returns how many members have a state.
+    #[cfg(test)]
+    pub(super) fn ill(&self) -> usize {
+        self.members().len()
+    }
+
+    fn members(&self) -> MutexGuard<'_, HashMap<usize, Illness>> {
         // Nothing in here panics half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_member_that_failed_is_tried_by_one_connection_after_a_pause() {
-        let health = Health::new(2);
+        let health = Health::default();
         let first = take(&health, 2);
         assert_eq!(first.member, 0);
         health.failed(first);
@@ -132,7 +131,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_trial_that_was_broken_off_is_open_to_the_next() {
-        let health = Health::new(2);
+        let health = Health::default();
         let first = take(&health, 2);
         health.failed(first);
         advance(PAUSE_MIN).await;
@@ -145,7 +144,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_all_are_ill_the_first_to_be_tried_is_taken() {
-        let health = Health::new(2);
+        let health = Health::default();
         health.failed(Taken { member: 1, is_trial: false });
         advance(Duration::from_secs(1)).await;
         health.failed(Taken { member: 0, is_trial: false });
@@ -155,12 +154,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_has_an_end() {
-        let health = Health::new(1);
+        let health = Health::default();
         for _ in 0..20 {
             let taken = take(&health, 1);
             health.failed(taken);
             advance(PAUSE_MAX).await;
         }
-        assert_eq!(health.members()[0].unwrap().pause, PAUSE_MAX);
+        assert_eq!(health.members()[&0].pause, PAUSE_MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! The username by which Webshare is told what exit is wanted.
+//! The username by which Webshare learns which exit is wanted.
 
 use std::{
     borrow::Cow,

@@ -28,7 +28,7 @@ pub(super) fn open_metrics(status: Status) -> String {
 /// Writes `status` in the text format 0.0.4 of Prometheus.
 ///
 /// Samples are the same in both formats, and so are their names. The formats differ in the comments: OpenMetrics gives a
-/// family its bare name and adds `_total` or `_info` to its samples, where Prometheus gives the family the name that its
+/// family its bare name and adds `_total` or `_info` to its samples, while Prometheus gives the family the name that its
 /// samples have; Prometheus has no type `info`, and no mark at the end. So the comments of each family are rewritten.
 pub(super) fn prometheus(status: Status) -> String {
     let open_metrics = open_metrics(status);

@@ -1,0 +1,75 @@
+//! The credentials of one request.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::sign_on::{SignOn, SignOnRound};
+use crate::{
+    Field, Secret,
+    auth::{
+        challenge::AuthScheme,
+        digest::{DigestAuthorization, DigestCredentials, DigestSession},
+        ntlm::{self, NtlmCredentials},
+    },
+};
+
+/// A scheme with what it needs.
+#[derive(Debug)]
+pub(super) enum Method {
+    Negotiate(Box<SignOn>),
+    Ntlm(Box<NtlmCredentials>),
+    Digest(Box<DigestCredentials>, Box<DigestSession>),
+    /// The value of the field.
+    Basic(Secret),
+}
+
+/// The credentials of one request.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    None,
+    Negotiate(SignOnRound),
+    NtlmNegotiate,
+    /// Belongs on the connection that the challenge came on.
+    NtlmAuthenticate(Secret),
+    Digest(DigestAuthorization),
+    Basic(Secret),
+}
+
+impl Method {
+    pub(super) fn ntlm(credentials: NtlmCredentials) -> Self {
+        Self::Ntlm(Box::new(credentials))
+    }
+
+    pub(super) fn digest(credentials: DigestCredentials) -> Self {
+        Self::Digest(Box::new(credentials), Box::default())
+    }
+
+    pub(super) fn scheme(&self) -> AuthScheme {
+        match self {
+            Self::Negotiate(_) => AuthScheme::Negotiate,
+            Self::Ntlm(_) => AuthScheme::Ntlm,
+            Self::Digest(..) => AuthScheme::Digest,
+            Self::Basic(_) => AuthScheme::Basic,
+        }
+    }
+}
+
+impl Attempt {
+    /// Returns the field for the request, if it has credentials.
+    pub(super) fn field(&self) -> Option<Field> {
+        let value = match self {
+            Self::None => return None,
+            Self::NtlmNegotiate => ntlm_value(&ntlm::negotiate_message()),
+            Self::NtlmAuthenticate(value) | Self::Basic(value) => value.clone(),
+            Self::Digest(sent) => sent.value().clone(),
+            Self::Negotiate(round) => round.value().clone(),
+        };
+        Some(Field::new("Proxy-Authorization", value))
+    }
+}
+
+/// Returns the field value that carries a message of NTLM.
+pub(super) fn ntlm_value(message: &[u8]) -> Secret {
+    let encoded = Zeroizing::new(STANDARD.encode(message));
+    Secret::new(format!("NTLM {}", encoded.as_str()))
+}

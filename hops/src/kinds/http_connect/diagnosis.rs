@@ -1,0 +1,191 @@
+//! The reasons why there are no credentials for a proxy, in words that an operator can act on.
+
+use std::time::{Duration, SystemTime};
+
+use mooltiroute_sso::{Reason, SsoError};
+
+use super::sign_on::{SignOn, SignOnError};
+use crate::{Meaning, MissingCredentials, Refusal, exchange::Answer, refusal::http_date};
+
+/// A reason with its words. `docs/corporate-authentication.md` has the same table.
+#[derive(Debug)]
+pub(super) struct Diagnosis {
+    pub(super) reason: Reason,
+    /// A few words, for a status line.
+    pub(super) summary: &'static str,
+    /// The remedy.
+    pub(super) advice: &'static str,
+}
+
+impl Diagnosis {
+    /// Finds the words for a reason.
+    pub(super) fn of(reason: Reason) -> &'static Self {
+        let known = DIAGNOSES.iter().find(|diagnosis| diagnosis.reason == reason);
+        known.unwrap_or(&DIAGNOSES[DIAGNOSES.len() - 1])
+    }
+}
+
+/// Describes a sign-on for which there is no token.
+pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> MissingCredentials {
+    let service = sign_on.service();
+    let (reason, details) = match &error {
+        SignOnError::Library(error) => (error.reason, details(error, service)),
+        SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
+    };
+    let diagnosis = Diagnosis::of(reason);
+    MissingCredentials {
+        summary: diagnosis.summary.to_owned(),
+        details: sign_on.without_username(&details),
+        advice: diagnosis.advice.to_owned(),
+        is_timeout: matches!(error, SignOnError::TimedOut(_)),
+        retry_after: None,
+    }
+}
+
+/// Explains a challenge that followed a valid token. If the clocks differ, that is the likely cause: a ticket that was
+/// issued before they did is used without asking the domain controller, and so only the proxy sees the difference.
+pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
+    let skew = answer.values("Date").find_map(|date| clock_difference(date, now));
+    let reason = if skew.is_some() { Reason::ClockSkew } else { Reason::Refused };
+    let mut refusal = answer.into_refusal();
+    refusal.means(Meaning::Credentials);
+    refusal.detail = Some(match skew {
+        Some(skew) => {
+            format!(
+                "it refused a valid ticket, and its clock differs from this machine's by {skew:?}"
+            )
+        }
+        None => "it refused a valid ticket".to_owned(),
+    });
+    refusal.advice = Some(Diagnosis::of(reason).advice.to_owned());
+    refusal
+}
+
+/// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.
+fn clock_difference(date: &[u8], now: SystemTime) -> Option<Duration> {
+    let theirs = http_date(date)?;
+    let difference = now.duration_since(theirs).unwrap_or_else(|error| error.duration());
+    (difference > SKEW_MAX).then(|| Duration::from_secs(difference.as_secs()))
+}
+
+fn details(error: &SsoError, service: &str) -> String {
+    format!("no token for `{service}` can be made: {error}")
+}
+
+fn silent(patience: Duration, service: &str) -> String {
+    format!("no token for `{service}` can be made: {}, within {patience:?}", Reason::KdcUnreachable)
+}
+
+/// The default of MIT Kerberos, Heimdal and Windows.
+const SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Every reason, and the last one for those of a later version of the library.
+pub(super) const DIAGNOSES: [Diagnosis; 15] = [
+    Diagnosis {
+        reason: Reason::LibraryMissing,
+        summary: "no Kerberos library here",
+        advice: "Install the package that is named. A restart is not needed.",
+    },
+    Diagnosis {
+        reason: Reason::Unsupported,
+        summary: "Kerberos library can't use these credentials",
+        advice: "Use another source of tickets in `kerberos` of this hop, or a newer library.",
+    },
+    Diagnosis {
+        reason: Reason::NoTicket,
+        summary: "no Kerberos ticket",
+        advice: "Get a ticket as the user that runs Mooltiroute, with `kinit`, or name its cache with \
+            `kerberos: { ccache: … }`. The next request uses it.",
+    },
+    Diagnosis {
+        reason: Reason::TicketExpired,
+        summary: "Kerberos ticket expired",
+        advice: "Renew it with `kinit`. The next request uses the new one.",
+    },
+    Diagnosis {
+        reason: Reason::ClockSkew,
+        summary: "clock differs from the domain's",
+        advice: "Correct the clock of this machine. Kerberos accepts a difference of five minutes.",
+    },
+    Diagnosis {
+        reason: Reason::UnknownService,
+        summary: "service name unknown to the domain",
+        advice: "Write the proxy's full name in `address`, not an alias, or its registered service name in \
+            `kerberos: { spn: HTTP/NAME }`.",
+    },
+    Diagnosis {
+        reason: Reason::KdcUnreachable,
+        summary: "no answer of the domain controller",
+        advice: "Check that this machine reaches its domain controller, such as by the company's VPN, and `kdc` in \
+            krb5.conf.",
+    },
+    Diagnosis {
+        reason: Reason::UnknownRealm,
+        summary: "no domain controller for the realm",
+        advice: "Check the realm, which is usually in capitals, and `realms` in krb5.conf.",
+    },
+    Diagnosis {
+        reason: Reason::WrongPassword,
+        summary: "wrong password",
+        advice: "Correct `password` of this hop. To keep the account from being locked, it is not tried again for a \
+            while; an edit of it ends that.",
+    },
+    Diagnosis {
+        reason: Reason::UnknownUser,
+        summary: "user unknown to the domain",
+        advice: "Correct `username` of this hop, or `principal` below `kerberos`, and its realm.",
+    },
+    Diagnosis {
+        reason: Reason::PasswordExpired,
+        summary: "password expired",
+        advice: "Change the password in the domain, then write the new one in this hop.",
+    },
+    Diagnosis {
+        reason: Reason::Locked,
+        summary: "account locked",
+        advice: "Ask the administrator to unlock the account, then edit this hop or wait.",
+    },
+    Diagnosis {
+        reason: Reason::Refused,
+        summary: "refused a valid ticket",
+        advice: "The ticket is good, so the cause is with the proxy: its keytab, its clock, its service name, or rules \
+            that don't let this user through. Ask its administrator.",
+    },
+    Diagnosis {
+        reason: Reason::BadToken,
+        summary: "sent a malformed token",
+        advice: "The proxy does not speak Kerberos correctly. List another scheme in `auth` of this hop.",
+    },
+    Diagnosis {
+        reason: Reason::Other,
+        summary: "Kerberos failed",
+        advice: "The library's words say why. `KRB5_TRACE=/dev/stderr` makes MIT Kerberos say more.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn no_reason_has_two_diagnoses() {
+        for (index, diagnosis) in DIAGNOSES.iter().enumerate() {
+            assert_eq!(Diagnosis::of(diagnosis.reason).summary, diagnosis.summary);
+            let others = &DIAGNOSES[..index];
+            assert!(others.iter().all(|other| other.summary != diagnosis.summary));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_in_the_documents() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let page =
+            std::fs::read_to_string(folder.join("docs/corporate-authentication.md")).unwrap();
+        for Diagnosis { summary, advice, .. } in DIAGNOSES {
+            let row = format!("\n| {summary} | {advice} |\n");
+            assert!(page.contains(&row), "docs/corporate-authentication.md lacks {row}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Refusals of an authentication, in words that an operator can act on.
+
+use super::attempt::Method;
+use crate::{
+    Meaning, Refusal,
+    auth::challenge::{AuthScheme, Challenge},
+    exchange::Answer,
+};
+
+/// Explains why no credentials were sent.
+pub(super) fn refusal(answer: Answer, reason: String) -> Refusal {
+    let mut refusal = answer.into_refusal();
+    refusal.means(Meaning::Credentials);
+    refusal.detail = Some(reason);
+    refusal.advice = Some(
+        "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, or ask its \
+         administrator for one that is listed."
+            .to_owned(),
+    );
+    refusal
+}
+
+/// Explains that the proxy does not accept the credentials.
+pub(super) fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
+    let mut refusal = answer.into_refusal();
+    refusal.means(Meaning::Credentials);
+    refusal.detail = Some(format!("it rejected the credentials, by {}", scheme.name()));
+    refusal.advice = Some(
+        "Correct this hop's `username` and `password`. To keep the account from being locked, they are not tried again \
+         for a while; an edit of them ends that."
+            .to_owned(),
+    );
+    refusal
+}
+
+/// Says which schemes are offered and which are allowed.
+pub(super) fn nothing_in_common(methods: &[Method], challenges: &[Challenge]) -> String {
+    let ours: Vec<_> = methods.iter().map(|method| method.scheme().name()).collect();
+    let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
+    offered.dedup();
+    let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+    format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "))
+}

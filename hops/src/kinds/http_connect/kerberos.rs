@@ -1,0 +1,103 @@
+//! `kerberos:`, the key that says as whom and to which service Negotiate signs on.
+
+use std::path::PathBuf;
+
+use mooltiroute_sso::{Credentials, Identity, Password};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{BuildContext, Host, InvalidSetting, Key, Secret};
+
+/// The settings of Negotiate. Without them, the ticket of the logged-in user is used.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KerberosSettings {
+    /// The service name of the proxy. Without it, `HTTP/` and the host of `address`, exactly as written there.
+    spn: Option<String>,
+    /// The credential cache to look for tickets in, such as `FILE:/run/user/1000/tickets`. Unix only.
+    ccache: Option<String>,
+    /// A file with the keys of `principal`, which gets tickets without a password. Unix only.
+    keytab: Option<PathBuf>,
+    /// The Kerberos user, such as `alice@CORP.EXAMPLE`. Without it, `username` if that is written.
+    principal: Option<String>,
+}
+
+/// The credentials of other keys, which Kerberos can use too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Login<'a> {
+    pub(super) username: Option<&'a Secret>,
+    pub(super) password: Option<&'a Secret>,
+}
+
+impl KerberosSettings {
+    /// Returns the service to sign on to.
+    ///
+    /// # Errors
+    /// The name is malformed, or there is none because `address` is an IP address.
+    pub(super) fn service(&self, host: &Host) -> Result<String, InvalidSetting> {
+        let Some(spn) = &self.spn else {
+            return match host {
+                Host::Name(name) => Ok(format!("HTTP/{name}")),
+                Host::Address(_) => Err(InvalidSetting::new("address", NO_NAME)),
+            };
+        };
+        let is_whole = |part: &str| {
+            !part.is_empty() && !part.chars().any(|one| one.is_whitespace() || one.is_control())
+        };
+        match spn.split_once('/') {
+            Some((service, host)) if is_whole(service) && is_whole(host) => Ok(spn.clone()),
+            _ => Err(below(
+                "spn",
+                "is not a service name; write one such as `HTTP/proxy.corp.example`",
+            )),
+        }
+    }
+
+    /// Returns the identities to try in turn.
+    ///
+    /// Settings of this key win. Otherwise the user's tickets are used, for the named user if there is a name, and a
+    /// password only if that user has no ticket.
+    ///
+    /// # Errors
+    /// The first setting that lacks another one, or names a file that can't be read.
+    pub(super) fn identities(
+        &self,
+        login: Login<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Vec<Identity>, InvalidSetting> {
+        let username = login.username.map(Secret::expose);
+        let principal = self.principal.as_deref().or(username).map(str::to_owned);
+        if let Some(keytab) = &self.keytab {
+            let Some(principal) = principal else {
+                return Err(below("keytab", "needs a `principal`; write one"));
+            };
+            let path = context.note(keytab).map_err(|error| {
+                below("keytab", &format!("`{}` can't be read: {error}", keytab.display()))
+            })?;
+            let ccache = self.ccache.clone();
+            return Ok(vec![Identity::new(Credentials::Keytab { path, principal, ccache })]);
+        }
+        if let Some(ccache) = &self.ccache {
+            // The name of another scheme's user says nothing about the owner of the cache.
+            let principal = self.principal.clone();
+            return Ok(vec![Identity::new(Credentials::Ccache {
+                name: ccache.clone(),
+                principal,
+            })]);
+        }
+        let mut identities =
+            vec![Identity::new(Credentials::LoggedIn { principal: principal.clone() })];
+        if let (Some(username), Some(password)) = (principal, login.password) {
+            let password = Password::new(password.expose());
+            identities.push(Identity::new(Credentials::Password { username, password }));
+        }
+        Ok(identities)
+    }
+}
+
+fn below(key: &str, message: &str) -> InvalidSetting {
+    InvalidSetting::new(key, message).below(Key::Name("kerberos".into()))
+}
+
+const NO_NAME: &str = "is an IP address, for which Kerberos has no tickets; write the proxy's name, or \
+    `kerberos: { spn: HTTP/NAME }`";

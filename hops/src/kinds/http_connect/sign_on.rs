@@ -1,0 +1,256 @@
+//! Negotiate: tokens by which the user of the system, or a Kerberos user of the settings, signs on to the proxy.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
+use zeroize::Zeroizing;
+
+use super::calls::{BlockingCalls, CallError};
+use crate::{Secret, auth::channel_bindings::ChannelBindings};
+
+/// The identities of a hop and the service that they sign on to.
+#[derive(Debug)]
+pub(super) struct SignOn {
+    service: Arc<str>,
+    /// In the order in which they are tried. The next one is for a user who has no ticket.
+    identities: Arc<[Arc<Identity>]>,
+    /// The key `username`, which must not show in an error.
+    username: Option<Secret>,
+    calls: BlockingCalls,
+}
+
+/// A token, and the state that answers the proxy's token on the same connection.
+#[derive(Debug)]
+pub(super) struct SignOnRound {
+    /// The value of the field.
+    value: Secret,
+    context: sso::Context,
+    is_first: bool,
+    /// Whether a token of the proxy has no answer.
+    is_done: bool,
+}
+
+/// The reason why there is no token.
+#[derive(Debug)]
+pub(super) enum SignOnError {
+    /// The system's library says why.
+    Library(SsoError),
+    /// The library does not return.
+    TimedOut(Duration),
+}
+
+impl SignOnError {
+    /// Whether it is one of this machine or its set-up, so that the next listed scheme may be tried.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Library(error) => error.reason.is_local(),
+            Self::TimedOut(_) => true,
+        }
+    }
+
+    /// Whether the domain rejected the user, so that another try could lock the account.
+    pub(super) fn is_rejection(&self) -> bool {
+        matches!(self, Self::Library(error) if error.reason.is_rejection())
+    }
+}
+
+impl SignOn {
+    /// Signs on to `service` with the first of the identities that has a ticket, waiting no longer than `patience`.
+    pub(super) fn new(service: &str, identities: Vec<Identity>, patience: Duration) -> Self {
+        let identities = identities.into_iter().map(Arc::new).collect();
+        let calls = BlockingCalls::new(patience);
+        Self { service: service.into(), identities, username: None, calls }
+    }
+
+    /// Keeps a username out of all errors.
+    #[must_use]
+    pub(super) fn hiding(self, username: Option<Secret>) -> Self {
+        Self { username, ..self }
+    }
+
+    /// Replaces the username in the words of the library.
+    pub(super) fn without_username(&self, words: &str) -> String {
+        let Some(username) = &self.username else { return words.to_owned() };
+        let user = username.expose().split_once('\\').map_or(username.expose(), |(_, user)| user);
+        let user = user.split_once('@').map_or(user, |(user, _)| user);
+        replace_word(words, user, "(username)")
+    }
+
+    /// The name of the service, such as `HTTP/proxy.example`.
+    pub(super) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Describes the credentials that the next sign-on would use. Blocks.
+    ///
+    /// # Errors
+    /// There is no library or no ticket.
+    pub(super) fn readiness(&self) -> Result<String, String> {
+        sso::check_available().map_err(|error| error.to_string())?;
+        let mut without = Reason::NoTicket;
+        for identity in self.identities.iter() {
+            match (identity.credentials(), identity.ticket()) {
+                (Credentials::Password { .. }, _) => return Ok("with the password".into()),
+                (Credentials::Keytab { .. }, _) => return Ok("with the keytab".into()),
+                (_, Some(Ticket { principal, ends_at })) => {
+                    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                    let rest = ends_at.saturating_sub(now.unwrap_or_default().as_secs());
+                    if rest > 0 {
+                        let words =
+                            format!("with a ticket of {principal}, good for {} min", rest / 60);
+                        return Ok(self.without_username(&words));
+                    }
+                    without = Reason::TicketExpired;
+                }
+                // Windows tells no more before it is asked for a token.
+                _ if cfg!(windows) => return Ok("as the logged-in user".into()),
+                _ => {}
+            }
+        }
+        Err(without.to_string())
+    }
+
+    /// Makes the first token for a connection.
+    ///
+    /// # Errors
+    /// The reason of the last identity that was tried.
+    pub(super) async fn begin(
+        &self,
+        bindings: Option<&ChannelBindings>,
+    ) -> Result<SignOnRound, SignOnError> {
+        let (service, identities) = (Arc::clone(&self.service), Arc::clone(&self.identities));
+        let bindings = bindings.cloned();
+        self.call(move || {
+            let mut last = None;
+            for identity in identities.iter() {
+                match first_token(&service, identity, bindings.as_ref()) {
+                    Err(error) if is_without_ticket(error.reason) => last = Some(error),
+                    done => return done,
+                }
+            }
+            Err(last.unwrap_or_else(|| failure(Reason::NoTicket, "there is no user")))
+        })
+        .await
+    }
+
+    /// Answers the token that the proxy sent on the connection of `round`.
+    ///
+    /// # Errors
+    /// There is no answer, since the proxy refuses the sign-on.
+    pub(super) async fn answer(
+        &self,
+        round: SignOnRound,
+        token: Vec<u8>,
+    ) -> Result<SignOnRound, SignOnError> {
+        if round.is_done {
+            return Err(SignOnError::Library(failure(Reason::Refused, "")));
+        }
+        let next = move || next_token(round.context, Some(&token));
+        Ok(SignOnRound { is_first: false, ..self.call(next).await? })
+    }
+
+    /// Identifies the ticket that the next sign-on would use. Returns `None` if that can't be told.
+    pub(super) async fn ticket(&self) -> Option<Ticket> {
+        let identities = Arc::clone(&self.identities);
+        let first = move || identities.iter().find_map(|identity| identity.ticket());
+        self.calls.run(first).await.ok().flatten()
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SsoError> + Send + 'static,
+    ) -> Result<T, SignOnError> {
+        let broken = |words: String| SignOnError::Library(failure(Reason::Other, &words));
+        match self.calls.run(work).await {
+            Ok(done) => done.map_err(SignOnError::Library),
+            Err(CallError::TimedOut(patience)) => Err(SignOnError::TimedOut(patience)),
+            Err(CallError::NoThread(error)) => {
+                Err(broken(format!("the system gives no thread: {error}")))
+            }
+            Err(CallError::Broken) => Err(broken("the call did not return".into())),
+        }
+    }
+}
+
+impl SignOnRound {
+    /// The value of the `Proxy-Authorization` field.
+    pub(super) fn value(&self) -> &Secret {
+        &self.value
+    }
+
+    /// Whether the token is the first on its connection.
+    pub(super) fn is_first(&self) -> bool {
+        self.is_first
+    }
+}
+
+fn first_token(
+    service: &str,
+    identity: &Arc<Identity>,
+    bindings: Option<&ChannelBindings>,
+) -> Result<SignOnRound, SsoError> {
+    let bindings = bindings.map(ChannelBindings::application_data);
+    next_token(sso::Context::new(service, identity, bindings)?, None)
+}
+
+fn next_token(mut context: sso::Context, token: Option<&[u8]>) -> Result<SignOnRound, SsoError> {
+    let step = context.step(token)?;
+    let Some(made) = step.token() else {
+        return Err(failure(Reason::Refused, "the library has no answer to the proxy's token"));
+    };
+    let encoded = Zeroizing::new(STANDARD.encode(made));
+    let value = Secret::new(format!("Negotiate {}", encoded.as_str()));
+    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), context })
+}
+
+/// Replaces `word` in a text, but not inside of longer words.
+fn replace_word(text: &str, word: &str, replacement: &str) -> String {
+    if word.is_empty() {
+        return text.to_owned();
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(word) {
+        let (before, from) = rest.split_at(start);
+        let after = &from[word.len()..];
+        replaced += before;
+        let is_inside = before.chars().next_back().or(replaced.chars().next_back());
+        let is_word = !is_inside.is_some_and(char::is_alphanumeric)
+            && !after.starts_with(char::is_alphanumeric);
+        replaced += if is_word { replacement } else { word };
+        rest = after;
+    }
+    replaced + rest
+}
+
+fn is_without_ticket(reason: Reason) -> bool {
+    matches!(reason, Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported)
+}
+
+fn failure(reason: Reason, detail: &str) -> SsoError {
+    SsoError { reason, detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_is_replaced_in_the_words_of_the_library() {
+        let words = |username: &str, text: &str| {
+            let sign_on = SignOn::new("HTTP/a", Vec::new(), Duration::ZERO);
+            sign_on.hiding(Some(Secret::new(username))).without_username(text)
+        };
+        let told = "Client 'alice@CORP.TEST' not found; with alice's malice";
+        let hidden = "Client '(username)@CORP.TEST' not found; with (username)'s malice";
+        for username in ["alice", "alice@CORP.TEST", r"CORP\alice"] {
+            assert_eq!(words(username, told), hidden);
+        }
+        assert_eq!(words("a", "a an aa a"), "(username) an aa (username)");
+        assert_eq!(words("", "a"), "a");
+    }
+}

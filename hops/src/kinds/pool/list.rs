@@ -1,0 +1,203 @@
+//! A line of a list of proxies, in any of the forms that providers hand out.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::{Authority, InvalidAuthority, Secret};
+
+/// A proxy of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedProxy {
+    /// The scheme, if the line is a URL.
+    pub(super) scheme: Option<Scheme>,
+    pub(super) address: Authority,
+    /// Username and password.
+    pub(super) login: Option<(Secret, Secret)>,
+}
+
+/// The protocol that a proxy of a list speaks.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Scheme {
+    /// HTTP, with CONNECT.
+    #[default]
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// SOCKS5.
+    Socks5,
+}
+
+/// Why a line is no proxy. The text never repeats the line, which may hold a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum InvalidLine {
+    #[error(transparent)]
+    Address(#[from] InvalidAuthority),
+    #[error("the scheme is none of `http`, `https` and `socks5`")]
+    Scheme,
+    #[error("the login lacks its username or its password")]
+    Login,
+    #[error("it can be read as `host:port:user:password` and as `user:password@host:port`")]
+    Ambiguous,
+    #[error("it has a control character")]
+    Control,
+    #[error("a per cent sign in the login is not followed by two hexadecimal digits")]
+    Escape,
+}
+
+/// Reads a line, or returns `None` for a blank one or a comment.
+///
+/// # Errors
+/// The line is neither.
+pub(super) fn parse_line(line: &str) -> Option<Result<ListedProxy, InvalidLine>> {
+    let line = line.trim();
+    (!line.is_empty() && !line.starts_with('#')).then(|| parse(line))
+}
+
+fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
+    if line.chars().any(char::is_control) {
+        return Err(InvalidLine::Control);
+    }
+    if let Some((scheme, rest)) = line.split_once("://") {
+        return parse_url(scheme, rest);
+    }
+    let by_colons = by_colons(line);
+    let by_at = line.rsplit_once('@').map(|(login, address)| {
+        let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
+        proxy(None, address, Some((user.into(), password.into())))
+    });
+    match (by_colons, by_at) {
+        (Some(Ok(_)), Some(Ok(_))) => Err(InvalidLine::Ambiguous),
+        // A password may have an `@` in it.
+        (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
+        (_, Some(Err(error))) | (Some(Err(error)), None) => Err(error),
+        (None, None) => proxy(None, line, None),
+    }
+}
+
+/// Reads `host:port:user:password`; returns `None` for a line without a third part.
+fn by_colons(line: &str) -> Option<Result<ListedProxy, InvalidLine>> {
+    // The colons of an IPv6 address are between its brackets.
+    let host = if line.starts_with('[') { line.find(']')? } else { 0 };
+    let port = host + line.get(host..)?.find(':')? + 1;
+    let end = port + line.get(port..)?.find(':')?;
+    let (address, login) = (line.get(..end)?, line.get(end + 1..)?);
+    Some(match login.split_once(':') {
+        Some((user, password)) => proxy(None, address, Some((user.into(), password.into()))),
+        None => address.parse::<Authority>().map_err(Into::into).and(Err(InvalidLine::Login)),
+    })
+}
+
+fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        "socks5" | "socks5h" => Scheme::Socks5,
+        _ => return Err(InvalidLine::Scheme),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let Some((login, address)) = rest.rsplit_once('@') else {
+        return proxy(Some(scheme), rest, None);
+    };
+    let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
+    proxy(Some(scheme), address, Some((decoded(user)?, decoded(password)?)))
+}
+
+fn proxy(
+    scheme: Option<Scheme>,
+    address: &str,
+    login: Option<(Cow<'_, str>, Cow<'_, str>)>,
+) -> Result<ListedProxy, InvalidLine> {
+    let address = address.parse()?;
+    let login = login.map(|(user, password)| {
+        let (user, password) = (Secret::new(user.into_owned()), Secret::new(password.into_owned()));
+        if user.is_empty() { Err(InvalidLine::Login) } else { Ok((user, password)) }
+    });
+    Ok(ListedProxy { scheme, address, login: login.transpose()? })
+}
+
+/// Decodes the login of a URL (RFC 3986 section 2.1).
+fn decoded(text: &str) -> Result<Cow<'_, str>, InvalidLine> {
+    if !text.contains('%') {
+        return Ok(text.into());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digit = || {
+            let digit = rest.next().and_then(|byte| char::from(byte).to_digit(16));
+            digit.and_then(|digit| u8::try_from(digit).ok()).ok_or(InvalidLine::Escape)
+        };
+        bytes.push(if byte == b'%' { digit()? << 4 | digit()? } else { byte });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| InvalidLine::Escape)?;
+    if text.chars().any(char::is_control) { Err(InvalidLine::Control) } else { Ok(text.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Result<(&str, &str), InvalidLine>) {
+        let read = parse_line(line).unwrap().map(|proxy| {
+            let login = proxy.login.as_ref();
+            let login = login
+                .map_or(String::new(), |(user, word)| [user.expose(), word.expose()].join("|"));
+            (proxy.address.to_string(), login)
+        });
+        let read = read.as_ref().map(|(address, login)| (address.as_str(), login.as_str()));
+        assert_eq!(read.map_err(|error| *error), expected, "{line}");
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        check("1.2.3.4:80", Ok(("1.2.3.4:80", "")));
+        check("1.2.3.4:80:u:p", Ok(("1.2.3.4:80", "u|p")));
+        check("1.2.3.4:80:u:p:q@r", Ok(("1.2.3.4:80", "u|p:q@r")));
+        check("1.2.3.4:80:u:", Ok(("1.2.3.4:80", "u|")));
+        check("[::1]:80:u:p", Ok(("[::1]:80", "u|p")));
+        check("u:p@a.example:80", Ok(("a.example:80", "u|p")));
+        check("u:p@q@a.example:80", Ok(("a.example:80", "u|p@q")));
+        check("u:p:q@[::1]:80", Ok(("[::1]:80", "u|p:q")));
+        check("HTTPS://u%3a:%70@a.example:80/", Ok(("a.example:80", "u:|p")));
+        check("socks5h://a.example:1080", Ok(("a.example:1080", "")));
+        assert_eq!(parse_line("  "), None);
+        assert_eq!(parse_line(" # 1.2.3.4:80"), None);
+    }
+
+    #[test]
+    fn a_line_that_can_not_be_read_is_refused() {
+        use InvalidAuthority as A;
+        use InvalidLine as L;
+        check("1.2.3.4", Err(L::Address(A::MissingPort)));
+        check("1.2.3.4:0", Err(L::Address(A::InvalidPort)));
+        check("1.2.3.4:80:u", Err(L::Login));
+        check("1.2.3.4:80::p", Err(L::Login));
+        check("u@a.example:80", Err(L::Login));
+        check("a:80:u:p@b:90", Err(L::Ambiguous));
+        check("ftp://a:80", Err(L::Scheme));
+        check("http://u:%zz@a:80", Err(L::Escape));
+        check("http://u:%0a@a:80", Err(L::Control));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "[a1:@%\\[\\]/#. é]{0,24}") {
+            let _ = parse_line(&line);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Members from a list of proxies.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+use super::{
+    PoolMember,
+    list::{InvalidLine, ListedProxy, Scheme, parse_line},
+};
+use crate::{
+    BuildContext, InvalidSetting, InvalidSettings, Key, Settings, preferences::stable_number,
+};
+
+/// A list of proxies, one a line: `host:port`, `host:port:user:password`, `user:password@host:port` or a URL. Blank
+/// lines and lines that begin with `#` are skipped.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MembersFrom {
+    /// The file of the list. A change of it is a reload, as for every file that a setting names.
+    file: PathBuf,
+    /// The protocol of lines that are no URL.
+    #[serde(default)]
+    scheme: Scheme,
+}
+
+impl MembersFrom {
+    /// Reads the list and builds its members. Lines that can't be read are left out, and a warning counts them.
+    ///
+    /// # Errors
+    /// The list can't be read, has no usable line, or too many.
+    pub(super) fn members(
+        &self,
+        context: &BuildContext<'_>,
+    ) -> Result<Vec<PoolMember>, InvalidSettings> {
+        let shown = self.file.display();
+        let text = context
+            .read(&self.file)
+            .map_err(|error| invalid(format!("`{shown}` can't be read: {error}")))?;
+        let text = text.expose();
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
+        let (mut members, mut bad) = (Vec::new(), Vec::new());
+        for (line, number) in lines {
+            let Some(parsed) = parse_line(line) else { continue };
+            let built = parsed.map_err(BadLine::Invalid).and_then(|proxy| {
+                let name = format!("line {number}").into();
+                let identity = proxy.identity();
+                let hop = context.build(&proxy.settings(self.scheme)).map_err(BadLine::Hop)?;
+                Ok(PoolMember::new(hop, name, identity))
+            });
+            match built {
+                Ok(member) => members.push(member),
+                Err(error) => bad.push((number, error)),
+            }
+            if members.len() > LISTED_MAX {
+                return Err(invalid(format!("`{shown}` has over {LISTED_MAX} proxies")).into());
+            }
+        }
+        let count = members.len() + bad.len();
+        if members.is_empty() {
+            let message = match count {
+                0 => format!("`{shown}` has no proxy in it"),
+                _ => format!("`{shown}` has no usable line: {}", first_few(&bad)),
+            };
+            return Err(invalid(message).into());
+        }
+        if !bad.is_empty() {
+            let few = first_few(&bad);
+            let left_out = bad.len();
+            let message = format!(
+                "`{shown}`: {left_out} of {count} lines can't be used, and are left out: {few}"
+            );
+            context.warn(invalid(message));
+        }
+        Ok(members)
+    }
+}
+
+/// Why a line gives no member.
+enum BadLine {
+    Invalid(InvalidLine),
+    /// The hop that it describes can't be built.
+    Hop(Vec<InvalidSetting>),
+}
+
+impl ListedProxy {
+    /// Returns a number that stays with the proxy, wherever in the list it is.
+    fn identity(&self) -> u64 {
+        let user = self.login.as_ref().map_or("", |(user, _)| user.expose());
+        stable_number(&format!("{} {user}", self.address))
+    }
+
+    /// Returns the settings of a hop that reaches this proxy.
+    fn settings(&self, default: Scheme) -> Settings {
+        let scheme = self.scheme.unwrap_or(default);
+        let kind = if scheme == Scheme::Socks5 { "socks5" } else { "http-connect" };
+        let mut settings = Mapping::new();
+        let mut set = |key: &str, value: Value| settings.insert(key.into(), value);
+        set("kind", kind.into());
+        set("address", self.address.to_string().into());
+        if scheme == Scheme::Https {
+            set("tls", true.into());
+        }
+        if let Some((user, password)) = &self.login {
+            set("username", user.expose().into());
+            set("password", password.expose().into());
+        }
+        // A mapping with plain keys is always one of settings.
+        Settings::deserialize(Value::Mapping(settings)).unwrap_or_default()
+    }
+}
+
+/// Describes the first bad lines by number, without anything of their text.
+fn first_few(bad: &[(usize, BadLine)]) -> String {
+    let shown = bad.iter().take(SHOWN_MAX).map(|(number, why)| match why {
+        BadLine::Invalid(why) => format!("line {number}: {why}"),
+        BadLine::Hop(why) => {
+            let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+            format!("line {number}: {}", why.join(", "))
+        }
+    });
+    let shown: Vec<String> = shown.collect();
+    shown.join("; ") + if bad.len() > SHOWN_MAX { "; …" } else { "" }
+}
+
+fn invalid(message: String) -> InvalidSetting {
+    InvalidSetting::new("file", message).below(Key::Name("members_from".into()))
+}
+
+/// The bad lines that are described.
+const SHOWN_MAX: usize = 3;
+/// The proxies that a list may have.
+const LISTED_MAX: usize = 50_000;

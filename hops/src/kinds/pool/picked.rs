@@ -1,0 +1,101 @@
+//! The member that one connection takes, and what the pool learns from it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{Pool, health::Taken, order::Candidates};
+use crate::{Authority, Chosen, Eventual, Preferences, Selection};
+
+/// The member that a connection takes.
+#[derive(Debug)]
+pub(super) struct Picked {
+    pool: Arc<Pool>,
+    taken: Taken,
+    /// The choice that the member itself made, if it had one.
+    inner: Option<Box<dyn Selection>>,
+    wish: Arc<Wish>,
+    /// The members that the connection may still take instead.
+    others: Candidates,
+    /// Whether the pool knows how it went.
+    is_settled: AtomicBool,
+}
+
+/// The request of a connection, kept for the case that its member fails.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) target: Authority,
+    pub(super) preferences: Preferences,
+}
+
+impl Picked {
+    pub(super) fn new(pool: Arc<Pool>, taken: Taken, wish: Arc<Wish>, others: Candidates) -> Self {
+        Self { pool, taken, inner: None, wish, others, is_settled: AtomicBool::new(false) }
+    }
+
+    /// Makes the choice of a member the pool's own.
+    pub(super) fn of(mut self, chosen: Chosen) -> Chosen {
+        self.inner = chosen.selection;
+        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
+    }
+
+    /// Returns whether the pool did not know yet how it went, and makes it so.
+    fn settle(&self) -> bool {
+        !self.is_settled.swap(true, Ordering::Relaxed)
+    }
+
+    /// The member failed, with all hops that it may hold: takes another one.
+    fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
+        self.settle();
+        self.pool.health.failed(self.taken);
+        let others = std::mem::take(&mut self.others);
+        match Arc::clone(&self.pool).pick(others, Arc::clone(&self.wish)) {
+            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
+            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
+        }
+    }
+}
+
+impl Selection for Picked {
+    fn member(&self) -> String {
+        let name = &self.pool.members[self.taken.member].name;
+        match &self.inner {
+            Some(inner) => format!("{name}.{}", inner.member()),
+            None => name.to_string(),
+        }
+    }
+
+    fn reached(&self) {
+        if let Some(inner) = &self.inner {
+            inner.reached();
+        }
+        if self.settle() {
+            self.pool.health.reached(self.taken);
+        }
+    }
+
+    /// A pool in the pool has failed only when none of its own members is left.
+    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return self.next_member() };
+        match inner.instead() {
+            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
+            Eventual::Ready(None) => self.next_member(),
+            Eventual::Pending(chosen) => Eventual::later(async move {
+                match chosen.await {
+                    Some(chosen) => Some((*self).of(chosen)),
+                    None => self.next_member().wait().await,
+                }
+            }),
+        }
+    }
+}
+
+impl Drop for Picked {
+    /// A connection that was cancelled says nothing about the member.
+    fn drop(&mut self) {
+        if self.settle() {
+            self.pool.health.released(self.taken);
+        }
+    }
+}

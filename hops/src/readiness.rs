@@ -1,0 +1,15 @@
+//! Whether this machine can authenticate to a hop.
+
+use crate::auth::challenge::AuthScheme;
+
+/// Whether this machine can use an authentication scheme now, as far as that can be told without sending anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The scheme.
+    pub scheme: AuthScheme,
+    /// The credentials that it would use.
+    ///
+    /// # Errors
+    /// The reason why there are none, which may be another one at the next connection.
+    pub credentials: Result<String, String>,
+}

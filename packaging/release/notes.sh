@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Prints the release notes of a tag, from its section of CHANGELOG.md: notes.sh vX.Y.Z
+#
+# Fails if the tag, Cargo.toml and the changelog disagree, or if the section has no date, so it also is the check that
+# a release begins with.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. packaging/lib/common.sh
+tag=${1:?usage: notes.sh vX.Y.Z}
+
+[ "$tag" = "v$VERSION" ] || fail "the tag is $tag and the version in Cargo.toml $VERSION"
+heading=$(grep -m 1 -F "## [$VERSION]" CHANGELOG.md) || fail "CHANGELOG.md has no section $VERSION"
+[[ $heading =~ [0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || fail "the section has no date: $heading"
+hops=$(sed -n 's/^mooltiroute-hops = .*version = "\([^"]*\)".*/\1/p' Cargo.toml)
+[ "$hops" = "$VERSION" ] || fail "the dependency mooltiroute-hops is $hops and the version $VERSION"
+
+awk -v heading="$heading" '$0 == heading { inside = 1; next } /^## / { inside = 0 } inside' CHANGELOG.md
+cat <<NOTES
+### Verify
+
+Every file is listed in \`SHA256SUMS\`, and \`gh attestation verify FILE --repo mooltiroute/mooltiroute\` shows which
+workflow built it. The \`.cdx.json\` files list the libraries in each build.
+NOTES

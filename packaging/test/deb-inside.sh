@@ -1,0 +1,144 @@
+#!/bin/bash
+# The part of deb.sh that runs inside the fresh Debian, as root, with systemd running.
+set -euo pipefail
+trap 'journalctl --no-pager --lines 40 --unit "mooltiroute*" || true' ERR
+export DEBIAN_FRONTEND=noninteractive
+files=/etc/mooltiroute/config.d
+
+step() { printf '== %s\n' "$*"; }
+
+# Runs a command until it succeeds, for at most 15 seconds.
+eventually() {
+  local deadline=$((SECONDS + 15))
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || { printf 'never succeeded: %s\n' "$*"; return 1; }
+    sleep 0.1
+  done
+}
+
+get() { curl --silent --show-error --fail --max-time 60 --proxy http://localhost:8888 "$@"; }
+
+# Lists every file outside of places that any installation changes.
+listing() {
+  find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \
+    -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /root -o -path '/etc/*-' \) -prune -o -print | LC_ALL=C sort
+}
+
+serve_origin() {
+  printf '127.0.0.1 origin.example\n' >>/etc/hosts
+  printf '[Socket]\nListenStream=127.0.0.1:8080\nAccept=yes\nMaxConnections=500\nTriggerLimitBurst=10000\n' \
+    >/etc/systemd/system/origin.socket
+  printf '[Service]\nExecStart=/usr/local/bin/origin\nStandardInput=socket\nStandardError=journal\n' \
+    >/etc/systemd/system/origin@.service
+  printf 'Port 3128\nListen 127.0.0.1\nMaxClients 200\nBasicAuth alice secret\n' >/etc/tinyproxy.conf
+  printf '[Service]\nExecStart=/usr/bin/tinyproxy -d -c /etc/tinyproxy.conf\n' >/etc/systemd/system/corporate.service
+  systemctl daemon-reload
+  systemctl start origin.socket corporate.service
+}
+
+serve_origin
+listing >/root/before
+getent passwd >/root/users-before
+
+step "install: the service starts and serves the sample"
+dpkg --install /root/first.deb
+systemctl is-active mooltiroute.service
+systemctl is-enabled mooltiroute.service
+get http://127.0.0.1:8080/ | grep -q '^origin$'
+get --proxytunnel http://127.0.0.1:8080/ | grep -q '^origin$'
+mooltiroute status >/dev/null
+mooltiroute check --config $files >/dev/null
+[ "$(ps -o user= -C mooltiroute | sort -u)" = mooltiroute ]
+test -e /usr/share/man/man1/mooltiroute.1.gz
+bash -c 'source /usr/share/bash-completion/completions/mooltiroute && complete -p mooltiroute' >/dev/null
+systemd-analyze security --no-pager mooltiroute.service | tail -1
+
+step "a chain from the sample works, with a secret as a credential"
+install -d -m 700 /etc/mooltiroute/credentials
+printf 'secret\n' | install -m 600 /dev/stdin /etc/mooltiroute/credentials/corporate
+install -d /etc/systemd/system/mooltiroute.service.d
+printf '[Service]\nLoadCredential=corporate:/etc/mooltiroute/credentials/corporate\n' \
+  >/etc/systemd/system/mooltiroute.service.d/credentials.conf
+printf 'CORP_USER=alice\n' >>/etc/mooltiroute/environment
+# shellcheck disable=SC2016  # The configuration expands the variable.
+sed -i -e '/^  corporate:/,/^  webshare:/{s/enabled: false/enabled: true/;s/proxy.corp.example:3128/127.0.0.1:3128/;s|^    password: .*|    password_file: "${CREDENTIALS_DIRECTORY}/corporate"|}' \
+  $files/20-hops.yaml
+systemctl daemon-reload
+systemctl restart mooltiroute
+get --include http://origin.example:8080/ | grep -qi '^via: .*tinyproxy'
+
+step "an edit takes effect without a restart"
+process=$(systemctl show --property MainPID --value mooltiroute)
+printf 'hops: { corporate: { enabled: false } }\n' >$files/90-toggle.yaml
+direct() { ! get --include http://origin.example:8080/ | grep -qi '^via: '; }
+eventually direct
+rm $files/90-toggle.yaml
+through_corporate() { get --include http://origin.example:8080/ | grep -qi '^via: '; }
+eventually through_corporate
+systemctl reload mooltiroute
+[ "$(systemctl show --property MainPID --value mooltiroute)" = "$process" ]
+
+step "an upgrade keeps the edited file and replaces the other"
+before=$(sha256sum $files/20-hops.yaml)
+dpkg --install /root/next.deb
+[ "$(sha256sum $files/20-hops.yaml)" = "$before" ]
+grep -q 'next version' $files/10-server.yaml
+get --include http://origin.example:8080/ | grep -qi '^via: .*tinyproxy'
+[ "$(systemctl show --property MainPID --value mooltiroute)" != "$process" ]
+
+step "a restart with the socket unit refuses nothing"
+systemctl stop mooltiroute
+systemctl enable --now mooltiroute.socket
+get http://127.0.0.1:8080/ >/dev/null
+systemctl restart mooltiroute &
+for _ in $(seq 20); do get http://127.0.0.1:8080/ >/dev/null; done
+wait $!
+systemctl disable --now mooltiroute.socket mooltiroute.service
+
+step "two instances: 50 open tunnels outlive the upgrade, and new clients never wait"
+install -d /etc/systemd/system/mooltiroute@.service.d
+cp /etc/systemd/system/mooltiroute.service.d/credentials.conf /etc/systemd/system/mooltiroute@.service.d/
+systemctl daemon-reload
+systemctl enable --now mooltiroute.socket mooltiroute@1.service
+tunnels=()
+for number in $(seq 50); do
+  get --no-buffer --proxytunnel http://origin.example:8080/slow >"/tmp/tunnel-$number" &
+  tunnels+=($!)
+done
+all_began() { [ "$(grep -l slow /tmp/tunnel-* | wc -l)" -eq 50 ]; }
+eventually all_began
+systemctl start mooltiroute@2.service
+systemctl stop --no-block mooltiroute@1.service
+for _ in $(seq 30); do get --max-time 2 http://127.0.0.1:8080/ >/dev/null; done
+if systemctl is-active mooltiroute@1.service; then exit 1; fi
+for tunnel in "${tunnels[@]}"; do wait "$tunnel"; done
+[ "$(grep -l '^origin$' /tmp/tunnel-* | wc -l)" -eq 50 ]
+systemctl is-active mooltiroute@2.service
+if systemctl is-active mooltiroute.service; then exit 1; fi
+systemctl disable --now mooltiroute@1.service mooltiroute@2.service mooltiroute.socket
+rm -r /etc/systemd/system/mooltiroute@.service.d
+
+step "a user's own service starts without root, and without a login"
+useradd --create-home tester
+loginctl enable-linger tester
+eventually systemctl --user --machine tester@ is-system-running --wait
+su tester -c 'mooltiroute init ~/.config/mooltiroute/config.d' >/dev/null
+systemctl --user --machine tester@ enable --now mooltiroute.service
+get http://127.0.0.1:8080/ | grep -q '^origin$'
+[ "$(ps -o user= -C mooltiroute)" = tester ]
+systemctl --user --machine tester@ disable --now mooltiroute.service
+loginctl terminate-user tester
+loginctl disable-linger tester
+eventually userdel --remove tester
+
+step "a removal keeps the configuration, and a purge leaves nothing"
+systemctl start mooltiroute
+dpkg --remove mooltiroute
+rm -r /etc/systemd/system/mooltiroute.service.d
+if pgrep -x mooltiroute >/dev/null; then exit 1; fi
+test -e $files/20-hops.yaml
+dpkg --purge mooltiroute
+listing >/root/after
+diff /root/before /root/after
+getent passwd | diff /root/users-before -
+step "all passed"

@@ -1,0 +1,95 @@
+//! A connection that was just accepted, up to the first bytes of its protocol.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use mooltiroute_hops::Tunnel;
+use tokio::{net::TcpStream, time::Instant};
+use tracing::warn;
+
+use crate::{
+    client::{connection::Client, detect::Detected, reply::Reply, socks},
+    io::lazy_timer::Alarm,
+    system::shutdown::Shutdown,
+    tls::TlsServer,
+};
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The socket.
+    pub socket: TcpStream,
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// The TLS of the listener, if clients speak it there.
+    pub tls: Option<Arc<TlsServer>>,
+}
+
+impl Accepted {
+    /// Waits for the first bytes of the client's protocol, and makes TLS with it before that if the listener has TLS.
+    ///
+    /// The first byte, the rest of the handshake, and the first byte inside TLS may each take `wait`. Returns `None` if
+    /// they do not come; a client that does not speak TLS where it has to is told so. `shutdown` has to
+    /// [wake](Shutdown::heeded_by) this task.
+    pub(crate) async fn greet(
+        self,
+        wait: Duration,
+        alarm: &mut Alarm<'_>,
+        shutdown: &Shutdown,
+    ) -> Option<Client> {
+        let Self { socket, peer, tls } = self;
+        let mut client = Client::new(Tunnel::socket(socket), peer);
+        client.first_bytes(wait, alarm, shutdown).await.ok()?;
+        let Some(tls) = tls else { return Some(client) };
+        if !is_tls(&client.seen) {
+            refuse_plain(client).await;
+            return None;
+        }
+        let due = Instant::now() + wait;
+        let mut client = tokio::select! {
+            biased;
+            client = handshake(client, &tls) => client?,
+            () = alarm.until(due) => {
+                warn!(client = %peer, reason = "it did not come to its end in time", "TLS handshake failed");
+                return None;
+            }
+        };
+        client.first_bytes(wait, alarm, shutdown).await.ok()?;
+        Some(client)
+    }
+}
+
+/// Makes TLS with a client. If that fails, the client has been sent an alert, and gets the time to read it.
+async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
+    let peer = client.peer;
+    match tls.accept(client.into()).await {
+        Ok(tunnel) => Some(Client { is_tls: true, ..Client::new(tunnel, peer) }),
+        Err((error, tunnel)) => {
+            warn!(client = %peer, reason = %error, "TLS handshake failed");
+            Client::new(tunnel, peer).close().await;
+            None
+        }
+    }
+}
+
+/// Tells a client that does not speak TLS that it has to, in its own protocol.
+async fn refuse_plain(client: Client) {
+    let detected = Detected::of(&client.seen);
+    warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, as this listener does");
+    match detected {
+        Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
+        Detected::Http => client.close_with(&Reply::refused(400, NO_TLS), false).await,
+    }
+}
+
+/// Returns whether the first byte of a client is that of a TLS record with a handshake, or of a hello of SSL 2, which
+/// gets an alert too.
+fn is_tls(seen: &[u8]) -> bool {
+    seen.first().is_some_and(|first| *first == HANDSHAKE || *first >= SSL2_HEADER)
+}
+
+const NO_TLS: &str = "This port of Mooltiroute is an HTTPS proxy, and the client speaks plain HTTP to it. Write the URL of \
+     the proxy with `https://`, as in `curl --proxy https://HOST:PORT`.";
+/// `ContentType` (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+/// The high bit of a record's length of two bytes (RFC 5246 appendix E.2).
+const SSL2_HEADER: u8 = 0x80;

@@ -1,0 +1,61 @@
+//! `mooltiroute env`: prints the lines that point a shell at the proxy.
+
+pub(super) mod bypass;
+pub(super) mod settings;
+mod shell;
+
+use std::{io::Write as _, path::Path, process::ExitCode};
+
+use mooltiroute_hops::Registry;
+
+use self::{
+    settings::{ClientSettings, ClientUser, VARIABLES},
+    shell::quoted_assignment,
+};
+use super::{Verdict, complain};
+use crate::{
+    cli::{self, Shell},
+    config::Environment,
+};
+
+/// Runs the command.
+pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> ExitCode {
+    let shell = flags.shell.unwrap_or_else(|| default_shell(environment));
+    let out = &mut super::stdout();
+    if flags.unset {
+        let lines: Vec<_> = VARIABLES.iter().map(|name| shell.unset(name)).collect();
+        return super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid));
+    }
+    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+        Ok(settings) => settings,
+        Err(why) => return complain(&why),
+    };
+    if settings.needs_credentials() && !flags.with_credentials {
+        // On standard error, so that a shell which evaluates the lines does not run it.
+        let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
+    }
+    let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
+    let lines: Vec<_> = settings
+        .variables(&user)
+        .iter()
+        .map(|(name, value)| quoted_assignment(shell, name, value))
+        .collect();
+    super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid))
+}
+
+/// Returns the shell of the user: the one that `$SHELL` names, or PowerShell on Windows.
+fn default_shell(environment: &Environment) -> Shell {
+    let named = environment.variable("SHELL");
+    let is_fish = named
+        .as_deref()
+        .and_then(|path| Path::new(path).file_stem())
+        .is_some_and(|name| name == "fish");
+    match named {
+        Some(_) if is_fish => Shell::Fish,
+        None if cfg!(windows) => Shell::Powershell,
+        _ => Shell::Sh,
+    }
+}
+
+const WITHOUT_CREDENTIALS: &str = "the proxy asks its clients for `server.auth`, and these URLs leave it out; \
+     add `--with-credentials` to print it, or run one command with `mooltiroute exec`, which passes it on unseen";

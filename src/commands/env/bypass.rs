@@ -1,0 +1,134 @@
+//! The hosts that clients may reach without the proxy, for `no_proxy`.
+
+use ipnet::IpNet;
+
+use crate::{
+    config::{Config, Route},
+    router::HostPattern,
+};
+
+/// Returns the entries of `no_proxy`: hosts that every route sends direct, whatever the port.
+///
+/// Programs disagree on how far an entry reaches. For most of them `example.com` stands for all names below it too, for
+/// some `.example.com` stands for `example.com` itself. So a name becomes an entry only if it goes direct together with
+/// everything below it; else a program could go around a hop that the configuration asks for. A host that is left out
+/// still goes direct, by way of the proxy.
+pub(in crate::commands) fn no_proxy(config: &Config) -> Vec<String> {
+    let mut entries = Vec::new();
+    let direct = config.routes.iter().filter(|route| is_direct(route, config));
+    for pattern in direct.flat_map(|route| route.rule.hosts()) {
+        let (entry, reach) = match pattern {
+            HostPattern::Name(name) | HostPattern::Suffix(name) => (name.to_string(), below(name)),
+            HostPattern::Network(_) => (pattern.to_string(), vec![pattern.clone()]),
+        };
+        if reach.iter().all(|reached| goes_direct(reached, config)) && !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+/// Returns the patterns that an entry for `name` may stand for.
+fn below(name: &std::sync::Arc<str>) -> Vec<HostPattern> {
+    let exact = HostPattern::Name(name.clone());
+    // RFC 6761 section 6.3: names below `localhost` are this machine too, and no program asks a proxy for them.
+    if &**name == "localhost" {
+        return vec![exact];
+    }
+    vec![exact, HostPattern::Suffix(name.clone())]
+}
+
+/// Returns whether every target of `pattern` goes direct. The first route that matches decides, so a route through hops
+/// that takes only some of the targets, or some of their ports, is enough for a no.
+fn goes_direct(pattern: &HostPattern, config: &Config) -> bool {
+    for route in &config.routes {
+        let hosts = route.rule.hosts();
+        if is_direct(route, config) {
+            let is_all = hosts.is_empty() || hosts.iter().any(|wider| covers(wider, pattern));
+            if is_all && route.rule.ports().is_empty() {
+                return true;
+            }
+        } else if hosts.is_empty() || hosts.iter().any(|other| overlap(other, pattern)) {
+            return false;
+        }
+    }
+    false
+}
+
+fn is_direct(route: &Route, config: &Config) -> bool {
+    config.chains.get(route.chain).is_some_and(|chain| chain.hops.is_empty())
+}
+
+fn overlap(one: &HostPattern, other: &HostPattern) -> bool {
+    covers(one, other) || covers(other, one)
+}
+
+/// Returns whether `wider` matches every host that `pattern` matches.
+fn covers(wider: &HostPattern, pattern: &HostPattern) -> bool {
+    match (wider, pattern) {
+        (HostPattern::Name(wider), HostPattern::Name(name)) => wider == name,
+        (HostPattern::Suffix(wider), HostPattern::Name(name)) => is_below(name, wider),
+        (HostPattern::Suffix(wider), HostPattern::Suffix(suffix)) => {
+            wider == suffix || is_below(suffix, wider)
+        }
+        (HostPattern::Network(IpNet::V4(wider)), HostPattern::Network(IpNet::V4(network))) => {
+            wider.contains(network)
+        }
+        (HostPattern::Network(IpNet::V6(wider)), HostPattern::Network(IpNet::V6(network))) => {
+            wider.contains(network)
+        }
+        _ => false,
+    }
+}
+
+fn is_below(name: &str, suffix: &str) -> bool {
+    name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mooltiroute_hops::kinds;
+
+    use super::*;
+    use crate::config::{Environment, Loader, Overrides, Source};
+
+    #[track_caller]
+    fn check(routes: &str, expected: &[&str]) {
+        let yaml = format!(
+            "hops: {{ h: {{ kind: http-connect, address: 'h.test:1' }} }}\n\
+             chains: {{ default: [h] }}\nroutes: [{routes}, {{ chain: default }}]\n"
+        );
+        let source = Source::Text(yaml.as_str().into());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        assert_eq!(no_proxy(&loader.load().unwrap()), expected, "{routes}");
+    }
+
+    #[test]
+    fn only_hosts_that_go_direct_for_certain_are_bypassed() {
+        check(
+            "{ hosts: [localhost, 127.0.0.0/8, '::1'], chain: direct }",
+            &["localhost", "127.0.0.0/8", "::1"],
+        );
+        check("{ hosts: ['*.corp.test', corp.test], chain: direct }", &["corp.test"]);
+        check("{ hosts: [corp.test], chain: direct }", &[]);
+        check("{ hosts: ['*.corp.test'], chain: direct }", &[]);
+        check("{ hosts: [10.0.0.0/8], ports: [80], chain: direct }", &[]);
+        check(
+            "{ hosts: [10.1.0.0/16], chain: default }, { hosts: [10.0.0.0/8], chain: direct }",
+            &[],
+        );
+        check(
+            "{ hosts: [a.corp.test], ports: [22], chain: default }, \
+             { hosts: [corp.test, '*.corp.test'], chain: direct }",
+            &[],
+        );
+        check(
+            "{ hosts: [other.test], chain: default }, \
+             { hosts: [corp.test, '*.corp.test', 10.1.2.3], chain: direct }",
+            &["corp.test", "10.1.2.3"],
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! The settings of a client that is to use the proxy: environment variables and their values.
+
+use std::net::SocketAddr;
+
+use mooltiroute_hops::{Preferences, Registry};
+
+use super::bypass::no_proxy;
+use crate::{
+    cli::{ConfigPath, Format},
+    commands::status,
+    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source},
+};
+
+/// The facts that a client needs to use the proxy.
+#[derive(Debug)]
+pub(in crate::commands) struct ClientSettings {
+    scheme: &'static str,
+    address: SocketAddr,
+    auth: Option<Auth>,
+    no_proxy: Vec<String>,
+    /// Whether clients may state preferences to a hop of any chain.
+    takes_preferences: bool,
+    /// Whether a chain refuses a username that states preferences. Only a proxy with `server.auth` does.
+    some_chain_refuses: bool,
+}
+
+/// The user as which a client presents itself.
+#[derive(Clone, Debug, Default)]
+pub(in crate::commands) struct ClientUser {
+    /// The preferences for the exit, if any.
+    pub preferences: Option<Preferences>,
+    /// Whether the credentials of `server.auth` may be in the URL.
+    pub shows_credentials: bool,
+}
+
+/// The variables that programs read. The value of the last two is a list of hosts; of all others, a URL.
+///
+/// `HTTP_PROXY` is missing on purpose: a web server that runs CGI programs sets it from a request's `Proxy` field, so
+/// careful programs ignore it, and for a CGI program it would not be ours.
+pub(in crate::commands) const VARIABLES: [&str; 7] =
+    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
+impl ClientSettings {
+    /// Finds the settings in the configuration, and asks the running proxy for its address.
+    ///
+    /// # Errors
+    /// The configuration is invalid, or the system is to choose the port and no proxy runs.
+    pub(in crate::commands) fn find(
+        path: &ConfigPath,
+        registry: Registry,
+        environment: &Environment,
+    ) -> Result<Self, String> {
+        let source = Source::find(path.path.clone(), environment);
+        let source = source.map_err(|problems| problems.to_string())?;
+        let loader =
+            Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+        let config = loader.load().map_err(|problems| problems.to_string())?;
+        let flags = crate::cli::Status {
+            config: ConfigPath { path: path.path.clone() },
+            address: None,
+            format: Format::Human,
+        };
+        let running = status::of_running(&flags, registry, environment);
+        let listening = running.ok().map(|status| listeners(&status));
+        let listening = listening.filter(|listening| !listening.is_empty());
+        let configured = || {
+            let plain = config.server.listen.iter().filter(|listener| listener.tls.is_none());
+            plain.flat_map(|listener| listener.address.sockets()).collect()
+        };
+        let listening = listening.unwrap_or_else(configured);
+        let address = nearest(&listening).ok_or(NO_PORT)?;
+        Ok(Self::new(&config, address))
+    }
+
+    fn new(config: &Config, address: SocketAddr) -> Self {
+        let takes = |index: &usize| {
+            let hop = config.hops.get(*index).and_then(|hop| hop.hop.as_ref());
+            hop.is_some_and(|hop| hop.describe().takes_preferences)
+        };
+        let chains = config.routes.iter().filter_map(|route| config.chains.get(route.chain));
+        let takes: Vec<bool> = chains.map(|chain| chain.hops.iter().any(takes)).collect();
+        let auth = config.server.auth.clone();
+        let some_chain_refuses = auth.is_some() && takes.contains(&false);
+        let speaks_http = config.server.protocols.contains(&Protocol::Http);
+        let scheme = if speaks_http { "http" } else { "socks5h" };
+        let takes_preferences = takes.contains(&true);
+        let no_proxy = no_proxy(config);
+        Self { scheme, address, auth, no_proxy, takes_preferences, some_chain_refuses }
+    }
+
+    /// Whether a client has to present `server.auth`.
+    pub(in crate::commands) fn needs_credentials(&self) -> bool {
+        self.auth.is_some()
+    }
+
+    /// Whether a hop lets clients choose their session.
+    pub(in crate::commands) fn takes_preferences(&self) -> bool {
+        self.takes_preferences
+    }
+
+    /// Whether a session that the user did not ask for could make a chain refuse the client.
+    pub(in crate::commands) fn some_chain_refuses_preferences(&self) -> bool {
+        self.some_chain_refuses
+    }
+
+    /// Returns the variables with their values. An empty list of hosts is written too: it removes an inherited one.
+    pub(in crate::commands) fn variables(&self, user: &ClientUser) -> Vec<(&'static str, String)> {
+        let (url, hosts) = (self.url(user), self.no_proxy.join(","));
+        let value = |name: &&'static str| {
+            let is_list = name.eq_ignore_ascii_case("no_proxy");
+            (*name, if is_list { hosts.clone() } else { url.clone() })
+        };
+        VARIABLES.iter().map(value).collect()
+    }
+
+    fn url(&self, user: &ClientUser) -> String {
+        let stated = user.preferences.as_ref().map(ToString::to_string);
+        let login = match (&self.auth, stated) {
+            (Some(auth), stated) if user.shows_credentials => {
+                let username = auth.username.expose();
+                let username =
+                    stated.map_or(username.to_owned(), |stated| format!("{username}+{stated}"));
+                format!("{}:{}@", encoded(&username), encoded(auth.password.expose()))
+            }
+            // Some programs send a username only together with a password, so there is one. It means nothing.
+            (None, Some(stated)) => format!("{}:x@", encoded(&stated)),
+            _ => String::new(),
+        };
+        format!("{}://{login}{}", self.scheme, self.address)
+    }
+}
+
+/// Returns the addresses that the running proxy says it listens on.
+fn listeners(status: &serde_json::Value) -> Vec<SocketAddr> {
+    let listed = status["listeners"].as_array().into_iter().flatten();
+    listed.filter_map(|address| address.as_str()?.parse().ok()).collect()
+}
+
+/// Returns the address that a program on this machine should use, loopback ones first.
+fn nearest(listening: &[SocketAddr]) -> Option<SocketAddr> {
+    let usable = listening.iter().filter(|address| address.port() != 0);
+    let usable = usable.map(|address| status::reachable(*address));
+    usable.min_by_key(|address| !address.ip().is_loopback())
+}
+
+/// Encodes what is not allowed in the user information of a URL (RFC 3986 section 3.2.1).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~,+".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+const NO_PORT: &str = "the system chooses the port of `server.listen`, and no running proxy was found that tells which";
+
+#[cfg(test)]
+mod tests {
+    use mooltiroute_hops::Secret;
+
+    use super::*;
+
+    fn settings(auth: Option<Auth>) -> ClientSettings {
+        ClientSettings {
+            scheme: "http",
+            address: "127.0.0.1:8888".parse().unwrap(),
+            auth,
+            no_proxy: vec!["localhost".into()],
+            takes_preferences: true,
+            some_chain_refuses: false,
+        }
+    }
+
+    #[test]
+    fn the_url_has_the_login_that_the_proxy_asks_for() {
+        let auth = || Auth { username: Secret::new("d@v"), password: Secret::new("p:w/") };
+        let user = |preferences: Option<&str>, shows_credentials| ClientUser {
+            preferences: preferences.map(|text| text.parse().unwrap()),
+            shows_credentials,
+        };
+        let url = |auth, user: ClientUser| settings(auth).url(&user);
+        assert_eq!(url(None, user(None, true)), "http://127.0.0.1:8888");
+        assert_eq!(
+            url(None, user(Some("session-a,country-us"), true)),
+            "http://session-a,country-us:x@127.0.0.1:8888"
+        );
+        assert_eq!(url(Some(auth()), user(None, false)), "http://127.0.0.1:8888");
+        assert_eq!(
+            url(Some(auth()), user(Some("session-a"), true)),
+            "http://d%40v+session-a:p%3Aw%2F@127.0.0.1:8888"
+        );
+    }
+
+    #[test]
+    fn a_loopback_listener_comes_first() {
+        let of = |texts: &[&str]| {
+            let listening: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            nearest(&listening).map(|address| address.to_string())
+        };
+        assert_eq!(of(&["192.0.2.1:1", "127.0.0.1:2"]).as_deref(), Some("127.0.0.1:2"));
+        assert_eq!(of(&["0.0.0.0:1"]).as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(of(&["127.0.0.1:0"]), None);
+    }
+}

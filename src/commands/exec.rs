@@ -1,0 +1,102 @@
+//! `mooltiroute exec`: runs a command whose requests go through the proxy.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io,
+    process::{self, ExitCode},
+};
+
+use mooltiroute_hops::{Preferences, Registry};
+
+use super::{
+    complain,
+    env::settings::{ClientSettings, ClientUser},
+};
+use crate::{cli, config::Environment};
+
+/// Runs the command line that follows `--`. On Unix the command takes the place of this process.
+pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> ExitCode {
+    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+        Ok(settings) => settings,
+        Err(why) => return complain(&why),
+    };
+    let preferences = match preferences(flags, &settings) {
+        Ok(preferences) => preferences,
+        Err(why) => return complain(&why),
+    };
+    let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
+    let user = ClientUser { preferences, shows_credentials: true };
+    let mut command = process::Command::new(program);
+    command.args(arguments).envs(settings.variables(&user));
+    match execute(command) {
+        Ok(status) => status,
+        Err(error) => {
+            let name = program.to_string_lossy();
+            let status =
+                if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+            complain(&format_args!("`{name}` can't be run: {error}"));
+            ExitCode::from(status)
+        }
+    }
+}
+
+/// Returns what the client states: what the flags say, or a session of its own for this run, so that all requests of
+/// one run leave by one exit.
+///
+/// # Errors
+/// The flags ask for something that no hop can do.
+fn preferences(
+    flags: &cli::Exec,
+    settings: &ClientSettings,
+) -> Result<Option<Preferences>, String> {
+    let is_asked = flags.session.is_some() || flags.country.is_some();
+    if !settings.takes_preferences() {
+        return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
+    }
+    if !is_asked && settings.some_chain_refuses_preferences() {
+        return Ok(None);
+    }
+    let session = flags.session.clone().unwrap_or_else(random_session);
+    let mut text = format!("session-{session}");
+    if let Some(country) = &flags.country {
+        text.push_str(&format!(",country-{country}"));
+    }
+    text.parse().map(Some).map_err(|invalid| format!("{invalid}"))
+}
+
+/// Returns a name that no other run has. The standard library seeds its hashers from the system's random numbers.
+fn random_session() -> String {
+    let number = RandomState::new().hash_one(process::id());
+    format!("run-{number:016x}")
+}
+
+/// Replaces this process by the command. Signals, the terminal and the exit status are then the command's own.
+#[cfg(unix)]
+fn execute(mut command: process::Command) -> io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+
+    Err(command.exec())
+}
+
+/// Runs the command and returns its exit status.
+///
+/// The console sends Ctrl+C to all its programs, so the command receives it by itself. This process only has to outlive
+/// it: a handler keeps the system from ending this process first.
+#[cfg(not(unix))]
+fn execute(mut command: process::Command) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _outlives_interrupts = {
+        let _entered = runtime.enter();
+        tokio::signal::windows::ctrl_c()?
+    };
+    let status = command.spawn()?.wait()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// What shells return for a command that does not exist.
+const NOT_FOUND: u8 = 127;
+/// What shells return for a command that exists and can't be executed.
+const NOT_EXECUTABLE: u8 = 126;
+const NO_SAY: &str = "no hop in force lets its clients choose a session; set `sessions: by-client` on the hop that can";

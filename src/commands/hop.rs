@@ -1,0 +1,215 @@
+//! `mooltiroute hop NAME on|off|auto`: switches a hop by editing its file.
+//!
+//! The order of the steps is what makes it safe. The edit is made in memory and checked before it is written: by the
+//! running proxy if there is one, since its variables and flags decide, or else by this process. It must change the
+//! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
+//! If it rejects the new file all the same, the old one comes back.
+
+mod origins;
+mod target;
+
+use std::{fs, io::Write as _, process::ExitCode};
+
+use mooltiroute_hops::Registry;
+use serde_json::json;
+use thiserror::Error;
+
+use self::{
+    origins::{Origins, OriginsError},
+    target::{NoTarget, Target},
+};
+use super::{Verdict, complain};
+use crate::{
+    cli::{self, HopState},
+    config::{
+        Environment, Loader, Overrides, Source,
+        edit::{EditedFile, Origin, Uneditable, restore, switch},
+    },
+    control::{
+        api::Checked,
+        client::{Control, NoAnswer, NoProxy, Wanted},
+        verdict::{self, Outcome, ToldProblem},
+    },
+    system::replace_file::replace_file,
+};
+
+/// The reason why a hop was not switched.
+#[derive(Debug, Error)]
+enum HopError {
+    #[error("{0}")]
+    NoTarget(#[from] NoTarget),
+    #[error("{}: {reason}; edit it by hand", file)]
+    Uneditable { file: String, reason: Uneditable },
+    #[error("{0}")]
+    NoProxy(#[from] NoProxy),
+    #[error("{0}")]
+    NoAnswer(#[from] NoAnswer),
+    #[error("{}\n\nrejected; nothing was changed", texts(.0))]
+    Invalid(Vec<ToldProblem>),
+    #[error("the edit would change {} as well, and was not made; edit the file by hand", .0.join(", "))]
+    ChangesMore(Vec<String>),
+    #[error(
+        "`auto` has nothing to restore: neither `on` nor `off` has replaced a condition of {0}"
+    )]
+    NoOrigin(String),
+    #[error("{0}")]
+    Origins(#[from] OriginsError),
+    #[error("{file} can't be written: {cause}; nothing was changed")]
+    Write { file: String, cause: std::io::Error },
+    #[error("{0} was changed by another program meanwhile, and was left alone; try again")]
+    Disturbed(String),
+    #[error("{}\n\nthe running proxy rejected the edit, and it was undone", texts(.0))]
+    Undone(Vec<ToldProblem>),
+    #[error(
+        "{}\n\nthe running proxy rejected the edit, and it could not be undone: {cause}",
+        texts(problems)
+    )]
+    NotUndone { problems: Vec<ToldProblem>, cause: std::io::Error },
+}
+
+/// Runs the command.
+pub fn run(flags: &cli::Hop, registry: Registry, environment: &Environment) -> ExitCode {
+    let source = match Source::find(flags.config.path.clone(), environment) {
+        Ok(source) => source,
+        Err(problem) => return complain(&problem),
+    };
+    match set(flags, source, registry, environment) {
+        Ok(said) => super::status(writeln!(super::stdout(), "{said}").map(|()| Verdict::Valid)),
+        Err(error) => complain(&error),
+    }
+}
+
+/// Switches the hop, and says what is in force now.
+fn set(
+    flags: &cli::Hop,
+    source: Source,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<String, HopError> {
+    let name = flags.name.as_str();
+    let target = Target::find(&source, name)?;
+    let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
+    let running = match Control::find(&Wanted::Config(Some(path.clone())), environment) {
+        Ok(control) => Some(control),
+        Err(NoProxy::NotRunning(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut origins = Origins::read(environment)?;
+    let Some((text, origin)) = edited(&target, flags.state, origins.of(&target.path, name))? else {
+        return Ok(format!("{name} is {} already in {}", flags.state, target.path.display()));
+    };
+    let edit = EditedFile { path: target.path.clone(), text };
+    let checked = match &running {
+        Some(control) => control.post("/v1/check", &edit)?,
+        None => {
+            let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
+            check_here(&loader, &edit)
+        }
+    };
+    check(&checked, name)?;
+    if let Some(origin) = origin {
+        origins.set(&target.path, name, Some(origin))?;
+    }
+    write(&target, &edit.text)?;
+    let said = match running {
+        Some(control) => in_force(&control, &target, flags)?,
+        None => format!(
+            "{name} is {} in {}; no proxy runs with this configuration",
+            flags.state,
+            target.path.display()
+        ),
+    };
+    if flags.state == HopState::Auto {
+        origins.set(&target.path, name, None)?;
+    }
+    Ok(said)
+}
+
+/// Returns the new text, and what has to be remembered. Returns `None` if the file says so already.
+fn edited(
+    target: &Target,
+    state: HopState,
+    known: Option<&Origin>,
+) -> Result<Option<(String, Option<Origin>)>, HopError> {
+    let name = &target.name;
+    let uneditable =
+        |reason| HopError::Uneditable { file: target.path.display().to_string(), reason };
+    if state == HopState::Auto {
+        let origin = known.ok_or_else(|| HopError::NoOrigin(name.clone()))?;
+        let text = restore(&target.text, name, origin).map_err(uneditable)?;
+        return Ok(Some((text, None)));
+    }
+    let switched = switch(&target.text, name, state == HopState::On).map_err(uneditable)?;
+    Ok(switched.map(|switched| (switched.text, switched.origin)))
+}
+
+/// Checks the edit with the variables of this process.
+fn check_here(loader: &Loader, edit: &EditedFile) -> Checked {
+    match loader.check_edit(edit) {
+        Ok(changes) => Checked { changes, problems: Vec::new() },
+        Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
+    }
+}
+
+fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
+    if !checked.problems.is_empty() {
+        return Err(HopError::Invalid(checked.problems.clone()));
+    }
+    let own = format!("hops.{name}.enabled");
+    let is_other = |path: &&String| {
+        path.strip_prefix(&own).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('.')))
+    };
+    let more: Vec<_> = checked.changes.iter().flatten().filter(is_other).cloned().collect();
+    if more.is_empty() { Ok(()) } else { Err(HopError::ChangesMore(more)) }
+}
+
+/// Replaces the file, unless it was changed since it was read.
+fn write(target: &Target, text: &str) -> Result<(), HopError> {
+    let file = target.path.display().to_string();
+    if fs::read(&target.path).ok().as_deref() != Some(target.text.as_bytes()) {
+        return Err(HopError::Disturbed(file));
+    }
+    replace_file(&target.path, text.as_bytes()).map_err(|cause| HopError::Write { file, cause })
+}
+
+/// Waits until the running proxy has taken the edit. If it rejects it, the old text comes back.
+fn in_force(control: &Control, target: &Target, flags: &cli::Hop) -> Result<String, HopError> {
+    let (name, state) = (&target.name, flags.state);
+    let reload = || control.post::<verdict::Verdict>("/v1/reload", &json!({}));
+    let Ok(verdict) = reload() else {
+        return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
+    };
+    let generation = verdict.generation;
+    let mut said = match verdict.verdict {
+        Outcome::Applied | Outcome::Unchanged => {
+            format!("{name} is {state}; generation {generation} is in force")
+        }
+        Outcome::Unsettled => format!(
+            "{name} is {state} in {}; generation {generation} stays in force until the files come to rest",
+            target.path.display()
+        ),
+        Outcome::Rejected => {
+            let problems = verdict.problems;
+            return Err(match replace_file(&target.path, target.text.as_bytes()) {
+                Ok(()) => {
+                    // Its verdict on the old text is the one it had before.
+                    let _ = reload();
+                    HopError::Undone(problems)
+                }
+                Err(cause) => HopError::NotUndone { problems, cause },
+            });
+        }
+    };
+    let own = format!("hops.{name}.enabled");
+    if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own) {
+        said += &format!(
+            "\nnote: it has no effect while the proxy runs, which was started with {}",
+            setting.option
+        );
+    }
+    Ok(said)
+}
+
+fn texts(problems: &[ToldProblem]) -> String {
+    problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,88 @@
+//! Remembers what `on` and `off` took the place of, in a small file in the state directory.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::{
+    config::{Environment, edit::Origin},
+    system::replace_file::replace_file,
+};
+
+/// What was replaced, by file and hop.
+#[derive(Debug)]
+pub(super) struct Origins {
+    path: PathBuf,
+    known: Known,
+}
+
+type Known = BTreeMap<String, BTreeMap<String, Origin>>;
+
+/// The reason why nothing can be remembered.
+#[derive(Debug, Error)]
+pub(super) enum OriginsError {
+    /// Neither the state directory nor the home directory is known.
+    #[error("there is no place to remember the condition in: set XDG_STATE_HOME or HOME")]
+    NoDirectory,
+    /// The file can't be read or written.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+}
+
+impl Origins {
+    /// Reads what is remembered. A file that can't be understood is no reason to refuse a switch, and counts as empty.
+    ///
+    /// # Errors
+    /// There is no place for it, or it can't be read.
+    pub(super) fn read(environment: &Environment) -> Result<Self, OriginsError> {
+        let directory = environment.state_directory().ok_or(OriginsError::NoDirectory)?;
+        let path = directory.join("hops.json");
+        let known = match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Known::default(),
+            Err(cause) => return Err(OriginsError::Io { path, cause }),
+        };
+        Ok(Self { path, known })
+    }
+
+    /// Returns what the switch of the hop `name` in `file` took the place of.
+    pub(super) fn of(&self, file: &Path, name: &str) -> Option<&Origin> {
+        self.known.get(&*file.to_string_lossy())?.get(name)
+    }
+
+    /// Remembers `origin`, or forgets what was remembered, and writes that down at once.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(super) fn set(
+        &mut self,
+        file: &Path,
+        name: &str,
+        origin: Option<Origin>,
+    ) -> Result<(), OriginsError> {
+        let hops = self.known.entry(file.to_string_lossy().into_owned()).or_default();
+        match origin {
+            Some(origin) => hops.insert(name.to_owned(), origin),
+            None => hops.remove(name),
+        };
+        self.known.retain(|_, hops| !hops.is_empty());
+        self.write().map_err(|cause| OriginsError::Io { path: self.path.clone(), cause })
+    }
+
+    fn write(&self) -> io::Result<()> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let json = serde_json::to_vec_pretty(&self.known)?;
+        replace_file(&self.path, &json)
+    }
+}

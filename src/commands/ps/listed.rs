@@ -1,0 +1,139 @@
+//! A row of `ps`: what the proxy tells of a connection, and what the system tells of its client.
+
+use serde::Serialize;
+
+use super::processes::{ClientProcess, Processes};
+use crate::{
+    commands::status::table::bytes,
+    control::{
+        api::{ListedConnection, ListedHop},
+        client::{Control, NoAnswer},
+    },
+};
+
+/// A connection, with the process at its other end.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Listed {
+    /// What the proxy tells.
+    #[serde(flatten)]
+    pub connection: ListedConnection,
+    /// The process of the client, if the system tells it.
+    pub process: Option<ClientProcess>,
+    /// Bytes of both directions in a second, on average since the connection began.
+    pub bytes_per_second: f64,
+}
+
+/// The columns of the table for people.
+pub(crate) const COLUMNS: [&str; 14] = [
+    "id",
+    "age",
+    "client",
+    "process",
+    "protocol",
+    "target",
+    "route",
+    "chain",
+    "hops",
+    "session",
+    "sent",
+    "received",
+    "rate",
+    "generation",
+];
+
+impl Listed {
+    /// Asks the proxy for its connections, and the system for their clients.
+    ///
+    /// # Errors
+    /// The proxy did not answer.
+    pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
+        let connections: Vec<ListedConnection> = control.get("/v1/connections")?;
+        let processes = Processes::of(connections.iter().map(|connection| connection.client));
+        let listed = |connection: ListedConnection| {
+            let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
+            let bytes_per_second = bytes / connection.age_seconds.max(f64::MIN_POSITIVE);
+            let process = processes.get(connection.client).cloned();
+            Self { connection, process, bytes_per_second }
+        };
+        Ok(connections.into_iter().map(listed).collect())
+    }
+
+    /// Returns the cells of [`COLUMNS`].
+    pub(crate) fn cells(&self) -> [String; 14] {
+        let Self { connection: of, process, bytes_per_second } = self;
+        [
+            of.id.to_string(),
+            age(of.age_seconds),
+            of.client.to_string(),
+            process.as_ref().map(ToString::to_string).unwrap_or_default(),
+            of.protocol.clone(),
+            self.target(),
+            of.route.to_string(),
+            of.chain.clone(),
+            hops(&of.hops),
+            of.session.clone().unwrap_or_default(),
+            bytes(of.bytes_sent),
+            bytes(of.bytes_received),
+            rate(*bytes_per_second),
+            of.generation.to_string(),
+        ]
+    }
+
+    /// Returns the target, with the method unless it is a tunnel.
+    pub(crate) fn target(&self) -> String {
+        let ListedConnection { method, target, .. } = &self.connection;
+        if method == "CONNECT" { target.clone() } else { format!("{method} {target}") }
+    }
+}
+
+/// Returns the hops, with the member or address that each uses.
+pub(crate) fn hops(hops: &[ListedHop]) -> String {
+    if hops.is_empty() {
+        return "direct".to_owned();
+    }
+    let hop = |hop: &ListedHop| match (&hop.member, &hop.address) {
+        (Some(member), Some(address)) => format!("{} ({member}, {address})", hop.name),
+        (None, Some(address)) => format!("{} ({address})", hop.name),
+        _ => hop.name.clone(),
+    };
+    hops.iter().map(hop).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a rate in bytes a second.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    format!("{}/s", bytes(bytes_per_second as u64))
+}
+
+/// Returns a time in its two largest units.
+pub(crate) fn age(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{whole}s"),
+        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        3600..86_400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_its_two_largest_units() {
+        let ages = [0.9, 59.9, 60.0, 3_599.0, 3_600.0, 86_399.0, 90_000.0].map(age);
+        assert_eq!(ages, ["0s", "59s", "1m00s", "59m59s", "1h00m", "23h59m", "1d01h"]);
+    }
+
+    #[test]
+    fn a_hop_with_a_choice_shows_what_it_chose() {
+        let named = |name: &str| ListedHop { name: name.into(), member: None, address: None };
+        let chosen = ListedHop {
+            member: Some("members[1]".into()),
+            address: Some("b.test:1".into()),
+            ..named("exits")
+        };
+        assert_eq!(hops(&[named("corporate"), chosen]), "corporate, exits (members[1], b.test:1)");
+        assert_eq!(hops(&[]), "direct");
+    }
+}

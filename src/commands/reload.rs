@@ -1,0 +1,82 @@
+//! `mooltiroute reload`: has the running proxy load its configuration, and waits for the verdict.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use serde_json::json;
+
+use super::{complain, running};
+use crate::{
+    cli::{self, Format},
+    config::Environment,
+    control::verdict::{Outcome, OverriddenSetting, Verdict},
+};
+
+/// Runs the command.
+pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
+    let verdict = running::find(&flags.proxy, environment).and_then(|control| {
+        control.post::<Verdict>("/v1/reload", &json!({})).map_err(|error| error.to_string())
+    });
+    let out = &mut super::stdout();
+    super::status(match (verdict, flags.format) {
+        (Ok(verdict), Format::Human) => write(&verdict, out).map(|()| command_verdict(&verdict)),
+        (Ok(verdict), Format::Json) => {
+            let written = serde_json::to_string_pretty(&verdict).map_err(io::Error::from);
+            let written = written.and_then(|json| writeln!(out, "{json}"));
+            written.map(|()| command_verdict(&verdict))
+        }
+        (Err(why), Format::Human) => return complain(&why),
+        (Err(why), Format::Json) => {
+            let failure = json!({ "running": false, "error": why });
+            writeln!(out, "{failure:#}").map(|()| super::Verdict::Invalid)
+        }
+    })
+}
+
+/// Returns whether the files are in force.
+fn command_verdict(verdict: &Verdict) -> super::Verdict {
+    match verdict.verdict {
+        Outcome::Applied | Outcome::Unchanged => super::Verdict::Valid,
+        Outcome::Rejected | Outcome::Unsettled => super::Verdict::Invalid,
+    }
+}
+
+/// Writes `verdict` for people.
+pub(super) fn write(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    let generation = verdict.generation;
+    match verdict.verdict {
+        Outcome::Applied => {
+            writeln!(out, "generation {generation} is in force")?;
+            for changed in &verdict.changed {
+                writeln!(out, "  {changed}")?;
+            }
+        }
+        Outcome::Unchanged => {
+            writeln!(
+                out,
+                "generation {generation} stays in force: the configuration means the same"
+            )?;
+        }
+        Outcome::Rejected => {
+            for problem in &verdict.problems {
+                writeln!(out, "{}", problem.text)?;
+            }
+            writeln!(out, "\nrejected; generation {generation} stays in force")?;
+        }
+        Outcome::Unsettled => {
+            writeln!(
+                out,
+                "the files change too fast to be read; generation {generation} stays in force, and the proxy tries again"
+            )?;
+        }
+    }
+    for OverriddenSetting { path, option } in &verdict.overridden {
+        writeln!(
+            out,
+            "note: {path} in the files has no effect: the proxy was started with {option}"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Checks the addresses to listen on, and reads the files of their TLS.
+
+use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
+
+use mooltiroute_hops::{BuildContext, Key, KeyPath, Secret};
+
+use crate::{
+    config::{
+        ListenAddress, Listener, raw,
+        resolve::{Part, Resolver},
+    },
+    tls::{ServerPem, TlsServer, TlsSetting},
+};
+
+impl Resolver<'_> {
+    /// Returns the listeners. Reports an address that is listened on twice, one that others can reach while clients need
+    /// no credentials, and every problem of the files of TLS.
+    pub(super) fn listeners(&mut self, entries: Vec<raw::Listen>, has_auth: bool) -> Vec<Listener> {
+        let path = KeyPath::of(["server", "listen"]);
+        if entries.is_empty() {
+            self.invalid(&path, "is empty; write at least one address");
+        }
+        let is_list = self.tree.length(&path).is_ok();
+        let mut seen = HashSet::new();
+        let mut listeners = Vec::new();
+        for (index, raw::Listen { address, tls, is_mapping }) in entries.into_iter().enumerate() {
+            let entry = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
+            let place = if is_mapping { below(&entry, "address") } else { entry.clone() };
+            for socket in address.sockets().filter(|socket| socket.port() != 0) {
+                if !seen.insert(socket) {
+                    self.invalid(&place, format!("`{socket}` is listed twice"));
+                }
+            }
+            let checks_clients = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+            if !has_auth && !checks_clients {
+                self.report_open_listener(&place, address);
+            }
+            let tls = tls.and_then(|tls| self.tls(&below(&entry, "tls"), &tls));
+            listeners.push(Listener { address, tls });
+        }
+        listeners
+    }
+
+    /// Reports a listener that others than this machine can use without credentials.
+    fn report_open_listener(&mut self, place: &KeyPath, address: ListenAddress) {
+        if address.is_loopback() || self.problems.skips() {
+            return;
+        }
+        let message =
+            format!("`{address}` can be reached by others, and there is no `server.auth`");
+        let problem = self.tree.problem(place, Part::Value, "open-listener", message);
+        self.problems.push(problem.with_help(HOW_TO_CLOSE));
+    }
+
+    /// Makes the TLS of a listener of its files. Returns `None` if they have a problem, which is then reported.
+    fn tls(&mut self, path: &KeyPath, tls: &raw::ListenTls) -> Option<Arc<TlsServer>> {
+        let context = self.context();
+        let cert = self.pem(path, TlsSetting::Cert, &tls.cert, &context);
+        let key = self.pem(path, TlsSetting::Key, &tls.key, &context);
+        let client_ca = tls.client_ca.as_deref();
+        let client_ca = client_ca.map(|file| self.pem(path, TlsSetting::ClientCa, file, &context));
+        if let Some(files) = context.fingerprint() {
+            self.files.push((path.clone(), files));
+        }
+        let client_ca = client_ca.map_or(Some(None), |read| read.map(Some));
+        let (cert, key, client_ca) = (cert?, key?, client_ca?);
+        let client_ca = client_ca.as_ref().map(Secret::expose);
+        let pem = ServerPem { cert: cert.expose(), key: key.expose(), client_ca };
+        match TlsServer::new(&pem, SystemTime::now()) {
+            Ok(server) => Some(Arc::new(server)),
+            Err(problems) => {
+                for problem in problems {
+                    let place = below(path, problem.setting().key());
+                    self.report_file(&place, problem.to_string(), problem.help());
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads the file of one setting.
+    fn pem(
+        &mut self,
+        path: &KeyPath,
+        setting: TlsSetting,
+        file: &Path,
+        context: &BuildContext<'_>,
+    ) -> Option<Secret> {
+        let place = below(path, setting.key());
+        // A key may be written where its file should be, and is never shown.
+        if file.to_string_lossy().contains("-----BEGIN") {
+            self.report_file(&place, "expected the path of a file, found its content", PATH);
+            return None;
+        }
+        match context.read(file) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let message = format!("the file can't be read: {error}");
+                let help = if error.kind() == std::io::ErrorKind::InvalidData { PEM } else { PATH };
+                self.report_file(&place, message, help);
+                None
+            }
+        }
+    }
+
+    fn report_file(&mut self, place: &KeyPath, message: impl Into<String>, help: &str) {
+        if !self.failed.contains(place) && !self.problems.skips() {
+            let problem = self.tree.problem(place, Part::Value, "certificate", message);
+            self.problems.push(problem.with_help(help));
+        }
+    }
+}
+
+fn below(path: &KeyPath, key: &str) -> KeyPath {
+    path.clone().then(Key::Name(key.into()))
+}
+
+const HOW_TO_CLOSE: &str = "listen on 127.0.0.1, or write `auth: { username: NAME, password: \"${PASSWORD}\" }` below \
+     `server`";
+const PATH: &str = "write the path of a PEM file, from the directory of the configuration, that the proxy may read";
+const PEM: &str =
+    "write a PEM file; `openssl x509 -inform der -in FILE -out NEW` converts a binary certificate";

@@ -1,0 +1,279 @@
+//! The requests that the control socket understands, and their answers.
+
+mod listing;
+mod overview;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::task;
+use tracing::info;
+
+#[cfg(all(test, feature = "top"))]
+pub(crate) use self::overview::OverviewCounts;
+#[cfg(feature = "top")]
+pub(crate) use self::overview::{ChainOverview, HopOverview};
+pub(crate) use self::{
+    listing::{ListedConnection, ListedHop},
+    overview::Overview,
+};
+use super::verdict::{ReloadOrders, ToldProblem, Verdict};
+use crate::{
+    client::admin::status::Status,
+    config::{Loader, edit::EditedFile},
+    state::{connections::OpenConnection, shared::Shared},
+};
+
+/// Answers requests for one proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    identity: Arc<ProxyIdentity>,
+    loader: Arc<Loader>,
+    shared: Arc<Shared>,
+    orders: ReloadOrders,
+}
+
+/// Which proxy answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ProxyIdentity {
+    /// The version of the program.
+    pub version: String,
+    /// The number of the process.
+    pub pid: u32,
+    /// The absolute path of the configuration, as it was named at the start. `None` for the built-in one.
+    pub config: Option<String>,
+    /// The addresses that it listens on.
+    #[serde(default)]
+    pub listeners: Vec<std::net::SocketAddr>,
+    /// The generation in force.
+    #[serde(default)]
+    pub generation: u64,
+}
+
+/// A request that was understood.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// `GET /v1/proxy`
+    Identify,
+    /// `GET /v1/status`
+    Status,
+    /// `GET /v1/connections`
+    Connections,
+    /// `GET /v1/overview`
+    Overview,
+    /// `POST /v1/kill`
+    Kill(KillOrder),
+    /// `POST /v1/reload`
+    Reload,
+    /// `POST /v1/check`
+    Check(EditedFile),
+}
+
+/// The connections to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum KillOrder {
+    /// Those with these numbers.
+    Ids(Vec<u64>),
+    /// All that take this chain.
+    Chain(String),
+    /// All whose chain has this hop.
+    Hop(String),
+    /// All that began under an earlier configuration.
+    OlderGenerations {},
+}
+
+/// The answer to a [`KillOrder`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Killed {
+    /// The numbers of the connections that end now.
+    pub killed: Vec<u64>,
+}
+
+/// The answer to a check of an edited file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Checked {
+    /// The settings that the edit changes, if both the files as they are and the edited ones are valid.
+    pub changes: Option<Vec<String>>,
+    /// Everything that would be wrong after the edit.
+    pub problems: Vec<ToldProblem>,
+}
+
+/// The reason why a request gets no answer.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It can't be understood.
+    BadRequest(String),
+    /// It carries the marks of a web page.
+    FromAPage,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path takes another method.
+    Method(&'static str),
+    /// The body is too long.
+    TooLarge,
+    /// The proxy is about to end.
+    Ending,
+    /// The answer could not be made.
+    Failed(String),
+}
+
+impl ProxyIdentity {
+    /// Identifies this process, which has the configuration at `config`.
+    pub(crate) fn of_process(config: Option<String>) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version, pid: std::process::id(), config, listeners: Vec::new(), generation: 0 }
+    }
+}
+
+impl Call {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// There is no such request.
+    pub(crate) fn read(method: &str, path: &str, body: &[u8]) -> Result<Self, Refused> {
+        let expected = match path {
+            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" => "GET",
+            "/v1/kill" | "/v1/reload" | "/v1/check" => "POST",
+            _ => return Err(Refused::NotFound),
+        };
+        if method != expected {
+            return Err(Refused::Method(expected));
+        }
+        Ok(match path {
+            "/v1/proxy" => Self::Identify,
+            "/v1/status" => Self::Status,
+            "/v1/connections" => Self::Connections,
+            "/v1/overview" => Self::Overview,
+            "/v1/kill" => Self::Kill(parse(body)?),
+            "/v1/check" => Self::Check(parse(body)?),
+            _ => Self::Reload,
+        })
+    }
+}
+
+impl Api {
+    /// Answers for the proxy whose sessions share `shared`.
+    pub(crate) fn new(
+        identity: ProxyIdentity,
+        loader: Arc<Loader>,
+        shared: Arc<Shared>,
+        orders: ReloadOrders,
+    ) -> Self {
+        Self { identity: Arc::new(identity), loader, shared, orders }
+    }
+
+    /// Does what `call` asks for, and returns the answer as JSON.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub(crate) async fn answer(self, call: Call) -> Result<Vec<u8>, Refused> {
+        match call {
+            Call::Identify => self.identify(),
+            Call::Status => Ok(Status::of(&self.shared).to_json().into_bytes()),
+            Call::Connections => self.connections().await,
+            Call::Overview => json(&Overview::of(&self.shared)),
+            Call::Kill(order) => self.kill(&order),
+            Call::Reload => self.reload().await,
+            Call::Check(edit) => self.check(edit).await,
+        }
+    }
+
+    fn identify(&self) -> Result<Vec<u8>, Refused> {
+        let current = self.shared.live().current();
+        let identity = ProxyIdentity {
+            listeners: current.listening.clone(),
+            generation: current.number(),
+            ..(*self.identity).clone()
+        };
+        json(&identity)
+    }
+
+    /// Lists what is open. The table is copied at once, and written out on another thread, so that a long list delays no
+    /// traffic.
+    async fn connections(&self) -> Result<Vec<u8>, Refused> {
+        let rows = self.shared.connections().list();
+        let write = move || {
+            let listed: Vec<_> = rows.iter().map(|row| ListedConnection::of(row)).collect();
+            json(&listed)
+        };
+        task::spawn_blocking(write).await.map_err(|error| Refused::Failed(error.to_string()))?
+    }
+
+    fn kill(&self, order: &KillOrder) -> Result<Vec<u8>, Refused> {
+        let current = self.shared.live().current().number();
+        let killed = self.shared.connections().kill(|row| order.means(row, current));
+        info!(count = killed.len(), "connections killed on request");
+        json(&Killed { killed })
+    }
+
+    async fn reload(&self) -> Result<Vec<u8>, Refused> {
+        let verdict: Verdict = self.orders.reload().await.ok_or(Refused::Ending)?;
+        json(&verdict)
+    }
+
+    /// Checks an edit with the variables and the command line of this process, which decide whether it would be taken.
+    async fn check(self, edit: EditedFile) -> Result<Vec<u8>, Refused> {
+        let loader = Arc::clone(&self.loader);
+        let checked = task::spawn_blocking(move || loader.check_edit(&edit)).await;
+        let checked = checked.map_err(|error| Refused::Failed(error.to_string()))?;
+        json(&match checked {
+            Ok(changes) => Checked { changes, problems: Vec::new() },
+            Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
+        })
+    }
+}
+
+impl KillOrder {
+    fn means(&self, row: &OpenConnection, current: u64) -> bool {
+        match self {
+            Self::Ids(ids) => ids.contains(&row.id),
+            Self::Chain(name) => **row.chain.name() == **name,
+            Self::Hop(name) => row.chain.hops().iter().any(|hop| *hop.name == **name),
+            Self::OlderGenerations {} => row.generation.number() < current,
+        }
+    }
+}
+
+impl Refused {
+    /// Returns the status line's end.
+    pub(crate) fn status(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "400 Bad Request",
+            Self::FromAPage => "403 Forbidden",
+            Self::NotFound => "404 Not Found",
+            Self::Method(_) => "405 Method Not Allowed",
+            Self::TooLarge => "413 Content Too Large",
+            Self::Ending => "503 Service Unavailable",
+            Self::Failed(_) => "500 Internal Server Error",
+        }
+    }
+
+    /// Returns the explanation as JSON.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let error = match self {
+            Self::BadRequest(why) | Self::Failed(why) => why.clone(),
+            Self::FromAPage => "no web page may use the control socket".to_owned(),
+            Self::NotFound => {
+                "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/kill, \
+                               /v1/reload and /v1/check"
+                    .to_owned()
+            }
+            Self::Method(method) => format!("use {method}"),
+            Self::TooLarge => "the body is too long".to_owned(),
+            Self::Ending => "the proxy is about to end".to_owned(),
+        };
+        json!({ "error": error }).to_string().into_bytes()
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused::BadRequest(error.to_string()))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
+    let mut json = serde_json::to_vec(value).map_err(|error| Refused::Failed(error.to_string()))?;
+    json.push(b'\n');
+    Ok(json)
+}

@@ -1,0 +1,73 @@
+//! One request and its answer, from the side of a command, which blocks.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use crate::{
+    control::{HEAD_BYTES_MAX, endpoint::connect},
+    http::{HeadLimits, HeadReader},
+};
+
+/// The reason why the proxy gave no answer.
+#[derive(Debug, Error)]
+pub(crate) enum NoAnswer {
+    /// The connection failed.
+    #[error("the proxy can't be asked: {0}")]
+    Io(#[from] io::Error),
+    /// The proxy refused.
+    #[error("the proxy refused: {0}")]
+    Refused(String),
+    /// The answer is not what this version expects.
+    #[error("the proxy's answer can't be read, perhaps because it is another version: {0}")]
+    Unreadable(#[source] serde_json::Error),
+    /// What answers does not speak HTTP.
+    #[error("the proxy's answer is no HTTP")]
+    NoHttp,
+}
+
+#[derive(Deserialize)]
+struct Explanation {
+    error: String,
+}
+
+/// Asks the proxy at `socket`, and reads its answer to the end of the connection. Each step of it may take `patience`.
+pub(super) fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&[u8]>,
+    patience: Duration,
+) -> Result<T, NoAnswer> {
+    let mut stream = connect(socket, patience)?;
+    let length = body.map_or(0, <[u8]>::len);
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: mooltiroute\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes();
+    request.extend_from_slice(body.unwrap_or_default());
+    stream.write_all(&request)?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // The end of a pipe.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        read => {
+            read?;
+        }
+    }
+    let mut answer = BytesMut::from(&answer[..]);
+    let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
+    let head = HeadReader::new(limits).response(&mut answer);
+    let Ok(Some(head)) = head else { return Err(NoAnswer::NoHttp) };
+    if head.status() == 200 {
+        return serde_json::from_slice(&answer).map_err(NoAnswer::Unreadable);
+    }
+    let explanation: Explanation = serde_json::from_slice(&answer).map_err(NoAnswer::Unreadable)?;
+    Err(NoAnswer::Refused(explanation.error))
+}

@@ -1,0 +1,97 @@
+//! One request and its answer on the control socket.
+
+use std::{io, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time,
+};
+
+use super::{
+    HEAD_BYTES_MAX,
+    api::{Api, Call, Refused},
+};
+use crate::http::{BodyLength, Fields, HeadLimits, HeadReader, RequestHead, Target};
+
+/// Reads one request from `stream`, and answers it. The connection ends after that.
+pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: Api) {
+    let read = time::timeout(REQUEST_MAX, read(&mut stream)).await;
+    let answer = match read {
+        Ok(Ok(Ok(call))) => api.answer(call).await,
+        Ok(Ok(Err(refused))) => Err(refused),
+        // The client is gone, or never said what it wants.
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let (status, body) = match answer {
+        Ok(body) => ("200 OK", body),
+        Err(refused) => (refused.status(), refused.body()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let write = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&body).await?;
+        stream.shutdown().await
+    };
+    // A client that does not read its answer must not stay for ever.
+    let _ = time::timeout(ANSWER_MAX, write).await;
+}
+
+/// Reads a request, and finds out what it asks for.
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Call, Refused>> {
+    let mut seen = BytesMut::new();
+    let mut reader = HeadReader::new(HeadLimits { bytes: HEAD_BYTES_MAX, fields: 100 });
+    let head = loop {
+        match reader.request(&mut seen) {
+            Ok(Some(head)) => break head,
+            Ok(None) => {}
+            Err(bad) => return Ok(Err(Refused::BadRequest(bad.to_string()))),
+        }
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    if is_from_a_browser(head.fields()) {
+        return Ok(Err(Refused::FromAPage));
+    }
+    let length = match head.body_length() {
+        BodyLength::Empty => 0,
+        BodyLength::Length(length) if length <= BODY_BYTES_MAX => length as usize,
+        BodyLength::Length(_) => return Ok(Err(Refused::TooLarge)),
+        BodyLength::Chunked | BodyLength::UntilClose => {
+            return Ok(Err(Refused::BadRequest("send the body with a Content-Length".into())));
+        }
+    };
+    while seen.len() < length {
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Call::read(head.method(), path(&head), &seen[..length]))
+}
+
+fn path(head: &RequestHead) -> &str {
+    match head.target() {
+        Target::Origin(path) => str::from_utf8(path).unwrap_or_default(),
+        _ => "",
+    }
+}
+
+/// Whether a browser sends the request for a page. No browser can name the socket; a program that passes a port on to it
+/// may exist all the same.
+fn is_from_a_browser(fields: &Fields) -> bool {
+    ["Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Referer"]
+        .into_iter()
+        .any(|name| fields.values(name).next().is_some())
+}
+
+/// A configuration file in a request, and some room for the rest.
+const BODY_BYTES_MAX: u64 = 8 << 20;
+/// How long a request may take to arrive.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// How long an answer may take to be read.
+const ANSWER_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,250 @@
+//! Unix sockets in a directory that only their owner can enter.
+//!
+//! Three locks guard a socket, each enough by itself: the directory has mode 0700, the socket 0600, and the kernel tells
+//! the user of each peer, who must be ours. A directory that belongs to someone else, or that others may enter, is never
+//! used: in a shared place such as `/tmp` another user could have made it first. Commands check the owner of the socket
+//! in the same way before they send anything.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::{
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream as BlockingStream,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::geteuid,
+};
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::config::Environment;
+
+/// A connection of a client that runs as the same user.
+pub(crate) type Accepted = UnixStream;
+/// A connection of a command to a proxy, which blocks.
+pub(crate) type Connection = BlockingStream;
+
+/// A socket that waits for clients. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    listener: UnixListener,
+    path: PathBuf,
+    /// The device and the number of the file, to recognise it.
+    file: (u64, u64),
+}
+
+/// The reason why there is no control socket.
+#[derive(Debug, Error)]
+pub(crate) enum NoEndpoint {
+    /// A directory can't be used.
+    #[error("{}: {reason}", directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// The reason.
+        reason: UnsafeDirectory,
+    },
+    /// The path of the socket is longer than the system allows.
+    #[error("{}: the path is too long for a socket; set XDG_RUNTIME_DIR to a shorter one", .0.display())]
+    TooLong(PathBuf),
+    /// The socket can't be made.
+    #[error("{}: {cause}", path.display())]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The reason why a directory can't hold a control socket.
+#[derive(Debug, Error)]
+pub(crate) enum UnsafeDirectory {
+    /// It can't be made or looked at.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A link could lead to a directory of someone else.
+    #[error("this is not a directory itself; remove it")]
+    NotADirectory,
+    /// Its owner could replace the socket.
+    #[error("it belongs to another user (uid {0})")]
+    Foreign(u32),
+    /// Others could reach the socket.
+    #[error("other users may enter it (mode {0:o}); run `chmod 700` on it")]
+    Open(u32),
+}
+
+/// Returns the directories that a control socket may be in, the best first. The proxy takes the first that it can use;
+/// commands look in all of them, since they may run in another environment than the proxy.
+pub(crate) fn directories(environment: &Environment) -> Vec<PathBuf> {
+    let uid = geteuid().as_raw();
+    let variable = |name| {
+        let path = environment.variable(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let of_session = variable("XDG_RUNTIME_DIR");
+    // Where systemd keeps it, for commands whose environment lacks the variable, as under cron.
+    let usual = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
+    let usual = usual.filter(|path| path.is_dir() && of_session.as_ref() != Some(path));
+    let shared = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
+    let mut directories: Vec<_> =
+        of_session.into_iter().chain(usual).map(|path| path.join("mooltiroute")).collect();
+    directories.push(shared.join(format!("mooltiroute-{uid}")));
+    directories
+}
+
+/// Returns the sockets in `directories`, dead ones included.
+pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
+    let mut sockets: Vec<_> = directories
+        .iter()
+        .filter(|directory| check(directory).is_ok())
+        .flat_map(|directory| sockets_in(directory))
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+/// Connects to the proxy at `path`, which must run as the same user. Each read and write waits for `patience`.
+///
+/// # Errors
+/// The system's error, or [`io::ErrorKind::PermissionDenied`] if another user listens there.
+pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Connection> {
+    let uid = fs::metadata(path)?.uid();
+    if uid != geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the socket belongs to another user",
+        ));
+    }
+    let stream = BlockingStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    Ok(stream)
+}
+
+impl Endpoint {
+    /// Makes a socket called `name` in the first of `directories` that can be used.
+    ///
+    /// # Errors
+    /// The reason of the last directory.
+    pub(crate) fn bind(directories: &[PathBuf], name: &str) -> Result<Self, NoEndpoint> {
+        let mut result = Self::bind_in(Path::new("/nonexistent"), name);
+        for directory in directories {
+            result = Self::bind_in(directory, name);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn bind_in(directory: &Path, name: &str) -> Result<Self, NoEndpoint> {
+        let unusable = |reason| NoEndpoint::Directory { directory: directory.to_owned(), reason };
+        let lock = prepare(directory).and_then(|()| lock(directory).map_err(Into::into));
+        // Two proxies that start at once must not take each other's new socket for a dead one.
+        let _lock = lock.map_err(unusable)?;
+        remove_dead_sockets(directory);
+        let mut path = directory.join(format!("{name}.sock"));
+        if path.symlink_metadata().is_ok() {
+            path = directory.join(format!("{name}-{}.sock", std::process::id()));
+        }
+        let listener = UnixListener::bind(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::InvalidInput => NoEndpoint::TooLong(path.clone()),
+            _ => NoEndpoint::Bind { path: path.clone(), cause },
+        })?;
+        let secured = fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .and_then(|()| path.symlink_metadata());
+        match secured {
+            Ok(found) => Ok(Self { listener, file: (found.dev(), found.ino()), path }),
+            Err(cause) => {
+                let _ = fs::remove_file(&path);
+                Err(NoEndpoint::Bind { path, cause })
+            }
+        }
+    }
+
+    /// Returns the path of the socket.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Accepts the next client. Returns `None` for one that runs as another user.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub(crate) async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+        let (stream, _) = self.listener.accept().await?;
+        let is_ours = stream.peer_cred()?.uid() == geteuid().as_raw();
+        Ok(is_ours.then_some(stream))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // A proxy that was started later may have put its own socket there.
+        let found = self.path.symlink_metadata();
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes `directory` if it is missing, with mode 0700, and checks that only its owner can enter it.
+fn prepare(directory: &Path) -> Result<(), UnsafeDirectory> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
+    check(directory)
+}
+
+/// Checks that `directory` is ours alone.
+fn check(directory: &Path) -> Result<(), UnsafeDirectory> {
+    let found = directory.symlink_metadata()?;
+    if !found.is_dir() {
+        return Err(UnsafeDirectory::NotADirectory);
+    }
+    if found.uid() != geteuid().as_raw() {
+        return Err(UnsafeDirectory::Foreign(found.uid()));
+    }
+    match found.mode() & 0o777 {
+        mode if mode & 0o077 != 0 => Err(UnsafeDirectory::Open(mode)),
+        _ => Ok(()),
+    }
+}
+
+/// Locks `directory` until the file is dropped.
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::create(directory.join("lock"))?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// Removes the sockets of proxies that were killed.
+fn remove_dead_sockets(directory: &Path) {
+    for path in sockets_in(directory) {
+        let connected = BlockingStream::connect(&path);
+        if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn sockets_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let is_socket = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "sock")
+            && path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
+    };
+    entries.flatten().map(|entry| entry.path()).filter(is_socket).collect()
+}

@@ -1,0 +1,105 @@
+//! Named pipes of Windows.
+//!
+//! A pipe gets the default permissions of its creator: full access for the creator's account, for administrators and for
+//! the system. Others may open it for reading at most, and a client that can't write can't ask for anything. Clients of
+//! other machines are rejected. The first instance must be new, so nobody can wait there under our name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
+
+use crate::config::Environment;
+
+/// A connection of a client.
+pub(crate) type Accepted = NamedPipeServer;
+/// A connection of a command to a proxy, which blocks.
+pub(crate) type Connection = File;
+
+/// A pipe that waits for clients.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    path: PathBuf,
+    /// The instance that the next client gets.
+    next: NamedPipeServer,
+}
+
+/// The reason why there is no control pipe.
+#[derive(Debug, Error)]
+#[error("{}: {cause}", path.display())]
+pub(crate) struct NoEndpoint {
+    path: PathBuf,
+    #[source]
+    cause: io::Error,
+}
+
+/// Returns the beginning of the paths of this user's pipes.
+pub(crate) fn directories(environment: &Environment) -> Vec<PathBuf> {
+    let user = environment.variable("USERNAME").unwrap_or_default();
+    let is_plain = |character: &char| character.is_alphanumeric() || "._-".contains(*character);
+    let user: String = user.to_string_lossy().chars().filter(is_plain).collect();
+    vec![PathBuf::from(format!("{PIPES}mooltiroute-{user}-"))]
+}
+
+/// Returns the pipes whose path begins like one of `directories`.
+pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(PIPES) else { return Vec::new() };
+    let is_ours = |path: &PathBuf| {
+        let path = path.to_string_lossy();
+        directories.iter().any(|begin| path.starts_with(&*begin.to_string_lossy()))
+    };
+    let mut pipes: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_ours).collect();
+    pipes.sort();
+    pipes
+}
+
+/// Connects to the proxy at `path`. A pipe that is opened as a file has no timeouts.
+///
+/// # Errors
+/// The system's error.
+pub(crate) fn connect(path: &Path, _patience: Duration) -> io::Result<Connection> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+impl Endpoint {
+    /// Makes a pipe called `name`, or, if that is taken, one with the number of this process added.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub(crate) fn bind(directories: &[PathBuf], name: &str) -> Result<Self, NoEndpoint> {
+        let begin = directories.first().map_or("".into(), |begin| begin.to_string_lossy());
+        let path = PathBuf::from(format!("{begin}{name}"));
+        Self::create(path).or_else(|_| {
+            Self::create(PathBuf::from(format!("{begin}{name}-{}", std::process::id())))
+        })
+    }
+
+    fn create(path: PathBuf) -> Result<Self, NoEndpoint> {
+        match ServerOptions::new().first_pipe_instance(true).create(&path) {
+            Ok(next) => Ok(Self { path, next }),
+            Err(cause) => Err(NoEndpoint { path, cause }),
+        }
+    }
+
+    /// Returns the path of the pipe.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Accepts the next client.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub(crate) async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+        self.next.connect().await?;
+        let next = ServerOptions::new().create(&self.path)?;
+        Ok(Some(std::mem::replace(&mut self.next, next)))
+    }
+}
+
+const PIPES: &str = r"\\.\pipe\";

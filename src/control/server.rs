@@ -1,0 +1,103 @@
+//! Serves the control socket, beside the sessions and on the same thread.
+
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time};
+use tracing::{info, warn};
+
+use super::{
+    api::{Api, ProxyIdentity},
+    door,
+    endpoint::{Endpoint, directories},
+    verdict::ReloadOrders,
+};
+use crate::{
+    config::{Environment, Loader, Source},
+    state::shared::Shared,
+};
+
+/// A proxy's control socket, before its proxy runs.
+#[derive(Debug)]
+pub(crate) struct ControlServer {
+    endpoint: Endpoint,
+    api: Api,
+}
+
+impl ControlServer {
+    /// Makes the socket of the proxy that listens on `listening`. A proxy without one serves its clients all the same, so
+    /// a failure is only logged.
+    pub(crate) fn bind(
+        listening: &[SocketAddr],
+        loader: Arc<Loader>,
+        shared: Arc<Shared>,
+        orders: ReloadOrders,
+        environment: &Environment,
+    ) -> Option<Self> {
+        let directories = directories(environment);
+        let endpoint = Endpoint::bind(&directories, &name(listening))
+            .inspect_err(|error| {
+                warn!(%error, "no control socket; ps, top, kill and reload can't reach this proxy");
+            })
+            .ok()?;
+        info!(path = %endpoint.path().display(), "control socket");
+        let config = match loader.source() {
+            Source::Path(path) => std::path::absolute(path).ok(),
+            Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
+        };
+        let config = config.map(PathBuf::into_os_string);
+        let config = config.map(|path| path.to_string_lossy().into_owned());
+        let identity = ProxyIdentity::of_process(config);
+        Some(Self { endpoint, api: Api::new(identity, loader, shared, orders) })
+    }
+
+    /// Serves clients until it is dropped, which ends their connections and removes the socket.
+    pub(crate) async fn run(mut self) -> Infallible {
+        let mut clients = JoinSet::new();
+        loop {
+            // Clients beyond the limit wait in the queue of the system.
+            while clients.len() >= CLIENTS_MAX {
+                clients.join_next().await;
+            }
+            let accepted = tokio::select! {
+                accepted = self.endpoint.accept() => accepted,
+                Some(_) = clients.join_next() => continue,
+            };
+            match accepted {
+                Ok(Some(stream)) => {
+                    clients.spawn(door::serve(stream, self.api.clone()));
+                }
+                Ok(None) => warn!("another user tried to use the control socket"),
+                Err(error) => {
+                    warn!(%error, "the control socket can't accept now");
+                    time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Returns the name of the socket: the first address, in characters that a file may have on every system.
+fn name(listening: &[SocketAddr]) -> String {
+    let first = listening.first().map(|address| {
+        let ip = address.ip().to_string().replace(':', "-");
+        format!("{ip}-{}", address.port())
+    });
+    first.unwrap_or_else(|| "proxy".to_owned())
+}
+
+/// Clients at once.
+const CLIENTS_MAX: usize = 32;
+/// How long it waits after the system refused a client, usually for want of a descriptor.
+const PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_named_after_the_first_listener() {
+        let named = |text: &str| name(&[text.parse().unwrap()]);
+        assert_eq!(named("127.0.0.1:8888"), "127.0.0.1-8888");
+        assert_eq!(named("[::1]:8888"), "--1-8888");
+    }
+}

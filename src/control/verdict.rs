@@ -1,0 +1,108 @@
+//! The outcome of a reload that was asked for, and the line to the task that reloads.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{Problem, Problems};
+
+/// The outcome of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// Which outcome it is.
+    pub verdict: Outcome,
+    /// The generation that is in force now.
+    pub generation: u64,
+    /// The settings that changed, with their new values unless those could be secret.
+    #[serde(default)]
+    pub changed: Vec<String>,
+    /// Everything that is wrong with a rejected configuration.
+    #[serde(default)]
+    pub problems: Vec<ToldProblem>,
+    /// The settings whose value in the files has no effect, because the command line of the proxy has them.
+    #[serde(default)]
+    pub overridden: Vec<OverriddenSetting>,
+}
+
+/// The kind of outcome of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// A new generation came in force.
+    Applied,
+    /// The files mean the same as the generation in force.
+    Unchanged,
+    /// The files are invalid, or an address can't be listened on.
+    Rejected,
+    /// The files changed faster than they could be read. Another attempt follows by itself.
+    Unsettled,
+}
+
+/// A problem as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToldProblem {
+    /// Place, path and message on one line.
+    pub brief: String,
+    /// The same with the line of the file and advice, as `check` shows it.
+    pub text: String,
+}
+
+/// A setting that the command line of the proxy has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverriddenSetting {
+    /// Its path, such as `hops.corporate.enabled`.
+    pub path: String,
+    /// The option, such as `--no-corporate`.
+    pub option: String,
+}
+
+/// A request to reload. The verdict is sent back.
+#[derive(Debug)]
+pub(crate) struct ReloadOrder(pub oneshot::Sender<Verdict>);
+
+/// Gives orders to reload.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadOrders(mpsc::Sender<ReloadOrder>);
+
+impl ReloadOrders {
+    /// Returns a line for orders, and its other end.
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<ReloadOrder>) {
+        let (sender, receiver) = mpsc::channel(ORDERS_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Orders a reload and waits for the verdict. Returns `None` if the proxy is about to end.
+    pub(crate) async fn reload(&self) -> Option<Verdict> {
+        let (verdict, told) = oneshot::channel();
+        self.0.send(ReloadOrder(verdict)).await.ok()?;
+        told.await.ok()
+    }
+}
+
+impl Verdict {
+    /// Creates a verdict without details.
+    pub(crate) fn new(verdict: Outcome, generation: u64) -> Self {
+        let (changed, problems, overridden) = (Vec::new(), Vec::new(), Vec::new());
+        Self { verdict, generation, changed, problems, overridden }
+    }
+}
+
+impl ToldProblem {
+    /// Creates a problem that has no more to say than one line.
+    pub(crate) fn line(text: String) -> Self {
+        Self { brief: text.clone(), text }
+    }
+
+    /// Returns each of `problems` as text.
+    pub(crate) fn all(problems: &Problems) -> Vec<Self> {
+        problems.0.iter().map(Self::from).collect()
+    }
+}
+
+impl From<&Problem> for ToldProblem {
+    fn from(problem: &Problem) -> Self {
+        Self { brief: problem.brief().to_string(), text: problem.to_string() }
+    }
+}
+
+/// Orders that wait for their turn. More of them wait at the socket.
+const ORDERS_MAX: usize = 8;

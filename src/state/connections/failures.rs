@@ -1,0 +1,58 @@
+//! The failures of late, with the paragraph that explains each.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::connections::OpenConnection;
+
+/// A request or tunnel that failed. It holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecentFailure {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Where the client wanted to go.
+    pub target: String,
+    /// The chain.
+    pub chain: String,
+    /// The status that the client was sent.
+    pub status: u16,
+    /// The paragraph that explains it.
+    pub text: String,
+}
+
+/// The last few failures.
+#[derive(Debug, Default)]
+pub(crate) struct RecentFailures(Mutex<VecDeque<RecentFailure>>);
+
+impl RecentFailures {
+    /// Adds the failure of `row`, and drops the oldest one if there are too many.
+    pub(super) fn add(&self, row: &OpenConnection, status: u16, text: &str) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let failure = RecentFailure {
+            at,
+            target: row.target.to_string(),
+            chain: row.chain.name().to_string(),
+            status,
+            text: text.chars().take(TEXT_MAX).collect(),
+        };
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.truncate(FAILURES_MAX - 1);
+        failures.push_front(failure);
+    }
+
+    /// Returns them, the newest first.
+    pub(super) fn all(&self) -> Vec<RecentFailure> {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.iter().cloned().collect()
+    }
+}
+
+/// How many failures are kept.
+const FAILURES_MAX: usize = 20;
+/// How many characters of a paragraph are kept.
+const TEXT_MAX: usize = 1000;

@@ -1,0 +1,224 @@
+//! TLS with clients: the certificate of a listener, and the handshake.
+
+mod problem;
+
+use std::{fmt, io, sync::Arc, time::SystemTime};
+
+use mooltiroute_hops::{
+    Tunnel,
+    tls::{certificate::CertificateFacts, layer},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+        server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+        sign::CertifiedKey,
+    },
+};
+
+pub(crate) use self::problem::{TlsProblem, TlsSetting};
+
+/// Serves TLS with one certificate.
+#[derive(Clone)]
+pub struct TlsServer {
+    acceptor: TlsAcceptor,
+    checks_clients: bool,
+}
+
+/// The PEM texts that a listener's TLS is made of.
+#[derive(Clone, Copy)]
+pub struct ServerPem<'a> {
+    /// The certificate of the server, followed by those of its issuers.
+    pub cert: &'a str,
+    /// The private key of the first certificate.
+    pub key: &'a str,
+    /// The authorities of clients. If there are any, every client must have a certificate of one of them.
+    pub client_ca: Option<&'a str>,
+}
+
+impl TlsServer {
+    /// Makes a server of PEM texts. Checks everything that would make clients refuse its certificate and that can be
+    /// seen without them: the order of the chain, its dates at `now`, and that the key belongs to it.
+    ///
+    /// # Errors
+    /// All problems of all texts.
+    pub fn new(pem: &ServerPem<'_>, now: SystemTime) -> Result<Self, Vec<TlsProblem>> {
+        let provider = Arc::new(ring::default_provider());
+        let mut problems = Vec::new();
+        let chain = certificates(pem.cert, TlsSetting::Cert);
+        if let Ok(chain) = &chain {
+            check_chain(chain, now, &mut problems);
+        }
+        let key = private_key(pem.key);
+        let clients = pem.client_ca.map(|text| client_verifier(text, &provider)).transpose();
+        let (chain, key, clients) = match (chain, key, clients) {
+            (Ok(chain), Ok(key), Ok(clients)) => (chain, key, clients),
+            (chain, key, clients) => {
+                problems.extend(chain.err().into_iter().chain(key.err()).chain(clients.err()));
+                return Err(problems);
+            }
+        };
+        match certified_key(chain, key, &provider) {
+            Ok(_) if !problems.is_empty() => Err(problems),
+            Ok(certified) => {
+                Self::with(certified, clients, provider).map_err(|problem| vec![problem])
+            }
+            Err(problem) => {
+                problems.push(problem);
+                Err(problems)
+            }
+        }
+    }
+
+    fn with(
+        certified: CertifiedKey,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsProblem> {
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsProblem::Unusable(TlsSetting::Cert, error.to_string()))?;
+        let checks_clients = clients.is_some();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let resolver = tokio_rustls::rustls::sign::SingleCertAndKey::from(certified);
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        if checks_clients {
+            // A resumed session would not be asked for its certificate again, which may have expired.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), checks_clients })
+    }
+
+    /// Returns whether clients must have a certificate.
+    pub fn checks_clients(&self) -> bool {
+        self.checks_clients
+    }
+
+    /// Makes TLS with the client at the other end of `tunnel`. There is no timeout in here.
+    ///
+    /// # Errors
+    /// The reason why there is no TLS, and the tunnel, on which the alert that says so was sent if there is one.
+    pub async fn accept(&self, tunnel: Tunnel) -> Result<Tunnel, (io::Error, Tunnel)> {
+        // Boxed, so that a connection without TLS needs no room for it.
+        Box::pin(self.acceptor.accept(tunnel).into_fallible()).await.map(layer)
+    }
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerPem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerPem").finish_non_exhaustive()
+    }
+}
+
+/// Reads all certificates of a text, at least one.
+fn certificates(
+    text: &str,
+    setting: TlsSetting,
+) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsProblem::BrokenPem(setting, in_words(&error)))?;
+    if certificates.is_empty() { Err(TlsProblem::NoCertificate(setting)) } else { Ok(certificates) }
+}
+
+/// Checks the dates of each certificate, and that each is followed by that of its issuer.
+fn check_chain(chain: &[CertificateDer<'_>], now: SystemTime, problems: &mut Vec<TlsProblem>) {
+    let facts: Vec<_> =
+        chain.iter().map(|certificate| CertificateFacts::read(certificate)).collect();
+    for (index, certificate) in facts.iter().enumerate() {
+        let Some(certificate) = certificate else {
+            problems.push(TlsProblem::NotACertificate { position: index + 1 });
+            continue;
+        };
+        if let Err(reason) = certificate.check_dates(now) {
+            problems.push(TlsProblem::OutOfDate { position: index + 1, reason });
+        }
+        if let Some(Some(next)) = facts.get(index + 1)
+            && !certificate.names_as_issuer(next)
+        {
+            problems.push(TlsProblem::Order { position: index + 1 });
+        }
+    }
+}
+
+fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, TlsProblem> {
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
+        // Both ways in which OpenSSL marks a key that needs a passphrase.
+        _ if text.contains("ENCRYPTED") => TlsProblem::EncryptedKey,
+        pem::Error::NoItemsFound => TlsProblem::NoKey,
+        error => TlsProblem::BrokenPem(TlsSetting::Key, in_words(&error)),
+    })
+}
+
+/// Describes an error of the PEM parser, whose own words quote the file.
+fn in_words(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no `-----END …-----` line",
+        pem::Error::Base64Decode(_) => "a section is not in base64",
+        _ => "a section is damaged",
+    }
+}
+
+/// Joins a chain and its key, after a check that they belong together.
+fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsProblem> {
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| TlsProblem::Unusable(TlsSetting::Key, error.to_string()))?;
+    let owns = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&key)).keys_match()
+    };
+    let Some(first) = chain.first() else {
+        return Err(TlsProblem::NoCertificate(TlsSetting::Cert));
+    };
+    match owns(first) {
+        Ok(()) => Ok(CertifiedKey::new(chain, key)),
+        Err(tokio_rustls::rustls::Error::InconsistentKeys(_)) => {
+            let position = chain.iter().position(|certificate| owns(certificate).is_ok());
+            Err(match position {
+                Some(index) => TlsProblem::KeyOfAnother { position: index + 1 },
+                None => TlsProblem::KeyMismatch,
+            })
+        }
+        Err(error) => Err(TlsProblem::Unusable(TlsSetting::Cert, error.to_string())),
+    }
+}
+
+/// Returns a verifier that asks every client for a certificate of one of the authorities in `text`.
+fn client_verifier(
+    text: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsProblem> {
+    let unusable =
+        |error: &dyn fmt::Display| TlsProblem::Unusable(TlsSetting::ClientCa, error.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(text, TlsSetting::ClientCa)? {
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
+        .build()
+        .map_err(|error| unusable(&error))
+}
+
+/// The only protocol that is spoken inside TLS to clients that negotiate one (RFC 7301). SOCKS clients do not.
+const ALPN: &[u8] = b"http/1.1";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The way that a request took through its chain, for the log and the table of open connections.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use mooltiroute_hops::Authority;
+
+use super::Chain;
+
+/// The way that a request took through its chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passage {
+    /// The choices of the hops that had one; `None` without a connection. Requests that share a connection share them.
+    pub taken: Option<Arc<[TakenHop]>>,
+    /// The number of connections that were tried; zero if the connection of an earlier request served this one, too.
+    pub attempts: u32,
+    /// The time until the connection was open; `None` if this request did not open one.
+    pub connect: Option<Duration>,
+}
+
+/// The choice of a hop with several members or addresses, for one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakenHop {
+    /// The position of the hop in its chain.
+    pub position: usize,
+    /// The name of the member below its hop, such as `members[0]`.
+    pub member: Option<Box<str>>,
+    /// The address of the hop or its member.
+    pub address: Authority,
+}
+
+/// Shows the hops of a chain in their order of travel, each with the member and address that served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HopsTaken<'a> {
+    chain: &'a Chain,
+    taken: &'a [TakenHop],
+}
+
+impl Passage {
+    /// The passage of another request over the same connection.
+    pub(crate) fn again(&self) -> Self {
+        Self { taken: self.taken.clone(), ..Self::default() }
+    }
+
+    /// Shows the hops of `chain` as this passage used them. Returns `None` for a chain without hops, and if no connection
+    /// was opened.
+    pub(crate) fn hops<'a>(&'a self, chain: &'a Chain) -> Option<HopsTaken<'a>> {
+        let taken = self.taken.as_ref().filter(|_| !chain.hops().is_empty())?;
+        Some(HopsTaken { chain, taken })
+    }
+}
+
+impl fmt::Display for HopsTaken<'_> {
+    /// Writes `NAME[.MEMBER]@ADDRESS` for each hop, with commas between them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, hop) in self.chain.hops().iter().enumerate() {
+            let taken = self.taken.iter().find(|taken| taken.position == position);
+            f.write_str(if position == 0 { "" } else { "," })?;
+            f.write_str(&hop.name)?;
+            if let Some(member) = taken.and_then(|taken| taken.member.as_ref()) {
+                write!(f, ".{member}")?;
+            }
+            let description = hop.hop.describe();
+            if let Some(address) = taken.map(|taken| &taken.address).or(description.address) {
+                write!(f, "@{address}")?;
+            }
+        }
+        Ok(())
+    }
+}

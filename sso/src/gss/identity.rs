@@ -1,0 +1,86 @@
+//! Credentials of a user.
+
+use std::time::SystemTime;
+
+use super::{
+    credential::{AcquireFrom, GssCredential, memory_cache},
+    failure::GssFailure,
+    library::GssLibrary,
+    name::GssName,
+};
+use crate::{Credentials, Identity, Ticket};
+
+/// The credential of one authentication.
+#[derive(Debug)]
+pub(super) enum ChosenCredential {
+    /// The library looks for itself, and so finds a ticket that is newer than this program.
+    Default,
+    /// A credential of this authentication.
+    Own(GssCredential),
+    /// The one of the password, which all authentications of its user share.
+    Kept,
+}
+
+impl ChosenCredential {
+    /// Acquires the credential. A password is not used before the first step.
+    pub(super) fn acquire(
+        library: &'static GssLibrary,
+        credentials: &Credentials,
+    ) -> Result<Self, GssFailure> {
+        match credentials {
+            Credentials::LoggedIn { principal: None } => Ok(Self::Default),
+            Credentials::LoggedIn { principal: Some(principal) } => {
+                let name = GssName::principal(library, principal)?;
+                GssCredential::acquire(library, Some(&name)).map(Self::Own)
+            }
+            Credentials::Ccache { name, principal } => {
+                let principal = principal.as_deref();
+                let principal =
+                    principal.map(|text| GssName::principal(library, text)).transpose()?;
+                let store = AcquireFrom(&[("ccache", name.as_str())]);
+                GssCredential::acquire_from(library, principal.as_ref(), store).map(Self::Own)
+            }
+            Credentials::Keytab { path, principal, ccache } => {
+                let name = GssName::principal(library, principal)?;
+                let path = path.display().to_string();
+                let cache = ccache.clone().unwrap_or_else(|| memory_cache(&path, principal));
+                let store = AcquireFrom(&[("client_keytab", path.as_str()), ("ccache", &cache)]);
+                GssCredential::acquire_from(library, Some(&name), store).map(Self::Own)
+            }
+            Credentials::Password { .. } => Ok(Self::Kept),
+        }
+    }
+}
+
+/// Identifies the ticket in a cache.
+pub(crate) fn ticket(credentials: &Credentials) -> Option<Ticket> {
+    let library = GssLibrary::get().ok()?;
+    let credential = match ChosenCredential::acquire(library, credentials).ok()? {
+        ChosenCredential::Default => GssCredential::acquire(library, None).ok()?,
+        ChosenCredential::Own(credential) => credential,
+        ChosenCredential::Kept => return None,
+    };
+    let (principal, rest) = credential.inquire().ok()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Some(Ticket { principal: principal.text().ok()?, ends_at: (now + rest).as_secs() })
+}
+
+/// Describes the place that tickets are looked for in.
+pub(super) fn place(identity: &Identity) -> String {
+    match identity.credentials() {
+        Credentials::LoggedIn { principal } => {
+            let cache = std::env::var("KRB5CCNAME");
+            let cache =
+                cache.map_or_else(|_| "the default cache".into(), |name| format!("cache {name}"));
+            match principal {
+                Some(principal) => format!("looked for {principal} in {cache}"),
+                None => format!("looked in {cache}"),
+            }
+        }
+        Credentials::Ccache { name, .. } => format!("looked in cache {name}"),
+        Credentials::Keytab { path, principal, .. } => {
+            format!("with the keys of {principal} in keytab {}", path.display())
+        }
+        Credentials::Password { username, .. } => format!("with the password of {username}"),
+    }
+}

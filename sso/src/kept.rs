@@ -1,0 +1,117 @@
+//! The credential that a password gave, shared by all authentications of its user.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{Reason, SsoError};
+
+/// The credential of a password, once it is acquired, or the last rejection of the password.
+#[derive(Debug)]
+pub(crate) struct KeptCredential<C>(Mutex<Kept<C>>);
+
+#[derive(Debug)]
+struct Kept<C> {
+    credential: Option<C>,
+    rejected: Option<(Instant, SsoError)>,
+}
+
+impl<C> Default for KeptCredential<C> {
+    fn default() -> Self {
+        Self(Mutex::new(Kept { credential: None, rejected: None }))
+    }
+}
+
+impl<C> KeptCredential<C> {
+    /// Calls `act` with the credential, which is acquired if there is none or if its ticket has ended.
+    ///
+    /// Others wait meanwhile, so that the password reaches the key distribution centre once however many ask at the same
+    /// time. A rejection is also the answer to those who ask within a few seconds of it: each further try would count
+    /// towards a lock-out, and the caller needs a moment to stop asking.
+    pub(crate) fn with_credential<T>(
+        &self,
+        acquire: impl FnOnce() -> Result<C, SsoError>,
+        mut act: impl FnMut(&C) -> Result<T, SsoError>,
+    ) -> Result<T, SsoError> {
+        // The credential is replaced in one step, so a panic leaves nothing half done.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, error)) = &kept.rejected
+            && at.elapsed() < REJECTION_COUNTS
+        {
+            return Err(error.clone());
+        }
+        if let Some(credential) = &kept.credential {
+            match act(credential) {
+                Err(error) if error.reason == Reason::TicketExpired => {}
+                done => return done,
+            }
+        }
+        kept.credential = None;
+        // The system may ask for the ticket now or with the first token, so both count.
+        match acquire().and_then(|credential| Ok((act(&credential)?, credential))) {
+            Ok((made, credential)) => {
+                *kept = Kept { credential: Some(credential), rejected: None };
+                Ok(made)
+            }
+            Err(error) => {
+                if error.reason.is_rejection() {
+                    kept.rejected = Some((Instant::now(), error.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How long a rejection answers further questions.
+const REJECTION_COUNTS: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn fail(reason: Reason) -> SsoError {
+        SsoError::new(reason, "")
+    }
+
+    #[test]
+    fn a_rejected_password_is_not_tried_by_those_who_waited() {
+        let (kept, tries) = (KeptCredential::<()>::default(), Cell::new(0));
+        let acquire = || {
+            tries.set(tries.get() + 1);
+            Err(fail(Reason::WrongPassword))
+        };
+        for _ in 0..3 {
+            let asked = kept.with_credential(acquire, |()| Ok(()));
+            assert_eq!(asked.unwrap_err().reason, Reason::WrongPassword);
+        }
+        assert_eq!(tries.get(), 1);
+        if let Some((at, _)) = &mut kept.0.lock().unwrap().rejected {
+            *at = at.checked_sub(REJECTION_COUNTS).unwrap();
+        }
+        kept.with_credential(acquire, |()| Ok(())).unwrap_err();
+        assert_eq!(tries.get(), 2, "a later question is a try of its own");
+    }
+
+    #[test]
+    fn a_ticket_that_has_ended_is_replaced_once() {
+        let (kept, acquired) = (KeptCredential::default(), Cell::new(0));
+        let acquire = || {
+            acquired.set(acquired.get() + 1);
+            Ok(acquired.get())
+        };
+        let ask = |valid: i32| {
+            kept.with_credential(acquire, |ticket| match *ticket >= valid {
+                true => Ok(*ticket),
+                false => Err(fail(Reason::TicketExpired)),
+            })
+        };
+        assert_eq!(ask(1).unwrap(), 1);
+        assert_eq!(ask(1).unwrap(), 1, "it is kept");
+        assert_eq!(ask(2).unwrap(), 2);
+        assert_eq!(ask(4).unwrap_err().reason, Reason::TicketExpired);
+    }
+}

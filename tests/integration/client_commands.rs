@@ -1,0 +1,135 @@
+//! `env` and `exec`: programs find the proxy by themselves.
+
+use std::{
+    process::{Command, Output},
+    str,
+};
+
+use crate::support::{ConfigDir, Double, Program, Proxy, Step, free_port, run};
+
+/// A configuration at a port that is known before the proxy runs.
+fn at_a_known_port(yaml: &str) -> (ConfigDir, u16) {
+    let (config, port) = (ConfigDir::new(yaml), free_port());
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    (config, port)
+}
+
+fn path(config: &ConfigDir) -> &str {
+    config.path().to_str().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+fn exec(config: &ConfigDir, flags: &[&str], command: &[&str]) -> Output {
+    let before = ["exec", "-c", path(config)];
+    run([&before, flags, &["--"], command].concat())
+}
+
+const ROUTES: &str = "chains: { default: [] }\n\
+    hops: { exit: { kind: http-connect, address: \"exit.test:1\" } }\n";
+
+#[test]
+fn env_prints_lines_that_a_shell_evaluates() {
+    let (config, port) = at_a_known_port(
+        "hops: { exit: { kind: http-connect, address: \"exit.test:1\" } }\n\
+         chains: { default: [exit] }\n\
+         routes:\n  - { hosts: [localhost, \"::1\"], chain: direct }\n  - { chain: default }\n",
+    );
+    let lines = run(["env", "-c", path(&config), "--shell", "sh"]);
+    assert_eq!(lines.status.code(), Some(0), "{lines:?}");
+    let unset = run(["env", "-c", path(&config), "--shell", "sh", "--unset"]);
+    let Some(shell) = Program::find_or_skip("sh") else { return };
+    let shown = "echo $http_proxy $HTTPS_PROXY $all_proxy $no_proxy ${HTTP_PROXY-none}";
+    let script = format!("{}{shown}\n{}{shown}\n", text(&lines.stdout), text(&unset.stdout));
+    let said = Command::new(shell.path()).env_clear().arg("-c").arg(script).output().unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    assert_eq!(text(&said.stdout), format!("{url} {url} {url} localhost,::1 none\nnone\n"));
+}
+
+#[test]
+fn env_shows_credentials_only_if_asked() {
+    let (config, port) = at_a_known_port(ROUTES);
+    config.write("20.yaml", "server: { auth: { username: ann, password: \"can'ary\" } }\n");
+    let plain = run(["env", "-c", path(&config), "--shell", "sh"]);
+    assert!(!format!("{plain:?}").contains("ary"), "{plain:?}");
+    assert!(text(&plain.stderr).contains("--with-credentials"), "{plain:?}");
+    let asked = run(["env", "-c", path(&config), "--shell", "sh", "--with-credentials"]);
+    let line = format!("export http_proxy='http://ann:can%27ary@127.0.0.1:{port}'\n");
+    assert!(text(&asked.stdout).starts_with(&line), "{asked:?}");
+}
+
+#[test]
+fn env_needs_a_port() {
+    let config = ConfigDir::new(ROUTES);
+    let failed = run(["env", "-c", path(&config)]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text(&failed.stderr).contains("the system chooses the port"), "{failed:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn exec_is_replaced_by_its_command() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let (config, _) = at_a_known_port(ROUTES);
+    assert_eq!(exec(&config, &[], &["sh", "-c", "exit 7"]).status.code(), Some(7));
+    // The shell asks for its own end. A process between would have to be ended as well.
+    assert_eq!(exec(&config, &[], &["sh", "-c", "kill -TERM $$"]).status.signal(), Some(15));
+    let missing = exec(&config, &[], &["no-such-command-here"]);
+    assert_eq!(missing.status.code(), Some(127), "{missing:?}");
+    let directory = exec(&config, &[], &["/"]);
+    assert_eq!(directory.status.code(), Some(126), "{directory:?}");
+    assert_eq!(run(["exec", "-c", path(&config)]).status.code(), Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn exec_chooses_a_session_for_each_run() {
+    let (config, port) = at_a_known_port(
+        "hops: { exit: { kind: webshare, username: dev, password: word, sessions: by-client } }\n\
+         chains: { default: [exit] }\n",
+    );
+    let show = ["sh", "-c", "printf %s \"$https_proxy\""];
+    let url = |flags: &[&str]| {
+        let output = exec(&config, flags, &show);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout).to_owned()
+    };
+    let (first, second) = (url(&[]), url(&[]));
+    assert!(first.starts_with("http://session-run-"), "{first}");
+    assert_ne!(first, second);
+    let chosen = url(&["--session", "alice", "--country", "us"]);
+    assert_eq!(chosen, format!("http://session-alice,country-us:x@127.0.0.1:{port}"));
+    let wrong = exec(&config, &["--session", "a b"], &show);
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    let (fixed, _) = at_a_known_port(ROUTES);
+    let refused = exec(&fixed, &["--session", "alice"], &show);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(text(&refused.stderr).contains("sessions: by-client"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_command_under_exec_uses_the_proxy_and_its_credentials() {
+    let Some(_) = Program::find_or_skip("curl") else { return };
+    let provider =
+        Double::start([Step::Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into())])
+            .await;
+    let (config, _) = at_a_known_port(&format!(
+        "server: {{ auth: {{ username: joe, password: \"wo rd\" }} }}\n\
+         hops: {{ exit: {{ kind: webshare, address: \"{}\", username: dev, password: secret, \
+         sessions: by-client, session_max: 100 }} }}\n\
+         chains: {{ default: [exit] }}\n",
+        provider.address()
+    ));
+    let proxy = Proxy::on(config, &[]).await;
+    let arguments = ["exec", "-c", path(proxy.config()), "--", "curl", "-s", "http://target.test/"]
+        .map(str::to_owned);
+    let output = tokio::task::spawn_blocking(move || run(arguments)).await.unwrap();
+    assert_eq!(text(&output.stdout), "ok", "{output:?}");
+    // The provider knows the session by a number of its own.
+    assert!(provider.sent().contains("Proxy-Authorization: Basic "), "{}", provider.sent());
+    let line = proxy.event("request").await;
+    assert_eq!(line.field("target"), "target.test:80");
+}

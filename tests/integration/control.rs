@@ -1,0 +1,256 @@
+//! The control socket through its commands: what is open, what is ended, what a reload comes to.
+
+use std::{net::SocketAddr, process::Output};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, connect_early, open, pause,
+    within,
+};
+
+const DIRECT: &str = "chains: { default: [] }\n";
+
+#[track_caller]
+fn text(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Lists what is open, as `ps` does for programs.
+#[track_caller]
+fn ps(proxy: &Proxy) -> Vec<Value> {
+    let (code, out, error) = text(&proxy.command(&["ps", "--format", "json"]));
+    assert_eq!(code, Some(0), "{error}");
+    serde_json::from_str(&out).unwrap()
+}
+
+async fn ps_until(proxy: &Proxy, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    within("the list", async {
+        loop {
+            let rows = ps(proxy);
+            if is_there(&rows) {
+                return rows;
+            }
+            pause().await;
+        }
+    })
+    .await
+}
+
+async fn assert_reset(stream: &mut TcpStream) {
+    let read = within("the reset", stream.read_u8()).await;
+    let kind = read.map_err(|error| error.kind());
+    assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ps_lists_what_is_open() {
+    let echo = EchoOrigin::start().await;
+    let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, members: [ {{ kind: http-connect, address: \"{}\" }} ] }}\n\
+         chains: {{ default: [], out: [exits] }}\n\
+         routes: [ {{ hosts: [exit.test], chain: out }}, {{ chain: default }} ]\n",
+        hop.address()
+    ))
+    .await;
+    let (code, out, _) = text(&proxy.command(&["ps"]));
+    assert_eq!((code, out.as_str()), (Some(0), "no connection is open\n"));
+
+    let mut direct = connect_early(proxy.address(), echo.address(), "hello").await.tunnel();
+    assert_reads(&mut direct, "hello").await;
+    let through = connect(proxy.address(), "exit.test:443").await.tunnel();
+    let mut socks = open(proxy.address()).await;
+    let SocketAddr::V4(target) = echo.address() else { panic!("an IPv4 address") };
+    let mut greeting = vec![5, 1, 0, 5, 1, 0, 1];
+    greeting.extend(target.ip().octets());
+    greeting.extend(target.port().to_be_bytes());
+    socks.write_all(&greeting).await.unwrap();
+    within("both answers", socks.read_exact(&mut [0; 12])).await.unwrap();
+
+    let rows = ps_until(&proxy, |rows| rows.len() == 3 && rows[0]["bytes_received"] == 5).await;
+    let [first, second, third] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(first["target"], echo.address().to_string());
+    assert_eq!(first["client"], direct.local_addr().unwrap().to_string());
+    assert_eq!((&first["bytes_sent"], &first["route"]), (&5.into(), &2.into()));
+    assert_eq!(first["hops"], serde_json::json!([]));
+    assert_eq!(second["target"], "exit.test:443");
+    let member = serde_json::json!([{
+        "name": "exits", "member": "members[0]", "address": hop.address().to_string()
+    }]);
+    assert_eq!(second["hops"], member);
+    assert_eq!(second["chain"], "out");
+    assert_eq!((&third["protocol"], &third["method"]), (&"socks5".into(), &"CONNECT".into()));
+    for row in &rows {
+        assert_eq!(row["generation"], 1);
+        if cfg!(target_os = "linux") {
+            assert_eq!(row["process"]["pid"], std::process::id(), "{row}");
+        }
+    }
+    let (_, out, _) = text(&proxy.command(&["ps"]));
+    assert_eq!(out.lines().count(), 4, "{out}");
+    assert!(out.contains("exits (members[0], ") && out.contains("direct"), "{out}");
+    assert!(!out.contains("session"), "a column without content is left out: {out}");
+    drop((direct, through, socks));
+    ps_until(&proxy, <[Value]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ps_shows_the_session_that_a_client_chose() {
+    let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exit: {{ kind: webshare, address: \"{}\", username: u, password: p, sessions: by-client }}\n\
+         chains: {{ default: [exit] }}\n",
+        hop.address()
+    ))
+    .await;
+    let mut client = open(proxy.address()).await;
+    // session-alice
+    let request = "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\
+                   Proxy-Authorization: Basic c2Vzc2lvbi1hbGljZTp4\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    crate::support::head(&mut client).await;
+    let rows = ps_until(&proxy, |rows| rows.len() == 1).await;
+    assert_eq!(rows[0]["session"], "alice", "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_resets_both_sides_of_a_tunnel() {
+    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(DIRECT).await;
+    let target = origin.local_addr().unwrap();
+    let mut client = connect(proxy.address(), target).await.tunnel();
+    let (mut upstream, _) = origin.accept().await.unwrap();
+    let rows = ps_until(&proxy, |rows| rows.len() == 1).await;
+    let id = rows[0]["id"].to_string();
+
+    let (code, out, error) = text(&proxy.command(&["kill", "4711"]));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains("4711"), "{error}");
+    let (code, out, error) = text(&proxy.command(&["kill", &id, "4711"]));
+    assert_eq!((code, out.as_str()), (Some(0), "1 connection killed\n"), "{error}");
+    assert_reset(&mut client).await;
+    assert_reset(&mut upstream).await;
+    assert_eq!(proxy.event("tunnel closed").await.field("end"), "killed");
+    let (code, _, error) = text(&proxy.command(&["kill", &id]));
+    assert_eq!(code, Some(1), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_ends_a_download_in_the_middle() {
+    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(DIRECT).await;
+    let target = origin.local_addr().unwrap();
+    let mut client = open(proxy.address()).await;
+    let request = format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (mut upstream, _) = origin.accept().await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin").await.unwrap();
+    let head = crate::support::head(&mut client).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_reads(&mut client, "begin").await;
+    let (code, _, error) = text(&proxy.command(&["kill", "--chain", "default"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert_reset(&mut client).await;
+    let gone = within("the upstream ends", upstream.read_to_end(&mut Vec::new())).await;
+    assert_eq!(gone.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(proxy.event("request").await.field("end"), "killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_chooses_by_chain_hop_and_generation() {
+    let echo = EchoOrigin::start().await;
+    let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ exit: {{ kind: http-connect, address: \"{}\" }} }}\n\
+         chains: {{ default: [], out: [exit] }}\n\
+         routes: [ {{ hosts: [exit.test], chain: out }}, {{ chain: default }} ]\n",
+        hop.address()
+    ))
+    .await;
+    let mut old = connect(proxy.address(), echo.address()).await.tunnel();
+    let mut through = connect(proxy.address(), "exit.test:1").await.tunnel();
+    ps_until(&proxy, |rows| rows.len() == 2).await;
+    for none in [&["kill", "--chain", "nobody"], &["kill", "--hop", "default"]] {
+        assert_eq!(text(&proxy.command(none)).0, Some(1), "{none:?}");
+    }
+    assert_eq!(text(&proxy.command(&["kill", "--older-generations"])).0, Some(1));
+    assert_eq!(text(&proxy.command(&["kill"])).0, Some(2), "wrong usage");
+    assert_eq!(text(&proxy.command(&["kill", "1", "--chain", "a"])).0, Some(2), "wrong usage");
+
+    assert_eq!(text(&proxy.command(&["kill", "--hop", "exit"])).0, Some(0));
+    assert_reset(&mut through).await;
+    old.write_all(b"ping").await.unwrap();
+    assert_reads(&mut old, "ping").await;
+
+    proxy.config().write("20-more.yaml", "timeouts: { idle: 1h }\n");
+    assert_eq!(text(&proxy.command(&["reload"])).0, Some(0));
+    let mut new = connect(proxy.address(), echo.address()).await.tunnel();
+    ps_until(&proxy, |rows| rows.len() == 2).await;
+    let (_, out, _) = text(&proxy.command(&["kill", "--older-generations"]));
+    assert_eq!(out, "1 connection killed\n");
+    assert_reset(&mut old).await;
+    new.write_all(b"ping").await.unwrap();
+    assert_reads(&mut new, "ping").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_waits_for_the_verdict() {
+    let proxy = Proxy::start(DIRECT).await;
+    let (code, out, _) = text(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("generation 1 stays in force"), "{out}");
+
+    let file = proxy.config().path().join("20-more.yaml");
+    std::fs::write(&file, "log: { level: debug }\n").unwrap();
+    // The watcher may see the edit first.
+    let (code, out, _) = text(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("generation 2 "), "{out}");
+
+    std::fs::write(&file, "log: { levle: debug }\ntimeouts: { idel: 1h }\n").unwrap();
+    let (code, out, _) = text(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(1));
+    for part in ["20-more.yaml:1:8: log.levle", "did you mean `level`", "timeouts.idel"] {
+        assert!(out.contains(part), "every problem, with advice: {out}");
+    }
+    assert!(out.ends_with("rejected; generation 2 stays in force\n"), "{out}");
+    let (code, out, _) = text(&proxy.command(&["reload", "--format", "json"]));
+    let verdict: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &verdict["verdict"]), (Some(1), &"rejected".into()));
+    assert_eq!(verdict["problems"].as_array().unwrap().len(), 2, "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_says_which_settings_the_command_line_has() {
+    let yaml = "hops: { corporate: { kind: http-connect, address: \"a.test:1\" } }\n\
+                chains: { default: [corporate] }\n";
+    let proxy = Proxy::with_arguments(yaml, &["--no-corporate"]).await;
+    let (code, out, _) = text(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(0));
+    let note = "hops.corporate.enabled in the files has no effect: the proxy was started with --no-corporate";
+    assert!(out.contains(note), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_say_what_runs_if_the_right_proxy_does_not() {
+    let proxy = Proxy::start(DIRECT).await;
+    let other = ConfigDir::new(DIRECT);
+    let path = other.path().to_str().unwrap();
+    for command in ["ps", "reload"] {
+        let (code, _, error) = text(&proxy.command_for(&[command, "-c", path]));
+        assert_eq!(code, Some(1));
+        assert!(error.contains("no proxy runs with this configuration"), "{error}");
+        assert!(error.contains(&proxy.address().to_string()), "{error}");
+    }
+    let address = proxy.address().to_string();
+    let (code, _, error) = text(&proxy.command_for(&["reload", "--address", &address]));
+    assert_eq!(code, Some(0), "{error}");
+    let (code, out, error) = text(&proxy.command_for(&["ps"]));
+    assert_eq!((code, out.is_empty()), (Some(0), false), "the only one is meant: {error}");
+}

@@ -1,0 +1,238 @@
+//! Who can reach the control socket: the owner of the proxy, and nobody else.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixListener,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
+
+use crate::support::{ConfigDir, Program, Proxy, exchange, pause, skip, within};
+
+const DIRECT: &str = "chains: { default: [] }\n";
+
+/// Returns the sockets in the runtime directory of `config`.
+fn sockets(config: &ConfigDir) -> Vec<PathBuf> {
+    let directory = config.runtime().join("mooltiroute");
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect()
+}
+
+#[track_caller]
+fn socket(config: &ConfigDir) -> PathBuf {
+    let [socket] = sockets(config).try_into().unwrap();
+    socket
+}
+
+/// Sends `request` to the socket at `path`, and reads to the end.
+async fn ask(path: &Path, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    // A refusal may come before everything is sent.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = within("the answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_alone_and_goes_with_the_proxy() {
+    let mut proxy = Proxy::start(DIRECT).await;
+    let socket = socket(proxy.config());
+    let address = proxy.address();
+    assert_eq!(socket.file_name().unwrap(), &*format!("127.0.0.1-{}.sock", address.port()));
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+    proxy.signal(Signal::TERM);
+    assert!(proxy.exit().await.success());
+    assert_eq!(sockets(proxy.config()), [PathBuf::new(); 0]);
+}
+
+#[tokio::test]
+async fn a_socket_that_a_killed_proxy_left_is_replaced() {
+    let port = crate::support::free_port();
+    let config = ConfigDir::new(DIRECT);
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    let directory = config.runtime().join("mooltiroute");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    // The file stays when the listener is closed, as after a kill.
+    for name in [format!("127.0.0.1-{port}.sock"), "127.0.0.1-1.sock".to_owned()] {
+        drop(UnixListener::bind(directory.join(name)).unwrap());
+    }
+    let proxy = Proxy::on(config, &[]).await;
+    let socket = socket(proxy.config());
+    assert_eq!(socket.file_name().unwrap(), &*format!("127.0.0.1-{port}.sock"));
+    assert_eq!(proxy.command(&["ps"]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_enter_is_not_used() {
+    let config = ConfigDir::new(DIRECT);
+    let directory = config.runtime().join("mooltiroute");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    // Nor is the second choice, which is a link here.
+    let uid = fs::metadata(&directory).unwrap().uid();
+    let second = config.runtime().join(format!("mooltiroute-{uid}"));
+    std::os::unix::fs::symlink("/tmp", second).unwrap();
+    let proxy = Proxy::on(config, &[]).await;
+    let event =
+        proxy.event("no control socket; ps, top, kill and reload can't reach this proxy").await;
+    assert!(event.field("error").contains("not a directory itself"), "{event:?}");
+    assert_eq!(proxy.command(&["ps"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_missing_runtime_directory_is_made() {
+    let config = ConfigDir::new(DIRECT);
+    fs::remove_dir(config.runtime()).unwrap();
+    let proxy = Proxy::on(config, &[]).await;
+    assert_eq!(proxy.command(&["ps"]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn web_pages_and_nonsense_are_refused() {
+    let mut proxy = Proxy::start(DIRECT).await;
+    let socket = socket(proxy.config());
+    let answers = [
+        ("GET /v1/connections HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "200"),
+        (
+            "GET /v1/connections HTTP/1.1\r\nHost: a\r\nOrigin: http://localhost\r\n\r\n".into(),
+            "403",
+        ),
+        ("POST /v1/kill HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: none\r\n\r\n".into(), "403"),
+        ("GET /v1/kill HTTP/1.1\r\nHost: a\r\n\r\n".into(), "405"),
+        ("GET /v1/reload HTTP/1.1\r\nHost: a\r\n\r\n".into(), "405"),
+        ("POST /v1/connections HTTP/1.1\r\nHost: a\r\n\r\n".into(), "405"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".into(), "404"),
+        ("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}".into(), "400"),
+        ("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{\"ids\":7}".into(), "400"),
+        ("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n".into(), "413"),
+        ("POST /v1/kill HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".into(), "400"),
+        ("nonsense\r\n\r\n".into(), "400"),
+        (format!("GET /v1/proxy HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "400"),
+    ];
+    for (request, expected) in answers {
+        let answer = ask(&socket, request.as_bytes()).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(status, expected, "{request}\n{answer}");
+    }
+    // Each part may come alone.
+    let mut stream = UnixStream::connect(&socket).await.unwrap();
+    let body = "{\"ids\":[7]}";
+    let length = body.len();
+    let request =
+        format!("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
+    for byte in request.bytes() {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = String::new();
+    within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("{\"killed\":[]}\n"), "{answer}");
+    proxy.assert_is_well().await;
+}
+
+#[tokio::test]
+async fn the_port_of_the_proxy_changes_nothing() {
+    let mut proxy = Proxy::start(DIRECT).await;
+    for path in ["/v1/kill", "/v1/reload", "/v1/check", "/v1/connections", "/v1/proxy", "/kill"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let answer = exchange(proxy.address(), request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{request}{answer}");
+        }
+    }
+    proxy.assert_is_well().await;
+}
+
+#[tokio::test]
+async fn curl_can_use_the_socket() {
+    let Some(curl) = Program::find_or_skip("curl") else { return };
+    let proxy = Proxy::start(DIRECT).await;
+    let socket = socket(proxy.config());
+    let output = tokio::process::Command::new(curl.path())
+        .args(["-sS", "--fail", "-X", "POST", "-d", "{\"older_generations\":{}}", "--unix-socket"])
+        .arg(socket)
+        .arg("http://mooltiroute/v1/kill")
+        .output();
+    let output = within("curl", output).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"killed\":[]}\n", "{output:?}");
+}
+
+#[tokio::test]
+async fn two_proxies_of_one_user_are_told_apart() {
+    let one = Proxy::start(DIRECT).await;
+    let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;
+    assert_eq!(sockets(one.config()).len(), 2);
+    for proxy in [&one, &other] {
+        let path = proxy.config().path().to_str().unwrap();
+        let address = proxy.address().to_string();
+        for choice in [["-c", path], ["--address", &address]] {
+            let output = one.command_for(&["reload", choice[0], choice[1], "--format", "json"]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+    }
+    let output = one.command_for(&["ps"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "neither is meant");
+    for proxy in [&one, &other] {
+        assert!(said.contains(&proxy.address().to_string()), "{said}");
+    }
+    let reloads = |proxy: &Proxy| {
+        proxy.events().iter().filter(|event| event.message() == "config unchanged").count()
+    };
+    within("each was reloaded twice", async {
+        while (reloads(&one), reloads(&other)) != (2, 2) {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+/// The number of a user who owns nothing here.
+const SOMEONE: &str = "65534";
+
+#[tokio::test]
+async fn another_user_of_the_machine_reaches_nothing() {
+    let Some(setpriv) = Program::find_or_skip("setpriv") else { return };
+    let Some(curl) = Program::find_or_skip("curl") else { return };
+    if !rustix::process::geteuid().is_root() {
+        return skip("a second user (this needs root)");
+    }
+    let proxy = Proxy::start(DIRECT).await;
+    let socket = socket(proxy.config());
+    let as_someone = |socket: &Path| {
+        let output = Command::new(setpriv.path())
+            .args(["--reuid", SOMEONE, "--regid", SOMEONE, "--clear-groups"])
+            .arg(curl.path())
+            .args(["-sS", "-X", "POST", "--unix-socket"])
+            .arg(socket)
+            .arg("http://mooltiroute/v1/reload")
+            .output()
+            .unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    };
+    as_someone(&socket);
+    // Even if every permission is given away, the peer is not the owner.
+    fs::set_permissions(proxy.config().runtime(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    as_someone(&socket);
+    proxy.event("another user tried to use the control socket").await;
+    let reloads =
+        proxy.events().iter().filter(|event| event.message() == "config unchanged").count();
+    assert_eq!(reloads, 0);
+}

@@ -1,0 +1,248 @@
+//! `mooltiroute hop`: switches a hop by editing one word of its file.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, run, within,
+};
+
+/// Two hops as people write them, with comments, quotes and odd spaces.
+const HOPS: &str = "# All hops.\nhops:\n  corporate:   # at work\n    kind: http-connect\n    \
+                    enabled:  true   # see `hop`\n    address: \"a.test:1\"\n  exit: { kind: socks5, address: 'b.test:2' }\n";
+const CHAINS: &str = "chains: { default: [corporate, exit] }\n";
+
+#[track_caller]
+fn text(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs `mooltiroute hop` with `config`, with no proxy, and keeps its memory in the runtime directory.
+fn hop(config: &ConfigDir, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .args(["hop"])
+        .args(arguments)
+        .arg("-c")
+        .arg(config.path())
+        .env("XDG_RUNTIME_DIR", config.runtime())
+        .env("TMPDIR", config.runtime())
+        .env("XDG_STATE_HOME", config.runtime())
+        .output()
+        .unwrap();
+    text(&output)
+}
+
+fn config() -> ConfigDir {
+    let config = ConfigDir::new(CHAINS);
+    config.write("20-hops.yaml", HOPS);
+    config
+}
+
+fn hops_of(config: &ConfigDir) -> String {
+    fs::read_to_string(config.path().join("20-hops.yaml")).unwrap()
+}
+
+#[test]
+fn a_switch_without_a_proxy_changes_one_word() {
+    let config = config();
+    let (code, out, error) = hop(&config, &["corporate", "off"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("no proxy runs"), "{out}");
+    assert_eq!(hops_of(&config), HOPS.replace("true", "false"));
+    let (code, out, _) = hop(&config, &["corporate", "off"]);
+    assert_eq!((code, out.contains("already")), (Some(0), true), "{out}");
+    assert_eq!(hop(&config, &["corporate", "on"]).0, Some(0));
+    assert_eq!(hops_of(&config), HOPS);
+    let (code, _, error) = hop(&config, &["corporate", "auto"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nothing to restore"), "{error}");
+    assert_eq!(hop(&config, &["exit", "off"]).0, Some(0));
+    assert_eq!(hops_of(&config), HOPS.replace("socks5,", "socks5, enabled: false,"));
+    assert_eq!(hop(&config, &["exit", "auto"]).0, Some(0));
+    assert_eq!(hops_of(&config), HOPS, "an added key goes again");
+    let (code, _, error) = hop(&config, &["corprate", "off"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("did you mean `corporate`?"), "{error}");
+    assert_eq!(hop(&config, &["corporate", "maybe"]).0, Some(2));
+    let names: Vec<_> =
+        fs::read_dir(config.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "nothing is left beside the files: {names:?}");
+}
+
+#[test]
+fn auto_brings_back_what_a_switch_replaced() {
+    let config = config();
+    let written = HOPS.replace(" true ", " \"${CORPORATE_ON:-true}\" ");
+    config.write("20-hops.yaml", &written);
+    assert_eq!(hop(&config, &["corporate", "on"]).0, Some(0));
+    assert_eq!(hops_of(&config), HOPS);
+    assert_eq!(hop(&config, &["corporate", "off"]).0, Some(0));
+    let (code, _, error) = hop(&config, &["corporate", "auto"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(hops_of(&config), written);
+}
+
+#[test]
+fn the_file_whose_value_applies_is_edited() {
+    let config = config();
+    let later = "hops: { corporate: { enabled: true } }\n";
+    config.write("30-later.yaml", later);
+    assert_eq!(hop(&config, &["corporate", "off"]).0, Some(0));
+    assert_eq!(hops_of(&config), HOPS);
+    let read = fs::read_to_string(config.path().join("30-later.yaml")).unwrap();
+    assert_eq!(read, later.replace("true", "false"));
+}
+
+#[test]
+fn an_edit_that_would_be_invalid_or_change_more_is_not_made() {
+    let config = config();
+    let with_variable = HOPS.replace("true", "false").replace("a.test", "${NO_SUCH_HOST}");
+    config.write("20-hops.yaml", &with_variable);
+    let (code, _, error) = hop(&config, &["corporate", "on"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("`NO_SUCH_HOST` is not set") && error.contains("nothing was changed"),
+        "{error}"
+    );
+    assert_eq!(hops_of(&config), with_variable);
+
+    let shared = "hops:\n  corporate: &base\n    kind: socks5\n    enabled: true\n    address: a.test:1\n  \
+                  exit:\n    <<: *base\n    address: b.test:2\n";
+    config.write("20-hops.yaml", shared);
+    let (code, _, error) = hop(&config, &["corporate", "off"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("hops.exit.enabled"), "{error}");
+    assert_eq!(hops_of(&config), shared);
+    assert_eq!(hop(&config, &["exit", "off"]).0, Some(0), "a key of its own overrides the merge");
+    assert!(hops_of(&config).contains("    <<: *base\n"), "{}", hops_of(&config));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_permissions_kept() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    let config = config();
+    let (link, file) = (config.path().join("20-hops.yaml"), config.runtime().join("real"));
+    fs::rename(&link, &file).unwrap();
+    symlink(&file, &link).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let owner = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.uid(), found.gid(), found.mode())
+    };
+    let before = owner(&file);
+    let (code, _, error) = hop(&config, &["corporate", "off"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(hops_of(&config), HOPS.replace("true", "false"));
+    assert_eq!(owner(&file), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_running_proxy_has_the_last_word() {
+    let config = ConfigDir::new("chains: { default: [corporate] }\n");
+    let yaml = "hops:\n  corporate:\n    kind: http-connect\n    enabled: false\n    address: ${HOP_OF_TEST}\n";
+    config.write("20-hops.yaml", yaml);
+    let proxy = Proxy::on(config, &[]).await;
+    // This process could enable the hop, but the proxy lacks the variable.
+    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .args(["hop", "corporate", "on", "-c"])
+        .arg(proxy.config().path())
+        .env("HOP_OF_TEST", "a.test:1")
+        .env("XDG_RUNTIME_DIR", proxy.config().runtime())
+        .env("XDG_STATE_HOME", proxy.config().runtime())
+        .output()
+        .unwrap();
+    let (code, _, error) = text(&output);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("`HOP_OF_TEST` is not set"), "{error}");
+    assert_eq!(hops_of(proxy.config()), yaml);
+    assert!(proxy.events().iter().all(|event| event.message() != "config rejected"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_the_proxy_rejects_is_undone() {
+    let config = ConfigDir::new("chains: { default: [corporate] }\n");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    config.write("20-hops.yaml", HOPS);
+    let proxy = Proxy::on(config, &[]).await;
+    // An address that can't be bound is seen only when the configuration is to come in force.
+    let address = taken.local_addr().unwrap();
+    proxy.config().write(
+        "90-more.yaml",
+        &format!("server: {{ listen: [\"{address}\", \"{}\"] }}\n", proxy.address()),
+    );
+    proxy.event("config rejected").await;
+    let (code, _, error) = hop(proxy.config(), &["corporate", "off"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("undone") && error.contains(&address.to_string()), "{error}");
+    assert_eq!(hops_of(proxy.config()), HOPS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_that_wins_over_the_switch_is_named() {
+    let config = config();
+    let proxy = Proxy::on(config, &["--no-corporate"]).await;
+    let (code, out, error) = hop(proxy.config(), &["corporate", "off"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("no effect") && out.contains("--no-corporate"), "{out}");
+    let none = run(["hop", "corporate", "off", "-c", "/nonexistent"]);
+    assert_eq!(none.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_switches_disturb_nobody() {
+    let hop_double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [corporate] }\n");
+    let yaml = format!(
+        "hops:\n  corporate:\n    kind: http-connect\n    enabled: true # here\n    address: {}\n",
+        hop_double.address()
+    );
+    config.write("20-hops.yaml", &yaml);
+    let proxy = Proxy::on(config, &[]).await;
+    let address = proxy.address();
+    assert_eq!(hop(proxy.config(), &["corporate", "off"]).0, Some(0));
+    let mut kept = connect(address, echo.address()).await.tunnel();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let target = echo.address();
+    let load = tokio::spawn(async move {
+        let mut count = 0;
+        while stopped.try_recv().is_err() {
+            let mut tunnel = connect(address, target).await.tunnel();
+            tunnel.write_all(b"through").await.unwrap();
+            assert_reads(&mut tunnel, "through").await;
+            count += 1;
+        }
+        count
+    });
+    for number in 0..FLIPS {
+        let state = if number % 2 == 0 { "on" } else { "off" };
+        let (code, out, error) = hop(proxy.config(), &["corporate", state]);
+        assert_eq!(code, Some(0), "{error}");
+        assert!(
+            out.contains(&format!("corporate is {state}; generation {} ", number + 3)),
+            "{out}"
+        );
+        kept.write_all(b"ping").await.unwrap();
+        let mut answer = [0; 4];
+        within("the echo", kept.read_exact(&mut answer)).await.unwrap();
+    }
+    stop.send(()).unwrap();
+    assert!(load.await.unwrap() > FLIPS / 10);
+    assert_eq!(hops_of(proxy.config()), yaml.replace("true", "false"));
+    let bad = proxy
+        .events()
+        .into_iter()
+        .find(|event| ["request failed", "config rejected"].contains(&event.message()));
+    assert!(bad.is_none(), "{bad:?}");
+}
+
+const FLIPS: usize = 100;

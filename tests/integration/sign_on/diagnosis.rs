@@ -1,0 +1,163 @@
+//! Each failure has its sentence.
+
+use std::path::Path;
+
+use tokio::task::JoinSet;
+
+use super::{Company, SERVICE, SPN, assert_no_secret};
+use crate::support::{
+    ConfigDir, Kdc, Proxy, Squid, SquidRules, connect, exchange, free_port, skip,
+};
+
+const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+const REQUEST: &[u8] = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n";
+
+#[tokio::test]
+async fn each_reason_without_a_token_has_its_sentence() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let closed = company.kdc.config_with_port(free_port());
+    let config = company.kdc.shown("krb5.conf");
+    let (cache, none) = (company.kdc.cache("cache"), company.kdc.cache("none"));
+    let login =
+        |user: &str, password: &str| format!(", username: {user}, password: {password}{SPN}");
+    let other = ", kerberos: { spn: HTTP/alias.corp.test }".to_owned();
+    for (settings, config, cache, summary, words) in [
+        (SPN.to_owned(), &config, &none, "no Kerberos ticket", &*none),
+        (other, &config, &cache, "service name unknown to the domain", "alias.corp.test"),
+        (SPN.to_owned(), &closed, &cache, "no answer of the domain controller", "Check"),
+        (login("alice", "wrong-word"), &config, &none, "wrong password", "(username)"),
+        (login("nobody", "wrong-word"), &config, &none, "user unknown to the domain", "(username)"),
+        (login("locked", Kdc::PASSWORD), &config, &none, "account locked", "(username)"),
+        (
+            login("alice@ELSEWHERE.TEST", "x"),
+            &config,
+            &none,
+            "no domain controller for the realm",
+            "ELSEWHERE",
+        ),
+    ] {
+        let environment = [("KRB5_CONFIG", &**config), ("KRB5CCNAME", cache)];
+        let yaml = company.yaml(&settings, "[corporate]");
+        let proxy = Proxy::in_environment(&yaml, &["--log-level", "trace"], &environment).await;
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 502 Bad Gateway (corporate: {summary})")),
+            "{told}"
+        );
+        assert!(told.contains("error=proxy_configuration_error"), "{told}");
+        assert!(told.contains(words), "{told}");
+        assert!(!told.contains("wrong-word") && !told.contains("alice"), "{told}");
+        assert_no_secret(&proxy);
+    }
+}
+
+#[tokio::test]
+async fn wrong_clocks_and_expired_tickets_have_their_sentences() {
+    if !Path::new(LIBFAKETIME).is_file() {
+        return skip("libfaketime");
+    }
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let (config, cache) = (company.kdc.shown("krb5.conf"), company.kdc.cache("cache"));
+    for (time, summary) in
+        [("+10m", "clock differs from the domain's"), ("+2h", "Kerberos ticket expired")]
+    {
+        let environment = [
+            ("KRB5_CONFIG", &*config),
+            ("KRB5CCNAME", &cache),
+            ("LD_PRELOAD", LIBFAKETIME),
+            ("FAKETIME", time),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let yaml = company.yaml(SPN, "[corporate]");
+        let proxy = Proxy::in_environment(&yaml, &[], &environment).await;
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(told.contains(&format!("(corporate: {summary})")), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_valid_ticket_that_the_proxy_refuses_is_tried_once_until_there_is_a_new_one() {
+    let Some(kdc) = Kdc::start().await else { return };
+    let (config, keytab) = (kdc.path("krb5.conf"), kdc.path("stale.keytab"));
+    let rules = SquidRules::Kerberos { config, keytab, service: "HTTP/stale.corp.test" };
+    let Some(squid) = Squid::start(rules).await else { return };
+    let company = Company { kdc, squid };
+    company.kdc.kinit("cache");
+    let spn = SPN.replace(SERVICE, "HTTP/stale.corp.test");
+    let proxy = company.proxy(&company.yaml(&spn, "[corporate]"), "cache").await;
+    for _ in 0..3 {
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(told.contains("it refused a valid ticket"), "{told}");
+        assert!(told.contains("Ask its administrator"), "{told}");
+    }
+    let tokens = |count| {
+        let passed = company.squid.passed();
+        let sent = passed.iter().filter(|passed| passed.authorization.starts_with("Negotiate "));
+        assert_eq!(sent.count(), count, "{passed:?}");
+    };
+    tokens(1);
+    // A ticket that ends later is another one.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    company.kdc.kinit("cache");
+    let told = exchange(proxy.address(), REQUEST).await;
+    assert!(told.contains("it refused a valid ticket"), "{told}");
+    company.squid.passed_at_least(3).await;
+    tokens(2);
+    assert_no_secret(&proxy);
+}
+
+#[tokio::test]
+async fn a_wrong_kerberos_password_reaches_the_kdc_once_for_twenty_clients() {
+    let Some(company) = Company::start().await else { return };
+    let settings = format!(", username: alice, password: wrong-word{SPN}");
+    let proxy = company.proxy(&company.yaml(&settings, "[corporate]"), "none").await;
+    let address = proxy.address();
+    let clients: JoinSet<_> =
+        (0..20).map(|_| async move { connect(address, "a.test:443").await.head }).collect();
+    for told in clients.join_all().await {
+        assert!(told.contains("(corporate: wrong password)"), "{told}");
+    }
+    let told = connect(address, "a.test:443").await.head;
+    assert!(told.contains("Retry-After: "), "{told}");
+    let log = company.kdc.log();
+    assert_eq!(log.matches("PREAUTH_FAILED").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_missing_ticket_leaves_the_next_listed_scheme_and_a_rejected_user_does_not() {
+    let Some(company) = Company::start().await else { return };
+    let Some(digest) = Squid::start(SquidRules::Digest).await else { return };
+    // This proxy offers no Negotiate at all.
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", auth: [negotiate, digest], username: dev, \
+         password: secret{SPN} }}\nchains: {{ default: [corporate] }}\n",
+        digest.address()
+    );
+    let proxy = company.proxy(&yaml, "none").await;
+    let told = connect(proxy.address(), "127.0.0.1:9").await.head;
+    assert!(!told.contains("407") && !told.contains("Kerberos"), "{told}");
+    assert!(!company.kdc.log().contains("AS_REQ"), "{}", company.kdc.log());
+}
+
+#[tokio::test]
+async fn check_says_which_schemes_are_usable_and_sends_nothing() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let yaml = company.yaml(SPN, "[corporate]");
+    let directory = ConfigDir::new(&yaml);
+    let config = company.kdc.shown("krb5.conf");
+    for (cache, words) in [
+        ("cache", "\n    Negotiate: with a ticket of alice@CORP.TEST, good for "),
+        ("none", "\n    Negotiate: not now, no Kerberos ticket\n"),
+    ] {
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        check.arg("check").arg("-c").arg(directory.path());
+        check.env("KRB5_CONFIG", &config).env("KRB5CCNAME", company.kdc.cache(cache));
+        let output = check.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains(words), "{told}");
+    }
+    assert!(company.squid.passed().is_empty());
+}

@@ -1,0 +1,364 @@
+//! Clients that speak TLS to the proxy.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    time::Instant,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore, crypto,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    },
+};
+
+use crate::support::{
+    Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
+    exchange, fill, first_difference, open, rest, run, within,
+};
+
+const DIRECT: &str = "chains: { default: [] }\n";
+
+/// A proxy with one listener, whose TLS has these settings.
+async fn proxy(tls: &str, yaml: &str) -> Proxy {
+    let config = ConfigDir::new(yaml);
+    config.write("00-server.yaml", &server("127.0.0.1:0", tls));
+    Proxy::on(config, &[]).await
+}
+
+fn server(address: impl std::fmt::Display, tls: &str) -> String {
+    format!("server: {{ listen: {{ address: \"{address}\", tls: {{ {tls} }} }} }}\n")
+}
+
+/// Makes TLS with the proxy as a client that trusts `certificates`, and has a certificate of its own or not.
+async fn connect_tls(
+    proxy: SocketAddr,
+    certificates: &Certificates,
+    own: Option<&[std::path::PathBuf; 2]>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificates.authority_file()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some([certificate, key]) => {
+            let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(key).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    let socket = open(proxy).await;
+    within("TLS is made", TlsConnector::from(Arc::new(config)).connect(name, socket)).await
+}
+
+async fn tls(proxy: &Proxy, certificates: &Certificates) -> TlsStream<TcpStream> {
+    connect_tls(proxy.address(), certificates, None).await.unwrap()
+}
+
+/// Asks for a tunnel and reads the answer.
+async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, target: SocketAddr) -> S {
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert_reads(&mut stream, "HTTP/1.1 200 Connection established\r\n\r\n").await;
+    stream
+}
+
+#[tokio::test]
+async fn curl_passes_each_way_through_an_https_proxy() {
+    let Some(curl) = Program::find_or_skip("curl") else { return };
+    let Some(network) = Network::start().await else { return };
+    let certificates = Certificates::new();
+    let origin = HttpOrigin::plain().await;
+    for chain in WAYS {
+        let proxy = proxy(&certificates.listener_tls(), &network.yaml(chain)).await;
+        for option in ["--proxytunnel", "--no-progress-meter"] {
+            let mut command = Command::new(curl.path());
+            command.args(["-sS", "--noproxy", "", option, "--proxy-cacert"]);
+            command.arg(certificates.authority_file()).arg("--proxy");
+            command.arg(format!("https://localhost:{}", proxy.address().port()));
+            command.arg(origin.url("/bytes/3000000")).kill_on_drop(true);
+            let output = within("curl ends", command.output()).await.unwrap();
+            assert!(output.status.success(), "{option} through {chain}: {output:?}");
+            assert_eq!(output.stdout.len(), 3_000_000, "{option} through {chain}");
+            assert_eq!(first_difference(0, &output.stdout), None, "{option} through {chain}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_moves_both_directions_and_counts_the_bytes_inside_tls() {
+    const BYTES: usize = 5_000_000;
+    let (certificates, echo) = (Certificates::new(), EchoOrigin::start().await);
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let stream = tunnel(tls(&proxy, &certificates).await, echo.address()).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let send = async {
+        writer.write_all(&fill(BYTES)).await.unwrap();
+        // The end of this direction reaches the origin, which ends the other one.
+        writer.shutdown().await.unwrap();
+    };
+    let receive = async {
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).await.unwrap();
+        received
+    };
+    let ((), received) = within("all bytes come back", async { tokio::join!(send, receive) }).await;
+    assert_eq!((received.len(), first_difference(0, &received)), (BYTES, None));
+    let closed = proxy.event("tunnel closed").await;
+    let counted = [closed.field("sent"), closed.field("received")];
+    assert_eq!(counted, [BYTES.to_string(), BYTES.to_string()]);
+}
+
+#[tokio::test]
+async fn a_reset_of_either_side_is_one_for_the_other_after_all_bytes() {
+    let certificates = Certificates::new();
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for is_from_client in [true, false] {
+        let mut client =
+            tunnel(tls(&proxy, &certificates).await, origin.local_addr().unwrap()).await;
+        let (mut far, _) = origin.accept().await.unwrap();
+        let broke = if is_from_client {
+            client.write_all(b"last words").await.unwrap();
+            client.get_ref().0.set_zero_linger().unwrap();
+            drop(client);
+            assert_reads(&mut far, "last words").await;
+            within("the reset comes", far.read_u8()).await.unwrap_err()
+        } else {
+            far.write_all(b"last words").await.unwrap();
+            far.set_zero_linger().unwrap();
+            drop(far);
+            assert_reads(&mut client, "last words").await;
+            within("the reset comes", client.read_u8()).await.unwrap_err()
+        };
+        assert_eq!(broke.kind(), std::io::ErrorKind::ConnectionReset, "{is_from_client}");
+    }
+}
+
+#[tokio::test]
+async fn socks_works_inside_tls() {
+    let (certificates, echo) = (Certificates::new(), EchoOrigin::start().await);
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let mut client = tls(&proxy, &certificates).await;
+    let port = echo.address().port().to_be_bytes();
+    let request = [b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01", &port[..], b"early"].concat();
+    client.write_all(&request).await.unwrap();
+    let mut answer = [0; 12];
+    within("the answers", client.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0");
+    assert_reads(&mut client, "early").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut client).await, "");
+    assert_eq!(proxy.event("tunnel closed").await.field("protocol"), "socks5");
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_told_so_in_its_own_protocol() {
+    let certificates = Certificates::new();
+    let mut proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let answer = exchange(proxy.address(), b"GET http://a.test/ HTTP/1.1\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("HTTPS proxy") && answer.contains("https://"), "{answer}");
+    assert_eq!(exchange(proxy.address(), b"\x05\x01\x00").await.as_bytes(), [5, 0xEF, 0xBF, 0xBD]);
+    assert_eq!(exchange(proxy.address(), b"\x04").await.as_bytes()[1], 0x5B);
+    proxy.assert_is_well().await;
+}
+
+#[tokio::test]
+async fn hellos_that_are_not_served_get_an_alert() {
+    let certificates = Certificates::new();
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    // A hello of TLS 1.0 with one cipher suite and no extension.
+    let hello = [
+        &b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x01"[..],
+        &[7; 32],
+        b"\x00\x00\x02\x00\x2f\x01\x00",
+    ];
+    let mut client = open(proxy.address()).await;
+    client.write_all(&hello.concat()).await.unwrap();
+    let mut answer = Vec::new();
+    within("the alert comes", client.read_to_end(&mut answer)).await.unwrap();
+    // One fatal alert, of two bytes.
+    assert!(matches!(answer[..], [21, 3, _, 0, 2, 2, _]), "{answer:?}");
+    for nonsense in
+        [&b"\x16nonsense that is no record"[..], b"\x80\x2e\x01\x03\x01", b"\x16\x03\x01\xff\xff"]
+    {
+        let mut client = open(proxy.address()).await;
+        client.write_all(nonsense).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = within("the end comes", client.read_to_end(&mut answer)).await;
+        assert!(answer.is_empty() || answer[0] == 21, "{nonsense:?}: {answer:?}");
+    }
+    let failed = proxy.event("TLS handshake failed").await;
+    assert!(!failed.field("reason").is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_takes_no_longer_than_the_timeout_of_a_head() {
+    let certificates = Certificates::new();
+    let yaml = format!("timeouts: {{ header: 300ms }}\n{DIRECT}");
+    let proxy = proxy(&certificates.listener_tls(), &yaml).await;
+    for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00"] {
+        let start = Instant::now();
+        let mut client = open(proxy.address()).await;
+        client.write_all(begun).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = within("the end comes", client.read_to_end(&mut answer)).await;
+        assert!(start.elapsed().as_millis() >= 290, "{begun:?}");
+    }
+    // The wait inside TLS has the same limit.
+    let mut silent = tls(&proxy, &certificates).await;
+    let mut answer = Vec::new();
+    let _ = within("the end comes", silent.read_to_end(&mut answer)).await;
+    assert_eq!(answer, b"");
+}
+
+/// Connects with a certificate or without, and returns the alert or that the client is served.
+async fn admitted(
+    proxy: &Proxy,
+    certificates: &Certificates,
+    own: Option<&[std::path::PathBuf; 2]>,
+) -> Result<(), String> {
+    let attempt = async {
+        let mut stream = connect_tls(proxy.address(), certificates, own).await?;
+        // In TLS 1.3, the client has finished before the server has seen its certificate.
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        std::io::Result::Ok(())
+    };
+    attempt.await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn with_client_ca_only_clients_with_a_valid_certificate_are_served() {
+    let (certificates, strangers) = (Certificates::new(), Certificates::new());
+    let ca = certificates.authority_file();
+    let tls = format!("{}, client_ca: '{}'", certificates.listener_tls(), ca.display());
+    let proxy = proxy(&tls, DIRECT).await;
+    let known = certificates.issue("known.test", 2100);
+    assert_eq!(admitted(&proxy, &certificates, Some(&known)).await, Ok(()));
+    for (own, alert) in [
+        (None, "CertificateRequired"),
+        (Some(certificates.issue("late.test", 2001)), "CertificateExpired"),
+        (Some(strangers.issue("stranger.test", 2100)), "UnknownCA"),
+    ] {
+        let refused = admitted(&proxy, &certificates, own.as_ref()).await.unwrap_err();
+        assert!(refused.contains(alert), "{refused}, not {alert}");
+    }
+    assert_eq!(admitted(&proxy, &certificates, Some(&known)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_new_certificate_serves_new_connections_and_a_bad_one_none() {
+    let (old, new, echo) = (Certificates::new(), Certificates::new(), EchoOrigin::start().await);
+    let config = ConfigDir::new(DIRECT);
+    let install = |from: &Certificates, file: &str| {
+        let text = fs::read(from.path().join(file)).unwrap();
+        let beside = config.path().join(format!("{file}.new"));
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, config.path().join(file)).unwrap();
+    };
+    install(&old, "certificate.pem");
+    install(&old, "key.pem");
+    config.write("00-server.yaml", &server("127.0.0.1:0", "cert: certificate.pem, key: key.pem"));
+    let proxy = Proxy::at(config.path()).await;
+    let mut kept = tunnel(tls(&proxy, &old).await, echo.address()).await;
+    // A certificate whose key is still the old one.
+    install(&new, "certificate.pem");
+    let rejected = proxy.event("config rejected").await;
+    assert!(rejected.text().contains("does not belong"), "{rejected:?}");
+    drop(tls(&proxy, &old).await);
+    let seen = proxy.events().len();
+    install(&new, "key.pem");
+    let reloaded = proxy.event_after(seen, "config reloaded").await;
+    assert!(reloaded.field("changed").contains("server.listen"), "{reloaded:?}");
+    drop(tls(&proxy, &new).await);
+    let refused = connect_tls(proxy.address(), &old, None).await.unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    kept.write_all(b"still here").await.unwrap();
+    assert_reads(&mut kept, "still here").await;
+    assert!(proxy.events().iter().all(|event| event.message() != "not listening any more"));
+}
+
+/// Runs `check` on one listener with these files. Returns what it says, and whether it is valid.
+fn check(cert: &Path, key: &Path) -> (String, bool) {
+    let config = ConfigDir::new(DIRECT);
+    let tls = format!("cert: '{}', key: '{}'", cert.display(), key.display());
+    config.write("00-server.yaml", &server("127.0.0.1:8443", &tls));
+    let output = run(["check", "-c", config.path().to_str().unwrap()]);
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    (said, output.status.success())
+}
+
+#[test]
+fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let [good, key] = certificates.issue("good.test", 2100);
+    let (said, is_valid) = check(&good, &key);
+    assert!(is_valid && said.contains("https://127.0.0.1:8443"), "{said}");
+    let [expired, expired_key] = certificates.issue("expired.test", 2001);
+    let [_, foreign_key] = others.issue("other.test", 2100);
+    let (authority, swapped) = (certificates.authority_file(), certificates.path().join("swapped"));
+    let texts = [&authority, &good].map(|file| fs::read_to_string(file).unwrap());
+    fs::write(&swapped, texts.concat()).unwrap();
+    for (cert, key, path, words) in [
+        (&expired, &expired_key, "tls.cert", "expired on 2001-01-01"),
+        (&expired, &expired_key, "tls.cert", "renew it"),
+        (&good, &foreign_key, "tls.key", "does not belong to the certificate"),
+        (&swapped, &key, "tls.cert", "`key` belongs to certificate 2"),
+        (&swapped, &key, "tls.cert", "did not issue certificate 1"),
+        (&key, &key, "tls.cert", "has no certificate"),
+        (&good, &good, "tls.key", "has no private key"),
+    ] {
+        let (said, is_valid) = check(cert, key);
+        assert!(!is_valid && said.contains(words) && said.contains("help"), "{words}: {said}");
+        assert!(
+            said.contains("00-server.yaml:1:") && said.contains(&format!("server.listen.{path}")),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_over_the_limit_is_told_so_inside_tls() {
+    let certificates = Certificates::new();
+    let yaml = format!("limits: {{ connections: 1 }}\n{DIRECT}");
+    let proxy = proxy(&certificates.listener_tls(), &yaml).await;
+    let _first = tls(&proxy, &certificates).await;
+    let mut second = tls(&proxy, &certificates).await;
+    second.write_all(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    let answer = rest(&mut second).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_endpoints_answer_over_tls_to_their_own_origin_only() {
+    let certificates = Certificates::new();
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let host = format!("localhost:{}", proxy.address().port());
+    for (origin, status) in [("https", "200"), ("http", "403")] {
+        let mut client = tls(&proxy, &certificates).await;
+        let request =
+            format!("GET /status HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}://{host}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {answer}");
+    }
+    let output = run(["status", "-c", proxy.config().path().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("does not speak TLS"), "{said}");
+}
