@@ -55,7 +55,7 @@ pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
-    error::{HopError, MissingCredentials},
+    error::{HopError, MissingCredentials, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection, UrlKeys},

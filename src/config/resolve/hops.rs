@@ -212,7 +212,10 @@ impl Resolver<'_> {
         }
         let name = self.read::<String>(&kind)?;
         if !known.contains(&name.as_str()) && !self.problems.skips() {
-            let problem = self.unknown_name(&kind, &kind, "kind", &known);
+            let mut problem = self.unknown_name(&kind, &kind, "kind", &known);
+            if ["ntlm", "negotiate", "digest", "basic"].contains(&name.as_str()) {
+                problem.help = Some(format!("write `kind: http-connect` and `auth: [{name}]`"));
+            }
             self.problems.push(problem);
         }
         Some(name)

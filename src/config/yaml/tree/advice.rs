@@ -4,10 +4,7 @@ use mooltiroute_hops::{Fault, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
-    report::{
-        problem::{is_name, is_word},
-        proxy_url::settings_instead,
-    },
+    report::{problem::is_word, proxy_url::settings_instead},
     yaml::{
         oddity::{Oddity, look_alike},
         tree::{File, Tree},
@@ -135,16 +132,10 @@ impl Tree {
         if HOP_KEYS.contains(&name.as_str()) {
             return Some(format!("the name of the hop is missing: {EXAMPLE_HOP}"));
         }
-        let text = self.value(path).and_then(Value::as_str)?;
-        match settings_instead(text, self.is_hidden(path)) {
-            Some(help) => {
-                Some(format!("{help}, each indented below `{name}:`", name = shown_name(name)))
-            }
-            None => Some(format!("write {EXAMPLE_HOP}")),
-        }
+        self.value(path)?.as_str().map(|_| format!("write {EXAMPLE_HOP}"))
     }
 
-    /// Whether the value at `path` must not be shown: a variable has a part in it, an alias shares it, or it could be the
+    /// Returns whether the value at `path` must not be shown: a variable has a part in it, an alias shares it, or it could be the
     /// end of a secret.
     pub(in crate::config) fn is_hidden(&self, path: &KeyPath) -> bool {
         let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
@@ -159,10 +150,6 @@ impl Tree {
         found.dedup();
         found
     }
-}
-
-fn shown_name(name: &str) -> &str {
-    if is_name(name) { name } else { "NAME" }
 }
 
 /// The keys that people write at the top, by the section that has them.
