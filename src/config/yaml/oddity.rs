@@ -15,16 +15,11 @@ pub(crate) enum Oddity {
     Escape(char),
     /// It begins with this typographic quote, which is a part of the value.
     TypographicQuote(char),
-    /// It looks like a variable of a shell, which is not replaced here.
-    ShellVariable,
 }
 
 impl Oddity {
     /// Finds what is odd about the value of `key`, which is written as `written` in `style`, with `rest` after it in its line.
     pub(crate) fn find(key: &str, style: ScalarStyle, written: &str, rest: &str) -> Option<Self> {
-        if Credential::is_named_so(key) && is_shell_variable(written.trim_matches(['"', '\''])) {
-            return Some(Self::ShellVariable);
-        }
         match style {
             ScalarStyle::Plain => {
                 let first = written.chars().next().filter(|first| is_quote(*first));
@@ -65,7 +60,6 @@ impl Oddity {
             Self::Escape(_) => {
                 "write the value in single quotes, where `\\` is an ordinary character, or write `\\\\`".into()
             }
-            Self::ShellVariable => "write `\"${NAME}\"` for the variable NAME".into(),
             Self::TypographicQuote(quote) => format!("write `\"` in place of `{quote}`, at the end too"),
         }
     }
@@ -78,22 +72,11 @@ impl fmt::Display for Oddity {
             Self::Escape(one) => {
                 write!(f, "`\\{one}` in double quotes is an escape and not these two characters")
             }
-            Self::ShellVariable => {
-                f.write_str("this looks like a variable of a shell, and is sent as it is written")
-            }
             Self::TypographicQuote(quote) => {
                 write!(f, "`{quote}` is no quote of YAML, and so it is a part of the value")
             }
         }
     }
-}
-
-/// Returns whether `text` is `$NAME` or `%NAME%`, with a name in capitals.
-fn is_shell_variable(text: &str) -> bool {
-    let windows = text.strip_prefix('%').and_then(|rest| rest.strip_suffix('%'));
-    let name = windows.or_else(|| text.strip_prefix('$')).unwrap_or_default();
-    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.bytes().all(is_allowed)
 }
 
 /// Returns whether `one` is a quote of typography, which word processors and chat programs write in place of `"`.
@@ -139,9 +122,6 @@ mod tests {
         assert_eq!(find("username", DoubleQuoted, "\"CORP\\nick\"", ""), Some(Oddity::Escape('n')));
         assert_eq!(find("username", DoubleQuoted, "\"CORP\\\\nick\"", ""), None);
         assert_eq!(find("username", SingleQuoted, "'CORP\\nick'", ""), None);
-        assert_eq!(find("password", Plain, "$PASSWORD", ""), Some(Oddity::ShellVariable));
-        assert_eq!(find("username", DoubleQuoted, "\"%USER_1%\"", ""), Some(Oddity::ShellVariable));
-        assert_eq!(find("password", Plain, "$a", ""), None);
         assert_eq!(find("username", Plain, "‘u’", ""), Some(Oddity::TypographicQuote('‘')));
     }
 }

@@ -74,8 +74,8 @@ impl ListedConnection {
 fn hops(row: &OpenConnection) -> Vec<ListedHop> {
     let passage = row.passage();
     let hop = |(position, hop): (usize, &ChainHop)| {
-        let taken = passage.taken.iter().flat_map(|taken| taken.iter());
-        let taken = taken.filter(|taken| taken.position == position).last();
+        let mut taken = passage.taken.iter().flat_map(|taken| taken.iter());
+        let taken = taken.rfind(|taken| taken.position == position);
         ListedHop {
             name: hop.name.to_string(),
             member: taken.and_then(|taken| taken.member.as_deref().map(str::to_owned)),
