@@ -168,7 +168,7 @@ impl SourceLine<'_> {
             (_, [.., "<<"]) => false,
             (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
             (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
-                is_secret || !["tls", "kind", "enabled", "members"].contains(key)
+                is_secret || !["tls", "kind", "enabled"].contains(key)
             }
             (Content::List(_) | Content::Mapping(_), _) => is_secret,
             (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
