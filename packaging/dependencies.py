@@ -7,12 +7,14 @@ Both read `cargo metadata` for one target, and leave out what only builds or tes
 
 import argparse
 import datetime
+import functools
 import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -22,7 +24,7 @@ LICENCE_NAMES = ("license", "licence", "copying", "notice", "unlicense", "copyri
 
 def metadata(target):
     command = ["cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={target}"]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout)
 
 
 def host():
@@ -60,7 +62,7 @@ def licence_texts(package):
     if package["license_file"]:
         files.append(directory / package["license_file"])
     found = [file for file in files if file.is_file() and file.name.lower().startswith(LICENCE_NAMES)]
-    return [file.read_text(errors="replace").strip() for file in found]
+    return [file.read_text(encoding="utf-8", errors="replace").strip() for file in found]
 
 
 def print_licences(root, packages):
@@ -99,14 +101,11 @@ def component(package):
     return entry
 
 
-def checksums(cache={}):
+@functools.cache
+def checksums():
     """Returns the sums of Cargo.lock by name and version."""
-    if not cache:
-        import tomllib
-
-        lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
-        cache.update({(p["name"], p["version"]): p.get("checksum") for p in lock["package"]})
-    return cache
+    lock = tomllib.loads((ROOT / "Cargo.lock").read_text(encoding="utf-8"))
+    return {(package["name"], package["version"]): package.get("checksum") for package in lock["package"]}
 
 
 def print_sbom(root, packages, edges, target):
@@ -139,6 +138,8 @@ def main():
     parser.add_argument("output", choices=["licences", "sbom"])
     parser.add_argument("--target", default=None, help="the Rust target (default: this machine's)")
     arguments = parser.parse_args()
+    # The same bytes on Windows.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     target = arguments.target or host()
     root, packages, edges = linked(metadata(target))
     if arguments.output == "licences":

@@ -441,7 +441,7 @@ impl Cli {
             None => Ok(command),
             Some(flag) => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
-                format!("`{flag}` before a command is a flag of `run`; write it after the command, if that has it"),
+                format!("`{flag}` before a command is a flag of `run`; write it after a command that accepts it"),
             )),
         }
     }

@@ -167,13 +167,12 @@ fn answer(format: Format) -> Wrapped<impl Write> {
     Wrapped::new(stdout(), width)
 }
 
-/// Returns the number of columns of a terminal, of which one is left free.
+/// Returns how many columns of a terminal to use. The last column stays free.
 fn columns(size: Option<(Width, Height)>) -> Option<usize> {
     size.map(|(Width(width), _)| usize::from(width).saturating_sub(1).min(LINE_CHARS_MAX))
 }
 
-/// Returns standard output as it is.
-///
+/// Returns standard output without wrapping.
 ///
 /// After the reader has closed its end, as `head` does once it has enough, writes succeed and go nowhere. So the command
 /// runs to its end and exits with its own status.

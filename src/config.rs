@@ -16,6 +16,7 @@ mod resolve;
 pub mod schema;
 pub mod source;
 mod units;
+mod workers;
 mod yaml;
 
 pub use self::{
@@ -27,6 +28,8 @@ pub use self::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
         ShownSetting, Timeouts, UnknownName,
     },
+    raw::OnLeave,
     report::problem::{Place, Problem, Problems},
     source::{Environment, Source},
+    workers::WorkerCount,
 };

@@ -9,6 +9,7 @@
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
 //! - [`router`]: finds the chain for a target.
+//! - [`network`]: the network that this machine is in, and the conditions on it that switch hops on and off.
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
 //! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
@@ -34,12 +35,14 @@ pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod network;
 pub mod proxy;
 pub(crate) mod proxy_error;
 pub(crate) mod router;
 pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;
+pub(crate) mod timestamp;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 

@@ -12,6 +12,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
+    sync::Arc,
 };
 
 use mooltiroute_hops::KeyPath;
@@ -21,6 +22,7 @@ use crate::{
     config::{Config, Environment, Loader, Problem, Problems, Source},
     control::ControlServer,
     log::LogControl,
+    network::NetworkKeeper,
     proxy::{
         listeners::{ListenError, Listeners},
         reload::Reloads,
@@ -31,6 +33,7 @@ use crate::{
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
+        workers::Workers,
     },
 };
 
@@ -52,6 +55,7 @@ pub struct Proxy {
     reloads: Reloads,
     addresses: Vec<SocketAddr>,
     control: Option<ControlServer>,
+    workers: Workers,
 }
 
 impl Loaded {
@@ -128,10 +132,13 @@ impl Loaded {
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let overridden = config.overridden.clone();
-        let first = Generation::new(1, config, addresses.clone());
+        let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
+        let first = Generation::first(config, addresses.clone(), &network);
+        network.put_in_force(first.outcomes());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
-        let server = Server::new(shared);
+        let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
         let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
         // Before the log says that it listens: that is what programs wait for.
@@ -140,7 +147,9 @@ impl Loaded {
             server.begin(begun);
         }
         server.keep_warm();
-        Ok(Proxy { server, reloads, addresses, control })
+        server.keep_facts(NetworkKeeper::new(network));
+        let reloads = reloads.with_written(written);
+        Ok(Proxy { server, reloads, addresses, control, workers })
     }
 }
 
@@ -158,7 +167,7 @@ impl Proxy {
     /// Has each reload change the log with the rest.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
-        self.server.shared().set_log(control.direct());
+        self.server.shared().connections().set_log(control.direct());
         self.reloads.set_log(control);
         self
     }
@@ -172,7 +181,8 @@ impl Proxy {
 
     /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
     pub async fn run(self) {
-        let Self { server, reloads, control, .. } = self;
+        // The workers end last, with what was cut.
+        let Self { server, reloads, control, workers: _workers, .. } = self;
         let shared = server.shared();
         let mut control = pin!(serve_control(control));
         tokio::select! {

@@ -74,7 +74,7 @@ pub struct Login {
 /// A request to connect.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SocksRequest {
-    /// Where the client wants to go. Names are not resolved.
+    /// The target of the request. Names are not resolved.
     pub target: Authority,
     /// The user that a SOCKS4 client names, which may be empty.
     pub user: Vec<u8>,

@@ -6,3 +6,4 @@ pub(crate) mod replace_file;
 pub(crate) mod shutdown;
 pub(crate) mod supervisor;
 pub(crate) mod threads;
+pub(crate) mod workers;

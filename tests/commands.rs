@@ -64,7 +64,7 @@ fn a_tunnel_is_explained_hop_by_hop() {
         0,
         "CONNECT www.example.com:443
 
-routes, of which the first that matches applies
+routes (the first match applies)
   1. localhost, 127.0.0.0/8 -> direct  (a.yaml:9:5)
      no: `www.example.com` is none of its hosts
   2. *.example.com on port 8443 -> fast  (a.yaml:10:5)

@@ -91,7 +91,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 21] = [
+const DEFAULTS: [&str; 23] = [
     "access",
     "address",
     "connect",
@@ -105,7 +105,9 @@ const DEFAULTS: [&str; 21] = [
     "header_fields",
     "idle",
     "level",
+    "on_leave",
     "plain",
+    "protocol",
     "response",
     "session",
     "session_max",

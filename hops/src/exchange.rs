@@ -111,7 +111,21 @@ impl<'t> Exchange<'t> {
         fields: &[Field],
     ) -> Result<Answer, HopError> {
         let next = next.to_string();
-        self.exchange("CONNECT", &next, &next, fields).await
+        let joined;
+        let fields = match self.tunnel.passed().map(|passed| passed.sent()) {
+            None | Some([]) => fields,
+            Some(passed) => {
+                joined = [fields, passed].concat();
+                &joined
+            }
+        };
+        let answer = self.exchange("CONNECT", &next, &next, fields).await?;
+        if answer.is_success()
+            && let Some(passed) = self.tunnel.passed().filter(|passed| passed.wants_answer())
+        {
+            passed.keep(&answer.fields_of_success());
+        }
+        Ok(answer)
     }
 
     /// Sends a plain request without a body, and reads the head of the answer.

@@ -1,6 +1,6 @@
 //! The first half of the seam: how a hop comes from its settings, and how it chooses who serves a request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -55,6 +55,11 @@ pub trait Hop: fmt::Debug + Send + Sync {
     /// Describes the hop as far as that does not depend on a request.
     fn describe(&self) -> Description<'_>;
 
+    /// Describes the links among which this hop chooses, in written order. Most kinds have no choice.
+    fn members(&self) -> Vec<MemberStatus<'_>> {
+        Vec::new()
+    }
+
     /// As [`Link::readiness`], if all links of this hop are alike.
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
@@ -83,6 +88,8 @@ pub struct Description<'a> {
     pub forwards: bool,
     /// Whether clients may state their preferences to this hop.
     pub takes_preferences: bool,
+    /// Whether clients have to name a session.
+    pub requires_session: bool,
 }
 
 impl<'a> Description<'a> {
@@ -106,6 +113,29 @@ impl<L: Link + 'static> Hop for L {
     }
 }
 
+/// The state of one link among which a hop chooses, for operators.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MemberStatus<'a> {
+    /// Its name below the hop, such as `members[0]`.
+    pub name: &'a str,
+    /// Its address, if it has one.
+    pub address: Option<&'a Authority>,
+    /// Connections that it carried since the hop was built.
+    pub reached: u64,
+    /// Connections that it failed since then.
+    pub failed: u64,
+    /// The time until a connection tries it again, if it failed and is left out. `None` if it is in use.
+    pub left_out: Option<Duration>,
+}
+
+impl<'a> MemberStatus<'a> {
+    /// Describes a member that has carried nothing yet.
+    pub fn new(name: &'a str, address: Option<&'a Authority>) -> Self {
+        Self { name, address, reached: 0, failed: 0, left_out: None }
+    }
+}
+
 /// The link that carries a connection, and the one who wants to know how it did.
 #[derive(Debug)]
 pub struct Chosen {
@@ -124,6 +154,11 @@ impl Chosen {
     /// The name of the chosen link below its hop, such as `members[0]`.
     pub fn member(&self) -> Option<String> {
         self.selection.as_ref().map(|selection| selection.member())
+    }
+
+    /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.
+    pub fn is_in_use(&self) -> Option<bool> {
+        self.selection.as_ref().and_then(|selection| selection.is_in_use())
     }
 
     /// Reports that the link did its part for a connection.
@@ -149,6 +184,12 @@ impl Chosen {
 pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
+
+    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does not
+    /// keep a record of that.
+    fn is_in_use(&self) -> Option<bool> {
+        None
+    }
 
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);

@@ -26,6 +26,7 @@
 
 pub mod auth;
 mod authority;
+mod calendar;
 mod context;
 mod country;
 pub mod credentials;
@@ -37,6 +38,7 @@ mod hop;
 pub mod kinds;
 mod link;
 mod one_or_list;
+mod pass_headers;
 mod preferences;
 mod random;
 mod readiness;
@@ -58,9 +60,10 @@ pub use crate::{
     error::{HopError, MissingCredentials, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, Selection, UrlKeys},
+    hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
+    pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Authority, Eventual, Field, HopError, Readiness, Refusal, Tunnel,
+    Authority, Eventual, Field, HopError, PassHeaders, Readiness, Refusal, Tunnel,
     tls::{self, TlsClient},
 };
 
@@ -78,6 +78,11 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// through a tunnel like everything else.
     fn forwards(&self) -> bool {
         false
+    }
+
+    /// The header fields that pass between the client's CONNECT and that of this hop, if it is the last one.
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        None
     }
 
     /// Prepares a plain request that this hop forwards: returns the fields it needs, such as `Proxy-Authorization`.

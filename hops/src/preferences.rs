@@ -6,22 +6,38 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Authority, Country};
+use crate::{Authority, ClientFields, Country};
 
 /// The purpose of one connection. More facts may be added in time.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The client's preferences for the exit.
     pub preferences: &'a Preferences,
+    /// The header fields of the client's CONNECT, if it speaks HTTP.
+    pub fields: Option<&'a dyn ClientFields>,
+    /// The pseudonym of this proxy for the `Via` field of each CONNECT on the way, if it is to have one.
+    pub via: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     /// For a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences }
+        Self { target, preferences, fields: None, via: None }
+    }
+
+    /// Adds the header fields of the client's CONNECT.
+    #[must_use]
+    pub fn with_fields(self, fields: Option<&'a dyn ClientFields>) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// Has each CONNECT on the way name this proxy by `via` (RFC 9110 §7.6.3).
+    #[must_use]
+    pub fn marked(self, via: Option<&'a str>) -> Self {
+        Self { via, ..self }
     }
 }
 
@@ -47,6 +63,20 @@ pub enum Sessions {
     Fixed,
     /// The client, through the username that it gives to this proxy.
     ByClient,
+    /// The client, and it has to: one that names no session is asked for it with 407.
+    ByClientRequired,
+}
+
+impl Sessions {
+    /// Returns whether clients may state their preferences.
+    pub fn are_by_client(self) -> bool {
+        self != Self::Fixed
+    }
+
+    /// Returns whether clients have to name a session.
+    pub fn are_required(self) -> bool {
+        self == Self::ByClientRequired
+    }
 }
 
 /// Why a text tells no preferences, or not any that can be met.

@@ -1,6 +1,8 @@
 //! Random numbers of the system.
 
-use tokio_rustls::rustls::crypto::ring;
+use std::sync::LazyLock;
+
+use tokio_rustls::rustls::crypto::{SecureRandom, ring};
 
 use crate::HopError;
 
@@ -10,8 +12,11 @@ use crate::HopError;
 /// The system gives none.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], HopError> {
     let mut bytes = [0; N];
-    let source = ring::default_provider().secure_random;
     let no_source = |_| HopError::Other("the system gives no random numbers".into());
-    source.fill(&mut bytes).map_err(no_source)?;
+    SOURCE.fill(&mut bytes).map_err(no_source)?;
     Ok(bytes)
 }
+
+/// The source that TLS uses too. The provider that names it is large, so it is built once.
+static SOURCE: LazyLock<&'static dyn SecureRandom> =
+    LazyLock::new(|| ring::default_provider().secure_random);

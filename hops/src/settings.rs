@@ -94,7 +94,12 @@ impl Settings {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
-                fault => *fault != Fault::Other(FORGOTTEN.into()),
+                // A problem of a mapping as a whole may only follow from a part that was left out.
+                Fault::Other(message) => {
+                    message != FORGOTTEN
+                        && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)
+                }
+                _ => true,
             };
             let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
@@ -323,6 +328,15 @@ fn find<'a>(value: &'a Value, path: &[Key]) -> Option<&'a Value> {
         Key::Index(index) => value.as_sequence()?.get(*index)?,
     };
     find(inner, below)
+}
+
+/// Whether a direct part of `value` was left out.
+fn holds_left_out(value: &Value) -> bool {
+    match value {
+        Value::Mapping(mapping) => mapping.values().any(is_left_out),
+        Value::Sequence(list) => list.iter().any(is_left_out),
+        _ => false,
+    }
 }
 
 fn is_left_out(value: &Value) -> bool {

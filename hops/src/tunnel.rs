@@ -15,6 +15,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
+use crate::{Field, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -36,6 +37,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
 pub struct Tunnel {
     early: Bytes,
     io: Io,
+    passed: Option<Box<PassedFields>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -49,12 +51,12 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket) }
+        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None }
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)) }
+        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None }
     }
 
     /// Puts bytes that were read too far back in front of what is still to be read.
@@ -83,12 +85,48 @@ impl Tunnel {
         self.io.bottom()
     }
 
+    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    pub fn take_returned_fields(&mut self) -> Vec<Field> {
+        self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
+    }
+
+    /// Has the next CONNECT on this tunnel carry the fields of `request` that it is to carry: those that `listed` names,
+    /// and `Via`. No other field of an earlier CONNECT is left.
+    pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
+        self.passed = PassedFields::new(request, listed).map(Box::new);
+    }
+
+    pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
+        self.passed.as_deref_mut()
+    }
+
     /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match &self.io {
             Io::Socket(_) => None,
             Io::Layered(stream) => stream.peer_certificate(),
         }
+    }
+
+    /// Makes the close of the connection a reset, so that its peer doesn't take a broken stream for a complete one.
+    pub fn reset_on_close(&self) {
+        if let Some(socket) = self.bottom() {
+            // If this fails, the socket is already gone.
+            let _: io::Result<()> = socket.set_zero_linger();
+        }
+    }
+
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
+    /// stays with the runtime that opened it, and works in tasks of any other.
+    ///
+    /// # Errors
+    /// The socket can't be registered with this runtime.
+    pub fn into_current_runtime(self) -> io::Result<Self> {
+        let io = match self.io {
+            Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
+            layered @ Io::Layered(_) => layered,
+        };
+        Ok(Self { io, ..self })
     }
 
     /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel

@@ -13,8 +13,8 @@ make_documents() {
   "$program" completions zsh >"$out/completions/_mooltiroute"
   "$program" completions fish >"$out/completions/mooltiroute.fish"
   "$program" completions powershell >"$out/completions/mooltiroute.ps1"
-  packaging/dependencies.py licences --target "$TARGET" >"$out/THIRD-PARTY-LICENSES.txt"
-  packaging/dependencies.py sbom --target "$TARGET" >"$out/mooltiroute.cdx.json"
+  "${PYTHON:-python3}" packaging/dependencies.py licences --target "$TARGET" >"$out/THIRD-PARTY-LICENSES.txt"
+  "${PYTHON:-python3}" packaging/dependencies.py sbom --target "$TARGET" >"$out/mooltiroute.cdx.json"
   touch "$out/done"
 }
 

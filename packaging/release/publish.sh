@@ -16,7 +16,7 @@ notes=$(mktemp)
 trap 'rm -f "$notes"' EXIT
 packaging/release/notes.sh "$tag" >"$notes"
 (cd "$DIST" && sha256sum --check --strict --quiet SHA256SUMS)
-# A version such as 0.2.0-rc.1 is a pre-release and becomes nobody's latest.
+# A version such as 0.2.0-rc.1 is a pre-release and never becomes the latest release.
 kind=()
 case $VERSION in *-*) kind=(--prerelease) ;; esac
 mapfile -t files < <(find "$DIST" -maxdepth 1 -type f | LC_ALL=C sort)

@@ -30,6 +30,16 @@ logged() {
   fail "the log never says: $1"
 }
 
+# Wine before 8.9 lacks the library that Rust's standard library takes random numbers from, so one stands in for it.
+if [ ! -e /usr/lib/x86_64-linux-gnu/wine/x86_64-windows/bcryptprimitives.dll ]; then
+  printf '%s\n' '#include <windows.h>' '#include <ntsecapi.h>' \
+    '__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, size); }' \
+    >"$scratch/random.c"
+  x86_64-w64-mingw32-gcc -shared -O2 -o "$scratch/bcryptprimitives.dll" "$scratch/random.c" -ladvapi32
+  cp "$program" "$scratch/mooltiroute.exe"
+  program=$scratch/mooltiroute.exe
+fi
+
 port=$(free_port) origin=$(free_port)
 mkdir "$scratch/site" "$scratch/config.d"
 printf 'origin\n' >"$scratch/site/page"
@@ -54,7 +64,7 @@ passed "a plain request"
 passed "CONNECT"
 [ "$(curl -sS --max-time 20 --proxy "socks5h://127.0.0.1:$port" "$url")" = origin ] || fail "SOCKS5"
 passed "SOCKS5"
-run status --config "$scratch/config.d" | grep -q . || fail "status"
+[ -n "$(run status --config "$scratch/config.d")" ] || fail "status"
 passed "status"
 
 printf 'hops: { closed: { kind: http-connect, address: "127.0.0.1:9" } }\nchains: { default: [closed] }\n' >"$scratch/config.d/20.yaml"

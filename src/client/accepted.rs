@@ -28,8 +28,8 @@ impl Accepted {
     /// Waits for the first bytes of the client's protocol, and makes TLS with it before that if the listener has TLS.
     ///
     /// The first byte, the rest of the handshake, and the first byte inside TLS may each take `wait`. Returns `None` if
-    /// they do not come; a client that does not speak TLS where it has to is told so. `shutdown` has to
-    /// [wake](Shutdown::heeded_by) this task.
+    /// they do not arrive in time. A client that does not speak TLS to a TLS listener gets an error in its own
+    /// protocol. `shutdown` has to [wake](Shutdown::heeded_by) this task.
     pub(crate) async fn greet(
         self,
         wait: Duration,
@@ -53,7 +53,10 @@ impl Accepted {
                 return None;
             }
         };
-        client.first_bytes(wait, alarm, shutdown).await.ok()?;
+        if client.first_bytes(wait, alarm, shutdown).await.is_err() {
+            client.end().await;
+            return None;
+        }
         Some(client)
     }
 }

@@ -14,7 +14,6 @@ use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
     client::reply::Reply,
     config::Timeouts,
-    log::DirectLog,
     state::connections::{OpenConnection, Registration},
     upstream::chain::Chain,
 };
@@ -24,7 +23,6 @@ use crate::{
 pub(crate) struct Account {
     registration: Registration,
     is_tunnel: bool,
-    log: Option<DirectLog>,
 }
 
 /// The end of a request or tunnel, for the log.
@@ -41,15 +39,14 @@ pub(crate) struct Outcome<'a, E> {
 }
 
 impl Account {
-    /// Begins the account of a connection that was just registered. Its end is written to `log`, if there is one, and is
-    /// an event of `tracing` otherwise.
-    pub(crate) fn new(registration: Registration, log: Option<DirectLog>) -> Self {
+    /// Begins the account of a connection that was just registered.
+    pub(crate) fn new(registration: Registration) -> Self {
         let row = registration.row();
         if row.method != "CONNECT" {
             row.chain.meter().request();
         }
         row.generation.users.requests.fetch_add(1, Relaxed);
-        Self { registration, is_tunnel: false, log }
+        Self { registration, is_tunnel: false }
     }
 
     /// The row in the table of open connections, which counts the bytes.
@@ -106,19 +103,23 @@ impl Account {
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+            let depends = || self.row().generation.way(&self.row().target)?.dependence;
+            if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
+                dependence.hop_failed();
+            }
         }
         self.registration.failed(reply.status(), reply.text());
         let blame = reply.blame();
         let hop = blame.and_then(|blame| blame.hop.as_deref());
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error };
-        AccessLine::new(self.row(), reply.status()).failed(failed, self.log.as_ref());
+        AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());
     }
 
     fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &'static str) {
         if self.row().generation.is_access_logged {
             let Outcome { status, sent, received, end } = *outcome;
             let passed = Passed { message, sent, received, end };
-            AccessLine::new(self.row(), status).passed(passed, self.log.as_ref());
+            AccessLine::new(self.row(), status).passed(passed, self.registration.log());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! refused: by its `Host` if a foreign name was made to resolve to this machine (DNS rebinding), or by `Origin` and
 //! `Sec-Fetch-Site`. The connection is closed after each answer.
 
+mod autoconfig;
 mod last_stop;
 mod metrics_format;
 pub(crate) mod status;
@@ -55,10 +56,11 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
-    let page: fn(&Shared, &Fields) -> Page = match path {
+    let page: fn(&Asked<'_>) -> Page = match path {
         b"/healthz" => health,
         b"/status" => status_page,
         b"/metrics" => metrics,
+        b"/proxy.pac" => proxy_pac,
         // RFC 9112 §3.2.
         _ if head.version() == Version::Http11 && head.host().is_none() => {
             return Err(Box::new(Reply::refused(400, "The request has no `Host` field.")));
@@ -67,7 +69,8 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     };
     let mut own = shared.live().current().listening.clone();
     // A listener on `0.0.0.0` is reached at whichever address of this machine the client connected to.
-    own.extend(client.stream.bottom().and_then(|socket| socket.local_addr().ok()));
+    let local = client.stream.bottom().and_then(|socket| socket.local_addr().ok());
+    own.extend(local);
     if !head.host().is_some_and(|host| is_own(host, &own)) {
         return Err(Box::new(Reply::refused(403, FOREIGN_HOST)));
     }
@@ -78,20 +81,39 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
     }
-    Ok(page(shared, head.fields()))
+    Ok(page(&Asked { shared, head, local, is_tls: client.is_tls }))
 }
 
-fn health(_: &Shared, _: &Fields) -> Page {
+/// A request for a page that may be served.
+struct Asked<'a> {
+    shared: &'a Shared,
+    head: &'a RequestHead,
+    /// The address that the client has connected to.
+    local: Option<SocketAddr>,
+    /// Whether that listener speaks TLS.
+    is_tls: bool,
+}
+
+fn health(_: &Asked<'_>) -> Page {
     Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
 }
 
-fn status_page(shared: &Shared, _: &Fields) -> Page {
-    Page { content_type: "application/json", body: Status::of(shared).to_json() }
+fn status_page(asked: &Asked<'_>) -> Page {
+    Page { content_type: "application/json", body: Status::of(asked.shared).to_json() }
 }
 
-fn metrics(shared: &Shared, asked: &Fields) -> Page {
-    let format = MetricsFormat::accepted_by(asked);
-    Page { content_type: format.content_type(), body: Status::of(shared).into_metrics(format) }
+fn metrics(asked: &Asked<'_>) -> Page {
+    let format = MetricsFormat::accepted_by(asked.head.fields());
+    let body = Status::of(asked.shared).into_metrics(format);
+    Page { content_type: format.content_type(), body }
+}
+
+/// The script names the proxy as the client that asks for it does, since others may not reach it by that name.
+fn proxy_pac(asked: &Asked<'_>) -> Page {
+    let proxy = autoconfig::proxy_address(asked.head.host().unwrap_or_default(), asked.local);
+    let answer = format!("{} {proxy}", if asked.is_tls { "HTTPS" } else { "PROXY" });
+    let body = autoconfig::script(&asked.shared.live().current(), &answer);
+    Page { content_type: "application/x-ns-proxy-autoconfig", body }
 }
 
 /// Whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A written port must be right, except for
@@ -134,7 +156,7 @@ impl Page {
 }
 
 const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Configure it as the proxy of a client, as in \
-     `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status and /metrics.";
+     `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.";
 const FOREIGN_HOST: &str = "The pages of the proxy itself are served only under `localhost` or an address that it listens \
      on, and the `Host` field of this request names neither.";
 

@@ -25,7 +25,7 @@ pub(crate) struct Ask<'a> {
     pub protocol: Protocol,
     /// The method of the request; `CONNECT` for a tunnel in any protocol.
     pub method: &'a str,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The proof that the client was admitted, and its username as far as that states preferences.
     pub admitted: &'a Admitted,
@@ -42,8 +42,15 @@ pub(crate) enum Denial {
     Preferences(InvalidPreferences),
     /// Preferences were stated for this chain, which takes none.
     NoSay(Arc<str>),
+    /// A hop of this chain gives each client an exit of its own, and the client names no session.
+    NoSession {
+        /// Whether clients have to authenticate too.
+        is_beside_auth: bool,
+    },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
+    /// It is not known which hops the way to this target has.
+    Unsettled(Authority),
 }
 
 impl Ask<'_> {
@@ -69,8 +76,8 @@ impl Ask<'_> {
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
-        debug!(id, %method, %target, route, %chain, session = session.map(display), "request begins");
-        Ok((Account::new(row, shared.log().cloned()), preferences))
+        debug!(id, %method, %target, route, %chain, session, "request begins");
+        Ok((Account::new(row), preferences))
     }
 
     /// Returns the route and the chain that the target takes.
@@ -86,6 +93,25 @@ impl Ask<'_> {
     /// # Errors
     /// [`Denial::Preferences`] if the client states something that is not understood here.
     pub(crate) fn preferences(
+        &self,
+        way: Way<'_>,
+        generation: &Generation,
+    ) -> Result<Preferences, Denial> {
+        let preferences = self.stated_preferences(way, generation);
+        if !way.chain.requires_session() {
+            return preferences;
+        }
+        // A client that is asked again can correct a username that it remembers.
+        let no_session = Denial::NoSession { is_beside_auth: generation.auth.is_some() };
+        match preferences {
+            Ok(stated) if stated.session.is_some() => Ok(stated),
+            Ok(_) | Err(Denial::Preferences(_)) => Err(no_session),
+            Err(denial) => Err(denial),
+        }
+    }
+
+    /// Reads the preferences that the client states, if it states any.
+    fn stated_preferences(
         &self,
         way: Way<'_>,
         generation: &Generation,
@@ -114,7 +140,9 @@ impl From<Denial> for Reply {
             Denial::NoRoute(target) => Self::no_route(&target),
             Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
             Denial::NoSay(chain) => Self::no_preferences(&chain),
+            Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
+            Denial::Unsettled(target) => Self::unsettled(&target),
         }
     }
 }

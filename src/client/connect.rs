@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, Request};
+use mooltiroute_hops::{Authority, ClientFields, Field, Request};
 
 use crate::{
     client::{
@@ -14,6 +14,7 @@ use crate::{
         tunnel::{OpenTunnel, Opening},
     },
     config::Protocol,
+    http::Fields,
     io::relay::End,
     state::{generation::Generation, shared::Shared},
     upstream::chain::{ChainError, Destination},
@@ -24,8 +25,13 @@ pub(crate) trait TunnelProtocol {
     /// Its name.
     fn protocol(&self) -> Protocol;
 
-    /// Returns the message that the tunnel is open.
-    fn established(&self) -> Vec<u8>;
+    /// Returns the header fields of the request, if the protocol has any.
+    fn fields(&self) -> Option<&dyn ClientFields> {
+        None
+    }
+
+    /// Returns the message that the tunnel is open, with the fields that the last hop returned if the protocol has room.
+    fn established(&self, returned: &[Field]) -> Vec<u8>;
 
     /// Returns the message that the request is not even tried.
     fn denied(&self, denial: Denial) -> Vec<u8>;
@@ -36,7 +42,10 @@ pub(crate) trait TunnelProtocol {
 
 /// CONNECT of HTTP/1.1.
 #[derive(Debug)]
-pub(crate) struct HttpConnect;
+pub(crate) struct HttpConnect<'a> {
+    /// The header fields of the request.
+    pub fields: &'a Fields,
+}
 
 /// Opens a tunnel to `target` for a client that asked for it in `protocol`. If that fails, tells the client why.
 pub(crate) async fn open<P: TunnelProtocol>(
@@ -71,9 +80,11 @@ pub(crate) async fn open<P: TunnelProtocol>(
             None => return killed(client, &account),
         }
     };
-    let request = Request::new(&target, &preferences);
+    let request = Request::new(&target, &preferences)
+        .with_fields(answers.fields())
+        .marked(generation.via.as_deref());
     let upstream = chain.travel(request, Destination::Target, &round);
-    let upstream = match account.unless_killed(upstream).await {
+    let mut upstream = match account.unless_killed(upstream).await {
         Some(Ok(connected)) => {
             account.row().set_passage(connected.passage);
             connected.tunnel
@@ -88,7 +99,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
         None => return killed(client, &account),
     };
     drop(round);
-    if client.send(&answers.established()).await.is_err() {
+    if client.send(&answers.established(&upstream.take_returned_fields())).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;
     }
@@ -103,13 +114,23 @@ fn killed(client: Client, account: &Account) -> Option<OpenTunnel> {
     None
 }
 
-impl TunnelProtocol for HttpConnect {
+impl TunnelProtocol for HttpConnect<'_> {
     fn protocol(&self) -> Protocol {
         Protocol::Http
     }
 
-    fn established(&self) -> Vec<u8> {
-        ESTABLISHED.to_vec()
+    fn fields(&self) -> Option<&dyn ClientFields> {
+        Some(self.fields)
+    }
+
+    fn established(&self, returned: &[Field]) -> Vec<u8> {
+        let mut head = ESTABLISHED.to_vec();
+        for Field { name, value } in returned {
+            // Both were checked when they were read.
+            head.extend([name, ": ", value.expose(), "\r\n"].concat().as_bytes());
+        }
+        head.extend(b"\r\n");
+        head
     }
 
     fn denied(&self, denial: Denial) -> Vec<u8> {
@@ -122,4 +143,4 @@ impl TunnelProtocol for HttpConnect {
 }
 
 /// To the letter what other proxies say: some clients compare it.
-const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n";

@@ -45,7 +45,7 @@ pub enum Arrival {
 }
 
 impl Client {
-    /// Returns a client of which nothing was read yet.
+    /// Returns a client from which nothing has been read.
     pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
         Self { stream, peer, seen: BytesMut::new(), is_tls: false }
     }
@@ -122,9 +122,15 @@ impl Client {
 
     /// Breaks the connection, so that what the client has is not taken for whole.
     pub fn reset(self) {
-        if let Some(socket) = self.stream.bottom() {
-            // If that fails, the socket is already gone.
-            let _ = socket.set_zero_linger();
+        self.stream.reset_on_close();
+    }
+
+    /// Closes a connection without a request. TLS says so first (RFC 8446 section 6.1), or the client would have to
+    /// take the end for an attack.
+    pub async fn end(mut self) {
+        if self.is_tls {
+            // A client that takes nothing is not waited for: the connection closes all the same.
+            let _ = timeout(FAREWELL_MAX, self.stream.shutdown()).await;
         }
     }
 
@@ -200,6 +206,8 @@ const READ_BYTES: usize = 4096;
 const DISCARD_BYTES: usize = 32 * 1024;
 /// How long a client may pause, after its answer, in what it still sends.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);
+/// How long the last message of TLS may wait for room.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// How long a client may go on sending.
 const LINGER_MAX: Duration = Duration::from_secs(20);
 /// How much a client may go on sending.

@@ -1,6 +1,6 @@
 //! The life of one client connection.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tracing::{Instrument as _, debug, debug_span, warn};
 
@@ -8,6 +8,7 @@ use crate::{
     client::{
         accepted::Accepted,
         admin,
+        ask::Denial,
         auth::{self, Admitted},
         connect::{self, HttpConnect},
         connection::{Arrival, Client, is_head},
@@ -20,6 +21,7 @@ use crate::{
     },
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
+    network::Unsettled,
     state::{
         generation::Generation,
         shared::{Admission, Shared},
@@ -68,7 +70,10 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
             Arrival::Head(head) => return last(client, &head, shared).await,
-            Arrival::Idle | Arrival::End => return None,
+            Arrival::Idle | Arrival::End => {
+                client.end().await;
+                return None;
+            }
             Arrival::Slow | Arrival::Bad(_) => {
                 refuse(client, arrival).await;
                 return None;
@@ -104,7 +109,10 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
             // Taken again for each request, which keeps it to its end.
             let generation = shared.live().current();
             match admit(forwarder.client, &head, &generation) {
-                Ok(admitted) => forwarder.serve(&head, admitted, &generation).await,
+                Ok(admitted) => match settled(&head, generation, shared).await {
+                    Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
+                    Err(reply) => Next::Say(reply),
+                },
                 Err(reply) => Next::Say(reply),
             }
         };
@@ -146,8 +154,16 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
     };
     match head.target() {
         Target::Tunnel(target) => {
+            let generation = match settled(head, generation, shared).await {
+                Ok(generation) => generation,
+                Err(reply) => {
+                    client.close_with(&reply, false).await;
+                    return None;
+                }
+            };
             let (target, context) = (target.clone(), (shared, &generation));
-            connect::open(client, target, admitted, context, HttpConnect).await
+            let protocol = HttpConnect { fields: head.fields() };
+            connect::open(client, target, admitted, context, protocol).await
         }
         Target::Resource(_) | Target::Origin(_) | Target::Asterisk => {
             admin::serve(client, head, shared).await;
@@ -158,6 +174,22 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
 
 fn is_plain(head: &RequestHead) -> bool {
     matches!(head.target(), Target::Resource(_)) && !admin::is_last_stop(head)
+}
+
+/// Returns the generation that serves the request of `head`: `generation`, unless the hops on its way have to be known
+/// first.
+async fn settled(
+    head: &RequestHead,
+    generation: Arc<Generation>,
+    shared: &Shared,
+) -> Result<Arc<Generation>, Box<Reply>> {
+    let target = match head.target() {
+        Target::Tunnel(target) => target,
+        Target::Resource(resource) => resource.authority(),
+        Target::Origin(_) | Target::Asterisk => return Ok(generation),
+    };
+    let settled = shared.generation_for(target, generation).await;
+    settled.map_err(|Unsettled| Box::new(Denial::Unsettled(target.clone()).into()))
 }
 
 fn admit(

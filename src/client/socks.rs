@@ -4,7 +4,7 @@ mod reply_code;
 
 use std::fmt;
 
-use mooltiroute_hops::{Authority, socks::ReplyCode};
+use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -20,6 +20,7 @@ use crate::{
     },
     config::Protocol,
     io::{lazy_timer::Alarm, read_ahead},
+    network::Unsettled,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
@@ -53,6 +54,16 @@ pub(crate) async fn serve(
     match heard {
         Ok((target, admitted)) => {
             let protocol = SocksTunnel { server };
+            // A reload during the greeting counts.
+            let current = shared.live().current();
+            let generation = match shared.generation_for(&target, current).await {
+                Ok(generation) => generation,
+                Err(Unsettled) => {
+                    let denial = Denial::Unsettled(target);
+                    client.close_after(&protocol.denied(denial)).await;
+                    return None;
+                }
+            };
             connect::open(client, target, admitted, (shared, &generation), protocol).await
         }
         Err(Unserved::Ended) => None,
@@ -150,7 +161,7 @@ impl TunnelProtocol for SocksTunnel {
         Detected::Socks(self.server.version()).protocol()
     }
 
-    fn established(&self) -> Vec<u8> {
+    fn established(&self, _returned: &[Field]) -> Vec<u8> {
         self.server.success()
     }
 

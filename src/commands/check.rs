@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cli::{Check, Format},
     config::{Config, Environment, Listener, Loader, NamedHop, Overrides, Source},
+    network::Network,
 };
 
 /// Runs the command.
@@ -71,7 +72,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
     match (loader.load(), format) {
         (Ok(config), Format::Human) => {
             writeln!(out, "{}: valid", loader.source())?;
-            describe(&config, out)?;
+            describe(&config, &loader.network, out)?;
             Ok(Verdict::Valid)
         }
         (Ok(config), Format::Json) => {
@@ -84,7 +85,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
                 "tls_listeners": tls_listeners,
                 "authenticated": config.server.auth.is_some(),
                 "credentials": config.server.credentials.iter().map(ShownCredential::from).collect::<Vec<_>>(),
-                "hops": config.hops.iter().map(ShownHop::from).collect::<Vec<_>>(),
+                "hops": config.hops.iter().map(|hop| ShownHop::new(hop, &loader.network)).collect::<Vec<_>>(),
                 "chains": config.chains.iter().map(|chain| ShownChain::new(chain, &config)).collect::<Vec<_>>(),
                 "routes": config.routes.iter().map(|route| ShownRoute::new(route, &config)).collect::<Vec<_>>(),
                 "warnings": config.warnings.iter().map(ShownProblem::from).collect::<Vec<_>>(),
@@ -97,7 +98,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
 }
 
 /// Describes what a valid configuration does.
-fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
     let clients = match config.server.auth {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
@@ -125,6 +126,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
                 if let Some(address) = built.describe().address {
                     write!(out, ", {address}")?;
                 }
+                // Their names say more than their number.
+                if !hop.settings.iter().any(|setting| setting.key == "members") {
+                    write!(out, "{}", describe::member_count(&**built))?;
+                }
             }
             None => write!(out, ", with variables that are not set")?,
         }
@@ -133,6 +138,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        describe::condition(hop, network, "    ", out)?;
+        for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
+            writeln!(out, "    {member}")?;
+        }
         for Readiness { scheme, credentials } in readiness(hop) {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
@@ -144,7 +153,7 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     for chain in &config.chains {
         writeln!(out, "  {}: {}", chain.name, describe::path(chain, config))?;
     }
-    writeln!(out, "\nroutes, of which the first that matches applies")?;
+    writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in config.routes.iter().enumerate() {
         writeln!(out, "  {}", describe::route(index, route, config))?;
     }

@@ -1,7 +1,12 @@
 //! Describes parts of a configuration for people.
 
+use std::io::{self, Write};
+
+use mooltiroute_hops::Hop;
+
 use crate::{
-    config::{Chain, Config, Credential, Route},
+    config::{Chain, Config, Credential, NamedHop, OnLeave, Route},
+    network::Network,
     router::Condition,
 };
 
@@ -44,7 +49,54 @@ fn list(items: &[impl ToString]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Describes the condition of `hop`, if it has one: its present value, and what holds while it is undecided.
+pub(super) fn condition(
+    hop: &NamedHop,
+    network: &Network,
+    indent: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(condition) = &hop.condition else { return Ok(()) };
+    let shown = network.shown(condition);
+    writeln!(out, "{indent}on while {}", shown.when)?;
+    for fact in &shown.facts {
+        writeln!(out, "{indent}  {fact}")?;
+    }
+    let unknown = match condition.unknown {
+        true => "while that is undecided, the hop is on",
+        false => "while that is undecided, requests go round the hop: `unknown: off`",
+    };
+    writeln!(out, "{indent}{unknown}")?;
+    if hop.on_leave == OnLeave::Cut {
+        writeln!(out, "{indent}when it is switched off, its tunnels are cut")?;
+    }
+    Ok(())
+}
+
 /// Says where credentials come from, with a comma before each.
 pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
+
+/// Says how many members a hop chooses among, with a comma before it.
+pub(super) fn member_count(hop: &dyn Hop) -> String {
+    match hop.members().len() {
+        0 => String::new(),
+        1 => ", 1 member".to_owned(),
+        count => format!(", {count} members"),
+    }
+}
+
+/// Describes the members that a hop chooses among, a line each.
+pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
+    let members = hop.members();
+    let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| match member.address {
+        Some(address) => format!("{}: {address}", member.name),
+        None => member.name.to_owned(),
+    });
+    let rest = members.len().saturating_sub(MEMBERS_SHOWN_MAX);
+    shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
+}
+
+/// A list of thousands must not fill the terminal.
+const MEMBERS_SHOWN_MAX: usize = 20;

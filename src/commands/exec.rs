@@ -95,8 +95,8 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// What shells return for a command that does not exist.
+/// The exit status of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
-/// What shells return for a command that exists and can't be executed.
+/// The exit status of shells for a command that exists and can't be executed.
 const NOT_EXECUTABLE: u8 = 126;
 const NO_SAY: &str = "no hop in force lets its clients choose a session; set `sessions: by-client` on the hop that can";

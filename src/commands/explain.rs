@@ -3,6 +3,7 @@
 mod asked;
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
@@ -22,6 +23,7 @@ use crate::{
     cli::{Explain, Format, Picture},
     client::reply::Reply,
     config::{Chain, Config, Environment, Loader, NamedHop, Route},
+    network::{Network, ShownCondition, Truth},
     router::{Condition, Query, Router, Rule},
 };
 
@@ -106,7 +108,7 @@ pub fn explain(
     let refusal = route.zip(client.as_ref()).and_then(|(route, client)| {
         refusal(&config, &config.chains[route.chain], &asked.target, client)
     });
-    let way = found.map(|index| Way::new(&config, &config.routes[index], asked));
+    let way = found.map(|index| Way::new(&config, &config.routes[index], asked, &loader.network));
     match format {
         Format::Human => {
             match client {
@@ -116,6 +118,7 @@ pub fn explain(
             describe_routes(&config, &asked.target, found, out)?;
             if let Some(way) = &way {
                 way.describe(out)?;
+                way.describe_conditions(&loader.network, out)?;
             }
             if let Some(refusal) = &refusal {
                 writeln!(out, "\nThe client is refused with 400: {refusal}")?;
@@ -178,7 +181,7 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    writeln!(out, "\nroutes, of which the first that matches applies")?;
+    writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
     {
@@ -202,6 +205,10 @@ struct Way<'a> {
     direct: bool,
     steps: Vec<Step<'a>>,
     switched_off: Vec<&'a str>,
+    /// The conditions of the hops, with their present values.
+    conditions: BTreeMap<&'a str, ShownCondition>,
+    #[serde(skip)]
+    conditional: Vec<&'a NamedHop>,
 }
 
 /// One stop, and the request that it receives.
@@ -219,8 +226,14 @@ struct Step<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn new(config: &'a Config, route: &Route, asked: &Asked) -> Self {
-        let Chain { name, hops, switched_off, .. } = &config.chains[route.chain];
+    fn new(config: &'a Config, route: &Route, asked: &Asked, network: &Network) -> Self {
+        let Chain { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
+        let is_on_way = |hop: &&NamedHop| {
+            hop.condition.as_ref().is_some_and(|condition| depends_on.contains(condition))
+        };
+        let conditional: Vec<_> = config.hops.iter().filter(is_on_way).collect();
+        let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));
+        let conditions = conditional.iter().filter_map(shown).collect();
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
         let address =
             |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
@@ -265,11 +278,29 @@ impl<'a> Way<'a> {
             direct: hops.is_empty(),
             steps,
             switched_off: switched_off.iter().map(|name| &**name).collect(),
+            conditions,
+            conditional,
         }
     }
 
+    /// Shows what the hops of this chain depend on. This command asks nothing, so what has to be asked is undecided here.
+    fn describe_conditions(&self, network: &Network, out: &mut dyn Write) -> io::Result<()> {
+        for hop in &self.conditional {
+            let is_on = if hop.is_enabled { "on" } else { "off" };
+            writeln!(out, "\n{} is {is_on} in this answer", hop.name)?;
+            describe::condition(hop, network, "  ", out)?;
+        }
+        if self.conditions.values().any(|condition| condition.value == Truth::Undecided.word()) {
+            writeln!(
+                out,
+                "\n`explain` opens no connection; a running proxy asks. See `mooltiroute status`."
+            )?;
+        }
+        Ok(())
+    }
+
     fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { name, direct, steps, switched_off } = self;
+        let Self { name, direct, steps, switched_off, .. } = self;
         let is_direct = if *direct { ", which goes direct" } else { "" };
         writeln!(out, "\nchain {name}{is_direct}")?;
         for (position, step) in steps.iter().enumerate() {

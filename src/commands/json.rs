@@ -5,19 +5,34 @@ use std::collections::BTreeMap;
 use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
-use crate::config::{Chain, Config, Credential, CredentialSource, NamedHop, Place, Problem, Route};
+use crate::{
+    config::{
+        Chain, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
+    },
+    network::{Network, ShownCondition},
+};
 
 #[derive(Serialize)]
 pub(super) struct ShownHop<'a> {
     name: &'a str,
     kind: &'a str,
     enabled: bool,
+    condition: Option<ShownCondition>,
+    on_leave: OnLeave,
     address: Option<String>,
     settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
+    /// The links among which the hop chooses; empty for most kinds.
+    members: Vec<ShownMember<'a>>,
     /// Left out if the hop has no schemes to choose from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     auth: Vec<ShownReadiness>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    name: &'a str,
+    address: Option<String>,
 }
 
 /// An authentication scheme, and whether this machine can use it now.
@@ -73,8 +88,8 @@ pub(super) struct ShownPlace<'a> {
     column: usize,
 }
 
-impl<'a> From<&'a NamedHop> for ShownHop<'a> {
-    fn from(hop: &'a NamedHop) -> Self {
+impl<'a> ShownHop<'a> {
+    pub(super) fn new(hop: &'a NamedHop, network: &Network) -> Self {
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
@@ -82,7 +97,25 @@ impl<'a> From<&'a NamedHop> for ShownHop<'a> {
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
         let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
-        Self { name: &hop.name, kind: &hop.kind, enabled, address, settings, credentials, auth }
+        let members = hop.hop.iter().flat_map(|hop| hop.members());
+        let members = members
+            .map(|member| ShownMember {
+                name: member.name,
+                address: member.address.map(ToString::to_string),
+            })
+            .collect();
+        Self {
+            name: &hop.name,
+            kind: &hop.kind,
+            enabled,
+            condition: hop.condition.as_ref().map(|condition| network.shown(condition)),
+            on_leave: hop.on_leave,
+            address,
+            settings,
+            credentials,
+            members,
+            auth,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::{USAGE, Verdict, complain, write_problems};
 use crate::{
     cli::{self, Format},
     client::reply::Reply,
-    config::{Environment, Loader},
+    config::{Config, Environment, Loader, Problems},
     state::generation::Generation,
 };
 
@@ -83,6 +83,10 @@ pub async fn probe(
     out: &mut dyn Write,
 ) -> io::Result<Verdict> {
     let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => return write_problems(loader, &problems, format, out),
+    };
+    let config = match ask_conditions(loader, config).await {
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
@@ -148,6 +152,16 @@ pub async fn probe(
         }
     }
     Ok(if reached.is_ok() { Verdict::Valid } else { Verdict::Invalid })
+}
+
+/// Asks what the conditions of hops depend on, as a running proxy does, and loads the configuration for the answers.
+async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Problems> {
+    let conditions: Vec<_> = config.hops.iter().filter_map(|hop| hop.condition.clone()).collect();
+    if conditions.is_empty() {
+        return Ok(config);
+    }
+    loader.network.ask_once(&conditions).await;
+    loader.load()
 }
 
 fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {

@@ -54,8 +54,10 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     if shows_credentials {
         warn!("{}", super::VISIBLE_CREDENTIALS);
     }
+    memory::allow_heaps(loaded.config().server.workers.get());
     open_files::raise(loaded.config().limits.connections);
-    // One thread: a second one costs more in wake-ups than it carries; see ARCHITECTURE.md.
+    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
+    // more; see ARCHITECTURE.md.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),

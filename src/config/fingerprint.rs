@@ -55,6 +55,12 @@ impl Outline {
         self.0.insert(path.to_string(), content);
     }
 
+    /// Adds the outcome of the condition at `path`, so that another one is a change.
+    pub(crate) fn add_outcome(&mut self, path: &KeyPath, is_on: bool) {
+        // A mapping has no entry of its own so far.
+        self.0.insert(path.to_string(), u64::from(is_on));
+    }
+
     fn insert(&mut self, path: KeyPath, value: &Value, hasher: &RandomState) {
         match value {
             Value::Mapping(mapping) if !mapping.is_empty() => {
@@ -98,11 +104,18 @@ impl fmt::Debug for Outline {
     }
 }
 
-/// Returns a hash of the mapping at `path` without the key `key`.
-pub(crate) fn hash_without(tree: &Tree, path: &KeyPath, key: &str, hasher: &RandomState) -> u64 {
+/// Returns a hash of the mapping at `path` without `keys`.
+pub(crate) fn hash_without(
+    tree: &Tree,
+    path: &KeyPath,
+    keys: &[&str],
+    hasher: &RandomState,
+) -> u64 {
     let mut value = tree.value(path).cloned().unwrap_or_default();
     if let Value::Mapping(mapping) = &mut value {
-        mapping.remove(key);
+        for key in keys {
+            mapping.remove(key);
+        }
     }
     hash(&value, hasher)
 }

@@ -1,6 +1,6 @@
 //! Loads files into a configuration, at the start and for each reload.
 
-use std::{hash::RandomState, path::PathBuf};
+use std::{hash::RandomState, path::PathBuf, sync::Arc};
 
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
@@ -9,9 +9,10 @@ use crate::config::{
     edit::EditedFile,
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
-    source::Text,
+    source::{KeptTexts, Text},
     yaml::tree::Tree,
 };
+use crate::network::Network;
 
 /// The command line's settings. They override the files at every load.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Loader {
     pub(crate) environment: Environment,
     /// The key of all hashes, so that a hash reveals nothing about its value.
     pub(crate) hasher: RandomState,
+    /// The facts that decide the conditions of hops. Nothing here asks for any but the list of interfaces.
+    pub(crate) network: Arc<Network>,
 }
 
 impl Loader {
@@ -49,7 +52,14 @@ impl Loader {
         registry: Registry,
         environment: Environment,
     ) -> Self {
-        Self { source, overrides, registry, environment, hasher: RandomState::new() }
+        Self {
+            source,
+            overrides,
+            registry,
+            environment,
+            hasher: RandomState::new(),
+            network: Arc::default(),
+        }
     }
 
     /// Returns the source.
@@ -68,7 +78,14 @@ impl Loader {
     /// Does as [`load`](Self::load), and returns the files beside the YAML that settings name, such as a
     /// `password_file`. The list is as good as it gets if the configuration is invalid.
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
-        self.load_texts(self.source.read())
+        let (texts, problems) = self.source.read();
+        self.load_texts(Arc::new(texts.into()), problems)
+    }
+
+    /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
+    /// the files that settings name.
+    pub(crate) fn load_kept(&self, texts: Arc<KeptTexts>) -> Result<Config, Problems> {
+        self.load_texts(texts, Problems::default()).0
     }
 
     /// Loads the configuration as it would be with `edit`.
@@ -87,14 +104,15 @@ impl Loader {
             return Err(Problem::new(&KeyPath::default(), "source", message).into());
         }
         edited.for_each(|text| text.text.clone_from(&edit.text));
-        self.load_texts((texts, problems)).0
+        self.load_texts(Arc::new(texts.into()), problems).0
     }
 
     fn load_texts(
         &self,
-        (texts, Problems(unreadable)): (Vec<Text>, Problems),
+        kept: Arc<KeptTexts>,
+        Problems(unreadable): Problems,
     ) -> (Result<Config, Problems>, Vec<PathBuf>) {
-        let (mut tree, faults) = Tree::new(texts);
+        let (mut tree, faults) = Tree::new(kept.copy());
         let mut problems = Found::default();
         problems.extend(unreadable);
         problems.append(faults);
@@ -102,7 +120,10 @@ impl Loader {
         let is_complete = problems.is_empty();
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
-        let config = resolver.resolve();
+        let mut config = resolver.resolve();
+        if config.hops.iter().any(|hop| hop.condition.is_some()) {
+            config.written = Some(kept);
+        }
         let named = resolver.named_files();
         problems.append(resolver.problems);
         if is_complete {

@@ -4,9 +4,14 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Hop, Secret};
 
-use crate::router;
-
-use crate::config::{Credential, Listener, Outline, Overridden, Place, Problem};
+use crate::{
+    config::{
+        Credential, Listener, OnLeave, Outline, Overridden, Place, Problem, WorkerCount,
+        source::KeptTexts,
+    },
+    network::NetworkCondition,
+    router,
+};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -31,6 +36,8 @@ pub struct Config {
     pub overridden: Vec<Overridden>,
     /// Warnings: settings that are valid but odd.
     pub warnings: Vec<Problem>,
+    /// The files it was read from, kept if a condition of the network may call for another configuration from them.
+    pub(crate) written: Option<Arc<KeptTexts>>,
 }
 
 /// The listeners, and who may use them.
@@ -46,6 +53,8 @@ pub struct Server {
     pub via: Option<Box<str>>,
     /// The protocols that clients may speak, never empty.
     pub protocols: Vec<Protocol>,
+    /// The threads that serve connections.
+    pub workers: WorkerCount,
     /// The protocols that a plain request may switch to.
     pub upgrades: Vec<Box<str>>,
 }
@@ -151,10 +160,16 @@ pub struct NamedHop {
     pub name: Arc<str>,
     /// The kind, as written. Empty if a disabled hop takes it from a variable that is not set.
     pub kind: String,
-    /// Whether chains use it.
+    /// Whether chains use it, by the present outcome of its condition if it has one.
     pub is_enabled: bool,
     /// The settings that are written and may be shown.
     pub settings: Arc<[ShownSetting]>,
+    /// The condition of the network that switches it on.
+    pub(crate) condition: Option<Arc<NetworkCondition>>,
+    /// The conditions that it depends on: its own, and those of the hops that it holds.
+    pub(crate) depends_on: Vec<Arc<NetworkCondition>>,
+    /// The fate of the tunnels through it when it is switched off.
+    pub on_leave: OnLeave,
     /// Its credentials, by their sources.
     pub credentials: Vec<Credential>,
     /// A hash of kind and settings, equal for equal ones within one [`Loader`](crate::config::Loader). An unchanged hop
@@ -174,7 +189,7 @@ pub struct ShownSetting {
 }
 
 /// Hops in the order of travel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Chain {
     /// Its name.
     pub name: Arc<str>,
@@ -182,6 +197,8 @@ pub struct Chain {
     pub hops: Vec<usize>,
     /// The hops of this chain that are disabled.
     pub switched_off: Vec<Arc<str>>,
+    /// The conditions of the network that its hops depend on, those that are disabled too.
+    pub(crate) depends_on: Vec<Arc<NetworkCondition>>,
     /// The number of spare tunnels kept ready before the last hop.
     pub warm: usize,
 }

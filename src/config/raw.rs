@@ -1,5 +1,6 @@
 //! The settings as operators write them: typed, but not yet resolved.
 
+mod enabled;
 mod listen;
 
 use std::{borrow::Cow, fmt, num::NonZeroU16, path::PathBuf, time::Duration};
@@ -16,16 +17,19 @@ use serde::{
 
 pub(crate) use self::listen::{Listen, ListenTls, Listeners};
 use crate::config::{
-    Format, Level, Protocol,
+    Format, Level, Protocol, WorkerCount,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
+
+pub(crate) use self::enabled::Enabled;
+pub use self::enabled::OnLeave;
 
 /// The sections of a configuration.
 pub(crate) const SECTIONS: [&str; 7] =
     ["server", "timeouts", "limits", "log", "hops", "chains", "routes"];
 
-/// Where clients are accepted, and which.
+/// The listeners, and the clients that may use them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct Server {
@@ -35,9 +39,13 @@ pub(crate) struct Server {
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.
     pub(crate) protocols: Vec<Protocol>,
+    /// The threads that serve connections: a number, or `auto` for one per processor. A connection stays with the
+    /// thread that accepted it. A change takes effect at the next start.
+    pub(crate) workers: WorkerCount,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<Auth>,
-    /// The pseudonym for a `Via` field in plain requests and responses. `none` adds no field.
+    /// The pseudonym for a `Via` field in plain requests, in their responses and in each CONNECT to a hop. `none`
+    /// adds no field.
     pub(crate) via: Option<String>,
     /// The protocols that a plain request may switch to with `Upgrade`, such as `websocket`, which is the default. An
     /// offer of any other is removed, and its request goes on as an ordinary one.
@@ -140,7 +148,14 @@ impl Default for Server {
     fn default() -> Self {
         let upgrades = vec!["websocket".to_owned()];
         let protocols = Protocol::ALL.to_vec();
-        Self { listen: Listeners::default(), protocols, auth: None, via: None, upgrades }
+        Self {
+            listen: Listeners::default(),
+            protocols,
+            workers: WorkerCount::default(),
+            auth: None,
+            via: None,
+            upgrades,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use std::{
 use mooltiroute_hops::{BuildContext, Fault, InvalidSetting, Key, KeyPath, Registry, credentials};
 use serde::de::DeserializeOwned;
 
+use crate::network::Network;
+
 use crate::config::{
     Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol, Server,
     Timeouts, raw,
@@ -38,6 +40,8 @@ pub(crate) struct Resolver<'a> {
     /// The context that each hop is built in.
     context: BuildContext<'a>,
     hasher: &'a RandomState,
+    /// The facts that decide the conditions of hops.
+    network: &'a Network,
     /// Whether all files were read, so that a missing name is really missing.
     is_complete: bool,
     /// The settings with a variable that could not be put in. Nothing more is said about them.
@@ -55,12 +59,13 @@ type Names = Option<Vec<String>>;
 
 impl<'a> Resolver<'a> {
     pub(crate) fn new(loader: &'a Loader, tree: &'a mut Tree, is_complete: bool) -> Self {
-        let Loader { source, registry, environment, hasher, .. } = loader;
+        let Loader { source, registry, environment, hasher, network, .. } = loader;
         Self {
             tree,
             registry,
             environment,
             hasher,
+            network,
             context: BuildContext::new(source.directory()).with_hasher(hasher.clone()),
             is_complete,
             failed: BTreeSet::new(),
@@ -89,6 +94,9 @@ impl<'a> Resolver<'a> {
         self.warn_of_oddities();
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
+        for hop in hops.iter().filter(|hop| hop.condition.is_some()) {
+            outline.add_outcome(&KeyPath::of(["hops", &hop.name, "enabled"]), hop.is_enabled);
+        }
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;
         let overridden = Overridden::all(self.tree, self.hasher);
         Config {
@@ -102,6 +110,7 @@ impl<'a> Resolver<'a> {
             outline,
             overridden,
             warnings,
+            written: None,
         }
     }
 
@@ -131,9 +140,11 @@ impl<'a> Resolver<'a> {
             // Written out, so that an omitted key and its default value mean the same.
             self.tree.assume(&hop, "enabled", true);
             self.interpolate_at(&enabled, true);
-            let is_enabled =
-                self.tree.settings(&enabled).is_some_and(|settings| settings.read() == Ok(true));
-            self.interpolate_at(&hop, is_enabled);
+            // A hop that a condition may switch on needs its variables already now.
+            let may_be_enabled = self.tree.settings(&enabled).is_some_and(|settings| {
+                !matches!(settings.read(), Ok(raw::Enabled::Switch(false)) | Err(_))
+            });
+            self.interpolate_at(&hop, may_be_enabled);
         }
     }
 
@@ -148,7 +159,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn server(&mut self) -> Server {
-        let raw::Server { listen, protocols, auth, via, upgrades } = self.section("server");
+        let raw::Server { listen, protocols, workers, auth, via, upgrades } =
+            self.section("server");
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
@@ -163,7 +175,7 @@ impl<'a> Resolver<'a> {
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
-        Server { listen, protocols, auth, credentials, via, upgrades }
+        Server { listen, protocols, workers, auth, credentials, via, upgrades }
     }
 
     /// Checks that `server.protocols` names at least one protocol, and none twice.

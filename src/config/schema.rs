@@ -37,7 +37,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "description": "The upstreams, by the names that chains have for them.",
                 "type": ["object", "null"],
                 "propertyNames": names,
-                "additionalProperties": hop(kinds),
+                "additionalProperties": hop(kinds, &mut generator),
             },
             "chains": {
                 "description": "The ways to a target, by the names that routes have for them: hops in the order of travel. `default` takes everything while no routes are written; `direct` is built in.",
@@ -69,7 +69,7 @@ fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// A hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is completed by another file.
-fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
+fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
     let common = Map::from_iter([
         (
@@ -81,11 +81,19 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
         ),
         (
             "enabled".to_owned(),
-            json!({
-                "description": "Whether chains use the hop. A hop that is not enabled is left out of them.",
-                "default": true,
-                "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": BOOLEAN_TEXT }],
-            }),
+            described(
+                part(generator.subschema_for::<raw::Enabled>()),
+                "Whether chains use the hop: `true`, `false`, or a condition of the network. A hop that is not enabled is left out of them.",
+                json!(true),
+            ),
+        ),
+        (
+            "on_leave".to_owned(),
+            described(
+                part(generator.subschema_for::<raw::OnLeave>()),
+                "What becomes of the tunnels through the hop when it is switched off: `keep` lets them go on to their own end, `cut` ends them.",
+                json!("keep"),
+            ),
         ),
     ]);
     let mut keys: Vec<String> = common.keys().cloned().collect();
@@ -108,6 +116,13 @@ fn hop(kinds: Vec<(&'static str, Value)>) -> Value {
         "properties": common,
         "allOf": alternatives,
     })
+}
+
+/// Puts a description and a default into `schema`.
+fn described(mut schema: Value, description: &str, default: Value) -> Value {
+    schema["description"] = json!(description);
+    schema["default"] = default;
+    schema
 }
 
 /// Relaxes `schema` for a file that is one part of a configuration, with variables in place of scalars.

@@ -10,10 +10,11 @@ use std::{
 };
 
 use mooltiroute_hops::{KeyPath, Secret};
+use zeroize::Zeroize as _;
 
 use crate::config::report::problem::{Place, Problem, Problems};
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file, or a directory of files.
@@ -41,7 +42,7 @@ pub struct Environment {
 type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 /// A file that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) name: Arc<str>,
     pub(crate) text: String,
@@ -117,6 +118,34 @@ impl Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// Texts that are kept, and wiped when they are dropped: they may hold secrets.
+pub(crate) struct KeptTexts(Vec<Text>);
+
+impl KeptTexts {
+    /// Returns a copy of them.
+    pub(crate) fn copy(&self) -> Vec<Text> {
+        self.0.clone()
+    }
+}
+
+impl Drop for KeptTexts {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|text| text.text.zeroize());
+    }
+}
+
+impl fmt::Debug for KeptTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|text| &text.name)).finish()
+    }
+}
+
+impl From<Vec<Text>> for KeptTexts {
+    fn from(texts: Vec<Text>) -> Self {
+        Self(texts)
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) enum Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum KillOrder {
-    /// Those with these numbers.
+    /// The connections with these numbers.
     Ids(Vec<u64>),
     /// All that take this chain.
     Chain(String),

@@ -42,6 +42,9 @@ pub(crate) struct Endpoint {
 /// The reason why there is no control socket.
 #[derive(Debug, Error)]
 pub(crate) enum NoEndpoint {
+    /// There is no directory to try.
+    #[error("no directory is known for it")]
+    NoDirectory,
     /// A directory can't be used.
     #[error("{}: {reason}", directory.display())]
     Directory {
@@ -135,14 +138,14 @@ impl Endpoint {
     /// # Errors
     /// The reason of the last directory.
     pub(crate) fn bind(directories: &[PathBuf], name: &str) -> Result<Self, NoEndpoint> {
-        let mut result = Self::bind_in(Path::new("/nonexistent"), name);
+        let mut failed = NoEndpoint::NoDirectory;
         for directory in directories {
-            result = Self::bind_in(directory, name);
-            if result.is_ok() {
-                break;
+            match Self::bind_in(directory, name) {
+                Ok(endpoint) => return Ok(endpoint),
+                Err(error) => failed = error,
             }
         }
-        result
+        Err(failed)
     }
 
     fn bind_in(directory: &Path, name: &str) -> Result<Self, NoEndpoint> {

@@ -42,7 +42,7 @@ pub(crate) enum Outcome {
 pub(crate) struct ToldProblem {
     /// Place, path and message on one line.
     pub brief: String,
-    /// The same with the line of the file and advice, as `check` shows it.
+    /// The problem with the line of the file and advice, as `check` shows it.
     pub text: String,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use mooltiroute_hops::ClientFields;
 
 use super::role::{Role, role_of};
 
@@ -22,6 +23,12 @@ pub struct Fields {
 pub(super) struct Line {
     name: (u32, u32),
     value: (u32, u32),
+}
+
+impl ClientFields for Fields {
+    fn visit(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        self.values(name).for_each(visit);
+    }
 }
 
 impl Fields {

@@ -2,7 +2,7 @@
 //!
 //! An event of `tracing` costs more than anything else that a plain request needs: each of its fields passes through a
 //! virtual call, a formatter and a second buffer. The line at the end of a request has the same fields every time, so
-//! it is written straight into the buffer of the [queue](super::queue), byte for byte as `tracing_subscriber` would
+//! it is written straight into the buffer of the [queue](mod@super::queue), byte for byte as `tracing_subscriber` would
 //! write it.
 
 use std::{

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use socket2::SockRef;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
@@ -59,7 +59,7 @@ struct Wanted {
     twins: usize,
 }
 
-/// A change of listeners of which every part has succeeded, and nothing has happened yet.
+/// A change of listeners whose every part has succeeded, and that is not in force yet.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
@@ -114,6 +114,29 @@ pub enum ListenError {
     /// One of the supervisor's sockets that does not do what a socket should.
     #[error("a socket of the supervisor can't be used: {0}")]
     Passed(io::Error),
+    /// A thread of `server.workers` that can't be started.
+    #[error("can't start the threads of `server.workers`: {0}; lower the number")]
+    Workers(io::Error),
+}
+
+impl Begun {
+    /// Returns another listener for the same clients, whose events wake `runtime`.
+    ///
+    /// Both accept from the one queue of the system, so each client goes to a thread that is free, and none is lost if
+    /// one of them closes.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(crate) fn share(&self, runtime: &Handle) -> io::Result<Self> {
+        let socket = net::TcpListener::from(SockRef::from(&self.listener).try_clone()?);
+        let _entered = runtime.enter();
+        Ok(Self {
+            listener: TcpListener::from_std(socket)?,
+            address: self.address,
+            tls: Arc::clone(&self.tls),
+            closed: self.closed.clone(),
+        })
+    }
 }
 
 impl Default for Listeners {

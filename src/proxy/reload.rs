@@ -12,13 +12,14 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Environment, Loader, Overridden},
+    config::{Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts},
     control::{
         ControlServer,
         verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
     },
     log::LogControl,
     metrics::Metrics,
+    network::Network,
     proxy::{
         changes::{edited_in_vain, with_new_value},
         direct::targets_that_go_direct,
@@ -26,11 +27,14 @@ use crate::{
         server::Server,
         watch::Watch,
     },
-    state::shared::{Rejection, Shared},
+    state::{
+        generation::Generation,
+        shared::{Rejection, Shared},
+    },
     system::{shutdown::ReloadRequests, supervisor},
 };
 
-/// Loads the configuration anew whenever that is called for.
+/// Reloads the configuration after an edit, a signal, an order or a change of the network.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     loader: Arc<Loader>,
@@ -44,6 +48,8 @@ pub(crate) struct Reloads {
     rejected: Option<Vec<String>>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
+    /// The files of the configuration in force, if it depends on the network.
+    written: Option<Arc<KeptTexts>>,
 }
 
 /// The event that called for a reload.
@@ -52,6 +58,8 @@ enum Call {
     Edit,
     Signal,
     Order,
+    /// A condition of the network has another outcome.
+    Network,
 }
 
 impl Reloads {
@@ -73,6 +81,7 @@ impl Reloads {
             log: None,
             rejected: None,
             overridden: Vec::new(),
+            written: None,
         }
     }
 
@@ -80,6 +89,12 @@ impl Reloads {
     #[must_use]
     pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
         Self { overridden, ..self }
+    }
+
+    /// Builds other configurations from `written` when the network changes.
+    #[must_use]
+    pub(crate) fn with_written(self, written: Option<Arc<KeptTexts>>) -> Self {
+        Self { written, ..self }
     }
 
     /// Has signals call for reloads too.
@@ -106,9 +121,11 @@ impl Reloads {
 
     /// Reloads until it is dropped. Dropping the future between two steps leaves the generation in force as it is.
     pub(crate) async fn run(mut self) -> Infallible {
+        let network = Arc::clone(self.shared().live().current().network());
         loop {
             let mut order = None;
             let call = tokio::select! {
+                () = network.changed() => Call::Network,
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
                 () = next_request(self.requests.as_mut()) => Call::Signal,
                 ordered = next_order(self.orders.as_mut()) => {
@@ -118,6 +135,10 @@ impl Reloads {
             };
             if let (Call::Signal | Call::Order, Some(watch)) = (call, &mut self.watch) {
                 watch.complete().await;
+            }
+            if call == Call::Network {
+                self.follow_network(&network).await;
+                continue;
             }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
@@ -156,6 +177,42 @@ impl Reloads {
         None
     }
 
+    /// Puts the outcomes in force that the conditions of the network have now. Builds on the files that were read for
+    /// the configuration in force, so that an edit that is invalid or still being written can't delay it.
+    async fn follow_network(&mut self, network: &Network) {
+        let (Some(written), causes) = (self.written.clone(), network.causes()) else { return };
+        if causes.is_empty() {
+            // The network was back before this began.
+            return;
+        }
+        let held = self.shared().peaks().hold();
+        let loader = Arc::clone(&self.loader);
+        let loaded = task::spawn_blocking(move || loader.load_kept(written)).await;
+        let problems = match loaded {
+            Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),
+            Ok(Err(problems)) => ToldProblem::all(&problems),
+            Err(panicked) => vec![ToldProblem::line(panicked.to_string())],
+        };
+        if !problems.is_empty() {
+            self.reject(problems, Call::Network);
+        }
+        drop(held);
+    }
+
+    /// Puts `config` in force, which differs from the one in force only by outcomes.
+    fn follow_with(&mut self, config: Config, causes: Vec<String>) -> Result<(), Vec<ToldProblem>> {
+        let last = self.shared().live().current();
+        let changed = last.outline.changes(&config.outline);
+        if changed.is_empty() {
+            last.network().put_in_force(last.outcomes());
+            return Ok(());
+        }
+        let prepared = self.listeners.prepare(&config.server.listen);
+        let prepared = prepared.map_err(|error| vec![ToldProblem::line(with_causes(&error))])?;
+        self.accept(config, prepared, &changed, Some(causes.join("; ")));
+        Ok(())
+    }
+
     async fn attempt(&mut self, call: Call) -> Verdict {
         let config = match self.load().await {
             Some(Ok(config)) => config,
@@ -186,17 +243,30 @@ impl Reloads {
             return self.in_force(Outcome::Unchanged, Vec::new());
         }
         match self.listeners.prepare(&config.server.listen) {
-            Ok(prepared) => self.accept(config, prepared, &changed),
+            Ok(prepared) => {
+                self.end_rejection();
+                self.accept(config, prepared, &changed, None)
+            }
             Err(error) => self.reject(vec![ToldProblem::line(with_causes(&error))], call),
         }
     }
 
-    /// Everything is built; from here on nothing fails.
-    fn accept(&mut self, config: Config, prepared: Prepared, changed: &[String]) -> Verdict {
-        self.end_rejection();
+    /// Everything is built; from here on nothing fails. `cause` is the change of the network that called for it.
+    fn accept(
+        &mut self,
+        config: Config,
+        prepared: Prepared,
+        changed: &[String],
+        cause: Option<String>,
+    ) -> Verdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
-        let log = config.log;
+        self.written.clone_from(&config.written);
+        let (log, workers) = (config.log, config.server.workers.get().get());
+        if workers != self.server.worker_count() {
+            let running = self.server.worker_count();
+            warn!(running, configured = workers, "`server.workers` takes effect at the next start");
+        }
         let listening = self.listeners.addresses_after(&prepared);
         let last = self.shared().live().current();
         let next = last.next(config, listening);
@@ -207,7 +277,10 @@ impl Reloads {
         }
         let generation = next.number();
         self.shared().live().replace(next);
+        let next = self.shared().live().current();
+        next.network().put_in_force(next.outcomes());
         self.server.keep_warm();
+        let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
@@ -215,8 +288,33 @@ impl Reloads {
         if let Some(control) = &self.log {
             control.set(&log);
         }
-        info!(generation, changed = changed.join(", "), "config reloaded");
+        let shown = changed.join(", ");
+        info!(generation, changed = shown, cause, "config reloaded");
+        if cut > 0 {
+            info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
+        }
         self.in_force(Outcome::Applied, changed)
+    }
+
+    /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
+    /// number.
+    fn cut_tunnels_of_hops_that_left(&self, last: &Generation, next: &Generation) -> usize {
+        let is_on = |generation: &Generation, name: &str| {
+            generation.hops().iter().any(|hop| &*hop.name == name && hop.is_enabled)
+        };
+        let has_left = |hop: &&NamedHop| {
+            hop.on_leave == OnLeave::Cut && hop.is_enabled && !is_on(next, &hop.name)
+        };
+        let names = last.hops().iter().filter(has_left).map(|hop| Arc::clone(&hop.name));
+        let left: Vec<Arc<str>> = names.collect();
+        if left.is_empty() {
+            return 0;
+        }
+        let passes = |name: &Arc<str>| left.contains(name);
+        let cut = self.shared().connections().kill(|row| {
+            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
+        });
+        cut.len()
     }
 
     /// Returns the verdict on a configuration that is in force now.
@@ -277,7 +375,7 @@ pub(crate) fn announce(config: &Config) {
         if !names.is_empty() {
             debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
         } else if chain.switched_off.is_empty() {
-            // Where hops are switched off, a warning has said it.
+            // If hops are switched off, a warning has said so.
             info!(chain = %chain.name, "goes direct: it has no hop");
         }
     }
@@ -301,11 +399,10 @@ async fn next_request(requests: Option<&mut ReloadRequests>) {
 }
 
 async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
-    match orders {
-        Some(orders) => match orders.recv().await {
-            Some(order) => order,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
+    if let Some(orders) = orders
+        && let Some(order) = orders.recv().await
+    {
+        return order;
     }
+    std::future::pending().await
 }

@@ -4,6 +4,7 @@ use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Durati
 
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     time,
 };
 use tokio_util::task::TaskTracker;
@@ -12,8 +13,10 @@ use tracing::{info, warn};
 use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
+    network::NetworkKeeper,
     proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
+    system::workers::Workers,
     upstream::chain::ChainSpares,
 };
 
@@ -22,12 +25,14 @@ use crate::{
 pub(crate) struct Server {
     shared: Arc<Shared>,
     sessions: TaskTracker,
+    /// The runtimes of the workers beside the one that begins listeners.
+    workers: Arc<[Handle]>,
 }
 
 impl Server {
-    /// Returns a server that has no listener yet.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, sessions: TaskTracker::new() }
+    /// Returns a server that has no listener yet. It accepts on the runtime of its caller and on those of `workers`.
+    pub(crate) fn new(shared: Arc<Shared>, workers: &Workers) -> Self {
+        Self { shared, sessions: TaskTracker::new(), workers: workers.runtimes().into() }
     }
 
     /// The state that all sessions share.
@@ -39,7 +44,24 @@ impl Server {
     pub(crate) fn begin(&self, begun: Begun) {
         let tls = begun.tls.load().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
-        self.sessions.spawn(accept(self.clone(), begun));
+        for worker in &*self.workers {
+            match begun.share(worker) {
+                Ok(shared) => {
+                    drop(
+                        self.sessions.spawn_on(accept(self.clone(), shared, Voice::Silent), worker),
+                    );
+                }
+                Err(error) => {
+                    warn!(address = %begun.address, %error, "a worker can't accept clients of this listener");
+                }
+            }
+        }
+        self.sessions.spawn(accept(self.clone(), begun, Voice::Logged));
+    }
+
+    /// Returns the number of threads that serve connections.
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers.len() + 1
     }
 
     /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
@@ -51,6 +73,12 @@ impl Server {
             );
             self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });
         }
+    }
+
+    /// Keeps the facts about the network up to date, until the proxy drains.
+    pub(crate) fn keep_facts(&self, keeper: NetworkKeeper) {
+        let draining = self.shared.shutdown().draining.clone();
+        self.sessions.spawn(async move { draining.run_until_cancelled(keeper.run()).await });
     }
 
     /// Waits until every session has ended. Sessions that last longer than `deadline`, or until the cut, are cut.
@@ -98,10 +126,19 @@ impl Server {
     }
 }
 
+/// Whether a listener says in the log what happens to it. Of those that share a socket, one does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Voice {
+    #[default]
+    Logged,
+    Silent,
+}
+
 /// Accepts on one listener until it is closed or the proxy drains.
-async fn accept(server: Server, begun: Begun) {
+async fn accept(server: Server, begun: Begun, voice: Voice) {
     let Begun { listener, address, tls, closed } = begun;
-    let mut door = Door { server, listener, address, tls, pause: Pause::default() };
+    let pause = Pause { voice, ..Pause::default() };
+    let mut door = Door { server, listener, address, tls, pause };
     let draining = door.server.shared.shutdown().draining.clone();
     loop {
         tokio::select! {
@@ -114,7 +151,9 @@ async fn accept(server: Server, begun: Begun) {
     // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
     let rest = async { while door.next_waiting().await {} };
     draining.run_until_cancelled(rest).await;
-    info!(%address, "not listening any more");
+    if voice == Voice::Logged {
+        info!(%address, "not listening any more");
+    }
 }
 
 /// One listener, and how it copes with a lack of descriptors.
@@ -180,6 +219,7 @@ impl Door {
 /// A time in which the system has no descriptors to give. The log says once that it begins, and once that it is over.
 #[derive(Debug, Default)]
 struct Pause {
+    voice: Voice,
     is_announced: bool,
     /// How often accepting has failed in a row.
     failures: u32,
@@ -187,7 +227,7 @@ struct Pause {
 
 impl Pause {
     fn begin(&mut self, address: SocketAddr, error: &dyn fmt::Display) {
-        if !self.is_announced {
+        if !self.is_announced && self.voice == Voice::Logged {
             warn!(%address, %error, "can't accept connections now; trying again until it works");
             self.is_announced = true;
         }

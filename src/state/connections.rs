@@ -1,6 +1,6 @@
 //! The table of open connections: each request and tunnel that is under way, with its counts and a way to end it.
 //!
-//! A row is shared by the task that serves the connection, which adds to its counts, and by whoever reads the table. The
+//! A row is shared by the task that serves the connection, which adds to its counts, and by readers of the table. The
 //! lock of the table is taken when a row comes or goes and while the table is listed, never while bytes move.
 
 mod failures;
@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -22,6 +22,7 @@ pub(crate) use self::failures::RecentFailure;
 use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
+    log::DirectLog,
     metrics::CountBytes,
     state::generation::{Generation, Way},
     upstream::chain::{Chain, Passage},
@@ -33,6 +34,7 @@ pub(crate) struct Connections {
     next_id: AtomicU64,
     rows: Mutex<Rows>,
     failures: RecentFailures,
+    log: OnceLock<DirectLog>,
 }
 
 /// A slab: freed places are used again, so a row is added and removed in constant time.
@@ -60,7 +62,7 @@ pub(crate) struct OpenConnection {
     pub protocol: Protocol,
     /// The method of the request; `CONNECT` for every tunnel.
     pub method: Cow<'static, str>,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: Authority,
     /// The route that matched, counted from one.
     pub route: usize,
@@ -97,7 +99,7 @@ pub(crate) struct Facts<'a> {
     pub protocol: Protocol,
     /// The method of the request.
     pub method: &'a str,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: &'a Authority,
     /// The route and chain it takes.
     pub way: Way<'a>,
@@ -108,6 +110,12 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Connections {
+    /// Sets the log for the lines that end connections. Without it they are events of `tracing`.
+    pub(crate) fn set_log(&self, log: DirectLog) {
+        // A process has one log, so a second call brings the same one.
+        let _ = self.log.set(log);
+    }
+
     /// Adds a connection, which `task` serves.
     pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
         let Facts { peer, protocol, method, target, way, generation, session } = facts;
@@ -243,6 +251,11 @@ impl Registration {
     /// The row.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         &self.row
+    }
+
+    /// Returns the log for the line that ends the connection, if this process writes its log itself.
+    pub(crate) fn log(&self) -> Option<&DirectLog> {
+        self.table.log.get()
     }
 
     /// Notes that it failed with `status`, which `text` explains to the client.

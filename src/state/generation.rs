@@ -7,11 +7,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::Authority;
+use mooltiroute_hops::{Authority, Hop};
 
 use crate::{
-    config::{Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
+    config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
+    network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
     system::memory::{Held, Peaks},
     upstream::{
@@ -39,8 +40,15 @@ pub(crate) struct Generation {
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
     chains: Vec<Arc<Chain>>,
-    /// Every hop that is built, for the next generation to keep those that stay the same.
+    /// For each chain, whether it is written without a hop.
+    always_direct: Vec<bool>,
+    /// For each chain, the conditions of the network that its hops depend on.
+    dependences: Vec<Option<Dependence>>,
+    /// Whether a chain has such conditions.
+    has_dependences: bool,
+    /// Every hop, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
+    network: Arc<Network>,
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
     _held: Held,
@@ -79,13 +87,23 @@ pub(crate) struct Users {
     pub requests: AtomicUsize,
 }
 
-/// Where a target goes.
+/// The route and the chain that a target takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
     pub route: usize,
     /// The chain it leads to.
     pub chain: &'a Arc<Chain>,
+    /// The conditions of the network that the hops of the chain depend on, if there are any.
+    pub dependence: Option<&'a Dependence>,
+}
+
+/// The state that all generations share.
+#[derive(Clone, Debug, Default)]
+struct Lasting {
+    metrics: Arc<Metrics>,
+    peaks: Arc<Peaks>,
+    network: Arc<Network>,
 }
 
 impl Live {
@@ -126,7 +144,17 @@ impl Live {
 impl Generation {
     /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
     pub(crate) fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
-        Self::build(number, config, listening, Arc::default(), Arc::default(), &[])
+        Self::build(number, config, listening, Lasting::default(), &[])
+    }
+
+    /// Builds the first generation of a proxy, whose conditions depend on the facts of `network`.
+    pub(crate) fn first(
+        config: Config,
+        listening: Vec<SocketAddr>,
+        network: &Arc<Network>,
+    ) -> Self {
+        let lasting = Lasting { network: Arc::clone(network), ..Lasting::default() };
+        Self::build(1, config, listening, lasting, &[])
     }
 
     /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the hop
@@ -135,24 +163,33 @@ impl Generation {
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
             // They are sorted by name.
             let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
-            let old = old.and_then(|index| self.hops.get(index));
+            let old = old.and_then(|index| self.hops.get(index)).filter(|old| old.hop.is_some());
             if let Some(old) = old.filter(|old| old.fingerprint == hop.fingerprint) {
                 hop.hop.clone_from(&old.hop);
             }
         }
-        let (metrics, peaks) = (Arc::clone(&self.metrics), Arc::clone(&self.peaks));
-        Self::build(self.number + 1, config, listening, metrics, peaks, &self.chains)
+        let lasting = Lasting {
+            metrics: Arc::clone(&self.metrics),
+            peaks: Arc::clone(&self.peaks),
+            network: Arc::clone(&self.network),
+        };
+        Self::build(self.number + 1, config, listening, lasting, &self.chains)
     }
 
     fn build(
         number: u64,
         config: Config,
         listening: Vec<SocketAddr>,
-        metrics: Arc<Metrics>,
-        peaks: Arc<Peaks>,
+        lasting: Lasting,
         last: &[Arc<Chain>],
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
+        let Lasting { metrics, peaks, network } = lasting;
+        let dependence = |chain: &config::Chain| Dependence::new(&network, &chain.depends_on);
+        let dependences: Vec<_> = chains.iter().map(dependence).collect();
+        let is_direct =
+            |chain: &config::Chain| chain.hops.is_empty() && chain.switched_off.is_empty();
+        let always_direct = chains.iter().map(is_direct).collect();
         let dialer = Dialer::new(listening.clone());
         let steps = StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake };
         let chains = chains.into_iter().map(|chain| {
@@ -184,7 +221,11 @@ impl Generation {
             rules,
             routes,
             chains,
-            hops: hops.into_iter().filter(|hop| hop.hop.is_some()).collect(),
+            always_direct,
+            has_dependences: dependences.iter().any(Option::is_some),
+            dependences,
+            hops,
+            network,
             metrics,
             _held: peaks.hold(),
             peaks,
@@ -218,6 +259,22 @@ impl Generation {
         &self.peaks
     }
 
+    /// The conditions of the network, each with the outcome that this generation was built with.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
+        let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
+        self.hops.iter().filter_map(conditional)
+    }
+
+    /// The facts about the network.
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// The hops that are built, with their names.
+    pub(crate) fn built_hops(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn Hop>)> {
+        self.hops.iter().filter_map(|named| Some((&named.name, named.hop.as_ref()?)))
+    }
+
     /// The chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
@@ -228,7 +285,7 @@ impl Generation {
         &self.chains
     }
 
-    /// Returns the hops that are built.
+    /// Returns all hops, sorted by name.
     pub(crate) fn hops(&self) -> &[NamedHop] {
         &self.hops
     }
@@ -238,16 +295,29 @@ impl Generation {
         self.takes_preferences
     }
 
+    /// Returns whether the hops of a chain depend on conditions of the network.
+    pub(crate) fn has_dependences(&self) -> bool {
+        self.has_dependences
+    }
+
     /// Returns the rules of the routes, in written order.
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
+    /// Returns the rules of the routes, each with whether its chain is direct in any network: it has no hop, and none that
+    /// is only switched off.
+    pub(crate) fn rules_and_directness(&self) -> impl Iterator<Item = (&Rule, bool)> {
+        let is_direct = |chain: &usize| self.always_direct.get(*chain) == Some(&true);
+        self.rules.iter().zip(self.routes.iter().map(is_direct))
+    }
+
     /// Returns the way to `target` by the first route that matches, or `None` if none does.
     pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
         let route = self.router.find(&Query { target })?;
-        let chain = self.chains.get(*self.routes.get(route)?)?;
-        Some(Way { route: route + 1, chain })
+        let index = *self.routes.get(route)?;
+        let (chain, dependence) = (self.chains.get(index)?, self.dependences.get(index)?.as_ref());
+        Some(Way { route: route + 1, chain, dependence })
     }
 }
 
@@ -277,7 +347,7 @@ fn warm(
 mod tests {
     use std::{fs, path::Path, sync::Weak};
 
-    use mooltiroute_hops::{Hop, kinds};
+    use mooltiroute_hops::kinds;
 
     use super::*;
     use crate::config::{Environment, Loader, Overrides, Source};

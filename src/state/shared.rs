@@ -3,18 +3,19 @@
 use std::{
     hash::Hash,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
 
 use arc_swap::ArcSwapOption;
+use mooltiroute_hops::Authority;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
-    log::DirectLog,
+    network::Unsettled,
     state::{
         connections::Connections,
         generation::{Generation, Live},
@@ -42,13 +43,12 @@ pub(crate) struct Shared {
     shutdown: Shutdown,
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
-    log: OnceLock<DirectLog>,
 }
 
 /// The start of this proxy: its time, and the source of its configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
-    /// Where its configuration comes from.
+    /// The source of its configuration.
     pub source: Source,
     /// The time of day.
     pub at: SystemTime,
@@ -90,13 +90,34 @@ impl Shared {
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
-            log: OnceLock::new(),
         })
     }
 
     /// The generation in force.
     pub(crate) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Returns the generation that serves a request for `target`, once it is known which hops its way has: `generation`,
+    /// which is in force, or the one that follows it meanwhile. That takes no time unless a hop depends on a condition of
+    /// the network that is undecided, and `timeouts.connect` at most.
+    ///
+    /// # Errors
+    /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
+    pub(crate) async fn generation_for(
+        &self,
+        target: &Authority,
+        generation: Arc<Generation>,
+    ) -> Result<Arc<Generation>, Unsettled> {
+        if !generation.has_dependences() {
+            return Ok(generation);
+        }
+        let Some(dependence) = generation.way(target).and_then(|way| way.dependence) else {
+            return Ok(generation);
+        };
+        // Boxed, so that requests that depend on nothing don't keep room for it.
+        Box::pin(dependence.settle(generation.timeouts.connect)).await?;
+        Ok(self.live.current())
     }
 
     /// The requests and tunnels that are under way.
@@ -150,18 +171,7 @@ impl Shared {
         &self.peaks
     }
 
-    /// Returns the log for frequent lines, if this process writes its log itself.
-    pub(crate) fn log(&self) -> Option<&DirectLog> {
-        self.log.get()
-    }
-
-    /// Sets the log for frequent lines. Without it they are events of `tracing`.
-    pub(crate) fn set_log(&self, log: DirectLog) {
-        // A process has one log, so a second call brings the same one.
-        let _ = self.log.set(log);
-    }
-
-    /// Where and when it began.
+    /// Returns the start of this proxy.
     pub(crate) fn origin(&self) -> &Start {
         &self.origin
     }

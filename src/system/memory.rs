@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -77,11 +78,27 @@ impl Drop for Held {
 /// By default glibc creates another heap for each thread that is busy at the same time, and memory that a reload has freed
 /// in one of them stays there. One worker needs one heap. Call this at the start of the program: existing heaps stay.
 pub(crate) fn share_heap() {
+    limit_heaps(1);
+}
+
+/// Allows as many heaps as there are `workers`, so that threads that serve connections at the same time do not wait for
+/// each other's allocations. Call this before they start.
+pub(crate) fn allow_heaps(workers: NonZeroUsize) {
+    if workers > NonZeroUsize::MIN {
+        limit_heaps(workers.get());
+    }
+}
+
+#[cfg_attr(
+    not(all(target_os = "linux", target_env = "gnu")),
+    expect(unused_variables, reason = "only glibc has such a limit")
+)]
+fn limit_heaps(count: usize) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "there is no safe way to tell glibc's allocator")]
     // SAFETY: the function has no preconditions: it takes two numbers, any of which it either knows or refuses.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_ARENA_MAX, i32::try_from(count).unwrap_or(i32::MAX));
     }
 }
 

@@ -69,7 +69,7 @@ mod systemd {
 
     pub(super) fn tell(states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states) {
-            warn!(%error, "the supervisor can't be told how far this is");
+            warn!(%error, "failed to notify systemd");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with the files of a listener's TLS.
+//! The problems that the files of a listener's TLS can have.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub enum TlsProblem {
     #[error("the file has no private key; expected `-----BEGIN PRIVATE KEY-----`")]
     NoKey,
     /// The key needs a passphrase.
-    #[error("the key is encrypted, and there is nobody to ask for its passphrase")]
+    #[error("the key is encrypted, and Mooltiroute can't ask for its passphrase")]
     EncryptedKey,
     /// A file that is well-formed and yet can't be used.
     #[error("can't be used: {1}")]

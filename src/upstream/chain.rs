@@ -44,6 +44,8 @@ pub(crate) struct Chain {
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
     warm: Option<Arc<Warm>>,
+    takes_preferences: bool,
+    requires_session: bool,
 }
 
 /// A hop of a chain, with its name.
@@ -96,7 +98,7 @@ pub(crate) enum Destination<'a> {
 #[derive(Clone, Copy)]
 enum End<'a> {
     /// The last hop is asked for the target.
-    Target(&'a Authority),
+    Target(Request<'a>),
     /// The last hop is asked to take a plain request.
     Forwarder(RequestLine<'a>),
     /// The last hop is sent nothing.
@@ -151,8 +153,17 @@ impl Chain {
         timeouts: StepTimeouts,
         dialer: Dialer,
     ) -> Self {
-        let remembered = hops.iter().map(|_| ArcSwapOption::empty()).collect();
-        Self { name, hops, timeouts, dialer, remembered, meter: Arc::default(), warm: None }
+        Self {
+            name,
+            timeouts,
+            dialer,
+            remembered: hops.iter().map(|_| ArcSwapOption::empty()).collect(),
+            meter: Arc::default(),
+            warm: None,
+            takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
+            requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
+            hops,
+        }
     }
 
     /// Counts the traffic of the chain with `meter`.
@@ -217,7 +228,12 @@ impl Chain {
 
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
-        self.hops.iter().any(|hop| hop.hop.describe().takes_preferences)
+        self.takes_preferences
+    }
+
+    /// Returns whether clients have to name a session to one of the hops.
+    pub(crate) fn requires_session(&self) -> bool {
+        self.requires_session
     }
 
     /// Opens a tunnel to the target of `request`, and describes it.
@@ -307,10 +323,10 @@ impl Chain {
             attempts += 1;
             let end = match destination {
                 Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
-                Destination::Target | Destination::Forwarder(_) => End::Target(request.target),
+                Destination::Target | Destination::Forwarder(_) => End::Target(request),
                 Destination::LastHop => End::LastHop,
             };
-            match self.attempt(&journey, request.target, end, trace).await {
+            match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
                     let is_at_hop = !matches!(end, End::Target(_));
                     return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
@@ -331,10 +347,11 @@ impl Chain {
     async fn attempt<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         end: End<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        let target = request.target;
         if let (Some(warm), End::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
@@ -348,7 +365,7 @@ impl Chain {
                 done => return done,
             }
         }
-        let tunnel = self.reach_last(journey, target, trace).await?;
+        let tunnel = self.reach_last(journey, request, trace).await?;
         self.reach_end(tunnel, journey, target, end, trace).await
     }
 
@@ -356,12 +373,12 @@ impl Chain {
     async fn reach_last<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hops = journey.hops();
         let connect = journey.within_deadline(self.timeouts.connect);
-        let stop = hops.first().map_or(target, |hop| &hop.address);
+        let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
@@ -384,6 +401,7 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(position + 1) {
+                tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
         }
@@ -404,7 +422,10 @@ impl Chain {
         };
         match end {
             End::LastHop => Ok((tunnel, Arc::default())),
-            End::Target(target) => {
+            End::Target(request) => {
+                let listed = journey.hops()[position].chosen.link.pass_headers();
+                tunnel.prepare_connect(request, listed);
+                let target = request.target;
                 let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }

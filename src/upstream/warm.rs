@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -64,8 +65,16 @@ impl Warm {
     pub(crate) async fn take(&self, path: &Path, target: &Authority) -> Option<Tunnel> {
         let taken = loop {
             let spare = self.stock().take(path, target);
-            let Some(mut spare) = spare else { break None };
-            if is_quiet(&mut spare).await {
+            let Some((spare, worker)) = spare else { break None };
+            // A spare waits with the worker that keeps it, and goes on with the one that uses it.
+            let spare = if worker == thread::current().id() {
+                Ok(spare)
+            } else {
+                spare.into_current_runtime()
+            };
+            if let Ok(mut spare) = spare
+                && is_quiet(&mut spare).await
+            {
                 break Some(spare);
             }
             self.stale();

@@ -34,21 +34,15 @@ pub(crate) fn table() -> String {
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
         {
-            let suffix = match kind {
-                "counter" => "_total",
-                "info" => "_info",
-                _ => "",
-            };
-            let stored = format!("{name}{suffix}");
-            let sampled = if kind == "histogram" { format!("{name}_sum") } else { stored.clone() };
+            let sampled = if kind == "histogram" { format!("{name}_sum") } else { name.to_owned() };
             let labels = labels.get(sampled.as_str()).map_or("", String::as_str);
-            let _ = writeln!(table, "| `{stored}` | {kind} | {labels} | {help} |");
+            let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {help} |");
         }
     }
     table
 }
 
-/// Returns the metrics of a proxy that has a hop, a chain with spare tunnels and a failure, so that each has a sample.
+/// Returns the metrics of a proxy that has a hop, a pool, a chain with spare tunnels and a failure, so that each has a sample.
 async fn exposed() -> String {
     let environment = Environment::new(|_| None, ".");
     let source = Source::Text(CONFIG.into());
@@ -80,5 +74,6 @@ server: { listen: 127.0.0.1:0 }
 hops:
   near: { kind: http-connect, address: 127.0.0.1:1 }
   far: { kind: http-connect, address: 127.0.0.1:1 }
+  either: { kind: pool, members: [near, far] }
 chains: { default: { hops: [near, far], warm: 1 } }
 ";

@@ -1,22 +1,18 @@
 //! Real clients through real proxies: curl, Python, Node and git through no hop, one and two.
 
 use std::{
-    env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Output, Stdio},
 };
 
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
-};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::{
-    Certificates, HttpOrigin, Network, Program, Proxy, Squid, WAYS, fill, first_difference, skip,
-    within,
+    Certificates, HttpOrigin, Network, Program, Proxy, Squid, WAYS, fill, first_difference, quiet,
+    script, with_library, within,
 };
 
 const BODY_BYTES: usize = 300_000;
@@ -310,34 +306,3 @@ impl Fetch<'_> {
 
 /// The file that the first of two answers is written to.
 const NOWHERE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
-
-/// Returns a command in an environment that names no proxy. The process is killed when its handle is dropped.
-fn quiet(program: &Program) -> Command {
-    let mut command = Command::new(program.path());
-    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
-        command.env_remove(name).env_remove(name.to_ascii_uppercase());
-    }
-    command.env("NODE_PATH", node_modules());
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-/// Returns an interpreter that has a library, if both are installed.
-async fn with_library(program: &str, look: &[&str], library: &str) -> Option<Program> {
-    let program = Program::find_or_skip(program)?;
-    let found = quiet(&program).args(look).stderr(Stdio::null()).status().await;
-    if found.is_ok_and(|status| status.success()) {
-        return Some(program);
-    }
-    skip(library);
-    None
-}
-
-/// The directory that `npm install` in `tests/clients` fills, unless the tester names another.
-fn node_modules() -> OsString {
-    env::var_os("MOOLTIROUTE_NODE_MODULES").unwrap_or_else(|| script("node_modules").into())
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("clients").join(name)
-}

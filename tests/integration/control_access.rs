@@ -54,7 +54,7 @@ async fn the_socket_is_for_its_owner_alone_and_goes_with_the_proxy() {
     assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
     proxy.signal(Signal::TERM);
     assert!(proxy.exit().await.success());
-    assert_eq!(sockets(proxy.config()), [PathBuf::new(); 0]);
+    assert!(sockets(proxy.config()).is_empty());
 }
 
 #[tokio::test]

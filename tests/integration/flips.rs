@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, within,
+    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, socks_connect,
+    within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,9 +41,11 @@ async fn flips_of_corporate_disturb_no_client() {
         let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
         clients.spawn(echo_on(tunnel, number, Arc::clone(&is_over)));
     }
-    for _ in 0..load.clients {
-        let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
-        clients.spawn(open_on(proxy.address(), echo.address(), opened, is_over));
+    for door in [Door::Http, Door::Socks] {
+        for _ in 0..load.clients {
+            let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
+            clients.spawn(open_on(door, proxy.address(), echo.address(), opened, is_over));
+        }
     }
 
     let mut flips = Vec::new();
@@ -52,7 +55,8 @@ async fn flips_of_corporate_disturb_no_client() {
         let way = Way::ALL[number % Way::ALL.len()];
         proxy.config().save("20-hops.yaml", &network.hops(is_enabled), way);
         proxy.event_after(seen, "config reloaded").await;
-        let enough = *opened_now.borrow() + 2 * load.clients;
+        // Twice as many as open at once, so that all those of the first half may have begun before the flip.
+        let enough = *opened_now.borrow() + 2 * load.openers();
         within("clients go on", opened_now.wait_for(|opened| *opened >= enough)).await.unwrap();
         flips.push(Flip { at, is_enabled });
     }
@@ -72,11 +76,16 @@ async fn flips_of_corporate_disturb_no_client() {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     flips: usize,
-    /// Those who open tunnels, and as many who echo through one.
+    /// Those who open tunnels by HTTP, as many who do so by SOCKS, and as many who echo through one.
     clients: usize,
 }
 
 impl Load {
+    /// Returns how many clients open tunnels, by HTTP and by SOCKS.
+    fn openers(self) -> usize {
+        2 * self.clients
+    }
+
     fn chosen() -> Self {
         match std::env::var("MOOLTIROUTE_FLIPS") {
             Ok(flips) => Self { flips: flips.parse().unwrap(), clients: 50 },
@@ -94,7 +103,7 @@ struct Flip {
 
 /// Asserts that the corporate proxy met, or met no longer, tunnels from soon after each flip to the next one.
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "for whoever runs it by hand")]
+#[expect(clippy::print_stdout, reason = "for those who run it by hand")]
 fn assert_in_force(flips: &[Flip], corporate: &[Passed], provider: &[Passed]) {
     let mut delays = Vec::new();
     for (index, flip) in flips.iter().enumerate() {
@@ -142,8 +151,16 @@ async fn echo_on(mut tunnel: TcpStream, number: usize, is_over: Arc<AtomicBool>)
     }
 }
 
+/// The protocol in which a client asks for tunnels.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Http,
+    Socks,
+}
+
 /// Opens one tunnel after another and uses each once, to the end.
 async fn open_on(
+    door: Door,
     proxy: SocketAddr,
     target: SocketAddr,
     opened: Arc<watch::Sender<usize>>,
@@ -152,7 +169,10 @@ async fn open_on(
     let mut pace = time::interval(Duration::from_millis(50));
     while !is_over.load(Ordering::Relaxed) {
         pace.tick().await;
-        let mut tunnel = connect(proxy, target).await.tunnel();
+        let mut tunnel = match door {
+            Door::Http => connect(proxy, target).await.tunnel(),
+            Door::Socks => socks_connect(proxy, target).await,
+        };
         tunnel.write_all(b"ping").await.unwrap();
         assert_reads(&mut tunnel, "ping").await;
         opened.send_modify(|opened| *opened += 1);
@@ -161,5 +181,5 @@ async fn open_on(
 
 /// The contract's: an edit is in force after this.
 const IN_FORCE: Duration = Duration::from_millis(500);
-/// What a busy machine may add to it, now and then.
+/// The delay that a busy machine may add occasionally.
 const IN_FORCE_AT_LAST: Duration = Duration::from_secs(2);

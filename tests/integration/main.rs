@@ -10,6 +10,8 @@ mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(target_os = "linux")]
+mod conditions;
 #[cfg(unix)]
 mod control;
 #[cfg(unix)]
@@ -27,11 +29,18 @@ mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod passed_fields;
+mod pinned_certificates;
+mod pools;
 mod probe;
+#[cfg(unix)]
+mod provider_socks;
+mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;
 mod requests;
+mod required_sessions;
 #[cfg(target_os = "linux")]
 mod rotation;
 mod saving;
@@ -44,6 +53,8 @@ mod soak;
 mod socks_clients;
 #[cfg(unix)]
 mod socks_hops;
+#[cfg(unix)]
+mod socks_programs;
 mod start;
 mod status;
 mod supervisor;

@@ -290,7 +290,7 @@ async fn an_access_line_says_that_a_connection_served_before() {
         client.write_all(request.as_bytes()).await.unwrap();
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
         let event = proxy.event_after(seen, "request").await;
-        let fields = (event.field("attempts"), event.field("connect") != "");
+        let fields = (event.field("attempts"), !event.field("connect").is_empty());
         assert_eq!(fields, (attempts.to_owned(), connects), "{event:?}");
     }
 }
@@ -299,7 +299,7 @@ fn answer(words: &str) -> Step {
     Step::Answer(words.into())
 }
 
-/// What was sent, without the field by which the proxy tells this connection's own fate.
+/// Returns the sent text without the field that says whether this connection stays open.
 fn end_to_end(sent: &str) -> String {
     sent.replace("Connection: close\r\n", "").replace("Connection: keep-alive\r\n", "")
 }

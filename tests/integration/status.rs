@@ -230,8 +230,9 @@ async fn promtool_has_no_complaint_about_the_metrics() {
         Double::start([Step::Answer("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_owned())])
             .await;
     let yaml = format!(
-        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\n\
-         chains: {{ default: {{ hops: [corporate], warm: 1 }} }}\n",
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
+         exits: {{ kind: pool, members: [corporate] }}\n\
+         chains: {{ default: {{ hops: [corporate], warm: 1 }}, pool: [exits] }}\n",
         hop.address()
     );
     let proxy = Proxy::start(&yaml).await;

@@ -4,10 +4,13 @@
 mod activation;
 mod certificates;
 mod client;
+mod client_program;
 mod config;
 mod double;
 #[cfg(unix)]
 mod kdc;
+#[cfg(target_os = "linux")]
+mod namespace;
 mod network;
 mod open_files;
 mod origin;
@@ -29,11 +32,10 @@ pub(crate) use self::activation::activated;
 pub(crate) use self::kdc::{Kdc, SilentKdc};
 #[cfg(unix)]
 pub(crate) use self::socks::SocksProxy;
-#[cfg(target_os = "linux")]
-pub(crate) use self::status::resources;
 pub(crate) use self::{
     certificates::Certificates,
-    client::{assert_reads, connect, connect_early, exchange, head, open, rest},
+    client::{assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect},
+    client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
     network::{Network, WAYS},
@@ -47,6 +49,11 @@ pub(crate) use self::{
     status::status,
     tinyproxy::Tinyproxy,
     wait::{pause, within},
+};
+#[cfg(target_os = "linux")]
+pub(crate) use self::{
+    namespace::{Namespace, RESOLVER, Says},
+    status::resources,
 };
 
 /// The credentials that the provider's doubles and peers know.

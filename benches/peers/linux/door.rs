@@ -15,24 +15,43 @@ pub(super) struct Door {
     /// The authorities to CONNECT to, one after another.
     connects: Vec<SocketAddr>,
     origin: SocketAddr,
-    is_proxy: bool,
+    protocol: DoorProtocol,
+}
+
+/// How a client speaks to what is at the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DoorProtocol {
+    /// By CONNECT for each stop, and plain requests through the tunnel.
+    Relay,
+    /// By CONNECT, and plain requests in absolute-form.
+    Proxy,
+    /// By SOCKS5, and plain requests through the tunnel.
+    Socks,
 }
 
 impl Door {
     /// Through a proxy that knows the hops itself.
     pub(super) fn proxy(address: SocketAddr, origin: SocketAddr) -> Self {
-        Self { address, connects: vec![origin], origin, is_proxy: true }
+        Self { address, connects: vec![origin], origin, protocol: DoorProtocol::Proxy }
+    }
+
+    /// Through a SOCKS5 proxy that knows the hops itself.
+    pub(super) fn socks(address: SocketAddr, origin: SocketAddr) -> Self {
+        Self { address, connects: Vec::new(), origin, protocol: DoorProtocol::Socks }
     }
 
     /// Through something at `address` that moves all bytes to the first of `stops`; the last stop is the origin.
     pub(super) fn relay(address: SocketAddr, stops: &[SocketAddr]) -> Self {
         let origin = *stops.last().unwrap();
-        Self { address, connects: stops[1..].to_vec(), origin, is_proxy: false }
+        Self { address, connects: stops[1..].to_vec(), origin, protocol: DoorProtocol::Relay }
     }
 
     /// Opens a tunnel to the origin.
     pub(super) fn tunnel(&self) -> io::Result<TcpStream> {
         let mut stream = self.connection()?;
+        if self.protocol == DoorProtocol::Socks {
+            open_by_socks(&mut stream, self.origin)?;
+        }
         for target in &self.connects {
             stream.write_all(connect_head(*target).as_bytes())?;
             let mut answer = Vec::new();
@@ -43,9 +62,10 @@ impl Door {
 
     /// Opens a connection for plain requests.
     pub(super) fn plain(&self) -> io::Result<Plain<'_>> {
-        let stream = if self.is_proxy { self.connection() } else { self.tunnel() }?;
+        let is_forwarded = self.protocol == DoorProtocol::Proxy;
+        let stream = if is_forwarded { self.connection() } else { self.tunnel() }?;
         let origin = self.origin;
-        let form = if self.is_proxy { format!("http://{origin}/item") } else { "/item".to_owned() };
+        let form = if is_forwarded { format!("http://{origin}/item") } else { "/item".to_owned() };
         let request = format!(
             "GET {form} HTTP/1.1\r\nHost: {origin}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
         );
@@ -106,6 +126,21 @@ impl Plain<'_> {
         }
         Ok(())
     }
+}
+
+/// Asks for a tunnel to `target` by SOCKS5, in the two round trips that every client needs (RFC 1928).
+fn open_by_socks(stream: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
+    stream.write_all(&[5, 1, 0])?;
+    let mut method = [0; 2];
+    stream.read_exact(&mut method)?;
+    let SocketAddr::V4(target) = target else { return Err(io::ErrorKind::Unsupported.into()) };
+    let mut request = vec![5, 1, 0, 1];
+    request.extend(target.ip().octets());
+    request.extend(target.port().to_be_bytes());
+    stream.write_all(&request)?;
+    let mut reply = [0; 10];
+    stream.read_exact(&mut reply)?;
+    if method == [5, 0] && reply[1] == 0 { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Returns a minimal CONNECT request.

@@ -44,6 +44,10 @@ pub(super) enum Sort {
     Warm,
     /// Another proxy.
     Other,
+    /// Mooltiroute, asked by SOCKS5.
+    OursSocks,
+    /// Another proxy that speaks SOCKS5.
+    OtherSocks,
 }
 
 /// The values that a program is configured with.
@@ -95,7 +99,12 @@ impl Peer {
         let mut command = match self.sort {
             Sort::Limit => Role::Relay(stops.clone()).command(listen),
             Sort::Least => Role::Hop(network.hops(hops).to_vec()).command(listen),
-            Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other => Command::new(&self.program),
+            Sort::Passage
+            | Sort::Ours
+            | Sort::Warm
+            | Sort::Other
+            | Sort::OursSocks
+            | Sort::OtherSocks => Command::new(&self.program),
         };
         let (hops, origin) = (network.hops(hops), network.origin());
         let setting = Setting { listen, directory: directory.path(), hops, first: stops[0] };
@@ -105,6 +114,7 @@ impl Peer {
             Sort::Limit => Door::relay(listen, &[origin]),
             Sort::Passage => Door::relay(listen, &stops),
             Sort::Least | Sort::Ours | Sort::Warm | Sort::Other => Door::proxy(listen, origin),
+            Sort::OursSocks | Sort::OtherSocks => Door::socks(listen, origin),
         };
         Ok(Running { process, _directory: directory, door, started })
     }

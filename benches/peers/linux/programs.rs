@@ -19,7 +19,7 @@ pub(super) struct Known {
 }
 
 /// All programs, in the order of the table.
-pub(super) const ALL: [Known; 10] = [
+pub(super) const ALL: [Known; 13] = [
     Known {
         name: "bare relay",
         sort: Sort::Limit,
@@ -99,6 +99,30 @@ pub(super) const ALL: [Known; 10] = [
         version: Some("-V"),
         hops_max: 2,
         prepare: gost,
+    },
+    Known {
+        name: "Mooltiroute (SOCKS5)",
+        sort: Sort::OursSocks,
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 2,
+        prepare: |setting, command| mooltiroute(setting, command, 0),
+    },
+    Known {
+        name: "microsocks",
+        sort: Sort::OtherSocks,
+        find: || find("microsocks"),
+        version: None,
+        hops_max: 0,
+        prepare: microsocks,
+    },
+    Known {
+        name: "dante",
+        sort: Sort::OtherSocks,
+        find: || find("danted"),
+        version: Some("-v"),
+        hops_max: 0,
+        prepare: dante,
     },
 ];
 
@@ -207,6 +231,21 @@ fn gost(setting: &Setting<'_>, command: &mut Command) {
     for hop in setting.hops {
         command.arg("-F").arg(format!("http://{hop}"));
     }
+}
+
+fn microsocks(setting: &Setting<'_>, command: &mut Command) {
+    let (ip, port) = (setting.listen.ip().to_string(), setting.listen.port().to_string());
+    command.args(["-i", &ip, "-p", &port]);
+}
+
+fn dante(setting: &Setting<'_>, command: &mut Command) {
+    let (ip, port) = (setting.listen.ip(), setting.listen.port());
+    let config = format!(
+        "logoutput: /dev/null\ninternal: {ip} port = {port}\nexternal: {ip}\nclientmethod: none\nsocksmethod: none\n\
+         client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\nsocks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n"
+    );
+    command.arg("-f").arg(write(setting, "danted.conf", &config));
+    command.arg("-p").arg(setting.directory.join("pid"));
 }
 
 fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {

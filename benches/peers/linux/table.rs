@@ -35,7 +35,7 @@ impl Table {
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
             Self::Ways => sort != Sort::Warm,
-            Self::Opening => sort != Sort::Least,
+            Self::Opening => !matches!(sort, Sort::Least | Sort::OursSocks | Sort::OtherSocks),
             Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
         }
     }
@@ -95,6 +95,7 @@ impl Table {
             for sort in [Sort::Ours, Sort::Warm].into_iter().filter(|sort| self.has(*sort)) {
                 rows.extend(self.comparisons(results, hops, sort));
             }
+            rows.extend(self.protocols(results, hops));
         }
         rows
     }
@@ -119,6 +120,18 @@ impl Table {
             rows.push(self.row(hops, &format!("*{name} to the best proxy*"), to_best, dash()));
         }
         rows
+    }
+
+    /// Returns a row with the ratios of a SOCKS5 client to one that speaks HTTP, both through Mooltiroute.
+    fn protocols(self, results: &Results, hops: usize) -> Option<Vec<String>> {
+        let place = results.place(Sort::OursSocks).filter(|_| self.has(Sort::OursSocks))?;
+        let http = results.place(Sort::Ours)?;
+        let (socks, ours) = (results.peers[place].name, results.peers[http].name);
+        let ratio = |figure| {
+            let ratio = results.ratio((hops, place), http, figure);
+            ratio.map_or_else(dash, |ratio| format!("×{ratio:.2}"))
+        };
+        Some(self.row(hops, &format!("*{socks} to {ours}*"), ratio, dash()))
     }
 
     fn titles(self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Channel bindings of the type `tls-server-end-point` (RFC 5929 §4).
 //!
-//! They put a hash of the proxy's certificate into an answer, so that an attacker who relays the answer over a TLS connection
-//! of its own is found out.
+//! They put a hash of the proxy's certificate into an answer. An attacker who relays the answer over another TLS
+//! connection is detected by it.
 
 use std::fmt;
 

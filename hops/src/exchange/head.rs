@@ -110,6 +110,11 @@ impl Answer {
         self.status < 200
     }
 
+    /// Reads the fields of a 2xx, which are not parsed otherwise.
+    pub(super) fn fields_of_success(&self) -> Vec<(Box<[u8]>, Vec<u8>)> {
+        fields(&self.head)
+    }
+
     /// The values of all `Proxy-Authenticate` fields, as they came.
     pub fn challenges(&self) -> impl Iterator<Item = &[u8]> {
         self.values("Proxy-Authenticate")

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, Readiness, RequestLine, Secret, Tunnel, async_trait,
+    InvalidSettings, Link, PassHeaders, Readiness, RequestLine, Secret, Tunnel, async_trait,
     auth::channel_bindings::ChannelBindings,
     credentials, exchange, field,
     tls::{TlsClient, TlsSettings},
@@ -55,6 +55,13 @@ pub struct Config {
     /// target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Secret>,
+    /// Header fields that pass from the client's CONNECT to this hop, if it is the last one, such as
+    /// `X-ProxyMesh-Country`.
+    #[serde(default)]
+    pass_headers: Vec<FieldName>,
+    /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
+    #[serde(default)]
+    return_headers: Vec<FieldName>,
     /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel. Without it,
     /// `absolute`, but `connect` if `auth` lists more than Basic.
     plain: Option<Plain>,
@@ -83,6 +90,7 @@ struct HttpConnect {
     forwards: bool,
     /// The credentials, if there are any.
     authenticator: Option<Arc<Authenticator>>,
+    pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
@@ -111,14 +119,17 @@ impl HopConfig for Config {
             let message = "must be `connect` if `auth` lists more than `basic`; plain requests go through a tunnel then";
             return Err(InvalidSetting::new("plain", message).into());
         }
+        let connect = field::checked("headers", self.headers)?;
+        let pass_headers = PassHeaders::new(self.pass_headers, self.return_headers, &connect)?;
         let plain = authenticator.as_ref().and_then(|one| one.at_once());
         Ok(Arc::new(HttpConnect {
             address: self.address,
             tls,
-            connect: field::checked("headers", self.headers)?.into(),
+            connect: connect.into(),
             plain: plain.into_iter().collect(),
             forwards: self.plain != Some(Plain::Connect) && !takes_rounds,
             authenticator,
+            pass_headers,
             head_bytes_max: context.head_bytes_max(),
         }))
     }
@@ -141,6 +152,10 @@ impl Link for HttpConnect {
 
     fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
+    }
+
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        Some(&self.pass_headers)
     }
 
     async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
@@ -245,6 +260,24 @@ mod tests {
             let built = build(&format!("{{address: '{settings}"));
             assert_eq!(built.err().as_deref(), invalid, "{settings}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_missing_ticket_leaves_the_next_listed_scheme() {
+        let yaml = "{address: 'a.example:1', auth: [negotiate, basic], username: u, password: p, \
+                    kerberos: {ccache: 'FILE:/nonexistent/tickets'}}";
+        let link = choose(build(yaml).unwrap()).await.link;
+        let (near, mut far) = duplex(4096);
+        let challenge = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\
+                         Proxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+        far.write_all(challenge.as_bytes()).await.unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let next = "b.example:2".parse().unwrap();
+        drop(link.extend(Tunnel::layered(near), &next).await.unwrap());
+        let mut seen = String::new();
+        far.read_to_string(&mut seen).await.unwrap();
+        let sent = seen.lines().filter(|line| line.starts_with("Proxy-Authorization"));
+        assert_eq!(sent.collect::<Vec<_>>(), ["Proxy-Authorization: Basic dTpw"]);
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig, InvalidPreferences,
-    InvalidSetting, InvalidSettings, Key, Request, preferences::stable_number,
+    InvalidSetting, InvalidSettings, Key, MemberStatus, Request, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -62,6 +62,7 @@ struct Pool {
     order: Order,
     health: Health,
     takes_preferences: bool,
+    requires_session: bool,
 }
 
 impl HopConfig for Config {
@@ -123,14 +124,21 @@ impl Hop for Pool {
             address: self.members.first().and_then(|member| member.hop.describe().address),
             forwards: false,
             takes_preferences: self.takes_preferences,
+            requires_session: self.requires_session,
         }
+    }
+
+    fn members(&self) -> Vec<MemberStatus<'_>> {
+        let left_out = self.health.left_out();
+        let members = self.members.iter().enumerate();
+        members.map(|(index, member)| member.status(left_out.get(&index).copied())).collect()
     }
 
     fn choose(
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let Request { target, preferences } = request;
+        let Request { target, preferences, .. } = request;
         let wish = Arc::new(Wish { target: target.clone(), preferences: preferences.clone() });
         let must_take_preferences = !preferences.is_empty() && self.takes_preferences;
         let candidates = self.order.candidates(request, must_take_preferences);
@@ -141,8 +149,10 @@ impl Hop for Pool {
 impl Pool {
     fn new(members: Vec<PoolMember>, pick: Pick) -> Self {
         let takes_preferences = members.iter().any(|member| member.takes_preferences);
+        // The pool does not know which member a client will get, so it asks for what any of them requires.
+        let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
         let order = Order::new(pick, &members);
-        Self { order, health: Health::default(), takes_preferences, members }
+        Self { order, health: Health::default(), takes_preferences, requires_session, members }
     }
 
     /// Takes the first of `candidates` that is well and can meet the wish.
@@ -378,8 +388,10 @@ mod tests {
         );
     }
 
+    type BuildResult = Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
+
     /// Builds a pool of the list `text`, whose file is written beside nothing else.
-    fn listed(text: &str, more: &str) -> (Result<Arc<dyn Hop>, Vec<InvalidSetting>>, Vec<String>) {
+    fn listed(text: &str, more: &str) -> (BuildResult, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("list"), text).unwrap();
         let yaml = format!("{{kind: pool, members_from: {{file: list{more}}}}}");

@@ -12,11 +12,13 @@ use self::{
     session_id::SessionId,
     template::{Placeholder, Template, Values},
 };
+use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    Meaning, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel, UrlKeys,
-    async_trait, credentials, exchange, field,
+    Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
+    Tunnel, UrlKeys, async_trait, field,
+    socks::UserPassword,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -30,6 +32,10 @@ pub struct Config {
     /// Ports to try in turn if the previous hop refuses the port of `address`.
     #[serde(default)]
     ports: Vec<NonZeroU16>,
+    /// The protocol in which the gateway is asked for tunnels. With `socks5`, username and password have 1 to 255 bytes
+    /// each, and there are no header fields.
+    #[serde(default)]
+    protocol: GatewayProtocol,
     /// Whether to use TLS with the gateway itself.
     #[serde(default)]
     tls: TlsSettings,
@@ -46,6 +52,13 @@ pub struct Config {
     /// their fields would reach the target.
     #[serde(default)]
     headers: BTreeMap<FieldName, Template>,
+    /// Header fields that pass from the client's CONNECT to this hop, if it is the last one, such as
+    /// `X-ProxyMesh-Country`.
+    #[serde(default)]
+    pass_headers: Vec<FieldName>,
+    /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
+    #[serde(default)]
+    return_headers: Vec<FieldName>,
     /// The value of `{country}` and `{COUNTRY}`, a code of two letters.
     country: Option<Country>,
     /// The value of `{city}`.
@@ -78,10 +91,7 @@ struct Rotating {
 #[derive(Debug)]
 struct ProviderSession {
     provider: Arc<Provider>,
-    /// The fields of each CONNECT.
-    connect: Vec<Field>,
-    /// The fields of each plain request.
-    plain: Arc<[Field]>,
+    login: GatewayLogin,
     reuse: Reuse,
 }
 
@@ -91,22 +101,39 @@ struct Provider {
     config: Config,
     alternatives: Vec<Authority>,
     tls: Option<TlsClient>,
+    pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
 impl HopConfig for Config {
     const KIND: &'static str = "rotating";
     const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
-    const SHOWN: &'static [&'static str] =
-        &["ports", "tls", "country", "city", "session", "ttl", "sessions", "session_id"];
+    const SHOWN: &'static [&'static str] = &[
+        "ports",
+        "protocol",
+        "tls",
+        "country",
+        "city",
+        "session",
+        "ttl",
+        "sessions",
+        "session_id",
+    ];
 
-    fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
+    fn build(mut self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;
+        // Only the names count here; the values depend on the session.
+        let name = |name: &FieldName| Field::new(name.as_str().to_owned(), Secret::new(""));
+        let own: Vec<_> = self.headers.keys().map(name).collect();
+        let to_hop = std::mem::take(&mut self.pass_headers);
+        let to_client = std::mem::take(&mut self.return_headers);
+        let pass_headers = pass_headers(self.protocol, to_hop, to_client, &own)?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
         let alternatives = others.filter(|address| *address != self.address).collect();
         let head_bytes_max = context.head_bytes_max();
-        let provider = Arc::new(Provider { config: self, alternatives, tls, head_bytes_max });
+        let provider =
+            Arc::new(Provider { config: self, alternatives, tls, pass_headers, head_bytes_max });
         let session = ProviderSession::new(Arc::clone(&provider), &Preferences::default())?;
         Ok(Arc::new(Rotating { provider, session: Arc::new(session) }))
     }
@@ -116,6 +143,14 @@ impl Config {
     fn check(&self) -> Result<(), InvalidSetting> {
         if self.ports.len() > PORTS_MAX {
             return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
+        }
+        for (key, is_set) in
+            [("headers", !self.headers.is_empty()), ("error_fields", !self.error_fields.is_empty())]
+        {
+            if is_set && self.protocol == GatewayProtocol::Socks5 {
+                let message = "is for `protocol: http`: SOCKS5 has no header fields";
+                return Err(InvalidSetting::new(key, message));
+            }
         }
         for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
             let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
@@ -138,7 +173,7 @@ impl Config {
             ("city", self.city.is_some(), &[Placeholder::City]),
             ("session", self.session.is_some(), &[Placeholder::Session]),
             ("ttl", self.ttl.is_some(), &[Placeholder::Ttl]),
-            ("sessions", self.sessions == Sessions::ByClient, &[Placeholder::Session]),
+            ("sessions", self.sessions.are_by_client(), &[Placeholder::Session]),
         ] {
             if is_set && !self.has(placeholders) {
                 let name = placeholders[0].name();
@@ -147,6 +182,19 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Turns a problem of SOCKS5 credentials into one of the setting that they come from if there is no template.
+    fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
+        let origin = match invalid.path().to_string().as_str() {
+            "username" if self.username.is_none() => "user",
+            "password" if self.password.is_none() => "pass",
+            _ => return invalid,
+        };
+        match self.protocol {
+            GatewayProtocol::Http => invalid,
+            GatewayProtocol::Socks5 => InvalidSetting::new(origin, UserPassword::LENGTHS),
+        }
     }
 
     fn has(&self, placeholders: &[Placeholder]) -> bool {
@@ -174,7 +222,6 @@ impl ProviderSession {
         };
         let username = fill("username", &config.username, &config.user)?;
         let password = fill("password", &config.password, &config.pass)?;
-        let authorization = credentials::basic(&username, &password)?;
         let mut headers = BTreeMap::new();
         for (name, template) in &config.headers {
             let value = template.fill(&values).map_err(|missing| {
@@ -185,18 +232,20 @@ impl ProviderSession {
                 headers.insert(name.clone(), value);
             }
         }
-        let mut connect = field::checked("headers", headers)?;
-        let ours = Field::new("Proxy-Authorization", authorization);
-        connect.push(ours.clone());
+        let headers = field::checked("headers", headers)?;
+        let login = GatewayLogin::new(config.protocol, username, password, headers)
+            .map_err(|invalid| config.at_origin(invalid))?;
         let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
-        Ok(Self { connect, plain: [ours].into(), reuse, provider })
+        Ok(Self { login, reuse, provider })
     }
 }
 
 impl Hop for Rotating {
     fn describe(&self) -> Description<'_> {
-        let takes_preferences = self.provider.config.sessions == Sessions::ByClient;
-        Description { takes_preferences, ..self.session.describe() }
+        let sessions = self.provider.config.sessions;
+        let (takes_preferences, requires_session) =
+            (sessions.are_by_client(), sessions.are_required());
+        Description { takes_preferences, requires_session, ..self.session.describe() }
     }
 
     fn choose(
@@ -242,12 +291,16 @@ impl Link for ProviderSession {
         self.provider.tls.as_ref()
     }
 
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        Some(&self.provider.pass_headers)
+    }
+
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        exchange::connect(tunnel, next, &self.connect, self.provider.head_bytes_max).await
+        self.login.connect(tunnel, next, self.provider.head_bytes_max).await
     }
 
     fn forwards(&self) -> bool {
-        self.provider.config.headers.is_empty()
+        self.login.forwards() && self.provider.config.headers.is_empty()
     }
 
     fn authorize<'a>(
@@ -255,7 +308,7 @@ impl Link for ProviderSession {
         _: &'a mut Tunnel,
         _: RequestLine<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
-        Eventual::Ready(Ok(Arc::clone(&self.plain)))
+        Eventual::Ready(Ok(self.login.plain()))
     }
 
     fn reuse(&self) -> Reuse {
@@ -299,7 +352,7 @@ const PORTS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Settings;
+    use crate::{Settings, credentials};
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
@@ -375,6 +428,11 @@ mod tests {
         assert_eq!(fails("username: '[{ttl}]', ttl: '10 m'"), "ttl");
         assert_eq!(fails("headers: {X-Session: '{session}'}"), "headers.X-Session");
         assert_eq!(fails("headers: {Host: a}"), "headers.Host");
+        assert_eq!(fails("protocol: socks5, headers: {X-A: b}"), "headers");
+        assert_eq!(fails("protocol: socks5, error_fields: [X-A]"), "error_fields");
+        assert_eq!(fails("protocol: socks5, password: '[{session}]'"), "password");
+        let long = "u".repeat(300);
+        assert_eq!(fails(&format!("protocol: socks5, username: '{long}'")), "username");
     }
 
     #[test]

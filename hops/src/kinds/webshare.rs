@@ -13,11 +13,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::username::{Session, Wish};
+use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
-    Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, Hop,
-    HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
-    OneOrList, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions, Tunnel,
-    async_trait, credentials, exchange, preferences,
+    Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
+    Hop, HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
+    OneOrList, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
+    Tunnel, async_trait, credentials, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -31,6 +32,9 @@ pub struct Config {
     /// host only.
     #[schemars(extend("default" = [80, 3128, 1080, 9999]))]
     ports: Option<Vec<NonZeroU16>>,
+    /// The protocol in which the gateway is asked for tunnels; it speaks both on all ports.
+    #[serde(default)]
+    protocol: GatewayProtocol,
     /// The username of the proxy list. With `session: as-written` it is sent unchanged. Otherwise write it without any
     /// ending; the other settings add one.
     #[schemars(required)]
@@ -56,6 +60,13 @@ pub struct Config {
     /// of the list.
     #[serde(default = "default_session_max")]
     session_max: NonZeroU64,
+    /// Header fields that pass from the client's CONNECT to this hop, if it is the last one, such as
+    /// `X-ProxyMesh-Country`.
+    #[serde(default)]
+    pass_headers: Vec<FieldName>,
+    /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
+    #[serde(default)]
+    return_headers: Vec<FieldName>,
 }
 
 /// Webshare's gateway, which chooses the exit by the username.
@@ -65,6 +76,7 @@ struct Webshare {
     exit: Arc<Exit>,
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
+    requires_session: bool,
 }
 
 /// The gateway with one username: one exit, or with `-rotate` a new one for each connection.
@@ -72,13 +84,15 @@ struct Webshare {
 struct Exit {
     address: Authority,
     alternatives: Arc<[Authority]>,
-    fields: Arc<[Field]>,
+    login: GatewayLogin,
     reuse: Reuse,
+    pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct ByClient {
+    protocol: GatewayProtocol,
     username: Secret,
     password: Secret,
     countries: Vec<Country>,
@@ -89,7 +103,8 @@ struct ByClient {
 
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
-    const SHOWN: &'static [&'static str] = &["ports", "country", "city", "session", "sessions"];
+    const SHOWN: &'static [&'static str] =
+        &["ports", "protocol", "country", "city", "session", "sessions"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let password =
@@ -112,13 +127,15 @@ impl HopConfig for Config {
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish =
             Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
-        let (fields, reuse) = credentials_for(&wish, &username, &password)?;
+        let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
+        let requires_session = self.sessions.are_required();
         let by_client = match self.sessions {
             Sessions::Fixed => None,
-            Sessions::ByClient => {
+            Sessions::ByClient | Sessions::ByClientRequired => {
                 // Reports here what would fail for every client.
                 Wish { session: Session::Number(1), ..wish }.written_into(&username)?;
                 Some(ByClient {
+                    protocol: self.protocol,
                     username,
                     password,
                     countries: self.country.0,
@@ -128,31 +145,34 @@ impl HopConfig for Config {
                 })
             }
         };
+        let pass_headers =
+            pass_headers(self.protocol, self.pass_headers, self.return_headers, &[])?;
         let head_bytes_max = context.head_bytes_max();
-        let exit = Arc::new(Exit { address, alternatives, fields, reuse, head_bytes_max });
-        Ok(Arc::new(Webshare { exit, by_client }))
+        let exit =
+            Arc::new(Exit { address, alternatives, login, reuse, pass_headers, head_bytes_max });
+        Ok(Arc::new(Webshare { exit, by_client, requires_session }))
     }
 }
 
-/// Returns the fields that ask for `wish`, and whether a connection may be used again.
-fn credentials_for(
+/// Returns the login that asks for `wish`, and whether a connection may be used again.
+fn login_for(
     wish: &Wish<'_>,
     username: &Secret,
     password: &Secret,
-) -> Result<(Arc<[Field]>, Reuse), InvalidSetting> {
+    protocol: GatewayProtocol,
+) -> Result<(GatewayLogin, Reuse), InvalidSetting> {
     let username = wish.written_into(username)?;
-    let authorization = credentials::basic(&username, password)?;
     // On a kept connection the exit would stay the same.
     let is_rotating = username.expose().ends_with("-rotate");
     let reuse = if is_rotating { Reuse::Never } else { Reuse::SameClient };
-    Ok(([Field::new("Proxy-Authorization", authorization)].into(), reuse))
+    Ok((GatewayLogin::new(protocol, username, password.clone(), vec![])?, reuse))
 }
 
 impl ByClient {
-    fn credentials(
+    fn login(
         &self,
         preferences: &Preferences,
-    ) -> Result<(Arc<[Field]>, Reuse), InvalidPreferences> {
+    ) -> Result<(GatewayLogin, Reuse), InvalidPreferences> {
         let session = match (&preferences.session, self.session) {
             (Some(name), _) => {
                 let number = preferences::stable_number(name) % self.session_max.get();
@@ -165,7 +185,7 @@ impl ByClient {
         let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
         let wish = Wish { countries, city: self.city.as_deref(), session };
         // All parts were checked when the hop was built.
-        credentials_for(&wish, &self.username, &self.password)
+        login_for(&wish, &self.username, &self.password, self.protocol)
             .map_err(|_| InvalidPreferences::Unknown)
     }
 }
@@ -173,7 +193,8 @@ impl ByClient {
 impl Hop for Webshare {
     fn describe(&self) -> Description<'_> {
         let takes_preferences = self.by_client.is_some();
-        Description { takes_preferences, ..self.exit.describe() }
+        let requires_session = self.requires_session;
+        Description { takes_preferences, requires_session, ..self.exit.describe() }
     }
 
     fn choose(
@@ -182,9 +203,9 @@ impl Hop for Webshare {
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         Eventual::Ready(match &self.by_client {
             Some(by_client) if !request.preferences.is_empty() => by_client
-                .credentials(request.preferences)
-                .map(|(fields, reuse)| {
-                    let exit = Exit { fields, reuse, ..Exit::clone(&self.exit) };
+                .login(request.preferences)
+                .map(|(login, reuse)| {
+                    let exit = Exit { login, reuse, ..Exit::clone(&self.exit) };
                     Chosen::new(Arc::new(exit))
                 })
                 .map_err(ChooseError::from),
@@ -204,11 +225,15 @@ impl Link for Exit {
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        exchange::connect(tunnel, next, &self.fields, self.head_bytes_max).await
+        self.login.connect(tunnel, next, self.head_bytes_max).await
+    }
+
+    fn pass_headers(&self) -> Option<&PassHeaders> {
+        Some(&self.pass_headers)
     }
 
     fn forwards(&self) -> bool {
-        true
+        self.login.forwards()
     }
 
     fn authorize<'a>(
@@ -216,7 +241,7 @@ impl Link for Exit {
         _: &'a mut Tunnel,
         _: RequestLine<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
-        Eventual::Ready(Ok(Arc::clone(&self.fields)))
+        Eventual::Ready(Ok(self.login.plain()))
     }
 
     fn reuse(&self) -> Reuse {

@@ -33,6 +33,8 @@ pub struct UserPassword {
 }
 
 impl UserPassword {
+    pub(crate) const LENGTHS: &'static str = "must have from 1 to 255 bytes for SOCKS5";
+
     /// Checks the lengths.
     ///
     /// # Errors
@@ -40,7 +42,7 @@ impl UserPassword {
     pub fn new(username: Secret, password: Secret) -> Result<Self, InvalidSetting> {
         for (key, secret) in [("username", &username), ("password", &password)] {
             if !(1..=255).contains(&secret.expose().len()) {
-                return Err(InvalidSetting::new(key, "must have from 1 to 255 bytes for SOCKS5"));
+                return Err(InvalidSetting::new(key, Self::LENGTHS));
             }
         }
         Ok(Self { username, password })

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-use crate::auth::der::{Element, SEQUENCE};
+use crate::{
+    auth::der::{Element, SEQUENCE},
+    calendar::{days_before, days_in},
+};
 
 /// Facts of one certificate. No signature is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,19 +110,14 @@ fn time(element: Element<'_>) -> Option<SystemTime> {
 
 /// Returns the number of days between 1970-01-01 and a later date, or `None` for an earlier or impossible one.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let february = if is_leap(year) { 29 } else { 28 };
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let index = usize::try_from(month.checked_sub(1)?).ok()?;
-    if year < 1970 || day == 0 || day > *lengths.get(index)? {
+    let signed = |number: u64| i64::try_from(number).ok();
+    let (year, month, day) = (signed(year)?, signed(month)?, signed(day)?);
+    let is_date =
+        year >= 1970 && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+    if !is_date {
         return None;
     }
-    // Leap days in all years before `year`, less those before 1970.
-    let leap_days = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
-    let years = (year - 1970) * 365 + leap_days(year) - leap_days(1970);
-    Some(years + lengths[..index].iter().sum::<u64>() + day - 1)
+    u64::try_from(days_before(year, month) + day - 1).ok()
 }
 
 const INTEGER: u8 = 0x02;

@@ -1,24 +1,22 @@
 //! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
 
+mod pools;
 mod prometheus;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    process,
-    sync::atomic::Ordering::Relaxed,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, net::SocketAddr, process, sync::atomic::Ordering::Relaxed};
 
 use serde::Serialize;
 
+use self::pools::Pool;
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
+    network::ShownCondition,
     state::{
         generation::Generation,
         shared::{Rejection, Shared},
     },
+    timestamp::rfc_3339,
 };
 
 /// The state of the proxy at one moment.
@@ -32,7 +30,7 @@ pub(crate) struct Status {
     pub started: String,
     /// How long ago that was.
     pub uptime_seconds: u64,
-    /// Where its configuration comes from.
+    /// The source of its configuration.
     pub config: String,
     /// The number of the generation in force.
     pub generation: u64,
@@ -54,6 +52,10 @@ pub(crate) struct Status {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, Hop>,
+    /// The conditions of the network, by the hops that they switch.
+    pub conditions: BTreeMap<String, Condition>,
+    /// The hops that choose among several members.
+    pub pools: BTreeMap<String, Pool>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Failures of targets themselves, and not of hops.
@@ -102,6 +104,16 @@ pub(crate) struct InUse {
     pub requests: usize,
 }
 
+/// A condition of the network, and the hop that it switches.
+#[derive(Debug, Serialize)]
+pub(crate) struct Condition {
+    /// Whether the hop is on in the generation in force.
+    pub enabled: bool,
+    /// The condition with its present value.
+    #[serde(flatten)]
+    pub shown: ShownCondition,
+}
+
 /// The traffic of a hop, and its failures.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hop {
@@ -128,11 +140,11 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),
-            started: written(origin.at),
+            started: rfc_3339(origin.at),
             uptime_seconds: origin.instant.elapsed().as_secs(),
             config: origin.source.to_string(),
             generation: current.number(),
-            generation_since: written(current.since),
+            generation_since: rfc_3339(current.since),
             rejected: shared.rejection().as_deref().map(Rejected::from),
             reloads: Reloads {
                 applied: metrics.reloads.applied.load(Relaxed),
@@ -151,6 +163,16 @@ impl Status {
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
                 .collect(),
+            conditions: current
+                .hops()
+                .iter()
+                .filter_map(|hop| {
+                    let shown = current.network().shown(hop.condition.as_ref()?);
+                    let enabled = hop.is_enabled;
+                    Some((hop.name.to_string(), Condition { enabled, shown }))
+                })
+                .collect(),
+            pools: Pool::all(&current),
             warm: metrics
                 .warm
                 .all()
@@ -180,7 +202,7 @@ impl Status {
 
 impl From<&Rejection> for Rejected {
     fn from(rejection: &Rejection) -> Self {
-        Self { at: written(rejection.at), problems: rejection.problems.clone() }
+        Self { at: rfc_3339(rejection.at), problems: rejection.problems.clone() }
     }
 }
 
@@ -188,7 +210,7 @@ impl From<&Generation> for InUse {
     fn from(generation: &Generation) -> Self {
         Self {
             number: generation.number(),
-            since: written(generation.since),
+            since: rfc_3339(generation.since),
             tunnels: generation.users.tunnels.load(Relaxed),
             requests: generation.users.requests.load(Relaxed),
         }
@@ -206,9 +228,4 @@ impl From<&HopCounts> for Hop {
             handshakes,
         }
     }
-}
-
-fn written(time: SystemTime) -> String {
-    // A clock before 1970 can't be written, and is none.
-    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string()
 }

@@ -103,6 +103,7 @@ impl<'a> Plan<'a> {
 
     fn request(&self) -> Request<'_> {
         Request::new(self.resource.authority(), &self.key.preferences)
+            .marked(self.generation.via.as_deref())
     }
 
     fn absolute(&self) -> AbsoluteTarget<'_> {

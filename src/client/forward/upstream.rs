@@ -107,10 +107,7 @@ impl Upstream {
 
     /// Makes the close of the connection a reset.
     pub(super) fn reset(&self) {
-        if let Some(socket) = self.tunnel.bottom() {
-            // If this fails, the socket is already gone.
-            let _ = socket.set_zero_linger();
-        }
+        self.tunnel.reset_on_close();
     }
 
     pub(super) fn into_tunnel(mut self) -> Tunnel {

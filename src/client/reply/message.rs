@@ -55,6 +55,19 @@ impl Reply {
         Self::refused(400, &texts::invalid_preferences(invalid))
     }
 
+    /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
+    pub fn no_session(is_beside_auth: bool) -> Self {
+        let (challenge, text) = match is_beside_auth {
+            false => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
+            true => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
+        };
+        Self {
+            status: 407,
+            field: Some(challenge.into()),
+            ..Self::of_ours(ProxyError::HttpRequestDenied, text.to_owned())
+        }
+    }
+
     /// Refuses preferences for a chain that takes none from clients.
     pub fn no_preferences(chain: &str) -> Self {
         Self::refused(400, &texts::no_preferences(chain))
@@ -97,6 +110,15 @@ impl Reply {
                     texts::unanswered(count, target),
                 )
             },
+        }
+    }
+
+    /// Refuses a request for `target` because a hop on its way was to be switched, and could not be.
+    pub(crate) fn unsettled(target: &Authority) -> Self {
+        Self {
+            summary: Some("network has changed".to_owned()),
+            field: Some(texts::RETRY_IN_A_SECOND.into()),
+            ..Self::of_ours(ProxyError::ProxyConfiguration, texts::unsettled(target))
         }
     }
 

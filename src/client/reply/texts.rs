@@ -12,11 +12,21 @@ use crate::{
 // Field lines that belong to a status.
 pub(super) const CHALLENGE: &str =
     "Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n";
+// Browsers and git show the realm when they ask for a username.
+pub(super) const SESSION_CHALLENGE: &str = "Proxy-Authenticate: Basic realm=\"mooltiroute: the username chooses the exit; \
+                                            write session-NAME, and any password\", charset=\"UTF-8\"\r\n";
+pub(super) const SESSION_CHALLENGE_BESIDE_AUTH: &str = "Proxy-Authenticate: Basic realm=\"mooltiroute: append +session-NAME to the username to choose the exit\", \
+     charset=\"UTF-8\"\r\n";
 pub(super) const ALLOW: &str = "Allow: GET, HEAD\r\n";
 pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
 // Refusals of this proxy.
+pub(super) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
+                                     proxy a username, as in `http://session-NAME@localhost:8888`; the password does \
+                                     not matter.";
+pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
+     `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
                                        `server.auth` in its configuration, as in \
                                        `http://USER:PASSWORD@localhost:8888`.";
@@ -124,6 +134,13 @@ pub(super) fn unanswered(count: usize, target: &Authority) -> String {
         "{count} equal requests for `{target}` are waiting for the hops, and none has been answered. Check that the hops \
          answer and that none of them leads back to this proxy, or raise `limits.connections`: equal requests may \
          take a tenth of it."
+    )
+}
+
+pub(super) fn unsettled(target: &Authority) -> String {
+    format!(
+        "The network has changed, and a hop on the way to `{target}` has to be switched on or off for it. That did not \
+         work, and Mooltiroute never sends a request round a hop. `mooltiroute status` says why."
     )
 }
 

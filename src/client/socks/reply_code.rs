@@ -18,8 +18,11 @@ use crate::{
 /// Returns the code for a request that was not even tried.
 pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
-        Denial::Unauthorized | Denial::NoRoute(_) => NOT_ALLOWED,
-        Denial::Preferences(_) | Denial::NoSay(_) | Denial::NotAdmitted(..) => GENERAL_FAILURE,
+        Denial::Unauthorized | Denial::NoRoute(_) | Denial::NoSession { .. } => NOT_ALLOWED,
+        Denial::Preferences(_)
+        | Denial::NoSay(_)
+        | Denial::NotAdmitted(..)
+        | Denial::Unsettled(_) => GENERAL_FAILURE,
     }
 }
 

@@ -63,13 +63,20 @@ impl ClientSettings {
         let running = status::of_running(&flags, registry, environment);
         let listening = running.ok().map(|status| listeners(&status));
         let listening = listening.filter(|listening| !listening.is_empty());
-        let configured = || {
-            let plain = config.server.listen.iter().filter(|listener| listener.tls.is_none());
-            plain.flat_map(|listener| listener.address.sockets()).collect()
+        let sockets = |has_tls: bool| {
+            let listeners = config.server.listen.iter();
+            let listeners = listeners.filter(move |listener| listener.tls.is_some() == has_tls);
+            listeners.flat_map(|listener| listener.address.sockets()).collect::<Vec<_>>()
         };
-        let listening = listening.unwrap_or_else(configured);
-        let address = nearest(&listening).ok_or(NO_PORT)?;
-        Ok(Self::new(&config, address))
+        let over_tls = sockets(true);
+        let mut plain = listening.unwrap_or_else(|| sockets(false));
+        plain.retain(|address| !over_tls.contains(address));
+        // Fewer programs can speak TLS to a proxy, and they would have to trust its certificate.
+        if let Some(address) = nearest(&plain) {
+            return Ok(Self::new(&config, address));
+        }
+        let address = nearest(&over_tls).ok_or(NO_PORT)?;
+        Ok(Self { scheme: "https", ..Self::new(&config, address) })
     }
 
     fn new(config: &Config, address: SocketAddr) -> Self {

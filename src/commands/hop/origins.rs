@@ -13,7 +13,7 @@ use crate::{
     system::replace_file::replace_file,
 };
 
-/// What was replaced, by file and hop.
+/// The replaced values, by file and hop.
 #[derive(Debug)]
 pub(super) struct Origins {
     path: PathBuf,

@@ -62,9 +62,9 @@ impl Target {
         if !problems.0.is_empty() {
             return Err(NoTarget::Unreadable(problems));
         }
-        let mention = |text: &str| mentions(text, name);
-        let best = texts.iter().max_by_key(|text| mention(&text.text));
-        let Some(best) = best.filter(|text| mention(&text.text) != Mention::Nothing) else {
+        let mentions = texts.iter().map(|text| (mentions(&text.text, name), text));
+        let best = mentions.max_by_key(|(mention, _)| *mention);
+        let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
             let known: Vec<_> = texts.iter().flat_map(|text| hop_names(&text.text)).collect();
             let suggestion = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion });

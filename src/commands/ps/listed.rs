@@ -14,7 +14,7 @@ use crate::{
 /// A connection, with the process at its other end.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Listed {
-    /// What the proxy tells.
+    /// The description by the proxy.
     #[serde(flatten)]
     pub connection: ListedConnection,
     /// The process of the client, if the system tells it.
@@ -48,7 +48,8 @@ impl Listed {
     /// The proxy did not answer.
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
         let connections: Vec<ListedConnection> = control.get("/v1/connections")?;
-        let processes = Processes::of(connections.iter().map(|connection| connection.client));
+        let clients = connections.iter().map(|connection| connection.client);
+        let processes = Processes::of(clients, control.identity.pid);
         let listed = |connection: ListedConnection| {
             let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
             let bytes_per_second = bytes / connection.age_seconds.max(f64::MIN_POSITIVE);

@@ -14,7 +14,7 @@ pub(crate) struct Processes;
 
 impl Processes {
     /// Finds nothing.
-    pub(crate) fn of(_clients: impl Iterator<Item = SocketAddr>) -> Self {
+    pub(crate) fn of(_clients: impl Iterator<Item = SocketAddr>, _proxy: u32) -> Self {
         Self
     }
 

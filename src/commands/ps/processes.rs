@@ -6,7 +6,7 @@
 //! delay.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -28,20 +28,20 @@ pub(crate) struct ClientProcess {
 pub(crate) struct Processes(HashMap<SocketAddr, ClientProcess>);
 
 impl Processes {
-    /// Finds the processes of `clients`, by the addresses that they connect from.
-    pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>) -> Self {
-        let mut wanted: HashMap<SocketAddr, ()> =
-            clients.map(|client| (canonical(client), ())).collect();
+    /// Finds the processes of `clients`, by the addresses that they connect from. The proxy, process `proxy`, has at least
+    /// as many sockets as all of them, and is left out.
+    pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>, proxy: u32) -> Self {
+        let mut wanted: HashSet<SocketAddr> = clients.map(canonical).collect();
         let mut by_inode = HashMap::new();
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let table = fs::read_to_string(table).unwrap_or_default();
             for (address, inode) in table.lines().skip(1).filter_map(socket) {
-                if wanted.remove(&address).is_some() {
+                if wanted.remove(&address) {
                     by_inode.insert(inode, address);
                 }
             }
         }
-        Self(processes_of(by_inode))
+        Self(processes_of(by_inode, proxy))
     }
 
     /// Returns the process of the client at `address`.
@@ -57,7 +57,10 @@ impl fmt::Display for ClientProcess {
 }
 
 /// Looks through the open files of all processes until every socket was found.
-fn processes_of(mut by_inode: HashMap<u64, SocketAddr>) -> HashMap<SocketAddr, ClientProcess> {
+fn processes_of(
+    mut by_inode: HashMap<u64, SocketAddr>,
+    proxy: u32,
+) -> HashMap<SocketAddr, ClientProcess> {
     let mut found = HashMap::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for process in processes.flatten() {
@@ -67,6 +70,9 @@ fn processes_of(mut by_inode: HashMap<u64, SocketAddr>) -> HashMap<SocketAddr, C
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
+        if pid == proxy {
+            continue;
+        }
         // Fails for processes of other users.
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
         let mut name = None;
@@ -93,11 +99,12 @@ fn inode_of(file: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Reads a line of the kernel's table: its own address, and the inode.
+/// Reads a line of the kernel's table: its own address, and the inode. Returns `None` for a connection that has ended and
+/// only waits for late packets: it belongs to no process, and another connection may already use its address.
 fn socket(line: &str) -> Option<(SocketAddr, u64)> {
     let mut words = line.split_ascii_whitespace();
     let address = words.nth(1)?;
-    let inode = words.nth(7)?.parse().ok()?;
+    let inode = words.nth(7)?.parse().ok().filter(|inode| *inode != 0)?;
     Some((canonical(parse_address(address)?), inode))
 }
 
@@ -144,16 +151,28 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_endian = "little")]
+    fn a_connection_that_has_ended_has_no_process() {
+        let line = |inode| {
+            format!(
+                "0: 0100007F:22B8 0100007F:0050 06 00000000:00000000 03:0F 00000000 0 0 {inode} 3 0"
+            )
+        };
+        assert_eq!(socket(&line("77")).map(|(_, inode)| inode), Some(77));
+        assert_eq!(socket(&line("0")), None);
+    }
+
+    #[test]
     fn the_process_of_a_connection_is_found() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             // The machine may lack IPv6.
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let from = client.local_addr().unwrap();
-            let found = Processes::of([from].into_iter());
+            let found = Processes::of([from].into_iter(), 0);
             assert_eq!(found.get(from).unwrap().pid, std::process::id());
             let nobody = SocketAddr::new(from.ip(), 1);
-            assert_eq!(Processes::of([nobody].into_iter()).get(nobody), None);
+            assert_eq!(Processes::of([nobody].into_iter(), 0).get(nobody), None);
         }
     }
 }

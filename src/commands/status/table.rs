@@ -31,8 +31,10 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
     generations(&status["generations"], out)?;
+    conditions(&status["conditions"], out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
+    pools(&status["pools"], out)?;
     failures(status, out)
 }
 
@@ -58,6 +60,21 @@ fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
     write_section(&["generation", "tunnels", "requests", "since"], rows, out)
 }
 
+/// Lists the conditions of the network with the facts that decide them.
+fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (hop, condition) in conditions.as_object().into_iter().flatten() {
+        let is_on = condition["enabled"].as_bool() == Some(true);
+        let (when, value) = (word(&condition["when"]), word(&condition["value"]));
+        writeln!(out, "\n{hop} is {}: {when}: {value}", if is_on { "on" } else { "off" })?;
+        for fact in list(&condition["facts"]) {
+            let [said, value, reason] = ["fact", "value", "reason"].map(|key| word(&fact[key]));
+            let age = fact["age_seconds"].as_u64().map(|age| format!(", {age} s ago"));
+            writeln!(out, "  {said}: {value} ({reason}{})", age.unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
 fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
     let is_hop = noun == "hop";
     let mut head = vec![noun, "open", "opened", "requests", "failed", "sent", "received"];
@@ -77,6 +94,33 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         row
     };
     let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+}
+
+fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for (name, pool) in pools.as_object().into_iter().flatten() {
+        for member in list(&pool["shown"]) {
+            let state = match member["retry_seconds"].as_f64() {
+                None => "works".to_owned(),
+                Some(seconds) if seconds > 0.0 => format!("left out, tried in {seconds:.0} s"),
+                Some(_) => "left out, tried next".to_owned(),
+            };
+            let counts = [&member["reached"], &member["failed"]].map(word);
+            let at = word(&member["name"]);
+            let address =
+                member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
+            let [reached, failed] = counts;
+            rows.push(vec![name.clone(), at, state, reached, failed, address]);
+        }
+        let other = &pool["other"];
+        if !other.is_null() {
+            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
+            let [reached, failed] = [&other["reached"], &other["failed"]].map(word);
+            rows.push(vec![name.clone(), "other".into(), state, reached, failed, "-".into()]);
+        }
+    }
+    let head = ["pool", "member", "state", "carried", "failed", "address"];
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 
@@ -161,9 +205,9 @@ pub(in crate::commands) fn bytes(count: u64) -> String {
 }
 
 /// The columns that contain words, besides the first one.
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 13] = [
     "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
-    "session", "member",
+    "session", "member", "state", "address",
 ];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
@@ -190,6 +234,16 @@ mod tests {
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
+            "pools": { "exits": {
+                "members": 60, "working": 58,
+                "shown": [
+                    { "name": "members[0]", "address": "a.test:80", "working": true, "retry_seconds": null,
+                      "reached": 120, "failed": 0 },
+                    { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
+                      "reached": 3, "failed": 17 },
+                ],
+                "other": { "members": 58, "working": 57, "reached": 9, "failed": 1 },
+            } },
         });
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
@@ -211,6 +265,11 @@ default    12     200        35       2  1023 B   1.5 MiB
 
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
+
+pool   member      state                   carried  failed  address
+exits  members[0]  works                       120       0  a.test:80
+exits  members[1]  left out, tried in 4 s        3      17  -
+exits  other       57 of 58 work                 9       1  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error

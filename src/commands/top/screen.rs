@@ -25,7 +25,7 @@ pub(super) struct Screen {
     pub is_typing: bool,
     /// The number of the chosen connection.
     pub chosen: Option<u64>,
-    /// What the last key did.
+    /// The result of the last key.
     pub message: String,
     /// The proxy at a glance.
     pub overview: Overview,
@@ -48,7 +48,7 @@ pub(super) enum Column {
     Rate,
 }
 
-/// What a key asks for beyond the screen.
+/// A request of a key that the screen itself can't fulfil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Nothing,

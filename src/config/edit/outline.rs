@@ -125,7 +125,7 @@ fn quoted_end(text: &str, start: usize) -> usize {
     text.len()
 }
 
-/// Where the lines of a text begin.
+/// The offsets at which the lines of a text begin.
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,

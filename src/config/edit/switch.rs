@@ -12,11 +12,11 @@ use super::outline::{self, Content, Entry, Node};
 pub(crate) struct Switched {
     /// The new text.
     pub text: String,
-    /// What was there before, if it is more than a switch.
+    /// The value before, if it is more than a switch.
     pub origin: Option<Origin>,
 }
 
-/// What `on` or `off` took the place of, so that `auto` can restore it to the byte.
+/// The value that `on` or `off` replaced, which `auto` restores to the byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Origin {
@@ -40,7 +40,7 @@ pub(crate) enum Uneditable {
     /// A key without a colon behind it, or an empty mapping in braces.
     #[error("its `enabled` is written in an unusual way")]
     Unusual,
-    /// `auto` is asked for where a value was edited by hand.
+    /// `auto` was requested, but the value was edited by hand since.
     #[error("its `enabled` was edited since")]
     EditedSince,
 }

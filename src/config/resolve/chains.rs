@@ -10,7 +10,7 @@ use crate::config::{Chain, NamedHop, raw};
 impl Resolver<'_> {
     /// Returns the chains in written order, after the built-in one, and their names.
     pub(crate) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
-        let direct = Chain { name: DIRECT.into(), hops: vec![], switched_off: vec![], warm: 0 };
+        let direct = Chain { name: DIRECT.into(), ..Chain::default() };
         let section = KeyPath::of(["chains"]);
         let mut names = self.names(&section);
         let mut chains = vec![direct];
@@ -27,8 +27,7 @@ impl Resolver<'_> {
         if let Some(names) = &mut names
             && self.implies_default(hops, names)
         {
-            let default =
-                Chain { name: DEFAULT.into(), hops: vec![], switched_off: vec![], warm: 0 };
+            let default = Chain { name: DEFAULT.into(), ..Chain::default() };
             chains.push(default);
             names.push(DEFAULT.to_owned());
         }
@@ -58,7 +57,7 @@ impl Resolver<'_> {
 
     /// Reads the chain at `path`. An invalid chain still defines its name.
     fn chain(&mut self, path: &KeyPath, hops: &[NamedHop], hop_names: &Names) -> Chain {
-        let mut chain = Chain { name: "".into(), hops: vec![], switched_off: vec![], warm: 0 };
+        let mut chain = Chain::default();
         let Some(raw) = self.read::<raw::Chain>(path) else { return chain };
         chain.warm = raw.warm;
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
@@ -67,7 +66,11 @@ impl Resolver<'_> {
         }
         let list = if raw.is_long { below("hops") } else { path.clone() };
         for (index, name) in raw.hops.iter().enumerate() {
-            match hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok() {
+            let found = hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok();
+            if let Some(hop) = found.and_then(|index| hops.get(index)) {
+                chain.depends_on.extend(hop.depends_on.iter().cloned());
+            }
+            match found {
                 Some(index) if hops[index].is_enabled => chain.hops.push(index),
                 Some(index) => chain.switched_off.push(Arc::clone(&hops[index].name)),
                 None => {

@@ -3,11 +3,12 @@
 use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
 use mooltiroute_hops::{
-    BuildContext, Fault, Hop, InvalidSetting, Key, KeyPath, Kind, Registry, Settings, Siblings,
+    BuildContext, ChooseError, Chosen, Description, Eventual, Fault, Hop, HopError, InvalidSetting,
+    Key, KeyPath, Kind, Registry, Request, Settings, Siblings,
 };
 
 use crate::config::resolve::{Names, Part, Resolver};
-use crate::config::{NamedHop, Problem, fingerprint};
+use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
 /// A hop that is not built yet.
 struct Plan {
@@ -86,6 +87,8 @@ impl Resolver<'_> {
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
+                        depend_on_members(hops, plan.index, &asked);
+                        let hop = &mut hops[plan.index];
                         self.held.extend(asked);
                         hop.hop = Some(Arc::clone(&built));
                         if hop.is_enabled {
@@ -93,6 +96,21 @@ impl Resolver<'_> {
                         }
                     }
                     Err(invalid) if invalid.iter().any(is_waiting) => waiting.push((plan, invalid)),
+                    Err(invalid)
+                        if invalid.iter().all(|one| *one.fault() == Fault::SwitchedOff)
+                            && may_come_on(hops, &asked) =>
+                    {
+                        let fingerprint = self.fingerprint(hops, plan.index, &asked);
+                        depend_on_members(hops, plan.index, &asked);
+                        let hop = &mut hops[plan.index];
+                        hop.fingerprint = fingerprint;
+                        let empty: Arc<dyn Hop> = Arc::new(MembersOff);
+                        hop.hop = Some(Arc::clone(&empty));
+                        if hop.is_enabled {
+                            known.insert(Arc::clone(&hop.name), Some(empty));
+                        }
+                        self.held.extend(asked);
+                    }
                     Err(mut invalid) => {
                         let is_off = !hops[plan.index].is_enabled;
                         invalid.retain(|one| !(is_off && *one.fault() == Fault::SwitchedOff));
@@ -160,11 +178,14 @@ impl Resolver<'_> {
             kind: String::new(),
             is_enabled: true,
             settings: Arc::default(),
+            condition: None,
+            depends_on: Vec::new(),
+            on_leave: OnLeave::default(),
             credentials: Vec::new(),
             fingerprint: 0,
             hop: None,
         };
-        let Some(mut settings) = self.tree.settings_without(&path, &["kind", "enabled"]) else {
+        let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {
             if !self.failed.contains(&path) && !self.problems.skips() {
                 let message = "expected a mapping of the hop's `kind` and its settings";
                 let problem = self.tree.problem(&path, Part::Value, "value", message);
@@ -173,8 +194,19 @@ impl Resolver<'_> {
             }
             return (named, None);
         };
-        named.is_enabled = self.read(&below("enabled")).unwrap_or(true);
-        let written = fingerprint::hash_without(self.tree, &path, "enabled", self.hasher);
+        match self.read(&below("enabled")) {
+            Some(raw::Enabled::When(condition)) => {
+                named.is_enabled = self.network.is_on(&condition);
+                let condition = Arc::new(condition);
+                named.depends_on.push(Arc::clone(&condition));
+                named.condition = Some(condition);
+            }
+            Some(raw::Enabled::Switch(is_on)) => named.is_enabled = is_on,
+            None => {}
+        }
+        named.on_leave = self.read(&below("on_leave")).unwrap_or_default();
+        let keys = ["enabled", "on_leave"];
+        let written = fingerprint::hash_without(self.tree, &path, &keys, self.hasher);
         // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
         let limits = (self.context.head_bytes_max(), self.context.handshake());
         named.fingerprint = self.hasher.hash_one((written, limits));
@@ -219,6 +251,34 @@ impl Resolver<'_> {
             self.problems.push(problem);
         }
         Some(name)
+    }
+}
+
+/// Has the hop at `index` depend on the conditions of the hops that it holds.
+fn depend_on_members(hops: &mut [NamedHop], index: usize, asked: &[Arc<str>]) {
+    let held = hops.iter().filter(|hop| asked.contains(&hop.name));
+    let conditions: Vec<_> = held.flat_map(|hop| hop.depends_on.iter().cloned()).collect();
+    hops[index].depends_on.extend(conditions);
+}
+
+/// Whether one of the hops named `asked` is off only because of its condition.
+fn may_come_on(hops: &[NamedHop], asked: &[Arc<str>]) -> bool {
+    hops.iter().any(|hop| asked.contains(&hop.name) && hop.condition.is_some())
+}
+
+/// A hop in the place of one whose members are all switched off by their conditions. It refuses every request, since
+/// leaving it out of its chains would send requests round it.
+#[derive(Debug)]
+struct MembersOff;
+
+impl Hop for MembersOff {
+    fn describe(&self) -> Description<'_> {
+        Description::default()
+    }
+
+    fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let why = "all its members are switched off by their conditions now";
+        Eventual::Ready(Err(HopError::Other(why.into()).into()))
     }
 }
 

@@ -55,21 +55,32 @@ impl Resolver<'_> {
     /// Makes the TLS of a listener of its files. Returns `None` if they have a problem, which is then reported.
     fn tls(&mut self, path: &KeyPath, tls: &raw::ListenTls) -> Option<Arc<TlsServer>> {
         let context = self.context();
-        let cert = self.pem(path, TlsSetting::Cert, &tls.cert, &context);
-        let key = self.pem(path, TlsSetting::Key, &tls.key, &context);
-        let client_ca = tls.client_ca.as_deref();
-        let client_ca = client_ca.map(|file| self.pem(path, TlsSetting::ClientCa, file, &context));
+        let files = [
+            (TlsSetting::Cert, Some(&tls.cert)),
+            (TlsSetting::Key, Some(&tls.key)),
+            (TlsSetting::ClientCa, tls.client_ca.as_ref()),
+        ];
+        let texts =
+            files.map(|(setting, file)| file.map(|file| self.pem(path, setting, file, &context)));
         if let Some(files) = context.fingerprint() {
             self.files.push((path.clone(), files));
         }
-        let client_ca = client_ca.map_or(Some(None), |read| read.map(Some));
-        let (cert, key, client_ca) = (cert?, key?, client_ca?);
-        let client_ca = client_ca.as_ref().map(Secret::expose);
-        let pem = ServerPem { cert: cert.expose(), key: key.expose(), client_ca };
+        // A file that can't be read is reported; the others are checked all the same.
+        let is_read = |setting: TlsSetting| {
+            let position = files.iter().position(|(file, _)| *file == setting);
+            position.is_some_and(|position| matches!(&texts[position], Some(Some(_))))
+        };
+        let text = |position: usize| {
+            let read = texts[position].as_ref()?;
+            Some(read.as_ref().map_or("", Secret::expose))
+        };
+        let [cert, key, client_ca] = [0, 1, 2].map(text);
+        let (cert, key) = (cert.unwrap_or_default(), key.unwrap_or_default());
+        let pem = ServerPem { cert, key, client_ca };
         match TlsServer::new(&pem, SystemTime::now()) {
             Ok(server) => Some(Arc::new(server)),
             Err(problems) => {
-                for problem in problems {
+                for problem in problems.iter().filter(|problem| is_read(problem.setting())) {
                     let place = below(path, problem.setting().key());
                     self.report_file(&place, problem.to_string(), problem.help());
                 }

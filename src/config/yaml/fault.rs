@@ -66,17 +66,17 @@ impl fmt::Display for YamlFault {
             Self::Syntax(fault) => return fault.fmt(f),
             Self::Merge(why) => return write!(f, "a merge key can't be followed: {why}"),
             Self::Depth(limit) => {
-                return write!(f, "lists and mappings stand in each other over {limit} deep");
+                return write!(f, "lists and mappings are nested more than {limit} deep");
             }
             Self::DuplicateKey(Some(name)) => {
-                return write!(f, "the key `{name}` stands twice in one mapping");
+                return write!(f, "the key `{name}` appears twice in one mapping");
             }
-            Self::DuplicateKey(None) => "this key stands twice in one mapping",
-            Self::Tag => "what stands here does not fit its YAML tag; remove the tag",
-            Self::Unreadable => "what stands here can't be read; write texts and keys in quotes",
+            Self::DuplicateKey(None) => "this key appears twice in one mapping",
+            Self::Tag => "this value does not fit its YAML tag; remove the tag",
+            Self::Unreadable => "this can't be read; write texts and keys in quotes",
             Self::MergeValue => "`<<` stands for a mapping, or for a list of mappings",
             Self::Documents => "a second document begins here; a file holds one",
-            Self::Alias => "this alias stands inside of what it names",
+            Self::Alias => "this alias refers to a value that contains it",
             Self::Size => "up to here there are too many keys and values for a configuration",
             Self::Key => "a key must be a plain text",
         })

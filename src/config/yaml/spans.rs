@@ -1,4 +1,4 @@
-//! Where the keys and values of a YAML text stand, and whether it is one that can be read at all.
+//! Parses a YAML text into nodes, with the place of each key and value.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -92,8 +92,8 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
 }
 
 impl Node {
-    /// Where the key and the value at `path` stand, or else the nearest above it that stands anywhere; how many steps
-    /// of the path lead there.
+    /// Returns how many steps of `path` exist, and the spans of the key and the value there. If the path ends early,
+    /// these are the spans of its nearest existing parent.
     pub(crate) fn find(&self, path: &KeyPath) -> (usize, Option<Span>, Span) {
         let (mut node, mut key) = (self, None);
         for (depth, step) in path.keys().iter().enumerate() {

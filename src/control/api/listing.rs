@@ -19,7 +19,7 @@ pub(crate) struct ListedConnection {
     pub protocol: String,
     /// The method of the request; `CONNECT` for every tunnel.
     pub method: String,
-    /// Where the client wants to go.
+    /// The target of the request.
     pub target: String,
     /// The route that matched, counted from one.
     pub route: usize,

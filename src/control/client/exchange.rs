@@ -27,7 +27,7 @@ pub(crate) enum NoAnswer {
     /// The answer is not what this version expects.
     #[error("the proxy's answer can't be read, perhaps because it is another version: {0}")]
     Unreadable(#[source] serde_json::Error),
-    /// What answers does not speak HTTP.
+    /// The peer does not speak HTTP.
     #[error("the proxy's answer is no HTTP")]
     NoHttp,
 }

@@ -66,6 +66,11 @@ impl Direction {
         self.moved
     }
 
+    /// Notes that the last `bytes` which the writer took never left it.
+    pub(super) fn take_back(&mut self, bytes: u64) {
+        self.moved = self.moved.saturating_sub(bytes);
+    }
+
     /// Returns whether no more bytes will pass.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Ended | State::Broken(_))

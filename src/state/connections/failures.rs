@@ -2,20 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::connections::OpenConnection;
+use super::{OpenConnection, lock};
 
 /// A request or tunnel that failed. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecentFailure {
     /// When, in seconds since 1970.
     pub at: u64,
-    /// Where the client wanted to go.
+    /// The target of the request.
     pub target: String,
     /// The chain.
     pub chain: String,
@@ -40,15 +40,14 @@ impl RecentFailures {
             status,
             text: text.chars().take(TEXT_MAX).collect(),
         };
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.0);
         failures.truncate(FAILURES_MAX - 1);
         failures.push_front(failure);
     }
 
     /// Returns them, the newest first.
     pub(super) fn all(&self) -> Vec<RecentFailure> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.iter().cloned().collect()
+        lock(&self.0).iter().cloned().collect()
     }
 }
 

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
-use crate::upstream::warm::Path;
+use crate::{error::with_causes, upstream::warm::Path};
 
 /// The hops that one connection takes, and the addresses where it reaches them.
 pub(super) struct Journey<'a> {
@@ -91,7 +91,7 @@ impl<'a> Journey<'a> {
     /// Ends the journey at its destination. Returns its last hop.
     pub(super) fn arrive(self) -> Option<LastHop> {
         for (position, hop) in self.hops.iter().enumerate() {
-            hop.chosen.reached();
+            self.reached(position, hop);
             if !hop.refused.is_empty() {
                 self.chain.remember(position, Some(hop.address.clone()));
             }
@@ -128,13 +128,17 @@ impl<'a> Journey<'a> {
             return Ok(());
         }
         let Some(failed) = self.failed_hop(position, &error) else {
-            self.hops.iter().for_each(|hop| hop.chosen.reached());
+            self.reached_before(self.hops.len());
             return Err(error);
         };
-        self.hops.iter().take(failed).for_each(|hop| hop.chosen.reached());
+        self.reached_before(failed);
         self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
         let name = hop.chosen.member();
+        if hop.chosen.is_in_use() == Some(true) {
+            let (hop, member) = (self.hop_name(failed), name.as_deref());
+            warn!(hop, member, error = with_causes(&error), "pool member left");
+        }
         match hop.chosen.instead().wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
@@ -143,6 +147,25 @@ impl<'a> Journey<'a> {
             }
             None => Err(error),
         }
+    }
+
+    /// Reports that every hop before `position` did its part.
+    fn reached_before(&self, position: usize) {
+        self.hops.iter().enumerate().take(position).for_each(|(at, hop)| self.reached(at, hop));
+    }
+
+    /// Reports that a hop did its part. Logs it if connections left its member out until now.
+    fn reached(&self, position: usize, hop: &ChosenHop) {
+        let was_left_out = hop.chosen.is_in_use() == Some(false);
+        hop.chosen.reached();
+        if was_left_out && hop.chosen.is_in_use() == Some(true) {
+            let (name, member) = (self.hop_name(position), hop.chosen.member());
+            info!(hop = name, member, "pool member back");
+        }
+    }
+
+    fn hop_name(&self, position: usize) -> Option<&str> {
+        self.chain.hops.get(position).map(|hop| &*hop.name)
     }
 
     /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     task::Context,
+    thread::{self, ThreadId},
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Stock {
 struct Spare {
     path: Path,
     tunnel: Tunnel,
+    /// The worker whose runtime watches the tunnel.
+    worker: ThreadId,
     made: Instant,
     /// The time on the wall clock, which goes on while the machine sleeps.
     made_at: SystemTime,
@@ -58,21 +61,22 @@ impl Stock {
     }
 
     /// The newest that came along `path`: it is the likeliest to live.
-    pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<Tunnel> {
+    pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<(Tunnel, ThreadId)> {
         self.wanted = Some((target.clone(), Instant::now()));
         self.let_go_of_old();
         let position = self.spares.iter().rposition(|spare| spare.path == *path)?;
         let spare = self.spares.remove(position)?;
         // Slowly, since it was learned the hard way.
         self.age_max = self.age_max.mul_f64(AGE_GROWTH).min(AGE_MAX);
-        Some(spare.tunnel)
+        Some((spare.tunnel, spare.worker))
     }
 
     pub(super) fn put(&mut self, path: Path, tunnel: Tunnel) {
         self.pause = None;
         if self.spares.len() < self.limit {
             let (made, made_at) = (Instant::now(), SystemTime::now());
-            self.spares.push_back(Spare { path, tunnel, made, made_at });
+            let worker = thread::current().id();
+            self.spares.push_back(Spare { path, tunnel, worker, made, made_at });
         }
     }
 

@@ -1,6 +1,6 @@
 //! Clients that know nothing of Kerberos, through a proxy that wants it.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -9,7 +9,8 @@ use tokio::{
 
 use super::{Company, SPN};
 use crate::support::{
-    HttpOrigin, PASSWORD, Program, Proxy, Squid, SquidRules, USERNAME, fill, within,
+    HttpOrigin, PASSWORD, Program, Proxy, Squid, SquidRules, USERNAME, fill, script, with_library,
+    within,
 };
 
 const BODY_BYTES: usize = 100_000;
@@ -49,18 +50,13 @@ async fn curl_passes_a_proxy_that_wants_kerberos() {
 
 #[tokio::test]
 async fn requests_passes_a_proxy_that_wants_kerberos() {
-    let Some(python) = Program::find_or_skip("python3") else { return };
-    let mut look = Command::new(python.path());
-    look.args(["-c", "import requests"]).stderr(Stdio::null());
-    if !look.status().await.unwrap().success() {
-        return crate::support::skip("Python requests");
-    }
+    let look = ["-c", "import requests"];
+    let Some(python) = with_library("python3", &look, "Python requests").await else { return };
     let origin = HttpOrigin::plain().await;
     let url = origin.url(&format!("/bytes/{BODY_BYTES}"));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/fetch.py");
     each_way(async |proxy| {
         let mut command = Command::new(python.path());
-        command.arg(&script).args([&proxy.url(), "", "GET", &url]).kill_on_drop(true);
+        command.arg(script("fetch.py")).args([&proxy.url(), "", "GET", &url]).kill_on_drop(true);
         let output = within("requests", command.output()).await.unwrap();
         assert!(output.stdout == fill(BODY_BYTES), "{output:?}");
     })
@@ -75,9 +71,12 @@ async fn git_passes_a_proxy_that_wants_kerberos() {
         return;
     };
     let scratch = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/git_server.py");
     let mut server = Command::new(python.path());
-    server.arg(script).arg(scratch.path()).stdout(Stdio::piped()).kill_on_drop(true);
+    server
+        .arg(script("git_server.py"))
+        .arg(scratch.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let (mut server, mut port) = (server.spawn().unwrap(), String::new());
     let mut words = BufReader::new(server.stdout.take().unwrap());
     within("its port", words.read_line(&mut port)).await.unwrap();

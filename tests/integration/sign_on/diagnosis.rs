@@ -126,10 +126,9 @@ async fn a_wrong_kerberos_password_reaches_the_kdc_once_for_twenty_clients() {
 }
 
 #[tokio::test]
-async fn a_missing_ticket_leaves_the_next_listed_scheme_and_a_rejected_user_does_not() {
+async fn a_proxy_without_negotiate_gets_the_next_listed_scheme_and_the_kdc_hears_nothing() {
     let Some(company) = Company::start().await else { return };
     let Some(digest) = Squid::start(SquidRules::Digest).await else { return };
-    // This proxy offers no Negotiate at all.
     let yaml = format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", auth: [negotiate, digest], username: dev, \
          password: secret{SPN} }}\nchains: {{ default: [corporate] }}\n",

@@ -47,6 +47,18 @@ pub(crate) async fn connect_early(
     Answer { head, stream }
 }
 
+/// Asks for a tunnel to `target` by SOCKS5, and returns it.
+pub(crate) async fn socks_connect(proxy: SocketAddr, target: SocketAddr) -> TcpStream {
+    let std::net::IpAddr::V4(ip) = target.ip() else { panic!("{target} is not of IPv4") };
+    let mut stream = open(proxy).await;
+    let address = [&ip.octets()[..], &target.port().to_be_bytes()].concat();
+    stream.write_all(&[b"\x05\x01\x00\x05\x01\x00\x01", &address[..]].concat()).await.unwrap();
+    let mut answer = [0; 12];
+    within("the answer to SOCKS", stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer[..4], [5, 0, 5, 0], "{answer:?}");
+    stream
+}
+
 /// Reads a head to its empty line, and no byte more.
 pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();

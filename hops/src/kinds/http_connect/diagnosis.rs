@@ -4,8 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use mooltiroute_sso::{Reason, SsoError};
 
-use super::sign_on::{SignOn, SignOnError};
-use crate::{Meaning, MissingCredentials, Refusal, exchange::Answer, refusal::http_date};
+use super::{
+    explanations::explained,
+    sign_on::{SignOn, SignOnError},
+};
+use crate::{MissingCredentials, Refusal, exchange::Answer, refusal::http_date};
 
 /// A reason with its words. `docs/corporate-authentication.md` has the same table.
 #[derive(Debug)]
@@ -47,18 +50,15 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
 pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
     let skew = answer.values("Date").find_map(|date| clock_difference(date, now));
     let reason = if skew.is_some() { Reason::ClockSkew } else { Reason::Refused };
-    let mut refusal = answer.into_refusal();
-    refusal.means(Meaning::Credentials);
-    refusal.detail = Some(match skew {
+    let detail = match skew {
         Some(skew) => {
             format!(
                 "it refused a valid ticket, and its clock differs from this machine's by {skew:?}"
             )
         }
         None => "it refused a valid ticket".to_owned(),
-    });
-    refusal.advice = Some(Diagnosis::of(reason).advice.to_owned());
-    refusal
+    };
+    explained(answer, detail, Diagnosis::of(reason).advice)
 }
 
 /// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.

@@ -9,27 +9,20 @@ use crate::{
 
 /// Explains why no credentials were sent.
 pub(super) fn refusal(answer: Answer, reason: String) -> Refusal {
-    let mut refusal = answer.into_refusal();
-    refusal.means(Meaning::Credentials);
-    refusal.detail = Some(reason);
-    refusal.advice = Some(
-        "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, or ask its \
-         administrator for one that is listed."
-            .to_owned(),
-    );
-    refusal
+    explained(answer, reason, NOTHING_SENT)
 }
 
 /// Explains that the proxy does not accept the credentials.
 pub(super) fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
+    explained(answer, format!("it rejected the credentials, by {}", scheme.name()), REJECTED)
+}
+
+/// Turns an answer into a refusal about credentials.
+pub(super) fn explained(answer: Answer, detail: String, advice: &str) -> Refusal {
     let mut refusal = answer.into_refusal();
     refusal.means(Meaning::Credentials);
-    refusal.detail = Some(format!("it rejected the credentials, by {}", scheme.name()));
-    refusal.advice = Some(
-        "Correct this hop's `username` and `password`. To keep the account from being locked, they are not tried again \
-         for a while; an edit of them ends that."
-            .to_owned(),
-    );
+    refusal.detail = Some(detail);
+    refusal.advice = Some(advice.to_owned());
     refusal
 }
 
@@ -41,3 +34,8 @@ pub(super) fn nothing_in_common(methods: &[Method], challenges: &[Challenge]) ->
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
     format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "))
 }
+
+const NOTHING_SENT: &str = "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, \
+     or ask its administrator for one that is listed.";
+const REJECTED: &str = "Correct this hop's `username` and `password`. To keep the account from being locked, they are not \
+     tried again for a while; an edit of them ends that.";

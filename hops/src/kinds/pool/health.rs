@@ -80,6 +80,20 @@ impl Health {
         }
     }
 
+    /// Returns whether connections use the member, and don't leave it out.
+    pub(super) fn is_in_use(&self, member: usize) -> bool {
+        !self.members().contains_key(&member)
+    }
+
+    /// Returns the members that are left out, with the time until each is tried again.
+    pub(super) fn left_out(&self) -> HashMap<usize, Duration> {
+        let (members, now) = (self.members(), Instant::now());
+        let left = |(member, illness): (&usize, &Illness)| {
+            (*member, illness.until.saturating_duration_since(now))
+        };
+        members.iter().map(left).collect()
+    }
+
     /// Returns how many members have a state.
     #[cfg(test)]
     pub(super) fn ill(&self) -> usize {

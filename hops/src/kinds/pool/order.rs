@@ -8,15 +8,16 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
     Pick,
     health::{Health, Taken},
 };
-use crate::{Hop, Request, preferences::stable_number};
+use crate::{Hop, MemberStatus, Request, preferences::stable_number};
 
 /// A member that is switched on.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub(super) struct PoolMember {
     /// A number that the member keeps if others come and go.
     identity: u64,
     pub(super) takes_preferences: bool,
+    /// Connections that it carried.
+    pub(super) reached: AtomicU64,
+    /// Connections that it failed.
+    pub(super) failed: AtomicU64,
 }
 
 /// The rule by which a pool orders its members.
@@ -64,7 +69,18 @@ pub(super) struct Candidates {
 impl PoolMember {
     pub(super) fn new(hop: Arc<dyn Hop>, name: Box<str>, identity: u64) -> Self {
         let takes_preferences = hop.describe().takes_preferences;
-        Self { hop, name, identity, takes_preferences }
+        let (reached, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { hop, name, identity, takes_preferences, reached, failed }
+    }
+
+    /// Describes the member, which is `left_out` for that long.
+    pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus<'_> {
+        MemberStatus {
+            reached: self.reached.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            left_out,
+            ..MemberStatus::new(&self.name, self.hop.describe().address)
+        }
     }
 }
 

@@ -49,6 +49,7 @@ impl Picked {
     fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
         self.pool.health.failed(self.taken);
+        self.pool.members[self.taken.member].failed.fetch_add(1, Ordering::Relaxed);
         let others = std::mem::take(&mut self.others);
         match Arc::clone(&self.pool).pick(others, Arc::clone(&self.wish)) {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
@@ -66,12 +67,18 @@ impl Selection for Picked {
         }
     }
 
+    fn is_in_use(&self) -> Option<bool> {
+        let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
+        inner.or_else(|| Some(self.pool.health.is_in_use(self.taken.member)))
+    }
+
     fn reached(&self) {
         if let Some(inner) = &self.inner {
             inner.reached();
         }
         if self.settle() {
             self.pool.health.reached(self.taken);
+            self.pool.members[self.taken.member].reached.fetch_add(1, Ordering::Relaxed);
         }
     }
 

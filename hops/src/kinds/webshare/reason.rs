@@ -10,7 +10,12 @@ pub(super) fn of(refusal: &Refusal) -> Option<&str> {
 /// Adds to `refusal` the meaning of its reason.
 pub(super) fn explain(refusal: &mut Refusal) {
     let reason = of(refusal).map(str::to_owned);
-    let status = refusal.http.as_ref().map_or(0, |http| http.status);
+    // SOCKS5 has no status; that it refuses the credentials is what HTTP says with 407.
+    let status = match &refusal.http {
+        Some(http) => http.status,
+        None if refusal.meaning == Meaning::Credentials => 407,
+        None => 0,
+    };
     if let Some((meaning, advice)) = explained(status, reason.as_deref().unwrap_or_default()) {
         refusal.means(meaning);
         refusal.advice = Some(advice.to_owned());

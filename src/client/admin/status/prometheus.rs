@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Hop, Status};
+use super::{Hop, Status, pools::MemberCounts};
 use crate::metrics::{Failure, Totals};
 
 /// Writes `status` in the text format of OpenMetrics 1.0.
@@ -65,7 +65,8 @@ impl Collector for Exposition {
         let status = &self.0;
         out.process(status)?;
         out.chains(status)?;
-        out.hops(status)
+        out.hops(status)?;
+        out.pools(status)
     }
 }
 
@@ -155,6 +156,48 @@ impl Out<'_> {
                 &buckets.counts,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    /// Writes how the members of pools do. The labels of a long list are bounded: what is not shown has the label `other`.
+    fn pools(&mut self, status: &Status) -> fmt::Result {
+        let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
+        let mut members = self.family("pool_members", help, MetricType::Gauge)?;
+        for (hop, pool) in &status.pools {
+            let left_out = pool.members - pool.working;
+            for (state, count) in [("working", pool.working), ("left_out", left_out)] {
+                let labels = [("hop", &**hop), ("state", state)];
+                members.encode_family(&labels)?.encode_gauge(&(count as u64))?;
+            }
+        }
+        let help =
+            "1 while connections use a member of a pool, 0 while they leave it out after a failure";
+        let mut up = self.family("pool_member_up", help, MetricType::Gauge)?;
+        for (hop, pool) in &status.pools {
+            for member in &pool.shown {
+                let labels = [("hop", &**hop), ("member", &*member.name)];
+                up.encode_family(&labels)?.encode_gauge(&u64::from(member.working))?;
+            }
+        }
+        type Pick = fn(&MemberCounts) -> u64;
+        let counters: [(&str, &str, Pick); 2] = [
+            ("pool_member_connections", "Connections that a member of a pool carried", |counts| {
+                counts.reached
+            }),
+            ("pool_member_failures", "Connections that a member of a pool failed", |counts| {
+                counts.failed
+            }),
+        ];
+        for (name, help, pick) in counters {
+            let mut family = self.family(name, help, MetricType::Counter)?;
+            for (hop, pool) in &status.pools {
+                let shown = pool.shown.iter().map(|member| (&*member.name, &member.counts));
+                let other = pool.other.as_ref().map(|other| ("other", &other.counts));
+                for (member, counts) in shown.chain(other) {
+                    count_with(&mut family, &[("hop", &**hop), ("member", member)], pick(counts))?;
+                }
+            }
         }
         Ok(())
     }

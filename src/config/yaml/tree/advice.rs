@@ -4,7 +4,10 @@ use mooltiroute_hops::{Fault, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
-    report::{problem::is_word, proxy_url::settings_instead},
+    report::{
+        problem::{is_name, is_word},
+        proxy_url::settings_instead,
+    },
     yaml::{
         oddity::{Oddity, look_alike},
         tree::{File, Tree},
@@ -121,9 +124,9 @@ impl Tree {
                     .into(),
             );
         }
-        HOP_KEYS
-            .contains(&name)
-            .then(|| format!("a hop has it: write it below the name of one, as in {EXAMPLE_HOP}"))
+        HOP_KEYS.contains(&name).then(|| {
+            format!("this key belongs to a hop: write it below the hop's name, as in {EXAMPLE_HOP}")
+        })
     }
 
     /// Returns advice for a value at `hops.NAME` that is no mapping.
@@ -132,11 +135,17 @@ impl Tree {
         if HOP_KEYS.contains(&name.as_str()) {
             return Some(format!("the name of the hop is missing: {EXAMPLE_HOP}"));
         }
-        self.value(path)?.as_str().map(|_| format!("write {EXAMPLE_HOP}"))
+        let text = self.value(path).and_then(Value::as_str)?;
+        match settings_instead(text, self.is_hidden(path)) {
+            Some(help) => {
+                Some(format!("{help}, each indented below `{name}:`", name = shown_name(name)))
+            }
+            None => Some(format!("write {EXAMPLE_HOP}")),
+        }
     }
 
-    /// Returns whether the value at `path` must not be shown: a variable has a part in it, an alias shares it, or it could be the
-    /// end of a secret.
+    /// Returns whether the value at `path` must not be shown, since a variable has a part in it, an alias shares it, or it
+    /// could be the end of a secret.
     pub(in crate::config) fn is_hidden(&self, path: &KeyPath) -> bool {
         self.is_from_elsewhere(path) || self.hides(path)
     }
@@ -157,9 +166,13 @@ impl Tree {
     }
 }
 
+fn shown_name(name: &str) -> &str {
+    if is_name(name) { name } else { "NAME" }
+}
+
 /// The keys that people write at the top, by the section that has them.
 const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
-    ("server", &["listen", "auth", "via", "upgrades", "protocols"]),
+    ("server", &["listen", "auth", "via", "upgrades", "protocols", "workers"]),
     (
         "timeouts",
         &["header", "connect", "handshake", "response", "stall", "idle", "half_closed", "drain"],

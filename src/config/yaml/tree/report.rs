@@ -43,7 +43,7 @@ impl Tree {
         }
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
-                // Where files are merged, the mistake may be that the key stands in both.
+                // If files were merged, the mistake may be that both have the key.
                 let whole = |file: &&File| file.depth(path) == Some(path.keys().len());
                 let first = self.files.iter().find(whole).and_then(|file| file.place(path, part));
                 let first = first.filter(|first| first.file != place.file);
@@ -74,11 +74,11 @@ impl Tree {
         let path = above.clone().join(invalid.path());
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
-                // Those two are read before the kind reads the rest.
+                // These are read before the kind reads the rest.
                 let is_hop = above.keys().len() == 2
                     && above.below(&KeyPath::of(["hops"])).is_some()
                     && invalid.path().keys().len() == 1;
-                let common: &[&str] = if is_hop { &["kind", "enabled"] } else { &[] };
+                let common: &[&str] = if is_hop { &COMMON_KEYS } else { &[] };
                 return self.unknown_key(&path, &[common, known].concat());
             }
             Fault::UnknownValue { known } => {
@@ -106,7 +106,8 @@ impl Tree {
         Problem { help, ..problem }
     }
 
-    /// That the key at `path` is none of `known`. It is shown where it is near one of them, or is a plain word.
+    /// Builds the problem that the key at `path` is not in `known`. The key is shown only if it is near one of them or
+    /// is a plain word.
     pub(in crate::config) fn unknown_key(&self, path: &KeyPath, known: &[&str]) -> Problem {
         let name = match path.keys().last() {
             Some(Key::Name(name)) => name.as_str(),
@@ -149,3 +150,6 @@ impl Tree {
         }
     }
 }
+
+/// The keys that every hop has. Its kind knows the rest.
+pub(in crate::config) const COMMON_KEYS: [&str; 3] = ["kind", "enabled", "on_leave"];

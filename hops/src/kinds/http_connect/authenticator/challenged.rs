@@ -1,0 +1,190 @@
+//! The answers to the challenges of a proxy.
+
+use std::{sync::PoisonError, time::SystemTime};
+
+use super::{Authenticator, Purpose, Stop};
+use crate::{
+    HopError,
+    auth::{
+        challenge::{AuthScheme, Challenge},
+        channel_bindings::ChannelBindings,
+        digest::{
+            DigestAuthorization, DigestChallenge, DigestCredentials, DigestError, DigestRequest,
+            DigestSession, DigestVerdict,
+        },
+        ntlm::{self, NtlmRound},
+    },
+    exchange::Answer,
+    kinds::http_connect::{
+        attempt::{Attempt, Method, ntlm_value},
+        diagnosis::missing_credentials,
+        explanations,
+        sign_on::{SignOnError, SignOnRound},
+    },
+    random,
+};
+
+impl Authenticator {
+    /// Finds the answer to a 407.
+    ///
+    /// Credentials that were sent and not accepted are a rejection, and no other scheme is tried then. NTLM's first
+    /// message has none, so a proxy that does not offer NTLM any more gets another scheme of the list.
+    pub(super) async fn after(
+        &self,
+        attempt: Attempt,
+        answer: &Answer,
+        purpose: Purpose<'_>,
+    ) -> Result<Attempt, Stop> {
+        let challenges = Challenge::parse(answer.challenges());
+        match attempt {
+            Attempt::NtlmAuthenticate(_) => Err(Stop::Rejected(AuthScheme::Ntlm)),
+            Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
+            Attempt::Negotiate(round) => self.after_token(round, &challenges).await,
+            Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), purpose),
+            Attempt::NtlmNegotiate if is_offered(&challenges, AuthScheme::Ntlm) => {
+                self.after_negotiate_message(&challenges, purpose.bindings)
+            }
+            Attempt::NtlmNegotiate | Attempt::None => {
+                let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
+                // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
+                *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(offered.clone());
+                self.choose(&offered, &challenges, purpose).await
+            }
+        }
+    }
+
+    /// Begins the first scheme of the list that the proxy offers. Another one is only tried if the first fails for a
+    /// reason of this machine, such as a missing ticket.
+    ///
+    /// Without `challenges`, the choice is for a connection's first request.
+    pub(super) async fn choose(
+        &self,
+        offered: &[AuthScheme],
+        challenges: &[Challenge],
+        purpose: Purpose<'_>,
+    ) -> Result<Attempt, Stop> {
+        // Before a ticket is asked for with a password, which counts as a try.
+        self.check()?;
+        let mut without = None;
+        for method in self.methods.iter().filter(|method| offered.contains(&method.scheme())) {
+            match method {
+                Method::Negotiate(sign_on) => match sign_on.begin(purpose.bindings).await {
+                    Ok(round) => return Ok(Attempt::Negotiate(round)),
+                    Err(error) => {
+                        let is_local = error.is_local();
+                        let is_rejection = error.is_rejection();
+                        let missing = missing_credentials(sign_on, error);
+                        if is_rejection {
+                            return Err(Stop::RejectedByDomain(missing));
+                        }
+                        if !is_local {
+                            return Err(Stop::Failed(missing.into()));
+                        }
+                        without = without.or(Some(missing));
+                    }
+                },
+                Method::Ntlm(_) => return Ok(Attempt::NtlmNegotiate),
+                Method::Basic(value) => return Ok(Attempt::Basic(value.clone())),
+                Method::Digest(credentials, session) if challenges.is_empty() => {
+                    let sent = authorize(credentials, session, purpose)?;
+                    return Ok(sent.map_or(Attempt::None, Attempt::Digest));
+                }
+                Method::Digest(..) => return self.after_digest(challenges, None, purpose),
+            }
+        }
+        Err(match without {
+            Some(missing) => Stop::Failed(missing.into()),
+            None => Stop::Refused(explanations::nothing_in_common(&self.methods, challenges)),
+        })
+    }
+
+    /// Answers the proxy's token. Without one, or if the library has no answer, the proxy refused ours.
+    async fn after_token(
+        &self,
+        round: SignOnRound,
+        challenges: &[Challenge],
+    ) -> Result<Attempt, Stop> {
+        // A ticket is all in the first token. Passwords, as of NTLM inside of SPNEGO, take more.
+        let refused = if round.is_first() {
+            Stop::TokenRefused
+        } else {
+            Stop::Rejected(AuthScheme::Negotiate)
+        };
+        let token = token(challenges, AuthScheme::Negotiate);
+        let (Some(token), Some(sign_on)) = (token, self.sign_on()) else { return Err(refused) };
+        match sign_on.answer(round, token).await {
+            Ok(round) => Ok(Attempt::Negotiate(round)),
+            Err(error @ SignOnError::TimedOut(_)) => {
+                Err(Stop::Failed(missing_credentials(sign_on, error).into()))
+            }
+            Err(SignOnError::Library(_)) => Err(refused),
+        }
+    }
+
+    fn after_negotiate_message(
+        &self,
+        challenges: &[Challenge],
+        bindings: Option<&ChannelBindings>,
+    ) -> Result<Attempt, Stop> {
+        let credentials = self.methods.iter().find_map(|method| match method {
+            Method::Ntlm(credentials) => Some(credentials),
+            _ => None,
+        });
+        let (Some(token), Some(credentials)) = (token(challenges, AuthScheme::Ntlm), credentials)
+        else {
+            let reason = "the proxy offers NTLM and does not go on with it".to_owned();
+            return Err(Stop::Refused(reason));
+        };
+        let round = NtlmRound {
+            spn: Some(&self.service),
+            bindings,
+            client_challenge: random::bytes()?,
+            now: SystemTime::now(),
+        };
+        match ntlm::authenticate_message(credentials, &token, &round) {
+            Ok(message) => Ok(Attempt::NtlmAuthenticate(ntlm_value(&message))),
+            Err(error) => Err(Stop::Refused(error.to_string())),
+        }
+    }
+
+    fn after_digest(
+        &self,
+        challenges: &[Challenge],
+        sent: Option<&DigestAuthorization>,
+        purpose: Purpose<'_>,
+    ) -> Result<Attempt, Stop> {
+        let challenge = match DigestChallenge::strongest(challenges) {
+            Ok(challenge) => challenge,
+            Err(DigestError::NotOffered) => return Err(Stop::Rejected(AuthScheme::Digest)),
+            Err(error) => return Err(Stop::Refused(error.to_string())),
+        };
+        let Some((credentials, session)) = self.digest() else {
+            return Err(Stop::Rejected(AuthScheme::Digest));
+        };
+        if session.challenged(challenge, sent) != DigestVerdict::Answer {
+            return Err(Stop::Rejected(AuthScheme::Digest));
+        }
+        let answer = authorize(credentials, session, purpose)?;
+        Ok(answer.map_or(Attempt::None, Attempt::Digest))
+    }
+}
+
+fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
+    challenges.iter().any(|challenge| challenge.scheme() == Some(scheme))
+}
+
+/// Returns the proxy's token for a scheme.
+fn token(challenges: &[Challenge], scheme: AuthScheme) -> Option<Vec<u8>> {
+    let mut offers = challenges.iter().filter(|offer| offer.scheme() == Some(scheme));
+    offers.find_map(|offer| offer.token().ok().flatten())
+}
+
+fn authorize(
+    credentials: &DigestCredentials,
+    session: &DigestSession,
+    Purpose { method, uri, .. }: Purpose<'_>,
+) -> Result<Option<DigestAuthorization>, HopError> {
+    let request = DigestRequest { method, uri, client_nonce: random::bytes()? };
+    Ok(session.authorize(credentials, &request))
+}

@@ -1,0 +1,107 @@
+//! The hops that choose among several members, and how each member does.
+
+use std::collections::BTreeMap;
+
+use mooltiroute_hops::{Hop, MemberStatus};
+use serde::Serialize;
+
+use crate::state::generation::Generation;
+
+/// A hop that chooses among several members.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pool {
+    /// The number of members.
+    pub members: usize,
+    /// The number of those that connections use.
+    pub working: usize,
+    /// The first members, in written order: at most [`SHOWN_MAX`].
+    pub shown: Vec<Member>,
+    /// The rest of a longer list, added up.
+    pub other: Option<Others>,
+}
+
+/// A member of a pool.
+#[derive(Debug, Serialize)]
+pub(crate) struct Member {
+    /// Its name below the pool.
+    pub name: String,
+    /// Its address, if it has one.
+    pub address: Option<String>,
+    /// Whether connections use it. Otherwise it failed, and they leave it out for a while.
+    pub working: bool,
+    /// The time until a connection tries it again, if it is left out.
+    pub retry_seconds: Option<f64>,
+    /// Its connections.
+    #[serde(flatten)]
+    pub counts: MemberCounts,
+}
+
+/// The members of a long list that are not shown.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Others {
+    /// The number of them.
+    pub members: usize,
+    /// The number of those that connections use.
+    pub working: usize,
+    /// Their connections.
+    #[serde(flatten)]
+    pub counts: MemberCounts,
+}
+
+/// The connections of members since the pool was built. An edit of the pool resets the counts.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct MemberCounts {
+    /// Connections that they carried.
+    pub reached: u64,
+    /// Connections that they failed.
+    pub failed: u64,
+}
+
+impl Pool {
+    /// Returns the pools of `generation`, by the names of their hops.
+    pub(super) fn all(generation: &Generation) -> BTreeMap<String, Self> {
+        let named = generation.built_hops().map(|(name, hop)| (name, Self::of(&**hop)));
+        named.filter_map(|(name, pool)| Some((name.to_string(), pool?))).collect()
+    }
+
+    fn of(hop: &dyn Hop) -> Option<Self> {
+        let members = hop.members();
+        if members.is_empty() {
+            return None;
+        }
+        let (first, rest) = members.split_at(members.len().min(SHOWN_MAX));
+        let rest_of = |rest: &[MemberStatus<'_>]| Others {
+            members: rest.len(),
+            working: working(rest),
+            counts: MemberCounts {
+                reached: rest.iter().map(|member| member.reached).sum(),
+                failed: rest.iter().map(|member| member.failed).sum(),
+            },
+        };
+        Some(Self {
+            members: members.len(),
+            working: working(&members),
+            shown: first.iter().map(Member::from).collect(),
+            other: (!rest.is_empty()).then(|| rest_of(rest)),
+        })
+    }
+}
+
+impl From<&MemberStatus<'_>> for Member {
+    fn from(member: &MemberStatus<'_>) -> Self {
+        Self {
+            name: member.name.to_owned(),
+            address: member.address.map(ToString::to_string),
+            working: member.left_out.is_none(),
+            retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
+            counts: MemberCounts { reached: member.reached, failed: member.failed },
+        }
+    }
+}
+
+fn working(members: &[MemberStatus<'_>]) -> usize {
+    members.iter().filter(|member| member.left_out.is_none()).count()
+}
+
+/// Each member shown has labels of its own in the metrics, so a list of thousands must not show them all.
+pub(super) const SHOWN_MAX: usize = 50;

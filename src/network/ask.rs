@@ -1,0 +1,112 @@
+//! Asks the questions of conditions: the system's resolver for a name, a TCP port for a connection.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use dns_lookup::LookupErrorKind;
+use mooltiroute_hops::{Authority, Host};
+use tokio::{
+    net::TcpStream,
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, timeout_at},
+};
+
+use super::{Interfaces, Question};
+use crate::system::open_files;
+
+/// The result of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The name has these addresses.
+    Addresses(Vec<IpAddr>),
+    /// There is no such name, or it has no address.
+    NoAddress,
+    /// The connection was accepted.
+    Connected,
+    /// The connection was refused, or nothing came in time.
+    NotConnected,
+    /// Nothing was heard that decides it, for this reason.
+    Nothing(Arc<str>),
+}
+
+/// Asks `question`, and waits a bounded time for the answer.
+pub(super) async fn ask(question: Question) -> Answer {
+    match question {
+        Question::Addresses(name) => look_up(name, Instant::now() + LOOKUP_MAX).await,
+        Question::Connection(address) => connect(&address).await,
+    }
+}
+
+/// Looks up a name as the dial to a hop does: by the system's resolver, with its hosts file, its search list and the
+/// name servers that it has for some domains only, as VPNs set them.
+///
+/// The standard library's look-up hides whether a name server has said that the name does not exist or whether none
+/// has answered. The codes of getaddrinfo tell that apart. A thread waits for the answer, longer than this function if
+/// the name server is silent: the system's own limits end it.
+async fn look_up(name: Arc<str>, until: Instant) -> Answer {
+    let addresses = move || dns_lookup::lookup_host(&name).map(|found| found.collect::<Vec<_>>());
+    match timeout_at(until, spawn_blocking(addresses)).await {
+        Ok(Ok(Ok(found))) if found.is_empty() => Answer::NoAddress,
+        Ok(Ok(Ok(found))) => Answer::Addresses(found.iter().map(IpAddr::to_canonical).collect()),
+        Ok(Ok(Err(error))) => failed(error.kind()),
+        Ok(Err(_)) => Answer::Nothing("the look-up did not end".into()),
+        Err(_) => Answer::Nothing("the name server does not answer".into()),
+    }
+}
+
+/// Tells an answer that there is no address from everything that is no answer: SERVFAIL, silence, no name server.
+fn failed(kind: LookupErrorKind) -> Answer {
+    match kind {
+        // Linux says this only if a name server did. Other systems also say it when there is no network.
+        LookupErrorKind::NoName | LookupErrorKind::NoData => {
+            let may_be_offline = cfg!(not(target_os = "linux"));
+            if may_be_offline && Interfaces::list().is_none_or(|all| all.is_offline()) {
+                return Answer::Nothing("this machine has no network".into());
+            }
+            Answer::NoAddress
+        }
+        LookupErrorKind::Again => {
+            Answer::Nothing("no name server answers, or it can't look the name up now".into())
+        }
+        _ => Answer::Nothing("the system's resolver failed".into()),
+    }
+}
+
+/// Connects to any address of `target`. A name that can't be looked up leaves it open whether the target is there.
+async fn connect(target: &Authority) -> Answer {
+    let until = Instant::now() + CONNECT_MAX;
+    let addresses = match target.host() {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => match look_up(name.clone(), until).await {
+            Answer::Addresses(addresses) => addresses,
+            Answer::NoAddress => return Answer::NotConnected,
+            other => return other,
+        },
+    };
+    let mut attempts = JoinSet::new();
+    for address in addresses.into_iter().take(ADDRESSES_MAX) {
+        attempts.spawn(TcpStream::connect(SocketAddr::new(address, target.port())));
+    }
+    let mut lacks_descriptors = false;
+    while let Ok(Some(attempt)) = timeout_at(until, attempts.join_next()).await {
+        match attempt {
+            Ok(Ok(_)) => return Answer::Connected,
+            Ok(Err(error)) => lacks_descriptors |= open_files::are_exhausted(&error),
+            Err(_) => {}
+        }
+    }
+    match lacks_descriptors {
+        true => Answer::Nothing("this process has too many open files".into()),
+        false => Answer::NotConnected,
+    }
+}
+
+/// How long a name server may take. Public ones answer within a tenth of it.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
+/// How long a look-up and a connection may take together.
+const CONNECT_MAX: Duration = Duration::from_millis(2500);
+/// More addresses of one name are not tried.
+const ADDRESSES_MAX: usize = 8;

@@ -1,0 +1,267 @@
+//! The present facts about the network, and which conditions they decide.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Interfaces, NetworkCondition, Question, Requirement, Truth, ask::Answer, condition::questions,
+};
+
+/// The present facts, and what is in force because of earlier ones.
+///
+/// An event of the network starts a new epoch. Answers of an earlier epoch describe another network, so they decide
+/// nothing any more; until its questions are answered again, a condition is undecided. Then its outcome stays what it
+/// was, and requests that depend on it wait. An answer of the same epoch stays until another one replaces it, so that a
+/// lost datagram switches nothing.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) interfaces: Option<Interfaces>,
+    known: HashMap<Question, Known>,
+    epoch: u64,
+    /// The conditions of the configuration in force, with the outcomes that are.
+    in_force: HashMap<Arc<NetworkCondition>, bool>,
+    /// The conditions that were decided at some time.
+    decided: HashSet<Arc<NetworkCondition>>,
+    /// The conditions whose questions have been waited for long enough, in this epoch.
+    pub(super) given_up: HashSet<Arc<NetworkCondition>>,
+    /// When the first request of this epoch began to wait.
+    pub(super) waiting_since: Option<Instant>,
+    /// Whether an event has come, and more may follow before the network is at rest.
+    pub(super) is_settling: bool,
+    /// When questions were last asked.
+    pub(super) last_asked: Option<Instant>,
+    /// Whether the keeper is to ask all questions.
+    pub(super) wants_answers: bool,
+}
+
+/// The last answer to a question, and the failure of a later attempt.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The last answer that decided it.
+    answer: Option<Decided>,
+    /// Why the last attempt did not, if it did not.
+    pub(super) failure: Option<Arc<str>>,
+}
+
+/// An answer that decides a question.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) answer: Answer,
+    epoch: u64,
+    pub(super) at: SystemTime,
+    pub(super) instant: Instant,
+}
+
+impl Facts {
+    /// Lists the interfaces, unless that was done.
+    pub(super) fn complete_interfaces(&mut self) {
+        if self.interfaces.is_none() {
+            self.interfaces = Interfaces::list();
+        }
+    }
+
+    /// Returns the questions of the conditions in force.
+    pub(super) fn questions(&self) -> HashSet<Question> {
+        questions(self.in_force.keys())
+    }
+
+    pub(super) fn has_conditions(&self) -> bool {
+        !self.in_force.is_empty()
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Starts a new epoch, since the network has changed.
+    pub(super) fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        self.is_settling = true;
+        self.waiting_since = None;
+        self.given_up.clear();
+    }
+
+    /// Records what `question` of this epoch led to.
+    pub(super) fn heard(&mut self, question: Question, answer: Answer) {
+        let (epoch, known) = (self.epoch, self.known.entry(question).or_default());
+        match answer {
+            Answer::Nothing(why) => known.failure = Some(why),
+            answer => {
+                let (at, instant) = (SystemTime::now(), Instant::now());
+                *known =
+                    Known { answer: Some(Decided { answer, epoch, at, instant }), failure: None };
+            }
+        }
+    }
+
+    /// Returns the answer of this epoch, or why there is none.
+    pub(super) fn answer(&self, question: &Question) -> Result<&Decided, Option<Arc<str>>> {
+        let known = self.known.get(question).ok_or(None)?;
+        let current = known.answer.as_ref().filter(|decided| decided.epoch == self.epoch);
+        current.ok_or_else(|| known.failure.clone())
+    }
+
+    /// Returns whether `requirement` holds.
+    pub(super) fn truth(&self, requirement: &Requirement) -> Truth {
+        let interfaces = |decide: &dyn Fn(&Interfaces) -> bool| {
+            self.interfaces.as_ref().map_or(Truth::Undecided, |all| decide(all).into())
+        };
+        match requirement {
+            Requirement::AddressIn(networks) => interfaces(&|all| all.has_address_in(networks)),
+            Requirement::Interface(glob) => interfaces(&|all| all.has_name(glob)),
+            Requirement::Any(parts) => Truth::any(parts.iter().map(|part| self.truth(part))),
+            Requirement::All(parts) => Truth::all(parts.iter().map(|part| self.truth(part))),
+            Requirement::Not(part) => !self.truth(part),
+            Requirement::Resolves { .. } | Requirement::Reachable(_) => {
+                let answer = requirement.question().map(|question| self.answer(&question));
+                match answer {
+                    Some(Ok(decided)) => holds(requirement, &decided.answer),
+                    _ => Truth::Undecided,
+                }
+            }
+        }
+    }
+
+    /// Returns whether the hop with `condition` is on.
+    ///
+    /// While it is undecided, the outcome in force stays, since requests wait for a better one. Once they have waited
+    /// long enough, `unknown` holds. A condition that was decided before is on then, so that a network in which nothing
+    /// can be asked sends no request direct.
+    pub(super) fn is_on(&self, condition: &NetworkCondition) -> bool {
+        self.truth(&condition.when).decided().unwrap_or_else(|| {
+            match self.in_force.get(condition) {
+                Some(is_on) if !self.given_up.contains(condition) => *is_on,
+                _ => self.decided.contains(condition) || condition.unknown,
+            }
+        })
+    }
+
+    /// Returns the outcome in force, or `None` if the configuration in force has no such condition.
+    pub(super) fn in_force(&self, condition: &NetworkCondition) -> Option<bool> {
+        self.in_force.get(condition).copied()
+    }
+
+    pub(super) fn put_in_force(&mut self, outcomes: HashMap<Arc<NetworkCondition>, bool>) {
+        let has_new = outcomes.keys().any(|condition| !self.in_force.contains_key(condition));
+        self.wants_answers |= has_new;
+        self.in_force = outcomes;
+        let in_force = &self.in_force;
+        self.decided.retain(|condition| in_force.contains_key(condition));
+        self.given_up.retain(|condition| in_force.contains_key(condition));
+        let asked = questions(in_force.keys());
+        self.known.retain(|question, _| asked.contains(question));
+        self.remember_decided();
+    }
+
+    /// Remembers which conditions are decided now.
+    pub(super) fn remember_decided(&mut self) {
+        let decided =
+            |condition: &&Arc<NetworkCondition>| self.truth(&condition.when) != Truth::Undecided;
+        let decided: Vec<_> = self.in_force.keys().filter(decided).cloned().collect();
+        self.decided.extend(decided);
+    }
+
+    /// Returns whether an outcome differs from the one in force. It may only do so once the network is at rest.
+    pub(super) fn differs(&self) -> bool {
+        !self.is_settling
+            && self.in_force.iter().any(|(condition, is_on)| self.is_on(condition) != *is_on)
+    }
+
+    /// Returns the statements that make outcomes differ from those in force, with their values.
+    pub(super) fn causes(&self) -> Vec<String> {
+        let differs = self.in_force.iter();
+        let differs = differs.filter(|(condition, is_on)| self.is_on(condition) != **is_on);
+        let mut causes: Vec<String> = differs
+            .map(|(condition, _)| match self.truth(&condition.when) {
+                Truth::True => format!("{}: true now", condition.when),
+                Truth::False => format!("{}: false now", condition.when),
+                Truth::Undecided => format!("{}: can't be decided now", condition.when),
+            })
+            .collect();
+        causes.sort();
+        causes
+    }
+}
+
+fn holds(requirement: &Requirement, answer: &Answer) -> Truth {
+    match (requirement, answer) {
+        (Requirement::Resolves { into, .. }, Answer::Addresses(addresses)) => {
+            let is_in = |address: &IpAddr| into.iter().any(|network| network.contains(address));
+            (into.is_empty() || addresses.iter().any(is_in)).into()
+        }
+        (_, Answer::Connected) => Truth::True,
+        (_, Answer::Nothing(_)) => Truth::Undecided,
+        _ => Truth::False,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(unknown: bool) -> Arc<NetworkCondition> {
+        let into = vec!["10.0.0.0/8".parse().unwrap()];
+        let when = Requirement::Resolves { name: "proxy.test".into(), into };
+        Arc::new(NetworkCondition { when, unknown })
+    }
+
+    fn addresses(list: &[&str]) -> Answer {
+        Answer::Addresses(list.iter().map(|address| address.parse().unwrap()).collect())
+    }
+
+    fn hear(facts: &mut Facts, answer: Answer) {
+        facts.heard(Question::Addresses("proxy.test".into()), answer);
+        facts.remember_decided();
+    }
+
+    #[test]
+    fn one_address_of_several_is_enough_and_another_network_is_not() {
+        let (mut facts, condition) = (Facts::default(), condition(false));
+        assert_eq!(facts.truth(&condition.when), Truth::Undecided);
+        hear(&mut facts, addresses(&["192.0.2.1", "10.1.2.3"]));
+        assert_eq!(facts.truth(&condition.when), Truth::True);
+        hear(&mut facts, addresses(&["192.0.2.1", "2001:db8::1"]));
+        assert_eq!(facts.truth(&condition.when), Truth::False);
+        hear(&mut facts, Answer::NoAddress);
+        assert_eq!(facts.truth(&condition.when), Truth::False);
+        hear(&mut facts, Answer::Nothing("silence".into()));
+        assert_eq!(facts.truth(&condition.when), Truth::False, "nothing has happened since");
+    }
+
+    #[test]
+    fn what_was_decided_and_cannot_be_asked_after_an_event_is_on() {
+        for unknown in [true, false] {
+            let (mut facts, condition) = (Facts::default(), condition(unknown));
+            assert_eq!(facts.is_on(&condition), unknown, "before anything is known");
+            facts.put_in_force([(Arc::clone(&condition), unknown)].into());
+            hear(&mut facts, Answer::NoAddress);
+            assert!(!facts.is_on(&condition));
+            facts.put_in_force([(Arc::clone(&condition), false)].into());
+            facts.begin_epoch();
+            hear(&mut facts, Answer::Nothing("silence".into()));
+            assert!(!facts.is_on(&condition), "requests wait, so nothing is changed yet");
+            facts.given_up.insert(Arc::clone(&condition));
+            assert!(facts.is_on(&condition), "nothing goes direct");
+            hear(&mut facts, Answer::NoAddress);
+            assert!(!facts.is_on(&condition));
+        }
+    }
+
+    #[test]
+    fn a_combination_is_decided_as_soon_as_its_parts_allow() {
+        let mut facts = Facts { interfaces: Some(Interfaces::default()), ..Facts::default() };
+        let asked = condition(true).when.clone();
+        let down = Requirement::Interface(super::super::Glob::new("tun*"));
+        let all = Requirement::All(vec![asked.clone(), down.clone()]);
+        let any = Requirement::Any(vec![asked, Requirement::Not(Box::new(down))]);
+        assert_eq!((facts.truth(&all), facts.truth(&any)), (Truth::False, Truth::True));
+        facts.interfaces = None;
+        assert_eq!((facts.truth(&all), facts.truth(&any)), (Truth::Undecided, Truth::Undecided));
+    }
+}
