@@ -7,6 +7,7 @@ mod budget;
 mod credentials;
 pub(crate) mod edit;
 mod fingerprint;
+pub mod hop_url;
 mod listen;
 pub mod load;
 mod model;
@@ -28,7 +29,7 @@ pub use self::{
     load::{Loader, Overrides},
     model::{
         Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
-        Timeouts, UnknownName,
+        ShownSetting, Timeouts, UnknownName,
     },
     raw::OnLeave,
     report::problem::{Place, Problem, Problems},

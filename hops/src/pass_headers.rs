@@ -7,8 +7,8 @@ use crate::{Field, FieldName, InvalidSetting, Key, Request, Secret, field::is_va
 /// The names of fields that pass from a client's CONNECT to the last hop, and from its answer to the client.
 ///
 /// Some providers choose the exit by a header field, and name the exit in another one. The fields travel on the
-/// [`Tunnel`]: the chain puts them there before the last hop is asked, [`Exchange`](crate::exchange::Exchange) adds them
-/// to the CONNECT, and keeps those of the answer.
+/// [`Tunnel`](crate::Tunnel): the chain puts them there before the last hop is asked,
+/// [`Exchange`](crate::exchange::Exchange) adds them to the CONNECT, and keeps those of the answer.
 #[derive(Clone, Debug, Default)]
 pub struct PassHeaders {
     to_hop: Arc<[FieldName]>,

@@ -161,7 +161,9 @@ mod tests {
     fn an_answer_that_is_not_socks5_is_an_error() {
         let not_socks =
             "its answer is not understood: this is not SOCKS5; is the address, or `tls`, right?";
-        check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err(not_socks));
+        check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err("it speaks HTTP"));
+        check(b"\x15\x03\x01", false, Err("it speaks TLS"));
+        check(b"SSH-2.0", false, Err(not_socks));
         check(
             b"\x05\x02\x05\x00",
             true,

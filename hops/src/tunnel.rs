@@ -123,7 +123,7 @@ impl Tunnel {
         self.io.bottom()
     }
 
-    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    /// Takes the fields that [`PassHeaders`] asked for, from the answer to the last CONNECT.
     pub fn take_returned_fields(&mut self) -> Vec<Field> {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }

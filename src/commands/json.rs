@@ -1,5 +1,7 @@
 //! Describes parts of a configuration for programs (`--format json`).
 
+use std::collections::BTreeMap;
+
 use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
@@ -18,6 +20,7 @@ pub(super) struct ShownHop<'a> {
     condition: Option<ShownCondition>,
     on_leave: OnLeave,
     address: Option<String>,
+    settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
     members: Vec<ShownMember<'a>>,
@@ -93,6 +96,7 @@ impl<'a> ShownHop<'a> {
         let enabled = hop.is_enabled;
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
+        let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
         let members = hop.hop.iter().flat_map(|hop| hop.members());
         let members = members
             .map(|member| ShownMember {
@@ -107,6 +111,7 @@ impl<'a> ShownHop<'a> {
             condition: hop.condition.as_ref().map(|condition| network.shown(condition)),
             on_leave: hop.on_leave,
             address,
+            settings,
             credentials,
             members,
             auth,

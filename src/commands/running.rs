@@ -25,7 +25,7 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<Wanted, Str
     }
     let path = |source: Source| match source {
         Source::Path(path) => Some(path),
-        Source::Text(_) | Source::Embedded => None,
+        Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
     // The proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {

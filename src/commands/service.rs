@@ -106,7 +106,7 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     let config = match source {
         // A service has another working directory.
         Source::Path(path) => Some(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-        Source::Text(_) | Source::Embedded => None,
+        Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
     let Definition { path, content } = manager.definition(&Program { executable, config })?;
     if prints {

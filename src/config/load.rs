@@ -148,6 +148,12 @@ impl Loader {
         Resolver::new(self, &mut tree, false).resolve().server
     }
 
+    /// Returns the keys at `path`, as far as the files can be read.
+    pub(crate) fn names(&self, path: &KeyPath) -> Vec<String> {
+        let (texts, _) = self.source.read();
+        Tree::new(texts).0.names(path).unwrap_or_default()
+    }
+
     fn apply_overrides(&self, tree: &mut Tree) {
         let Overrides { listen, log_level, log_format, .. } = &self.overrides;
         if !listen.is_empty() {

@@ -162,6 +162,8 @@ pub struct NamedHop {
     pub kind: String,
     /// Whether chains use it, by the present outcome of its condition if it has one.
     pub is_enabled: bool,
+    /// The settings that are written and may be shown.
+    pub settings: Arc<[ShownSetting]>,
     /// The condition of the network that switches it on.
     pub(crate) condition: Option<Arc<NetworkCondition>>,
     /// The conditions that it depends on: its own, and those of the hops that it holds.
@@ -179,6 +181,15 @@ pub struct NamedHop {
     pub rotate_after: Option<Duration>,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
+}
+
+/// A setting of a hop that is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownSetting {
+    /// The key.
+    pub key: &'static str,
+    /// The value, in words.
+    pub value: String,
 }
 
 /// Hops in the order of travel.

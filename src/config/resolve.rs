@@ -6,6 +6,7 @@ mod hops;
 mod listen;
 mod origins;
 mod routes;
+mod shown;
 mod unused;
 
 use std::{
@@ -25,7 +26,7 @@ use crate::config::{
     Timeouts, raw,
     report::{
         first_problems::Found,
-        problem::{NAME_BYTES_MAX, is_name},
+        problem::{NAME_CHARS_MAX, is_name},
         suggest::nearest,
     },
     units::Period,
@@ -165,7 +166,7 @@ impl<'a> Resolver<'a> {
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
-        if via.as_deref().is_some_and(|via| !is_name(via)) {
+        if via.as_deref().is_some_and(|via| !(via.is_ascii() && is_name(via))) {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,
@@ -322,7 +323,7 @@ impl<'a> Resolver<'a> {
         for name in &names {
             if (!is_name(name) || name.contains('<')) && !self.problems.skips() {
                 let message = format!(
-                    "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_BYTES_MAX} of them"
+                    "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_CHARS_MAX} of them"
                 );
                 let path = path.clone().then(Key::Name(name.clone()));
                 self.problems.push(self.tree.problem(&path, Part::Key, "name", message));

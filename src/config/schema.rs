@@ -23,7 +23,7 @@ pub fn schema(registry: &Registry) -> Value {
         kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
     let chain = part(generator.subschema_for::<raw::Chain>());
     let route = part(generator.subschema_for::<raw::Route>());
-    let names = json!({ "pattern": "^[A-Za-z0-9._-]{1,64}$" });
+    let names = json!({ "pattern": r"^[^\x00-,/:-@\[-^`{-\x7F]{1,64}$" });
     let mut schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A file of a Mooltiroute configuration",

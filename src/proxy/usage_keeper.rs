@@ -43,7 +43,7 @@ impl UsageKeeper {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
         match &file {
             Some(file) => restore(&usage, file),
-            None => info!("usage is not kept on disk: no directory for state is known"),
+            None => info!("usage ends with the process: there is no file to keep it in"),
         }
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());

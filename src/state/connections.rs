@@ -206,10 +206,9 @@ impl OpenConnection {
         *lock(&self.passage) = passage;
     }
 
-    /// Returns the word for its protocol in the log and in lists: CONNECT of HTTP has one of its own.
+    /// Returns the word for its protocol in the log and in lists.
     pub(crate) fn protocol_name(&self) -> &'static str {
         match self.protocol {
-            Protocol::Http if self.method == "CONNECT" => "connect",
             Protocol::Http => "http",
             Protocol::Socks5 => "socks5",
             Protocol::Socks4a => "socks4a",

@@ -540,12 +540,12 @@ impl Chain {
         let Stage { step, stop, protocol, .. } = stage;
         let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
         let (hop, protocol) = (hop.map(display), protocol.map(display));
-        let duration = begun.elapsed().as_micros() as f64 / 1e6;
+        let duration_seconds = begun.elapsed().as_micros() as f64 / 1e6;
         let error = error.map(|error| with_causes(error));
         let error = error.as_deref();
         let (chain, step) = (&self.name, step.name());
         let message = if error.is_none() { "step done" } else { "step failed" };
-        debug!(%chain, %step, hop, %stop, protocol, duration, error, "{message}");
+        debug!(%chain, %step, hop, %stop, protocol, duration_seconds, error, "{message}");
     }
 
     fn stage(&self, (position, hop): At<'_>, step: Step, stop: &Authority) -> Stage {

@@ -106,7 +106,8 @@ impl UsageRecord {
 }
 
 impl UsageFile {
-    /// Returns the file for the configuration from `source`, or `None` if the user has no directory for such files.
+    /// Returns the file for the configuration from `source`, or `None` if the configuration is not in files or the
+    /// user has no directory for such files.
     ///
     /// The directory is the one that systemd gives a service, or else that of the user. Each configuration has a file of
     /// its own, so that two proxies of one user do not overwrite each other's counts.
@@ -116,7 +117,7 @@ impl UsageFile {
                 let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
                 format!("usage-{:016x}.json", stable_hash(&path.to_string_lossy()))
             }
-            Source::Text(_) => return None,
+            Source::Text(_) | Source::CommandLine { .. } => return None,
             Source::Embedded => "usage.json".to_owned(),
         };
         Some(Self(state_directory(environment)?.join(name)))

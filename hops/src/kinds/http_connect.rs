@@ -96,6 +96,7 @@ struct HttpConnect {
 
 impl HopConfig for Config {
     const KIND: &'static str = "http-connect";
+    const SHOWN: &'static [&'static str] = &["auth", "tls", "plain"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let from_file = self.password_file.as_deref();

@@ -67,6 +67,7 @@ struct Pool {
 
 impl HopConfig for Config {
     const KIND: &'static str = "pool";
+    const SHOWN: &'static [&'static str] = &["members", "pick"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let members = match (&self.members, &self.members_from) {

@@ -17,7 +17,7 @@ use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
     Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
-    Tunnel, async_trait, field,
+    Tunnel, UrlKeys, async_trait, field,
     socks::UserPassword,
     tls::{TlsClient, TlsSettings},
 };
@@ -107,6 +107,18 @@ struct Provider {
 
 impl HopConfig for Config {
     const KIND: &'static str = "rotating";
+    const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
+    const SHOWN: &'static [&'static str] = &[
+        "ports",
+        "protocol",
+        "tls",
+        "country",
+        "city",
+        "session",
+        "ttl",
+        "sessions",
+        "session_id",
+    ];
 
     fn build(mut self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;

@@ -39,6 +39,7 @@ struct Socks5 {
 
 impl HopConfig for Config {
     const KIND: &'static str = "socks5";
+    const SHOWN: &'static [&'static str] = &["tls"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let from_file = self.password_file.as_deref();

@@ -103,6 +103,8 @@ struct ByClient {
 
 impl HopConfig for Config {
     const KIND: &'static str = "webshare";
+    const SHOWN: &'static [&'static str] =
+        &["ports", "protocol", "country", "city", "session", "sessions"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let password =

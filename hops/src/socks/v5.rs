@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use crate::{Authority, HopError, Host, InvalidSetting, Meaning, Party, Refusal, Secret};
+use crate::{Authority, HopError, Host, InvalidSetting, Meaning, Party, Refusal, Secret, Spoken};
 
 /// A method of authentication (RFC 1928 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<Method>> {
             let known = [Method::None, Method::UserPassword];
             Ok(Some((known.into_iter().find(|method| method.code() == code), 2)))
         }
-        _ => Err(NOT_SOCKS),
+        _ => Err(not_socks(seen)),
     }
 }
 
@@ -150,14 +150,20 @@ pub(super) fn reply(seen: &[u8]) -> Parsed<ReplyCode> {
         [VERSION, 0, _, NAME] => return Ok(None),
         [VERSION, 0, _, NAME, length, ..] => 1 + usize::from(length),
         [VERSION, ..] => return Err(HopError::Malformed("it has an unknown type of address")),
-        _ => return Err(NOT_SOCKS),
+        _ => return Err(not_socks(seen)),
     };
     let length = HEAD_BYTES + address_bytes + PORT_BYTES;
     Ok((seen.len() >= length).then_some((ReplyCode(0), length)))
 }
 
-const NOT_SOCKS: HopError =
-    HopError::Malformed("this is not SOCKS5; is the address, or `tls`, right?");
+/// Returns the error for an answer that begins with `seen`.
+fn not_socks(seen: &[u8]) -> HopError {
+    match Spoken::from_answer(seen) {
+        Some(spoken) if spoken != Spoken::Socks5 => HopError::OtherProtocol(spoken),
+        _ => HopError::Malformed("this is not SOCKS5; is the address, or `tls`, right?"),
+    }
+}
+
 const VERSION: u8 = 5;
 /// The version of RFC 1929's messages.
 const PASSWORD_VERSION: u8 = 1;

@@ -73,11 +73,12 @@ impl<'a> AccessLine<'a> {
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (row.session.as_deref(), row.generation.number());
-        let (duration, connect) = (seconds(self.duration), passage.connect.map(seconds));
+        let (duration, duration_seconds) = (self.duration, seconds(self.duration));
+        let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         info!(
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, sent, received,
-            duration, connect, attempts, %end, "{message}"
+            ?duration, duration_seconds, connect_seconds, attempts, %end, "{message}"
         );
     }
 
@@ -107,12 +108,13 @@ impl<'a> AccessLine<'a> {
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (row.session.as_deref(), row.generation.number());
-        let (duration, connect) = (seconds(self.duration), passage.connect.map(seconds));
+        let (duration, duration_seconds) = (self.duration, seconds(self.duration));
+        let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         let (hop, stage) = (hop.map(display), stage.map(display));
         warn!(
-            id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, duration,
-            connect, attempts, hop, stage, error, "{FAILED}"
+            id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, ?duration,
+            duration_seconds, connect_seconds, attempts, hop, stage, error, "{FAILED}"
         );
     }
 
@@ -138,9 +140,10 @@ impl<'a> AccessLine<'a> {
 
     fn write_times(&self, line: &mut Line<'_>) {
         let Self { passage, duration, .. } = self;
-        line.seconds("duration", *duration);
+        line.display("duration", &format_args!("{duration:?}"));
+        line.seconds("duration_seconds", *duration);
         if let Some(connect) = passage.connect {
-            line.seconds("connect", connect);
+            line.seconds("connect_seconds", connect);
         }
         line.number("attempts", u64::from(passage.attempts));
     }
@@ -261,9 +264,9 @@ mod tests {
         let passage = Passage::default();
         check(
             &AccessLine { row: direct.row(), status: 200, passage, duration },
-            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=connect method=CONNECT \
+            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default generation=1 status=200 sent=4 received=5 \
-             duration=1.234567 attempts=0 end=client left",
+             duration=1.234567s duration_seconds=1.234567 attempts=0 end=client left",
         );
         let hops = "hops:\n  a: { kind: http-connect, address: \"a.test:1\" }\n  \
                     b: { kind: pool, members: [a, a] }\nchains: { default: [a, b] }\n";
@@ -277,10 +280,10 @@ mod tests {
         let passage = Passage { taken: Some([taken].into()), attempts: 3, connect };
         check(
             &AccessLine { row: hops.row(), status: 200, passage, duration },
-            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=connect method=CONNECT \
+            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default hops=a@a.test:1,b.members[1]@b.test:2 \
-             session=\"alice\" generation=1 status=200 sent=4 received=5 duration=1.234567 \
-             connect=0.654321 attempts=3 end=client left",
+             session=\"alice\" generation=1 status=200 sent=4 received=5 duration=1.234567s duration_seconds=1.234567 \
+             connect_seconds=0.654321 attempts=3 end=client left",
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal};
+use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal, Spoken};
 
 use super::texts;
 use crate::{
@@ -131,6 +131,7 @@ fn hop_failed(error: &HopError) -> Verdict {
         return no_credentials(missing);
     }
     let (error, summary, advice) = match error {
+        HopError::OtherProtocol(spoken) => return other_protocol(*spoken),
         HopError::Io(_) => (ProxyError::ConnectionTerminated, "connection broke", texts::HUNG_UP),
         HopError::Closed => {
             (ProxyError::ConnectionTerminated, "closed the connection", texts::HUNG_UP)
@@ -161,6 +162,18 @@ fn no_credentials(missing: &MissingCredentials) -> Verdict {
     }
     verdict.field = missing.retry_after.map(|wait| texts::retry_after(wait).into());
     verdict
+}
+
+/// Judges a hop whose first bytes are those of another protocol than its settings say.
+fn other_protocol(spoken: Spoken) -> Verdict {
+    let (error, summary, advice) = match spoken {
+        Spoken::Tls => (ProxyError::HttpProtocol, "speaks TLS", texts::SPEAKS_TLS),
+        Spoken::NoTls => (ProxyError::TlsProtocol, "speaks no TLS", texts::SPEAKS_NO_TLS),
+        Spoken::Http => (ProxyError::HttpProtocol, "speaks HTTP", texts::SPEAKS_HTTP),
+        Spoken::Socks5 => (ProxyError::HttpProtocol, "speaks SOCKS5", texts::SPEAKS_SOCKS5),
+        _ => (ProxyError::HttpProtocol, "answer not understood", texts::CHECK_SETTINGS),
+    };
+    Verdict::new(error, summary, advice)
 }
 
 /// Judges an error of TLS with the target itself.

@@ -177,6 +177,7 @@ impl Resolver<'_> {
             name: name.into(),
             kind: String::new(),
             is_enabled: true,
+            settings: Arc::default(),
             condition: None,
             depends_on: Vec::new(),
             on_leave: OnLeave::default(),
@@ -217,6 +218,7 @@ impl Resolver<'_> {
         named.credentials = self.credentials(&path);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
+        named.settings = self.shown_settings(&path, &kind);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
@@ -247,7 +249,10 @@ impl Resolver<'_> {
         }
         let name = self.read::<String>(&kind)?;
         if !known.contains(&name.as_str()) && !self.problems.skips() {
-            let problem = self.unknown_name(&kind, &kind, "kind", &known);
+            let mut problem = self.unknown_name(&kind, &kind, "kind", &known);
+            if ["ntlm", "negotiate", "digest", "basic"].contains(&name.as_str()) {
+                problem.help = Some(format!("write `kind: http-connect` and `auth: [{name}]`"));
+            }
             self.problems.push(problem);
         }
         Some(name)
