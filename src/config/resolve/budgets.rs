@@ -5,7 +5,7 @@ use std::time::Duration;
 use mooltiroute_hops::{Key, KeyPath};
 
 use crate::config::{
-    Budget, Chain, Consequence, NamedHop, Zone, raw,
+    Budget, ChainConfig, Consequence, NamedHop, Zone, raw,
     resolve::{Names, Resolver},
     units::Period,
 };
@@ -45,7 +45,12 @@ impl Resolver<'_> {
     }
 
     /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up.
-    pub(crate) fn check_budgets(&mut self, hops: &[NamedHop], chains: &[Chain], names: &Names) {
+    pub(crate) fn check_budgets(
+        &mut self,
+        hops: &[NamedHop],
+        chains: &[ChainConfig],
+        names: &Names,
+    ) {
         for (index, hop) in hops.iter().enumerate() {
             let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
             let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
