@@ -171,7 +171,7 @@ pub(crate) struct Budget {
 pub(crate) enum Then {
     #[default]
     Refuse,
-    RawChain(String),
+    Chain(String),
 }
 
 #[derive(Deserialize, JsonSchema)]
