@@ -44,7 +44,10 @@ impl BlockingCalls {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CallError> {
+        // The wait for a place and for a thread is inside the timeout too. Four calls that hang would otherwise block
+        // the fifth for as long as they last.
         let call = async {
+            // The place moves into the thread and is free when the call returns, not when the caller gives up.
             let place = Arc::clone(&self.places).acquire_owned().await;
             let place = place.map_err(|_| CallError::Broken)?;
             let (sender, receiver) = oneshot::channel();
@@ -53,6 +56,7 @@ impl BlockingCalls {
                 let _ = sender.send(work());
                 drop(place);
             };
+            // `Builder::spawn` returns an error if the system has no thread to spare, and `thread::spawn` panics.
             let builder = thread::Builder::new().name("sign-on".into());
             builder.spawn(call).map_err(CallError::NoThread)?;
             receiver.await.map_err(|_| CallError::Broken)
