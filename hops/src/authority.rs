@@ -137,6 +137,7 @@ impl FromStr for Host {
 
     /// Reads a name, an IPv4 address, or an IPv6 address in brackets.
     fn from_str(text: &str) -> Result<Self, InvalidAuthority> {
+        // `Ipv6Addr` reads no zone such as `%eth0`, so none gets through: a zone has a meaning on this machine only.
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(InvalidAuthority::Brackets)?;
             let address: Ipv6Addr = inner.parse().map_err(|_| InvalidAuthority::InvalidAddress)?;
@@ -145,9 +146,12 @@ impl FromStr for Host {
         if text.is_empty() {
             return Err(InvalidAuthority::MissingHost);
         }
+        // The standard library reads four decimal parts only, without leading zeros, which some resolvers take for
+        // octal.
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Address(address.into()));
         }
+        // A final dot is legal and kept, but is not a label.
         let name = text.strip_suffix('.').unwrap_or(text);
         if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
             return Err(InvalidAuthority::InvalidName);
@@ -210,12 +214,15 @@ impl<'de> Deserialize<'de> for Authority {
 
 /// Splits the host from the port, which may be missing; neither is checked yet.
 fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
+    // These two mistakes are found first, because the error about a port or a bracket would hide them. The text may
+    // hold a password, so no error of this file quotes it.
     if text.contains("://") {
         return Err(InvalidAuthority::Url);
     }
     if text.contains('@') {
         return Err(InvalidAuthority::UserInformation);
     }
+    // In brackets, colons belong to the address, so the port begins behind the closing one.
     if text.starts_with('[') {
         let end = text.find(']').ok_or(InvalidAuthority::Brackets)? + 1;
         let (host, rest) = text.split_at(end);
@@ -226,6 +233,8 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
         };
     }
     match text.split_once(':') {
+        // Two colons without brackets could be an address without a port or one with a port. A guess could connect to
+        // another port.
         Some((_, port)) if port.contains(':') => Err(InvalidAuthority::Brackets),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),

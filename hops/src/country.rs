@@ -38,6 +38,7 @@ impl FromStr for Country {
 
     fn from_str(text: &str) -> Result<Self, InvalidCountry> {
         match text.as_bytes() {
+            // Providers differ in the case they expect, so one form is kept and each template chooses the case.
             &[first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphabetic() => {
                 Ok(Self([first.to_ascii_lowercase(), second.to_ascii_lowercase()]))
             }
