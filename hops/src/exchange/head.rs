@@ -34,6 +34,7 @@ impl HeadScanner {
                 (true, false) => {}
                 (false, true) => {}
                 (false, false) => {
+                    // The first line that is not empty tells the protocol. The rest of the head is not judged here.
                     begins_as_http(line)?;
                     self.has_status_line = true;
                 }
@@ -49,6 +50,7 @@ impl HeadScanner {
 }
 
 fn begins_as_http(line: &[u8]) -> Result<(), HopError> {
+    // The line may still be short: as many bytes as there are must agree.
     let count = line.len().min(HTTP.len());
     if line[..count] == HTTP[..count] {
         return Ok(());
@@ -75,6 +77,8 @@ impl Answer {
     pub(super) fn parse(head: BytesMut) -> Result<Self, HopError> {
         let broken = HopError::Malformed("the status line is broken");
         let (version, rest) = {
+            // Some proxies answer with an odd version or without a reason. Only the digits of the status decide, and
+            // they must stand alone, so that `2000` is not a success.
             let line = status_line(&head);
             let version = line.strip_prefix(HTTP).unwrap_or_default();
             let end = version.iter().position(|byte| *byte == b' ').unwrap_or(version.len());
@@ -87,10 +91,12 @@ impl Answer {
             return Err(broken);
         }
         let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        // A 101 would switch the connection to another protocol, and `is_interim` would wait for an answer behind it.
         if status == 101 {
             let why = "it switches protocols, which CONNECT does not";
             return Err(HopError::Malformed(why));
         }
+        // From HTTP/1.1 on a connection lasts unless the answer says otherwise (RFC 9112 §9.3).
         let is_modern = version != b"1.0" && version != b"0.9";
         let fields = if status < 300 { Vec::new() } else { fields(&head) };
         Ok(Self { status, is_modern, head, fields })
@@ -141,6 +147,7 @@ impl Answer {
 
     /// Whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
     pub fn is_persistent(&self) -> bool {
+        // Old proxies answer in `Proxy-Connection`. If both options are there, `close` counts (RFC 9112 §9.3).
         let options = ["Connection", "Proxy-Connection"].into_iter();
         let values = options.flat_map(|name| self.values(name));
         let options = values.flat_map(|value| value.split(|byte| *byte == b','));
@@ -154,18 +161,24 @@ impl Answer {
 
     /// Finds the end of the body (RFC 9112 §6.3). Everything that is not certain lasts until the close.
     pub(super) fn framing(&self) -> Framing {
+        // These have no body, whatever their fields say (RFC 9112 §6.3, rule 1).
         if matches!(self.status, 204 | 304) {
             return Framing::Length(0);
         }
         let mut codings = self.values("Transfer-Encoding");
         let mut lengths = self.values("Content-Length");
         match (codings.next(), codings.next(), lengths.next()) {
+            // A length beside a coding, a second coding, and a coding in HTTP/1.0 (RFC 9112 §6.1) all end with the
+            // connection: two readers could find different ends, and bytes behind a wrong end would become an answer
+            // of the proxy.
             (Some(coding), None, None)
                 if self.is_modern && coding.eq_ignore_ascii_case(b"chunked") =>
             {
                 Framing::Chunked
             }
             (None, None, Some(first)) => {
+                // Equal lengths may be listed or repeated (RFC 9112 §6.3, rule 5). Different ones have no certain
+                // end.
                 let lines = std::iter::once(first).chain(lengths);
                 let mut lengths =
                     lines.flat_map(|line| line.split(|byte| *byte == b',')).map(length);
@@ -197,6 +210,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
     let mut fields: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
     let mut can_go_on = false;
     for line in lines(head).skip_while(|line| line.is_empty()).skip(1) {
+        // A folded line (RFC 9112 §5.2) belongs to the line before it, and is dropped together with it.
         if matches!(line.first(), Some(b' ' | b'\t')) {
             if let Some((_, value)) = fields.last_mut().filter(|_| can_go_on) {
                 value.push(b' ');
@@ -206,6 +220,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
         }
         can_go_on = false;
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        // Blanks before the colon are removed, as RFC 9112 §5.1 asks of proxies that receive them in a response.
         let (name, value) = (line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii());
         let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
         if is_name && fields.len() < FIELDS_MAX {

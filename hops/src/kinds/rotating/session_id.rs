@@ -43,6 +43,7 @@ impl SessionId {
 
     /// The one that stands for the session that a client calls `name`: the same in every process and version.
     pub(super) fn for_name(&self, name: &str) -> String {
+        // These alphabets may never change, or each client would get another exit.
         let alphabet: &[u8] = match self.characters {
             Characters::Digits => b"0123456789",
             Characters::Alphanumeric => b"0123456789abcdefghijklmnopqrstuvwxyz",
@@ -50,6 +51,7 @@ impl SessionId {
         let character = |position: u8| {
             // A provider that reads a number would not see zeros in front of it.
             let alphabet = if position == 0 { &alphabet[1..] } else { alphabet };
+            // Each place is hashed separately, because the 64 bits of one hash are too few for a long identifier.
             let number = stable_number(&format!("{position}/{name}")) % alphabet.len() as u64;
             alphabet.get(number as usize).copied().map(char::from)
         };

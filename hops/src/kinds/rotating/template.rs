@@ -78,6 +78,8 @@ impl Template {
     pub(super) fn fill(&self, values: &Values<'_>) -> Result<Secret, Placeholder> {
         let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
         for group in &self.0 {
+            // A group is all or nothing: `[-session-{session}]` without a session would otherwise leave a stray
+            // `-session-`.
             match group.missing(values) {
                 None => group.parts.iter().for_each(|part| part.write(values, &mut text)),
                 Some(_) if group.is_optional => {}
@@ -137,6 +139,8 @@ impl Placeholder {
 
     fn is_set(self, values: &Values<'_>) -> bool {
         match self {
+            // An empty credential counts as unset, so that `{pass}` without a `pass` is an error and not an empty
+            // password.
             Self::User => !values.user.is_empty(),
             Self::Pass => !values.pass.is_empty(),
             Self::CountryLower | Self::CountryUpper => values.country.is_some(),
@@ -163,10 +167,15 @@ impl FromStr for Template {
     type Err = InvalidTemplate;
 
     fn from_str(text: &str) -> Result<Self, InvalidTemplate> {
+        // The text alternates between plain groups and bracketed ones, and the last group is the one that is being
+        // read. Text is collected until something else begins, because a part of it can be a credential: it is kept
+        // in memory that is wiped.
         let mut groups = vec![Group { is_optional: false, parts: vec![] }];
         let mut plain = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text.chars();
         while let Some(character) = rest.next() {
+            // A backslash takes the next character as it is, even a control character. Fields and Basic credentials
+            // are checked for those once they are filled.
             if !matches!(character, '{' | '}' | '[' | ']') {
                 plain.push(match character {
                     '\\' => rest.next().ok_or(InvalidTemplate::Escape)?,
@@ -179,6 +188,7 @@ impl FromStr for Template {
             end_text(&mut groups, &mut plain);
             match character {
                 '{' => {
+                    // A name in braces has no escapes, so it ends at the next brace.
                     let (name, after) =
                         rest.as_str().split_once('}').ok_or(InvalidTemplate::Open)?;
                     let is_it = |placeholder: &Placeholder| placeholder.name() == name;
@@ -187,9 +197,12 @@ impl FromStr for Template {
                     push(&mut groups, value);
                     rest = after.chars();
                 }
+                // Nested groups would need a rule for which values decide about which text.
                 '[' if is_inside => return Err(InvalidTemplate::Nested),
                 '[' => groups.push(Group { is_optional: true, parts: vec![] }),
                 ']' if is_inside => {
+                    // Brackets around plain text could never vanish, so the operator meant plain brackets and has to
+                    // escape them.
                     if groups.last().is_some_and(Group::is_constant) {
                         return Err(InvalidTemplate::Constant);
                     }
