@@ -109,6 +109,8 @@ impl<L: Link + 'static> Hop for L {
     }
 
     fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        // A link that makes no choice learns nothing from the outcome, so there is no selection and nothing is
+        // allocated.
         Eventual::Ready(Ok(Chosen::new(self)))
     }
 }
@@ -170,6 +172,8 @@ impl Chosen {
 
     /// Reports that the link failed, and chooses another one for the same connection. Returns `None` if all were tried.
     pub fn instead(self) -> Eventual<'static, Option<Self>> {
+        // A hop without a choice has no other link. The chain then fails the request; it never goes on without the
+        // hop.
         match self.selection {
             Some(selection) => selection.instead(),
             None => Eventual::Ready(None),

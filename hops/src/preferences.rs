@@ -115,6 +115,8 @@ impl FromStr for Preferences {
 
     fn from_str(text: &str) -> Result<Self, InvalidPreferences> {
         let mut preferences = Self::default();
+        // An unknown part is an error. A misspelt preference would otherwise give the client another exit than it
+        // asked for, without a sign of it.
         for part in text.split(',') {
             let is_repeated = if let Some(name) = part.strip_prefix("session-") {
                 if !is_session(name) {
@@ -127,6 +129,7 @@ impl FromStr for Preferences {
             } else {
                 return Err(InvalidPreferences::Unknown);
             };
+            // Two sessions or two countries contradict each other, and to choose one of them would be a guess.
             if is_repeated {
                 return Err(InvalidPreferences::Repeated);
             }

@@ -32,6 +32,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
+        // Memory that was released can still show up in a core dump.
         self.0.zeroize();
     }
 }

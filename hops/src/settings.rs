@@ -79,9 +79,12 @@ impl Settings {
     /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
     /// that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
+        // serde stops at the first error, but an operator wants all of them. So each invalid part is marked as left
+        // out in a copy, and the rest is read again, until the reading succeeds or nothing more can be left out.
         let mut problems = Vec::new();
         let mut rest = None;
         loop {
+            // The copy is made at the first problem only, so valid settings are read in one pass without it.
             let invalid = match T::deserialize(Node(&rest.as_ref().unwrap_or(self).0)) {
                 Ok(value) if rest.is_none() => return Ok(value),
                 Ok(_) => return Err(problems),
@@ -90,17 +93,22 @@ impl Settings {
             let rest = rest.get_or_insert_with(|| self.clone());
             // A key that is missing because it was left out is no second problem.
             let is_new = match &invalid.fault {
+                // serde reports the key as missing only because the reader skips parts that were left out.
                 Fault::MissingKey(key) => {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
                 // A problem of a mapping as a whole may only follow from a part that was left out.
                 Fault::Other(message) => {
+                    // A value from an unset variable was reported before, at the variable. Here nothing is wrong with
+                    // it.
                     message != FORGOTTEN
                         && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)
                 }
                 _ => true,
             };
+            // A problem of the settings as a whole has an empty path. There is nothing to leave out, so it is the
+            // last one.
             let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
@@ -213,6 +221,8 @@ impl From<InvalidSettings> for Vec<InvalidSetting> {
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
+            // No arm repeats a value or an unknown key: either may be a misplaced password. Suggestions are made by
+            // the program, which knows what may be shown.
             Fault::UnknownKey { known: [] } => f.write_str("no key is expected here"),
             Fault::UnknownKey { known } => {
                 f.write_str("no such setting; known are ")?;
@@ -296,6 +306,7 @@ fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Sequence(list) => list.iter_mut().for_each(wipe),
+        // Keys stay, since a mapping does not lend them to be changed.
         Value::Mapping(mapping) => mapping.values_mut().for_each(wipe),
         Value::Tagged(tagged) => wipe(&mut tagged.value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -311,6 +322,8 @@ fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
         _ => None,
     };
     match inner {
+        // A tag and not a removal: list items keep their indices, so later problems have the paths that the operator
+        // sees.
         Some(inner) if below.is_empty() => {
             *inner =
                 Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));

@@ -65,6 +65,7 @@ impl Tunnel {
         if bytes.is_empty() {
             return;
         }
+        // If early bytes are left, those that come back were read before them, and go in front.
         if self.early.is_empty() {
             self.early = bytes;
         } else {
@@ -123,6 +124,8 @@ impl Tunnel {
     /// The socket can't be registered with this runtime.
     pub fn into_current_runtime(self) -> io::Result<Self> {
         let io = match self.io {
+            // A socket is registered with the event queue of one runtime, so it has to leave that and join another. A
+            // layer hides its socket, and its events go on to wake the thread that registered it.
             Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
             layered @ Io::Layered(_) => layered,
         };
@@ -135,6 +138,8 @@ impl Tunnel {
         if !self.early.is_empty() {
             return Poll::Ready(());
         }
+        // Only a read notices an end, and only a read gets through a layer such as TLS. Bytes, the end and an error
+        // all count, so the result is dropped.
         let mut byte = [0];
         Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
     }
@@ -185,6 +190,8 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Early bytes are returned alone, without asking the stream for more: a read that found nothing would have to
+        // report both bytes and a pending state.
         if !read_early(&mut self.early, buf) {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -197,6 +204,7 @@ fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
     if early.is_empty() {
         return false;
     }
+    // A reader with little room gets a part, and the rest stays in front of the stream.
     let count = early.len().min(buf.remaining());
     buf.put_slice(&early[..count]);
     early.advance(count);

@@ -29,6 +29,8 @@ impl Node<'_> {
 macro_rules! read_from_text {
     ($($method:ident => $type:ty, $visit:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+            // Values from variables are texts. If a number is expected, the text is read as one; otherwise
+            // `"${PORT}"` could never be a port.
             match self.scalar::<$type>() {
                 Some(value) => visitor.$visit(value),
                 None => self.deserialize_any(visitor),
@@ -44,6 +46,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
+            // Whole numbers come first, since `as_f64` answers for them too.
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(value), ..) => visitor.visit_u64(value),
                 (_, Some(value), _) => visitor.visit_i64(value),
@@ -60,6 +63,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 let kept = visitor.visit_enum(MapAccessDeserializer::new(entry));
                 kept.map_err(|_: InvalidSetting| de::Error::custom(FORGOTTEN))
             }
+            // A value behind any other tag is never looked at, so no error can quote it.
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -137,9 +141,11 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, InvalidSetting> {
+        // The index counts items that were left out too, since it is a part of the path that the operator sees.
         let Some((index, value)) = self.list.find(|(_, value)| !is_left_out(value)) else {
             return Ok(None);
         };
+        // Errors get their path on the way out: each level adds its own key in front.
         seed.deserialize(Node(value)).map(Some).map_err(|invalid| invalid.below(Key::Index(index)))
     }
 }
@@ -156,6 +162,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, InvalidSetting> {
+        // An entry that was left out is skipped with its key, so that a misspelt key is reported once.
         let Some((key, value)) = self.entries.find(|(_, value)| !is_left_out(value)) else {
             return Ok(None);
         };
@@ -190,6 +197,7 @@ impl de::Error for InvalidSetting {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // serde hands over the value itself. Only its type is kept, because the value may be a secret.
         let found = match found {
             Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => {
                 "a number out of range"

@@ -49,6 +49,8 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        // Only the path is skipped. A pinned certificate that has expired, or that is shown for another name, is
+        // refused.
         if self.pinned.iter().any(|pinned| pinned == end_entity) {
             check_dates(end_entity, now)?;
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
