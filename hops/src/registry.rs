@@ -27,6 +27,7 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
+        // Functions and not a trait object: a kind exists as a type only, and has no value before there are settings.
         let kind =
             Kind { build: build::<C>, schema: C::json_schema, url_keys: C::URL, shown: C::SHOWN };
         self.kinds.insert(C::KIND, kind);

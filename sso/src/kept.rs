@@ -43,6 +43,7 @@ impl<C> KeptCredential<C> {
         }
         if let Some(credential) = &kept.credential {
             match act(credential) {
+                // Only an ended ticket is a reason to use the password again. A new ticket cures no other failure.
                 Err(error) if error.reason == Reason::TicketExpired => {}
                 done => return done,
             }

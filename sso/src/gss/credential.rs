@@ -40,6 +40,7 @@ impl GssCredential {
     ) -> Result<Self, GssFailure> {
         let mut credential = Self::empty(library);
         let mut minor = 0;
+        // Kerberos alone. Without this set, every mechanism that is installed would look for credentials of its own.
         let mut oids = [Mechanism::Kerberos.oid()];
         let mut set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         #[expect(unsafe_code, reason = "a call of C")]
@@ -77,6 +78,7 @@ impl GssCredential {
             key: key.as_ptr(),
             value: value.as_ptr(),
         };
+        // `elements` points into `texts`, so both have to live until the call returns.
         let mut elements: Vec<_> = texts.iter().map(raw).collect();
         let count = u32::try_from(elements.len()).unwrap_or_default();
         let set = RawKeyValueSet { count, elements: elements.as_mut_ptr() };
