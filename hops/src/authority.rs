@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// Where a connection can be made to: a host and a port that is not zero.
+/// A host and a port that is not zero, to which a connection can be made.
 ///
 /// It reads and shows the form of RFC 9112 §3.2.3, `host:port`, with IPv6 addresses in brackets. A name stays
 /// spelled as it was written; nothing in it can end a line or a field.
@@ -23,7 +23,7 @@ pub struct Authority {
     port: NonZeroU16,
 }
 
-/// The host of an [`Authority`]: a name that somebody has to look up, or an address.
+/// The host of an [`Authority`]: a name that has to be looked up, or an address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A registered name: letters, digits, `-`, `_` and `.`, at most 253 bytes and a final dot.
@@ -36,7 +36,7 @@ pub enum Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidAuthority {
-    /// There is no port and none is implied.
+    /// There is no port, and no scheme implies one.
     #[error("the port is missing; write `host:port`")]
     MissingPort,
     /// The port is no number from 1 to 65535.
@@ -51,7 +51,7 @@ pub enum InvalidAuthority {
     /// The brackets hold no IPv6 address.
     #[error("there is no IPv6 address between the brackets")]
     InvalidAddress,
-    /// The host ends in a number and is no IPv4 address, which resolvers read in surprising ways.
+    /// The host ends in a number and is not an IPv4 address. Resolvers read such hosts in different ways.
     #[error("a host that ends in a number must be an IPv4 address of four decimal parts")]
     AmbiguousAddress,
     /// The name has a character that names don't have, or an empty or too long part.
@@ -76,7 +76,7 @@ impl Authority {
     /// Reads `host:port`, or `host` alone with the port that its scheme implies.
     ///
     /// # Errors
-    /// As [`FromStr`], except that a missing port is none.
+    /// As [`FromStr`], except that the port may be missing.
     pub fn with_default_port(text: &str, port: NonZeroU16) -> Result<Self, InvalidAuthority> {
         let (host, written) = split(text)?;
         // RFC 3986 §6.2.3: an empty port is the scheme's own.
@@ -105,7 +105,7 @@ impl Authority {
 }
 
 impl From<SocketAddr> for Authority {
-    /// Port zero, which no connection has, becomes 1.
+    /// Turns port zero, which no connection has, into 1.
     fn from(address: SocketAddr) -> Self {
         let port = NonZeroU16::new(address.port()).unwrap_or(NonZeroU16::MIN);
         Self { host: Host::Address(address.ip()), port }

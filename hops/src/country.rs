@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::Listed;
 
-/// Two letters that name a country (ISO 3166-1 alpha-2), in whatever case they were written.
+/// Two letters that name a country (ISO 3166-1 alpha-2), read in upper or lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Country([u8; 2]);
 

@@ -236,7 +236,7 @@ impl<'t> Exchange<'t> {
     }
 }
 
-/// Writes a request head with nothing that a proxy could stumble over: some providers refuse what other clients add.
+/// Writes a request head with nothing beyond the necessary, since some providers refuse what other clients add.
 /// There is no `Proxy-Connection: keep-alive` either; an authentication that needs the connection after a refusal by an
 /// old proxy adds it.
 fn head(method: &str, uri: &str, host: &str, fields: &[Field]) -> Zeroizing<String> {

@@ -1,4 +1,4 @@
-//! The first half of the seam: how a hop comes from its settings, and how it chooses who serves a request.
+//! The first half of the seam: how a hop is built from its settings, and how it chooses a link for a request.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -138,17 +138,17 @@ impl<'a> MemberStatus<'a> {
     }
 }
 
-/// The link that carries a connection, and the one who wants to know how it did.
+/// The link that carries a connection, and the selection that learns from the outcome.
 #[derive(Debug)]
 pub struct Chosen {
     /// The link.
     pub link: Arc<dyn Link>,
-    /// The party that made a choice and learns from the outcome. A hop that had no choice to make has none.
+    /// The selection that learns from the outcome. A hop without a choice has none.
     pub selection: Option<Box<dyn Selection>>,
 }
 
 impl Chosen {
-    /// Chooses `link`, without an interest in the outcome.
+    /// Chooses `link`. The hop does not learn from the outcome.
     pub fn new(link: Arc<dyn Link>) -> Self {
         Self { link, selection: None }
     }
@@ -202,7 +202,7 @@ pub trait Selection: fmt::Debug + Send + Sync {
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
 }
 
-/// Why a hop could not choose a link.
+/// The reason why a hop could not choose a link.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ChooseError {

@@ -101,7 +101,7 @@ impl PassedFields {
         &self.sent
     }
 
-    /// Keeps the wanted ones of the fields of an answer.
+    /// Keeps those fields of an answer that the client is to receive.
     pub(crate) fn keep(&mut self, answer: &[(Box<[u8]>, Vec<u8>)]) {
         for name in self.wanted.iter() {
             let is_it = |known: &[u8]| known.eq_ignore_ascii_case(name.as_str().as_bytes());

@@ -6,13 +6,13 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings, UrlKeys};
 
-/// The kinds of hop that a program knows, by name. A value that is passed, not a global.
+/// The kinds of hop that a program knows, by name. It is passed as a value, and is not a global.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Kind>,
 }
 
-/// One kind of hop: how it is built from settings.
+/// One kind of hop, which builds hops from settings.
 #[derive(Clone, Copy)]
 pub struct Kind {
     build: Build,

@@ -51,7 +51,7 @@ pub enum Fault {
         /// The names there are.
         known: &'static [&'static str],
     },
-    /// It names a hop, and there is none of that name that can be used.
+    /// It names a hop that does not exist or can't be used.
     UnknownHop,
     /// All hops that it names are switched off.
     SwitchedOff,
@@ -59,7 +59,7 @@ pub enum Fault {
     Other(String),
 }
 
-/// Where a setting stands: the keys and indices on the way down to it.
+/// The place of a setting: the keys and indices that lead to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<Key>);
 
@@ -73,7 +73,8 @@ pub enum Key {
 }
 
 impl Settings {
-    /// Reads them as a `T`. A text is read as a number or a boolean if one is expected, since it may come from a variable.
+    /// Reads the settings as a `T`. A text is read as a number or a boolean if one is expected, since it may come from a
+    /// variable.
     ///
     /// # Errors
     /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
@@ -124,15 +125,15 @@ impl Settings {
         self.0.as_mapping_mut()?.remove(key).map(Self)
     }
 
-    /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
-    /// nothing is wrong with it.
+    /// Marks the value at `path` as unknown, such as one from a variable that is not set. It can't be read, but is not
+    /// reported either.
     pub fn forget(&mut self, path: &KeyPath) {
         replace(&mut self.0, &path.0, FORGOTTEN);
     }
 }
 
 impl Drop for Settings {
-    /// Wipes every text: what of it is a credential has become a [`Secret`](crate::Secret) by now.
+    /// Wipes every text, since some are credentials. Those that were read are a [`Secret`](crate::Secret) by now.
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -153,7 +154,7 @@ impl fmt::Debug for Settings {
 }
 
 impl InvalidSetting {
-    /// `message` is a clause about the setting `key` that says what to do, and does not repeat its value.
+    /// Creates a problem of the setting `key`. `message` is a clause that says what to do, and does not repeat the value.
     pub fn new(key: &str, message: impl Into<String>) -> Self {
         let path = if key.is_empty() {
             KeyPath::default()
@@ -163,22 +164,22 @@ impl InvalidSetting {
         Self { path, fault: Fault::Other(message.into()) }
     }
 
-    /// A name that is that of no hop which can be used.
+    /// Creates the problem of a name that belongs to no usable hop.
     pub fn unknown_hop() -> Self {
         Self::without_path(Fault::UnknownHop)
     }
 
-    /// All hops at `key` are switched off.
+    /// Creates the problem that all hops at `key` are switched off.
     pub fn switched_off(key: &str) -> Self {
         Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
     }
 
-    /// That the setting `key` is not there.
+    /// Creates the problem that the setting `key` is missing.
     pub fn missing(key: &'static str) -> Self {
         Self::without_path(Fault::MissingKey(key))
     }
 
-    /// Where the setting stands, below the settings that were read.
+    /// The place of the setting, below the settings that were read.
     pub fn path(&self) -> &KeyPath {
         &self.path
     }
@@ -246,14 +247,14 @@ impl fmt::Display for InvalidSetting {
 impl std::error::Error for InvalidSetting {}
 
 impl KeyPath {
-    /// This path and one step more.
+    /// Adds one step to the path.
     #[must_use]
     pub fn then(mut self, key: Key) -> Self {
         self.0.push(key);
         self
     }
 
-    /// The path of these names.
+    /// Creates a path of these names.
     pub fn of<const N: usize>(names: [&str; N]) -> Self {
         Self(names.into_iter().map(|name| Key::Name(name.to_owned())).collect())
     }
@@ -263,7 +264,7 @@ impl KeyPath {
         &self.0
     }
 
-    /// This path, and `below` after it.
+    /// Adds the steps of `below` to the path.
     #[must_use]
     pub fn join(mut self, below: &Self) -> Self {
         self.0.extend_from_slice(&below.0);
@@ -360,7 +361,7 @@ fn is_left_out(value: &Value) -> bool {
 const LEFT_OUT: &str = "left out";
 const FORGOTTEN: &str = "not known";
 
-/// After this many the rest is noise.
+/// Problems beyond this number are not collected.
 const PROBLEMS_MAX: usize = 250;
 
 #[cfg(test)]

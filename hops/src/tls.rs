@@ -41,7 +41,7 @@ pub enum TlsSettings {
     /// No TLS.
     #[default]
     Off,
-    /// TLS, checked as told.
+    /// TLS with these checks.
     On(TlsChecks),
 }
 
@@ -331,7 +331,7 @@ fn read_roots(
     Ok((roots, certificates))
 }
 
-/// The name of what [`TlsClient::enter`] speaks.
+/// The name of the protocol that [`TlsClient::enter`] speaks.
 pub const PROTOCOL: &str = "TLS";
 
 #[cfg(test)]

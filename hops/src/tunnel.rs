@@ -61,7 +61,7 @@ impl Tunnel {
 
     /// Puts bytes that were read too far back in front of what is still to be read.
     pub fn unread(&mut self, bytes: Bytes) {
-        // No bytes can still hold the buffer that they were cut from.
+        // An empty slice would still hold the buffer that it was cut from.
         if bytes.is_empty() {
             return;
         }
@@ -76,7 +76,7 @@ impl Tunnel {
         }
     }
 
-    /// The bytes read ahead, and what carries the rest.
+    /// Returns the bytes that were read ahead, and the stream below.
     pub fn into_parts(self) -> (Bytes, Io) {
         (self.early, self.io)
     }
@@ -91,8 +91,8 @@ impl Tunnel {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }
 
-    /// Has the next CONNECT on this tunnel carry the fields of `request` that it is to carry: those that `listed` names,
-    /// and `Via`. No other field of an earlier CONNECT is left.
+    /// Sets the client's fields that the next CONNECT on this tunnel carries: those of `request` that `listed` names, and
+    /// `Via`. They replace the fields of an earlier CONNECT.
     pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
         self.passed = PassedFields::new(request, listed).map(Box::new);
     }
@@ -132,8 +132,8 @@ impl Tunnel {
         Ok(Self { io, ..self })
     }
 
-    /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel
-    /// can't be used after that.
+    /// Becomes ready when anything arrives unasked, also the end of the stream. A byte may be lost, so the tunnel can't be
+    /// used after that.
     pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.early.is_empty() {
             return Poll::Ready(());
@@ -144,7 +144,7 @@ impl Tunnel {
         Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
     }
 
-    /// The socket, if that is all there is: no layer above it, and no byte read ahead.
+    /// Returns the socket if the tunnel is nothing else: it has no layer, and no byte was read ahead.
     pub fn bare(&self) -> Option<&TcpStream> {
         match &self.io {
             Io::Socket(socket) if self.early.is_empty() => Some(socket),
@@ -199,7 +199,7 @@ impl AsyncRead for Tunnel {
     }
 }
 
-/// Reads of the early bytes, if there are any.
+/// Fills `buf` from the early bytes. Returns `false` if there are none.
 fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
     if early.is_empty() {
         return false;

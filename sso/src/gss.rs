@@ -50,8 +50,7 @@ impl SystemContext {
         let library = GssLibrary::get()?;
         let fail = |failure: GssFailure| failure.into_error(&place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
-        // Acquiring looks for tickets only. A password is used by the first step, so a context that is never used
-        // costs no logon.
+        // A password is not used here but by the first step, so a context that is never used costs no logon.
         let credential =
             ChosenCredential::acquire(library, identity.credentials()).map_err(fail)?;
         let context = GssContext::new(library);

@@ -2,7 +2,7 @@
 
 use super::der::{Element, OBJECT_IDENTIFIER, SEQUENCE};
 
-/// The protocol that a token belongs to, whichever scheme name stood before it.
+/// The protocol that a token belongs to, independent of the scheme name before it.
 ///
 /// Proxies send NTLM messages under `Negotiate` and SPNEGO tokens under `NTLM`.
 ///
@@ -18,7 +18,7 @@ use super::der::{Element, OBJECT_IDENTIFIER, SEQUENCE};
 pub enum TokenKind {
     /// An NTLM message without a wrapper (MS-NLMP §2.2.1).
     Ntlm,
-    /// A token of SPNEGO (RFC 4178 §4.2), with whatever mechanism inside.
+    /// A token of SPNEGO (RFC 4178 §4.2), with any mechanism inside.
     Spnego,
     /// A first token of another GSS-API mechanism (RFC 2743 §3.1), such as bare Kerberos.
     OtherGss,

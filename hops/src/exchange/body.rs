@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
-/// How the end of a body is known (RFC 9112 §6.3).
+/// The way in which the end of a body is known (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// It has so many bytes.
@@ -127,7 +127,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     if is_number { u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok() } else { None }
 }
 
-/// A chunk's size with its extensions.
+/// The longest line with a chunk's size and its extensions.
 const LINE_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The head of an answer: where it ends, its status, and its fields.
+//! The head of an answer: its end, its status, and its fields.
 //!
 //! Of the head of a 2xx to CONNECT only the end counts, so it is not parsed further: proxies are known to send fields
 //! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read
@@ -16,7 +16,7 @@ use crate::{HopError, Refusal, Spoken};
 pub(super) struct HeadScanner {
     /// The start of the line that is not complete yet.
     line: usize,
-    /// How many bytes were looked at.
+    /// The number of bytes that were searched.
     looked: usize,
     has_status_line: bool,
 }
@@ -28,7 +28,8 @@ impl HeadScanner {
             let end = self.looked + found;
             let line = seen[self.line..end].strip_suffix(b"\r").unwrap_or(&seen[self.line..end]);
             (self.line, self.looked) = (end + 1, end + 1);
-            // Empty lines before the head are left over from the body before (RFC 9112 §2.2).
+            // Some senders leave an empty line behind a body. RFC 9112 §2.2 has servers ignore it before a request, and so
+            // does this client before an answer.
             match (line.is_empty(), self.has_status_line) {
                 (true, true) => return Ok(Some(end + 1)),
                 (true, false) => {}
@@ -68,7 +69,7 @@ pub struct Answer {
     /// Whether the version is HTTP/1.1 or later.
     is_modern: bool,
     head: BytesMut,
-    /// Empty for a 2xx, unless somebody asks.
+    /// Empty for a 2xx, whose fields are read only on request.
     fields: Vec<(Box<[u8]>, Vec<u8>)>,
 }
 
@@ -232,7 +233,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
 }
 
 const HTTP: &[u8] = b"HTTP/";
-/// Further fields are ignored.
+/// The most fields that are read; further ones are ignored.
 const FIELDS_MAX: usize = 500;
 
 #[cfg(test)]

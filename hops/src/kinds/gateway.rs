@@ -1,4 +1,4 @@
-//! How a provider's gateway is spoken to: by HTTP or by SOCKS5, with credentials that choose the exit.
+//! The protocols of a provider's gateway, HTTP and SOCKS5, with credentials that choose the exit.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConnectConfig {
-    /// Where the proxy listens, as `host:port`.
+    /// The address of the proxy, as `host:port`.
     address: Authority,
     /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
     /// there is a `username`. Basic alone is sent without waiting for a challenge.

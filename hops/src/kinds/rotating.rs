@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotatingConfig {
-    /// Where the gateway listens, as `host:port`.
+    /// The address of the gateway, as `host:port`.
     address: Authority,
     /// Ports to try in turn if the previous hop refuses the port of `address`.
     #[serde(default)]
@@ -191,7 +191,7 @@ impl RotatingConfig {
         Ok(())
     }
 
-    /// Turns a problem of SOCKS5 credentials into one of the setting that they come from if there is no template.
+    /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
     fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
         // Without a template the credential is `user` or `pass` itself, and `username` is a key that the operator did
         // not write.

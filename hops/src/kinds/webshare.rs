@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebshareConfig {
-    /// Where the gateway listens, as `host:port`.
+    /// The address of the gateway, as `host:port`.
     #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
     /// Ports to try in turn if the previous hop refuses the port of `address`. The default applies to Webshare's own

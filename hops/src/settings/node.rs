@@ -1,4 +1,4 @@
-//! Reads settings into a type, and knows the path of what it could not read.
+//! A deserializer over settings whose errors carry the path of the faulty part.
 
 use std::{fmt, iter::Enumerate, slice, str::FromStr};
 
@@ -15,12 +15,12 @@ use serde_yaml::Value;
 
 use super::{FORGOTTEN, Fault, InvalidSetting, Key, is_left_out};
 
-/// Reads a value, and knows the path of what it could not read.
+/// A value to read. Its errors carry the path of the part that could not be read.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'de>(pub(super) &'de Value);
 
 impl Node<'_> {
-    /// The number or boolean that a text stands for.
+    /// Parses a text as a number or a boolean.
     fn scalar<T: FromStr>(&self) -> Option<T> {
         self.0.as_str()?.parse().ok()
     }
@@ -112,7 +112,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         }
     }
 
-    /// A derived struct would read a list as its fields in order.
+    /// Refuses a list, which a derived struct would read as its fields in order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -232,7 +232,7 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
     }
 }
 
-/// Says in an operator's words what serde's name for a type means.
+/// Translates serde's name of a type into an operator's words.
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),

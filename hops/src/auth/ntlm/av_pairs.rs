@@ -1,4 +1,4 @@
-//! Attribute-value pairs (MS-NLMP §2.2.2.1): what a server tells of itself, and what a client repeats of that.
+//! Attribute-value pairs (MS-NLMP §2.2.2.1), by which a server describes itself. A client repeats them in its answer.
 
 use super::NtlmError;
 

@@ -1,4 +1,4 @@
-//! Message 2 (MS-NLMP §2.2.1.2), which comes from outside: every length and offset in it may lie.
+//! Message 2 (MS-NLMP §2.2.1.2). It comes from outside, so no length or offset in it is trusted.
 
 use super::{NTLM_SIGNATURE, NtlmError, av_pairs::AvPairs, flags};
 

@@ -1,4 +1,4 @@
-//! Who authenticates by NTLM.
+//! The credentials of NTLM.
 
 use std::fmt;
 

@@ -53,7 +53,7 @@ pub(super) struct Purpose<'a> {
     pub(super) bindings: Option<&'a ChannelBindings>,
 }
 
-/// The reason not to go on after a 407.
+/// The reason to end an authentication after a 407.
 enum Stop {
     /// The credentials are rejected, which counts towards a lock-out.
     Rejected(AuthScheme),
@@ -270,5 +270,5 @@ impl Authenticator {
     }
 }
 
-/// Requests on one connection, so that a proxy that never ends is left.
+/// The most requests on one connection, so that a proxy which never ends its challenges is given up.
 const ROUNDS_MAX: usize = 6;

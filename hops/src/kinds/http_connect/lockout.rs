@@ -22,7 +22,7 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    /// Says how long the credentials will not be tried.
+    /// Sets how long the credentials will not be tried.
     fn not_before(&mut self, wait: Duration) {
         match self {
             Self::ByProxy(refusal) => refusal.retry_after = Some(wait),
@@ -44,7 +44,7 @@ impl From<Rejection> for HopError {
 /// changes the hop starts with a new one.
 #[derive(Debug, Default)]
 pub(super) struct Lockout {
-    /// Held by the one request that tries credentials of which no verdict is known.
+    /// Held by the one request that tries credentials while no verdict about them is known.
     gate: AsyncMutex<()>,
     verdict: Mutex<LastVerdict>,
 }

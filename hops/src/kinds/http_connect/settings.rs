@@ -107,7 +107,7 @@ impl Written<'_> {
         }
     }
 
-    /// Checks that each scheme stands once, and has what it needs.
+    /// Checks that each scheme is listed once, and has the credentials that it needs.
     fn check_schemes(&self, schemes: &[Scheme]) -> Result<(), InvalidSetting> {
         for (index, scheme) in schemes.iter().enumerate() {
             let name = scheme.name();

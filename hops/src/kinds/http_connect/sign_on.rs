@@ -16,7 +16,7 @@ use crate::{Secret, auth::channel_bindings::ChannelBindings};
 #[derive(Debug)]
 pub(super) struct SignOn {
     service: Arc<str>,
-    /// In the order in which they are tried. The next one is for a user who has no ticket.
+    /// In the order in which they are tried. The next one is used if there is no ticket for this one.
     identities: Arc<[Arc<Identity>]>,
     /// The key `username`, which must not show in an error.
     username: Option<Secret>,
@@ -44,7 +44,7 @@ pub(super) enum SignOnError {
 }
 
 impl SignOnError {
-    /// Whether it is one of this machine or its set-up, so that the next listed scheme may be tried.
+    /// Whether the cause is this machine or its set-up, so that the next listed scheme may be tried.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Library(error) => error.reason.is_local(),

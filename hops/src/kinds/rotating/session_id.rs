@@ -28,7 +28,7 @@ enum Characters {
 }
 
 impl SessionId {
-    /// Whether the provider takes this one.
+    /// Whether the provider accepts this identifier.
     pub(super) fn fits(&self, id: &str) -> bool {
         let is_allowed = |byte: u8| match self.characters {
             Characters::Digits => byte.is_ascii_digit(),
@@ -41,7 +41,7 @@ impl SessionId {
         lengths.contains(&id.len()) && id.bytes().all(is_allowed)
     }
 
-    /// The one that stands for the session that a client calls `name`: the same in every process and version.
+    /// Returns the identifier for a client's session `name`. It is the same in every process and version.
     pub(super) fn for_name(&self, name: &str) -> String {
         // These alphabets may never change, or each client would get another exit.
         let alphabet: &[u8] = match self.characters {

@@ -1,4 +1,4 @@
-//! Texts with places for what a connection asks for.
+//! Texts with places for the values of a connection.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -50,7 +50,7 @@ pub(super) struct Values<'a> {
     pub(super) ttl: Option<&'a str>,
 }
 
-/// Why a text is no template.
+/// The reason why a text is not a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum InvalidTemplate {
     #[error(
@@ -74,7 +74,10 @@ pub(super) enum InvalidTemplate {
 }
 
 impl Template {
-    /// The text, with `values` in it; names a placeholder outside of brackets whose value is unset.
+    /// Returns the text with `values` in it.
+    ///
+    /// # Errors
+    /// A placeholder outside of brackets whose value is unset.
     pub(super) fn fill(&self, values: &Values<'_>) -> Result<Secret, Placeholder> {
         let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
         for group in &self.0 {
@@ -89,7 +92,7 @@ impl Template {
         Ok(Secret::new(text.as_str()))
     }
 
-    /// Whether it has a place for this value.
+    /// Whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
         parts.any(|part| *part == Part::Value(placeholder))
@@ -238,7 +241,7 @@ fn push(groups: &mut [Group], part: Part) {
     }
 }
 
-/// Shows what it asks for, and nothing that could be a credential.
+/// Shows the placeholders and no text, which could be a credential.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |placeholder: &Placeholder| self.has(*placeholder);
@@ -262,7 +265,7 @@ impl<'de> Deserialize<'de> for Template {
     }
 }
 
-/// Most texts fit, so that no reallocation leaves a copy of a credential behind.
+/// Most texts fit into this, so that no reallocation leaves a copy of a credential behind.
 const TEXT_BYTES: usize = 512;
 
 #[cfg(test)]

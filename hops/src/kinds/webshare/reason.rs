@@ -71,7 +71,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
     })
 }
 
-/// Webshare documents one name, and sends others, of which the last may only repeat the status.
+/// Webshare documents the second name, and sends the others too. The last may only repeat the status.
 const REASON_FIELDS: [&str; 3] =
     ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error"];
 

@@ -1,4 +1,4 @@
-//! The username by which Webshare learns which exit is wanted.
+//! Usernames that ask Webshare for an exit.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{Country, InvalidSetting, Secret};
 
-/// Which exit a connection gets.
+/// The choice of the exit of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Session {
     /// The username as written.
@@ -32,7 +32,10 @@ pub(super) struct ExitWish<'a> {
 }
 
 impl ExitWish<'_> {
-    /// The username that asks for all of it.
+    /// Returns the username that asks for all of this.
+    ///
+    /// # Errors
+    /// A part that can't be written into a username.
     pub(super) fn written_into(&self, bare: &Secret) -> Result<Secret, InvalidSetting> {
         let added = [("country", !self.countries.is_empty()), ("city", self.city.is_some())];
         // A written username may already end in a session or `-rotate`. Behind that nothing more can be added.
@@ -142,7 +145,7 @@ impl de::Visitor<'_> for SessionVisitor {
     }
 }
 
-/// Of the greatest session.
+/// The digits of the greatest session.
 const DIGITS_MAX: usize = 20;
 
 #[cfg(test)]
