@@ -1,7 +1,8 @@
 //! Requests to an HTTP proxy and its answers, one after the other on a tunnel (RFC 9110 §9.3.6).
 //!
-//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the rest:
-//! send a request, read the head of the answer whatever its status, then drain the answer to send the next request.
+//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the
+//! rest: send a request, read the head of the answer whatever its status, then drain the answer to send the next
+//! request.
 
 mod body;
 mod head;
@@ -181,7 +182,7 @@ impl<'t> Exchange<'t> {
                 }
                 scanner = HeadScanner::default();
             }
-            // There is no end of the head in `seen`. It can only grow from here.
+            // The head has no end yet, and from here it can only grow.
             if seen.len() >= self.head_bytes_max {
                 return Err(HopError::HeadTooLarge { limit: self.head_bytes_max });
             }

@@ -13,8 +13,8 @@ use crate::{
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
 ///
-/// A kind that always uses the same upstream implements [`Link`] and is a `Hop` already. Implement this trait for a kind
-/// that decides per request, such as a pool, or a provider whose credentials depend on the client's session.
+/// A kind that always uses the same upstream implements [`Link`] and is a `Hop` already. Implement this trait for a
+/// kind that decides per request, such as a pool, or a provider whose credentials depend on the client's session.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -189,8 +189,8 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
-    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does not
-    /// keep a record of that.
+    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does
+    /// not keep a record of that.
     fn is_in_use(&self) -> Option<bool> {
         None
     }

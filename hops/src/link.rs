@@ -11,9 +11,9 @@ use crate::{
 
 /// One upstream, as one connection or many at once pass it.
 ///
-/// A chain dials, or has the hop before connect to, [`address`](Self::address). It then [enters](Self::enter) the link
-/// and [extends](Self::extend) the tunnel to the next stop. All of that runs under the chain's timeouts. Dropping any of
-/// these futures drops the tunnel with it, so cancellation is always safe.
+/// A chain dials, or has the hop before connect to, [`address`](Self::address). It then [enters](Self::enter) the
+/// link and [extends](Self::extend) the tunnel to the next stop. All of that runs under the chain's timeouts.
+/// Dropping any of these futures drops the tunnel with it, so cancellation is always safe.
 ///
 /// Most kinds need `address` and `extend` only:
 ///

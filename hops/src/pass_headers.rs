@@ -72,8 +72,8 @@ impl PassHeaders {
 }
 
 impl PassedFields {
-    /// Returns what the CONNECT that serves `request` carries, or `None` if it carries nothing: the client's fields that
-    /// `listed` names, and, if this proxy is to be named, the client's `Via` with this proxy added.
+    /// Returns what the CONNECT that serves `request` carries, or `None` if it carries nothing: the client's fields
+    /// that `listed` names, and, if this proxy is to be named, the client's `Via` with this proxy added.
     ///
     /// A value that is not printable ASCII is left out, since it could mean something else to the hop.
     pub(crate) fn new(request: Request<'_>, listed: Option<&PassHeaders>) -> Option<Self> {

@@ -49,8 +49,8 @@ impl Kind {
     /// Builds a hop of this kind.
     ///
     /// # Errors
-    /// Every invalid setting, with its path below `settings`. The list is empty if nothing is wrong except that settings were
-    /// [forgotten](Settings::forget).
+    /// Every invalid setting, with its path below `settings`. The list is empty if nothing is wrong except that
+    /// settings were [forgotten](Settings::forget).
     pub fn build(
         &self,
         settings: &Settings,

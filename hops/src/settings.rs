@@ -73,12 +73,12 @@ pub enum Key {
 }
 
 impl Settings {
-    /// Reads the settings as a `T`. A text is read as a number or a boolean if one is expected, since it may come from a
-    /// variable.
+    /// Reads the settings as a `T`. A text is read as a number or a boolean if one is expected, since it may come
+    /// from a variable.
     ///
     /// # Errors
-    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
-    /// that a setting was [forgotten](Self::forget).
+    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong
+    /// except that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         // serde stops at the first error, but an operator wants all of them. So each invalid part is marked as left
         // out in a copy, and the rest is read again, until the reading succeeds or nothing more can be left out.
@@ -154,7 +154,8 @@ impl fmt::Debug for Settings {
 }
 
 impl InvalidSetting {
-    /// Creates a problem of the setting `key`. `message` is a clause that says what to do, and does not repeat the value.
+    /// Creates a problem of the setting `key`. `message` is a clause that says what to do, and does not repeat the
+    /// value.
     pub fn new(key: &str, message: impl Into<String>) -> Self {
         let path = if key.is_empty() {
             KeyPath::default()

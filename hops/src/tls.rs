@@ -151,11 +151,11 @@ fn is_about_certificate(error: &io::Error) -> bool {
 
 /// A TLS connection that may end without `close_notify`.
 ///
-/// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's `https_port`.
-/// RFC 8446 section 6.1 demands the alert, and rustls reports its absence as [`ErrorKind::UnexpectedEof`]. That protects
-/// protocols which can't tell a complete message from a cut one. Everything that passes through a proxy can: HTTP by
-/// lengths and chunks, and a tunnel carries a protocol that would meet the same end without TLS. So this is an end, and
-/// a reset stays an error.
+/// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's
+/// `https_port`. RFC 8446 section 6.1 demands the alert, and rustls reports its absence as
+/// [`ErrorKind::UnexpectedEof`]. That protects protocols which can't tell a complete message from a cut one.
+/// Everything that passes through a proxy can: HTTP by lengths and chunks, and a tunnel carries a protocol that would
+/// meet the same end without TLS. So this is an end, and a reset stays an error.
 struct TlsLayer(TlsStream<Tunnel>);
 
 impl AsyncRead for TlsLayer {

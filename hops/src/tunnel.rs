@@ -91,8 +91,8 @@ impl Tunnel {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }
 
-    /// Sets the client's fields that the next CONNECT on this tunnel carries: those of `request` that `listed` names, and
-    /// `Via`. They replace the fields of an earlier CONNECT.
+    /// Sets the client's fields that the next CONNECT on this tunnel carries: those of `request` that `listed` names,
+    /// and `Via`. They replace the fields of an earlier CONNECT.
     pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
         self.passed = PassedFields::new(request, listed).map(Box::new);
     }
@@ -117,8 +117,8 @@ impl Tunnel {
         }
     }
 
-    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
-    /// stays with the runtime that opened it, and works in tasks of any other.
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered
+    /// stream stays with the runtime that opened it, and works in tasks of any other.
     ///
     /// # Errors
     /// The socket can't be registered with this runtime.
@@ -132,8 +132,8 @@ impl Tunnel {
         Ok(Self { io, ..self })
     }
 
-    /// Becomes ready when anything arrives unasked, also the end of the stream. A byte may be lost, so the tunnel can't be
-    /// used after that.
+    /// Becomes ready when anything arrives unasked, also the end of the stream. A byte may be lost, so the tunnel
+    /// can't be used after that.
     pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.early.is_empty() {
             return Poll::Ready(());

@@ -130,8 +130,8 @@ impl Conversation {
         let (mut attributes, mut expiry) = (0, 0);
         let previous = self.context.as_ref().map_or(ptr::null(), |context| &raw const context.0);
         #[expect(unsafe_code, reason = "a call of Windows")]
-        // SAFETY: the handles are alive or null (a new context), and every buffer outlives the call with the length that
-        // its description says.
+        // SAFETY: the handles are alive or null (a new context), and every buffer outlives the call with the length
+        // that its description says.
         let status = unsafe {
             InitializeSecurityContextW(
                 &raw const credential.0,

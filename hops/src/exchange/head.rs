@@ -1,8 +1,8 @@
 //! The head of an answer: its end, its status, and its fields.
 //!
 //! Of the head of a 2xx to CONNECT only the end counts, so it is not parsed further: proxies are known to send fields
-//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read
-//! with the same patience, since they are only explained to people or answered with credentials that the operator allowed
+//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read with
+//! the same patience, since they are only explained to people or answered with credentials that the operator allowed
 //! for this hop. A body whose end could be read in two ways ends the connection instead.
 
 use bytes::BytesMut;
@@ -28,8 +28,8 @@ impl HeadScanner {
             let end = self.looked + found;
             let line = seen[self.line..end].strip_suffix(b"\r").unwrap_or(&seen[self.line..end]);
             (self.line, self.looked) = (end + 1, end + 1);
-            // Some senders leave an empty line behind a body. RFC 9112 §2.2 has servers ignore it before a request, and so
-            // does this client before an answer.
+            // Some senders leave an empty line behind a body. RFC 9112 §2.2 has servers ignore it before a request,
+            // and so does this client before an answer.
             match (line.is_empty(), self.has_status_line) {
                 (true, true) => return Ok(Some(end + 1)),
                 (true, false) => {}

@@ -34,8 +34,8 @@ use crate::{
 pub struct HttpConnectConfig {
     /// The address of the proxy, as `host:port`.
     address: Authority,
-    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
-    /// there is a `username`. Basic alone is sent without waiting for a challenge.
+    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it,
+    /// Basic if there is a `username`. Basic alone is sent without waiting for a challenge.
     auth: Option<Vec<Scheme>>,
     /// How Negotiate signs on by Kerberos. Without it, as the logged-in user.
     kerberos: Option<KerberosSettings>,

@@ -95,9 +95,9 @@ impl HttpRefusal {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
-    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy may
-    /// send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made it. An
-    /// origin can imitate both.
+    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy
+    /// may send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made
+    /// it. An origin can imitate both.
     pub(super) fn is_by_proxy(&self) -> bool {
         // With a second proxy in `Via`, Squid's field may come from a proxy in front of the origin, and not from the
         // hop.

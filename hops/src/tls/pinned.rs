@@ -21,9 +21,9 @@ use super::certificate::{CertificateFacts, OutOfDate};
 ///
 /// `openssl req -x509` makes a certificate that is an authority and a server in one. The path validation of RFC 5280
 /// has no place for it, because an authority must not be an end entity. So rustls refuses it, even if the operator
-/// trusts precisely this certificate. Other clients, such as curl, accept it. A certificate that is in the file byte for
-/// byte has no path to validate. Its name and its dates are checked, and the signature of the handshake, which proves
-/// that the server has the key.
+/// trusts precisely this certificate. Other clients, such as curl, accept it. A certificate that is in the file byte
+/// for byte has no path to validate. Its name and its dates are checked, and the signature of the handshake, which
+/// proves that the server has the key.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,

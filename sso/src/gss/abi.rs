@@ -166,8 +166,8 @@ pub(super) type AcquireCredWithPassword = unsafe extern "C" fn(
     *mut u32,
 ) -> Status;
 pub(super) type InitContext = unsafe extern "C" fn(
-    // In: the credential, the context (also out), the target, the mechanism, flags, a lifetime, the bindings, the proxy's
-    // token. Out: the mechanism, the token, flags, the lifetime.
+    // In: the credential, the context (also out), the target, the mechanism, flags, a lifetime, the bindings, the
+    // proxy's token. Out: the mechanism, the token, flags, the lifetime.
     *mut Status,
     Handle,
     *mut Handle,

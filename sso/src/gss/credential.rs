@@ -174,7 +174,8 @@ impl Drop for GssCredential {
 }
 
 #[expect(unsafe_code, reason = "a handle is a pointer, which is not `Send` by itself")]
-// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; credentials are locked inside the libraries.
+// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; credentials are locked
+// inside the libraries.
 unsafe impl Send for GssCredential {}
 
 fn handle_of(name: Option<&GssName>) -> Handle {

@@ -130,8 +130,8 @@ impl Authenticator {
         fields: &[Field],
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<Outcome, HopError> {
-        // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So their
-        // answers are made for this one request on this one connection, and are never kept for another.
+        // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
+        // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
         let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
@@ -243,8 +243,8 @@ impl Authenticator {
             }
         }
         let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or only
-        // by another scheme.
+        // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or
+        // only by another scheme.
         let Some(offered) = offered else { return Ok(Attempt::None) };
         match self.choose(&offered, &[], purpose).await {
             Ok(attempt) => Ok(attempt),

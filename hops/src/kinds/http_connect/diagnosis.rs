@@ -31,16 +31,16 @@ impl Diagnosis {
 /// Describes a sign-on for which there is no token.
 pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> MissingCredentials {
     let service = sign_on.service();
-    // A library that does not return in time is nearly always one that waits for a silent KDC: nothing else in a
-    // sign-on goes over the network.
+    // A call that does not return in time is taken for one that waits for a silent KDC, for which MIT Kerberos waits
+    // 25 s.
     let (reason, details) = match &error {
         SignOnError::Library(error) => (error.reason, details(error, service)),
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
     };
     let diagnosis = Diagnosis::of(reason);
     MissingCredentials {
-        // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
         summary: diagnosis.summary.to_owned(),
+        // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
         details: sign_on.without_username(&details),
         advice: diagnosis.advice.to_owned(),
         is_timeout: matches!(error, SignOnError::TimedOut(_)),

@@ -114,7 +114,7 @@ impl Written<'_> {
             if schemes[..index].contains(scheme) {
                 return invalid("auth", format!("lists `{name}` twice; remove one of the two"));
             }
-            // Negotiate needs nothing from these keys: it uses the tickets of the logged-in user.
+            // Negotiate needs none of these keys, because it can use the tickets of the logged-in user.
             if *scheme == Scheme::Negotiate {
                 continue;
             }

@@ -175,7 +175,7 @@ impl SignOn {
         &self,
         work: impl FnOnce() -> Result<T, SsoError> + Send + 'static,
     ) -> Result<T, SignOnError> {
-        // A full process or a panic in a library is reported as a failed sign-on, and does not end the program.
+        // A lack of threads and a panic in the call are reported as a failed sign-on, and do not end the program.
         let broken = |words: String| SignOnError::Library(failure(Reason::Other, &words));
         match self.calls.run(work).await {
             Ok(done) => done.map_err(SignOnError::Library),
