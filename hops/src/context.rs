@@ -138,8 +138,8 @@ impl<'a> BuildContext<'a> {
             hasher: self.hasher.clone(),
             head_bytes_max: self.head_bytes_max,
             handshake: self.handshake,
-            // Each hop counts the files that it reads itself, so that a changed file rebuilds this hop and no other.
-            // The names of all files, and the system's authorities, are shared by the whole configuration.
+            // Each hop counts the files that it reads itself, so that a changed file rebuilds only the hops that
+            // read it. The names of all files, and the system's authorities, are shared by the whole configuration.
             files: RefCell::default(),
             named: Rc::clone(&self.named),
             siblings: self.siblings,

@@ -38,8 +38,7 @@ pub async fn connect(
     credentials: Option<&UserPassword>,
 ) -> Result<Tunnel, HopError> {
     let mut seen = BytesMut::with_capacity(READ_BYTES);
-    // The proxy must choose the one method that was offered. It may not choose none, which would drop the
-    // credentials.
+    // One method is offered, and any other choice is an error: "no authentication" would drop the credentials.
     let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {

@@ -52,7 +52,7 @@ impl<'a> CertificateFacts<'a> {
             INTEGER => rest,
             _ => return None,
         };
-        // The fields stand in this fixed order (RFC 5280 §4.1), so those of no interest are passed over by their type
+        // The fields have this fixed order (RFC 5280 §4.1), so those of no interest are passed over by their type
         // alone.
         let (_algorithm, rest) = Element::expect(SEQUENCE, rest)?;
         let (issuer, rest) = Element::expect(SEQUENCE, rest)?;

@@ -49,8 +49,8 @@ impl ExitWish<'_> {
                 )),
             };
         }
-        // Webshare's usernames have letters and digits only. A `-` means that an ending is there already, and a
-        // second one would ask for another exit than either.
+        // Webshare's usernames have letters and digits only. A `-` means that an ending is there already, to
+        // which no other can be added.
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(InvalidSetting::new(
                 "username",
