@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// Where a connection can be made to: a host and a port that is not zero.
+/// A host and a port that is not zero, to which a connection can be made.
 ///
 /// It reads and shows the form of RFC 9112 §3.2.3, `host:port`, with IPv6 addresses in brackets. A name stays
 /// spelled as it was written; nothing in it can end a line or a field.
@@ -23,7 +23,7 @@ pub struct Authority {
     port: NonZeroU16,
 }
 
-/// The host of an [`Authority`]: a name that somebody has to look up, or an address.
+/// The host of an [`Authority`]: a name that has to be looked up, or an address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A registered name: letters, digits, `-`, `_` and `.`, at most 253 bytes and a final dot.
@@ -36,7 +36,7 @@ pub enum Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidAuthority {
-    /// There is no port and none is implied.
+    /// There is no port, and no scheme implies one.
     #[error("the port is missing; write `host:port`")]
     MissingPort,
     /// The port is no number from 1 to 65535.
@@ -51,7 +51,7 @@ pub enum InvalidAuthority {
     /// The brackets hold no IPv6 address.
     #[error("there is no IPv6 address between the brackets")]
     InvalidAddress,
-    /// The host ends in a number and is no IPv4 address, which resolvers read in surprising ways.
+    /// The host ends in a number and is not an IPv4 address. Resolvers read such hosts in different ways.
     #[error("a host that ends in a number must be an IPv4 address of four decimal parts")]
     AmbiguousAddress,
     /// The name has a character that names don't have, or an empty or too long part.
@@ -76,7 +76,7 @@ impl Authority {
     /// Reads `host:port`, or `host` alone with the port that its scheme implies.
     ///
     /// # Errors
-    /// As [`FromStr`], except that a missing port is none.
+    /// As [`FromStr`], except that the port may be missing.
     pub fn with_default_port(text: &str, port: NonZeroU16) -> Result<Self, InvalidAuthority> {
         let (host, written) = split(text)?;
         // RFC 3986 §6.2.3: an empty port is the scheme's own.
@@ -105,7 +105,7 @@ impl Authority {
 }
 
 impl From<SocketAddr> for Authority {
-    /// Port zero, which no connection has, becomes 1.
+    /// Turns port zero, which no connection has, into 1.
     fn from(address: SocketAddr) -> Self {
         let port = NonZeroU16::new(address.port()).unwrap_or(NonZeroU16::MIN);
         Self { host: Host::Address(address.ip()), port }
@@ -137,6 +137,7 @@ impl FromStr for Host {
 
     /// Reads a name, an IPv4 address, or an IPv6 address in brackets.
     fn from_str(text: &str) -> Result<Self, InvalidAuthority> {
+        // `Ipv6Addr` reads no zone such as `%eth0`, so none gets through: a zone has a meaning on this machine only.
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(InvalidAuthority::Brackets)?;
             let address: Ipv6Addr = inner.parse().map_err(|_| InvalidAuthority::InvalidAddress)?;
@@ -145,9 +146,12 @@ impl FromStr for Host {
         if text.is_empty() {
             return Err(InvalidAuthority::MissingHost);
         }
+        // The standard library reads four decimal parts only, without leading zeros, which some resolvers take for
+        // octal.
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Address(address.into()));
         }
+        // A final dot is legal and kept, but is not a label.
         let name = text.strip_suffix('.').unwrap_or(text);
         if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
             return Err(InvalidAuthority::InvalidName);
@@ -210,12 +214,15 @@ impl<'de> Deserialize<'de> for Authority {
 
 /// Splits the host from the port, which may be missing; neither is checked yet.
 fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
+    // These two mistakes are found first, because the error about a port or a bracket would hide them. The text may
+    // hold a password, so no error of this file quotes it.
     if text.contains("://") {
         return Err(InvalidAuthority::Url);
     }
     if text.contains('@') {
         return Err(InvalidAuthority::UserInformation);
     }
+    // In brackets, colons belong to the address, so the port begins behind the closing one.
     if text.starts_with('[') {
         let end = text.find(']').ok_or(InvalidAuthority::Brackets)? + 1;
         let (host, rest) = text.split_at(end);
@@ -226,6 +233,8 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
         };
     }
     match text.split_once(':') {
+        // Two colons without brackets could be an address without a port or one with a port. A guess could connect to
+        // another port.
         Some((_, port)) if port.contains(':') => Err(InvalidAuthority::Brackets),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),

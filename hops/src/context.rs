@@ -138,6 +138,8 @@ impl<'a> BuildContext<'a> {
             hasher: self.hasher.clone(),
             head_bytes_max: self.head_bytes_max,
             handshake: self.handshake,
+            // Each hop counts the files that it reads itself, so that a changed file rebuilds only the hops that
+            // read it. The names of all files, and the system's authorities, are shared by the whole configuration.
             files: RefCell::default(),
             named: Rc::clone(&self.named),
             siblings: self.siblings,
@@ -155,6 +157,8 @@ impl<'a> BuildContext<'a> {
         let (path, bytes) = self.read_bytes(path)?;
         let text = str::from_utf8(&bytes)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
+        // Only a keyed hash is kept. The content may be a password, and a context lives as long as the configuration
+        // is loaded.
         self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
         Ok(Secret::new(text))
     }
@@ -172,6 +176,7 @@ impl<'a> BuildContext<'a> {
 
     fn read_bytes(&self, path: &Path) -> io::Result<(PathBuf, Zeroizing<Vec<u8>>)> {
         let path = self.directory.join(path);
+        // The file is named before it is read: if it is missing, creating it has to lead to a reload too.
         self.named.borrow_mut().insert(path.clone());
         // Opening a pipe without a writer would never return.
         let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
@@ -182,6 +187,7 @@ impl<'a> BuildContext<'a> {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
+        // The size of the metadata is not trusted: the file may grow, and some files of the system report zero.
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));
         File::open(&path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > BYTES_MAX {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::Listed;
 
-/// Two letters that name a country (ISO 3166-1 alpha-2), in whatever case they were written.
+/// Two letters that name a country (ISO 3166-1 alpha-2), read in upper or lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Country([u8; 2]);
 
@@ -38,6 +38,7 @@ impl FromStr for Country {
 
     fn from_str(text: &str) -> Result<Self, InvalidCountry> {
         match text.as_bytes() {
+            // Providers differ in the case they expect, so one form is kept and each template chooses the case.
             &[first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphabetic() => {
                 Ok(Self([first.to_ascii_lowercase(), second.to_ascii_lowercase()]))
             }

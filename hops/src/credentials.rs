@@ -20,12 +20,14 @@ pub fn basic(username: &Secret, password: &Secret) -> Result<Secret, InvalidSett
             ));
         }
     }
+    // The proxy splits at the first colon, so a part of the username would become a part of the password.
     if username.expose().contains(':') {
         return Err(InvalidSetting::new(
             "username",
             "has a `:`, which Basic credentials can't carry",
         ));
     }
+    // Both steps on the way to the field hold the password, so both are wiped.
     let plain = Zeroizing::new(format!("{}:{}", username.expose(), password.expose()));
     let encoded = Zeroizing::new(STANDARD.encode(plain.as_bytes()));
     Ok(Secret::new(format!("Basic {}", encoded.as_str())))
@@ -51,11 +53,14 @@ pub fn password(
         Err(error) => return fail(format!("`{shown}` can't be read: {error}")),
     };
     let text = content.expose();
+    // Editors and `echo` end a file with a line end, which is no part of the password. Only one is removed, and
+    // blanks are kept, since a password may end with one.
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let password = line.unwrap_or(text);
     if password.is_empty() {
         return fail(format!("`{shown}` is empty; expected the password and nothing else"));
     }
+    // A second line is more likely a wrong file than a password, and would break the header field.
     if password.chars().any(char::is_control) {
         return fail(format!(
             "`{shown}` has more than one line or a control character; expected the password and nothing else"

@@ -90,10 +90,12 @@ pub enum Spoken {
 }
 
 impl Spoken {
-    /// Returns the protocol whose answer begins with `bytes`: an alert or a handshake of TLS (RFC 8446 §5.1), a status line
-    /// of HTTP, or the version of SOCKS5.
+    /// Returns the protocol whose answer begins with `bytes`: an alert or a handshake of TLS (RFC 8446 §5.1), a
+    /// status line of HTTP, or the version of SOCKS5.
     pub fn from_answer(bytes: &[u8]) -> Option<Self> {
         match bytes {
+            // An answer can arrive byte by byte, and the first one decides. A second one, if it is there, must be
+            // TLS's major version.
             [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Some(Self::Tls),
             [5, ..] => Some(Self::Socks5),
             [b'H', ..] => Some(Self::Http),

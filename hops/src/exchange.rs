@@ -1,7 +1,8 @@
 //! Requests to an HTTP proxy and its answers, one after the other on a tunnel (RFC 9110 §9.3.6).
 //!
-//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the rest:
-//! send a request, read the head of the answer whatever its status, then drain the answer to send the next request.
+//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the
+//! rest: send a request, read the head of the answer whatever its status, then drain the answer to send the next
+//! request.
 
 mod body;
 mod head;
@@ -110,6 +111,8 @@ impl<'t> Exchange<'t> {
         next: &Authority,
         fields: &[Field],
     ) -> Result<Answer, HopError> {
+        // Fields that pass from the client travel on the tunnel, so that every kind which speaks CONNECT sends them.
+        // The list is copied only if there are any.
         let next = next.to_string();
         let joined;
         let fields = match self.tunnel.passed().map(|passed| passed.sent()) {
@@ -120,6 +123,7 @@ impl<'t> Exchange<'t> {
             }
         };
         let answer = self.exchange("CONNECT", &next, &next, fields).await?;
+        // The fields of a 2xx are not read unless one of them is to reach the client.
         if answer.is_success()
             && let Some(passed) = self.tunnel.passed().filter(|passed| passed.wants_answer())
         {
@@ -148,19 +152,26 @@ impl<'t> Exchange<'t> {
         host: &str,
         fields: &[Field],
     ) -> Result<Answer, HopError> {
+        // The head is sent before anything is read, and nothing follows it. A proxy that refuses this request must
+        // not find a second one behind it, which it would read with credentials that are not for it.
         self.tunnel.write_all(head(method, uri, host, fields).as_bytes()).await?;
         self.tunnel.flush().await?;
         let mut seen = BytesMut::with_capacity(READ_BYTES);
         let mut scanner = HeadScanner::default();
+        // Answers of 1xx come before the real one (RFC 9110 §15.2). A peer that sends nothing else has to end at some
+        // time.
         let mut interim_count = 0;
         loop {
             while let Some(end) = scanner.scan(&seen)? {
+                // A head that came in one read may already be over the limit, so it is checked here as well as below.
                 if end > self.head_bytes_max {
                     return Err(HopError::HeadTooLarge { limit: self.head_bytes_max });
                 }
                 // Splitting off nothing would still make the buffer a shared one, which allocates.
                 let rest = if end < seen.len() { seen.split_off(end) } else { BytesMut::new() };
                 let answer = Answer::parse(std::mem::replace(&mut seen, rest))?;
+                // What came behind the head is the start of a body, or bytes of the tunnel if the target speaks
+                // first, as SSH does.
                 if !answer.is_interim() {
                     self.tunnel.unread(seen.freeze());
                     return Ok(answer);
@@ -171,6 +182,7 @@ impl<'t> Exchange<'t> {
                 }
                 scanner = HeadScanner::default();
             }
+            // The head has no end yet, and from here it can only grow.
             if seen.len() >= self.head_bytes_max {
                 return Err(HopError::HeadTooLarge { limit: self.head_bytes_max });
             }
@@ -196,6 +208,8 @@ impl<'t> Exchange<'t> {
     /// # Errors
     /// The connection failed before the end of the body.
     pub async fn body(&mut self, answer: &Answer) -> Result<Body, HopError> {
+        // This must read exactly the body. One byte too few would begin the next answer, and one too many would be
+        // taken from it.
         let mut decoder = BodyDecoder::new(answer.framing());
         let (mut seen, mut bytes) = (BytesMut::new(), Vec::new());
         // Framing counts too, so that a body of tiny chunks comes to an end.
@@ -208,19 +222,22 @@ impl<'t> Exchange<'t> {
                 Progress::NeedMore => {}
             }
             match self.tunnel.read_buf(&mut seen).await? {
+                // A body whose end is the close of the connection is whole now. Any other body that ends here was
+                // cut.
                 0 if decoder.ends_at_close() => break true,
                 0 => return Err(HopError::Closed),
                 count => read_bytes += count,
             }
         };
         self.tunnel.unread(Bytes::from(seen));
+        // The last read may go beyond the limit by its own size.
         let is_whole = is_whole && bytes.len() <= BODY_BYTES_MAX;
         bytes.truncate(BODY_BYTES_MAX);
         Ok(Body { bytes, is_whole })
     }
 }
 
-/// Writes a request head with nothing that a proxy could stumble over: some providers refuse what other clients add.
+/// Writes a request head with nothing beyond the necessary, since some providers refuse what other clients add.
 /// There is no `Proxy-Connection: keep-alive` either; an authentication that needs the connection after a refusal by an
 /// old proxy adds it.
 fn head(method: &str, uri: &str, host: &str, fields: &[Field]) -> Zeroizing<String> {

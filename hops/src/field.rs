@@ -69,9 +69,11 @@ impl<'de> Deserialize<'de> for FieldName {
         let name = String::deserialize(deserializer)?;
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        // No error repeats the name, which may be a misplaced secret.
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_token) {
             return Err(de::Error::custom("is no name of a field, such as `X-Client`"));
         }
+        // A second `Host` or `Content-Length` would give the request two meanings.
         if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(de::Error::custom(
                 "is a field that only the proxy itself sets; leave it out",
@@ -98,6 +100,7 @@ pub(crate) fn checked(
                 "must be printable ASCII without a space at its ends, and not empty",
             ));
         }
+        // A map has each spelling once, but names are also equal in another case (RFC 9110 §5.1).
         if checked.iter().any(|known| known.name.eq_ignore_ascii_case(&name.0)) {
             return Err(invalid("stands here twice, in another case"));
         }

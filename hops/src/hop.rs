@@ -1,4 +1,4 @@
-//! The first half of the seam: how a hop comes from its settings, and how it chooses who serves a request.
+//! The first half of the seam: how a hop is built from its settings, and how it chooses a link for a request.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
 ///
-/// A kind that always uses the same upstream implements [`Link`] and is a `Hop` already. Implement this trait for a kind
-/// that decides per request, such as a pool, or a provider whose credentials depend on the client's session.
+/// A kind that always uses the same upstream implements [`Link`] and is a `Hop` already. Implement this trait for a
+/// kind that decides per request, such as a pool, or a provider whose credentials depend on the client's session.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -109,6 +109,8 @@ impl<L: Link + 'static> Hop for L {
     }
 
     fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        // A link that makes no choice learns nothing from the outcome, so there is no selection and nothing is
+        // allocated.
         Eventual::Ready(Ok(Chosen::new(self)))
     }
 }
@@ -136,17 +138,17 @@ impl<'a> MemberStatus<'a> {
     }
 }
 
-/// The link that carries a connection, and the one who wants to know how it did.
+/// The link that carries a connection, and the selection that learns from the outcome.
 #[derive(Debug)]
 pub struct Chosen {
     /// The link.
     pub link: Arc<dyn Link>,
-    /// The party that made a choice and learns from the outcome. A hop that had no choice to make has none.
+    /// The selection that learns from the outcome. A hop without a choice has none.
     pub selection: Option<Box<dyn Selection>>,
 }
 
 impl Chosen {
-    /// Chooses `link`, without an interest in the outcome.
+    /// Chooses `link`. The hop does not learn from the outcome.
     pub fn new(link: Arc<dyn Link>) -> Self {
         Self { link, selection: None }
     }
@@ -170,6 +172,8 @@ impl Chosen {
 
     /// Reports that the link failed, and chooses another one for the same connection. Returns `None` if all were tried.
     pub fn instead(self) -> Eventual<'static, Option<Self>> {
+        // A hop without a choice has no other link. The chain then fails the request; it never goes on without the
+        // hop.
         match self.selection {
             Some(selection) => selection.instead(),
             None => Eventual::Ready(None),
@@ -185,8 +189,8 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
-    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does not
-    /// keep a record of that.
+    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does
+    /// not keep a record of that.
     fn is_in_use(&self) -> Option<bool> {
         None
     }
@@ -198,7 +202,7 @@ pub trait Selection: fmt::Debug + Send + Sync {
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
 }
 
-/// Why a hop could not choose a link.
+/// The reason why a hop could not choose a link.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ChooseError {

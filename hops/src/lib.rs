@@ -6,8 +6,8 @@
 //! - [`Link`] carries one connection: it has the address of the upstream, and extends a [`Tunnel`] that reaches it to
 //!   the next stop.
 //!
-//! A hop does not dial, time out or log, and does not know its name. The chain that holds it does, for every kind alike.
-//! A kind with one upstream implements [`Link`] and is a [`Hop`] without further code.
+//! A hop does not dial, time out or log, and does not know its name. The chain that holds it does, for every kind
+//! alike. A kind with one upstream implements [`Link`] and is a [`Hop`] without further code.
 //!
 //! To write a kind of hop, depend on this crate alone: a type for its settings that implements [`HopConfig`], a type
 //! that implements [`Link`], and one line, `registry.with::<MyConfig>()`, in the program's `main`.

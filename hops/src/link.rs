@@ -11,9 +11,9 @@ use crate::{
 
 /// One upstream, as one connection or many at once pass it.
 ///
-/// A chain dials, or has the hop before connect to, [`address`](Self::address). It then [enters](Self::enter) the link
-/// and [extends](Self::extend) the tunnel to the next stop. All of that runs under the chain's timeouts. Dropping any of
-/// these futures drops the tunnel with it, so cancellation is always safe.
+/// A chain dials, or has the hop before connect to, [`address`](Self::address). It then [enters](Self::enter) the
+/// link and [extends](Self::extend) the tunnel to the next stop. All of that runs under the chain's timeouts.
+/// Dropping any of these futures drops the tunnel with it, so cancellation is always safe.
 ///
 /// Most kinds need `address` and `extend` only:
 ///
@@ -57,6 +57,7 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// # Errors
     /// The reason why the tunnel could not be prepared.
     fn enter(&self, tunnel: Tunnel) -> Eventual<'_, Result<Tunnel, HopError>> {
+        // A hop without TLS must cost nothing here: no future is boxed, and the chain reports no step.
         match self.tls() {
             Some(client) => Eventual::later(client.enter(tunnel)),
             None => Eventual::Ready(Ok(tunnel)),

@@ -62,6 +62,7 @@ impl<'de, T: Deserialize<'de> + Listed> Visitor<'de> for OneOrListVisitor<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrList<T>, E> {
+        // A variable is always a text, so a list from a variable has one value.
         T::deserialize(text.into_deserializer()).map(|one| OneOrList(vec![one]))
     }
 

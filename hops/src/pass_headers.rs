@@ -41,6 +41,8 @@ impl PassHeaders {
     ) -> Result<Self, InvalidSetting> {
         for (key, names) in [("pass_headers", &to_hop), ("return_headers", &to_client)] {
             for (index, name) in names.iter().enumerate() {
+                // A field that the hop and the client both set would have two values, and the hop would choose one.
+                // In the other direction there is no such conflict, because the hop's answer has none of our fields.
                 let is_it = |other: &str| other.eq_ignore_ascii_case(name.as_str());
                 let message = if names[..index].iter().any(|other| is_it(other.as_str())) {
                     "is listed twice"
@@ -62,6 +64,7 @@ impl PassHeaders {
     fn sent(&self, client: &dyn ClientFields) -> Vec<Field> {
         let mut sent = Vec::new();
         for name in self.to_hop.iter() {
+            // A field can occur several times in a request. All of its lines pass, in their order.
             client.visit(name.as_str(), &mut |value| sent.extend(passable(name.as_str(), value)));
         }
         sent
@@ -69,8 +72,8 @@ impl PassHeaders {
 }
 
 impl PassedFields {
-    /// Returns what the CONNECT that serves `request` carries, or `None` if it carries nothing: the client's fields that
-    /// `listed` names, and, if this proxy is to be named, the client's `Via` with this proxy added.
+    /// Returns what the CONNECT that serves `request` carries, or `None` if it carries nothing: the client's fields
+    /// that `listed` names, and, if this proxy is to be named, the client's `Via` with this proxy added.
     ///
     /// A value that is not printable ASCII is left out, since it could mean something else to the hop.
     pub(crate) fn new(request: Request<'_>, listed: Option<&PassHeaders>) -> Option<Self> {
@@ -79,6 +82,8 @@ impl PassedFields {
             (Some(listed), Some(client)) => listed.sent(client),
             _ => Vec::new(),
         };
+        // The client's `Via` goes before our own entry, in the order of travel (RFC 9110 §7.6.3). Without the earlier
+        // entries a loop through several proxies could not be recognised.
         if let Some(own) = request.via {
             if let Some(client) = client {
                 client.visit("Via", &mut |value| sent.extend(passable("Via", value)));
@@ -86,6 +91,7 @@ impl PassedFields {
             sent.push(Field::new("Via", Secret::new(format!("1.1 {own}"))));
         }
         let wanted = listed.map_or_else(Arc::default, |listed| Arc::clone(&listed.to_client));
+        // Most connections carry nothing, and then the tunnel holds nothing for them.
         let is_needed = !sent.is_empty() || !wanted.is_empty();
         is_needed.then(|| Self { sent, wanted, returned: Vec::new() })
     }
@@ -95,7 +101,7 @@ impl PassedFields {
         &self.sent
     }
 
-    /// Keeps the wanted ones of the fields of an answer.
+    /// Keeps those fields of an answer that the client is to receive.
     pub(crate) fn keep(&mut self, answer: &[(Box<[u8]>, Vec<u8>)]) {
         for name in self.wanted.iter() {
             let is_it = |known: &[u8]| known.eq_ignore_ascii_case(name.as_str().as_bytes());

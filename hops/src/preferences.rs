@@ -23,7 +23,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// For a client that wants to go to `target` and has these preferences.
+    /// Creates the request of a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
         Self { target, preferences, fields: None, via: None }
     }
@@ -79,7 +79,7 @@ impl Sessions {
     }
 }
 
-/// Why a text tells no preferences, or not any that can be met.
+/// The reason why a text is not a list of preferences, or has one that can't be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidPreferences {
@@ -92,7 +92,7 @@ pub enum InvalidPreferences {
     /// The country is no code of two letters.
     #[error("a country is written as its code of two letters, as in `country-us`")]
     Country,
-    /// A preference stands there twice.
+    /// A preference occurs twice.
     #[error("each preference is written once")]
     Repeated,
     /// The hop can't choose a country.
@@ -115,6 +115,8 @@ impl FromStr for Preferences {
 
     fn from_str(text: &str) -> Result<Self, InvalidPreferences> {
         let mut preferences = Self::default();
+        // An unknown part is an error. A misspelt preference would otherwise give the client another exit than it
+        // asked for, without a sign of it.
         for part in text.split(',') {
             let is_repeated = if let Some(name) = part.strip_prefix("session-") {
                 if !is_session(name) {
@@ -127,6 +129,7 @@ impl FromStr for Preferences {
             } else {
                 return Err(InvalidPreferences::Unknown);
             };
+            // Two sessions or two countries contradict each other, and to choose one of them would be a guess.
             if is_repeated {
                 return Err(InvalidPreferences::Repeated);
             }
@@ -146,9 +149,9 @@ impl fmt::Display for Preferences {
     }
 }
 
-/// A number for `name` that is the same in every process and every version: providers know sessions by it.
+/// Returns a number for `name`. It is the same in every process and every version, since providers know sessions by it.
 pub(crate) fn stable_number(name: &str) -> u64 {
-    // FNV-1a, and the last steps of SplitMix64, so that also its lowest bits depend on all of the name.
+    // FNV-1a, then the last steps of SplitMix64, so that its lowest bits depend on the whole name too.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

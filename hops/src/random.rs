@@ -11,6 +11,8 @@ use crate::HopError;
 /// # Errors
 /// The system gives none.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], HopError> {
+    // A weak number in place of a missing one would make nonces predictable, so a system without any fails the
+    // connection.
     let mut bytes = [0; N];
     let no_source = |_| HopError::Other("the system gives no random numbers".into());
     SOURCE.fill(&mut bytes).map_err(no_source)?;

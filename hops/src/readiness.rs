@@ -10,6 +10,6 @@ pub struct Readiness {
     /// The credentials that it would use.
     ///
     /// # Errors
-    /// The reason why there are none, which may be another one at the next connection.
+    /// The reason why there are none. It may differ at the next connection.
     pub credentials: Result<String, String>,
 }

@@ -100,6 +100,8 @@ impl Refusal {
 
     /// Changes the meaning, and with it the party that the refusal is about.
     pub fn means(&mut self, meaning: Meaning) {
+        // A kind may know more than the status said. If the new meaning fits either party, the earlier judgement
+        // stays.
         self.meaning = meaning;
         self.about = meaning.about().unwrap_or(self.about);
     }

@@ -6,13 +6,13 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings, UrlKeys};
 
-/// The kinds of hop that a program knows, by name. A value that is passed, not a global.
+/// The kinds of hop that a program knows, by name. It is passed as a value, and is not a global.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Kind>,
 }
 
-/// One kind of hop: how it is built from settings.
+/// One kind of hop, which builds hops from settings.
 #[derive(Clone, Copy)]
 pub struct Kind {
     build: Build,
@@ -27,6 +27,7 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
+        // Functions and not a trait object: a kind exists as a type only, and has no value before there are settings.
         let kind =
             Kind { build: build::<C>, schema: C::json_schema, url_keys: C::URL, shown: C::SHOWN };
         self.kinds.insert(C::KIND, kind);
@@ -48,8 +49,8 @@ impl Kind {
     /// Builds a hop of this kind.
     ///
     /// # Errors
-    /// Every invalid setting, with its path below `settings`. The list is empty if nothing is wrong except that settings were
-    /// [forgotten](Settings::forget).
+    /// Every invalid setting, with its path below `settings`. The list is empty if nothing is wrong except that
+    /// settings were [forgotten](Settings::forget).
     pub fn build(
         &self,
         settings: &Settings,

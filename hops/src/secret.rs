@@ -32,6 +32,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
+        // Memory that was released can still show up in a core dump.
         self.0.zeroize();
     }
 }
@@ -60,7 +61,7 @@ impl JsonSchema for Secret {
 
 struct SecretVisitor;
 
-/// `0123` or `true` would not arrive as it was written, and an error that quotes the number would show it.
+/// YAML changes a value such as `0123` or `true`, and an error that quotes the number would show it.
 const QUOTE_IT: &str = "this reads as a number or a boolean; write it in quotes";
 
 impl de::Visitor<'_> for SecretVisitor {

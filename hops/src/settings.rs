@@ -51,7 +51,7 @@ pub enum Fault {
         /// The names there are.
         known: &'static [&'static str],
     },
-    /// It names a hop, and there is none of that name that can be used.
+    /// It names a hop that does not exist or can't be used.
     UnknownHop,
     /// All hops that it names are switched off.
     SwitchedOff,
@@ -59,7 +59,7 @@ pub enum Fault {
     Other(String),
 }
 
-/// Where a setting stands: the keys and indices on the way down to it.
+/// The place of a setting: the keys and indices that lead to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<Key>);
 
@@ -73,15 +73,19 @@ pub enum Key {
 }
 
 impl Settings {
-    /// Reads them as a `T`. A text is read as a number or a boolean if one is expected, since it may come from a variable.
+    /// Reads the settings as a `T`. A text is read as a number or a boolean if one is expected, since it may come
+    /// from a variable.
     ///
     /// # Errors
-    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
-    /// that a setting was [forgotten](Self::forget).
+    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong
+    /// except that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
+        // serde stops at the first error, but an operator wants all of them. So each invalid part is marked as left
+        // out in a copy, and the rest is read again, until the reading succeeds or nothing more can be left out.
         let mut problems = Vec::new();
         let mut rest = None;
         loop {
+            // The copy is made at the first problem only, so valid settings are read in one pass without it.
             let invalid = match T::deserialize(Node(&rest.as_ref().unwrap_or(self).0)) {
                 Ok(value) if rest.is_none() => return Ok(value),
                 Ok(_) => return Err(problems),
@@ -90,17 +94,22 @@ impl Settings {
             let rest = rest.get_or_insert_with(|| self.clone());
             // A key that is missing because it was left out is no second problem.
             let is_new = match &invalid.fault {
+                // serde reports the key as missing only because the reader skips parts that were left out.
                 Fault::MissingKey(key) => {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
                 // A problem of a mapping as a whole may only follow from a part that was left out.
                 Fault::Other(message) => {
+                    // A value from an unset variable was reported before, at the variable. Here nothing is wrong with
+                    // it.
                     message != FORGOTTEN
                         && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)
                 }
                 _ => true,
             };
+            // A problem of the settings as a whole has an empty path. There is nothing to leave out, so it is the
+            // last one.
             let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
@@ -116,15 +125,15 @@ impl Settings {
         self.0.as_mapping_mut()?.remove(key).map(Self)
     }
 
-    /// Takes the value at `path` for unknown, such as one from a variable that is not set: it can't be read, and
-    /// nothing is wrong with it.
+    /// Marks the value at `path` as unknown, such as one from a variable that is not set. It can't be read, but is not
+    /// reported either.
     pub fn forget(&mut self, path: &KeyPath) {
         replace(&mut self.0, &path.0, FORGOTTEN);
     }
 }
 
 impl Drop for Settings {
-    /// Wipes every text: what of it is a credential has become a [`Secret`](crate::Secret) by now.
+    /// Wipes every text, since some are credentials. Those that were read are a [`Secret`](crate::Secret) by now.
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -145,7 +154,8 @@ impl fmt::Debug for Settings {
 }
 
 impl InvalidSetting {
-    /// `message` is a clause about the setting `key` that says what to do, and does not repeat its value.
+    /// Creates a problem of the setting `key`. `message` is a clause that says what to do, and does not repeat the
+    /// value.
     pub fn new(key: &str, message: impl Into<String>) -> Self {
         let path = if key.is_empty() {
             KeyPath::default()
@@ -155,22 +165,22 @@ impl InvalidSetting {
         Self { path, fault: Fault::Other(message.into()) }
     }
 
-    /// A name that is that of no hop which can be used.
+    /// Creates the problem of a name that belongs to no usable hop.
     pub fn unknown_hop() -> Self {
         Self::without_path(Fault::UnknownHop)
     }
 
-    /// All hops at `key` are switched off.
+    /// Creates the problem that all hops at `key` are switched off.
     pub fn switched_off(key: &str) -> Self {
         Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
     }
 
-    /// That the setting `key` is not there.
+    /// Creates the problem that the setting `key` is missing.
     pub fn missing(key: &'static str) -> Self {
         Self::without_path(Fault::MissingKey(key))
     }
 
-    /// Where the setting stands, below the settings that were read.
+    /// The place of the setting, below the settings that were read.
     pub fn path(&self) -> &KeyPath {
         &self.path
     }
@@ -213,6 +223,8 @@ impl From<InvalidSettings> for Vec<InvalidSetting> {
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
+            // No arm repeats a value or an unknown key: either may be a misplaced password. Suggestions are made by
+            // the program, which knows what may be shown.
             Fault::UnknownKey { known: [] } => f.write_str("no key is expected here"),
             Fault::UnknownKey { known } => {
                 f.write_str("no such setting; known are ")?;
@@ -236,14 +248,14 @@ impl fmt::Display for InvalidSetting {
 impl std::error::Error for InvalidSetting {}
 
 impl KeyPath {
-    /// This path and one step more.
+    /// Adds one step to the path.
     #[must_use]
     pub fn then(mut self, key: Key) -> Self {
         self.0.push(key);
         self
     }
 
-    /// The path of these names.
+    /// Creates a path of these names.
     pub fn of<const N: usize>(names: [&str; N]) -> Self {
         Self(names.into_iter().map(|name| Key::Name(name.to_owned())).collect())
     }
@@ -253,7 +265,7 @@ impl KeyPath {
         &self.0
     }
 
-    /// This path, and `below` after it.
+    /// Adds the steps of `below` to the path.
     #[must_use]
     pub fn join(mut self, below: &Self) -> Self {
         self.0.extend_from_slice(&below.0);
@@ -296,6 +308,7 @@ fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Sequence(list) => list.iter_mut().for_each(wipe),
+        // Keys stay, since a mapping does not lend them to be changed.
         Value::Mapping(mapping) => mapping.values_mut().for_each(wipe),
         Value::Tagged(tagged) => wipe(&mut tagged.value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -311,6 +324,8 @@ fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
         _ => None,
     };
     match inner {
+        // A tag and not a removal: list items keep their indices, so later problems have the paths that the operator
+        // sees.
         Some(inner) if below.is_empty() => {
             *inner =
                 Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));
@@ -347,7 +362,7 @@ fn is_left_out(value: &Value) -> bool {
 const LEFT_OUT: &str = "left out";
 const FORGOTTEN: &str = "not known";
 
-/// After this many the rest is noise.
+/// Problems beyond this number are not collected.
 const PROBLEMS_MAX: usize = 250;
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub async fn connect(
     credentials: Option<&UserPassword>,
 ) -> Result<Tunnel, HopError> {
     let mut seen = BytesMut::with_capacity(READ_BYTES);
+    // One method is offered, and any other choice is an error: "no authentication" would drop the credentials.
     let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
@@ -45,6 +46,8 @@ pub async fn connect(
         return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
     }
     if let Some(credentials) = credentials {
+        // The credentials are sent only after the proxy has chosen this method, so a proxy without it never receives
+        // them.
         send(&mut tunnel, &credentials.message()).await?;
         if !receive(&mut tunnel, &mut seen, v5::is_authenticated).await? {
             let said = "username or password not accepted";
@@ -52,10 +55,12 @@ pub async fn connect(
         }
     }
     send(&mut tunnel, &v5::request(next)?).await?;
+    // The bound address in the reply is the proxy's own and of no use here.
     let code = receive(&mut tunnel, &mut seen, v5::reply).await?;
     if let Some(refusal) = code.refusal() {
         return Err(refusal.into());
     }
+    // A target that speaks first, such as SSH, may have sent bytes behind the reply. They belong to the tunnel.
     if !seen.is_empty() {
         tunnel.unread(seen.freeze());
     }
@@ -74,6 +79,8 @@ async fn receive<T>(
     parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, HopError>,
 ) -> Result<T, HopError> {
     loop {
+        // The buffer may hold the next answer already, so it is parsed before more is read. No `parse` asks for more
+        // than 262 bytes, the longest reply, so a peer can't make the buffer grow.
         if let Some((message, length)) = parse(seen)? {
             let _ = seen.split_to(length);
             return Ok(message);

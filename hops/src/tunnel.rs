@@ -99,10 +99,11 @@ impl Tunnel {
 
     /// Puts bytes that were read too far back in front of what is still to be read.
     pub fn unread(&mut self, bytes: Bytes) {
-        // No bytes can still hold the buffer that they were cut from.
+        // An empty slice would still hold the buffer that it was cut from.
         if bytes.is_empty() {
             return;
         }
+        // If early bytes are left, those that come back were read before them, and go in front.
         if self.early.is_empty() {
             self.early = bytes;
         } else {
@@ -113,7 +114,7 @@ impl Tunnel {
         }
     }
 
-    /// The bytes read ahead, and what carries the rest.
+    /// Returns the bytes that were read ahead, and the stream below.
     pub fn into_parts(self) -> (Bytes, Io) {
         (self.early, self.io)
     }
@@ -128,8 +129,8 @@ impl Tunnel {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }
 
-    /// Has the next CONNECT on this tunnel carry the fields of `request` that it is to carry: those that `listed` names,
-    /// and `Via`. No other field of an earlier CONNECT is left.
+    /// Sets the client's fields that the next CONNECT on this tunnel carries: those of `request` that `listed` names,
+    /// and `Via`. They replace the fields of an earlier CONNECT.
     pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
         self.passed = PassedFields::new(request, listed).map(Box::new);
     }
@@ -154,25 +155,29 @@ impl Tunnel {
         }
     }
 
-    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered stream
-    /// stays with the runtime that opened it, and works in tasks of any other.
+    /// Moves a bare socket to the runtime of the calling task, whose thread its events wake from then on. A layered
+    /// stream stays with the runtime that opened it, and works in tasks of any other.
     ///
     /// # Errors
     /// The socket can't be registered with this runtime.
     pub fn into_current_runtime(self) -> io::Result<Self> {
         let io = match self.io {
+            // A socket is registered with the event queue of one runtime, so it has to leave that and join another. A
+            // layer hides its socket, and its events go on to wake the thread that registered it.
             Io::Socket(socket) => Io::Socket(TcpStream::from_std(socket.into_std()?)?),
             layered @ Io::Layered(_) => layered,
         };
         Ok(Self { io, ..self })
     }
 
-    /// Becomes ready when anything arrives although nothing was asked for, even the end. The bytes may be lost, so the tunnel
+    /// Becomes ready when anything arrives unasked, also the end of the stream. A byte may be lost, so the tunnel
     /// can't be used after that.
     pub fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.early.is_empty() {
             return Poll::Ready(());
         }
+        // Only a read notices an end, and only a read gets through a layer such as TLS. Bytes, the end and an error
+        // all count, so the result is dropped.
         let mut byte = [0];
         let mut space = ReadBuf::new(&mut byte);
         let read = Pin::new(&mut self.io).poll_read(cx, &mut space);
@@ -184,7 +189,7 @@ impl Tunnel {
         read.map(drop)
     }
 
-    /// The socket, if that is all there is: no layer above it, and no byte read ahead.
+    /// Returns the socket if the tunnel is nothing else: it has no layer, and no byte was read ahead.
     pub fn bare(&self) -> Option<&TcpStream> {
         match &self.io {
             Io::Socket(socket) if self.early.is_empty() => Some(socket),
@@ -238,6 +243,8 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Early bytes are returned alone, without asking the stream for more: a read that found nothing would have to
+        // report both bytes and a pending state.
         if read_early(&mut self.early, buf) {
             return Poll::Ready(Ok(()));
         }
@@ -264,11 +271,12 @@ fn count_written(
     written
 }
 
-/// Reads of the early bytes, if there are any.
+/// Fills `buf` from the early bytes. Returns `false` if there are none.
 fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
     if early.is_empty() {
         return false;
     }
+    // A reader with little room gets a part, and the rest stays in front of the stream.
     let count = early.len().min(buf.remaining());
     buf.put_slice(&early[..count]);
     early.advance(count);

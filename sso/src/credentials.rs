@@ -1,4 +1,4 @@
-//! Whose identity is used.
+//! The sources of a user's credentials.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Why no token can be made.
+//! The reasons why no token can be made.
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 pub struct SsoError {
     /// The reason, for decisions.
     pub reason: Reason,
-    /// The library's own words, and where it looked. Never a secret.
+    /// The library's own words, and the place in which it looked for tickets. Never a secret.
     pub detail: String,
 }
 

@@ -50,6 +50,7 @@ impl SystemContext {
         let library = GssLibrary::get()?;
         let fail = |failure: GssFailure| failure.into_error(&place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
+        // A password is not used here but by the first step, so a context that is never used costs no logon.
         let credential =
             ChosenCredential::acquire(library, identity.credentials()).map_err(fail)?;
         let context = GssContext::new(library);
@@ -59,6 +60,8 @@ impl SystemContext {
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
+        // The default credential is left to SPNEGO, which may choose NTLM and go on for several rounds. Only its
+        // first failure is masked: a later one comes from the mechanism that was chosen.
         let is_first = std::mem::replace(&mut self.is_first, false);
         let (token, is_done) = if matches!(self.credential, ChosenCredential::Default) {
             let bindings = self.bindings.as_deref();
@@ -81,10 +84,12 @@ impl SystemContext {
     fn step_by_ticket(&mut self, is_first: bool) -> Result<(Vec<u8>, bool), SsoError> {
         let Self { library, target, identity, credential, context, bindings, .. } = self;
         let fail = |failure: GssFailure| failure.into_error(&place(identity));
+        // The token was complete, so there is nothing to answer. A second challenge is the proxy's way to refuse it.
         if !is_first {
             return Err(fail(GssFailure::refused()));
         }
         let bindings = bindings.as_deref();
+        // This may run twice: if the shared ticket has ended, it runs again with a new one.
         let mut step = |credential: Option<&GssCredential>| {
             let step = context.step(target, credential, Mechanism::Kerberos, bindings, None);
             step.map_err(fail)

@@ -26,9 +26,9 @@ impl<C> Default for KeptCredential<C> {
 impl<C> KeptCredential<C> {
     /// Calls `act` with the credential, which is acquired if there is none or if its ticket has ended.
     ///
-    /// Others wait meanwhile, so that the password reaches the key distribution centre once however many ask at the same
-    /// time. A rejection is also the answer to those who ask within a few seconds of it: each further try would count
-    /// towards a lock-out, and the caller needs a moment to stop asking.
+    /// Other callers wait meanwhile, so that the password reaches the key distribution centre once, even if many
+    /// connections ask at the same time. A rejection also answers the calls of the next few seconds: each further try
+    /// would count towards a lock-out, and the caller needs a moment to stop asking.
     pub(crate) fn with_credential<T>(
         &self,
         acquire: impl FnOnce() -> Result<C, SsoError>,
@@ -43,6 +43,7 @@ impl<C> KeptCredential<C> {
         }
         if let Some(credential) = &kept.credential {
             match act(credential) {
+                // Only an ended ticket is a reason to use the password again. A new ticket cures no other failure.
                 Err(error) if error.reason == Reason::TicketExpired => {}
                 done => return done,
             }

@@ -114,6 +114,7 @@ pub struct Step {
 
 impl Step {
     fn new(token: Vec<u8>, is_done: bool) -> Self {
+        // An empty token means that there is nothing to send (RFC 2743 §2.2.1).
         let token = (!token.is_empty()).then(|| HiddenToken(Zeroizing::new(token)));
         Self { token, is_done }
     }

@@ -108,6 +108,7 @@ impl SystemContext {
 
 impl Conversation {
     fn step(&mut self, credential: &Credential, token: Option<&[u8]>) -> Result<Step, SsoError> {
+        // The bindings go with every call, also with the first one, which has no token of the proxy.
         let mut inputs = Vec::with_capacity(2);
         if let Some(token) = token {
             inputs.push(lend(SECBUFFER_TOKEN, token));
@@ -116,6 +117,8 @@ impl Conversation {
             inputs.push(lend(SECBUFFER_CHANNEL_BINDINGS, bindings));
         }
         let input = description(&mut inputs);
+        // The buffer is ours. With `ISC_REQ_ALLOCATE_MEMORY`, Windows would make one, but Wine fails to do so for
+        // Kerberos.
         let mut made = Zeroizing::new(vec![0_u8; self.token_bytes_max as usize]);
         let mut outputs = [SecBuffer {
             cbBuffer: self.token_bytes_max,
@@ -127,8 +130,8 @@ impl Conversation {
         let (mut attributes, mut expiry) = (0, 0);
         let previous = self.context.as_ref().map_or(ptr::null(), |context| &raw const context.0);
         #[expect(unsafe_code, reason = "a call of Windows")]
-        // SAFETY: the handles are alive or null (a new context), and every buffer outlives the call with the length that
-        // its description says.
+        // SAFETY: the handles are alive or null (a new context), and every buffer outlives the call with the length
+        // that its description says.
         let status = unsafe {
             InitializeSecurityContextW(
                 &raw const credential.0,

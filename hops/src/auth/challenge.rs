@@ -96,6 +96,7 @@ impl Challenge {
     /// # Errors
     /// The challenge is malformed, has parameters in place of a token, or the token is not base64.
     pub fn token(&self) -> Result<Option<Vec<u8>>, MalformedChallenge> {
+        // This is an error and not `None`, which stands for a bare offer of the scheme.
         if self.is_malformed || !self.parameters.is_empty() {
             return Err(MalformedChallenge);
         }
@@ -121,6 +122,8 @@ impl Challenge {
             self.is_malformed = true;
             return;
         };
+        // RFC 9110 §11.2 lets each parameter occur once. With two nonces or realms the proxy and this client could
+        // each use another one, so neither is used.
         let name = String::from_utf8_lossy(name).into_owned();
         self.is_malformed |= self.token68.is_some() || self.parameter(&name).is_some();
         if self.parameters.len() < PARAMETERS_MAX {
@@ -148,11 +151,14 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
             }
             continue;
         }
+        // The challenge before this one is complete only now, since its last parameter may have been the last
+        // element.
         challenges.extend(current.take());
         if challenges.len() >= CHALLENGES_MAX {
             return;
         }
         let mut challenge = Challenge::new(word);
+        // What follows the scheme's name is a token or the first parameter; RFC 9110 §11.3 allows one of the two.
         let content = rest.trim_ascii_start();
         if is_token68(content) {
             challenge.token68 = str::from_utf8(content).ok().map(str::to_owned);
@@ -163,6 +169,7 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
         challenge.is_malformed |= rest.len() == content.len() && !content.is_empty();
         current = Some(challenge);
     }
+    // A cut could have removed half a token, and half a token must not be answered.
     if let Some(mut challenge) = current {
         challenge.is_malformed |= !cut.is_empty();
         challenges.push(challenge);
@@ -173,6 +180,7 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
 fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     list.split(move |&byte| {
+        // The state before this byte decides about it, so the state is changed after that.
         let is_separator = byte == b',' && !is_quoted;
         match byte {
             _ if is_escaped => is_escaped = false,
@@ -187,6 +195,7 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Reads `name = value`. Returns `None` if it is malformed.
 fn parameter(element: &[u8]) -> Option<(&[u8], Vec<u8>)> {
     let (name, rest) = split_token(element);
+    // Blanks around `=` are bad form, but RFC 9110 §5.6.3 has recipients accept them.
     let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
     if name.is_empty() {
         return None;

@@ -62,6 +62,7 @@ impl ChannelBindings {
         // The hash of a certificate has 64 bytes at most.
         let data_bytes = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         let mut hash = Md5::new();
+        // Bindings to TLS have no addresses: the types and the lengths of both are zero.
         hash.update([0; 16]);
         hash.update(data_bytes.to_le_bytes());
         hash.update(&self.0);

@@ -34,10 +34,13 @@ fn length(input: &[u8]) -> Option<(usize, &[u8])> {
     if first < LONG_LENGTH {
         return Some((usize::from(first), rest));
     }
+    // In the long form the first byte counts the bytes of the length. If it counts none, this is the indefinite form
+    // of BER. DER allows neither that nor a leading zero (X.690 §10.1).
     let (bytes, rest) = rest.split_at_checked(usize::from(first & !LONG_LENGTH))?;
     if bytes.is_empty() || bytes.len() > LENGTH_BYTES_MAX || bytes[0] == 0 {
         return None;
     }
+    // DER has one form for each length, and below 128 it is the short one.
     let length = bytes.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
     (length >= usize::from(LONG_LENGTH)).then_some((length, rest))
 }

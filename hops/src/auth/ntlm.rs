@@ -78,6 +78,7 @@ pub fn negotiate_message() -> [u8; NEGOTIATE_BYTES] {
     let mut message = [0; NEGOTIATE_BYTES];
     message[..8].copy_from_slice(NTLM_SIGNATURE);
     message[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    // The rest stays zero: the domain and the workstation are optional, and would tell any proxy about this machine.
     message[12..16].copy_from_slice(&OUR_FLAGS.to_le_bytes());
     message
 }

@@ -2,7 +2,7 @@
 
 use super::der::{Element, OBJECT_IDENTIFIER, SEQUENCE};
 
-/// The protocol that a token belongs to, whichever scheme name stood before it.
+/// The protocol that a token belongs to, independent of the scheme name before it.
 ///
 /// Proxies send NTLM messages under `Negotiate` and SPNEGO tokens under `NTLM`.
 ///
@@ -18,7 +18,7 @@ use super::der::{Element, OBJECT_IDENTIFIER, SEQUENCE};
 pub enum TokenKind {
     /// An NTLM message without a wrapper (MS-NLMP §2.2.1).
     Ntlm,
-    /// A token of SPNEGO (RFC 4178 §4.2), with whatever mechanism inside.
+    /// A token of SPNEGO (RFC 4178 §4.2), with any mechanism inside.
     Spnego,
     /// A first token of another GSS-API mechanism (RFC 2743 §3.1), such as bare Kerberos.
     OtherGss,
@@ -29,6 +29,7 @@ impl TokenKind {
     ///
     /// Only the outer frame of a SPNEGO token is read; a token that is cut short is none.
     pub fn of(token: &[u8]) -> Option<Self> {
+        // NTLM comes first, because the rest reads DER and would take its first letter for a tag.
         if token.starts_with(NTLM_SIGNATURE) {
             return Some(Self::Ntlm);
         }
@@ -37,6 +38,8 @@ impl TokenKind {
             return None;
         }
         match outer.tag {
+            // A first token names its mechanism; later ones of SPNEGO have a tag of their own and no name (RFC 4178
+            // §4.2).
             INITIAL_TOKEN => {
                 let (mechanism, _) = Element::expect(OBJECT_IDENTIFIER, outer.content)?;
                 Some(if mechanism == SPNEGO { Self::Spnego } else { Self::OtherGss })

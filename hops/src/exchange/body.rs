@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
-/// How the end of a body is known (RFC 9112 §6.3).
+/// The way in which the end of a body is known (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// It has so many bytes.
@@ -53,11 +53,13 @@ impl BodyDecoder {
     pub(super) fn decode(&mut self, seen: &mut BytesMut, out: &mut Vec<u8>) -> Progress {
         loop {
             self.0 = match self.0 {
+                // An empty body ends without a byte, so this is asked before the buffer is.
                 State::Length(0) | State::End => {
                     self.0 = State::End;
                     return Progress::End;
                 }
                 State::Broken => return Progress::Broken,
+                // From here on each step takes a byte or more, or leaves the loop.
                 _ if seen.is_empty() => return Progress::NeedMore,
                 State::Length(left) => State::Length(left - take(seen, left, out)),
                 State::Close => {
@@ -69,6 +71,7 @@ impl BodyDecoder {
                     left => State::Chunk(left),
                 },
                 State::ChunkSize => match line(seen).map(|line| chunk_size(&line)) {
+                    // RFC 9112 §7.1.1 asks for a limit on chunk extensions, which are ignored otherwise.
                     None if seen.len() > LINE_BYTES_MAX => State::Broken,
                     None => return Progress::NeedMore,
                     Some(None) => State::Broken,
@@ -76,6 +79,8 @@ impl BodyDecoder {
                     Some(Some(size)) => State::Chunk(size),
                 },
                 State::ChunkEnd => match line(seen) {
+                    // The data of a chunk is followed by a line end and nothing else. A longer rest means that the
+                    // size was wrong.
                     None if seen.len() > 1 => State::Broken,
                     None => return Progress::NeedMore,
                     Some(line) if line.is_empty() => State::ChunkSize,
@@ -84,6 +89,7 @@ impl BodyDecoder {
                 State::Trailers => match line(seen) {
                     None => return Progress::NeedMore,
                     Some(line) if line.is_empty() => State::End,
+                    // Trailers are read to find the end, and dropped. The caller limits how many bytes they may have.
                     Some(_) => State::Trailers,
                 },
             }
@@ -116,11 +122,12 @@ fn line(seen: &mut BytesMut) -> Option<BytesMut> {
 
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
+    // `from_str_radix` would take a sign. Fifteen digits can't overflow, and no body is longer.
     let is_number = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
     if is_number { u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok() } else { None }
 }
 
-/// A chunk's size with its extensions.
+/// The longest line with a chunk's size and its extensions.
 const LINE_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The head of an answer: where it ends, its status, and its fields.
+//! The head of an answer: its end, its status, and its fields.
 //!
 //! Of the head of a 2xx to CONNECT only the end counts, so it is not parsed further: proxies are known to send fields
-//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read
-//! with the same patience, since they are only explained to people or answered with credentials that the operator allowed
+//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read with
+//! the same patience, since they are only explained to people or answered with credentials that the operator allowed
 //! for this hop. A body whose end could be read in two ways ends the connection instead.
 
 use bytes::BytesMut;
@@ -16,7 +16,7 @@ use crate::{HopError, Refusal, Spoken};
 pub(super) struct HeadScanner {
     /// The start of the line that is not complete yet.
     line: usize,
-    /// How many bytes were looked at.
+    /// The number of bytes that were searched.
     looked: usize,
     has_status_line: bool,
 }
@@ -28,12 +28,14 @@ impl HeadScanner {
             let end = self.looked + found;
             let line = seen[self.line..end].strip_suffix(b"\r").unwrap_or(&seen[self.line..end]);
             (self.line, self.looked) = (end + 1, end + 1);
-            // Empty lines before the head are left over from the body before (RFC 9112 §2.2).
+            // Some senders leave an empty line behind a body. RFC 9112 §2.2 has servers ignore it before a request,
+            // and so does this client before an answer.
             match (line.is_empty(), self.has_status_line) {
                 (true, true) => return Ok(Some(end + 1)),
                 (true, false) => {}
                 (false, true) => {}
                 (false, false) => {
+                    // The first line that is not empty tells the protocol. The rest of the head is not judged here.
                     begins_as_http(line)?;
                     self.has_status_line = true;
                 }
@@ -49,6 +51,7 @@ impl HeadScanner {
 }
 
 fn begins_as_http(line: &[u8]) -> Result<(), HopError> {
+    // The line may still be short: as many bytes as there are must agree.
     let count = line.len().min(HTTP.len());
     if line[..count] == HTTP[..count] {
         return Ok(());
@@ -66,7 +69,7 @@ pub struct Answer {
     /// Whether the version is HTTP/1.1 or later.
     is_modern: bool,
     head: BytesMut,
-    /// Empty for a 2xx, unless somebody asks.
+    /// Empty for a 2xx, whose fields are read only on request.
     fields: Vec<(Box<[u8]>, Vec<u8>)>,
 }
 
@@ -75,6 +78,8 @@ impl Answer {
     pub(super) fn parse(head: BytesMut) -> Result<Self, HopError> {
         let broken = HopError::Malformed("the status line is broken");
         let (version, rest) = {
+            // Some proxies answer with an odd version or without a reason. Only the digits of the status decide, and
+            // they must stand alone, so that `2000` is not a success.
             let line = status_line(&head);
             let version = line.strip_prefix(HTTP).unwrap_or_default();
             let end = version.iter().position(|byte| *byte == b' ').unwrap_or(version.len());
@@ -87,10 +92,12 @@ impl Answer {
             return Err(broken);
         }
         let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        // A 101 would switch the connection to another protocol, and `is_interim` would wait for an answer behind it.
         if status == 101 {
             let why = "it switches protocols, which CONNECT does not";
             return Err(HopError::Malformed(why));
         }
+        // From HTTP/1.1 on a connection lasts unless the answer says otherwise (RFC 9112 §9.3).
         let is_modern = version != b"1.0" && version != b"0.9";
         let fields = if status < 300 { Vec::new() } else { fields(&head) };
         Ok(Self { status, is_modern, head, fields })
@@ -141,6 +148,7 @@ impl Answer {
 
     /// Whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
     pub fn is_persistent(&self) -> bool {
+        // Old proxies answer in `Proxy-Connection`. If both options are there, `close` counts (RFC 9112 §9.3).
         let options = ["Connection", "Proxy-Connection"].into_iter();
         let values = options.flat_map(|name| self.values(name));
         let options = values.flat_map(|value| value.split(|byte| *byte == b','));
@@ -154,18 +162,24 @@ impl Answer {
 
     /// Finds the end of the body (RFC 9112 §6.3). Everything that is not certain lasts until the close.
     pub(super) fn framing(&self) -> Framing {
+        // These have no body, whatever their fields say (RFC 9112 §6.3, rule 1).
         if matches!(self.status, 204 | 304) {
             return Framing::Length(0);
         }
         let mut codings = self.values("Transfer-Encoding");
         let mut lengths = self.values("Content-Length");
         match (codings.next(), codings.next(), lengths.next()) {
+            // A length beside a coding, a second coding, and a coding in HTTP/1.0 (RFC 9112 §6.1) all end with the
+            // connection: two readers could find different ends, and bytes behind a wrong end would become an answer
+            // of the proxy.
             (Some(coding), None, None)
                 if self.is_modern && coding.eq_ignore_ascii_case(b"chunked") =>
             {
                 Framing::Chunked
             }
             (None, None, Some(first)) => {
+                // Equal lengths may be listed or repeated (RFC 9112 §6.3, rule 5). Different ones have no certain
+                // end.
                 let lines = std::iter::once(first).chain(lengths);
                 let mut lengths =
                     lines.flat_map(|line| line.split(|byte| *byte == b',')).map(length);
@@ -197,6 +211,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
     let mut fields: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
     let mut can_go_on = false;
     for line in lines(head).skip_while(|line| line.is_empty()).skip(1) {
+        // A folded line (RFC 9112 §5.2) belongs to the line before it, and is dropped together with it.
         if matches!(line.first(), Some(b' ' | b'\t')) {
             if let Some((_, value)) = fields.last_mut().filter(|_| can_go_on) {
                 value.push(b' ');
@@ -206,6 +221,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
         }
         can_go_on = false;
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        // Blanks before the colon are removed, as RFC 9112 §5.1 asks of proxies that receive them in a response.
         let (name, value) = (line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii());
         let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
         if is_name && fields.len() < FIELDS_MAX {
@@ -217,7 +233,7 @@ fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
 }
 
 const HTTP: &[u8] = b"HTTP/";
-/// Further fields are ignored.
+/// The most fields that are read; further ones are ignored.
 const FIELDS_MAX: usize = 500;
 
 #[cfg(test)]

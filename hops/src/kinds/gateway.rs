@@ -1,4 +1,4 @@
-//! How a provider's gateway is spoken to: by HTTP or by SOCKS5, with credentials that choose the exit.
+//! The protocols of a provider's gateway, HTTP and SOCKS5, with credentials that choose the exit.
 
 use std::sync::Arc;
 
@@ -47,11 +47,14 @@ impl GatewayLogin {
         password: Secret,
         headers: Vec<Field>,
     ) -> Result<Self, InvalidSetting> {
+        // SOCKS5 has no place for `headers`. The kinds refuse them before they come here.
         if protocol == GatewayProtocol::Socks5 {
             let login = UserPassword::new(username, password)?;
             return Ok(Self::Socks5(Arc::new(login)));
         }
         let ours = Field::new("Proxy-Authorization", credentials::basic(&username, &password)?);
+        // The operator's fields are for the gateway. A plain request reaches the target with all its fields, so it
+        // only carries the credentials, which the gateway removes.
         let connect = headers.into_iter().chain([ours.clone()]).collect();
         Ok(Self::Http { connect, plain: [ours].into() })
     }
@@ -99,6 +102,7 @@ pub(super) fn pass_headers(
     own: &[Field],
 ) -> Result<PassHeaders, InvalidSetting> {
     for (key, names) in [("pass_headers", &to_hop), ("return_headers", &to_client)] {
+        // A name that could never have an effect is an error, since its operator relies on it.
         if protocol == GatewayProtocol::Socks5 && !names.is_empty() {
             let message = "is for `protocol: http`: SOCKS5 has no header fields";
             return Err(InvalidSetting::new(key, message));

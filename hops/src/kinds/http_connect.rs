@@ -32,10 +32,10 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConnectConfig {
-    /// Where the proxy listens, as `host:port`.
+    /// The address of the proxy, as `host:port`.
     address: Authority,
-    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
-    /// there is a `username`. Basic alone is sent without waiting for a challenge.
+    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it,
+    /// Basic if there is a `username`. Basic alone is sent without waiting for a challenge.
     auth: Option<Vec<Scheme>>,
     /// How Negotiate signs on by Kerberos. Without it, as the logged-in user.
     kerberos: Option<KerberosSettings>,
@@ -113,7 +113,11 @@ impl HopConfig for HttpConnectConfig {
             nt_hash: self.nt_hash,
             kerberos: self.kerberos,
         };
+        // The authenticator is shared by all connections of the hop: what one learns from a 407, and a rejection that
+        // one meets, holds for all of them.
         let authenticator = written.check()?.map(Arc::new);
+        // `authorize` makes no rounds, so forwarded requests can only carry Basic. Through a tunnel, the rounds are
+        // over before the first request is sent.
         let takes_rounds = authenticator.as_ref().is_some_and(|one| one.takes_rounds());
         if takes_rounds && self.plain == Some(Plain::Absolute) {
             let message = "must be `connect` if `auth` lists more than `basic`; plain requests go through a tunnel then";
@@ -121,6 +125,8 @@ impl HopConfig for HttpConnectConfig {
         }
         let connect = field::checked("headers", self.headers)?;
         let pass_headers = PassHeaders::new(self.pass_headers, self.return_headers, &connect)?;
+        // The operator's fields are left out here: the hop passes a plain request on with all its fields, and the
+        // target would see them.
         let plain = authenticator.as_ref().and_then(|one| one.at_once());
         Ok(Arc::new(HttpConnect {
             address: self.address,
@@ -181,6 +187,8 @@ impl Link for HttpConnect {
         _: &'a mut Tunnel,
         _: RequestLine<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        // A password that was rejected for a tunnel is not sent with plain requests either while the rejection
+        // counts.
         let allowed = self.authenticator.as_ref().map_or(Ok(()), |one| one.check());
         Eventual::Ready(allowed.map(|()| Arc::clone(&self.plain)))
     }

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotatingConfig {
-    /// Where the gateway listens, as `host:port`.
+    /// The address of the gateway, as `host:port`.
     address: Authority,
     /// Ports to try in turn if the previous hop refuses the port of `address`.
     #[serde(default)]
@@ -129,11 +129,13 @@ impl HopConfig for RotatingConfig {
         let to_client = std::mem::take(&mut self.return_headers);
         let pass_headers = pass_headers(self.protocol, to_hop, to_client, &own)?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
+        // The chain tries the address itself first, so its port must not be tried twice.
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
         let alternatives = others.filter(|address| *address != self.address).collect();
         let head_bytes_max = context.head_bytes_max();
         let provider =
             Arc::new(Provider { config: self, alternatives, tls, pass_headers, head_bytes_max });
+        // Filling the templates once finds every mistake that does not depend on a client.
         let session = ProviderSession::new(Arc::clone(&provider), &Preferences::default())?;
         Ok(Arc::new(Rotating { provider, session: Arc::new(session) }))
     }
@@ -144,6 +146,8 @@ impl RotatingConfig {
         if self.ports.len() > PORTS_MAX {
             return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
         }
+        // A setting that has no effect is an error in all checks below: its operator would believe that the provider
+        // honours it.
         for (key, is_set) in
             [("headers", !self.headers.is_empty()), ("error_fields", !self.error_fields.is_empty())]
         {
@@ -153,6 +157,8 @@ impl RotatingConfig {
             }
         }
         for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
+            // Most templates separate their parts with `-`, `,` or `;`. A value with one of these would add parts of
+            // its own, such as another session.
             let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
             if value
                 .as_ref()
@@ -161,6 +167,7 @@ impl RotatingConfig {
                 return Err(InvalidSetting::new(key, "is written in letters, digits, `_` and `.`"));
             }
         }
+        // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
         if self.session.as_ref().is_some_and(|session| !self.session_id.fits(session)) {
             return Err(InvalidSetting::new("session", "is not what `session_id` describes"));
         }
@@ -184,8 +191,10 @@ impl RotatingConfig {
         Ok(())
     }
 
-    /// Turns a problem of SOCKS5 credentials into one of the setting that they come from if there is no template.
+    /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
     fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
+        // Without a template the credential is `user` or `pass` itself, and `username` is a key that the operator did
+        // not write.
         let origin = match invalid.path().to_string().as_str() {
             "username" if self.username.is_none() => "user",
             "password" if self.password.is_none() => "pass",
@@ -207,6 +216,8 @@ impl RotatingConfig {
 impl ProviderSession {
     fn new(provider: Arc<Provider>, preferences: &Preferences) -> Result<Self, InvalidSetting> {
         let config = &provider.config;
+        // A client's name is never sent as it is: it becomes an identifier of the form that the provider accepts, and
+        // a client can't address a session of the configuration.
         let chosen = preferences.session.as_deref().map(|name| config.session_id.for_name(name));
         let values = Values {
             user: &config.user,
@@ -232,9 +243,12 @@ impl ProviderSession {
                 headers.insert(name.clone(), value);
             }
         }
+        // Checked after filling, because a value of the settings can break a field even if its template does not.
         let headers = field::checked("headers", headers)?;
         let login = GatewayLogin::new(config.protocol, username, password, headers)
             .map_err(|invalid| config.at_origin(invalid))?;
+        // A provider may choose the exit once for a connection. Without a session each request is to get a new exit,
+        // so no connection is used again.
         let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
         Ok(Self { login, reuse, provider })
     }
@@ -252,6 +266,7 @@ impl Hop for Rotating {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        // The session of the configuration is shared. Credentials are only made for a client with preferences.
         let is_fixed = self.provider.config.sessions == Sessions::Fixed;
         Eventual::Ready(if is_fixed || request.preferences.is_empty() {
             Ok(Chosen::new(Arc::clone(&self.session) as Arc<dyn Link>))
@@ -268,6 +283,7 @@ impl Rotating {
         preferences: &Preferences,
     ) -> Result<ProviderSession, InvalidPreferences> {
         let countries = [Placeholder::CountryLower, Placeholder::CountryUpper];
+        // Otherwise the client would get an exit in another country than it asked for, without a sign of it.
         if preferences.country.is_some() && !self.provider.config.has(&countries) {
             return Err(InvalidPreferences::NoCountry);
         }
@@ -323,6 +339,7 @@ impl Link for ProviderSession {
         if let Some(reason) = self.provider.reason(refusal).map(str::to_owned) {
             refusal.detail = Some(reason);
         }
+        // Providers send 402 for a used-up quota. To other hops it means nothing in particular.
         if refusal.http.as_ref().is_some_and(|http| http.status == 402) {
             refusal.means(Meaning::Quota);
         }

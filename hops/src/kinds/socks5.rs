@@ -45,6 +45,8 @@ impl HopConfig for Socks5Config {
         let from_file = self.password_file.as_deref();
         let password_key = if from_file.is_some() { "password_file" } else { "password" };
         let password = credentials::password(self.password, from_file, context)?;
+        // Half of a pair is an error, so that no hop works without the credentials that its operator meant. RFC 1929
+        // has no empty username or password, and `UserPassword` rejects those.
         let credentials = match (self.username, password) {
             (Some(username), Some(password)) => Some(UserPassword::new(username, password)?),
             (None, None) => None,

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebshareConfig {
-    /// Where the gateway listens, as `host:port`.
+    /// The address of the gateway, as `host:port`.
     #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
     /// Ports to try in turn if the previous hop refuses the port of `address`. The default applies to Webshare's own
@@ -109,6 +109,8 @@ impl HopConfig for WebshareConfig {
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let password =
             credentials::password(self.password, self.password_file.as_deref(), context)?;
+        // Both keys are optional for the reader, so that one error can name both. The schema still requires the
+        // username.
         let (username, password) = match (self.username, password) {
             (Some(username), Some(password)) => (username, password),
             (Some(_), None) => return Err(InvalidSetting::missing("password").into()),
@@ -119,6 +121,7 @@ impl HopConfig for WebshareConfig {
             }
         };
         for (key, secret) in [("username", &username), ("password", &password)] {
+            // A variable that is set but empty gets as far as this.
             if secret.is_empty() {
                 let message = "is empty; Webshare takes nobody without credentials";
                 return Err(InvalidSetting::new(key, message).into());
@@ -130,6 +133,8 @@ impl HopConfig for WebshareConfig {
             city: self.city.as_deref(),
             session: self.session,
         };
+        // The login of clients without preferences is made now. So a username or city that can't be sent is an error
+        // of the configuration, and not of the first request.
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let requires_session = self.sessions.are_required();
         let by_client = match self.sessions {
@@ -176,11 +181,14 @@ impl ByClient {
         &self,
         preferences: &Preferences,
     ) -> Result<(GatewayLogin, Reuse), InvalidPreferences> {
+        // On plans with a fixed list a session is a place in the list, counted from 1. A greater number is answered
+        // with 407.
         let session = match (&preferences.session, self.session) {
             (Some(name), _) => {
                 let number = preferences::stable_number(name) % self.session_max.get();
                 Session::Number(number + 1)
             }
+            // The username is sent as it is written, so there is no place in it for a country alone.
             (None, Session::AsWritten) => return Err(InvalidPreferences::CountryAlone),
             (None, session) => session,
         };
@@ -205,6 +213,8 @@ impl Hop for Webshare {
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         Eventual::Ready(match &self.by_client {
+            // The client gets a link of its own with other credentials. So no upstream connection can be shared
+            // between sessions.
             Some(by_client) if !request.preferences.is_empty() => by_client
                 .login(request.preferences)
                 .map(|(login, reuse)| {
@@ -272,6 +282,8 @@ fn addresses(
             return Err(InvalidSetting::new("ports", message));
         }
         Some(ports) => ports,
+        // A stock Squid lets CONNECT through to port 443 only, so the port is often what the hop before refuses. The
+        // other documented ports are tried, but only at Webshare's own host: another host need not listen on them.
         None if address.as_ref().is_some_and(|address| *address.host() != gateway) => vec![],
         None => DOCUMENTED_PORTS.to_vec(),
     };

@@ -24,10 +24,12 @@ impl Refusal {
     ) -> Self {
         let mut http = HttpRefusal { status, ..HttpRefusal::default() };
         let mut wait = None;
+        // Every field is kept, because the kind of hop decides later which of them its provider explains itself with.
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
                 http.offer(Challenge::parse([value]));
             } else if name.eq_ignore_ascii_case(b"Retry-After") {
+                // A second field of this name is not legal. The first one that can be read counts.
                 wait = wait.or_else(|| retry_after(value, std::time::SystemTime::now()));
             }
             http.fields.push((printable(name), printable(value)));
@@ -59,9 +61,13 @@ impl Refusal {
 fn meaning(status: u16) -> (Meaning, Party) {
     match status {
         401 | 407 => (Meaning::Credentials, Party::Hop),
+        // The status alone does not say whether the hop or the target is meant. 403 and 405 are how proxies refuse a
+        // port.
         403 | 405 => (Meaning::Policy, Party::Next),
         404 => (Meaning::Unclear, Party::Next),
         429 => (Meaning::Busy, Party::Hop),
+        // Most proxies answer these for a target that they can't reach. To blame the hop would take members out of a
+        // pool for each dead target.
         502 | 503 => (Meaning::Unreachable, Party::Next),
         504 => (Meaning::Timeout, Party::Next),
         _ => (Meaning::Unclear, Party::Hop),
@@ -89,10 +95,12 @@ impl HttpRefusal {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
-    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy may
-    /// send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made it. An
-    /// origin can imitate both.
+    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy
+    /// may send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made
+    /// it. An origin can imitate both.
     pub(super) fn is_by_proxy(&self) -> bool {
+        // With a second proxy in `Via`, Squid's field may come from a proxy in front of the origin, and not from the
+        // hop.
         let via = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
         let proxies =
             via.flat_map(|(_, value)| value.split(',')).filter(|one| !one.trim().is_empty());

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::calendar::days_before;
 
-/// Reads how long to wait from `now`; at most a day. Returns `None` if `value` is neither a number of seconds nor a date.
+/// Reads how long to wait from `now`; at most a day. Returns `None` if `value` is neither a number of seconds nor a
+/// date.
 pub(crate) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! Reads settings into a type, and knows the path of what it could not read.
+//! A deserializer over settings whose errors carry the path of the faulty part.
 
 use std::{fmt, iter::Enumerate, slice, str::FromStr};
 
@@ -15,12 +15,12 @@ use serde_yaml::Value;
 
 use super::{FORGOTTEN, Fault, InvalidSetting, Key, is_left_out};
 
-/// Reads a value, and knows the path of what it could not read.
+/// A value to read. Its errors carry the path of the part that could not be read.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'de>(pub(super) &'de Value);
 
 impl Node<'_> {
-    /// The number or boolean that a text stands for.
+    /// Parses a text as a number or a boolean.
     fn scalar<T: FromStr>(&self) -> Option<T> {
         self.0.as_str()?.parse().ok()
     }
@@ -29,6 +29,8 @@ impl Node<'_> {
 macro_rules! read_from_text {
     ($($method:ident => $type:ty, $visit:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
+            // Values from variables are texts. If a number is expected, the text is read as one; otherwise
+            // `"${PORT}"` could never be a port.
             match self.scalar::<$type>() {
                 Some(value) => visitor.$visit(value),
                 None => self.deserialize_any(visitor),
@@ -44,6 +46,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
+            // Whole numbers come first, since `as_f64` answers for them too.
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(value), ..) => visitor.visit_u64(value),
                 (_, Some(value), _) => visitor.visit_i64(value),
@@ -60,6 +63,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 let kept = visitor.visit_enum(MapAccessDeserializer::new(entry));
                 kept.map_err(|_: InvalidSetting| de::Error::custom(FORGOTTEN))
             }
+            // A value behind any other tag is never looked at, so no error can quote it.
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -108,7 +112,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         }
     }
 
-    /// A derived struct would read a list as its fields in order.
+    /// Refuses a list, which a derived struct would read as its fields in order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -137,9 +141,11 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, InvalidSetting> {
+        // The index counts items that were left out too, since it is a part of the path that the operator sees.
         let Some((index, value)) = self.list.find(|(_, value)| !is_left_out(value)) else {
             return Ok(None);
         };
+        // Errors get their path on the way out: each level adds its own key in front.
         seed.deserialize(Node(value)).map(Some).map_err(|invalid| invalid.below(Key::Index(index)))
     }
 }
@@ -156,6 +162,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, InvalidSetting> {
+        // An entry that was left out is skipped with its key, so that a misspelt key is reported once.
         let Some((key, value)) = self.entries.find(|(_, value)| !is_left_out(value)) else {
             return Ok(None);
         };
@@ -190,6 +197,7 @@ impl de::Error for InvalidSetting {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // serde hands over the value itself. Only its type is kept, because the value may be a secret.
         let found = match found {
             Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => {
                 "a number out of range"
@@ -224,7 +232,7 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
     }
 }
 
-/// Says in an operator's words what serde's name for a type means.
+/// Translates serde's name of a type into an operator's words.
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),

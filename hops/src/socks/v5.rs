@@ -75,12 +75,15 @@ impl ReplyCode {
     pub fn refusal(self) -> Option<Refusal> {
         let (meaning, about, words) = match self.0 {
             0 => return None,
+            // Codes 1 to 6 are about the next stop. A pool would meet the same answer at another member, so it keeps
+            // this one.
             1 => (Meaning::Unclear, Party::Next, "general failure"),
             2 => (Meaning::Policy, Party::Next, "not allowed by its rules"),
             3 => (Meaning::NetworkUnreachable, Party::Next, "network unreachable"),
             4 => (Meaning::Unreachable, Party::Next, "host unreachable"),
             5 => (Meaning::TargetRefused, Party::Next, "connection refused"),
             6 => (Meaning::Timeout, Party::Next, "time to live expired"),
+            // From here on the proxy itself lacks something, and another one may have it.
             7 => (Meaning::Unsupported, Party::Hop, "command not supported"),
             8 => (Meaning::Unsupported, Party::Hop, "type of address not supported"),
             _ => (Meaning::Unclear, Party::Hop, "a code that has no meaning"),
@@ -101,6 +104,8 @@ pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
     match *seen {
         [] | [VERSION] => Ok(None),
         [VERSION, code, ..] => {
+            // 0xFF says that none of the methods is acceptable. An unknown code was not offered, and counts as the
+            // same.
             let known = [AuthMethod::None, AuthMethod::UserPassword];
             Ok(Some((known.into_iter().find(|method| method.code() == code), 2)))
         }
@@ -129,6 +134,7 @@ pub(super) fn request(next: &Authority) -> Result<Vec<u8>, HopError> {
             request.push(IPV6);
             request.extend(address.octets());
         }
+        // The name is passed on unresolved: the network behind the proxy may know names that this machine does not.
         Host::Name(name) => {
             let too_long = |_| HopError::Other("the name is too long for SOCKS5".into());
             request.extend([NAME, u8::try_from(name.len()).map_err(too_long)?]);
@@ -143,7 +149,9 @@ pub(super) fn request(next: &Authority) -> Result<Vec<u8>, HopError> {
 pub(super) fn reply(seen: &[u8]) -> Parsed<ReplyCode> {
     let address_bytes = match *seen {
         [] | [VERSION] => return Ok(None),
+        // The whole buffer is taken: the connection ends after a refusal, and the rest of the reply may never come.
         [VERSION, code, ..] if code != 0 => return Ok(Some((ReplyCode(code), seen.len()))),
+        // The type of the address tells the length, so it has to be there before the length can be known.
         [VERSION, 0] | [VERSION, 0, _] => return Ok(None),
         [VERSION, 0, _, IPV4, ..] => 4,
         [VERSION, 0, _, IPV6, ..] => 16,

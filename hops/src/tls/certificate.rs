@@ -52,6 +52,8 @@ impl<'a> CertificateFacts<'a> {
             INTEGER => rest,
             _ => return None,
         };
+        // The fields have this fixed order (RFC 5280 §4.1), so those of no interest are passed over by their type
+        // alone.
         let (_algorithm, rest) = Element::expect(SEQUENCE, rest)?;
         let (issuer, rest) = Element::expect(SEQUENCE, rest)?;
         let (validity, rest) = Element::expect(SEQUENCE, rest)?;
@@ -90,6 +92,7 @@ fn time(element: Element<'_>) -> Option<SystemTime> {
         GENERALIZED_TIME => (4, false),
         _ => return None,
     };
+    // RFC 5280 wants seconds, `Z` and no fraction in both forms, so the length is known.
     if digits.len() != year_digits + 10 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -97,6 +100,7 @@ fn time(element: Element<'_>) -> Option<SystemTime> {
         |start: usize, length: usize| digits.get(start..start + length)?.parse::<u64>().ok();
     let mut year = number(0, year_digits)?;
     if is_short {
+        // RFC 5280 §4.1.2.5.1 sets this border: two digits below 50 are of this century.
         year += if year < 50 { 2000 } else { 1900 };
     }
     let part = |index: usize| number(year_digits + 2 * index, 2);

@@ -40,6 +40,8 @@ impl Tunnel {
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         let (read, write) = match &mut self.io {
             Io::Socket(socket) => {
+                // A socket can be read and written through shared references. A layer, such as TLS, has one state for
+                // both directions, which `tokio::io::split` guards with a lock.
                 let (read, write) = socket.split();
                 (ReadIo::Socket(read), WriteIo::Socket(write))
             }

@@ -57,6 +57,7 @@ pub(super) struct RawKeyValueSet {
 
 impl RawBuffer {
     pub(super) fn empty() -> Self {
+        // `GSS_C_EMPTY_BUFFER`.
         Self { length: 0, value: ptr::null_mut() }
     }
 
@@ -77,6 +78,7 @@ pub(super) enum Mechanism {
 
 impl Mechanism {
     pub(super) fn oid(self) -> RawOid {
+        // The value of the identifier in DER, without tag and length, as `gss_OID_desc` has it (RFC 2744 §3.3).
         oid(match self {
             Self::Spnego => &[0x2B, 0x06, 0x01, 0x05, 0x05, 0x02],
             Self::Kerberos => &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02],
@@ -118,6 +120,7 @@ pub(super) type ReleaseBuffer = unsafe extern "C" fn(*mut Status, *mut RawBuffer
 pub(super) type DeleteContext =
     unsafe extern "C" fn(*mut Status, *mut Handle, *mut RawBuffer) -> Status;
 pub(super) type AcquireCred = unsafe extern "C" fn(
+    // In: the name, the lifetime, the mechanisms, the usage. Out: the credential, its mechanisms, its lifetime.
     *mut Status,
     Handle,
     u32,
@@ -128,6 +131,7 @@ pub(super) type AcquireCred = unsafe extern "C" fn(
     *mut u32,
 ) -> Status;
 pub(super) type InquireCred = unsafe extern "C" fn(
+    // In: the credential. Out: its name, its lifetime, its usage, its mechanisms.
     *mut Status,
     Handle,
     *mut Handle,
@@ -138,6 +142,7 @@ pub(super) type InquireCred = unsafe extern "C" fn(
 pub(super) type DisplayName =
     unsafe extern "C" fn(*mut Status, Handle, *mut RawBuffer, *mut *mut RawOid) -> Status;
 pub(super) type AcquireCredFrom = unsafe extern "C" fn(
+    // As `AcquireCred`, with the store after the usage.
     *mut Status,
     Handle,
     u32,
@@ -149,6 +154,7 @@ pub(super) type AcquireCredFrom = unsafe extern "C" fn(
     *mut u32,
 ) -> Status;
 pub(super) type AcquireCredWithPassword = unsafe extern "C" fn(
+    // As `AcquireCred`, with the password after the name.
     *mut Status,
     Handle,
     *mut RawBuffer,
@@ -160,6 +166,8 @@ pub(super) type AcquireCredWithPassword = unsafe extern "C" fn(
     *mut u32,
 ) -> Status;
 pub(super) type InitContext = unsafe extern "C" fn(
+    // In: the credential, the context (also out), the target, the mechanism, flags, a lifetime, the bindings, the
+    // proxy's token. Out: the mechanism, the token, flags, the lifetime.
     *mut Status,
     Handle,
     *mut Handle,

@@ -58,6 +58,7 @@ impl GssContext {
             )
         };
         let major = check(self.library, major, minor, Some(mechanism))?;
+        // Only SPNEGO ever asks to continue: Kerberos is complete with one token, because mutual authentication is off.
         Ok((made.bytes().to_vec(), major & CONTINUE_NEEDED == 0))
     }
 }

@@ -40,6 +40,7 @@ impl GssCredential {
     ) -> Result<Self, GssFailure> {
         let mut credential = Self::empty(library);
         let mut minor = 0;
+        // Kerberos alone. Without this set, every mechanism that is installed would look for credentials of its own.
         let mut oids = [Mechanism::Kerberos.oid()];
         let mut set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         #[expect(unsafe_code, reason = "a call of C")]
@@ -77,6 +78,7 @@ impl GssCredential {
             key: key.as_ptr(),
             value: value.as_ptr(),
         };
+        // `elements` points into `texts`, so both have to live until the call returns.
         let mut elements: Vec<_> = texts.iter().map(raw).collect();
         let count = u32::try_from(elements.len()).unwrap_or_default();
         let set = RawKeyValueSet { count, elements: elements.as_mut_ptr() };
@@ -172,7 +174,8 @@ impl Drop for GssCredential {
 }
 
 #[expect(unsafe_code, reason = "a handle is a pointer, which is not `Send` by itself")]
-// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; credentials are locked inside the libraries.
+// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; credentials are locked
+// inside the libraries.
 unsafe impl Send for GssCredential {}
 
 fn handle_of(name: Option<&GssName>) -> Handle {

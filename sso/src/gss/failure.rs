@@ -24,6 +24,7 @@ impl GssFailure {
         minor: Status,
         mechanism: Option<Mechanism>,
     ) -> Self {
+        // The minor code is the mechanism's own and says more. Failures of GSS-API itself have a major code only.
         let mut words = describe(library, minor, MINOR_CODE, mechanism);
         if words.is_empty() {
             words = describe(library, major, MAJOR_CODE, None);
@@ -58,6 +59,7 @@ fn describe(
 ) -> String {
     let mut oid = mechanism.map(Mechanism::oid);
     let oid = oid.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    // A code can have several messages. The first one is enough, so `more` is not followed.
     let mut text = OwnedBuffer::empty(library);
     let (mut minor, mut more) = (0, 0);
     #[expect(unsafe_code, reason = "a call of C")]

@@ -29,6 +29,7 @@ impl ChosenCredential {
     ) -> Result<Self, GssFailure> {
         match credentials {
             Credentials::LoggedIn { principal: None } => Ok(Self::Default),
+            // A collection of caches can hold the tickets of several users. The name chooses among them.
             Credentials::LoggedIn { principal: Some(principal) } => {
                 let name = GssName::principal(library, principal)?;
                 GssCredential::acquire(library, Some(&name)).map(Self::Own)
@@ -43,6 +44,7 @@ impl ChosenCredential {
             Credentials::Keytab { path, principal, ccache } => {
                 let name = GssName::principal(library, principal)?;
                 let path = path.display().to_string();
+                // Without a shared cache, each sign-on would ask the KDC for new tickets.
                 let cache = ccache.clone().unwrap_or_else(|| memory_cache(&path, principal));
                 let store = AcquireFrom(&[("client_keytab", path.as_str()), ("ccache", &cache)]);
                 GssCredential::acquire_from(library, Some(&name), store).map(Self::Own)
@@ -56,11 +58,15 @@ impl ChosenCredential {
 pub(crate) fn ticket(credentials: &Credentials) -> Option<Ticket> {
     let library = GssLibrary::get().ok()?;
     let credential = match ChosenCredential::acquire(library, credentials).ok()? {
+        // The default credential has no handle that could be asked, so it is acquired for this question.
         ChosenCredential::Default => GssCredential::acquire(library, None).ok()?,
         ChosenCredential::Own(credential) => credential,
+        // A password gets its tickets inside this process, so no `kinit` can replace them.
         ChosenCredential::Kept => return None,
     };
     let (principal, rest) = credential.inquire().ok()?;
+    // GSS-API tells the time that is left and not the end. So the computed end can differ by a second between two
+    // calls.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some(Ticket { principal: principal.text().ok()?, ends_at: (now + rest).as_secs() })
 }
@@ -69,6 +75,7 @@ pub(crate) fn ticket(credentials: &Credentials) -> Option<Ticket> {
 pub(super) fn place(identity: &Identity) -> String {
     match identity.credentials() {
         Credentials::LoggedIn { principal } => {
+            // The variable is read for the words only; the library reads it by itself.
             let cache = std::env::var("KRB5CCNAME");
             let cache =
                 cache.map_or_else(|_| "the default cache".into(), |name| format!("cache {name}"));

@@ -91,5 +91,6 @@ impl Drop for GssName {
 }
 
 #[expect(unsafe_code, reason = "a handle is a pointer, which is not `Send` by itself")]
-// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; names are never changed once made.
+// SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time; names are never changed
+// once made.
 unsafe impl Send for GssName {}

@@ -30,6 +30,7 @@ impl Credential {
     /// Acquires the credentials of an identity, or of the logged-in user.
     pub(super) fn acquire(identity: Option<&mut RawIdentity>) -> Result<Self, i32> {
         let package: Vec<u16> = wide("Negotiate").into_iter().chain([0]).collect();
+        // A null identity stands for the logged-in user.
         let mut raw = identity.map(RawIdentity::raw);
         let raw = raw
             .as_mut()
@@ -74,6 +75,7 @@ pub(super) struct RawIdentity {
 
 impl RawIdentity {
     pub(super) fn new(username: &str, password: &Password) -> Self {
+        // `user@realm` is not split: Windows takes that form as the user, with an empty domain.
         let (domain, user) = username.split_once('\\').unwrap_or(("", username));
         Self {
             user: wide(user),

@@ -22,6 +22,7 @@ impl DigestAlgorithm {
     pub(super) const DEFAULT: Self = Self { hash: DigestHash::Md5, is_session: false };
 
     pub(super) fn from_name(name: &[u8]) -> Option<Self> {
+        // RFC 7616 also has SHA-512-256, which is not implemented.
         let all = [DigestHash::Md5, DigestHash::Sha256]
             .into_iter()
             .flat_map(|hash| [false, true].map(|is_session| Self { hash, is_session }));
@@ -30,6 +31,7 @@ impl DigestAlgorithm {
 
     pub(super) fn name(self) -> &'static str {
         match (self.hash, self.is_session) {
+            // The answer has the registered name (RFC 7616 §6.1), also if the proxy writes it in another case.
             (DigestHash::Md5, false) => "MD5",
             (DigestHash::Md5, true) => "MD5-sess",
             (DigestHash::Sha256, false) => "SHA-256",
@@ -69,6 +71,7 @@ fn feed(parts: &[&str], mut update: impl FnMut(&[u8])) {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> Zeroizing<String> {
+    // The hash of the password is as good as the password for this realm, so its digits are wiped too.
     let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
     let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
     text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));

@@ -28,6 +28,8 @@ impl DigestChallenge {
         let mut best: Result<Self, DigestError> = Err(DigestError::NotOffered);
         let offered = |challenge: &&Challenge| challenge.scheme() == Some(AuthScheme::Digest);
         for challenge in challenges.iter().filter(offered) {
+            // RFC 7616 §3.7 has a client take the first challenge that it supports, unless its own policy differs.
+            // The policy here is the strongest algorithm. An error only stays if no challenge can be answered.
             let read = Self::read(challenge);
             best = match (best, read) {
                 (Err(DigestError::NotOffered), read) => read,
@@ -54,6 +56,8 @@ impl DigestChallenge {
         };
         let algorithm = challenge.parameter("algorithm");
         let known = algorithm.map_or(Some(DigestAlgorithm::DEFAULT), DigestAlgorithm::from_name);
+        // Without `qop` the proxy wants the answer of RFC 2069, which has no nonce of the client and no count.
+        // `auth-int` alone would need the body hashed before it is sent.
         let qop = challenge.parameter("qop").unwrap_or_default();
         if !qop
             .split(|byte| *byte == b',')
@@ -62,12 +66,15 @@ impl DigestChallenge {
             return Err(DigestError::UnsupportedProtection);
         }
         Ok(Self {
+            // An empty realm is legal. An empty nonce is not accepted: it is the part that has to change.
             realm: text("realm")?.ok_or(DigestError::Malformed)?,
             nonce: text("nonce")?
                 .filter(|nonce| !nonce.is_empty())
                 .ok_or(DigestError::Malformed)?,
             opaque: text("opaque")?,
             algorithm: known.ok_or(DigestError::UnknownAlgorithm)?,
+            // The flags are compared without regard to case (RFC 7616 §3.3). An unknown value means that the flag is
+            // not set.
             names_algorithm: algorithm.is_some(),
             is_stale: is("stale", b"true"),
             wants_userhash: is("userhash", b"true"),
@@ -78,6 +85,7 @@ impl DigestChallenge {
 
 /// Checks a value that is sent back: it must be text without control characters, and of a length that fits into a head.
 fn echoed(value: &[u8]) -> Result<String, DigestError> {
+    // A realm with a line end would add a field of the proxy's choice to the next request.
     let text = str::from_utf8(value).ok().filter(|text| !text.contains(char::is_control));
     let fitting = text.filter(|text| text.len() <= ECHOED_BYTES_MAX);
     fitting.map(str::to_owned).ok_or(DigestError::Malformed)

@@ -27,11 +27,13 @@ pub(super) fn answer(
     let mut value = Zeroizing::new(String::with_capacity(ANSWER_BYTES));
     value.push_str("Digest ");
     push_username(challenge, credentials, &mut value);
+    // RFC 7616 §3.4 demands quotes around these values, and forbids them around `algorithm`, `qop` and `nc` below.
     push_quoted("realm", &challenge.realm, &mut value);
     push_quoted("nonce", &challenge.nonce, &mut value);
     push_quoted("uri", request.uri, &mut value);
     push_quoted("cnonce", client_nonce, &mut value);
     push_quoted("response", &response, &mut value);
+    // `opaque` goes back as it came (RFC 7616 §3.3).
     if let Some(opaque) = &challenge.opaque {
         push_quoted("opaque", opaque, &mut value);
     }
@@ -52,9 +54,11 @@ fn response(
     let algorithm = challenge.algorithm;
     let (username, password) = (credentials.username.expose(), credentials.password.expose());
     let mut key = algorithm.hash(&[username, &challenge.realm, password]);
+    // RFC 7616 §3.4.2: the key of a `-sess` algorithm also covers the two nonces of the first request.
     if algorithm.is_session() {
         key = algorithm.hash(&[&key, &challenge.nonce, client_nonce]);
     }
+    // `A2` (RFC 7616 §3.4.3). The proxy hashes the target that it received, so this must be the target as it is sent.
     let request = algorithm.hash(&[request.method, request.uri]);
     let count = format!("{count:08x}");
     algorithm.hash(&[&key, &challenge.nonce, &count, client_nonce, "auth", &request])
@@ -64,11 +68,13 @@ fn response(
 /// characters than ASCII and the proxy knows UTF-8, else as it is.
 fn push_username(challenge: &DigestChallenge, credentials: &DigestCredentials, value: &mut String) {
     let username = credentials.username.expose();
+    // A hash has ASCII digits only, so the character set does not matter.
     if challenge.wants_userhash {
         let hash = challenge.algorithm.hash(&[username, &challenge.realm]);
         push_quoted("username", &hash, value);
         value.push_str("userhash=true, ");
     } else if challenge.is_utf8 && !username.is_ascii() {
+        // RFC 8187 §3.2.1 leaves a few more characters as they are, but lets a sender escape them.
         value.push_str("username*=UTF-8''");
         for byte in username.bytes() {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -87,6 +93,8 @@ fn push_quoted(name: &str, text: &str, value: &mut String) {
     value.push_str(name);
     value.push_str("=\"");
     for character in text.chars() {
+        // A quote in the proxy's realm would otherwise end the value, and what follows would be read as further
+        // parameters.
         if matches!(character, '"' | '\\') {
             value.push('\\');
         }

@@ -65,6 +65,8 @@ impl DigestSession {
         credentials: &DigestCredentials,
         request: &DigestRequest<'_>,
     ) -> Option<DigestAuthorization> {
+        // The nonce is read and its use counted under one lock: two connections with the same count look like a
+        // replayed request to the proxy.
         let mut slot = self.lock();
         let Some(count) = slot.as_ref()?.uses.checked_add(1) else {
             *slot = None;
@@ -72,6 +74,8 @@ impl DigestSession {
         };
         let current = slot.as_mut()?;
         current.uses = count;
+        // The key of a `-sess` algorithm is derived from the client's nonce of the first answer. Later answers repeat
+        // that nonce, or the proxy would compute another key.
         let mut client_nonce = hex(&request.client_nonce).to_string();
         if current.challenge.algorithm.is_session() {
             client_nonce = current.session_client_nonce.get_or_insert(client_nonce).clone();
@@ -95,11 +99,15 @@ impl DigestSession {
         challenge: DigestChallenge,
         sent: Option<&DigestAuthorization>,
     ) -> DigestVerdict {
+        // A 407 that repeats the nonce just used is a rejection, even with `stale=true`: a stale nonce would have
+        // been replaced. Otherwise a wrong password would be tried again and again.
         let is_answerable = sent.is_none_or(|sent| {
             sent.nonce != challenge.nonce && (challenge.is_stale() || sent.was_proven)
         });
         let mut slot = self.lock();
         if !is_answerable {
+            // Another connection may have learned a newer nonce in the meantime, which this rejection says nothing
+            // about.
             let rejected = sent.map(|sent| &sent.nonce);
             if slot.as_ref().is_some_and(|current| Some(&current.challenge.nonce) == rejected) {
                 *slot = None;

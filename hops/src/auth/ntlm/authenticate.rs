@@ -24,11 +24,15 @@ pub fn authenticate_message(
     round: &NtlmRound<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, NtlmError> {
     let challenge = NtlmChallenge::parse(challenge_message)?;
+    // A server that sends its time expects it back (MS-NLMP §3.1.5.1.2). It also makes a wrong clock of this machine
+    // harmless.
     let server_time = challenge.target_info.value(av_pairs::TIMESTAMP);
     let time = match server_time.map(<[u8; 8]>::try_from) {
         Some(time) => time.map_err(|_| NtlmError::Malformed)?,
         None => file_time(round.now).to_le_bytes(),
     };
+    // The pairs are a part of what the proof covers, so an attacker in between can't remove the bindings or the flag
+    // that announces the code.
     let mut pairs = Vec::new();
     answer_pairs(&challenge, round).write(&mut pairs)?;
     let client_part = client_part(time, &round.client_challenge, &pairs);
@@ -36,6 +40,9 @@ pub fn authenticate_message(
     let key = response_key(credentials);
     let proof = proof(&key, &challenge.server_challenge, &client_part);
     let response = Zeroizing::new([&proof[..], &client_part].concat());
+    // The code covers all three messages, with zeros in its own place. It keeps an attacker from removing flags of
+    // message 1, which has no other protection. Without a key exchange the session key itself signs (MS-NLMP
+    // §3.1.5.1.2).
     let mut message = assemble(credentials, challenge.flags, &response)?;
     let signing_key = session_key(&key, &proof);
     let code = hmac_md5(&signing_key, &[&negotiate_message(), challenge_message, &message]);
@@ -47,9 +54,11 @@ pub fn authenticate_message(
 /// channel bindings (zeros without any), and the service that is meant.
 fn answer_pairs(challenge: &NtlmChallenge, round: &NtlmRound<'_>) -> AvPairs {
     let mut pairs = challenge.target_info.clone();
+    // Flags of the server are kept, and the bit for the code is added to them.
     let server_flags = pairs.value(av_pairs::FLAGS).and_then(<[u8]>::first_chunk);
     let flags = server_flags.map_or(0, |flags| u32::from_le_bytes(*flags)) | HAS_MIC;
     pairs.set(av_pairs::FLAGS, flags.to_le_bytes().to_vec());
+    // Zeros say that there is nothing to bind to; the pair is sent in any case (MS-NLMP §3.1.5.1.2).
     let bindings = round.bindings.map_or([0; 16], |bindings| bindings.ntlm_hash());
     pairs.set(av_pairs::CHANNEL_BINDINGS, bindings.to_vec());
     pairs.set(av_pairs::TARGET_NAME, utf16(round.spn.unwrap_or_default().chars()));
@@ -70,6 +79,7 @@ fn assemble(
     let mut message = Zeroizing::new(Vec::with_capacity(total));
     message.extend_from_slice(NTLM_SIGNATURE);
     message.extend_from_slice(&3_u32.to_le_bytes());
+    // Each part has a field in the header: its length, the same number again as the allocated length, and its offset.
     let mut offset = HEADER_BYTES;
     for part in parts {
         let length = u16::try_from(part.len()).map_err(|_| NtlmError::TooLong)?.to_le_bytes();
@@ -78,6 +88,7 @@ fn assemble(
         message.extend_from_slice(&at.to_le_bytes());
         offset += part.len();
     }
+    // Only flags that both sides have set are agreed on.
     message.extend_from_slice(&(server_flags & OUR_FLAGS).to_le_bytes());
     // An empty version, and room for the integrity code.
     message.resize(HEADER_BYTES, 0);

@@ -1,4 +1,4 @@
-//! Attribute-value pairs (MS-NLMP §2.2.2.1): what a server tells of itself, and what a client repeats of that.
+//! Attribute-value pairs (MS-NLMP §2.2.2.1), by which a server describes itself. A client repeats them in its answer.
 
 use super::NtlmError;
 
@@ -11,6 +11,7 @@ impl AvPairs {
     pub(super) fn parse(mut input: &[u8]) -> Result<Self, NtlmError> {
         let mut pairs = Vec::new();
         loop {
+            // Each pair takes at least four bytes off the input, which a message bounds to 64 KiB, so this ends.
             let (id, rest) = take_u16(input)?;
             let (value_bytes, rest) = take_u16(rest)?;
             let value = rest.split_at_checked(usize::from(value_bytes));
@@ -32,6 +33,7 @@ impl AvPairs {
 
     /// Replaces all pairs with this identifier by one at the end.
     pub(super) fn set(&mut self, id: u16, value: Vec<u8>) {
+        // A server could send a pair of ours in advance. A second one behind it might be the one that is ignored.
         self.0.retain(|(known, _)| *known != id);
         self.0.push((id, value));
     }

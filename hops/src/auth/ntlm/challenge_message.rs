@@ -1,4 +1,4 @@
-//! Message 2 (MS-NLMP §2.2.1.2), which comes from outside: every length and offset in it may lie.
+//! Message 2 (MS-NLMP §2.2.1.2). It comes from outside, so no length or offset in it is trusted.
 
 use super::{NTLM_SIGNATURE, NtlmError, av_pairs::AvPairs, flags};
 
@@ -17,11 +17,15 @@ impl NtlmChallenge {
     /// # Errors
     /// It is malformed, or its sender can't speak NTLMv2 in Unicode.
     pub fn parse(message: &[u8]) -> Result<Self, NtlmError> {
+        // Servers of NTLMv1 send a header without target information. It is read as far as the flags, so that the
+        // error names the old version instead of a malformed message.
         let header = message.first_chunk::<SHORT_HEADER_BYTES>().ok_or(NtlmError::Malformed)?;
         if !header.starts_with(NTLM_SIGNATURE) || u32_at(header, 8)? != 2 {
             return Err(NtlmError::Malformed);
         }
         let flags = u32_at(header, 20)?;
+        // An attacker can clear these flags on the way. So their absence is an error, and never a reason for an older
+        // response.
         let is_version_2 = flags::EXTENDED_SESSION_SECURITY | flags::TARGET_INFO;
         if flags & is_version_2 != is_version_2 {
             return Err(NtlmError::OnlyVersion1);
@@ -29,6 +33,8 @@ impl NtlmChallenge {
         if flags & flags::UNICODE == 0 {
             return Err(NtlmError::NoUnicode);
         }
+        // The flag can be set and the information empty. The response of NTLMv2 is computed over it, so there is
+        // nothing to answer with.
         let target_info = payload(message, 40)?;
         if target_info.is_empty() {
             return Err(NtlmError::OnlyVersion1);
@@ -56,6 +62,7 @@ fn payload(message: &[u8], at: usize) -> Result<&[u8], NtlmError> {
     if length == 0 {
         return Ok(&[]);
     }
+    // An offset into the header would present flags and lengths as content.
     let offset = usize::try_from(u32_at(field, 4)?).map_err(|_| NtlmError::Malformed)?;
     if offset < HEADER_BYTES {
         return Err(NtlmError::Malformed);

@@ -1,4 +1,4 @@
-//! Who authenticates by NTLM.
+//! The credentials of NTLM.
 
 use std::fmt;
 
@@ -33,6 +33,7 @@ impl NtHash {
     pub fn from_hex(text: &Secret) -> Result<Self, InvalidNtHash> {
         let digits = text.expose().as_bytes();
         let mut hash = Self(Zeroizing::new([0; 16]));
+        // No error quotes the digits: an NT hash is as good as the password.
         if digits.len() != 2 * hash.0.len() {
             return Err(InvalidNtHash);
         }

@@ -11,6 +11,7 @@ pub(super) type NtlmKey = Zeroizing<[u8; 16]>;
 
 /// Derives the key that only the user and the domain controller know: `NTOWFv2`.
 pub(super) fn response_key(credentials: &NtlmCredentials) -> NtlmKey {
+    // Only the user is written in upper case. The domain goes into the hash as it is sent (MS-NLMP §3.3.2).
     let user = credentials.user().chars().map(upper);
     let identity = utf16(user.chain(credentials.domain().chars()));
     Zeroizing::new(hmac_md5(credentials.hash().as_bytes(), &[&identity]))
@@ -28,6 +29,7 @@ pub(super) fn session_key(key: &NtlmKey, proof: &[u8; 16]) -> NtlmKey {
 
 /// Returns the client's part of the response: `temp`, with the pairs already written.
 pub(super) fn client_part(time: [u8; 8], client_challenge: &[u8; 8], av_pairs: &[u8]) -> Vec<u8> {
+    // The version of the response, twice, and reserved bytes. The zeros around the pairs are reserved too.
     let version = [1, 1, 0, 0, 0, 0, 0, 0];
     [&version[..], &time, client_challenge, &[0; 4], av_pairs, &[0; 4]].concat()
 }

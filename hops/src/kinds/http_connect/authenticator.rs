@@ -53,7 +53,7 @@ pub(super) struct Purpose<'a> {
     pub(super) bindings: Option<&'a ChannelBindings>,
 }
 
-/// The reason not to go on after a 407.
+/// The reason to end an authentication after a 407.
 enum Stop {
     /// The credentials are rejected, which counts towards a lock-out.
     Rejected(AuthScheme),
@@ -130,10 +130,14 @@ impl Authenticator {
         fields: &[Field],
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<Outcome, HopError> {
+        // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
+        // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
         let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let mut attempt = self.opening(purpose).await?;
+        // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
+        // then, so that a wrong password reaches the proxy once and not once for each client.
         let mut permit = None;
         for _ in 0..ROUNDS_MAX {
             // A request without credentials needs no permit, so that a proxy that asks for nothing delays no request.
@@ -141,22 +145,35 @@ impl Authenticator {
                 permit = Some(self.lockout.permit().await?);
             }
             let mut fields = fields.to_vec();
+            // Old proxies answer 407 in HTTP/1.0 and close, unless this field asks them to stay. NTLM is impossible
+            // without it. Basic alone never needs the connection after a 407, so its requests stay as short as
+            // providers like them.
             if self.takes_rounds() {
                 fields.push(Field::new("Proxy-Connection", Secret::new("keep-alive")));
             }
             fields.extend(attempt.field());
+            // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
+            // to itself.
             let answer = exchange.connect(next, &fields).await?;
+            // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
+            // first message.
             if answer.is_success() {
                 self.succeeded(&attempt, permit);
                 return Ok(Outcome::Connected);
             }
+            // Other refusals say nothing about the credentials, so no verdict is recorded. The permit is dropped, and
+            // the next connection may try them.
             if answer.status() != 407 {
                 return Err(answer.into_refusal().into());
             }
+            // The answer is found before the body is drained. A rejection needs no further request, and the schemes
+            // on offer must be known to the next connection if this one ends now.
             attempt = match self.after(attempt, &answer, purpose).await {
                 Ok(attempt) => attempt,
                 Err(stop) => return Err(self.stopped(stop, answer).await),
             };
+            // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
+            // and a new connection begins from the start, with the scheme that is known by now.
             if !exchange.finish(&answer).await? {
                 return Ok(Outcome::Closes);
             }
@@ -165,6 +182,7 @@ impl Authenticator {
     }
 
     fn succeeded(&self, attempt: &Attempt, permit: Option<Permit<'_>>) {
+        // From now on a new nonce of the proxy is no rejection, also without `stale=true`.
         if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
             session.accepted(sent);
         }
@@ -179,6 +197,8 @@ impl Authenticator {
             Stop::Failed(error) => error,
             Stop::Refused(reason) => explanations::refusal(answer, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
+            // A ticket that the proxy refuses stays refused until there is another one. Its identity is kept with the
+            // rejection, so that `kinit` ends the wait at once.
             Stop::TokenRefused => {
                 let refusal = diagnosis::refused_ticket(answer, SystemTime::now());
                 let ticket = match self.sign_on() {
@@ -187,7 +207,8 @@ impl Authenticator {
                 };
                 self.rejected_by_proxy(refusal, ticket)
             }
-            // Other words are for several schemes.
+            // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
+            // their own, which name the scheme.
             Stop::Rejected(_) if !self.takes_rounds() => {
                 self.rejected_by_proxy(answer.into_refusal(), None)
             }
@@ -212,6 +233,7 @@ impl Authenticator {
 
     /// Returns the credentials of a connection's first request.
     async fn opening(&self, purpose: Purpose<'_>) -> Result<Attempt, HopError> {
+        // This look at the tickets takes a thread, so it is only made while a rejected ticket blocks the hop.
         if let Some(sign_on) = self.sign_on()
             && let Some(old) = self.lockout.rejected_ticket()
         {
@@ -221,6 +243,8 @@ impl Authenticator {
             }
         }
         let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or
+        // only by another scheme.
         let Some(offered) = offered else { return Ok(Attempt::None) };
         match self.choose(&offered, &[], purpose).await {
             Ok(attempt) => Ok(attempt),
@@ -246,5 +270,5 @@ impl Authenticator {
     }
 }
 
-/// Requests on one connection, so that a proxy that never ends is left.
+/// The most requests on one connection, so that a proxy which never ends its challenges is given up.
 const ROUNDS_MAX: usize = 6;

@@ -9,10 +9,11 @@ use tokio::{
 
 /// Runs calls that may block for long, a few at a time.
 ///
-/// A call can't be cancelled: one that asks a key distribution centre which accepts a connection and says nothing goes on
-/// for 25 s and more. So nothing waits for a call longer than `patience`, and a call that was given up keeps its place
-/// until it returns. Each hop has places of its own, which keeps the calls of one hop from delaying those of another.
-/// The threads are not tokio's, whose name look-ups must not queue behind them, and which panics if it gets none.
+/// A call can't be cancelled: one that asks a key distribution centre which accepts a connection and says nothing
+/// goes on for 25 s and more. So nothing waits for a call longer than `patience`, and a call that was given up keeps
+/// its place until it returns. Each hop has places of its own, which keeps the calls of one hop from delaying those
+/// of another. The threads are not tokio's, whose name look-ups must not queue behind them, and which panics if it
+/// gets none.
 #[derive(Debug)]
 pub(super) struct BlockingCalls {
     places: Arc<Semaphore>,
@@ -44,7 +45,10 @@ impl BlockingCalls {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CallError> {
+        // The wait for a place and for a thread is inside the timeout too. Four calls that hang would otherwise block
+        // the fifth for as long as they last.
         let call = async {
+            // The place moves into the thread and is free when the call returns, not when the caller gives up.
             let place = Arc::clone(&self.places).acquire_owned().await;
             let place = place.map_err(|_| CallError::Broken)?;
             let (sender, receiver) = oneshot::channel();
@@ -53,6 +57,7 @@ impl BlockingCalls {
                 let _ = sender.send(work());
                 drop(place);
             };
+            // `Builder::spawn` returns an error if the system has no thread to spare, and `thread::spawn` panics.
             let builder = thread::Builder::new().name("sign-on".into());
             builder.spawn(call).map_err(CallError::NoThread)?;
             receiver.await.map_err(|_| CallError::Broken)

@@ -31,6 +31,8 @@ impl Diagnosis {
 /// Describes a sign-on for which there is no token.
 pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> MissingCredentials {
     let service = sign_on.service();
+    // A call that does not return in time is taken for one that waits for a silent KDC, for which MIT Kerberos waits
+    // 25 s.
     let (reason, details) = match &error {
         SignOnError::Library(error) => (error.reason, details(error, service)),
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
@@ -38,6 +40,7 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
     let diagnosis = Diagnosis::of(reason);
     MissingCredentials {
         summary: diagnosis.summary.to_owned(),
+        // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
         details: sign_on.without_username(&details),
         advice: diagnosis.advice.to_owned(),
         is_timeout: matches!(error, SignOnError::TimedOut(_)),
@@ -48,6 +51,7 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
 /// Explains a challenge that followed a valid token. If the clocks differ, that is the likely cause: a ticket that was
 /// issued before they did is used without asking the domain controller, and so only the proxy sees the difference.
 pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
+    // The proxy does not say why it refuses a ticket. Its `Date` field is the only clue that this side has.
     let skew = answer.values("Date").find_map(|date| clock_difference(date, now));
     let reason = if skew.is_some() { Reason::ClockSkew } else { Reason::Refused };
     let detail = match skew {
@@ -64,6 +68,7 @@ pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
 /// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.
 fn clock_difference(date: &[u8], now: SystemTime) -> Option<Duration> {
     let theirs = http_date(date)?;
+    // Either clock may be ahead; only the distance counts.
     let difference = now.duration_since(theirs).unwrap_or_else(|error| error.duration());
     (difference > SKEW_MAX).then(|| Duration::from_secs(difference.as_secs()))
 }

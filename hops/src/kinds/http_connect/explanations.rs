@@ -29,6 +29,8 @@ pub(super) fn explained(answer: Answer, detail: String, advice: &str) -> Refusal
 /// Says which schemes are offered and which are allowed.
 pub(super) fn nothing_in_common(methods: &[Method], challenges: &[Challenge]) -> String {
     let ours: Vec<_> = methods.iter().map(|method| method.scheme().name()).collect();
+    // The names are the proxy's own, so that an operator sees a scheme that this program does not know, such as
+    // Bearer.
     let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
     offered.dedup();
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };

@@ -35,6 +35,8 @@ impl KerberosSettings {
     /// # Errors
     /// The name is malformed, or there is none because `address` is an IP address.
     pub(super) fn service(&self, host: &Host) -> Result<String, InvalidSetting> {
+        // The name is taken from `address` as it is written. A name from DNS would let an attacker who controls DNS
+        // choose the service that the ticket is for.
         let Some(spn) = &self.spn else {
             return match host {
                 Host::Name(name) => Ok(format!("HTTP/{name}")),
@@ -67,10 +69,14 @@ impl KerberosSettings {
     ) -> Result<Vec<Identity>, InvalidSetting> {
         let username = login.username.map(Secret::expose);
         let principal = self.principal.as_deref().or(username).map(str::to_owned);
+        // A keytab or a cache in the settings is the only identity. Nothing falls back to the tickets of the
+        // logged-in user, with whom the proxy would see another name.
         if let Some(keytab) = &self.keytab {
             let Some(principal) = principal else {
                 return Err(below("keytab", "needs a `principal`; write one"));
             };
+            // The library reads the file by itself. It is noted, so that a replaced keytab is a change of the hop at
+            // the next reload.
             let path = context.note(keytab).map_err(|error| {
                 below("keytab", &format!("`{}` can't be read: {error}", keytab.display()))
             })?;
@@ -85,6 +91,7 @@ impl KerberosSettings {
                 principal,
             })]);
         }
+        // Tickets come before the password, because no failed logon can come of them.
         let mut identities =
             vec![Identity::new(Credentials::LoggedIn { principal: principal.clone() })];
         if let (Some(username), Some(password)) = (principal, login.password) {

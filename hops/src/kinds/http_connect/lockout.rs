@@ -22,7 +22,7 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    /// Says how long the credentials will not be tried.
+    /// Sets how long the credentials will not be tried.
     fn not_before(&mut self, wait: Duration) {
         match self {
             Self::ByProxy(refusal) => refusal.retry_after = Some(wait),
@@ -44,7 +44,7 @@ impl From<Rejection> for HopError {
 /// changes the hop starts with a new one.
 #[derive(Debug, Default)]
 pub(super) struct Lockout {
-    /// Held by the one request that tries credentials of which no verdict is known.
+    /// Held by the one request that tries credentials while no verdict about them is known.
     gate: AsyncMutex<()>,
     verdict: Mutex<LastVerdict>,
 }
@@ -82,6 +82,8 @@ impl Lockout {
         if self.is_accepted()? {
             return Ok(Permit { lockout: self, _gate: None });
         }
+        // The gate is a lock and not a flag, because a request can be dropped at any point: its guard then opens the
+        // gate for the next one.
         let gate = self.gate.lock().await;
         // The request that held the gate may have brought a verdict.
         let gate = (!self.is_accepted()?).then_some(gate);
@@ -108,6 +110,8 @@ impl Lockout {
 
     /// Forgets the rejection of `old`, because another ticket is there now.
     pub(super) fn ticket_changed(&self, old: &Ticket) {
+        // Between the two calls another request may have met a rejection of the new ticket, which must not be
+        // forgotten.
         let mut verdict = self.verdict();
         if matches!(&*verdict, LastVerdict::Rejected { ticket: Some(ticket), .. } if ticket == old)
         {
@@ -133,6 +137,8 @@ impl Lockout {
         match &*self.verdict() {
             LastVerdict::Unknown => Ok(false),
             LastVerdict::Accepted => Ok(true),
+            // The client receives the proxy's own words again, with the time that is left. A rejection whose time is
+            // over is kept until the next verdict, since its window is the base of the next one.
             LastVerdict::Rejected { rejection, until, .. } => {
                 let rest = until.saturating_duration_since(Instant::now());
                 if rest.is_zero() {
@@ -156,6 +162,8 @@ impl Permit<'_> {
     /// meanwhile still counts.
     pub(super) fn accepted(self) {
         let mut verdict = self.lockout.verdict();
+        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
+        // newer rejection, as when the password was changed in between.
         let is_recent = |until: &Instant| *until > Instant::now();
         if !matches!(&*verdict, LastVerdict::Rejected { until, .. } if is_recent(until)) {
             *verdict = LastVerdict::Accepted;

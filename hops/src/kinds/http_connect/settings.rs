@@ -52,6 +52,8 @@ impl Written<'_> {
     /// # Errors
     /// The first contradiction, or the first scheme that lacks what it needs.
     pub(super) fn check(mut self) -> Result<Option<Authenticator>, InvalidSetting> {
+        // Credentials are checked before schemes: a password without a username is the more basic mistake, and the
+        // message about it does not depend on `auth`.
         let schemes = self.schemes.take();
         let has_sign_on =
             schemes.as_ref().is_some_and(|schemes| schemes.contains(&Scheme::Negotiate));
@@ -60,11 +62,14 @@ impl Written<'_> {
             return invalid("kerberos", "is for Negotiate only; list `negotiate` in `auth`");
         }
         let schemes = match schemes {
+            // Without `auth` the scheme would be Basic, which needs the password itself.
             None if self.nt_hash.is_some() => {
                 return invalid("nt_hash", "is for NTLM only; write `auth: [ntlm]` beside it");
             }
             None if self.username.is_none() => return Ok(None),
             None => vec![Scheme::Basic],
+            // `auth: []` says that no credentials are sent. Beside credentials that is a contradiction, and dropping
+            // them silently would look like a proxy that rejects them.
             Some(schemes) if schemes.is_empty() && self.username.is_some() => {
                 return invalid(
                     "auth",
@@ -74,6 +79,8 @@ impl Written<'_> {
             Some(schemes) if schemes.is_empty() => return Ok(None),
             Some(schemes) => schemes,
         };
+        // Every scheme is checked now, also one that may never be used. A mistake would otherwise only show when the
+        // schemes before it fail.
         self.check_schemes(&schemes)?;
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
@@ -87,6 +94,8 @@ impl Written<'_> {
                     format!("stands beside `{}`; write one of the two", self.password_key);
                 invalid("nt_hash", message)
             }
+            // For Negotiate a username alone chooses among the tickets. An empty password is possible, so it must be
+            // written.
             (Some(_), None, None) if !has_sign_on => {
                 invalid("username", "stands without a `password`; write one, even if empty")
             }
@@ -98,13 +107,14 @@ impl Written<'_> {
         }
     }
 
-    /// Checks that each scheme stands once, and has what it needs.
+    /// Checks that each scheme is listed once, and has the credentials that it needs.
     fn check_schemes(&self, schemes: &[Scheme]) -> Result<(), InvalidSetting> {
         for (index, scheme) in schemes.iter().enumerate() {
             let name = scheme.name();
             if schemes[..index].contains(scheme) {
                 return invalid("auth", format!("lists `{name}` twice; remove one of the two"));
             }
+            // Negotiate needs none of these keys, because it can use the tickets of the logged-in user.
             if *scheme == Scheme::Negotiate {
                 continue;
             }
@@ -112,6 +122,7 @@ impl Written<'_> {
                 let message = format!("lists `{name}`, which needs a `username` and a `password`");
                 return invalid("auth", message);
             }
+            // The NT hash is one-way. Digest and Basic need the password in plain text.
             if *scheme != Scheme::Ntlm && self.nt_hash.is_some() {
                 let message =
                     format!("lists `{name}`, which needs a `password` in place of `nt_hash`");
@@ -124,6 +135,7 @@ impl Written<'_> {
     fn method(&self, scheme: Scheme) -> Result<Method, InvalidSetting> {
         let username = self.username.clone().unwrap_or_else(|| Secret::new(""));
         let password = self.password.clone().unwrap_or_else(|| Secret::new(""));
+        // The username may go into a header field or a Kerberos name. A line end in it could add a field of its own.
         if username.expose().chars().any(char::is_control) {
             let message = "has a control character, such as a line end; remove it";
             return invalid("username", message);
@@ -137,6 +149,8 @@ impl Written<'_> {
                 };
                 Ok(Method::ntlm(NtlmCredentials::new(username.expose(), hash)))
             }
+            // Digest hashes `username:realm:password`, in which a colon of the username can't be told from a
+            // separator.
             Scheme::Digest if username.expose().contains(':') => {
                 invalid("username", "has a `:`, which Digest credentials can't carry")
             }

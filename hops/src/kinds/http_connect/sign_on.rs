@@ -16,7 +16,7 @@ use crate::{Secret, auth::channel_bindings::ChannelBindings};
 #[derive(Debug)]
 pub(super) struct SignOn {
     service: Arc<str>,
-    /// In the order in which they are tried. The next one is for a user who has no ticket.
+    /// In the order in which they are tried. The next one is used if there is no ticket for this one.
     identities: Arc<[Arc<Identity>]>,
     /// The key `username`, which must not show in an error.
     username: Option<Secret>,
@@ -44,7 +44,7 @@ pub(super) enum SignOnError {
 }
 
 impl SignOnError {
-    /// Whether it is one of this machine or its set-up, so that the next listed scheme may be tried.
+    /// Whether the cause is this machine or its set-up, so that the next listed scheme may be tried.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Library(error) => error.reason.is_local(),
@@ -74,6 +74,8 @@ impl SignOn {
 
     /// Replaces the username in the words of the library.
     pub(super) fn without_username(&self, words: &str) -> String {
+        // A username from the settings is a secret to this program, but Kerberos quotes it in its errors, without its
+        // domain or with its realm. So only the name itself is looked for.
         let Some(username) = &self.username else { return words.to_owned() };
         let user = username.expose().split_once('\\').map_or(username.expose(), |(_, user)| user);
         let user = user.split_once('@').map_or(user, |(user, _)| user);
@@ -90,7 +92,9 @@ impl SignOn {
     /// # Errors
     /// There is no library or no ticket.
     pub(super) fn readiness(&self) -> Result<String, String> {
+        // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
         sso::check_available().map_err(|error| error.to_string())?;
+        // An expired ticket says more than none: the user has run `kinit` before, and has to do so again.
         let mut without = Reason::NoTicket;
         for identity in self.identities.iter() {
             match (identity.credentials(), identity.ticket()) {
@@ -122,10 +126,13 @@ impl SignOn {
         &self,
         bindings: Option<&ChannelBindings>,
     ) -> Result<SignOnRound, SignOnError> {
+        // The call runs on a thread that may outlive this future, so it borrows nothing.
         let (service, identities) = (Arc::clone(&self.service), Arc::clone(&self.identities));
         let bindings = bindings.cloned();
         self.call(move || {
             let mut last = None;
+            // Only a missing or unusable ticket leads to the next identity, which is a password. Any other failure,
+            // such as a service that the KDC does not know, is reported: trying the password would hide it.
             for identity in identities.iter() {
                 match first_token(&service, identity, bindings.as_ref()) {
                     Err(error) if is_without_ticket(error.reason) => last = Some(error),
@@ -146,9 +153,13 @@ impl SignOn {
         round: SignOnRound,
         token: Vec<u8>,
     ) -> Result<SignOnRound, SignOnError> {
+        // The context was complete with our last token. A further challenge can only mean that the proxy did not
+        // accept it.
         if round.is_done {
             return Err(SignOnError::Library(failure(Reason::Refused, "")));
         }
+        // The context moves into the call and comes back with the token. If the call is given up, the context is gone
+        // with it, and so is the connection that it belongs to.
         let next = move || next_token(round.context, Some(&token));
         Ok(SignOnRound { is_first: false, ..self.call(next).await? })
     }
@@ -164,6 +175,7 @@ impl SignOn {
         &self,
         work: impl FnOnce() -> Result<T, SsoError> + Send + 'static,
     ) -> Result<T, SignOnError> {
+        // A lack of threads and a panic in the call are reported as a failed sign-on, and do not end the program.
         let broken = |words: String| SignOnError::Library(failure(Reason::Other, &words));
         match self.calls.run(work).await {
             Ok(done) => done.map_err(SignOnError::Library),
@@ -199,6 +211,7 @@ fn first_token(
 
 fn next_token(mut context: sso::Context, token: Option<&[u8]>) -> Result<SignOnRound, SsoError> {
     let step = context.step(token)?;
+    // Without a token there is nothing to send, and a request without one would begin the sign-on again.
     let Some(made) = step.token() else {
         return Err(failure(Reason::Refused, "the library has no answer to the proxy's token"));
     };
@@ -218,6 +231,8 @@ fn replace_word(text: &str, word: &str, replacement: &str) -> String {
         let (before, from) = rest.split_at(start);
         let after = &from[word.len()..];
         replaced += before;
+        // A short name such as `al` also occurs inside other words. The character before it is the last one of this
+        // piece, or of the piece before if this one is empty.
         let is_inside = before.chars().next_back().or(replaced.chars().next_back());
         let is_word = !is_inside.is_some_and(char::is_alphanumeric)
             && !after.starts_with(char::is_alphanumeric);

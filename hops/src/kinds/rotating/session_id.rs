@@ -13,8 +13,8 @@ use crate::preferences::stable_number;
 pub(super) struct SessionId {
     /// The characters of an identifier.
     characters: Characters,
-    /// The exact length of an identifier. Without it, `session` may have 1 to 64 characters, and a client's session gets an
-    /// identifier of 8.
+    /// The exact length of an identifier. Without it, `session` may have 1 to 64 characters, and a client's session
+    /// gets an identifier of 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<NonZeroU8>,
 }
@@ -28,7 +28,7 @@ enum Characters {
 }
 
 impl SessionId {
-    /// Whether the provider takes this one.
+    /// Whether the provider accepts this identifier.
     pub(super) fn fits(&self, id: &str) -> bool {
         let is_allowed = |byte: u8| match self.characters {
             Characters::Digits => byte.is_ascii_digit(),
@@ -41,8 +41,9 @@ impl SessionId {
         lengths.contains(&id.len()) && id.bytes().all(is_allowed)
     }
 
-    /// The one that stands for the session that a client calls `name`: the same in every process and version.
+    /// Returns the identifier for a client's session `name`. It is the same in every process and version.
     pub(super) fn for_name(&self, name: &str) -> String {
+        // These alphabets may never change, or each client would get another exit.
         let alphabet: &[u8] = match self.characters {
             Characters::Digits => b"0123456789",
             Characters::Alphanumeric => b"0123456789abcdefghijklmnopqrstuvwxyz",
@@ -50,6 +51,7 @@ impl SessionId {
         let character = |position: u8| {
             // A provider that reads a number would not see zeros in front of it.
             let alphabet = if position == 0 { &alphabet[1..] } else { alphabet };
+            // Each place is hashed separately, because the 64 bits of one hash are too few for a long identifier.
             let number = stable_number(&format!("{position}/{name}")) % alphabet.len() as u64;
             alphabet.get(number as usize).copied().map(char::from)
         };

@@ -1,4 +1,4 @@
-//! Texts with places for what a connection asks for.
+//! Texts with places for the values of a connection.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -50,7 +50,7 @@ pub(super) struct Values<'a> {
     pub(super) ttl: Option<&'a str>,
 }
 
-/// Why a text is no template.
+/// The reason why a text is not a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum InvalidTemplate {
     #[error(
@@ -74,10 +74,15 @@ pub(super) enum InvalidTemplate {
 }
 
 impl Template {
-    /// The text, with `values` in it; names a placeholder outside of brackets whose value is unset.
+    /// Returns the text with `values` in it.
+    ///
+    /// # Errors
+    /// A placeholder outside of brackets whose value is unset.
     pub(super) fn fill(&self, values: &Values<'_>) -> Result<Secret, Placeholder> {
         let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
         for group in &self.0 {
+            // A group is all or nothing: `[-session-{session}]` without a session would otherwise leave a stray
+            // `-session-`.
             match group.missing(values) {
                 None => group.parts.iter().for_each(|part| part.write(values, &mut text)),
                 Some(_) if group.is_optional => {}
@@ -87,7 +92,7 @@ impl Template {
         Ok(Secret::new(text.as_str()))
     }
 
-    /// Whether it has a place for this value.
+    /// Whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
         parts.any(|part| *part == Part::Value(placeholder))
@@ -137,6 +142,8 @@ impl Placeholder {
 
     fn is_set(self, values: &Values<'_>) -> bool {
         match self {
+            // An empty credential counts as unset, so that `{pass}` without a `pass` is an error and not an empty
+            // password.
             Self::User => !values.user.is_empty(),
             Self::Pass => !values.pass.is_empty(),
             Self::CountryLower | Self::CountryUpper => values.country.is_some(),
@@ -163,10 +170,15 @@ impl FromStr for Template {
     type Err = InvalidTemplate;
 
     fn from_str(text: &str) -> Result<Self, InvalidTemplate> {
+        // The text alternates between plain groups and bracketed ones, and the last group is the one that is being
+        // read. Text is collected until something else begins, because a part of it can be a credential: it is kept
+        // in memory that is wiped.
         let mut groups = vec![Group { is_optional: false, parts: vec![] }];
         let mut plain = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text.chars();
         while let Some(character) = rest.next() {
+            // A backslash takes the next character as it is, even a control character. Fields and Basic credentials
+            // are checked for those once they are filled.
             if !matches!(character, '{' | '}' | '[' | ']') {
                 plain.push(match character {
                     '\\' => rest.next().ok_or(InvalidTemplate::Escape)?,
@@ -179,6 +191,7 @@ impl FromStr for Template {
             end_text(&mut groups, &mut plain);
             match character {
                 '{' => {
+                    // A name in braces has no escapes, so it ends at the next brace.
                     let (name, after) =
                         rest.as_str().split_once('}').ok_or(InvalidTemplate::Open)?;
                     let is_it = |placeholder: &Placeholder| placeholder.name() == name;
@@ -187,9 +200,12 @@ impl FromStr for Template {
                     push(&mut groups, value);
                     rest = after.chars();
                 }
+                // Nested groups would need a rule for which values decide about which text.
                 '[' if is_inside => return Err(InvalidTemplate::Nested),
                 '[' => groups.push(Group { is_optional: true, parts: vec![] }),
                 ']' if is_inside => {
+                    // Brackets around plain text could never vanish, so the operator meant plain brackets and has to
+                    // escape them.
                     if groups.last().is_some_and(Group::is_constant) {
                         return Err(InvalidTemplate::Constant);
                     }
@@ -225,7 +241,7 @@ fn push(groups: &mut [Group], part: Part) {
     }
 }
 
-/// Shows what it asks for, and nothing that could be a credential.
+/// Shows the placeholders and no text, which could be a credential.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |placeholder: &Placeholder| self.has(*placeholder);
@@ -249,7 +265,7 @@ impl<'de> Deserialize<'de> for Template {
     }
 }
 
-/// Most texts fit, so that no reallocation leaves a copy of a credential behind.
+/// Most texts fit into this, so that no reallocation leaves a copy of a credential behind.
 const TEXT_BYTES: usize = 512;
 
 #[cfg(test)]

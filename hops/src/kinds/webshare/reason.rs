@@ -20,10 +20,14 @@ pub(super) fn explain(refusal: &mut Refusal) {
         refusal.means(meaning);
         refusal.advice = Some(advice.to_owned());
     }
+    // The reason is shown even if its meaning is unknown.
     refusal.detail = reason.or(refusal.detail.take());
 }
 
 fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
+    // The order counts: Webshare answers 407 both for a wrong password and for an exit that is not in the list, so
+    // that reason is asked for before the status. The list of reasons is not published, so unknown ones are read by
+    // their prefix: `target_` is the target's, `internal_` Webshare's and `client_` the account's.
     Some(match (status, reason) {
         (402, _) | (_, "bandwidthlimit") => (
             Meaning::Quota,
@@ -67,7 +71,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
     })
 }
 
-/// Webshare documents one name, and sends others, of which the last may only repeat the status.
+/// Webshare documents the second name, and sends the others too. The last may only repeat the status.
 const REASON_FIELDS: [&str; 3] =
     ["X-Webshare-Reason", "X-Webshare-Error-Reason", "X-Webshare-Error"];
 

@@ -1,4 +1,4 @@
-//! The username by which Webshare learns which exit is wanted.
+//! Usernames that ask Webshare for an exit.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{Country, InvalidSetting, Secret};
 
-/// Which exit a connection gets.
+/// The choice of the exit of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Session {
     /// The username as written.
@@ -32,9 +32,13 @@ pub(super) struct ExitWish<'a> {
 }
 
 impl ExitWish<'_> {
-    /// The username that asks for all of it.
+    /// Returns the username that asks for all of this.
+    ///
+    /// # Errors
+    /// A part that can't be written into a username.
     pub(super) fn written_into(&self, bare: &Secret) -> Result<Secret, InvalidSetting> {
         let added = [("country", !self.countries.is_empty()), ("city", self.city.is_some())];
+        // A written username may already end in a session or `-rotate`. Behind that nothing more can be added.
         if self.session == Session::AsWritten {
             return match added.into_iter().find(|(_, is_written)| *is_written) {
                 None => Ok(bare.clone()),
@@ -45,6 +49,8 @@ impl ExitWish<'_> {
                 )),
             };
         }
+        // Webshare's usernames have letters and digits only. A `-` means that an ending is there already, to
+        // which no other can be added.
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(InvalidSetting::new(
                 "username",
@@ -62,6 +68,7 @@ impl ExitWish<'_> {
             ));
         }
         let city = self.city.unwrap_or_default();
+        // Enough for every part, so that growing leaves no copy of the username behind. A country takes three bytes.
         let bytes = bare.expose().len() + 3 * self.countries.len() + city.len();
         let mut username =
             Zeroizing::new(String::with_capacity(bytes + "-city_-".len() + DIGITS_MAX));
@@ -70,6 +77,7 @@ impl ExitWish<'_> {
             // Writing to a text never fails.
             let _ = username.write_fmt(part);
         };
+        // The order is the one that Webshare documents: countries, city, session.
         self.countries.iter().for_each(|country| add(format_args!("-{country}")));
         if !city.is_empty() {
             add(format_args!("-city_{city}"));
@@ -137,7 +145,7 @@ impl de::Visitor<'_> for SessionVisitor {
     }
 }
 
-/// Of the greatest session.
+/// The digits of the greatest session.
 const DIGITS_MAX: usize = 20;
 
 #[cfg(test)]

@@ -37,8 +37,12 @@ impl Authenticator {
     ) -> Result<Attempt, Stop> {
         let challenges = Challenge::parse(answer.challenges());
         match attempt {
+            // These two prove the password in this one request. A second try would be a second failed logon of the
+            // account.
             Attempt::NtlmAuthenticate(_) => Err(Stop::Rejected(AuthScheme::Ntlm)),
             Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
+            // Negotiate may go on for several rounds, and Digest may only need a newer nonce. Both decide that for
+            // themselves.
             Attempt::Negotiate(round) => self.after_token(round, &challenges).await,
             Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), purpose),
             Attempt::NtlmNegotiate if is_offered(&challenges, AuthScheme::Ntlm) => {
@@ -47,6 +51,8 @@ impl Authenticator {
             Attempt::NtlmNegotiate | Attempt::None => {
                 let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
                 // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
+                // This replaces the offer of an earlier challenge, since a proxy may offer less after its settings
+                // have changed.
                 *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(offered.clone());
                 self.choose(&offered, &challenges, purpose).await
@@ -67,6 +73,7 @@ impl Authenticator {
         // Before a ticket is asked for with a password, which counts as a try.
         self.check()?;
         let mut without = None;
+        // The order is the operator's. The order in which the proxy offers the schemes does not count.
         for method in self.methods.iter().filter(|method| offered.contains(&method.scheme())) {
             match method {
                 Method::Negotiate(sign_on) => match sign_on.begin(purpose.bindings).await {
@@ -75,17 +82,23 @@ impl Authenticator {
                         let is_local = error.is_local();
                         let is_rejection = error.is_rejection();
                         let missing = missing_credentials(sign_on, error);
+                        // The domain controller rejected the user. Another scheme would try the same password, which
+                        // could lock the account.
                         if is_rejection {
                             return Err(Stop::RejectedByDomain(missing));
                         }
                         if !is_local {
                             return Err(Stop::Failed(missing.into()));
                         }
+                        // If no later scheme works either, the reason of the first one is the most useful: the
+                        // operator prefers that scheme.
                         without = without.or(Some(missing));
                     }
                 },
                 Method::Ntlm(_) => return Ok(Attempt::NtlmNegotiate),
                 Method::Basic(value) => return Ok(Attempt::Basic(value.clone())),
+                // At the start of a connection there is no challenge to read. The nonce of an earlier one is used
+                // again, which saves a round; without any, a bare request asks for one.
                 Method::Digest(credentials, session) if challenges.is_empty() => {
                     let sent = authorize(credentials, session, purpose)?;
                     return Ok(sent.map_or(Attempt::None, Attempt::Digest));
@@ -111,8 +124,10 @@ impl Authenticator {
         } else {
             Stop::Rejected(AuthScheme::Negotiate)
         };
+        // A bare `Negotiate` after a token is how proxies say no.
         let token = token(challenges, AuthScheme::Negotiate);
         let (Some(token), Some(sign_on)) = (token, self.sign_on()) else { return Err(refused) };
+        // Only an answer of the library counts as a refusal. A call that does not return has rejected nothing.
         match sign_on.answer(round, token).await {
             Ok(round) => Ok(Attempt::Negotiate(round)),
             Err(error @ SignOnError::TimedOut(_)) => {
@@ -127,6 +142,8 @@ impl Authenticator {
         challenges: &[Challenge],
         bindings: Option<&ChannelBindings>,
     ) -> Result<Attempt, Stop> {
+        // No state is kept between message 1 and message 3: the integrity code of message 3 covers message 1, which
+        // is always the same.
         let credentials = self.methods.iter().find_map(|method| match method {
             Method::Ntlm(credentials) => Some(credentials),
             _ => None,
@@ -136,6 +153,8 @@ impl Authenticator {
             let reason = "the proxy offers NTLM and does not go on with it".to_owned();
             return Err(Stop::Refused(reason));
         };
+        // The client challenge is random, so that a malicious proxy can't use a table that was computed for its own
+        // challenge.
         let round = NtlmRound {
             spn: Some(&self.service),
             bindings,
@@ -154,6 +173,7 @@ impl Authenticator {
         sent: Option<&DigestAuthorization>,
         purpose: Purpose<'_>,
     ) -> Result<Attempt, Stop> {
+        // A proxy that does not offer Digest any more, after an answer by Digest, has rejected the answer.
         let challenge = match DigestChallenge::strongest(challenges) {
             Ok(challenge) => challenge,
             Err(DigestError::NotOffered) => return Err(Stop::Rejected(AuthScheme::Digest)),
@@ -162,6 +182,7 @@ impl Authenticator {
         let Some((credentials, session)) = self.digest() else {
             return Err(Stop::Rejected(AuthScheme::Digest));
         };
+        // The session tells a stale nonce from a wrong password. Only the latter counts towards a lock-out.
         if session.challenged(challenge, sent) != DigestVerdict::Answer {
             return Err(Stop::Rejected(AuthScheme::Digest));
         }
