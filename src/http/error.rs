@@ -150,8 +150,8 @@ impl BadResponse {
     /// Returns the error type of the `Proxy-Status` field (RFC 9209 §2.3).
     pub fn proxy_error(&self) -> ProxyError {
         match self {
-            // The operator can raise both limits, so they have an error type that can be told from
-            // a broken response.
+            // RFC 9209 has a type of its own for a head over a limit. The operator can raise both
+            // limits.
             Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => {
                 ProxyError::HttpResponseHeaderSectionSize
             }

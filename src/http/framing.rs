@@ -165,8 +165,7 @@ impl Codings {
 }
 
 fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
-    // RFC 9112 §6.1: software of HTTP/1.0 on the way does not know chunks, and may have cut or
-    // joined them.
+    // HTTP/1.0 has no chunks, so the framing of such a message counts as faulty (RFC 9112 §6.1).
     if is_chunked && version == Version::Http10 {
         return Err(Unclear::Framing("an HTTP/1.0 message has `Transfer-Encoding`"));
     }

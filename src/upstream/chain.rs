@@ -160,6 +160,8 @@ impl Chain {
             remembered: hops.iter().map(|_| ArcSwapOption::empty()).collect(),
             meter: Arc::default(),
             warm: None,
+            // Asked once, since these facts of a hop never change and each request would ask for
+            // them.
             takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
             requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
             hops,
@@ -206,6 +208,9 @@ impl Chain {
         timeouts: StepTimeouts,
         dialer: &Dialer,
     ) -> bool {
+        // Hops are compared by identity: one that an edit leaves alone is the same object in the
+        // next generation. So its chain, and the upstream connections that clients keep, survive
+        // the edit.
         let is_same = |(old, new): (&ChainHop, &ChainHop)| {
             old.name == new.name && Arc::ptr_eq(&old.hop, &new.hop)
         };
@@ -271,6 +276,8 @@ impl Chain {
         request: Request<'_>,
         line: RequestLine<'_>,
     ) -> Result<Option<Arc<[Field]>>, ChainError> {
+        // Most hops know their fields at once, and then no timer is set. Only an authentication of
+        // several rounds has to talk to the hop, which may then be silent.
         let work = match last.link.authorize(tunnel, line) {
             Eventual::Ready(fields) => Eventual::Ready(fields),
             Eventual::Pending(work) => {
@@ -282,8 +289,10 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since; a new one shows whether the hop fails.
+            // A connection that was kept may have ended since the last request. That is no failure
+            // of the hop, so a new connection is tried, and shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
+            // A refusal is the answer of a hop that works, so it goes to the client.
             Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
             Err(error) => {
                 let stage = self.last_stage(last, request.target);
@@ -302,6 +311,7 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
+        // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
         let Arrived { tunnel, fields, journey, is_at_hop, attempts } =
             self.go(request, destination, trace).await?;
@@ -318,10 +328,14 @@ impl Chain {
         trace: &T,
     ) -> Result<Arrived<'_>, ChainError> {
         let mut journey = Journey::new(self, request).await?;
+        // The client has not been told anything before the last attempt ends, so a chain may try as
+        // often as its hops know another way, within a bound that no honest hop meets.
         let mut attempts = 0;
         loop {
             attempts += 1;
             let end = match destination {
+                // Decided for each attempt, since a detour may have put another link in the last
+                // place.
                 Destination::Forwarder(line) if journey.is_forwarded() => {
                     AttemptEnd::Forwarder(line)
                 }
@@ -354,12 +368,17 @@ impl Chain {
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         let target = request.target;
+        // A spare stands before the last hop and has sent it nothing, so only this hop's own
+        // handshake is left. It must have come by the addresses and members that this journey has
+        // chosen.
         if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
             debug!(chain = %self.name, "a spare tunnel is used");
             match self.reach_end(spare, journey, target, end, trace).await {
-                // The spare was dead without a sign. Nothing of the client was sent on it, so a new one takes over.
+                // The spare was dead without a sign. Nothing of the client was sent on it, so a new
+                // tunnel takes over. A refusal is not a sign of that: it counts as it does on any
+                // tunnel.
                 Err(failed) if failed.error.is_without_answer() => {
                     debug!("the spare tunnel was dead, another one is opened");
                     warm.stale();
@@ -382,6 +401,7 @@ impl Chain {
         let connect = journey.within_deadline(self.timeouts.connect);
         let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
+        // Look-up and connection share one timeout, since the client waits for the sum of both.
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
             debug!(%stop, ?addresses, "looked up");
@@ -390,8 +410,11 @@ impl Chain {
         });
         let mut tunnel = Tunnel::socket(self.step(first, Step::Dial, stop, connect, dial).await?);
         trace.passed(|| self.stage(first, Step::Dial, stop));
+        // Strictly one hop after the other. A hop that refuses its CONNECT would also read the one
+        // that was sent ahead, with the credentials of the next hop in it.
         for (position, hop) in hops.iter().enumerate() {
             let at = (position, Some(hop));
+            // A hop without TLS is entered at once. Then there is no step to time or to report.
             tunnel = match hop.chosen.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
                 enter => {
@@ -403,6 +426,8 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(position + 1) {
+                // Of the client's fields, only `Via` goes to a hop on the way. `pass_headers` is
+                // about the last hop.
                 tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
@@ -419,12 +444,15 @@ impl Chain {
         end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        // Without hops, the tunnel was dialled to the target and is at its end already.
         let Some(position) = journey.hops().len().checked_sub(1) else {
             return Ok((tunnel, Arc::default()));
         };
         match end {
             AttemptEnd::LastHop => Ok((tunnel, Arc::default())),
             AttemptEnd::Target(request) => {
+                // Prepared again for the last hop: a spare carries no fields of any client, and a
+                // tunnel may still have those of the CONNECT before.
                 let listed = journey.hops()[position].chosen.link.pass_headers();
                 tunnel.prepare_connect(request, listed);
                 let target = request.target;
@@ -432,6 +460,9 @@ impl Chain {
                 Ok((tunnel, Arc::default()))
             }
             AttemptEnd::Forwarder(line) => {
+                // The request itself is sent later, by the exchange. This is for the fields that
+                // the hop needs in it, which may take rounds of authentication on this very
+                // connection.
                 let last = &journey.hops()[position];
                 let fields = match last.chosen.link.authorize(&mut tunnel, line) {
                     Eventual::Ready(Ok(fields)) => fields,
@@ -461,11 +492,13 @@ impl Chain {
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hop = &journey.hops()[position];
+        // If the hop asks for a new connection, its timeout still counts from here.
         let (at, asked) = ((position, Some(hop)), Instant::now());
         let extend = pin!(hop.chosen.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
         let extended = self.step(at, Step::Extend, next, timeout, extend).await;
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
+        // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
         self.meter.agreed(position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
@@ -480,6 +513,7 @@ impl Chain {
         timeout: Duration,
         work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
+        // The clock is read only if a line is logged.
         let begun = event_enabled!(Level::DEBUG).then(Instant::now);
         let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => {
@@ -491,6 +525,8 @@ impl Chain {
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
+        // The link adds what its kind knows about a refusal, such as a provider's own codes. It has
+        // to be asked here: a detour may replace the link, and with it that knowledge.
         let mut again = None;
         match (at.1, &mut cause) {
             (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.chosen.link.explain(refusal),
@@ -558,6 +594,8 @@ impl Chain {
 
 impl Drop for Chain {
     fn drop(&mut self) {
+        // The keeper of the spares holds the chain weakly. It is woken to see that the chain is
+        // gone.
         if let Some(warm) = &self.warm {
             warm.notice();
         }

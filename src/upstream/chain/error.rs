@@ -120,6 +120,7 @@ impl Step {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Completes "chain `x` failed at …", so each form begins with a noun.
         let Self { step, stop, protocol, .. } = self;
         let what = match (step, protocol) {
             (Step::Enter, Some(protocol)) => &*format!("{protocol} handshake with"),
