@@ -63,6 +63,9 @@ impl Client {
         if let Err(arrival) = self.first_bytes(idle, alarm, shutdown).await {
             return arrival;
         }
+        // Set at the first look that finds the head incomplete. Most heads come in one read, and
+        // need no clock. Later bytes don't move it: a client that sends a byte now and then is
+        // refused.
         let mut due = None;
         let mut reader = HeadReader::new(limits);
         loop {
@@ -94,6 +97,7 @@ impl Client {
         alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
+        // Bytes that were read behind the last message are the beginning of this one.
         if !self.seen.is_empty() {
             return Ok(());
         }
@@ -113,6 +117,7 @@ impl Client {
     async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
             match read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES) {
+                // Asked only if nothing is there: a request that has arrived is still read.
                 Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
                 read => read,
             }
@@ -163,7 +168,7 @@ impl Client {
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
         if self.stream.shutdown().await.is_ok() {
-            // Past a limit the answer may be lost; the client has had its time.
+            // Past the limit the answer may be lost, but the client has had time to read it.
             let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
         }
     }
@@ -191,6 +196,8 @@ async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
         // Most clients send nothing more, so room is made only for one that does.
         let room = if space.is_empty() { 1 } else { DISCARD_BYTES };
         space.resize(room, 0);
+        // A client that pauses has most likely read its answer. One that goes on sending has not,
+        // and is only stopped by the limits.
         match timeout(LINGER_PAUSE, reader.read(&mut space)).await {
             Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
             Ok(end) => return end.map(drop),

@@ -39,6 +39,8 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
 async fn serve(accepted: Accepted, admission: Admission) {
     debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
+    // One registration for the steps of the shutdown serves everything below, which only asks
+    // whether they have come. To register for each wait would take a lock each time.
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
         let requests = requests(accepted, admission.shared());
@@ -54,6 +56,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
+    // The first byte tells the protocol, before any head is read. A protocol that is left out is
+    // refused in its own words.
     let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
     if !shared.live().current().protocols.contains(&detected.protocol()) {
@@ -64,6 +68,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         // Boxed, so that connections of HTTP don't keep room for it.
         return Box::pin(socks::serve(client, version, alarm, shared)).await;
     }
+    // The upstream connection that a request leaves for the next one. It lives and ends with this
+    // client connection, and is never shared.
     let mut kept = None;
     let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
     loop {
@@ -83,6 +89,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         let forwarder =
             Forwarder { client: &mut client, kept: &mut kept, alarm: alarm.lend(), shared };
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
+            // The client is slower than usual. It waits here, without the memory that a request
+            // needs.
             Left::Idle => {
                 next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
             }
@@ -106,8 +114,11 @@ enum Left {
 async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
         let next = {
-            // Taken again for each request, which keeps it to its end.
+            // Taken again for each request, which keeps it to its end. So a reload takes effect on
+            // connections that are open.
             let generation = shared.live().current();
+            // Authentication comes before anything else, so that strangers learn nothing about
+            // routes.
             match admit(forwarder.client, &head, &generation) {
                 Ok(admitted) => match settled(&head, generation, shared).await {
                     Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
@@ -116,10 +127,12 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
                 Err(reply) => Next::Say(reply),
             }
         };
+        // A proxy that drains closes between two requests, and not within one.
         if !matches!(next, Next::Keep) || shared.shutdown().is_draining() {
             return Left::Over(next, is_head(&head));
         }
         let Forwarder { client, alarm, .. } = &mut forwarder;
+        // A client that goes on at once is served by this future again, and no new one is made.
         match next_head(client, Some(SOON), alarm, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
@@ -136,6 +149,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
             return Some(OpenTunnel::new(client, upstream, account, opening));
         }
         Next::Say(reply) => client.close_with(&reply, is_head).await,
+        // `Keep` comes here only while the proxy drains.
         Next::Keep | Next::Close => client.close().await,
         Next::Reset => client.reset(),
     }
@@ -154,6 +168,8 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
     };
     match head.target() {
         Target::Tunnel(target) => {
+            // After authentication, since it may wait, and only for a tunnel: the pages of the
+            // proxy depend on no hop.
             let generation = match settled(head, generation, shared).await {
                 Ok(generation) => generation,
                 Err(reply) => {
@@ -206,6 +222,8 @@ fn admit(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(admitted),
     };
+    // Here and not in the chain, since only HTTP has the field, and a request for the proxy itself
+    // goes nowhere.
     if via::names_loop(head.fields(), generation.via.as_deref()) {
         warn!(client = %client.peer, %target, status = 508, "the request loops");
         return Err(Box::new(Reply::looped(target)));
@@ -229,7 +247,7 @@ async fn next_head(
 pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
-        // More than can be told; a closed door says it too.
+        // Too many to answer each. The closed connection has to say it.
         return;
     }
     let work = pin!(tell_limit(accepted, shared));
@@ -248,6 +266,7 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
         client.close_after(&socks::turned_away(version)).await;
         return;
     }
+    // Read, although the answer is certain: after a HEAD it must have no body.
     let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);

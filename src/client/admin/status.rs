@@ -132,6 +132,9 @@ pub(crate) struct HopTotals {
 impl StatusDocument {
     /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
+        // The generation is taken once, so that all parts of the document describe the same one,
+        // even if a reload ends meanwhile. Counts outlive generations, so chains and hops that an
+        // edit has removed may still be listed.
         let current = shared.live().current();
         let metrics = current.metrics();
         let origin = shared.origin();
@@ -166,6 +169,8 @@ impl StatusDocument {
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
                 .collect(),
+            // Only hops that depend on a condition are listed. `enabled` is the outcome in force,
+            // and the condition shows the present value: a reload may be under way between the two.
             conditions: current
                 .hops()
                 .iter()
