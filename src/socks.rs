@@ -113,7 +113,7 @@ pub enum SocksError {
 }
 
 impl SocksServer {
-    /// Begins with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5 only.
+    /// Creates the exchange with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5 only.
     pub fn new(version: SocksVersion, policy: LoginPolicy) -> Self {
         let state = match version {
             SocksVersion::V4 => HandshakeState::Version4,
@@ -199,7 +199,7 @@ impl SocksServer {
 }
 
 impl SocksError {
-    /// Returns the code that tells the client.
+    /// Returns the reply code for the client.
     pub fn code(self) -> ReplyCode {
         ReplyCode(match self {
             Self::Command => 7,

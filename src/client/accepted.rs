@@ -79,7 +79,7 @@ async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
     }
 }
 
-/// Tells a client that does not speak TLS that it has to, in its own protocol.
+/// Refuses a client that does not speak TLS, in its own protocol.
 async fn refuse_plain(client: Client) {
     let detected = Detected::of(&client.seen);
     warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, as this listener does");

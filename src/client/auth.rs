@@ -12,7 +12,7 @@ use crate::{
 /// A client that was let in, and what it says of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admitted {
-    /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a
+    /// The part of its username that states its preferences: all of it, or the part behind `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
     /// Whether they were meant as preferences for certain, so that a chain which takes none is an error. A username that

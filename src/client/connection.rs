@@ -34,9 +34,9 @@ pub struct Client {
 pub enum Arrival {
     /// A request.
     Head(Box<RequestHead>),
-    /// Something that is none.
+    /// Bytes that are not a valid request.
     Bad(BadRequest),
-    /// The beginning of something, and nothing more in time.
+    /// The beginning of a request whose rest did not come in time.
     Slow,
     /// Nothing at all for too long.
     Idle,
@@ -112,8 +112,8 @@ impl Client {
         if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) }
     }
 
-    /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
-    /// dropping the future.
+    /// Reads the first bytes of a message, or returns zero if the proxy drains. No buffer is held during the wait, and
+    /// dropping the future loses nothing.
     async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
             match read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES) {
@@ -130,8 +130,8 @@ impl Client {
         self.stream.reset_on_close();
     }
 
-    /// Closes a connection without a request. TLS says so first (RFC 8446 section 6.1), or the client would have to
-    /// take the end for an attack.
+    /// Closes a connection on which no request is under way. TLS announces the end first (RFC 8446 §6.1), or the client
+    /// would have to take it for an attack.
     pub async fn end(mut self) {
         if self.is_tls {
             // A client that takes nothing is not waited for: the connection closes all the same.
@@ -175,7 +175,7 @@ impl Client {
 }
 
 impl From<Client> for Tunnel {
-    /// The client's end of a tunnel; what was read ahead goes first.
+    /// Returns the client's end of a tunnel, which passes the bytes that were read ahead first.
     fn from(client: Client) -> Self {
         let mut tunnel = client.stream;
         tunnel.unread(client.seen.freeze());
@@ -209,7 +209,7 @@ async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
 
 /// Most heads fit in one read of this size.
 const READ_BYTES: usize = 4096;
-/// How much at once is dropped.
+/// How many bytes are read and dropped at once.
 const DISCARD_BYTES: usize = 32 * 1024;
 /// How long a client may pause, after its answer, in what it still sends.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);

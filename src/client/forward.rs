@@ -64,7 +64,7 @@ pub(crate) struct Forwarder<'a> {
 }
 
 impl Forwarder<'_> {
-    /// Serves one request, and tells what becomes of the client's connection.
+    /// Serves one request. Returns what becomes of the client's connection.
     pub(crate) async fn serve(
         &mut self,
         head: &RequestHead,

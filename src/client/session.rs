@@ -102,11 +102,11 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
 
 /// The end of a run of plain requests.
 enum Left {
-    /// The next one is not here soon.
+    /// No request came within [`SOON`].
     Idle,
-    /// This came instead of one.
+    /// Something else came, such as a request that is not a plain one.
     Arrival(Arrival),
-    /// The last request was served, which was perhaps for a head only.
+    /// The last request was served. The flag says whether its method was HEAD.
     Over(Next<Box<Switch>>, bool),
 }
 
@@ -141,7 +141,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
     }
 }
 
-/// Does with the connection what the last plain request on it has led to.
+/// Closes, resets or hands on the connection, as its last plain request decided.
 async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
     match next {
         Next::Tunnel(switch) => {
@@ -231,7 +231,7 @@ fn admit(
     Ok(admitted)
 }
 
-/// Waits for the next request; `idle`: for its first byte, in place of `timeouts.header`.
+/// Waits for the next request, for at most `idle` until its first byte. `None` means `timeouts.header`.
 async fn next_head(
     client: &mut Client,
     idle: Option<Duration>,
@@ -243,7 +243,7 @@ async fn next_head(
     client.next_head(limits, idle, header, alarm, shared.shutdown()).await
 }
 
-/// Tells a client that there are too many.
+/// Refuses a client beyond `limits.connections`.
 pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
@@ -274,7 +274,7 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
     client.close_with(&reply, is_head).await;
 }
 
-/// Tells a client that this port does not speak its protocol, in that protocol.
+/// Refuses a client whose protocol `server.protocols` leaves out, in that protocol.
 async fn refuse_protocol(client: Client, detected: Detected) {
     let protocol = detected.protocol();
     warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
@@ -304,9 +304,9 @@ fn limits(generation: &Generation) -> (HeadLimits, Duration) {
 
 const NO_HTTP: &str =
     "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";
-/// How long what serves a request waits for the next one.
+/// How long the future that serves a request waits for the next one, before it is dropped with its memory.
 const SOON: Duration = Duration::from_millis(100);
-/// How long a client may keep its connection open without a request after that, as most servers allow.
+/// How long the connection may stay open without a request after that. Most servers allow as much.
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ pub(crate) struct Opening {
 }
 
 impl OpenTunnel {
-    /// A tunnel between `client` and `upstream`. What either has read ahead goes first.
+    /// Opens a tunnel between `client` and `upstream`, which passes the bytes that either has read ahead first.
     pub(crate) fn new(
         client: Client,
         upstream: Tunnel,

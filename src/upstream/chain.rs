@@ -146,7 +146,7 @@ pub(crate) struct StepTimeouts {
 }
 
 impl Chain {
-    /// Puts hops in a row.
+    /// Creates a chain of `hops`, in their order of travel.
     pub(crate) fn new(
         name: Arc<str>,
         hops: Vec<ChainHop>,
@@ -182,7 +182,7 @@ impl Chain {
         self
     }
 
-    /// The spare tunnels, if the chain keeps any.
+    /// Returns the spare tunnels, if the chain keeps any.
     pub(crate) fn warm(&self) -> Option<&Arc<Warm>> {
         self.warm.as_ref()
     }
@@ -435,7 +435,7 @@ impl Chain {
         Ok(tunnel)
     }
 
-    /// Has the last hop do its part.
+    /// Asks the last hop for the target, or prepares it for a plain request, as `end` says.
     async fn reach_end<T: Trace>(
         &self,
         mut tunnel: Tunnel,
@@ -504,7 +504,7 @@ impl Chain {
         Ok(extended)
     }
 
-    /// Waits for one step, as long as it may take.
+    /// Runs one step within `timeout`. A failure names the step, the hop and the cause.
     async fn step<T, E: Into<Cause>>(
         &self,
         at: StepPlace<'_>,
@@ -540,7 +540,7 @@ impl Chain {
         Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
     }
 
-    /// Logs a step that has ended, for those who look for the cause of a failure.
+    /// Logs a step that has ended, so that the debug log explains a failure.
     fn log_step(&self, stage: &Stage, begun: Instant, error: Option<&ChainError>) {
         let Stage { step, stop, protocol, .. } = stage;
         let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));

@@ -22,7 +22,7 @@ pub enum DialError {
     /// The name has no address.
     #[error("the name has no address")]
     NoAddress,
-    /// No address took the connection; this is the first one's reason.
+    /// No address accepted the connection. This is the error of the first one.
     #[error("the connection was not taken")]
     Connect(#[source] io::Error),
     /// The address is one that this proxy listens on.

@@ -56,7 +56,7 @@ impl Warm {
         Self { stock, changed, keeper: AtomicU64::new(0), counts }
     }
 
-    /// How many spares are kept at most.
+    /// Returns how many spares are kept at most.
     pub(crate) fn limit(&self) -> usize {
         self.stock().limit()
     }

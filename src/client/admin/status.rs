@@ -1,4 +1,5 @@
-//! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
+//! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
+//! secret.
 
 mod pools;
 mod prometheus;
@@ -191,7 +192,7 @@ impl StatusDocument {
         }
     }
 
-    /// As JSON, with an end of line.
+    /// Returns the status as JSON, with a line end.
     pub(crate) fn to_json(&self) -> String {
         // It has only names, numbers and texts, which can all be written.
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();

@@ -445,7 +445,7 @@ where
         None
     }
 
-    /// Waits for the earliest deadline, and tells what was waited for in vain.
+    /// Waits until the earliest deadline. Returns what was waited for in vain.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         self.note_quiet();
         let stall = self.outbound.stall_timeout();
@@ -544,6 +544,7 @@ where
     }
 
     fn bad_body(&self, bad: BadBody) -> Ending {
+        // The client is reading an answer already, which can only be cut off.
         if self.has_begun() {
             return self.truncated("the request's body is broken");
         }
@@ -586,7 +587,7 @@ where
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
-/// How many interim answers may precede one answer; a server that tells of progress stays far below it.
+/// How many interim answers may precede one answer. A server that reports progress stays far below it.
 const INTERIM_MAX: usize = 100;
 /// How much is read behind a request whose answer is under way.
 const READ_AHEAD_BYTES: usize = 4 * 1024;

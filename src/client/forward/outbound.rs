@@ -1,4 +1,4 @@
-//! A request as its upstream gets it, and the words for what that upstream does wrong.
+//! A request as its upstream receives it, and the errors for what that upstream does wrong.
 
 use std::{sync::Arc, time::Duration};
 

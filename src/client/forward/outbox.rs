@@ -72,7 +72,7 @@ impl Outbox {
         *self = Self { sent: self.sent, ..Self::default() };
     }
 
-    /// Writes everything that waits, and has it leave every layer.
+    /// Writes everything that waits, and flushes all layers.
     pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

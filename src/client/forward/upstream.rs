@@ -85,7 +85,8 @@ impl Upstream {
         Ok(is_ready)
     }
 
-    /// Returns whether it can carry a request for `origin`. `may_be_forwarded` says whether a hop may forward the request.
+    /// Returns whether it can carry a request for `origin`. `may_be_forwarded` says whether a hop may forward that
+    /// request.
     pub(super) fn serves(&self, origin: &Authority, may_be_forwarded: bool, key: &Key) -> bool {
         // A hop that forwards leads to every origin, a tunnel to one.
         let leads_there = match &self.end.hop {
@@ -95,7 +96,7 @@ impl Upstream {
         self.key == *key && leads_there
     }
 
-    /// Returns the connection to wait for its next request, without the room that the last body needed.
+    /// Releases the buffer of the last body, before the connection waits for its next request.
     pub(super) fn rested(mut self) -> Self {
         // If bytes came behind the answer, they are kept: `is_quiet` then rejects the connection.
         if self.seen.is_empty() {

@@ -63,7 +63,7 @@ impl Pipe {
         Poll::Ready(Ok(*held))
     }
 
-    /// Empties the pipe into `writer`, and counts in `moved` what it took.
+    /// Empties the pipe into `writer`, and adds the bytes that it took to `total`.
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,7 +105,7 @@ impl fmt::Debug for Pipe {
     }
 }
 
-/// Does `work` when `socket` is ready for it, and again until it need not wait.
+/// Does `work` when `socket` is ready for it, and again for as long as the socket would block.
 fn poll_moved(
     cx: &mut Context<'_>,
     socket: &TcpStream,
@@ -136,7 +136,7 @@ thread_local! {
     static POOL: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The largest that the system gives everybody; a pipe of the usual size costs half of the gain.
+/// The largest size that Linux gives to any user by default. A pipe of the usual size would halve the gain.
 const PIPE_BYTES: usize = 1024 * 1024;
 const PIPE_BYTES_USUAL: usize = 64 * 1024;
 const POOLED_MAX: usize = 4;

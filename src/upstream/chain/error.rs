@@ -96,7 +96,7 @@ impl Stage {
         Self { protocol: Some(tls::PROTOCOL), ..stage }
     }
 
-    /// The name of the hop, with that of its member.
+    /// Returns the name of the hop, and of its member if it has one.
     pub fn hop_name(&self) -> Option<String> {
         let hop = self.hop.as_ref()?;
         Some(match &self.member {
@@ -107,7 +107,7 @@ impl Stage {
 }
 
 impl Step {
-    /// A word for programs.
+    /// Returns the name of the step in the log and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Choose => "choose",
@@ -137,7 +137,7 @@ impl fmt::Display for Stage {
 }
 
 impl ChainError {
-    /// The way of a request that failed like this. What the hops chose is in the error itself.
+    /// Returns the passage of a request that failed like this. The choices of the hops are in the error itself.
     pub(crate) fn passage(&self) -> Passage {
         Passage { attempts: self.attempts, ..Passage::default() }
     }

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::{error::with_causes, upstream::warm::Path};
 
-/// The hops that one connection takes, and the addresses where it reaches them.
+/// The hops that one connection takes, and the address at which it reaches each of them.
 pub(super) struct Journey<'a> {
     chain: &'a Chain,
     hops: Vec<ChosenHop>,
@@ -77,7 +77,7 @@ impl<'a> Journey<'a> {
         if taken.is_empty() { Arc::default() } else { taken.into() }
     }
 
-    /// The way that a spare tunnel for this journey must have come.
+    /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
         self.hops.iter().map(|hop| (hop.address.clone(), hop.chosen.member())).collect()
     }
@@ -198,7 +198,7 @@ impl<'a> Journey<'a> {
         true
     }
 
-    /// Chooses another address of the next hop, if the one that was tried is forbidden.
+    /// Chooses another address of the next hop, if the one that was tried is forbidden. Returns whether there is one.
     fn tries_another_address(&mut self, position: usize, error: &mut ChainError) -> bool {
         let next = position + 1;
         let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(hop)) =
@@ -243,7 +243,7 @@ impl<'a> Journey<'a> {
 }
 
 impl Chain {
-    /// Begins with the address of the hop that served last.
+    /// Returns a chosen hop with the address that served last, if it still has that address.
     fn chosen(&self, position: usize, chosen: Chosen) -> ChosenHop {
         let remembered = self.remembered.get(position).and_then(|slot| slot.load_full());
         // An edit, or the choice of another member, may have made the remembered address a wrong

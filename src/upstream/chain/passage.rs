@@ -36,7 +36,7 @@ pub(crate) struct HopsTaken<'a> {
 }
 
 impl Passage {
-    /// The passage of another request over the same connection.
+    /// Returns the passage of another request over the same connection.
     pub(crate) fn again(&self) -> Self {
         Self { taken: self.taken.clone(), ..Self::default() }
     }

@@ -21,7 +21,7 @@ pub(super) struct Stock {
     spares: VecDeque<Spare>,
     /// The last connection that asked for one, and when.
     wanted: Option<(Authority, Instant)>,
-    /// How old a spare may get. It learns from those that were dead.
+    /// How old a spare may get. It shrinks when a spare turns out to be dead.
     age_max: Duration,
     /// After failures, when the next may be tried.
     pause: Option<(Instant, Duration)>,
@@ -41,9 +41,9 @@ struct Spare {
 /// The next task of a stock's keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// To make one, as if for this target.
+    /// Make a spare, as if for this target.
     One { target: Authority },
-    /// To wait: until then, or until something changes.
+    /// Wait until then, or until something changes.
     Until(Option<Instant>),
 }
 
