@@ -113,7 +113,7 @@ pub enum SocksError {
 }
 
 impl SocksServer {
-    /// Creates the exchange with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5 only.
+    /// Creates the exchange with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5.
     pub fn new(version: SocksVersion, policy: LoginPolicy) -> Self {
         let state = match version {
             SocksVersion::V4 => HandshakeState::Version4,

@@ -102,8 +102,8 @@ impl Direction {
         }
     }
 
-    /// Moves as many bytes as possible. Becomes ready once the end of `reader` was passed on to `writer`, or once one of
-    /// them broke. Later calls return the same result.
+    /// Moves as many bytes as possible. Becomes ready once the end of `reader` was passed on to `writer`, or one of them
+    /// broke. Later calls return the same result.
     ///
     /// A broken reader is reported only after the writer has taken everything that could be read: the kernel keeps
     /// what arrived before a reset, and returns the error after the last byte.

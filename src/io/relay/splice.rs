@@ -47,15 +47,16 @@ impl Pipe {
         });
     }
 
-    /// Fills the pipe, which must be empty, with bytes of `reader`. Returns how many; zero means that `reader` has ended.
+    /// Fills the pipe, which must be empty, with bytes of `reader`. Returns how many; zero means that the reader ended.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         reader: &TcpStream,
     ) -> Poll<io::Result<usize>> {
         let Self { ends, held } = self;
-        // splice(2) reports an empty socket and a full pipe by the same error. The pipe is empty here, so the error is about
-        // the socket, and waiting for the socket to be readable is right.
+        // splice(2) reports an empty socket and a full pipe by the same error. The pipe is empty
+        // here, so the error is about the socket, and waiting for the socket to be readable is
+        // right.
         debug_assert_eq!(*held, 0);
         *held = ready!(poll_moved(cx, reader, Interest::READABLE, || {
             moved(reader.as_fd(), ends.write.as_fd(), ends.capacity)

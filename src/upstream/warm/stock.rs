@@ -83,7 +83,7 @@ impl Stock {
         }
     }
 
-    /// Notes that a spare could not be made. The pause before the next try doubles each time, and `more` is added to it.
+    /// Notes that a spare could not be made. The pause before the next try doubles each time; `more` is added to it.
     pub(super) fn failed(&mut self, more: Duration) {
         let pause = self.pause.map_or(PAUSE_FIRST, |(_, pause)| (pause * 2).min(PAUSE_MAX));
         self.pause = Some((Instant::now() + pause + more, pause));
