@@ -113,7 +113,7 @@ pub enum SocksError {
 }
 
 impl SocksServer {
-    /// Begins with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5 only.
+    /// Creates the exchange with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5.
     pub fn new(version: SocksVersion, policy: LoginPolicy) -> Self {
         let state = match version {
             SocksVersion::V4 => HandshakeState::Version4,
@@ -127,6 +127,8 @@ impl SocksServer {
     /// # Errors
     /// The reason why the client is not served; answer with [`refusal`](Self::refusal).
     pub fn step(&mut self, seen: &mut BytesMut) -> Result<SocksStep, SocksError> {
+        // A message is parsed from its first byte until all of it is there. All of them are short,
+        // so that costs less than to remember a place in each.
         let parsed = match self.state {
             HandshakeState::Version4 => v4::request(seen)?.map(by_connecting),
             HandshakeState::Request => v5::request(seen)?.map(|(target, length)| {
@@ -137,6 +139,8 @@ impl SocksServer {
             }
             HandshakeState::Greeting => match v5::greeting(seen) {
                 Some((offered, length)) => {
+                    // If no method fits, the state stays: `refusal` then says so by the message
+                    // that RFC 1928 §3 has for it.
                     let method = offered.choose(self.policy).ok_or(SocksError::Method)?;
                     self.state = match method {
                         mooltiroute_hops::socks::AuthMethod::None => HandshakeState::Request,
@@ -150,6 +154,7 @@ impl SocksServer {
             },
         };
         let Some((step, length)) = parsed else { return Ok(SocksStep::Read) };
+        // Only the bytes of this message. Those behind the request belong to the tunnel.
         let _ = seen.split_to(length);
         Ok(step)
     }
@@ -170,6 +175,7 @@ impl SocksServer {
     /// Returns the message that ends the exchange in its present state. Only a reply to the request has room for `code`.
     pub fn refusal(&self, code: ReplyCode) -> Vec<u8> {
         match self.state {
+            // Only the last of the three messages has a field for a code.
             HandshakeState::Greeting => vec![v5::VERSION, v5::NO_METHOD],
             HandshakeState::Password => vec![v5::PASSWORD_VERSION, 1],
             HandshakeState::Version4 | HandshakeState::Request => self.reply(code),
@@ -193,7 +199,7 @@ impl SocksServer {
 }
 
 impl SocksError {
-    /// Returns the code that tells the client.
+    /// Returns the reply code for the client.
     pub fn code(self) -> ReplyCode {
         ReplyCode(match self {
             Self::Command => 7,
@@ -211,6 +217,7 @@ fn by_connecting((request, length): (SocksRequest, usize)) -> (SocksStep, usize)
 /// to a hop gets through. Clients also put addresses here.
 fn host(name: &[u8]) -> Result<Host, SocksError> {
     let name = str::from_utf8(name).map_err(|_| SocksError::NotText)?;
+    // `Host` expects an IPv6 address in brackets, and SOCKS clients write none.
     match name.parse::<Ipv6Addr>() {
         Ok(address) => Ok(Host::Address(address.into())),
         Err(_) => name.parse().map_err(SocksError::Host),

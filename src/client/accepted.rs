@@ -38,12 +38,16 @@ impl Accepted {
     ) -> Option<Client> {
         let Self { socket, peer, tls } = self;
         let mut client = Client::new(Tunnel::socket(socket), peer);
+        // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
+        // answer that it can read, and not an alert.
         client.first_bytes(wait, alarm, shutdown).await.ok()?;
         let Some(tls) = tls else { return Some(client) };
         if !is_tls(&client.seen) {
             refuse_plain(client).await;
             return None;
         }
+        // The handshake has a time of its own, so that a slow first byte does not shorten it. It is
+        // polled first: if it ends at the deadline, it was in time.
         let due = Instant::now() + wait;
         let mut client = tokio::select! {
             biased;
@@ -53,6 +57,7 @@ impl Accepted {
                 return None;
             }
         };
+        // A client that has made TLS and then says nothing has to be sent the end of TLS, too.
         if client.first_bytes(wait, alarm, shutdown).await.is_err() {
             client.end().await;
             return None;
@@ -74,7 +79,7 @@ async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
     }
 }
 
-/// Tells a client that does not speak TLS that it has to, in its own protocol.
+/// Refuses a client that does not speak TLS, in its own protocol.
 async fn refuse_plain(client: Client) {
     let detected = Detected::of(&client.seen);
     warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, as this listener does");

@@ -46,6 +46,8 @@ impl Account {
     /// Begins the account of a connection that was just registered.
     pub(crate) fn new(registration: Registration) -> Self {
         let row = registration.row();
+        // A CONNECT counts for its chain once its tunnel is open. Both kinds count as requests of
+        // their generation, which the status lists until they end.
         if row.method != "CONNECT" {
             row.chain.meter().request();
         }
@@ -89,6 +91,7 @@ impl Account {
 
     /// Waits for `work`. Returns `None` as soon as the connection is killed.
     pub(crate) async fn unless_killed<F: Future>(&self, work: F) -> Option<F::Output> {
+        // A kill wakes this task, so the flag has to be looked at only when the task runs.
         let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Pending if self.is_killed() => Poll::Ready(None),
@@ -99,6 +102,7 @@ impl Account {
 
     /// Counts it as a tunnel from now on.
     pub(crate) fn opened(&mut self) {
+        // The request becomes the tunnel, so the generation has as many users as before.
         let users = &self.row().generation.users;
         users.tunnels.fetch_add(1, Relaxed);
         users.requests.fetch_sub(1, Relaxed);
@@ -119,8 +123,12 @@ impl Account {
     /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
     /// access is not.
     pub(crate) fn failed(&self, reply: &Reply, error: &str) {
+        // A failure for which the client or this proxy is responsible counts for no chain and no
+        // hop.
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+            // A hop that is switched by a condition of the network may fail because the network has
+            // changed, so the conditions on this way are looked at again.
             let depends = || self.row().generation.dependence_of(self.chain());
             if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
                 dependence.hop_failed();

@@ -36,6 +36,8 @@ pub(crate) fn is_last_stop(head: &RequestHead) -> bool {
 
 /// Answers a request that goes no further than this proxy.
 pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
+    // Before all checks: any origin may be asked by OPTIONS and TRACE how far a request gets, and
+    // the answer tells nothing about this proxy.
     if let Some(message) = last_stop::answer(head) {
         client.close_after(&message).await;
         return;
@@ -56,6 +58,8 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
+    // An unknown path is answered before any check. The text explains what this port is, and has
+    // nothing that another site could use.
     let page: fn(&AskedPage<'_>) -> Page = match path {
         b"/healthz" => health,
         b"/status" => status_page,
@@ -71,10 +75,14 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     // A listener on `0.0.0.0` is reached at whichever address of this machine the client connected to.
     let local = client.stream.bottom().and_then(|socket| socket.local_addr().ok());
     own.extend(local);
+    // A page whose own name was made to resolve to this machine (DNS rebinding) has that name in
+    // `Host`, since browsers write the name of the URL there.
     if !head.host().is_some_and(|host| is_own(host, &own)) {
         return Err(Box::new(Reply::refused(403, FOREIGN_HOST)));
     }
     let scheme = if client.is_tls { "https://" } else { "http://" };
+    // A page of another site may ask for an address of this machine directly. Browsers then name
+    // the site; programs send neither of the two fields.
     if is_cross_origin(head.fields(), scheme, &own) {
         return Err(Box::new(Reply::refused(403, "No web page may ask this proxy about itself.")));
     }
@@ -124,6 +132,8 @@ fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }
+    // With a port, the value has to be one of the listeners. Without one, the client has used the
+    // default port of its scheme, and the address alone is compared.
     if let Ok(address) = host.parse::<SocketAddr>() {
         return own.contains(&address);
     }
@@ -143,6 +153,8 @@ fn is_cross_origin(fields: &Fields, scheme: &str, own: &[SocketAddr]) -> bool {
 impl Page {
     fn message(&self, is_head: bool) -> Vec<u8> {
         let Self { content_type, body } = self;
+        // No cache may keep a page that shows a moment, and no browser may take it for a script or
+        // a document of another type.
         let mut message = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",

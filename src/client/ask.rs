@@ -73,11 +73,14 @@ impl Ask<'_> {
             warn!(client = %self.peer, target = %self.target, "no route matches");
         })?;
         let way = generation.within_budgets(way).map_err(Denial::OverBudget)?;
+        // Everything that can refuse the request comes before it is registered, so the table of
+        // open connections has only requests that are really tried.
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
         let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
+        // A poll is the only way to get at the waker of this task. Killing the connection wakes it.
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
@@ -130,6 +133,8 @@ impl Ask<'_> {
                 text.parse().map_err(Denial::Preferences)
             }
             Admitted { preferences: Some(_), is_explicit: true } => {
+                // The client meant them. Without this error it would get an exit that it did not
+                // ask for, and would not notice.
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
             // The chain has no use for this username, and it is not that of `server.auth`.

@@ -12,7 +12,7 @@ use crate::{
 /// A client that was let in, and what it says of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admitted {
-    /// The part of its username that tells what it prefers: all of it, or what follows `server.auth.username` and a
+    /// The part of its username that states its preferences: all of it, or the part behind `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
     /// Whether they were meant as preferences for certain, so that a chain which takes none is an error. A username that
@@ -26,6 +26,8 @@ pub(crate) struct Admitted {
 /// origin then (RFC 9110 §11.6). The time that the comparison takes does not depend on the position of a difference.
 pub(crate) fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted> {
     let is_origin = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
+    // `Authorization` on any other request is for the origin. It is passed on, and must not let a
+    // client in.
     let admitted = admit_by(head.fields(), "Proxy-Authorization", auth);
     admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
 }
@@ -49,6 +51,7 @@ pub(crate) fn admit_user(user: &[u8], auth: Option<&Auth>) -> Option<Admitted> {
 
 fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted> {
     let mut given = fields.values(name);
+    // With two such fields it is open which one counts, so neither does.
     let credentials = match (given.next(), given.next()) {
         (Some(value), None) => credentials(value),
         _ => None,
@@ -59,10 +62,14 @@ fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted
 /// Lets a client in by its `username:password`.
 fn admit_given(given: Option<&[u8]>, auth: Option<&Auth>) -> Option<Admitted> {
     let Some(auth) = auth else {
+        // All clients are let in, so a username is not a proof of anything: it may state
+        // preferences, or be left over from the settings of another proxy.
         let username = given.and_then(split).map(|(user, _)| user);
         return Some(Admitted::stating(username.and_then(preferences)));
     };
     let given = given?;
+    // Compared as they are first, since the username or the password of `server.auth` may have a
+    // `+` of its own. What follows the last `+` of the username may then state preferences.
     if matches(given, auth) {
         return Some(Admitted::default());
     }

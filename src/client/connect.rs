@@ -58,6 +58,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
 ) -> Option<OpenTunnel> {
     let (peer, protocol) = (client.peer, answers.protocol());
     let ask = Ask { peer, protocol, method: "CONNECT", target: &target, admitted: &admitted };
+    // Registered before anything is awaited, so that the request can be listed and killed from here
+    // on.
     let (account, preferences) =
         match ask.begin(shared, generation, &mut RecentOwner::default()).await {
             Ok(begun) => begun,
@@ -67,7 +69,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
             }
         };
     let chain = account.chain();
-    // Dropped once the last hop has answered.
+    // Bounded before a connection is opened, since the request may come back to this proxy through
+    // the hops. Dropped once the last hop has answered.
     let round = {
         let round = shared.begin_round(("CONNECT", &target), chain, generation);
         match account.unless_killed(round).await {
@@ -85,6 +88,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let request = Request::new(&target, &preferences)
         .with_fields(answers.fields())
         .marked(generation.via.as_deref());
+    // The client hears nothing before this ends. A success that came earlier would make a failure
+    // of the hops look like one of the target, and the client could not be told the reason.
     let upstream = chain.travel(request, Destination::Target, &round);
     let mut upstream = match account.unless_killed(upstream).await {
         Some(Ok(connected)) => {
@@ -100,8 +105,12 @@ pub(crate) async fn open<P: TunnelProtocol>(
         }
         None => return killed(client, &account),
     };
+    // The hops have answered, so this is no round of a loop. A tunnel may last for days, and must
+    // not count as unanswered.
     drop(round);
     account.takes(&upstream);
+    // The bytes that the client sent ahead are still in `client.seen`: they go to the target only
+    // now that there is a tunnel.
     if client.send(&answers.established(&upstream.take_returned_fields())).await.is_err() {
         account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
         return None;

@@ -34,9 +34,9 @@ pub struct Client {
 pub enum Arrival {
     /// A request.
     Head(Box<RequestHead>),
-    /// Something that is none.
+    /// Bytes that are not a valid request.
     Bad(BadRequest),
-    /// The beginning of something, and nothing more in time.
+    /// The beginning of a request whose rest did not come in time.
     Slow,
     /// Nothing at all for too long.
     Idle,
@@ -63,6 +63,9 @@ impl Client {
         if let Err(arrival) = self.first_bytes(idle, alarm, shutdown).await {
             return arrival;
         }
+        // Set at the first look that finds the head incomplete. Most heads come in one read, and
+        // need no clock. Later bytes don't move it: a client that sends a byte now and then is
+        // refused.
         let mut due = None;
         let mut reader = HeadReader::new(limits);
         loop {
@@ -94,6 +97,7 @@ impl Client {
         alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
+        // Bytes that were read behind the last message are the beginning of this one.
         if !self.seen.is_empty() {
             return Ok(());
         }
@@ -108,11 +112,12 @@ impl Client {
         if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) }
     }
 
-    /// Reads what comes first, unless the proxy is ending. Nothing is held while nothing comes, and nothing is lost by
-    /// dropping the future.
+    /// Reads the first bytes of a message, or returns zero if the proxy drains. No buffer is held during the wait, and
+    /// dropping the future loses nothing.
     async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
         poll_fn(|cx| {
             match read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES) {
+                // Asked only if nothing is there: a request that has arrived is still read.
                 Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
                 read => read,
             }
@@ -125,8 +130,8 @@ impl Client {
         self.stream.reset_on_close();
     }
 
-    /// Closes a connection without a request. TLS says so first (RFC 8446 section 6.1), or the client would have to
-    /// take the end for an attack.
+    /// Closes a connection on which no request is under way. TLS announces the end first (RFC 8446 §6.1), or the client
+    /// would have to take it for an attack.
     pub async fn end(mut self) {
         if self.is_tls {
             // A client that takes nothing is not waited for: the connection closes all the same.
@@ -163,14 +168,14 @@ impl Client {
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
         if self.stream.shutdown().await.is_ok() {
-            // Past a limit the answer may be lost; the client has had its time.
+            // Past the limit the answer may be lost, but the client has had time to read it.
             let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
         }
     }
 }
 
 impl From<Client> for Tunnel {
-    /// The client's end of a tunnel; what was read ahead goes first.
+    /// Returns the client's end of a tunnel, which passes the bytes that were read ahead first.
     fn from(client: Client) -> Self {
         let mut tunnel = client.stream;
         tunnel.unread(client.seen.freeze());
@@ -191,6 +196,8 @@ async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
         // Most clients send nothing more, so room is made only for one that does.
         let room = if space.is_empty() { 1 } else { DISCARD_BYTES };
         space.resize(room, 0);
+        // A client that pauses has most likely read its answer. One that goes on sending has not,
+        // and is only stopped by the limits.
         match timeout(LINGER_PAUSE, reader.read(&mut space)).await {
             Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
             Ok(end) => return end.map(drop),
@@ -202,7 +209,7 @@ async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
 
 /// Most heads fit in one read of this size.
 const READ_BYTES: usize = 4096;
-/// How much at once is dropped.
+/// How many bytes are read and dropped at once.
 const DISCARD_BYTES: usize = 32 * 1024;
 /// How long a client may pause, after its answer, in what it still sends.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);

@@ -67,13 +67,14 @@ pub(crate) struct Forwarder<'a> {
 }
 
 impl Forwarder<'_> {
-    /// Serves one request, and tells what becomes of the client's connection.
+    /// Serves one request. Returns what becomes of the client's connection.
     pub(crate) async fn serve(
         &mut self,
         head: &RequestHead,
         admitted: Admitted,
         generation: &Arc<Generation>,
     ) -> Next<Box<Switch>> {
+        // The session passes only requests in absolute-form.
         let Target::Resource(resource) = head.target() else { return Next::Reset };
         let (target, peer) = (resource.authority(), self.client.peer);
         let (protocol, method) = (Protocol::Http, head.method());
@@ -84,6 +85,8 @@ impl Forwarder<'_> {
         };
         let row = &**account.row();
         let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
+        // Bounded before a connection is opened, since the request may come back to this proxy
+        // through the hops. The round is over when the head of the answer comes.
         let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
         let plan = match account.unless_killed(round).await {
             Some(Ok(round)) => plan.in_round(round),
@@ -96,13 +99,19 @@ impl Forwarder<'_> {
         };
         let mut passed = Opening { status: 0, sent: 0, received: 0 };
         let ending = match self.travel(&plan, &account, &mut passed).await {
+            // A kill and the end of the proxy stop an exchange in the same way. The log has to tell
+            // them apart.
             Ending::Cut if account.is_killed() => Ending::Killed,
             ending => ending,
         };
+        // Taken away whatever happened. Only an exchange that ended well puts it back below, so a
+        // connection in an unknown state never carries another request.
         let used = self.kept.take();
         if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
             upstream.reset();
         }
+        // A request that failed before its answer is logged as failed, with the hop and the step.
+        // One that switched protocols is logged when its tunnel ends.
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
                 account.failed(reply, why);
@@ -128,6 +137,8 @@ impl Forwarder<'_> {
     async fn travel(&mut self, plan: &Plan<'_>, account: &Account, passed: &mut Opening) -> Ending {
         let Self { client, kept, alarm, shared, .. } = self;
         let is_cut = || shared.shutdown().is_cut() || account.is_killed();
+        // The kept connection serves if it leads to the right place, for the same preferences, and
+        // if nothing has come on it since the last answer.
         if let Some(upstream) = kept.as_mut()
             && plan.fits(upstream)
             && upstream.is_quiet().await
@@ -139,7 +150,9 @@ impl Forwarder<'_> {
                     account.row().set_passage(upstream.passage().again());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
-                    // Closed while the request was under way: a new connection is tried, once.
+                    // The upstream had closed it before the request arrived, which no check can
+                    // exclude. A new connection is tried once, if sending the request twice does no
+                    // harm.
                     if hearing != Hearing::ClosedUnheard || !plan.is_repeatable() {
                         return ending;
                     }
@@ -148,8 +161,10 @@ impl Forwarder<'_> {
                 Err(error) => return unreachable(&error),
             }
         }
+        // The old connection closes before the new one is opened, so a client has one at a time.
         **kept = None;
         let opened = {
+            // Opening may take several timeouts, and a kill must not wait for them.
             let mut open = pin!(plan.open());
             poll_fn(|cx| match open.as_mut().poll(cx) {
                 Poll::Pending if is_cut() => Poll::Ready(None),
@@ -178,6 +193,7 @@ struct Url<'a>(&'a Resource);
 
 impl Hash for Url<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // Hashed in its parts, since collecting them into one text would allocate for each request.
         self.0.authority().hash(state);
         self.0.path().for_each(|part| part.hash(state));
     }
@@ -203,6 +219,7 @@ async fn pass(
     passed.status = exchange.status();
     let (mut sent, mut received, hearing) =
         (exchange.sent(), exchange.received(), exchange.hearing());
+    // What the socket took may never have left this machine. The log counts only bytes that did.
     if ending.is_broken() {
         let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
         sent = sent.saturating_sub(left(&upstream.tunnel));

@@ -40,6 +40,8 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
 async fn serve(accepted: Accepted, admission: Admission) {
     debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
+    // One registration for the steps of the shutdown serves everything below, which only asks
+    // whether they have come. To register for each wait would take a lock each time.
     let work = pin!(async {
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
         let requests = requests(accepted, admission.shared());
@@ -55,6 +57,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
+    // The first byte tells the protocol, before any head is read. A protocol that is left out is
+    // refused in its own words.
     let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
     if !shared.live().current().protocols.contains(&detected.protocol()) {
@@ -89,6 +93,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
             shared,
         };
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
+            // The client is slower than usual. It waits here, without the memory that a request
+            // needs.
             Left::Idle => {
                 next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
             }
@@ -100,11 +106,11 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
 
 /// The end of a run of plain requests.
 enum Left {
-    /// The next one is not here soon.
+    /// No request came within [`SOON`].
     Idle,
-    /// This came instead of one.
+    /// Something else came, such as a request that is not a plain one.
     Arrival(Arrival),
-    /// The last request was served, which was perhaps for a head only.
+    /// The last request was served. The flag says whether its method was HEAD.
     Over(Next<Box<Switch>>, bool),
 }
 
@@ -112,8 +118,11 @@ enum Left {
 async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared: &Shared) -> Left {
     loop {
         let next = {
-            // Taken again for each request, which keeps it to its end.
+            // Taken again for each request, which keeps it to its end. So a reload takes effect on
+            // connections that are open.
             let generation = shared.live().current();
+            // Authentication comes before anything else, so that strangers learn nothing about
+            // routes.
             match admit(forwarder.client, &head, &generation) {
                 Ok(admitted) => match settled(&head, generation, shared).await {
                     Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
@@ -122,10 +131,12 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
                 Err(reply) => Next::Say(reply),
             }
         };
+        // A proxy that drains closes between two requests, and not within one.
         if !matches!(next, Next::Keep) || shared.shutdown().is_draining() {
             return Left::Over(next, is_head(&head));
         }
         let Forwarder { client, alarm, .. } = &mut forwarder;
+        // A client that goes on at once is served by this future again, and no new one is made.
         match next_head(client, Some(SOON), alarm, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
@@ -134,7 +145,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
     }
 }
 
-/// Does with the connection what the last plain request on it has led to.
+/// Closes, resets or hands on the connection, as its last plain request decided.
 async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
     match next {
         Next::Tunnel(switch) => {
@@ -142,6 +153,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
             return Some(OpenTunnel::new(client, upstream, account, opening));
         }
         Next::Say(reply) => client.close_with(&reply, is_head).await,
+        // `Keep` comes here only while the proxy drains.
         Next::Keep | Next::Close => client.close().await,
         Next::Reset => client.reset(),
     }
@@ -160,6 +172,8 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
     };
     match head.target() {
         Target::Tunnel(target) => {
+            // After authentication, since it may wait, and only for a tunnel: the pages of the
+            // proxy depend on no hop.
             let generation = match settled(head, generation, shared).await {
                 Ok(generation) => generation,
                 Err(reply) => {
@@ -212,6 +226,8 @@ fn admit(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(admitted),
     };
+    // Here and not in the chain, since only HTTP has the field, and a request for the proxy itself
+    // goes nowhere.
     if via::names_loop(head.fields(), generation.via.as_deref()) {
         warn!(client = %client.peer, %target, status = 508, "the request loops");
         return Err(Box::new(Reply::looped(target)));
@@ -219,7 +235,7 @@ fn admit(
     Ok(admitted)
 }
 
-/// Waits for the next request; `idle`: for its first byte, in place of `timeouts.header`.
+/// Waits for the next request, for at most `idle` until its first byte. `None` means `timeouts.header`.
 async fn next_head(
     client: &mut Client,
     idle: Option<Duration>,
@@ -231,11 +247,11 @@ async fn next_head(
     client.next_head(limits, idle, header, alarm, shared.shutdown()).await
 }
 
-/// Tells a client that there are too many.
+/// Refuses a client beyond `limits.connections`.
 pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
     if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
-        // More than can be told; a closed door says it too.
+        // Too many to answer each. The closed connection has to say it.
         return;
     }
     let work = pin!(tell_limit(accepted, shared));
@@ -254,6 +270,7 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
         client.close_after(&socks::turned_away(version)).await;
         return;
     }
+    // Read, although the answer is certain: after a HEAD it must have no body.
     let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
@@ -261,7 +278,7 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
     client.close_with(&reply, is_head).await;
 }
 
-/// Tells a client that this port does not speak its protocol, in that protocol.
+/// Refuses a client whose protocol `server.protocols` leaves out, in that protocol.
 async fn refuse_protocol(client: Client, detected: Detected) {
     let protocol = detected.protocol();
     warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
@@ -291,9 +308,9 @@ fn limits(generation: &Generation) -> (HeadLimits, Duration) {
 
 const NO_HTTP: &str =
     "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";
-/// How long what serves a request waits for the next one.
+/// How long the future that serves a request waits for the next one, before it is dropped with its memory.
 const SOON: Duration = Duration::from_millis(100);
-/// How long a client may keep its connection open without a request after that, as most servers allow.
+/// How long the connection may stay open without a request after that. Most servers allow as much.
 const IDLE_BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
 /// How long a client that is turned away has for its request.
 const TURN_AWAY: Duration = Duration::from_secs(1);

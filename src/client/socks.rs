@@ -34,7 +34,9 @@ pub(crate) async fn serve(
     mut alarm: Alarm<'_>,
     shared: &Shared,
 ) -> Option<OpenTunnel> {
-    // One generation serves the whole exchange, so that the request is judged by the rules its greeting was.
+    // One generation judges the greeting and the credentials, so that a reload between two messages
+    // can't mix two sets of rules. Hops that take preferences read them from the username, so a
+    // client is then asked for one even without `server.auth`.
     let generation = shared.live().current();
     let policy = match (&generation.auth, generation.takes_preferences()) {
         (Some(_), _) => LoginPolicy::Required,
@@ -42,6 +44,7 @@ pub(crate) async fn serve(
         (None, false) => LoginPolicy::Optional,
     };
     let mut server = SocksServer::new(version, policy);
+    // One deadline for all messages: a client that sends a byte now and then gains no time by it.
     let due = Instant::now() + generation.timeouts.header;
     let heard = {
         let hearing = hear(&mut client, &mut server, &generation);
@@ -54,7 +57,8 @@ pub(crate) async fn serve(
     match heard {
         Ok((target, admitted)) => {
             let protocol = SocksTunnel { server };
-            // A reload during the greeting counts.
+            // The way is that of the generation in force now, as for a request in HTTP: a reload
+            // during the greeting counts.
             let current = shared.live().current();
             let generation = match shared.generation_for(&target, current).await {
                 Ok(generation) => generation,
@@ -70,6 +74,7 @@ pub(crate) async fn serve(
         Err(unserved) => {
             let protocol = Detected::Socks(version).protocol();
             debug!(client = %client.peer, %protocol, reason = %unserved, "request refused");
+            // The state of the exchange tells which message can carry the refusal.
             client.close_after(&server.refusal(unserved.code())).await;
             None
         }
@@ -101,6 +106,8 @@ async fn hear(
     generation: &Generation,
 ) -> Result<(Authority, Admitted), Unserved> {
     let auth = generation.auth.as_ref();
+    // The order of messages is the server's. This loop only moves bytes and checks credentials, so
+    // nothing that a client sends can skip a step.
     let mut admitted = None;
     loop {
         match server.step(&mut client.seen).map_err(Unserved::Bad)? {

@@ -31,7 +31,7 @@ pub(crate) struct Opening {
 }
 
 impl OpenTunnel {
-    /// A tunnel between `client` and `upstream`. What either has read ahead goes first.
+    /// Opens a tunnel between `client` and `upstream`, which passes the bytes that either has read ahead first.
     pub(crate) fn new(
         client: Client,
         upstream: Tunnel,
@@ -39,6 +39,7 @@ impl OpenTunnel {
         opening: Opening,
     ) -> Self {
         account.opened();
+        // The timeouts of the generation that the tunnel began under, also after a reload.
         let timeouts = account.timeouts();
         let rotate_after = account.chain().rotate_after();
         let (idle, half_closed) = (timeouts.idle, timeouts.half_closed);
@@ -51,11 +52,13 @@ impl OpenTunnel {
     /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
     pub(crate) async fn run(&mut self, shutdown: &Shutdown) {
         let is_cut = || shutdown.is_cut() || self.account.is_killed();
+        // The relay knows one way to be stopped from outside. The account tells which one it was.
         let end = match self.relay.run(is_cut).await {
             End::Cut if self.account.is_killed() => End::Killed,
             end => end,
         };
         let Opening { status, sent, received } = self.opening;
+        // A request that switched protocols has moved bytes before, and is logged as one line.
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
         self.account.tunnel(&Outcome { status, sent, received, end: &end });
     }

@@ -60,6 +60,8 @@ impl BodyReader {
     /// If the body is not valid; the connection must close.
     pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Decoded, BadBody> {
         Ok(match &mut self.state {
+            // Before the buffer is looked at: an empty body must not wait for bytes, which would
+            // belong to the next message.
             BodyState::Length(0) => Decoded::End,
             BodyState::Length(_) | BodyState::UntilClose if seen.is_empty() => Decoded::NeedMore,
             BodyState::Length(left) => {
@@ -74,6 +76,7 @@ impl BodyReader {
                 Chunked::End => Decoded::End,
                 Chunked::NeedMore => Decoded::NeedMore,
             },
+            // Everything up to the end of the connection is content. Only `end` can complete it.
             BodyState::UntilClose => Decoded::Data(seen.split().freeze()),
         })
     }
@@ -83,6 +86,8 @@ impl BodyReader {
     /// # Errors
     /// If bytes are missing.
     pub fn end(&mut self) -> Result<(), Truncated> {
+        // This is the one kind of body that the end of the connection completes. Any other body is
+        // cut off if bytes are missing, and its recipient must be able to see that.
         if matches!(self.state, BodyState::UntilClose) {
             self.state = BodyState::Length(0);
         }

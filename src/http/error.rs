@@ -95,10 +95,16 @@ impl BadRequest {
     /// Returns the status to answer with (RFC 9110 §15.5).
     pub fn status(&self) -> u16 {
         match self {
+            // Too long is the request line (RFC 9110 §15.5.15), or the head as a whole (RFC 6585
+            // §5).
             Self::TargetTooLong { .. } => 414,
             Self::HeadTooLarge { .. } | Self::TooManyFields { .. } | Self::TooManyOptions => 431,
+            // Such a request is valid but is not served here. RFC 9112 §6.1 asks for 501 if a
+            // transfer coding is not understood.
             Self::UnknownCoding | Self::UnknownScheme => 501,
+            // RFC 9110 §15.6.6.
             Self::Version | Self::Http2 => 505,
+            // Everything else breaks the grammar, or could be read in two ways.
             _ => 400,
         }
     }
@@ -144,6 +150,8 @@ impl BadResponse {
     /// Returns the error type of the `Proxy-Status` field (RFC 9209 §2.3).
     pub fn proxy_error(&self) -> ProxyError {
         match self {
+            // RFC 9209 has a type of its own for a head over a limit. The operator can raise both
+            // limits.
             Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => {
                 ProxyError::HttpResponseHeaderSectionSize
             }

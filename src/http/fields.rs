@@ -34,6 +34,8 @@ impl ClientFields for Fields {
 impl Fields {
     /// Creates the fields at the positions `lines` of `head`.
     pub(super) fn new(head: Bytes, lines: Vec<Line>) -> Self {
+        // The marks are made once, since a forwarded request is searched for a dozen fields that
+        // most heads don't have.
         let name = |line: &Line| &head[line.name.0 as usize..line.name.1 as usize];
         let marks = lines.iter().fold(0, |marks, line| marks | mark(name(line)));
         Self { head, lines, marks }
@@ -57,6 +59,8 @@ impl Fields {
     /// Returns the values of all fields named `name`, in any case.
     #[inline]
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        // A missing bit proves that the name is not there. A bit that is set may come from another
+        // name, so the search still compares.
         let may_be_there = self.marks & mark(name.as_bytes()) != 0;
         self.pairs(if may_be_there { &self.lines } else { &[] })
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
@@ -93,6 +97,9 @@ impl Fields {
                 let is_known = ["close", "keep-alive"]
                     .iter()
                     .any(|known| option.eq_ignore_ascii_case(known.as_bytes()));
+                // Hop-by-hop fields are removed in any case. `Host` and the fields that frame the
+                // body can't be removed by an option: a client could otherwise change where a body
+                // ends.
                 !is_known && matches!(role_of(option), Role::EndToEnd | Role::MaxForwards)
             })
             .collect()
@@ -152,6 +159,8 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Most lookups are for names that a head does not have, and the missing bit says so without a search.
 #[inline]
 fn mark(name: &[u8]) -> u64 {
+    // The first letter and the length spread the usual names well. A collision costs no more than a
+    // search.
     let first = name.first().map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
     1 << ((first + 7 * name.len()) % 64)
 }

@@ -1,4 +1,4 @@
-//! Where a body ends (RFC 9112 §6.3).
+//! Finds the end of a body from the fields of its head (RFC 9112 §6.3).
 
 use super::{BadRequest, BadResponse, Fields, Version};
 
@@ -20,6 +20,8 @@ impl BodyLength {
     #[must_use]
     pub fn towards(self, version: Version) -> Self {
         match (self, version) {
+            // Towards a 1.1 recipient the reverse is better than a close: chunks show whether the
+            // body is whole, and the connection can go on.
             (Self::Chunked, Version::Http10) => Self::UntilClose,
             (Self::UntilClose, Version::Http11) => Self::Chunked,
             _ => self,
@@ -48,6 +50,10 @@ impl Framing {
     /// that reads it differently.
     pub(super) fn of_request(fields: &Fields, version: Version) -> Result<Self, Unclear> {
         let content_length = content_length(fields)?;
+        // Exactly one `chunked` and nothing beside it. Servers disagree about every other list,
+        // such as one with `identity` or an empty element, and so about where the next request
+        // begins. If only the other coding is unknown, RFC 9112 §6.1 asks for a status of its own
+        // (501).
         let is_chunked = match Codings::of(fields) {
             Codings { fields: 0, .. } => false,
             Codings { chunked: 1, unknown: 0, identity: 0, empty: 0, .. } => true,
@@ -57,6 +63,8 @@ impl Framing {
             _ => return Err(NOT_ONE_CHUNKED),
         };
         check_version(is_chunked, version)?;
+        // RFC 9112 §6.1 allows to refuse this. A server that goes by `Content-Length` would find a
+        // second request inside the body, and no honest client sends both.
         if is_chunked && content_length.is_some() {
             return Err(Unclear::Framing(
                 "the head has both `Content-Length` and `Transfer-Encoding`",
@@ -72,6 +80,8 @@ impl Framing {
     pub(super) fn of_response(fields: &Fields, version: Version) -> Result<Self, Unclear> {
         let content_length = content_length(fields)?;
         let codings = Codings::of(fields);
+        // `identity` and empty elements are not counted here, since they change nothing. A coding
+        // that is unknown, or in the wrong place, leaves the end of the body open.
         let is_chunked = match codings {
             Codings { chunked: 0, unknown: 0, .. } => false,
             Codings { chunked: 1, unknown: 0, is_chunked_last: true, .. } => true,
@@ -82,11 +92,15 @@ impl Framing {
         };
         check_version(is_chunked, version)?;
         let has_both = codings.fields > 0 && content_length.is_some();
+        // The list has only empty elements. A reader that asks whether the field is there ignores
+        // the length; a reader that asks which codings it names goes by the length.
         if has_both && !is_chunked && codings.identity == 0 {
             return Err(Unclear::Framing(
                 "`Transfer-Encoding` is empty and `Content-Length` is not",
             ));
         }
+        // The length is not passed on beside chunks. Whichever of the two the sender meant, the
+        // connection closes after the body, so no other reading of it can begin a message.
         let content_length = content_length.filter(|_| !is_chunked);
         Ok(Self { content_length, is_chunked, is_doubtful: has_both })
     }
@@ -127,6 +141,8 @@ impl Codings {
         let mut codings = Self::default();
         for value in fields.values("Transfer-Encoding") {
             codings.fields += 1;
+            // Split here and not by `elements`, which leaves out empty elements: they count in a
+            // request.
             value.split(|byte| *byte == b',').for_each(|coding| codings.count(coding.trim_ascii()));
         }
         codings
@@ -149,6 +165,7 @@ impl Codings {
 }
 
 fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
+    // HTTP/1.0 has no chunks, so the framing of such a message counts as faulty (RFC 9112 §6.1).
     if is_chunked && version == Version::Http10 {
         return Err(Unclear::Framing("an HTTP/1.0 message has `Transfer-Encoding`"));
     }
@@ -160,6 +177,8 @@ fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
 fn content_length(fields: &Fields) -> Result<Option<u64>, Unclear> {
     let mut length = None;
     for value in fields.values("Content-Length") {
+        // RFC 9110 §8.6 allows to read `3, 3` as `3`. Different lengths are never reconciled, since
+        // each recipient could pick another one.
         for element in value.split(|byte| *byte == b',') {
             let found = decimal(element.trim_ascii())
                 .ok_or(Unclear::Framing("`Content-Length` is not a number"))?;
@@ -176,6 +195,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
+    // Not `str::parse`, which accepts a sign: `+5` is a length to some readers only.
     digits.iter().try_fold(0_u64, |number, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)

@@ -57,16 +57,21 @@ impl HeadReader {
     /// If the bytes are no request that can be read in one way only. The error comes as soon as that is certain; the
     /// connection must close after the answer.
     pub fn request(&mut self, seen: &mut BytesMut) -> Result<Option<RequestHead>, BadRequest> {
+        // Empty lines come off first, so that all offsets count from the start of the request line.
         self.skip_empty_lines(seen)?;
         if !self.is_worth_parsing(seen) {
             return self.wait(seen).map_err(BadRequest::from);
         }
+        // A complete head over the limit takes the same arm as an incomplete one. `wait` refuses
+        // it, since at least as many bytes are there.
         let parsed = match parse_request(seen, self.limits.fields) {
             Ok(Status::Complete(parsed)) if parsed.bytes <= self.limits.bytes => parsed,
             Ok(_) => return self.wait(seen).map_err(BadRequest::from),
             Err(error) => return Err(request::explain(error, seen, self.limits)),
         };
         self.reset();
+        // The head is split off without a copy. The parser returned offsets and not slices, so that
+        // they stay valid when the head leaves the buffer.
         let head = seen.split_to(parsed.bytes).freeze();
         let ParsedRequest { method_bytes, target_bytes, version, lines, .. } = parsed;
         RequestHead::new(head, method_bytes, target_bytes, version, lines).map(Some)
@@ -85,11 +90,14 @@ impl HeadReader {
         if !self.is_worth_parsing(seen) {
             return self.wait(seen).map_err(BadResponse::from);
         }
+        // A peer of another protocol may never send the end of a head, so it is recognised by its
+        // first bytes.
         response::check_start(seen)?;
         let parsed = match parse_response(seen, self.limits.fields) {
             Ok(Status::Complete(parsed)) if parsed.bytes <= self.limits.bytes => parsed,
             Ok(_) => return self.wait(seen).map_err(BadResponse::from),
             Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
+            // Everything else may be a head that breaks the grammar and still has one reading only.
             Err(_) => return self.mended_response(seen),
         };
         self.reset();
@@ -103,6 +111,8 @@ impl HeadReader {
         &mut self,
         seen: &mut BytesMut,
     ) -> Result<Option<ResponseHead>, BadResponse> {
+        // Bytes past the limit are not looked at, so a head that ends there counts as incomplete,
+        // and `wait` refuses it.
         let within_limit = &seen[..seen.len().min(self.limits.bytes)];
         let Some(MendedHead { head, received_bytes }) = response::mend_head(within_limit)? else {
             return self.wait(seen).map_err(BadResponse::from);
@@ -117,6 +127,8 @@ impl HeadReader {
             }
         };
         self.reset();
+        // The mended head may be shorter or longer than the one received, so it is parsed from a
+        // buffer of its own, and the received one is skipped by its own length.
         seen.advance(received_bytes);
         let head = Bytes::from(head);
         ResponseHead::new(head, parsed.status, parsed.version, parsed.lines).map(Some)
@@ -129,10 +141,13 @@ impl HeadReader {
     /// Skips the empty lines that some clients send after a body (RFC 9112 §2.2).
     fn skip_empty_lines(&mut self, seen: &mut BytesMut) -> Result<(), BadRequest> {
         while seen.starts_with(b"\r\n") {
+            // Old clients send one empty line after a body. A peer that sends many is no client,
+            // and could keep the reader busy without a request.
             if self.empty_lines == EMPTY_LINES_MAX {
                 return Err(BadRequest::EmptyLines);
             }
             self.empty_lines += 1;
+            // The front of the buffer moves, so the search begins again.
             self.searched = 0;
             seen.advance(2);
         }
@@ -147,10 +162,14 @@ impl HeadReader {
             return false;
         }
         let is_first = self.searched == 0;
+        // The end of the head may be cut by two reads, so the last bytes of the read before are
+        // looked at again.
         let new = &seen[self.searched.saturating_sub(b"\r\n\r\n".len() - 1)..];
         let is_line_new = !self.has_line && new.contains(&b'\n');
         self.has_line |= is_line_new;
         self.searched = seen.len();
+        // The first bytes show another protocol, and the first line a broken request line. Both are
+        // answered at once, and not after a head that may never be complete.
         is_first || is_line_new || has_head_end(new)
     }
 
@@ -160,6 +179,8 @@ impl HeadReader {
         if seen.len() < limit {
             return Ok(None);
         }
+        // Without an end of line within the limit, the request line alone is too long, which has a
+        // status of its own.
         Err(TooLarge { limit, is_line: !seen[..limit].contains(&b'\n') })
     }
 
@@ -204,6 +225,8 @@ struct ParsedResponse {
 fn parse_response(seen: &[u8], fields_max: usize) -> httparse::Result<ParsedResponse> {
     with_slots(seen, fields_max, |slots| {
         let mut parsed = httparse::Response::new(&mut []);
+        // The parser has options that tolerate broken responses. They stay off: one place decides
+        // what is mended, and `mend` is that place.
         let parser = httparse::ParserConfig::default();
         let Status::Complete(bytes) =
             parser.parse_response_with_uninit_headers(&mut parsed, seen, slots)?
@@ -239,6 +262,8 @@ impl From<TooLarge> for BadResponse {
 
 /// Whether an empty line ends a head in `bytes`.
 pub(super) fn has_head_end(bytes: &[u8]) -> bool {
+    // Bare LFs end a head here too, so that the parser sees such a head at once. It is refused in a
+    // request and accepted in a response.
     bytes.windows(3).any(|window| window == b"\n\r\n")
         || bytes.windows(2).any(|window| window == b"\n\n")
 }

@@ -31,6 +31,8 @@ use super::{
 /// If a line could be read in more than one way.
 pub(super) fn write_fields(lines: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, BadResponse> {
     let mut end = 0;
+    // Before the first field there is nothing to continue, so a line that begins with white space
+    // is dropped there (RFC 9112 §2.2).
     let mut previous = MendedLine::Dropped;
     while let Some((line, bytes)) = next_line(&lines[end..]) {
         end += bytes;
@@ -38,6 +40,8 @@ pub(super) fn write_fields(lines: &[u8], out: &mut Vec<u8>) -> Result<Option<usi
             out.extend_from_slice(b"\r\n");
             return Ok(Some(end));
         }
+        // Some readers end a text at NUL, and a line at a bare CR. For them the rest of the line
+        // would be something else, such as a field of its own.
         if line.contains(&b'\0') || line.contains(&b'\r') {
             return Err(BadResponse::FieldLine("has NUL or a bare CR"));
         }
@@ -80,16 +84,21 @@ enum MendedLine {
 }
 
 fn write_field(line: &[u8], out: &mut Vec<u8>) -> Result<MendedLine, BadResponse> {
+    // White space before the colon is removed, as RFC 9112 §5.1 asks of a proxy.
     let colon = line.iter().position(|byte| *byte == b':');
     let name = colon.map_or(&b""[..], |colon| trim_blank(&line[..colon]));
+    // Browsers ignore a line that is no field. It may be dropped unless another reader could take
+    // it for one that says how long the body is.
     if name.is_empty() || !name.iter().copied().all(is_token_byte) {
         return if may_mean_framing(line) { Err(UNCLEAR) } else { Ok(MendedLine::Dropped) };
     }
     let value = &line[colon.map_or(line.len(), |colon| colon + 1)..];
     let is_framing = is_framing_name(name);
+    // The control character would become a space. In a length, that may join or part digits.
     if is_framing && value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(UNCLEAR);
     }
+    // Written in the strict grammar, in which the parser then reads it.
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     write_text(trim_blank(value), out);
@@ -107,6 +116,7 @@ fn write_continuation(
     out: &mut Vec<u8>,
 ) -> Result<(), BadResponse> {
     match previous {
+        // Readers that don't know folding see an empty length, or another one.
         MendedLine::Framing => Err(UNCLEAR),
         MendedLine::Dropped if may_mean_framing(line) => Err(UNCLEAR),
         MendedLine::Dropped => Ok(()),
@@ -115,6 +125,8 @@ fn write_continuation(
             if colon.is_some_and(|colon| is_framing_name(trim_blank(&line[..colon]))) {
                 return Err(UNCLEAR);
             }
+            // The field before is complete in `out`. Its line end makes room for the rest of the
+            // value.
             out.truncate(out.len() - b"\r\n".len());
             out.push(b' ');
             write_text(trim_blank(line), out);
@@ -130,6 +142,8 @@ fn is_framing_name(name: &[u8]) -> bool {
 
 /// Whether a line that is no field has the name of a framing field in it, however it is broken up.
 fn may_mean_framing(line: &[u8]) -> bool {
+    // Only letters are compared, so that no separator, white space or control character inside the
+    // name can hide it.
     let letters: Vec<u8> =
         line.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
     let has = |name: &[u8]| letters.windows(name.len()).any(|part| part == name);
@@ -137,6 +151,8 @@ fn may_mean_framing(line: &[u8]) -> bool {
 }
 
 fn trim_blank(mut bytes: &[u8]) -> &[u8] {
+    // Not `trim_ascii`, which would also remove a form feed: that is a control character, and
+    // `write_text` decides about those.
     while let [first, rest @ ..] = bytes
         && is_blank(*first)
     {

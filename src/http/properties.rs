@@ -11,6 +11,7 @@ use super::{
 
 /// Heads that are mostly valid, and broken in the ways that readers disagree on.
 pub(super) fn head_text() -> impl Strategy<Value = String> {
+    // Mostly valid, since an input that fails at its first line tests nothing behind it.
     let line = prop_oneof![
         8 => "[A-Za-z-]{1,12}:[ \\t]{0,2}[ -~é]{0,20}",
         2 => prop::sample::select(LINES.as_slice()).prop_map(str::to_owned),
@@ -59,6 +60,8 @@ proptest! {
             head.write(resource, RequestForm::Absolute, &[], &mut out);
             let [hosts, lengths, codings] = second_opinion(&out, FRAMING).unwrap();
             prop_assert_eq!(hosts, 1);
+            // An independent parser finds one field that frames the body: the one by which this
+            // proxy reads it.
             let expected = match head.body_length() {
                 BodyLength::Length(_) => (1, 0),
                 BodyLength::Chunked => (0, 1),
@@ -80,6 +83,7 @@ proptest! {
     #[test]
     fn a_forwarded_response_is_one_response_and_the_same(text in head_text()) {
         if let Some(head) = read_response(text.as_bytes()) {
+            // A response to HEAD has no body, and a client of HTTP/1.0 gets no chunks.
             for (method, version) in [("GET", Version::Http11), ("HEAD", Version::Http11), ("GET", Version::Http10)] {
                 let mut out = Vec::new();
                 let body = head.write(method, version, &[], &mut out);
@@ -168,6 +172,7 @@ proptest! {
             sent.extend_from_slice(CHUNK_END);
         }
         chunked::write_end(head.fields(), trailers.then(|| head.fields()), &mut sent);
+        // Bytes of the next message, which the reader has to leave alone.
         sent.extend_from_slice(b"next");
         let (mut reader, mut seen) = (BodyReader::of_request(BodyLength::Chunked), BytesMut::new());
         let (mut content, mut trailer_count) = (Vec::new(), 0);

@@ -39,6 +39,9 @@ impl RequestHead {
         version: Version,
         lines: Vec<Line>,
     ) -> Result<Self, BadRequest> {
+        // The parser accepts a bare LF as the end of a line. A server that wants CR LF would see
+        // one line where this proxy saw two, so such a request is refused. The words of the first
+        // line are separated by single spaces, so their lengths tell where that line ends.
         let target_start = method_bytes + 1;
         let line_end = target_start + target_bytes + " HTTP/1.1".len();
         if !head[line_end..].starts_with(b"\r\n") || has_bare_lf(&head, &lines) {
@@ -47,11 +50,15 @@ impl RequestHead {
         let target = head.slice(target_start..target_start + target_bytes);
         let target = Target::parse(&head[..method_bytes], target)?;
         let fields = Fields::new(head.clone(), lines);
+        // Each field is looked up among the options. Tens of thousands of options would make
+        // millions of comparisons of one head.
         if fields.has_too_many_options() {
             return Err(BadRequest::TooManyOptions);
         }
         check_host(&fields, version)?;
         let framing = Framing::of_request(&fields, version)?;
+        // The bytes behind a CONNECT are the tunnel's (RFC 9110 §9.3.6). A length that claims them
+        // for a body would give them a second meaning. A length of zero claims nothing.
         let is_connect = matches!(target, Target::Tunnel(_));
         if is_connect && (framing.is_chunked || framing.content_length.is_some_and(|n| n > 0)) {
             return Err(BadRequest::Framing("CONNECT has no body, but a field announces one"));
@@ -83,6 +90,7 @@ impl RequestHead {
     /// Returns the length of the body. A CONNECT has no body: the bytes after it belong to the tunnel.
     pub fn body_length(&self) -> BodyLength {
         match self.framing {
+            // First, so that a `Content-Length: 0` beside CONNECT makes no difference.
             _ if matches!(self.target, Target::Tunnel(_)) => BodyLength::Empty,
             Framing { is_chunked: true, .. } => BodyLength::Chunked,
             Framing { content_length: Some(length), .. } => BodyLength::Length(length),
@@ -151,6 +159,7 @@ fn check_host(fields: &Fields, version: Version) -> Result<(), BadRequest> {
         (_, Some(_)) => Err(BadRequest::SeveralHosts),
         (Some(host), None) if target::is_host(host) => Ok(()),
         (Some(_), None) => Err(BadRequest::InvalidHost),
+        // `Host` came with HTTP/1.1. Older clients may leave it out, and the target says the same.
         (None, None) if version == Version::Http11 => Err(BadRequest::MissingHost),
         (None, None) => Ok(()),
     }

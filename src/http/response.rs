@@ -29,6 +29,7 @@ impl ResponseHead {
         version: Version,
         lines: Vec<Line>,
     ) -> Result<Self, BadResponse> {
+        // The parser takes any three digits, but a status below 100 has no class (RFC 9110 §15).
         if status < 100 {
             return Err(BadResponse::StatusLine);
         }
@@ -47,6 +48,8 @@ impl ResponseHead {
 
     /// Returns the reason phrase, which may be empty or contain bytes that are not ASCII.
     pub fn reason(&self) -> &[u8] {
+        // The first line is in the strict grammar, or was rewritten in it, so the phrase always
+        // begins at the same place.
         let line = self.head.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
@@ -70,10 +73,15 @@ impl ResponseHead {
     /// Returns the length of the body if this answers a request with `method` (RFC 9112 §6.3).
     pub fn body_length(&self, method: &str) -> BodyLength {
         match self.framing {
+            // These come before all fields (RFC 9112 §6.3, rules 1 and 2): there, the length is
+            // that of a body which a GET would have had. After a 2xx to CONNECT, the bytes are the
+            // tunnel's.
             _ if method == "HEAD" || self.has_no_body() => BodyLength::Empty,
             _ if method == "CONNECT" && (200..300).contains(&self.status) => BodyLength::Empty,
             Framing { is_chunked: true, .. } => BodyLength::Chunked,
             Framing { content_length: Some(length), .. } => BodyLength::Length(length),
+            // Rule 8. A request without a length has no body instead, since its sender waits for an
+            // answer.
             Framing { content_length: None, .. } => BodyLength::UntilClose,
         }
     }
@@ -84,6 +92,7 @@ impl ResponseHead {
     /// A response with both `Transfer-Encoding` and `Content-Length` closes it: the sender may have meant another end
     /// of the body (RFC 9112 §6.1).
     pub fn keeps_alive(&self) -> bool {
+        // Some proxies write `Proxy-Connection` in place of `Connection`, so both fields count.
         let lists = |option| {
             self.fields.lists_token("Connection", option)
                 || self.fields.lists_token("Proxy-Connection", option)

@@ -80,6 +80,8 @@ fn mutated(seeds: &'static [&str]) -> impl Strategy<Value = Vec<u8>> {
             let end = (start + removed).min(bytes.len());
             bytes.splice(start..end, part.into_bytes());
         }
+        // If either reader finds the end of the message too early or too late, this request is read
+        // in part, or as content, and the messages differ.
         bytes.extend_from_slice(b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n");
         bytes
     })
@@ -119,6 +121,7 @@ fn forward_request(input: &[u8], form: RequestForm) -> Option<(Message, Vec<u8>)
     };
     let mut sent = Vec::new();
     head.write(resource, form, &[], &mut sent);
+    // The body is forwarded with the length that the head announces, as the exchange does it.
     let length = head.body_length();
     let reader = BodyReader::of_request(length);
     let mut message = forward_body(reader, length, head.fields(), &mut seen, &mut sent)?;
@@ -139,6 +142,8 @@ fn forward_response(input: &[u8], method: &str, version: Version) -> Option<(Mes
     let reader = BodyReader::of_response(head.body_length(method));
     let mut message = forward_body(reader, length, head.fields(), &mut seen, &mut sent)?;
     message.start = vec![head.status().to_string()];
+    // hyper's client reports only the final response, so one follows, which the interim response
+    // must leave as it is.
     if head.is_interim() {
         sent.extend_from_slice(b"HTTP/1.1 299 Final\r\nContent-Length: 0\r\n\r\n");
         message = Message { start: vec!["299".to_owned()], ..Message::default() };
@@ -172,6 +177,8 @@ fn forward_body(
             Decoded::NeedMore | Decoded::End => break,
         }
     }
+    // A body that ends with the connection is complete now. Any other one was cut off, and the
+    // input has nothing to compare.
     reader.end().ok()?;
     if to == BodyLength::Chunked {
         chunked::write_end(head, trailers.as_ref(), sent);
@@ -193,6 +200,7 @@ fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
     let mut groups = Grouped::new();
     for (name, value) in fields {
         let name = String::from_utf8(name.to_ascii_lowercase()).unwrap();
+        // These are rewritten from their meaning, which the start line and the content show.
         if ANEW.contains(&name.as_str()) {
             continue;
         }

@@ -31,11 +31,13 @@ pub struct Resource {
 impl Target {
     /// Parses the target of a request with `method`.
     pub(super) fn parse(method: &[u8], target: Bytes) -> Result<Self, BadRequest> {
+        // CONNECT has authority-form only, with a port (RFC 9112 §3.2.3).
         if method == b"CONNECT" {
             let text = str::from_utf8(&target)
                 .map_err(|_| BadRequest::ConnectTarget(InvalidAuthority::InvalidName))?;
             return text.parse().map(Self::Tunnel).map_err(BadRequest::ConnectTarget);
         }
+        // No form of the target has a fragment (RFC 9112 §3.2).
         if target.contains(&b'#') {
             return Err(BadRequest::Fragment);
         }
@@ -50,14 +52,20 @@ impl Target {
 impl Resource {
     /// Parses an absolute `http://` or `ws://` URL.
     fn parse(url: Bytes) -> Result<Self, BadRequest> {
+        // The URL is cut by hand and kept byte for byte. A library for URLs would normalise the
+        // path, which a proxy must not change (RFC 9110 §7.7).
         let scheme_bytes =
             url.windows(3).position(|part| part == b"://").ok_or(BadRequest::Target)?;
         let (scheme, start) = (&url[..scheme_bytes], scheme_bytes + "://".len());
         let is = |known: &str| scheme.eq_ignore_ascii_case(known.as_bytes());
+        // Some clients ask a proxy for an `https://` URL as if it were plain. Only the client can
+        // make TLS with the target, so it is told to use CONNECT.
         if is("https") || is("wss") {
             return Err(BadRequest::NeedsConnect);
         }
         if !is("http") && !is("ws") {
+            // A known form with another scheme calls for another correction than a text that is no
+            // URL.
             let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
                 && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
             return Err(if is_scheme { BadRequest::UnknownScheme } else { BadRequest::Target });
@@ -68,11 +76,15 @@ impl Resource {
         if url[start..end].contains(&b'\\') {
             return Err(BadRequest::Authority(InvalidAuthority::InvalidName));
         }
+        // User information is dropped, since it must not reach the origin (RFC 9110 §4.2.4). It
+        // ends at the first `@`, so that a second one stays in the host and is refused there.
         let userinfo_bytes =
             url[start..end].iter().position(|byte| *byte == b'@').map_or(0, |bytes| bytes + 1);
         let host = url.slice(start + userinfo_bytes..end);
         let text = str::from_utf8(&host)
             .map_err(|_| BadRequest::Authority(InvalidAuthority::InvalidName))?;
+        // The authority decides the way; the text as written becomes `Host`, since origins compare
+        // it.
         let authority = Authority::with_default_port(text, HTTP).map_err(BadRequest::Authority)?;
         Ok(Self { authority, host, path: url.slice(end..) })
     }
@@ -118,6 +130,8 @@ impl fmt::Debug for Resource {
 
 /// Whether `value` is valid for a `Host` field: a host, which may be empty, and an optional port.
 pub(super) fn is_host(value: &[u8]) -> bool {
+    // Only the characters are checked, and not whether the address or the port is a valid one: the
+    // value is replaced before a request is sent on.
     let (host, port) = match value.strip_prefix(b"[") {
         Some(rest) => match rest.iter().position(|byte| *byte == b']') {
             Some(end) => {

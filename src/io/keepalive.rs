@@ -4,8 +4,8 @@ use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Has the system probe the peer of `socket` whenever that is silent for less than a minute. What a listener accepts
-/// inherits that on Linux.
+/// Has the system probe the peer of `socket` after a silence of [`SILENCE`], and every [`INTERVAL`] after that. On Linux,
+/// the sockets that a listener accepts inherit this.
 ///
 /// # Errors
 /// The system's error. Everything else works without probes.

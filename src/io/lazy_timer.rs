@@ -21,7 +21,7 @@ pub(crate) fn timer() -> Sleep {
 }
 
 impl<'a> Alarm<'a> {
-    /// Uses this timer.
+    /// Creates an alarm that uses `timer`, which [`timer()`] made.
     pub fn new(timer: Pin<&'a mut Sleep>) -> Self {
         Self(timer)
     }
@@ -31,17 +31,21 @@ impl<'a> Alarm<'a> {
         Alarm(self.0.as_mut())
     }
 
-    /// Ends when it is `due`.
+    /// Waits until `due`.
     pub async fn until(&mut self, due: Instant) {
         poll_fn(|cx| self.poll_until(cx, due)).await;
     }
 
-    /// Ready when it is `due`.
+    /// Becomes ready at `due`.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        // Only an earlier deadline is set at once, since the timer would fire too late for it. Most
+        // waits end long before they are due, and then a later deadline never touches the timer.
         if due < self.0.deadline() {
             self.0.as_mut().reset(due);
         }
         loop {
+            // The timer may fire for a wait that has ended long ago. Then it is moved to the
+            // deadline of this wait, and polled again so that it wakes this task.
             ready!(self.0.as_mut().poll(cx));
             if self.0.deadline() >= due {
                 return Poll::Ready(());

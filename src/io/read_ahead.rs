@@ -1,4 +1,4 @@
-//! Reads what may be more than was waited for, into memory that is held only once it has come.
+//! Reads as many bytes as have arrived, into memory that is held only once they are there.
 
 use std::{
     future::{Future, poll_fn},
@@ -11,8 +11,9 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-/// Appends to `seen` what there is to read, at most about `most` bytes; tells how many, none at the end. Nothing is lost by
-/// dropping the future.
+/// Appends the bytes that have arrived to `seen`, at most about `most` of them. Returns how many; zero is the end.
+///
+/// Dropping the future loses nothing.
 ///
 /// # Errors
 /// The reader's error.
@@ -35,14 +36,19 @@ pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     most: usize,
 ) -> Poll<io::Result<usize>> {
     if most > FEW_BYTES {
+        // The bytes of a large body are read in place, since copying them would cost more than the
+        // room for them does.
         seen.reserve(most);
         let read = pin!(reader.read_buf(seen)).poll(cx);
+        // A stream of events may be silent for hours after a burst. It must not hold the room of a
+        // download for that long.
         if read.is_pending() && seen.is_empty() {
             *seen = BytesMut::new();
         }
         return read;
     }
-    // By way of the stack, since most heads are far smaller, and nothing may come for long.
+    // A small read goes through the stack. Most heads are far smaller than the room for them, so only their own size is
+    // kept, and a connection that waits for its next request holds nothing.
     let mut space = [const { MaybeUninit::uninit() }; FEW_BYTES];
     let mut read = ReadBuf::uninit(&mut space[..most]);
     Pin::new(reader).poll_read(cx, &mut read).map_ok(|()| {

@@ -121,6 +121,7 @@ impl Relay {
     /// Dropping the future loses nothing: the function can be called again.
     pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
         let end = poll_fn(|cx| match self.poll(cx) {
+            // Asked last: a relay that has just come to its end reports that end, and not the cut.
             Poll::Pending if is_cut() => Poll::Ready(End::Cut),
             end => end,
         })
@@ -129,6 +130,8 @@ impl Relay {
             End::Closed => {}
             End::Rotated => self.finish().await,
             _ => {
+                // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
+                // don't count as delivered.
                 self.forget_unsent();
                 self.reset();
             }
@@ -148,6 +151,8 @@ impl Relay {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // The totals are compared once per poll. So the shared counters, which `ps` and `top` read
+        // while the tunnel is open, are touched once however many pieces moved.
         let before = (self.sent(), self.received());
         let end = self.poll_directions(cx);
         if let Some(meter) = &self.meter {
@@ -164,6 +169,7 @@ impl Relay {
 
     fn poll_directions(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.broken.is_none() {
+            // A break is handled before the other direction is polled; `break_off` says why.
             let outward = self.outward.poll(cx, &mut self.client, &mut self.upstream);
             if let Poll::Ready(Err(broke)) = outward {
                 return self.break_off(cx, broke, RelaySide::Client, RelaySide::Upstream);
@@ -172,6 +178,8 @@ impl Relay {
             if let Poll::Ready(Err(broke)) = inward {
                 return self.break_off(cx, broke, RelaySide::Upstream, RelaySide::Client);
             }
+            // The end of one direction leaves the other alone: a client may end its request and
+            // then wait for a long answer.
             if outward.is_ready() && inward.is_ready() {
                 return Poll::Ready(End::Closed);
             }
@@ -192,6 +200,8 @@ impl Relay {
         reader: RelaySide,
         writer: RelaySide,
     ) -> Poll<End> {
+        // After a failed write, the same broken connection is the reader of the other direction.
+        // Its end is then part of the break, unless it had ended in order before.
         let (broken, is_end_unclean) = match broke {
             Break::Read => (reader, true),
             Break::Write { is_end_unclean } => (writer, is_end_unclean),
@@ -201,6 +211,8 @@ impl Relay {
             RelaySide::Client => (&mut self.outward, &mut self.inward),
             RelaySide::Upstream => (&mut self.inward, &mut self.outward),
         };
+        // Nothing can reach the broken side any more. The bytes that it sent before it broke are
+        // still good, so the direction away from it goes on until they are delivered.
         to_broken.abandon();
         if is_end_unclean {
             from_broken.expect_break();
@@ -215,6 +227,8 @@ impl Relay {
     /// the bytes are first moved there, and then the other side must have acknowledged them. Bytes for the broken side
     /// have no receiver and are not read any more.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // Only the direction away from the broken side is polled. It is ready once everything that
+        // could be read from there was written.
         let (end, delivered, receiver) = match self.broken {
             Some(RelaySide::Client) => {
                 let delivered = self.outward.poll(cx, &mut self.client, &mut self.upstream);
@@ -226,7 +240,7 @@ impl Relay {
             }
             None => return Poll::Pending,
         };
-        // If writing failed, the receiver is gone too.
+        // If writing failed, the receiver is gone too, and there is nothing to wait for.
         if let (Ok(()) | Err(Break::Read), Some(socket)) = (ready!(delivered), receiver.bottom()) {
             let delivery = self.delivery.get_or_insert_with(|| Box::new(Delivery::new()));
             ready!(delivery.poll(cx, socket, self.patience.half_closed));
@@ -236,6 +250,8 @@ impl Relay {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, has_moved: bool) -> Poll<End> {
         let is_half_closed = self.outward.is_over() || self.inward.is_over();
+        // A peer that never ends its own direction must not hold both sockets, so the limit for
+        // half-closed tunnels always has a value. The idle limit may be off.
         let patience =
             if is_half_closed { Some(self.patience.half_closed) } else { self.patience.idle };
         if let (Some(age), false) = (self.patience.rotate_after, is_half_closed) {
@@ -243,6 +259,7 @@ impl Relay {
         }
         let Some(patience) = patience else { return Poll::Pending };
         let is_new = self.timer.as_ref().is_none_or(|(_, armed)| *armed != patience);
+        // A change of the limit counts as movement, so that the new limit begins in full.
         if has_moved || is_new {
             self.last_moved = Instant::now();
         }
@@ -255,6 +272,8 @@ impl Relay {
             ready!(timer.as_mut().poll(cx));
             let deadline = self.last_moved + patience;
             if deadline <= Instant::now() {
+                // If a side broke and its last bytes are not taken in time, the break is the reason
+                // to report, and not the silence after it.
                 return Poll::Ready(match self.broken {
                     Some(RelaySide::Client) => End::ClientBroke,
                     Some(RelaySide::Upstream) => End::UpstreamBroke,

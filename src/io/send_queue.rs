@@ -1,4 +1,4 @@
-//! Tells how much of what was written to a socket is still on this machine.
+//! Measures how much of the data that was written to a socket is still on this machine.
 
 #[cfg(target_os = "linux")]
 use nix::{getsockopt_impl, sockopt_impl};
@@ -14,7 +14,7 @@ pub(crate) fn queued(socket: &TcpStream) -> Option<u32> {
     Some(memory[SK_MEMINFO_WMEM_QUEUED])
 }
 
-/// Returns `None`: this system has no portable way to ask.
+/// Returns `None`, since this system has no portable way to ask.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn queued(_: &TcpStream) -> Option<u32> {
     None
@@ -30,7 +30,7 @@ pub(crate) fn not_sent(socket: &TcpStream) -> u64 {
     info.map_or(0, |info| info[TCPI_NOTSENT_BYTES].into())
 }
 
-/// Returns zero: this system has no portable way to ask.
+/// Returns zero, since this system has no portable way to ask.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn not_sent(_: &TcpStream) -> u64 {
     0

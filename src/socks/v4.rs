@@ -14,6 +14,7 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(SocksRequest, usize)>, Sock
     };
     let Some(user_bytes) = text_bytes(rest)? else { return Ok(None) };
     let (user, rest) = (&rest[..user_bytes], &rest[user_bytes + 1..]);
+    // No host has an address of 0.0.0.x, so SOCKS4a marks by it that a name follows.
     let (host, rest) = match [a, b, c, d] {
         [0, 0, 0, last] if last != 0 => match text_bytes(rest)? {
             Some(name_bytes) => (host(&rest[..name_bytes]), &rest[name_bytes + 1..]),
@@ -21,6 +22,8 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(SocksRequest, usize)>, Sock
         },
         address => (Ok(Host::Address(Ipv4Addr::from(address).into())), rest),
     };
+    // Judged only now that the message is complete, so that the client has sent all of it when the
+    // refusal comes.
     if command != CONNECT {
         return Err(SocksError::Command);
     }

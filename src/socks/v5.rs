@@ -24,6 +24,8 @@ impl Offered {
             self.none.then_some(AuthMethod::None),
             self.password.then_some(AuthMethod::UserPassword),
         );
+        // The server chooses among the offered methods. Hops that take preferences read them from
+        // the username, so a client that has one is asked for it even if it may do without.
         match policy {
             LoginPolicy::Required => password,
             LoginPolicy::Preferred => password.or(none),
@@ -67,8 +69,11 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(Authority, usize)>, SocksEr
         IPV4 => rest.split_first_chunk::<4>().map(|(bytes, rest)| (Ok(by_address(*bytes)), rest)),
         IPV6 => rest.split_first_chunk::<16>().map(|(bytes, rest)| (Ok(by_address(*bytes)), rest)),
         NAME => text(rest).map(|(name, rest)| (host(name), rest)),
+        // The length of an unknown type is unknown too, so the rest can't be awaited.
         _ => return Err(SocksError::AddressType),
     };
+    // The port follows the address. After it the message is complete, and a client that is refused
+    // now has nothing left to send.
     let Some((host, rest)) = address else { return Ok(None) };
     let Some((port, rest)) = rest.split_first_chunk() else { return Ok(None) };
     if command != CONNECT {

@@ -151,7 +151,7 @@ pub(crate) struct StepTimeouts {
 }
 
 impl Chain {
-    /// Puts hops in a row.
+    /// Creates a chain of `hops`, in their order of travel.
     pub(crate) fn new(
         name: Arc<str>,
         hops: Vec<ChainHop>,
@@ -167,6 +167,8 @@ impl Chain {
             accounts: None,
             rotate_after: None,
             warm: None,
+            // Asked once, since these facts of a hop never change and each request would ask for
+            // them.
             takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
             requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
             hops,
@@ -211,7 +213,7 @@ impl Chain {
         self
     }
 
-    /// The spare tunnels, if the chain keeps any.
+    /// Returns the spare tunnels, if the chain keeps any.
     pub(crate) fn warm(&self) -> Option<&Arc<Warm>> {
         self.warm.as_ref()
     }
@@ -237,6 +239,9 @@ impl Chain {
         timeouts: StepTimeouts,
         dialer: &Dialer,
     ) -> bool {
+        // Hops are compared by identity: one that an edit leaves alone is the same object in the
+        // next generation. So its chain, and the upstream connections that clients keep, survive
+        // the edit.
         let is_same = |(old, new): (&ChainHop, &ChainHop)| {
             old.name == new.name && Arc::ptr_eq(&old.hop, &new.hop)
         };
@@ -302,6 +307,8 @@ impl Chain {
         request: Request<'_>,
         line: RequestLine<'_>,
     ) -> Result<Option<Arc<[Field]>>, ChainError> {
+        // Most hops know their fields at once, and then no timer is set. Only an authentication of
+        // several rounds has to talk to the hop, which may then be silent.
         let work = match last.link.authorize(tunnel, line) {
             Eventual::Ready(fields) => Eventual::Ready(fields),
             Eventual::Pending(work) => {
@@ -313,8 +320,10 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since; a new one shows whether the hop fails.
+            // A connection that was kept may have ended since the last request. That is no failure
+            // of the hop, so a new connection is tried, and shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
+            // A refusal is the answer of a hop that works, so it goes to the client.
             Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
             Err(error) => {
                 let stage = self.last_stage(last, request.target);
@@ -333,6 +342,7 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
+        // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
         let Arrived { tunnel, fields, journey, is_at_hop, attempts } =
             self.go(request, destination, trace).await?;
@@ -349,10 +359,14 @@ impl Chain {
         trace: &T,
     ) -> Result<Arrived<'_>, ChainError> {
         let mut journey = Journey::new(self, request).await?;
+        // The client has not been told anything before the last attempt ends, so a chain may try as
+        // often as its hops know another way, within a bound that no honest hop meets.
         let mut attempts = 0;
         loop {
             attempts += 1;
             let end = match destination {
+                // Decided for each attempt, since a detour may have put another link in the last
+                // place.
                 Destination::Forwarder(line) if journey.is_forwarded() => {
                     AttemptEnd::Forwarder(line)
                 }
@@ -385,12 +399,17 @@ impl Chain {
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         let target = request.target;
+        // A spare stands before the last hop and has sent it nothing, so only this hop's own
+        // handshake is left. It must have come by the addresses and members that this journey has
+        // chosen.
         if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
             debug!(chain = %self.name, "a spare tunnel is used");
             match self.reach_end(spare, journey, target, end, trace).await {
-                // The spare was dead without a sign. Nothing of the client was sent on it, so a new one takes over.
+                // The spare was dead without a sign. Nothing of the client was sent on it, so a new
+                // tunnel takes over. A refusal is not a sign of that: it counts as it does on any
+                // tunnel.
                 Err(failed) if failed.error.is_without_answer() => {
                     debug!("the spare tunnel was dead, another one is opened");
                     warm.stale();
@@ -413,6 +432,7 @@ impl Chain {
         let connect = journey.within_deadline(self.timeouts.connect);
         let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
+        // Look-up and connection share one timeout, since the client waits for the sum of both.
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
             debug!(%stop, ?addresses, "looked up");
@@ -422,9 +442,12 @@ impl Chain {
         let socket = self.step(first, Step::Dial, stop, connect, dial).await?;
         let mut tunnel = self.counted(Tunnel::socket(socket));
         trace.passed(|| self.stage(first, Step::Dial, stop));
+        // Strictly one hop after the other. A hop that refuses its CONNECT would also read the one
+        // that was sent ahead, with the credentials of the next hop in it.
         for (position, hop) in hops.iter().enumerate() {
             let at = (position, Some(hop));
             tunnel = self.counted_at(position, tunnel);
+            // A hop without TLS is entered at once. Then there is no step to time or to report.
             tunnel = match hop.chosen.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
                 enter => {
@@ -436,6 +459,8 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(position + 1) {
+                // Of the client's fields, only `Via` goes to a hop on the way. `pass_headers` is
+                // about the last hop.
                 tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
             }
@@ -443,7 +468,7 @@ impl Chain {
         Ok(tunnel)
     }
 
-    /// Has the last hop do its part.
+    /// Asks the last hop for the target, or prepares it for a plain request, as `end` says.
     async fn reach_end<T: Trace>(
         &self,
         mut tunnel: Tunnel,
@@ -452,12 +477,15 @@ impl Chain {
         end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
+        // Without hops, the tunnel was dialled to the target and is at its end already.
         let Some(position) = journey.hops().len().checked_sub(1) else {
             return Ok((tunnel, Arc::default()));
         };
         match end {
             AttemptEnd::LastHop => Ok((tunnel, Arc::default())),
             AttemptEnd::Target(request) => {
+                // Prepared again for the last hop: a spare carries no fields of any client, and a
+                // tunnel may still have those of the CONNECT before.
                 let listed = journey.hops()[position].chosen.link.pass_headers();
                 tunnel.prepare_connect(request, listed);
                 let target = request.target;
@@ -465,6 +493,9 @@ impl Chain {
                 Ok((tunnel, Arc::default()))
             }
             AttemptEnd::Forwarder(line) => {
+                // The request itself is sent later, by the exchange. This is for the fields that
+                // the hop needs in it, which may take rounds of authentication on this very
+                // connection.
                 let last = &journey.hops()[position];
                 let fields = match last.chosen.link.authorize(&mut tunnel, line) {
                     Eventual::Ready(Ok(fields)) => fields,
@@ -494,17 +525,19 @@ impl Chain {
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hop = &journey.hops()[position];
+        // If the hop asks for a new connection, its timeout still counts from here.
         let (at, asked) = ((position, Some(hop)), Instant::now());
         let extend = pin!(hop.chosen.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
         let extended = self.step(at, Step::Extend, next, timeout, extend).await;
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
+        // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
         self.meter.agreed(position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
     }
 
-    /// Waits for one step, as long as it may take.
+    /// Runs one step within `timeout`. A failure names the step, the hop and the cause.
     async fn step<T, E: Into<Cause>>(
         &self,
         at: StepPlace<'_>,
@@ -513,6 +546,7 @@ impl Chain {
         timeout: Duration,
         work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
+        // The clock is read only if a line is logged.
         let begun = event_enabled!(Level::DEBUG).then(Instant::now);
         let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => {
@@ -524,6 +558,8 @@ impl Chain {
             Ok(Err(error)) => error.into(),
             Err(_) => Cause::Timeout(timeout),
         };
+        // The link adds what its kind knows about a refusal, such as a provider's own codes. It has
+        // to be asked here: a detour may replace the link, and with it that knowledge.
         let mut again = None;
         match (at.1, &mut cause) {
             (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.chosen.link.explain(refusal),
@@ -537,7 +573,7 @@ impl Chain {
         Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
     }
 
-    /// Logs a step that has ended, for those who look for the cause of a failure.
+    /// Logs a step that has ended, so that the debug log explains a failure.
     fn log_step(&self, stage: &Stage, begun: Instant, error: Option<&ChainError>) {
         let Stage { step, stop, protocol, .. } = stage;
         let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
@@ -591,6 +627,8 @@ impl Chain {
 
 impl Drop for Chain {
     fn drop(&mut self) {
+        // The keeper of the spares holds the chain weakly. It is woken to see that the chain is
+        // gone.
         if let Some(warm) = &self.warm {
             warm.notice();
         }

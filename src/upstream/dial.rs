@@ -22,7 +22,7 @@ pub enum DialError {
     /// The name has no address.
     #[error("the name has no address")]
     NoAddress,
-    /// No address took the connection; this is the first one's reason.
+    /// No address accepted the connection. This is the error of the first one.
     #[error("the connection was not taken")]
     Connect(#[source] io::Error),
     /// The address is one that this proxy listens on.
@@ -37,12 +37,12 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// `own`: the addresses that this proxy listens on.
+    /// Creates a dialer that refuses to connect to `own`, the addresses that this proxy listens on.
     pub(crate) fn new(own: Vec<SocketAddr>) -> Self {
         Self { own }
     }
 
-    /// Finds the addresses of `stop`, those of both families in turn. An address is not looked up.
+    /// Returns the addresses of `stop`, with both families in turn. An address is not looked up.
     ///
     /// # Errors
     /// The name can't be looked up, or has no address. There is no timeout in here.
@@ -68,7 +68,9 @@ impl Dialer {
         addresses: VecDeque<SocketAddr>,
     ) -> Result<TcpStream, DialError> {
         let socket = self.race(addresses).await?;
-        // Small writes leave at once. A socket that is already broken says so at its first use.
+        // Heads and small messages must not wait for the acknowledgement of the bytes before them
+        // (Nagle's algorithm). Errors are ignored: a socket that is already broken says so at its
+        // first use.
         let _ = socket.set_nodelay(true);
         let _ = keepalive::probe(&socket);
         Ok(socket)
@@ -76,9 +78,12 @@ impl Dialer {
 
     async fn race(&self, mut addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
         let Some(first) = addresses.pop_front() else { return Err(DialError::NoAddress) };
+        // Most stops have one address, which needs neither a task nor a timer.
         if addresses.is_empty() {
             return self.connect_to(first).await;
         }
+        // A new attempt begins when the one before it fails, or after a quarter of a second; the
+        // others go on. The first that connects wins, and dropping the set closes all others.
         let mut attempts = JoinSet::new();
         let mut first_error = None;
         let mut next = Some(first);
@@ -90,13 +95,15 @@ impl Dialer {
             next = match time::timeout(ATTEMPT_DELAY, attempts.join_next()).await {
                 Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
                 Ok(Some(Ok(Err(error)))) => {
-                    // That it leads back here says more than what an address of another family said.
+                    // That an address leads back here explains more than the error of another
+                    // family, such as that this machine has no IPv6.
                     if first_error.is_none() || matches!(error, DialError::Loop) {
                         first_error = Some(error);
                     }
                     addresses.pop_front()
                 }
-                // An attempt that panicked is no answer; none of ours is aborted before the end.
+                // The delay is over, or an attempt panicked, which says nothing about the address.
+                // Ours are not aborted before the end.
                 Ok(Some(Err(_)) | None) | Err(_) => addresses.pop_front(),
             };
         }
@@ -104,6 +111,7 @@ impl Dialer {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
+        // Checked before the connection is made, so that a loop takes no socket.
         if self.is_own(address) {
             return Err(DialError::Loop);
         }
@@ -111,6 +119,8 @@ impl Dialer {
         // `0.0.0.0` and `[::]` lead to this machine, to the address that the socket tells.
         let is_own = address.ip().to_canonical().is_unspecified()
             && socket.peer_addr().is_ok_and(|peer| self.is_own(peer));
+        // If this proxy listens on all addresses, it can't list them. A connection to one of them
+        // has the same address at both of its ends.
         if is_own || self.listens_everywhere(address) && is_same_host(&socket) {
             return Err(DialError::Loop);
         }

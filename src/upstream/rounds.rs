@@ -102,11 +102,15 @@ impl Rounds {
     ) -> Result<Round, NotAdmitted> {
         let (key, begun) = (self.hasher.hash_one(asked), Instant::now());
         let round = || Round { rounds: Arc::clone(self), key, step: AtomicU8::new(UNSENT) };
+        // One look under the lock decides. In the usual case that is all, and nothing is awaited.
         let freed = {
             let mut alike = self.lock();
             let alike = alike.entry(key).or_insert_with(|| Alike::new(begun));
+            // A round of a loop begins only after the one before has reached its hop, since that is
+            // how it comes back. Clients that ask for the same thing at once don't wait for that.
             alike.is_serial &= alike.unsent == 0;
             alike.last_begun = begun;
+            // A newcomer does not overtake those who wait.
             if alike.waiting == 0 && alike.running < limits.most {
                 alike.run();
                 return Ok(round());
@@ -114,10 +118,12 @@ impl Rounds {
             alike.waiting += 1;
             Arc::clone(&alike.freed)
         };
+        // Leaves the queue when it is dropped, also if the client goes away while it waits.
         let waiting = WaitingRound(self, key);
         loop {
             let mut changed = pin!(freed.notified());
-            // Before the look, so that no change falls between the two.
+            // Registered before the look, so that no place that is freed between the look and the
+            // wait is missed.
             changed.as_mut().enable();
             match self.turn(key, begun, limits) {
                 Turn::Granted => {
@@ -132,16 +138,21 @@ impl Rounds {
 
     fn turn(&self, key: u64, begun: Instant, limits: RoundLimits) -> Turn {
         let mut alike = self.lock();
+        // The entry is there as long as one request waits.
         let Some(alike) = alike.get_mut(&key) else { return Turn::Granted };
         if alike.running < limits.most {
             alike.run();
             return Turn::Granted;
         }
+        // In a loop, only the newest round waits, since all others wait for it. If another request
+        // waits too, or began a moment ago, this is more than a loop.
         let is_like_a_loop =
             alike.is_serial && alike.waiting == 1 && alike.running >= EVIDENT_ROUNDS;
         let (due, error) = if is_like_a_loop {
             (alike.last_begun + SILENCE, NotAdmitted::Loop(alike.running))
         } else {
+            // Each answer begins the wait again: a hop that answers others is slow and not dead,
+            // and this request gets its turn.
             let since = alike.last_answered.map_or(begun, |answered| answered.max(begun));
             (since + limits.patience, NotAdmitted::Unanswered(alike.running))
         };
@@ -157,6 +168,8 @@ impl Rounds {
     fn change(&self, key: u64, change: impl FnOnce(&mut Alike)) {
         if let Entry::Occupied(mut alike) = self.lock().entry(key) {
             change(alike.get_mut());
+            // Nothing is kept about what is not under way, so a client can't fill the memory with
+            // names.
             if alike.get().running + alike.get().waiting == 0 {
                 alike.remove();
             }
@@ -167,6 +180,7 @@ impl Rounds {
 impl Round {
     /// Notes that the request has reached a hop.
     pub(crate) fn reached_hop(&self) {
+        // Called after each step of the way. Only the first one that ends moves the count.
         if self.step.compare_exchange(UNSENT, SENT, Relaxed, Relaxed).is_ok() {
             self.rounds.change(self.key, |alike| alike.unsent -= 1);
         }
@@ -174,6 +188,7 @@ impl Round {
 
     /// Notes that the request was answered, or has failed.
     pub(crate) fn answered(&self) {
+        // Called when the answer comes and again when the round is dropped, and counts once.
         let step = self.step.swap(ANSWERED, Relaxed);
         if step == ANSWERED {
             return;
@@ -181,6 +196,7 @@ impl Round {
         self.rounds.change(self.key, |alike| {
             alike.running -= 1;
             alike.unsent -= usize::from(step == UNSENT);
+            // One answer rules a loop out: its rounds are answered only after the newest one was.
             alike.is_serial = false;
             alike.last_answered = Some(Instant::now());
             alike.freed.notify_one();

@@ -50,19 +50,21 @@ pub(crate) trait SpareMaker {
 }
 
 impl Warm {
-    /// Keeps at most `limit` spares, counted in `counts`.
+    /// Creates the spares of a chain, which are at most `limit`. They are counted in `counts`.
     pub(crate) fn new(limit: usize, counts: Arc<WarmCounts>) -> Self {
         let (stock, changed) = (Mutex::new(Stock::new(limit)), Notify::new());
         Self { stock, changed, keeper: AtomicU64::new(0), counts }
     }
 
-    /// How many spares are kept at most.
+    /// Returns how many spares are kept at most.
     pub(crate) fn limit(&self) -> usize {
         self.stock().limit()
     }
 
     /// Takes a spare that came along `path`, for a connection to `target`.
     pub(crate) async fn take(&self, path: &Path, target: &Authority) -> Option<Tunnel> {
+        // Spares that died unnoticed are dropped one by one. Each of them shortens the time for
+        // which later ones are kept.
         let taken = loop {
             let spare = self.stock().take(path, target);
             let Some((spare, worker)) = spare else { break None };
@@ -81,6 +83,7 @@ impl Warm {
         };
         let count = if taken.is_some() { &self.counts.hits } else { &self.counts.misses };
         count.fetch_add(1, Relaxed);
+        // The keeper has to look again: there is a spare less, or the chain has come into use.
         self.notice();
         taken
     }
@@ -99,6 +102,9 @@ impl Warm {
 
     /// Keeps as many spares as are wanted, until `maker` is over or another keeper takes its place.
     pub(crate) async fn keep(self: Arc<Self>, maker: impl SpareMaker) {
+        // A reload may keep the spares and start a new keeper for them, whose maker leads to the
+        // new chain. The number tells the old keeper to end, and the notification wakes it to see
+        // that.
         let number = self.keeper.fetch_add(1, Relaxed) + 1;
         self.changed.notify_waiters();
         while self.keeper.load(Relaxed) == number && !maker.is_over() {
@@ -113,6 +119,7 @@ impl Warm {
                         None => self.stock().failed(jitter(FILL_JITTER)),
                     }
                 }
+                // An idle chain costs no timer: without a spare to grow old, `until` is `None`.
                 Need::Until(until) => tokio::select! {
                     () = self.changed.notified() => {}
                     () = self.death() => {}

@@ -18,6 +18,8 @@ use crate::{
 
 /// Returns the script for clients that reach this proxy by `answer`, such as `PROXY localhost:8888`.
 pub(super) fn script(generation: &Generation, answer: &str) -> String {
+    // Routes go into the script as data, and the code that reads them is constant. So neither a
+    // name of the configuration nor the `Host` of the client can become code.
     let mut script = String::from("var mooltirouteProxy = ");
     text(&mut script, answer);
     script.push_str(
@@ -37,6 +39,9 @@ pub(super) fn script(generation: &Generation, answer: &str) -> String {
 /// Returns the address of this proxy for a client that sent `host` in its `Host` field to `local`.
 pub(super) fn proxy_address(host: &[u8], local: Option<SocketAddr>) -> String {
     let host = String::from_utf8_lossy(host);
+    // A script has to name a port, but clients leave it out of `Host` if it is the default of their
+    // scheme. The port of the listener that was reached is right then. The groups of an IPv6
+    // address without brackets look like ports, and are none.
     let has_port = host.parse::<SocketAddr>().is_ok()
         || host
             .rsplit_once(':')
@@ -61,6 +66,8 @@ fn route(script: &mut String, rule: &Rule, is_direct: bool) {
             HostPattern::Network(network) => networks.push(network),
         }
     }
+    // `null` matches every host. If a route has hosts, but none of one kind, the list of that kind
+    // is empty and matches none.
     script.push_str("  [");
     if hosts.is_empty() {
         script.push_str("null, null, null");
@@ -101,6 +108,8 @@ fn groups(script: &mut String, network: &IpNet) {
         std::net::IpAddr::V6(address) => address.octets().to_vec(),
     };
     let _ = write!(script, "[{}", network.prefix_len());
+    // The bit operators of JavaScript work on 32 bits with a sign, which groups of 16 bits never
+    // reach.
     for group in octets.chunks(2) {
         let group = group.iter().fold(0, |group, octet| group << 8 | u32::from(*octet));
         let _ = write!(script, ", {group}");

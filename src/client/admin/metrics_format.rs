@@ -1,4 +1,4 @@
-//! Which text format of metrics a scraper gets, by its `Accept` field (RFC 9110 §12.5.1).
+//! Chooses the text format of metrics for a scraper by its `Accept` field (RFC 9110 §12.5.1).
 
 use crate::http::Fields;
 
@@ -16,7 +16,7 @@ impl MetricsFormat {
     /// better, Prometheus's format otherwise.
     pub(crate) fn accepted_by(fields: &Fields) -> Self {
         let mut open_metrics = 0;
-        // The most specific range that matches plain text decides, as RFC 9110 §12.5.1 has it.
+        // The most specific range that matches plain text decides (RFC 9110 §12.5.1).
         let mut text = Weight { specificity: 0, thousandths: 0 };
         for range in fields.values("Accept").flat_map(|value| value.split(|byte| *byte == b',')) {
             let Some(range) = str::from_utf8(range).ok().and_then(MediaRange::parse) else {
@@ -33,6 +33,8 @@ impl MetricsFormat {
                 _ => {}
             }
         }
+        // A scraper without `Accept`, such as curl or promtool, gets the format that all of them
+        // read.
         if open_metrics > 0 && open_metrics >= text.thousandths {
             Self::OpenMetrics
         } else {

@@ -1,4 +1,5 @@
-//! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
+//! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
+//! secret.
 
 mod pools;
 mod prometheus;
@@ -175,6 +176,9 @@ impl BudgetStatus {
 impl StatusDocument {
     /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
+        // The generation is taken once, so that all parts of the document describe the same one,
+        // even if a reload ends meanwhile. Counts outlive generations, so chains and hops that an
+        // edit has removed may still be listed.
         let current = shared.live().current();
         let metrics = current.metrics();
         let origin = shared.origin();
@@ -211,6 +215,8 @@ impl StatusDocument {
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
                 .collect(),
+            // Only hops that depend on a condition are listed. `enabled` is the outcome in force,
+            // and the condition shows the present value: a reload may be under way between the two.
             conditions: current
                 .hops()
                 .iter()
@@ -239,7 +245,7 @@ impl StatusDocument {
         }
     }
 
-    /// As JSON, with an end of line.
+    /// Returns the status as JSON, with a line end.
     pub(crate) fn to_json(&self) -> String {
         // It has only names, numbers and texts, which can all be written.
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();

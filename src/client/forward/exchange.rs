@@ -141,6 +141,8 @@ where
     ) -> Self {
         let length = outbound.plan.head.body_length();
         let mut to_upstream = Outbox::default();
+        // The head only waits in the outbox here. If the beginning of the body has come with it,
+        // both leave in one write.
         outbound.write_head(to_upstream.collected());
         Self {
             outbound,
@@ -190,6 +192,7 @@ where
     /// Runs the exchange to its end, or until it is woken and `is_cut`.
     pub(super) async fn run(&mut self, is_cut: impl Fn() -> bool) -> Ending {
         poll_fn(|cx| match self.poll(cx) {
+            // Asked last: an exchange that has just come to its end reports that end.
             Poll::Pending if is_cut() => Poll::Ready(Ending::Cut),
             ending => ending,
         })
@@ -198,6 +201,8 @@ where
 
     /// Moves everything on that can move.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        // Compared once per poll, so that the shared counters are touched seldom and a long
+        // transfer is still seen to grow.
         let before = (self.sent(), self.received());
         let polled = self.poll_all(cx);
         let meter = self.outbound.plan.counts;
@@ -213,6 +218,9 @@ where
 
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
+            // The order matters: the answer is judged by how far the request is, and the deadline
+            // follows from both. A wait that was in vain may change the state, and then all three
+            // are polled again.
             if let Poll::Ready(ending) = self.poll_request(cx) {
                 return Poll::Ready(ending);
             }
@@ -233,6 +241,8 @@ where
             let client = (&mut *self.client, &mut *self.client_seen);
             let upstream = (&mut *self.upstream, &mut self.to_upstream);
             let fields = self.outbound.plan.head.fields();
+            // If the upstream takes no more of the request, its answer may still come and say why,
+            // such as 413 or 401. Only a failure of the client's side ends the exchange here.
             self.upload = match ready!(self.request.poll(cx, client, upstream, fields)) {
                 Ok(()) => Upload::Whole,
                 Err(Stuck::Writer) => Upload::Abandoned,
@@ -240,6 +250,8 @@ where
                 Err(Stuck::ReaderBroke) => return Poll::Ready(Ending::ClientBroke),
                 Err(Stuck::ReaderEnded) => return Poll::Ready(self.client_left()),
             };
+            // `timeouts.response` counts from here: an answer to a long upload is not late before
+            // the upload is over.
             self.over = Some(Instant::now());
         }
         self.poll_client(cx)
@@ -251,10 +263,14 @@ where
     /// that first sends and then reads would never finish if the rest were not read.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
+            // A request that waits its turn is read ahead a little, so that the end of the
+            // connection is seen behind it. The rest of an abandoned one is read to its end, within
+            // a limit.
             let is_enough = match self.upload {
                 Upload::Abandoned => self.discarded >= DISCARD_BYTES_MAX,
                 Upload::Sending | Upload::Whole => self.client_seen.len() >= READ_AHEAD_BYTES,
             };
+            // Nothing has to wake this task: no more is read from this side during the exchange.
             if self.client_has_ended || is_enough {
                 return Poll::Pending;
             }
@@ -286,13 +302,17 @@ where
                     if let Err(stuck) = ready!(pump.poll(cx, upstream, client, head.fields())) {
                         return Poll::Ready(self.broke_off(&stuck));
                     }
+                    // A body that lasts until the close has used the connection up.
                     let keeps_upstream = head.keeps_alive() && *from != BodyLength::UntilClose;
                     self.answer = Answer::Done { keeps_upstream, is_last: *is_last };
                 }
                 Answer::Switching => {
+                    // The tunnel begins with an empty outbox, so the 101 has to be out first.
                     let flushed = ready!(self.to_client.poll_flush(cx, self.client));
                     return Poll::Ready(flushed.map_or(Ending::ClientBroke, |()| Ending::Switched));
                 }
+                // An origin may answer before it has read the request. The rest still goes to it:
+                // it may store a file that is complete only with its last byte.
                 Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
                 Answer::Done { keeps_upstream, is_last } => {
                     let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
@@ -309,6 +329,8 @@ where
             let Answer::Head { reader, interim_count } = &mut self.answer else {
                 return Poll::Ready(None);
             };
+            // An interim answer leaves before the next head is read. So a client that takes nothing
+            // holds up the upstream, and no answer of this proxy begins in the middle of one.
             if ready!(self.to_client.poll_flush(cx, self.client)).is_err() {
                 return Poll::Ready(Some(Ending::ClientBroke));
             }
@@ -316,6 +338,8 @@ where
                 Ok(Some(interim)) if interim.is_interim() => {
                     *interim_count += 1;
                     self.head_begun = None;
+                    // A server that sends interim answers without end would keep the client
+                    // waiting, so their number has a bound.
                     if *interim_count <= INTERIM_MAX {
                         self.pass_interim(&interim);
                         continue;
@@ -331,12 +355,15 @@ where
                 return Poll::Ready(ending);
             }
             if !self.upstream_seen.is_empty() {
+                // A head that comes byte by byte is late even while the request is under way.
                 self.head_begun.get_or_insert_with(Instant::now);
             }
             let seen = &mut *self.upstream_seen;
             match ready!(read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES)) {
                 Ok(1..) => self.hearing = Hearing::Something,
                 read => {
+                    // Closed without a byte: a kept connection was most likely closed before the
+                    // request arrived, and the request may be tried again on a new one.
                     if self.hearing == Hearing::Nothing {
                         self.hearing = Hearing::ClosedUnheard;
                     }
@@ -356,6 +383,7 @@ where
 
     fn pass_interim(&mut self, interim: &ResponseHead) {
         let request = self.outbound.plan.head;
+        // HTTP/1.0 has no interim answers (RFC 9110 §15.2).
         if request.version() == Version::Http11 {
             interim.write(request.method(), Version::Http11, &[], self.to_client.collected());
         }
@@ -364,13 +392,15 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead) -> Option<Ending> {
         self.status = head.status();
+        // Any head is an answer, also one that is not passed on: the request is no round of a loop.
         self.outbound.plan.is_answered();
         if let Some(refused) = self.outbound.refused(&head) {
             return Some(refused);
         }
         match head.status() {
             101 => return self.switch(&head),
-            // A client must not be asked for credentials that it does not have.
+            // A client must not be asked for credentials that it does not have. Browsers would ask
+            // their user, and send the password to the wrong party.
             407 => {
                 let why = "it answers 407, which only a proxy may";
                 return Some(self.outbound.bad_answer(ProxyError::HttpProtocol, why));
@@ -378,6 +408,8 @@ where
             _ => {}
         }
         let request = self.outbound.plan.head;
+        // If the request is not over, its rest may never come. The client is told now that the
+        // connection closes, since nothing can be said about that after the head.
         let is_last = !request.wants_keep_alive() || self.upload != Upload::Whole;
         let via = self.outbound.via();
         let mut extra = Vec::new();
@@ -405,6 +437,7 @@ where
         let (Some(_), Some(protocol)) = (&plan.upgrade, head.upgrade()) else {
             return bad("it switches protocols without being asked");
         };
+        // Both sides have agreed, and nothing of the request is left to send (RFC 9110 §7.8).
         let extra = [("Connection", "Upgrade"), ("Upgrade", protocol.as_str())];
         let out = self.to_client.collected();
         head.write(plan.head.method(), Version::Http11, &extra, out);
@@ -412,11 +445,13 @@ where
         None
     }
 
-    /// Waits for the earliest deadline, and tells what was waited for in vain.
+    /// Waits until the earliest deadline. Returns what was waited for in vain.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         self.note_quiet();
         let stall = self.outbound.stall_timeout();
         let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
+        // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
+        // that says what was in vain.
         let due = [
             (self.head_due(), Wait::Head),
             (stalled(&self.to_upstream), Wait::Upstream),
@@ -434,6 +469,7 @@ where
         if !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some() {
             return None;
         }
+        // Whichever came first: the request is over, or the answer has begun.
         let since = match (self.over, self.head_begun) {
             (Some(over), Some(begun)) => over.min(begun),
             (over, begun) => over.or(begun)?,
@@ -453,6 +489,7 @@ where
             self.quiet = None;
             return;
         }
+        // Bytes of an incomplete head move nothing else, so what was read ahead counts as well.
         let moved = (self.sent(), self.received(), self.upstream_seen.len());
         if self.quiet.is_none_or(|(_, before)| before != moved) {
             self.quiet = Some((Instant::now(), moved));
@@ -468,6 +505,8 @@ where
                 let why = format!("its head is not there after {timeout:?}");
                 Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
             }
+            // A part of an interim answer is with the client, so no other answer can take its
+            // place.
             (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
                 Some(self.truncated("the upstream takes nothing of the request"))
             }
@@ -475,7 +514,8 @@ where
                 let why = format!("it has taken nothing of the request for {stall:?}");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
-            // The answer is worth having all the same.
+            // The answer has begun and is worth having all the same. The rest of the request is
+            // read and dropped from now on.
             (Wait::Upstream, _) => {
                 self.upload = Upload::Abandoned;
                 self.over = Some(Instant::now());
@@ -483,24 +523,28 @@ where
                 None
             }
             (Wait::Client, _) => Some(Ending::ClientStalled),
+            // The client has its answer. That the rest of its request does not come is no failure.
             (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
             (Wait::Movement, _) => Some(self.client_left()),
         }
     }
 
     fn whole(&self, keeps_upstream: bool, is_last: bool) -> Ending {
+        // After a part of a request, the next one would be read as its rest.
         let keeps_upstream = keeps_upstream && self.upload == Upload::Whole;
         Ending::Whole { keeps_client: !is_last, keeps_upstream }
     }
 
     fn client_left(&self) -> Ending {
         match self.answer {
+            // It left with the complete answer.
             Answer::Done { .. } => self.whole(false, true),
             _ => Ending::ClientLeft(self.mark()),
         }
     }
 
     fn bad_body(&self, bad: BadBody) -> Ending {
+        // The client is reading an answer already, which can only be cut off.
         if self.has_begun() {
             return self.truncated("the request's body is broken");
         }
@@ -517,6 +561,7 @@ where
             Stuck::Bad(_) => "the upstream sent a broken body",
             Stuck::Writer => return Ending::ClientBroke,
         };
+        // A failure of the client has returned above. It does not count against the upstream.
         self.outbound.count_break();
         self.truncated(why)
     }
@@ -527,6 +572,8 @@ where
 
     fn mark(&self) -> Mark {
         match self.answer {
+            // An orderly close would pass for the end of this body, so only a reset can show the
+            // cut.
             Answer::Body { to: BodyLength::UntilClose, .. } => Mark::None,
             _ => Mark::Visible,
         }
@@ -540,7 +587,7 @@ where
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
-/// How many interim answers may precede one answer; a server that tells of progress stays far below it.
+/// How many interim answers may precede one answer. A server that reports progress stays far below it.
 const INTERIM_MAX: usize = 100;
 /// How much is read behind a request whose answer is under way.
 const READ_AHEAD_BYTES: usize = 4 * 1024;

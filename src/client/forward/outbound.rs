@@ -1,4 +1,4 @@
-//! A request as its upstream gets it, and the words for what that upstream does wrong.
+//! A request as its upstream receives it, and the errors for what that upstream does wrong.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,6 +53,7 @@ impl<'a> Plan<'a> {
         preferences: Preferences,
         generation: &'a Generation,
     ) -> Self {
+        // A connection that is kept must not keep a chain that is no longer in force.
         let key = Key { chain: Arc::downgrade(chain), preferences };
         let offered = head.upgrade();
         let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
@@ -88,6 +89,8 @@ impl<'a> Plan<'a> {
 
     /// Opens a connection that can carry the request.
     pub(super) async fn open(&self) -> Result<Upstream, ChainError> {
+        // A hop that forwards is asked with the absolute URI, which its credentials may depend on
+        // (Digest covers method and URI).
         let connected = if self.may_be_forwarded() {
             self.chain.connect_plain(self.request(), self.line(&self.absolute())).await?
         } else {
@@ -122,6 +125,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(super) fn is_repeatable(&self) -> bool {
+        // A body is not stored on its way, so a request that has one can't be sent a second time.
         const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
         self.head.body_length() == BodyLength::Empty && IDEMPOTENT.contains(&self.head.method())
     }
@@ -139,6 +143,7 @@ impl<'a> Plan<'a> {
 /// HTTP libraries, would break a request that works without it.
 fn allowed(offered: &str, allowed: &[Box<str>]) -> Option<String> {
     let is_allowed = |protocol: &&str| {
+        // An entry without a version allows all versions of its protocol.
         let name = protocol.split('/').next().unwrap_or_default();
         allowed
             .iter()
@@ -154,10 +159,14 @@ impl<'a> Outbound<'a> {
         let Self { plan, end } = self;
         let via = self.via();
         let accepts_trailers = plan.head.accepts_trailers();
+        // Our fields come last. `TE` is ours because it is about one connection: the client's was
+        // removed, and the wish for trailers is passed on (RFC 9110 §10.1.4).
         let mut extra = Vec::with_capacity(4);
         extra.extend(via.as_deref().map(|via| ("Via", via)));
         extra.extend(accepts_trailers.then_some(("TE", "trailers")));
         extra.extend(end.fields.iter().map(|field| (&*field.name, field.value.expose())));
+        // `Connection` has to list what is about this connection only. `close` tells a hop with a
+        // new exit for each connection that no second request will come.
         let connection = match (&plan.upgrade, end.reuse) {
             (Some(protocols), _) => {
                 extra.push(("Upgrade", protocols));
@@ -167,6 +176,7 @@ impl<'a> Outbound<'a> {
             (None, Reuse::SameClient) => accepts_trailers.then_some("TE"),
         };
         extra.extend(connection.map(|options| ("Connection", options)));
+        // Absolute-form is for proxies; an origin is sent the path alone (RFC 9112 §3.2).
         let form = match &end.hop {
             Some(_) => RequestForm::Absolute,
             None => RequestForm::Origin,
@@ -203,12 +213,15 @@ impl<'a> Outbound<'a> {
 
     /// Ends the exchange if `response` is an answer of the hop itself, and not of the target.
     pub(super) fn refused(&self, response: &ResponseHead) -> Option<Ending> {
+        // An answer that came through a tunnel is the origin's, whatever it says.
         let hop = self.end.hop.as_ref()?;
         if response.status() < 400 {
             return None;
         }
         let refusal =
             Refusal::from_http(response.status(), response.reason(), response.fields().iter());
+        // The target can imitate the fields by which a hop is recognised, so only this one answer
+        // depends on them. No member of a pool is left for it.
         if !hop.link.refuses(&refusal) {
             return None;
         }

@@ -56,6 +56,8 @@ impl Outbox {
         if is_chunked {
             self.collected().extend_from_slice(ChunkLine::new(data.len()).as_bytes());
         }
+        // Small pieces are copied, to leave in one write with what is before them. A large piece
+        // stays the slice of the read buffer that it is, and its line end waits until it has left.
         let chunk_end = if is_chunked { CHUNK_END } else { &[] };
         if self.collected.len() + data.len() <= COLLECT_BYTES_MAX {
             self.collected.extend_from_slice(&data);
@@ -70,7 +72,7 @@ impl Outbox {
         *self = Self { sent: self.sent, ..Self::default() };
     }
 
-    /// Writes everything that waits, and has it leave every layer.
+    /// Writes everything that waits, and flushes all layers.
     pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,6 +81,8 @@ impl Outbox {
         if self.is_empty() && !self.needs_flush {
             return Poll::Ready(Ok(()));
         }
+        // A stall counts from when the connection last took a byte. So a slow receiver is not given
+        // up, and one that takes nothing is.
         let flushed = self.poll_write(cx, writer);
         let blocked = &mut self.blocked;
         match flushed {
@@ -99,6 +103,7 @@ impl Outbox {
         while !self.is_empty() {
             let front = &self.collected[self.start..];
             let writer = Pin::new(&mut *writer);
+            // Both parts leave in one system call, without being joined.
             let count = ready!(if self.piece.is_empty() {
                 writer.poll_write(cx, front)
             } else {
@@ -108,6 +113,8 @@ impl Outbox {
             if count == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
+            // Noted before the flush, which may have to be polled again when nothing is left to
+            // write.
             self.needs_flush = true;
             self.advance(count);
         }
@@ -118,6 +125,7 @@ impl Outbox {
 
     fn advance(&mut self, count: usize) {
         self.sent += count as u64;
+        // A write may end anywhere, also within the collected part.
         let front = count.min(self.collected.len() - self.start);
         self.start += front;
         self.piece.advance(count - front);

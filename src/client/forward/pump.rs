@@ -72,6 +72,9 @@ impl Pump {
         W: AsyncWrite + Unpin,
     {
         loop {
+            // Nothing is flushed while there is room, so that small pieces are collected. At the
+            // end everything leaves, also what came before a broken part: it is good, and the
+            // recipient sees by the framing that the rest is missing.
             if !outbox.has_room() || !matches!(self.state, PumpState::Passing) {
                 ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
             }
@@ -85,6 +88,8 @@ impl Pump {
                 Ok(Decoded::Trailers(trailers)) => self.end(head, Some(&trailers), outbox),
                 Ok(Decoded::End) => self.end(head, None, outbox),
                 Ok(Decoded::NeedMore) => {
+                    // Nothing is left to decode. The next bytes may come much later, so what is
+                    // collected leaves before they are awaited.
                     ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
                     self.read(ready!(read_ahead::poll_read(cx, reader, seen, self.read_bytes)))?;
                 }
@@ -94,6 +99,7 @@ impl Pump {
     }
 
     fn end(&mut self, head: &Fields, trailers: Option<&Fields>, outbox: &mut Outbox) {
+        // A body of known length ends by itself, and has no place for trailers.
         if self.is_chunked {
             chunked::write_end(head, trailers, outbox.collected());
         }
@@ -102,10 +108,11 @@ impl Pump {
 
     fn read(&mut self, read: io::Result<usize>) -> Result<(), Stuck> {
         let count = read.map_err(|_| Stuck::ReaderBroke)?;
+        // The end of the connection completes only a body that lasts until then.
         if count == 0 {
             self.body.end().map_err(|_| Stuck::ReaderEnded)?;
         }
-        // A body that fills its room gets more.
+        // Room grows with the speed of the body, so that a slow stream of events holds little.
         if count >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }

@@ -54,6 +54,8 @@ impl Upstream {
     /// Takes over the connection that was made for the request of `plan`.
     pub(crate) fn of(connected: Connected, plan: &Plan<'_>) -> Self {
         let Connected { tunnel, last, is_at_hop, fields, reuse, passage } = connected;
+        // A last hop that opened a tunnel to the origin does not see the requests, so they are not
+        // written for it.
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
         let end = UpstreamEnd { hop, fields, origin, reuse };
@@ -81,6 +83,7 @@ impl Upstream {
         request: Request<'_>,
         line: RequestLine<'_>,
     ) -> Result<bool, ChainError> {
+        // Only a hop may want new fields for each request, or a new connection.
         let Some(hop) = &self.end.hop else { return Ok(true) };
         let fields = chain.authorize(hop, &mut self.tunnel, request, line).await?;
         let is_ready = fields.is_some();
@@ -88,8 +91,10 @@ impl Upstream {
         Ok(is_ready)
     }
 
-    /// Whether it can carry a request for `origin`; `may_be_forwarded`: by a hop, too.
+    /// Returns whether it can carry a request for `origin`. `may_be_forwarded` says whether a hop may forward that
+    /// request.
     pub(super) fn serves(&self, origin: &Authority, may_be_forwarded: bool, key: &Key) -> bool {
+        // A hop that forwards leads to every origin, a tunnel to one.
         let leads_there = match &self.end.hop {
             Some(_) => may_be_forwarded,
             None => self.end.origin == *origin,
@@ -102,8 +107,9 @@ impl Upstream {
         self.opened.elapsed() > age
     }
 
-    /// Returns the connection to wait for its next request, without the room that the last body needed.
+    /// Releases the buffer of the last body, before the connection waits for its next request.
     pub(super) fn rested(mut self) -> Self {
+        // If bytes came behind the answer, they are kept: `is_quiet` then rejects the connection.
         if self.seen.is_empty() {
             self.seen = BytesMut::new();
         }

@@ -58,6 +58,7 @@ impl Reply {
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
     pub fn no_session(is_beside_auth: bool) -> Self {
+        // Browsers and git show the realm and not the text, so both say what to write.
         let (challenge, text) = match is_beside_auth {
             false => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
             true => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
@@ -99,6 +100,7 @@ impl Reply {
     /// Refuses a request for `target` because too many requests like it are unanswered.
     pub(crate) fn not_admitted(error: NotAdmitted, target: &Authority) -> Self {
         match error {
+            // A loop does not end by waiting, so only the other answer names a time to come back.
             NotAdmitted::Loop(count) => Self {
                 summary: Some("loop through the hops".to_owned()),
                 ..Self::of_ours(ProxyError::ProxyLoopDetected, texts::seems_to_loop(count, target))
@@ -145,6 +147,7 @@ impl Reply {
     pub fn unreachable(error: &ChainError) -> Self {
         let verdict = FailureVerdict::from(error);
         let details = with_causes(&error.cause);
+        // Without a hop, the stop that was to be reached takes its name.
         let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
         Self {
             status: verdict.status,
@@ -199,6 +202,8 @@ impl Reply {
 
     /// Returns the complete message, or its head alone after a HEAD request.
     pub fn message(&self, is_head: bool) -> Vec<u8> {
+        // The connection closes after it: what follows a request that was refused may be the rest
+        // of it, or the first bytes of a tunnel, and must not be read as another request.
         let mut message = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
              Connection: close\r\nProxy-Status: {}\r\n{}\r\n",
@@ -231,6 +236,8 @@ impl Reply {
 
     fn proxy_status(&self) -> String {
         let mut field = format!("mooltiroute; error={}", self.error.name());
+        // Names and words may come from hops, so each text is quoted. A parameter without a value
+        // is left out.
         if let Some(next_hop) = &self.next_hop {
             let _ = write!(field, "; next-hop={}", quoted(&percent_encoded(next_hop)));
         }
@@ -251,6 +258,8 @@ impl Reply {
 fn reason_phrase(status: u16, summary: Option<&str>) -> String {
     let mut phrase = standard_phrase(status).to_owned();
     let Some(summary) = summary else { return phrase };
+    // Anything but printable ASCII could end the line, or be read in another encoding. Parentheses
+    // become brackets, so that one pair encloses the summary.
     let clean: String = summary
         .chars()
         .map(|character| match character {
@@ -265,6 +274,7 @@ fn reason_phrase(status: u16, summary: Option<&str>) -> String {
     if clean.len() <= room {
         let _ = write!(phrase, " ({clean})");
     } else {
+        // Only ASCII is left, so the cut never falls within a character.
         let kept = &clean[..room.saturating_sub(ELLIPSIS.len())];
         let _ = write!(phrase, " ({}{ELLIPSIS})", kept.trim_end());
     }
@@ -317,6 +327,7 @@ fn percent_encoded(name: &str) -> Cow<'_, str> {
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
+    // A string of RFC 9651 has these two escapes, and can't hold anything but printable ASCII.
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),

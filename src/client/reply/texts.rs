@@ -195,11 +195,14 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
 
 /// Returns whether the hop asks for credentials only by schemes that this program does not speak.
 pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
+    // A 407 without a challenge says nothing about schemes, so it is taken for wrong credentials.
     http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic")
 }
 
 pub(super) fn credentials(refusal: &Refusal) -> Cow<'static, str> {
     match &refusal.http {
+        // Usual in companies: the proxy wants NTLM, Negotiate or Digest, and the hop may only use
+        // Basic.
         Some(http) if needs_another_scheme(http) => format!(
             "It offers only {}, and this hop may only use Basic. For NTLM or Digest, list it in this hop's `auth`. \
              Otherwise ask its administrator for Basic.",
@@ -214,11 +217,15 @@ pub(super) fn credentials(refusal: &Refusal) -> Cow<'static, str> {
 pub(super) fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let host = stage.stop.host();
+    // If the next hop has several addresses, all of them were tried. Their ports are named
+    // together, since one allowed port is enough.
     let stops = if refused.is_empty() { std::slice::from_ref(&stage.stop) } else { refused };
     let ports: Vec<_> = stops.iter().map(|stop| stop.port().to_string()).collect();
     let plural = if ports.len() > 1 { "s" } else { "" };
     let ports = ports.join(", ");
     let text = format!("`{hop}` refuses CONNECT to port{plural} {ports} of `{host}`");
+    // 443 is the port that nearly all proxies allow. If that is refused, the rule is about the
+    // host.
     if stops.iter().any(|stop| stop.port() == 443) {
         return format!("{text}; ask its administrator to allow this host.");
     }
@@ -233,6 +240,7 @@ pub(super) fn slow_to_connect(stage: &Stage) -> String {
 
 pub(super) fn is_it_up(stage: &Stage) -> Cow<'static, str> {
     match address_setting(stage) {
+        // The address of a hop is in the configuration, so the advice names its key.
         Some(address) => format!(
             "Check that it is up, that {address} is right, and that this machine may reach it."
         )

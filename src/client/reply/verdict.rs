@@ -57,6 +57,8 @@ impl From<&ChainError> for FailureVerdict {
             Cause::Timeout(_) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
+            // The one step without a hop that can fail like this: TLS with the target, at the end
+            // of the tunnel.
             Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
             Cause::Hop(error) => hop_failed(error),
         }
@@ -64,6 +66,8 @@ impl From<&ChainError> for FailureVerdict {
 }
 
 fn timed_out(stage: &Stage) -> FailureVerdict {
+    // A stop that accepts a connection and then says nothing has another problem than one that
+    // can't be reached, so each step has its own advice.
     match stage.step {
         Step::Enter if stage.hop.is_none() => FailureVerdict::new(
             ProxyError::ConnectionTimeout,
@@ -87,6 +91,8 @@ fn timed_out(stage: &Stage) -> FailureVerdict {
 }
 
 fn not_dialled(stage: &Stage, error: &DialError) -> FailureVerdict {
+    // A lack of descriptors shows as an error of the look-up or of the connection, and says nothing
+    // about the stop.
     match error {
         DialError::Loop => {
             FailureVerdict::new(ProxyError::ProxyLoopDetected, "this proxy itself", texts::LOOP)
@@ -122,6 +128,7 @@ fn not_connected(stage: &Stage, source: &io::Error) -> FailureVerdict {
     let (error, summary) = match source.kind() {
         io::ErrorKind::TimedOut => (ProxyError::ConnectionTimeout, "connect timed out"),
         io::ErrorKind::ConnectionRefused => (ProxyError::ConnectionRefused, "connection refused"),
+        // This machine has no way there, so the settings of the hop are not in doubt.
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             let error = ProxyError::DestinationIpUnroutable;
             return FailureVerdict::new(error, "network unreachable", texts::NO_NETWORK);
@@ -132,6 +139,7 @@ fn not_connected(stage: &Stage, source: &io::Error) -> FailureVerdict {
 }
 
 fn hop_failed(error: &HopError) -> FailureVerdict {
+    // These two carry words of their own, which say more.
     if let HopError::Other(why) = error {
         return FailureVerdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
     }
@@ -165,6 +173,7 @@ fn hop_failed(error: &HopError) -> FailureVerdict {
 fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
     let (summary, advice) = (missing.summary.clone(), missing.advice.clone());
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
+    // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
     }
@@ -197,9 +206,12 @@ fn target_failed(error: &HopError) -> FailureVerdict {
 }
 
 fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
+    // 508 is the answer of a proxy such as this one to a request that comes back to it. That says
+    // more than the meaning which a kind gives to the status.
     let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
     let (error, advice) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
+        // Never a 407: the credentials are those of the hop, and the client does not have them.
         Meaning::Credentials => (ProxyError::ProxyConfiguration, texts::credentials(refusal)),
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
@@ -220,12 +232,14 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         _ => (ProxyError::HttpProtocol, texts::UNCLEAR.into()),
     };
+    // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
     let mut verdict = FailureVerdict::new(error, refusal_summary(refusal), advice);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
     }
+    // A default, which the time that the hop itself names replaces.
     if refusal.meaning == Meaning::Busy {
         verdict.field = Some(texts::RETRY_IN_FIVE_SECONDS.into());
     }

@@ -31,8 +31,11 @@ pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
 
 /// Returns the code for a chain that failed on its way to `target`.
 pub(super) fn of_failure(error: &ChainError, target: &Authority) -> ReplyCode {
+    // If the step was to reach the target, the failure may be the target's. Otherwise it is about a
+    // hop, and the client must not take it for one of its target.
     let is_about_target = error.stage.stop == *target;
     match &error.cause {
+        // The nearest that RFC 1928 has for a timeout.
         Cause::Timeout(_) => TTL_EXPIRED,
         Cause::Hop(HopError::Refused(refusal)) => match refusal.meaning {
             Meaning::Policy | Meaning::Forbidden => NOT_ALLOWED,
@@ -54,6 +57,7 @@ pub(super) fn of_failure(error: &ChainError, target: &Authority) -> ReplyCode {
 fn dialled(error: &DialError) -> ReplyCode {
     match error {
         DialError::NoAddress => HOST_UNREACHABLE,
+        // This process has no descriptor left, which is not about the target.
         DialError::Lookup(source) | DialError::Connect(source)
             if crate::system::open_files::are_exhausted(source) =>
         {

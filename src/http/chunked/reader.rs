@@ -82,10 +82,14 @@ impl ChunkedReader {
         loop {
             match self.state {
                 ChunkState::Data { left } => {
+                    // Data leaves as it comes, in slices of the buffer. A chunk may be larger than
+                    // memory, so it is never collected.
                     let bytes = left.min(seen.len() as u64);
                     if bytes == 0 {
                         return Ok(Chunked::NeedMore);
                     }
+                    // Data makes up for extensions: only extensions that outweigh the data are
+                    // refused.
                     self.extension_bytes = self.extension_bytes.saturating_sub(bytes);
                     self.state = if bytes == left {
                         ChunkState::DataCr
@@ -97,6 +101,8 @@ impl ChunkedReader {
                 }
                 ChunkState::Trailers { searched } => return self.trailers(seen, searched),
                 ChunkState::End => return Ok(Chunked::End),
+                // Size lines and line ends are read byte by byte, so it makes no difference how the
+                // network cuts them. They are few beside the data.
                 _ => match seen.first() {
                     Some(&byte) => {
                         self.state = self.step(byte)?;
@@ -115,15 +121,23 @@ impl ChunkedReader {
 
     /// Returns the state after `byte`, which is part of a size line or of the end of a chunk.
     fn step(&mut self, byte: u8) -> Result<ChunkState, BadBody> {
+        // Each arm takes one byte in one state, and whatever no arm takes is an error. A reader
+        // that guesses the size of a chunk finds another end of the body than its neighbour, and
+        // the bytes between the two ends become a request of the attacker's.
         Ok(match (self.state, byte) {
             (ChunkState::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
+                // A 17th digit would push the first one out of the 64 bits, and a huge size would
+                // become a small one.
                 if digits == SIZE_DIGITS_MAX {
                     return Err(BadBody::ChunkSize);
                 }
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
                 ChunkState::Size { size: size << 4 | digit, digits: digits + 1 }
             }
+            // An empty size is not zero, which would end the body.
             (ChunkState::Size { digits: 0, .. }, _) => return Err(BadBody::ChunkSize),
+            // Some servers pad the size with spaces. They count as an extension, so that they are
+            // limited too.
             (ChunkState::Size { size, .. } | ChunkState::Space { size }, b' ' | b'\t') => {
                 self.count_extension_byte()?;
                 ChunkState::Space { size }
@@ -137,6 +151,8 @@ impl ChunkedReader {
                 | ChunkState::Extension { size },
                 b'\r',
             ) => ChunkState::SizeLf { size },
+            // Extensions are dropped, so their grammar is not checked. But a control character in
+            // them could end the line for another reader.
             (ChunkState::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_extension_byte()?;
                 ChunkState::Extension { size }
@@ -145,6 +161,7 @@ impl ChunkedReader {
             (ChunkState::Size { .. } | ChunkState::Space { .. }, _) => {
                 return Err(BadBody::ChunkSize);
             }
+            // The last chunk has no data and no line end; the trailer section follows at once.
             (ChunkState::SizeLf { size: 0 }, b'\n') => ChunkState::Trailers { searched: 0 },
             (ChunkState::SizeLf { size }, b'\n') => ChunkState::Data { left: size },
             (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
@@ -163,6 +180,8 @@ impl ChunkedReader {
     }
 
     fn trailers(&mut self, seen: &mut BytesMut, searched: usize) -> Result<Chunked, BadBody> {
+        // Nearly every body ends without trailers. The empty line that ends the section comes at
+        // once then, and has no line end before it to search for.
         if seen.starts_with(b"\r\n") {
             seen.advance(2);
             self.state = ChunkState::End;
@@ -173,6 +192,8 @@ impl ChunkedReader {
             self.state = ChunkState::End;
             return Ok(Chunked::End);
         }
+        // The section is parsed once it is complete, so it is limited while it is awaited. The last
+        // read may bring more than the limit, so it is compared once more when the end is known.
         let Some(end) = trailers::section_end(seen, searched, self.trailers) else {
             if seen.len() >= trailers::BYTES_MAX {
                 return Err(BadBody::TrailersTooLarge);

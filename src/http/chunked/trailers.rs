@@ -15,6 +15,7 @@ use crate::http::{
 ///
 /// When trailers are mended, a bare LF ends a line, so that a section with one does not wait for bytes that never come.
 pub(super) fn section_end(seen: &[u8], searched: usize, rules: TrailerRules) -> Option<usize> {
+    // The end may have been cut by the read before, so its last bytes are searched again.
     let from = searched.saturating_sub(b"\r\n\r\n".len() - 1);
     let ends: &[&[u8]] = match rules {
         TrailerRules::Strict => &[b"\r\n\r\n"],
@@ -30,11 +31,15 @@ pub(super) fn section_end(seen: &[u8], searched: usize, rules: TrailerRules) -> 
 
 /// Parses a section that ends at its first empty line.
 pub(super) fn parse(section: Bytes, rules: TrailerRules) -> Result<Fields, BadBody> {
+    // Only a section that breaks the grammar is mended. One that is too large stays an error.
     match (parse_strictly(section.clone()), rules) {
         (Err(BadBody::Trailers), TrailerRules::Mended) => {
             let mut mended = Vec::new();
             match mend::write_fields(&section, &mut mended) {
+                // Every line was dropped, which leaves a section without fields.
                 Ok(Some(_)) if mended == b"\r\n" => Ok(Fields::default()),
+                // Mending has to find the same end. Otherwise a part of the section would be read
+                // as the next message.
                 Ok(Some(end)) if end == section.len() => parse_strictly(mended.into()),
                 Ok(_) | Err(_) => Err(BadBody::Trailers),
             }
@@ -53,6 +58,7 @@ fn parse_strictly(section: Bytes) -> Result<Fields, BadBody> {
         // A section that seems to end before its end has a bare LF.
         Ok(_) | Err(_) => return Err(BadBody::Trailers),
     };
+    // The check looks at the line end before each name, and the first name has none before it.
     if has_bare_lf(&section, lines.get(1..).unwrap_or_default()) {
         return Err(BadBody::Trailers);
     }

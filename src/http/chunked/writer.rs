@@ -15,6 +15,7 @@ impl ChunkLine {
     pub fn new(size: usize) -> Self {
         debug_assert!(size > 0, "an empty chunk would end the body");
         let mut line = Self { bytes: *b"0000000000000000\r\n", start: LINE_BYTES_MAX - 2 };
+        // Digits are written from the last to the first, in front of the line end that is there.
         let mut left = size;
         while left > 0 {
             line.start -= 1;
@@ -40,6 +41,8 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub fn write_end(head: &Fields, trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
+        // A recipient may merge trailers into the head (RFC 9110 §6.5.1), so whatever the head may
+        // not pass on, a trailer may not either.
         let options = head.connection_options();
         for (name, value) in trailers.iter() {
             let is_option = options.iter().any(|option| option.eq_ignore_ascii_case(name));

@@ -14,6 +14,8 @@ pub(super) fn with_slots<'b, T>(
     fields_max: usize,
     parse: impl Fn(&mut [MaybeUninit<Header<'b>>]) -> Result<T>,
 ) -> Result<T> {
+    // On the stack and not initialised, since nearly every head fits and the slots are written
+    // before they are read.
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     match parse(&mut usual[..fields_max.min(USUAL_FIELDS)]) {
         Err(httparse::Error::TooManyHeaders) if fields_max > USUAL_FIELDS => {

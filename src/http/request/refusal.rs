@@ -8,6 +8,9 @@ pub(in crate::http) fn explain(
     seen: &[u8],
     limits: HeadLimits,
 ) -> BadRequest {
+    // Other protocols come first. It makes no difference what the parser says about their bytes:
+    // the client must learn that it speaks the wrong protocol to this port. 0x16 begins a TLS
+    // handshake, and 4 and 5 are versions of SOCKS.
     match (seen, error) {
         ([0x16, ..], _) => return BadRequest::Tls,
         ([version @ (4 | 5), ..], _) => return BadRequest::Socks(*version),
@@ -25,6 +28,8 @@ pub(in crate::http) fn explain(
         }
         _ => {}
     }
+    // The parser has one error for the whole first line, so the line is split again to say which of
+    // its words is wrong. HTTP/0.9 has no version, and no method but GET.
     let line_bytes = seen.iter().position(|byte| *byte == b'\n');
     let line = seen[..line_bytes.unwrap_or(seen.len())].trim_ascii_end();
     let words: Vec<&[u8]> = line.splitn(4, |byte| *byte == b' ').collect();

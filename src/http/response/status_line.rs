@@ -43,6 +43,7 @@ pub(in crate::http) fn mend_head(seen: &[u8]) -> Result<Option<MendedHead>, BadR
 /// version as the highest one that it knows. The name of the protocol is accepted in any case, as curl does.
 fn write_status_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
     check_start(line)?;
+    // A minor version is one digit. Anything else after `HTTP/1.` is another protocol.
     let minor = match line.get(START.len()..) {
         Some([minor @ b'0'..=b'9', after, ..]) if is_blank(*after) => *minor,
         Some([b'0'..=b'9']) => return Err(BadResponse::StatusLine),
@@ -50,11 +51,14 @@ fn write_status_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> 
     };
     let rest = &line[START.len() + 1..];
     let code_start = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
+    // Exactly three characters, and then white space or the end: from `2000` or `200OK` readers
+    // take different codes.
     let (code, reason) = match &rest[code_start..] {
         [a, b, c] => ([*a, *b, *c], &b""[..]),
         [a, b, c, after, reason @ ..] if is_blank(*after) => ([*a, *b, *c], reason),
         _ => return Err(BadResponse::StatusLine),
     };
+    // As in fields, NUL and a bare CR would end the line for some readers.
     let is_code = code.iter().all(u8::is_ascii_digit);
     if !is_code || reason.contains(&b'\0') || reason.contains(&b'\r') {
         return Err(BadResponse::StatusLine);

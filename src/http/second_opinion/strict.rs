@@ -32,6 +32,8 @@ pub(super) fn serve(input: Bytes) -> (Vec<Message>, hyper::Result<()>) {
         Ok::<_, Infallible>(Response::new(String::new()))
     });
     let wire = Wire { input, is_open: true, waiting: None };
+    // Without `half_close`, hyper would close the connection at the end of the input, before it has
+    // answered the request.
     let connection =
         server::conn::http1::Builder::new().half_close(true).serve_connection(wire, service);
     let end = block_on(connection);
@@ -50,6 +52,7 @@ pub(super) fn ask(method: &str, input: Bytes) -> hyper::Result<Message> {
             let start = vec![head.status.as_str().to_owned()];
             collect(start, &head.headers, body).await
         };
+        // The connection's own end counts too: it fails if bytes follow the response.
         let (message, end) = tokio::join!(exchange, connection);
         end.and(message)
     })

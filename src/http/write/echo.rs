@@ -22,6 +22,8 @@ impl RequestHead {
             Version::Http10 => b" HTTP/1.0\r\n",
             Version::Http11 => b" HTTP/1.1\r\n",
         });
+        // A page or a program that reads the echo must not learn credentials from it, which TRACE
+        // was once abused for (cross-site tracing).
         for (name, value) in self.fields().iter() {
             let is_secret =
                 SECRET_FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));

@@ -18,17 +18,21 @@ pub(super) struct Rewritten<'a> {
 /// Appends the fields of a message that are forwarded.
 pub(super) fn write_fields(fields: &Fields, rewritten: Rewritten<'_>, out: &mut Vec<u8>) {
     let options = fields.connection_options();
+    // A body without chunks and without a length needs no field, so it counts as framed.
     let mut is_framed = !matches!(rewritten.length, BodyLength::Length(_) | BodyLength::Chunked);
     for (name, value) in fields.iter() {
         match role_of(name) {
             Role::HopByHop => {}
             Role::Host => field(out, name, rewritten.host.unwrap_or(value)),
             Role::ContentLength | Role::TransferEncoding => {
+                // One field stands for all that were received, such as two equal lengths.
                 if !is_framed {
                     write_framing(name, rewritten.length, out);
                     is_framed = true;
                 }
             }
+            // Options of `Connection` are looked at only here, behind `Host` and the framing, so
+            // that none can remove those.
             _ if options.iter().any(|option| option.eq_ignore_ascii_case(name)) => {}
             Role::MaxForwards => match rewritten.max_forwards {
                 Some(hops) => field(out, name, Decimal::new(hops).as_bytes()),
@@ -37,6 +41,8 @@ pub(super) fn write_fields(fields: &Fields, rewritten: Rewritten<'_>, out: &mut 
             Role::EndToEnd => field(out, name, value),
         }
     }
+    // A body that ended with the connection becomes chunked towards a 1.1 client. Its head had no
+    // field to rewrite.
     if !is_framed {
         write_framing(b"", rewritten.length, out);
     }
@@ -44,6 +50,8 @@ pub(super) fn write_fields(fields: &Fields, rewritten: Rewritten<'_>, out: &mut 
 
 /// Appends the one field that frames the body, with the name as received if it is the same field.
 fn write_framing(spelt: &[u8], length: BodyLength, out: &mut Vec<u8>) {
+    // The received spelling is kept if it is that of the same field. The two names differ in
+    // length, so comparing lengths is enough.
     let spelt_or = |name: &'static [u8]| if spelt.len() == name.len() { spelt } else { name };
     match length {
         BodyLength::Length(bytes) => {

@@ -25,11 +25,16 @@ impl RequestHead {
         extra: &[(&str, &str)],
         out: &mut Vec<u8>,
     ) {
+        // Room for the whole head at once, so that it costs one allocation.
         out.reserve(self.fields().byte_count() + RESERVE_BYTES);
         let method = self.method();
         put(out, &[method.as_bytes(), b" "]);
         self.target_parts(resource, form).for_each(|part| out.extend_from_slice(part));
+        // The version is this proxy's own, and not the client's (RFC 9112 §2.3).
         out.extend_from_slice(b" HTTP/1.1\r\n");
+        // A client of HTTP/1.0 may send no `Host`, but a request of HTTP/1.1 needs one. `Host` is
+        // always made from the target: the received value could name another host (RFC 9112
+        // §3.2.2).
         let has_host = self.host().is_some();
         if !has_host {
             field(out, b"Host", resource.host());

@@ -20,6 +20,7 @@ impl ResponseHead {
         out: &mut Vec<u8>,
     ) -> BodyLength {
         out.reserve(self.fields().byte_count() + RESERVE_BYTES);
+        // Also a client of HTTP/1.0 gets the version of this proxy (RFC 9112 §2.3).
         let status = Decimal::new(u64::from(self.status()));
         put(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", self.reason(), b"\r\n"]);
         let body = self.body_length(method).towards(version);

@@ -51,6 +51,8 @@ impl Delivery {
     ) -> Poll<()> {
         loop {
             let now = Instant::now();
+            // Nothing is written any more, so the queue only shrinks. As long as it does, the peer
+            // takes bytes, and its time begins again.
             let is_over = match queued(socket) {
                 Some(0) => true,
                 Some(queued) => {
@@ -60,11 +62,15 @@ impl Delivery {
                     }
                     now - self.last_progress >= patience
                 }
+                // Without a queue to look at there is no progress to see, so the time counts from
+                // the break.
                 None => now - self.begun >= patience.min(BLIND_WAIT),
             };
             if is_over {
                 return Poll::Ready(());
             }
+            // The pauses double: a quick peer is noticed within milliseconds, and a slow one costs
+            // few wake-ups.
             if self.next_look.is_elapsed() {
                 self.next_look.as_mut().reset(now + self.pause);
                 self.pause = (self.pause * 2).min(PAUSE_MAX);

@@ -102,8 +102,8 @@ impl Direction {
         }
     }
 
-    /// Moves as many bytes as possible. Ready once the writer was told the end of `reader`, or once one of them broke;
-    /// then each later call returns the same.
+    /// Moves as many bytes as possible. Becomes ready once the end of `reader` was passed on to `writer`, or one of them
+    /// broke. Later calls return the same result.
     ///
     /// A broken reader is reported only after the writer has taken everything that could be read: the kernel keeps
     /// what arrived before a reset, and returns the error after the last byte.
@@ -114,11 +114,15 @@ impl Direction {
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Break>> {
         while self.state == DirectionState::Open {
+            // Nothing more is read before all that is held was written. So a slow writer holds up
+            // its reader, and one buffer per direction is enough.
             if let Err(error) = ready!(self.poll_write(cx, writer)) {
                 return self.fail_write(&error);
             }
             match self.poll_read(cx, reader, writer) {
                 Poll::Ready(Ok(true)) => {}
+                // Only an end in order is passed on as one. Any other end is reported after the
+                // flush, so that the relay can reset the writer instead.
                 Poll::Ready(Ok(false)) if !self.is_reader_broken => {
                     self.state = DirectionState::Ending
                 }
@@ -142,6 +146,7 @@ impl Direction {
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Break>> {
         match self.state {
+            // Shutting the writer down flushes its layers first.
             DirectionState::Ending => match ready!(Pin::new(writer).poll_shutdown(cx)) {
                 // Some systems say this if the writer is gone. Then there is no peer to pass the end on to.
                 Err(error) if error.kind() != ErrorKind::NotConnected => {
@@ -156,6 +161,8 @@ impl Direction {
             DirectionState::Open | DirectionState::Ended | DirectionState::Broken(_) => {}
         }
         match self.state {
+            // The relay polls both directions until both are over, so one that is over gives the
+            // same answer at each later call.
             DirectionState::Broken(broke) => Poll::Ready(Err(broke)),
             _ => Poll::Ready(Ok(())),
         }
@@ -181,6 +188,8 @@ impl Direction {
         reader: &mut Tunnel,
         writer: &Tunnel,
     ) -> Poll<io::Result<bool>> {
+        // The kernel can move the next bytes only if no layer has to see them on either side. If
+        // the system has no pipe to give, they are copied.
         if self.is_bulk
             && let (Some(socket), Some(_), Some(pipe)) =
                 (reader.bare(), writer.bare(), Pipe::take())
@@ -195,11 +204,13 @@ impl Direction {
         let mut space = ReadBuf::new(&mut buffer[..]);
         let read = Pin::new(reader).poll_read(cx, &mut space);
         let end = space.filled().len();
+        // A read that fills its buffer says that much is coming.
         self.is_bulk = end == buffer.len();
         if end > 0 {
             self.held = Some(InFlight::Buffer { buffer, start: 0, end });
             return Poll::Ready(Ok(true));
         }
+        // Nothing was read, so the buffer goes back: an idle tunnel holds none.
         pool::give_back(buffer);
         read.map_ok(|()| false)
     }
@@ -217,6 +228,7 @@ impl Direction {
                 self.held = Some(InFlight::Pipe(pipe));
                 Poll::Ready(Ok(true))
             }
+            // Nothing was moved, so the pipe is empty and can serve another direction.
             other => {
                 pipe.give_back();
                 other.map_ok(|_| false)
@@ -241,9 +253,13 @@ impl Direction {
                 ready!(drained)?;
             }
             Some(InFlight::Buffer { buffer, start, end }) => {
+                // The position is kept in `held`, so that a writer that took a part goes on behind
+                // it.
                 while start < end {
                     let count =
                         ready!(Pin::new(&mut *writer).poll_write(cx, &buffer[*start..*end]))?;
+                    // A writer that takes nothing and does not make us wait would keep this loop
+                    // going.
                     if count == 0 {
                         return Poll::Ready(Err(ErrorKind::WriteZero.into()));
                     }

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 /// The memory that bytes pass through.
 pub(super) type Buffer = Box<[u8; BUFFER_BYTES]>;
 
-/// A buffer with anything in it.
+/// Returns a buffer with arbitrary contents.
 pub(super) fn take() -> Buffer {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
     pooled.unwrap_or_else(zeroed)
 }
 
-/// Gives a buffer back; beyond a few, to the allocator.
+/// Returns a buffer to the pool, or to the allocator if the pool is full.
 pub(super) fn give_back(buffer: Buffer) {
     // The pool is gone when its thread ends; so is the buffer then.
     let _ = POOL.try_with(|pool| {
@@ -33,5 +33,5 @@ thread_local! {
 }
 
 const BUFFER_BYTES: usize = 64 * 1024;
-/// A task holds one for each direction at most while it runs; what is more comes from slow readers.
+/// A task that runs holds at most one for each direction. More are in flight only if receivers are slow.
 const POOLED_MAX: usize = 4;

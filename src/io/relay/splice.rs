@@ -32,8 +32,9 @@ impl Pipe {
         Some(Self { ends, held: 0 })
     }
 
-    /// Gives an empty pipe back, for the next one who needs it; beyond a few, to the system.
+    /// Returns an empty pipe to the pool. Closes it if the pool is full, or if it still has bytes.
     pub(super) fn give_back(self) {
+        // The bytes that are left would come out in another tunnel.
         if self.held > 0 {
             return;
         }
@@ -46,14 +47,16 @@ impl Pipe {
         });
     }
 
-    /// Fills the pipe, which must be empty, with what `reader` has; none: it has ended.
+    /// Fills the pipe, which must be empty, with bytes of `reader`. Returns how many; zero means that the reader ended.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         reader: &TcpStream,
     ) -> Poll<io::Result<usize>> {
         let Self { ends, held } = self;
-        // Into an empty pipe only an empty socket makes it wait, which is what the readiness of the socket is about.
+        // splice(2) reports an empty socket and a full pipe by the same error. The pipe is empty
+        // here, so the error is about the socket, and waiting for the socket to be readable is
+        // right.
         debug_assert_eq!(*held, 0);
         *held = ready!(poll_moved(cx, reader, Interest::READABLE, || {
             moved(reader.as_fd(), ends.write.as_fd(), ends.capacity)
@@ -66,7 +69,7 @@ impl Pipe {
         self.held
     }
 
-    /// Empties the pipe into `writer`, and counts in `moved` what it took.
+    /// Empties the pipe into `writer`, and adds the bytes that it took to `total`.
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,6 +78,7 @@ impl Pipe {
     ) -> Poll<io::Result<()>> {
         let Self { ends, held } = self;
         while *held > 0 {
+            // The pipe is not empty here, so only a full socket makes it wait.
             let count = ready!(poll_moved(cx, writer, Interest::WRITABLE, || {
                 moved(ends.read.as_fd(), writer.as_fd(), *held)
             }))?;
@@ -92,10 +96,10 @@ impl Ends {
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         if !open_files::leave_room_beside(&write) {
-            // Copying needs no descriptors, which upstream connections need more.
+            // A tunnel works without a pipe, by copying. A new client does not work without descriptors.
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        // A user has a limit of pages in pipes; beyond it a pipe of the usual size does.
+        // Linux limits the pages in all pipes of a user. Beyond that limit the pipe keeps its usual size.
         let capacity = fcntl_setpipe_size(&write, PIPE_BYTES).unwrap_or(PIPE_BYTES_USUAL);
         Ok(Self { read, write, capacity })
     }
@@ -107,7 +111,7 @@ impl fmt::Debug for Pipe {
     }
 }
 
-/// Does `work` when `socket` is ready for it, and again until it need not wait.
+/// Does `work` when `socket` is ready for it, and again for as long as the socket would block.
 fn poll_moved(
     cx: &mut Context<'_>,
     socket: &TcpStream,
@@ -120,6 +124,8 @@ fn poll_moved(
         } else {
             socket.poll_write_ready(cx)
         })?;
+        // `try_io` takes the readiness back if the socket would block after all, so the loop waits
+        // for the next event and does not spin.
         match socket.try_io(interest, &mut work) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return Poll::Ready(done),
@@ -136,7 +142,7 @@ thread_local! {
     static POOL: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The largest that the system gives everybody; a pipe of the usual size costs half of the gain.
+/// The largest size that Linux gives to any user by default. A pipe of the usual size would halve the gain.
 const PIPE_BYTES: usize = 1024 * 1024;
 const PIPE_BYTES_USUAL: usize = 64 * 1024;
 const POOLED_MAX: usize = 4;

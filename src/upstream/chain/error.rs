@@ -96,7 +96,7 @@ impl Stage {
         Self { protocol: Some(tls::PROTOCOL), ..stage }
     }
 
-    /// The name of the hop, with that of its member.
+    /// Returns the name of the hop, and of its member if it has one.
     pub fn hop_name(&self) -> Option<String> {
         let hop = self.hop.as_ref()?;
         Some(match &self.member {
@@ -107,7 +107,7 @@ impl Stage {
 }
 
 impl Step {
-    /// A word for programs.
+    /// Returns the name of the step in the log and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Choose => "choose",
@@ -120,6 +120,7 @@ impl Step {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Completes "chain `x` failed at …", so each form begins with a noun.
         let Self { step, stop, protocol, .. } = self;
         let what = match (step, protocol) {
             (Step::Enter, Some(protocol)) => &*format!("{protocol} handshake with"),
@@ -136,7 +137,7 @@ impl fmt::Display for Stage {
 }
 
 impl ChainError {
-    /// The way of a request that failed like this. What the hops chose is in the error itself.
+    /// Returns the passage of a request that failed like this. The choices of the hops are in the error itself.
     pub(crate) fn passage(&self) -> Passage {
         Passage { attempts: self.attempts, ..Passage::default() }
     }

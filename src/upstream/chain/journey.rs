@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
 use crate::{error::with_causes, upstream::warm::Path};
 
-/// The hops that one connection takes, and the addresses where it reaches them.
+/// The hops that one connection takes, and the address at which it reaches each of them.
 pub(super) struct Journey<'a> {
     chain: &'a Chain,
     hops: Vec<ChosenHop>,
@@ -31,6 +31,8 @@ pub(super) struct ChosenHop {
 impl<'a> Journey<'a> {
     /// Has each hop choose who serves `request`.
     pub(super) async fn new(chain: &'a Chain, request: Request<'_>) -> Result<Self, ChainError> {
+        // All hops choose before the first one is dialled, since each one is asked for the address
+        // of the one behind it.
         let mut hops = Vec::with_capacity(chain.hops.len());
         for (position, hop) in chain.hops.iter().enumerate() {
             match Arc::clone(&hop.hop).choose(request).wait().await {
@@ -75,7 +77,7 @@ impl<'a> Journey<'a> {
         if taken.is_empty() { Arc::default() } else { taken.into() }
     }
 
-    /// The way that a spare tunnel for this journey must have come.
+    /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
         self.hops.iter().map(|hop| (hop.address.clone(), hop.chosen.member())).collect()
     }
@@ -90,6 +92,8 @@ impl<'a> Journey<'a> {
 
     /// Ends the journey at its destination. Returns its last hop.
     pub(super) fn arrive(self) -> Option<LastHop> {
+        // All hops did their part. An address is remembered only after others were refused: without
+        // that, it is the first one, or is remembered already.
         for (position, hop) in self.hops.iter().enumerate() {
             self.reached(position, hop);
             if !hop.refused.is_empty() {
@@ -118,27 +122,36 @@ impl<'a> Journey<'a> {
     /// failed has done its part, and hears so, since its health does not depend on the hops behind it.
     pub(super) async fn detour(&mut self, failed: FailedAttempt) -> Result<(), ChainError> {
         let FailedAttempt { position, mut error, again, asked } = failed;
+        // Kind 1. The link that comes back has what the old connection taught, such as a challenge.
         if let Some(link) = again
             && self.ask_again(position, link, asked)
         {
             return Ok(());
         }
+        // The deadline was for the hop that asked again. Another way has the full timeouts.
         self.deadline = None;
+        // Kind 2.
         if self.tries_another_address(position, &mut error) {
             return Ok(());
         }
+        // Kind 3, or the end. If the target failed, no hop is responsible, and all of them learn
+        // that they worked.
         let Some(failed) = self.failed_hop(position, &error) else {
             self.reached_before(self.hops.len());
             return Err(error);
         };
         self.reached_before(failed);
+        // The address may be what failed, so the next connection begins with the first one again.
         self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
+        // Logged only when connections begin to leave the member out: each later failure of it
+        // would say the same.
         let name = hop.chosen.member();
         if hop.chosen.is_in_use() == Some(true) {
             let (hop, member) = (self.hop_name(failed), name.as_deref());
             warn!(hop, member, error = with_causes(&error), "pool member left");
         }
+        // Reports the failure and asks for another member in one call, so neither can be forgotten.
         match hop.chosen.instead().wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
@@ -156,6 +169,8 @@ impl<'a> Journey<'a> {
 
     /// Reports that a hop did its part. Logs it if connections left its member out until now.
     fn reached(&self, position: usize, hop: &ChosenHop) {
+        // A member that was left out is tried by one connection after a pause. If that works, other
+        // connections use it again, which operators want to see.
         let was_left_out = hop.chosen.is_in_use() == Some(false);
         hop.chosen.reached();
         if was_left_out && hop.chosen.is_in_use() == Some(true) {
@@ -170,17 +185,20 @@ impl<'a> Journey<'a> {
 
     /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.
     fn ask_again(&mut self, position: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
+        // Counted for the whole journey, so that hops which close each connection can't keep the
+        // client waiting.
         let Some(hop) = self.hops.get_mut(position).filter(|_| self.agains_left > 0) else {
             return false;
         };
         self.agains_left -= 1;
         debug!(position, "the hop is asked again, over a new connection");
         hop.chosen.link = link;
+        // From the first time that the hop was asked: new connections don't prolong its handshake.
         self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
         true
     }
 
-    /// Chooses another address of the next hop, if the one that was tried is forbidden.
+    /// Chooses another address of the next hop, if the one that was tried is forbidden. Returns whether there is one.
     fn tries_another_address(&mut self, position: usize, error: &mut ChainError) -> bool {
         let next = position + 1;
         let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(hop)) =
@@ -188,9 +206,14 @@ impl<'a> Journey<'a> {
         else {
             return false;
         };
+        // Only rules of the hop can depend on the address of the next one. Many corporate proxies
+        // allow CONNECT to port 443 only, and providers listen on several ports. Any other refusal
+        // would be the same for every address.
         if !refusal.is_by_policy() {
             return false;
         }
+        // Each address is tried once. One that is forbidden now is not the first choice of the next
+        // connection, even if it worked before.
         hop.refused.push(hop.address.clone());
         self.chain.remember(next, None);
         let mut addresses = addresses(&*hop.chosen.link);
@@ -200,6 +223,7 @@ impl<'a> Journey<'a> {
                 hop.address = other;
             }
             None => {
+                // All ports were refused, and the advice to the operator names them.
                 error.refused.clone_from(&hop.refused);
                 return false;
             }
@@ -209,6 +233,8 @@ impl<'a> Journey<'a> {
 
     /// Returns the position of the hop that did not do its part, or `None` if the target can't be reached.
     fn failed_hop(&self, position: usize, error: &ChainError) -> Option<usize> {
+        // "I can't reach the next stop" is about the next hop if there is one. Behind the last hop
+        // it is about the target, which no other hop would reach either.
         let is_about_next = error.stage.step == Step::Extend
             && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next);
         let failed = if is_about_next { position + 1 } else { position };
@@ -217,9 +243,11 @@ impl<'a> Journey<'a> {
 }
 
 impl Chain {
-    /// Begins with the address of the hop that served last.
+    /// Returns a chosen hop with the address that served last, if it still has that address.
     fn chosen(&self, position: usize, chosen: Chosen) -> ChosenHop {
         let remembered = self.remembered.get(position).and_then(|slot| slot.load_full());
+        // An edit, or the choice of another member, may have made the remembered address a wrong
+        // one.
         let is_known =
             |known: &Arc<Authority>| addresses(&*chosen.link).any(|address| *address == **known);
         let known = remembered.filter(is_known);

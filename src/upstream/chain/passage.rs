@@ -36,7 +36,7 @@ pub(crate) struct HopsTaken<'a> {
 }
 
 impl Passage {
-    /// The passage of another request over the same connection.
+    /// Returns the passage of another request over the same connection.
     pub(crate) fn again(&self) -> Self {
         Self { taken: self.taken.clone(), ..Self::default() }
     }
@@ -59,6 +59,7 @@ impl fmt::Display for HopsTaken<'_> {
             if let Some(member) = taken.and_then(|taken| taken.member.as_ref()) {
                 write!(f, ".{member}")?;
             }
+            // A hop without a choice is not in `taken`. Its address is the one that was written.
             let description = hop.hop.describe();
             if let Some(address) = taken.map(|taken| &taken.address).or(description.address) {
                 write!(f, "@{address}")?;

@@ -17,6 +17,7 @@ pub(crate) struct ChainSpares(pub(crate) Weak<Chain>);
 
 impl SpareMaker for ChainSpares {
     fn is_over(&self) -> bool {
+        // Weak, so that a chain that is no longer in force ends although its keeper waits.
         self.0.strong_count() == 0
     }
 
@@ -33,10 +34,13 @@ impl SpareMaker for ChainSpares {
 impl Chain {
     /// Opens a tunnel that reaches the last hop and has sent it nothing, as if for `target`.
     async fn spare(&self, target: &Authority) -> Result<(Path, Tunnel), ChainError> {
+        // Spares are made only if no hop before the last one treats clients differently
+        // (`can_be_warm`), so the preferences of no client are needed.
         let preferences = Preferences::default();
         let request = Request::new(target, &preferences);
         let Arrived { tunnel, journey, .. } = self.go(request, Destination::LastHop, &()).await?;
         let path = journey.path();
+        // The hops did their part, and hear so as they do for the connection of a client.
         journey.arrive();
         Ok((path, tunnel))
     }

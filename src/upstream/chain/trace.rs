@@ -10,7 +10,7 @@ pub(crate) trait Trace {
     /// A step was taken. An entrance that needed no exchange with its hop is none.
     fn passed(&self, _stage: impl FnOnce() -> Stage) {}
 
-    /// A step failed. If there is a detour, the connection begins anew.
+    /// A step failed. If there is a detour, the connection begins again.
     fn failed(&self, _error: &ChainError) {}
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Stock {
     spares: VecDeque<Spare>,
     /// The last connection that asked for one, and when.
     wanted: Option<(Authority, Instant)>,
-    /// How old a spare may get. It learns from those that were dead.
+    /// How old a spare may get. It shrinks when a spare turns out to be dead.
     age_max: Duration,
     /// After failures, when the next may be tried.
     pause: Option<(Instant, Duration)>,
@@ -41,9 +41,9 @@ struct Spare {
 /// The next task of a stock's keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// To make one, as if for this target.
+    /// Make a spare, as if for this target.
     One { target: Authority },
-    /// To wait: until then, or until something changes.
+    /// Wait until then, or until something changes.
     Until(Option<Instant>),
 }
 
@@ -60,18 +60,21 @@ impl Stock {
         self.spares.len()
     }
 
-    /// The newest that came along `path`: it is the likeliest to live.
+    /// Takes the newest spare that came along `path`, since it is the likeliest to live.
     pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<(Tunnel, ThreadId)> {
+        // Noted even if there is no spare: this is what makes the keeper begin.
         self.wanted = Some((target.clone(), Instant::now()));
         self.let_go_of_old();
         let position = self.spares.iter().rposition(|spare| spare.path == *path)?;
         let spare = self.spares.remove(position)?;
-        // Slowly, since it was learned the hard way.
+        // The maximum age grows back slowly. A dead spare costs a client time, so what it taught is
+        // not forgotten at the first success.
         self.age_max = self.age_max.mul_f64(AGE_GROWTH).min(AGE_MAX);
         Some((spare.tunnel, spare.worker))
     }
 
     pub(super) fn put(&mut self, path: Path, tunnel: Tunnel) {
+        // The hops work again, so the next failure begins with the shortest pause.
         self.pause = None;
         if self.spares.len() < self.limit {
             let (made, made_at) = (Instant::now(), SystemTime::now());
@@ -80,7 +83,7 @@ impl Stock {
         }
     }
 
-    /// One could not be made; the next try waits longer each time, and `more`.
+    /// Notes that a spare could not be made. The pause before the next try doubles each time; `more` is added to it.
     pub(super) fn failed(&mut self, more: Duration) {
         let pause = self.pause.map_or(PAUSE_FIRST, |(_, pause)| (pause * 2).min(PAUSE_MAX));
         self.pause = Some((Instant::now() + pause + more, pause));
@@ -95,7 +98,7 @@ impl Stock {
         self.wanted = None;
     }
 
-    /// Lets go of spares that are dead, and tells how many; else has `cx` woken when one is.
+    /// Drops the spares that are dead, and returns how many there were. Has `cx` woken when another one dies.
     pub(super) fn poll_deaths(&mut self, cx: &mut Context<'_>) -> usize {
         let before = self.spares.len();
         self.spares.retain_mut(|spare| spare.tunnel.poll_disturbed(cx).is_pending());
@@ -105,6 +108,8 @@ impl Stock {
     pub(super) fn need(&mut self) -> Need {
         self.let_go_of_old();
         let now = Instant::now();
+        // Old spares are dropped before their hops close them. So the keeper wakes when the next
+        // one is due, even if no spare is to be made.
         let oldest = self.spares.iter().map(|spare| spare.made + self.age_max).min();
         let Some((target, wanted)) = &self.wanted else { return Need::Until(oldest) };
         // A chain without traffic needs no spares, and its hops get no connections.
@@ -124,7 +129,8 @@ impl Stock {
         let age_max = self.age_max;
         self.spares.retain(|spare| {
             let age = spare.made.elapsed();
-            // The two clocks part when the machine has slept, or somebody has set the one on the wall.
+            // On most systems the monotonic clock stands still while the machine sleeps, and the
+            // hops have closed the spares by then. The clocks also differ if the time was set.
             let is_same_day = spare
                 .made_at
                 .elapsed()

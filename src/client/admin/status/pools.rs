@@ -66,9 +66,11 @@ impl Pool {
 
     fn of(hop: &dyn Hop) -> Option<Self> {
         let members = hop.members();
+        // Simple hops report no members.
         if members.is_empty() {
             return None;
         }
+        // The rest is added up and not left out, so that the sums of a pool stay right.
         let (first, rest) = members.split_at(members.len().min(SHOWN_MAX));
         let rest_of = |rest: &[MemberStatus<'_>]| Others {
             members: rest.len(),

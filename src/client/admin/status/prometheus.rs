@@ -18,6 +18,8 @@ use crate::metrics::{Failure, Totals};
 /// program.
 pub(super) fn open_metrics(status: StatusDocument) -> String {
     let mut registry = Registry::with_prefix("mooltiroute");
+    // The metrics are made from the same document as the status, so the two can't disagree. The
+    // library only writes them, and keeps no counts of its own.
     registry.register_collector(Box::new(Exposition(status)));
     let mut text = String::new();
     // Writing into memory does not fail.
@@ -93,6 +95,7 @@ impl Out<'_> {
         )?;
         let mut reloads =
             self.family("reloads", "Configuration reloads, by outcome", MetricType::Counter)?;
+        // All outcomes are written, also at zero, so that a rate shows the first one that happens.
         for (outcome, count) in [
             ("applied", status.reloads.applied),
             ("unchanged", status.reloads.unchanged),
@@ -131,6 +134,7 @@ impl Out<'_> {
         }
         let mut waiting =
             self.family("warm_waiting", "Spare tunnels ready for use", MetricType::Gauge)?;
+        // A family at a time: the format does not allow samples of two families to alternate.
         for (name, warm) in &status.warm {
             waiting.encode_family(&[("chain", &**name)])?.encode_gauge(&warm.waiting)?;
         }
@@ -142,6 +146,7 @@ impl Out<'_> {
         self.totals("hop_", "hop", &hops)?;
         let help = "Failures by hop (empty for the target), stage and RFC 9209 error type";
         let mut failures = self.family("failures", help, MetricType::Counter)?;
+        // Failures of targets have an empty label, so one sum over the family has all failures.
         let named = status.hops.iter().map(|(name, hop)| (&**name, &hop.failures));
         for (hop, failed) in named.chain([("", &status.target_failures)]) {
             for Failure { stage, error, count } in failed {
@@ -205,6 +210,7 @@ impl Out<'_> {
         let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
         let mut members = self.family("pool_members", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
+            // Counts of the whole pool, also of members that have no labels of their own.
             let left_out = pool.members - pool.working;
             for (state, count) in [("working", pool.working), ("left_out", left_out)] {
                 let labels = [("hop", &**hop), ("state", state)];
