@@ -46,6 +46,7 @@ pub(super) struct Survey {
 
 impl Survey {
     pub(super) fn of(files: &Files) -> Self {
+        // Resolved again each time: a link that was swapped leads through other directories now.
         let trail = Trail::to(&files.root, &files.named);
         let directories =
             trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
@@ -63,6 +64,8 @@ impl Survey {
 /// # Errors
 /// A writer that is still at it after half a minute.
 pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Writer> {
+    // Before the start nothing is in force that could be served meanwhile, so a writer that does not end is an
+    // error.
     let begun = Instant::now();
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let named = named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
@@ -90,6 +93,7 @@ pub(super) struct Looker {
 
 impl Looker {
     pub(super) fn run(self) {
+        // A look at many files, or at a slow network file system, is taken less often.
         let mut pause = self.pause;
         while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(pause) {
             let begun = Instant::now();

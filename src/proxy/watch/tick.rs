@@ -33,6 +33,7 @@ pub(super) fn listen(
     trail: Arc<ArcSwap<Trail>>,
     sender: UnboundedSender<Tick>,
 ) -> impl FnMut(notify::Result<Event>) {
+    // The two events of an `open` that makes a file come in a row, so one path is all that has to be remembered.
     let mut last_made = None;
     move |event| {
         let tick = match event {
@@ -57,6 +58,8 @@ fn translate(trail: &Trail, event: Event, last_made: &mut Option<PathBuf>) -> Op
     if event.need_rescan() {
         return Some(Tick::Changed);
     }
+    // Events come for every file in a watched directory, and only those on the trail count. A rename has two
+    // names, and the new one is asked first.
     let path = event.paths.into_iter().rev().find(|path| trail.concerns(path))?;
     let was_made = made.as_deref() == Some(&*path);
     match event.kind {
