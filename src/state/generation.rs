@@ -121,10 +121,14 @@ impl Live {
     /// Puts `next` in force: every request that begins from now on takes it.
     pub(crate) fn replace(&self, next: Generation) {
         let next = Arc::new(next);
+        // Locked across the swap, so that the list always ends with the generation in force. It holds weak
+        // references, which keep no generation alive, and forgets those that are gone.
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
         alive.push(Arc::downgrade(&next));
         let last = self.current.swap(Arc::clone(&next));
+        // No new request takes a chain that the new generation does not have, so its spares would only hold
+        // connections open. Chains of both may share theirs.
         let is_kept =
             |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
         last.warm_chains().filter(|(_, warm)| !is_kept(warm)).for_each(|(_, warm)| warm.clear());
@@ -160,6 +164,8 @@ impl Generation {
     /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the hop
     /// has learned, and each chain along the same hops, with the connections that wait for it.
     pub(crate) fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
+        // The loader has built the hops again. One whose settings are the same gives its place to the old one,
+        // which keeps what it has learned, such as the health of a pool's members.
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
             // They are sorted by name.
             let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
@@ -185,8 +191,12 @@ impl Generation {
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let Lasting { metrics, peaks, network } = lasting;
+        // Conditions and directness are looked up by the position of the chain, and are taken from the settings
+        // before these become chains.
         let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
         let dependences: Vec<_> = chains.iter().map(dependence).collect();
+        // A hop that is switched off may be on in another network. So a chain is direct for certain only if it is
+        // written without hops, and `/proxy.pac` lets clients go round the proxy for those only.
         let is_direct =
             |chain: &config::ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
         let always_direct = chains.iter().map(is_direct).collect();
@@ -198,6 +208,9 @@ impl Generation {
                 Some(ChainHop { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
             };
             let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
+            // A chain of the same parts stays the same object. Upstream connections belong to it, so one that a
+            // client has signed on to (NTLM) outlives an unrelated reload, and so does the fallback address that
+            // worked.
             let is_kept = |old: &&Arc<Chain>| {
                 old.is_made_of(&chain.name, &hops, steps, &dialer)
                     && old.warm().map_or(0, |warm| warm.limit())
@@ -206,6 +219,7 @@ impl Generation {
             if let Some(old) = last.iter().find(is_kept) {
                 return Arc::clone(old);
             }
+            // Counts go by name, so those of a chain that is built again go on.
             let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
             let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
@@ -227,6 +241,7 @@ impl Generation {
             hops,
             network,
             metrics,
+            // A tunnel may hold this generation long past its reload. Then its end frees memory for the system.
             _held: peaks.hold(),
             peaks,
             since: SystemTime::now(),
@@ -317,6 +332,7 @@ impl Generation {
         let route = self.router.find(&Query { target })?;
         let index = *self.routes.get(route)?;
         let (chain, dependence) = (self.chains.get(index)?, self.dependences.get(index)?.as_ref());
+        // Logs and commands count routes from one.
         Some(Way { route: route + 1, chain, dependence })
     }
 }
@@ -332,6 +348,8 @@ fn warm(
     if limit == 0 || !Chain::can_be_warm(hops) {
         return None;
     }
+    // A spare is a connection through the very same hops. It outlives a chain that is built again for another
+    // reason, such as other timeouts.
     let is_same = |(old, new): (&ChainHop, &ChainHop)| Arc::ptr_eq(&old.hop, &new.hop);
     let is_kept = |old: &&Arc<Chain>| {
         old.name() == name

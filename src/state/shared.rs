@@ -52,7 +52,7 @@ pub(crate) struct Start {
     pub source: Source,
     /// The time of day.
     pub at: SystemTime,
-    /// The same moment by a monotonic clock.
+    /// The start by a monotonic clock, for the uptime.
     pub instant: Instant,
 }
 
@@ -84,6 +84,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             ended: Notify::new(),
+            // Before there are clients: listeners, log and watcher have their descriptors by now.
             reserved: open_files::Reserved::measure(),
             rounds: Arc::default(),
             peaks,
@@ -112,11 +113,13 @@ impl Shared {
         if !generation.has_dependences() {
             return Ok(generation);
         }
+        // One look-up, and no wait for a target whose hops don't depend on the network.
         let Some(dependence) = generation.way(target).and_then(|way| way.dependence) else {
             return Ok(generation);
         };
         // Boxed, so that requests that depend on nothing don't keep room for it.
         Box::pin(dependence.settle(generation.timeouts.connect)).await?;
+        // What was waited for may have caused a reload. Its outcomes hold in the generation that is current now.
         Ok(self.live.current())
     }
 
@@ -139,6 +142,7 @@ impl Shared {
         if chain.hops().is_empty() {
             return Ok(None);
         }
+        // A request waits for its turn no longer than a hop may take to answer.
         let (connections, patience) =
             (generation.limits.connections, generation.timeouts.handshake);
         let limits = RoundLimits::new(connections, patience);
@@ -157,6 +161,7 @@ impl Shared {
 
     /// Returns how many clients the descriptors of this process allow now.
     pub(crate) fn clients_that_fit(&self) -> usize {
+        // Spares need descriptors too, and all that are allowed may be made at any time.
         let spares = self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum();
         self.reserved.clients_that_fit(spares)
     }
@@ -181,7 +186,7 @@ impl Shared {
         self.rejection.load_full()
     }
 
-    /// Remembers what was rejected, or that what was is mended.
+    /// Records the last rejected configuration; `None` clears it.
     pub(crate) fn set_rejection(&self, rejection: Option<Rejection>) {
         self.rejection.store(rejection.map(Arc::new));
     }
@@ -191,6 +196,8 @@ impl Admission {
     /// Counts one connection more, and tells whether there were as many before as there may be.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
+        // Counted before it is compared: of two workers that accept at the same time, only one gets the last
+        // place.
         let before = shared.open.fetch_add(1, Ordering::Relaxed);
         shared.peaks.rise(before + 1);
         let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -217,6 +224,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let before = self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.peaks.fall(before - 1);
+        // A permit stays if no listener waits now, so the next wait sees that there is room.
         self.shared.ended.notify_one();
     }
 }

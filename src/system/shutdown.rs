@@ -42,6 +42,7 @@ impl Shutdown {
                 // An earlier signal is seen below. This poll only registers for the wake-up.
                 let _ = (draining.as_mut().poll(cx), cut.as_mut().poll(cx));
             }
+            // The work is polled first, also after the cut, so that it can still end by itself.
             match work.as_mut().poll(cx) {
                 Poll::Ready(done) => Poll::Ready(Some(done)),
                 Poll::Pending if self.is_cut() => Poll::Ready(None),

@@ -33,6 +33,7 @@ impl RecentFailures {
     /// Adds the failure of `row`, and drops the oldest one if there are too many.
     pub(super) fn add(&self, row: &OpenConnection, status: u16, text: &str) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // Written before the lock is taken, so that failures of other workers don't wait for it.
         let failure = RecentFailure {
             at,
             target: row.target.to_string(),
