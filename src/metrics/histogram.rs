@@ -26,6 +26,7 @@ pub(crate) struct Buckets {
 impl Histogram {
     /// Adds one.
     pub(crate) fn observe(&self, duration: Duration) {
+        // A duration that equals a bound belongs to its bucket, as Prometheus defines `le`.
         let bucket = BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < duration);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);

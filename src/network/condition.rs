@@ -75,6 +75,7 @@ impl Requirement {
 pub(crate) fn questions<'a>(
     conditions: impl IntoIterator<Item = &'a Arc<NetworkCondition>>,
 ) -> HashSet<Question> {
+    // Conditions of several hops often share a question. It is asked once, so that they change in one generation.
     let mut questions = HashSet::new();
     for condition in conditions {
         condition.when.visit_leaves(&mut |leaf| questions.extend(leaf.question()));
