@@ -164,7 +164,7 @@ impl Dependence {
             if asks {
                 network.wanted.notify_one();
             }
-            // Giving up changes the outcome to what `unknown` says, which may call for a reload.
+            // Giving up may change the outcome (see `Facts::is_on`), which then calls for a reload.
             if gave_up {
                 network.announce();
             }

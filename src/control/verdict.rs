@@ -72,6 +72,7 @@ impl ReloadOrders {
 
     /// Orders a reload and waits for the verdict. Returns `None` if the proxy is about to end.
     pub(crate) async fn reload(&self) -> Option<ReloadVerdict> {
+        // Either half ends without a value if the task that reloads is gone.
         let (verdict, told) = oneshot::channel();
         self.0.send(ReloadOrder(verdict)).await.ok()?;
         told.await.ok()

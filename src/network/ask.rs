@@ -99,7 +99,7 @@ async fn connect(target: &Authority) -> Finding {
             Err(_) => {}
         }
     }
-    // A lack of descriptors says nothing about the target. Taken for a refusal, it would switch hops off.
+    // A lack of descriptors says nothing about the target. Taken for a refusal, it could switch hops off.
     match lacks_descriptors {
         true => Finding::Nothing("this process has too many open files".into()),
         false => Finding::NotConnected,

@@ -75,6 +75,7 @@ impl Overview {
         let current = shared.live().current();
         let metrics = current.metrics();
         let (chain_counts, hop_counts) = (metrics.chains.all(), metrics.hops.all());
+        // Counts outlive generations, so only those of chains and hops in force are shown.
         let chains = current.chains().iter().map(|chain| {
             let counts = chain_counts.iter().find(|(name, _)| name == chain.name());
             ChainOverview {
