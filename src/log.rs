@@ -53,9 +53,8 @@ pub(crate) struct DirectLog {
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
 type LineLayer = Box<dyn Layer<Filtered> + Send + Sync>;
 
-/// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as
-/// `info,mooltiroute::client=debug`; if given, it replaces `log.level`. The last lines are written when the [`Flush`] is
-/// dropped.
+/// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as `info,mooltiroute::client=debug`;
+/// if given, it replaces `log.level`. The last lines are written when the [`Flush`] is dropped.
 ///
 /// # Errors
 /// `directives` is invalid, the system has no thread to spare, or a log was started before.
@@ -93,7 +92,7 @@ impl LogControl {
         self.direct.set_format(log.format);
     }
 
-    /// Returns the way round `tracing` for the most frequent lines.
+    /// Returns the log that bypasses `tracing`, for the most frequent lines.
     pub(crate) fn direct(&self) -> DirectLog {
         self.direct.clone()
     }

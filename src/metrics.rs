@@ -59,7 +59,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct HopCounts {
     counts: Counts,
-    /// How long its answers to CONNECT took, those that were a yes.
+    /// How long it took to agree to a CONNECT.
     pub handshakes: Histogram,
     failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Totals {
     pub tunnels_opened: u64,
     /// The number of tunnels that are open.
     pub tunnels_open: u64,
-    /// Tunnels that could not be opened, and requests without a whole answer.
+    /// Tunnels that could not be opened, and requests without a complete answer.
     pub failed: u64,
     /// Bytes from clients.
     pub bytes_sent: u64,
@@ -112,11 +112,11 @@ pub(crate) struct Totals {
 /// How often one thing went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failure {
-    /// At which step.
+    /// The step that failed.
     pub stage: &'static str,
     /// The error type of RFC 9209 that clients were told.
     pub error: &'static str,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
 }
 

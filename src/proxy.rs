@@ -99,31 +99,30 @@ impl Loaded {
         Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
     }
 
-    /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
+    /// Accepts on sockets that a supervisor has passed, too. The configuration must name them.
     #[must_use]
     pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
         self.passed = passed;
         self
     }
 
-    /// Has it open a control socket, through which its owner lists and ends connections and orders reloads. If that
-    /// fails, the log says why, and the proxy runs without it.
+    /// Opens a control socket at the start, through which the owner lists and ends connections and orders reloads. If
+    /// that fails, the log says why, and the proxy runs without it.
     #[must_use]
     pub fn with_control(mut self, environment: &Environment) -> Self {
         self.control = Some(environment.clone());
         self
     }
 
-    /// The loaded configuration.
+    /// Returns the loaded configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Binds the listeners and accepts on them. Needs a runtime of tokio around it.
+    /// Binds the listeners and accepts on them. Must be called in a runtime of tokio.
     ///
-    /// # Errors
-    /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
-    /// behind.
+    /// # Errors The first address that can't be listened on, a socket that was passed and can't be used, or a thread
+    /// that can't be started. Everything that was opened is closed again.
     pub fn start(self) -> Result<Proxy, ListenError> {
         let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();
@@ -165,17 +164,17 @@ impl Loaded {
 }
 
 impl Proxy {
-    /// The addresses that it listened on at its start, the ports that the system chose included.
+    /// Returns the addresses that it listened on at its start, with the ports that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The means to end it.
+    /// Returns the handle that ends it.
     pub fn shutdown(&self) -> &Shutdown {
         self.server.shared().shutdown()
     }
 
-    /// Has each reload change the log with the rest.
+    /// Applies the settings of the log with each reload.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
         self.server.shared().connections().set_log(control.direct());
@@ -183,14 +182,14 @@ impl Proxy {
         self
     }
 
-    /// Has signals call for reloads, as edits do.
+    /// Reloads on signals, as on edits.
     #[must_use]
     pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
         self.reloads.set_requests(requests);
         self
     }
 
-    /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
+    /// Runs and reloads until its [`Shutdown`] begins. Then lets open connections end, within `timeouts.drain`.
     pub async fn run(self) {
         // The workers end last, with what was cut.
         let Self { server, reloads, control, workers: _workers, .. } = self;

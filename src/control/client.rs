@@ -123,7 +123,7 @@ impl WantedProxy {
     }
 }
 
-/// Whether a connection to `address` reaches `listener`.
+/// Returns whether a connection to `address` reaches `listener`.
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
     // A proxy on `0.0.0.0` is found by each address of this machine.
     let is_same_host = listener.ip() == address.ip() || listener.ip().is_unspecified();

@@ -85,8 +85,8 @@ fn path(head: &RequestHead) -> &str {
     }
 }
 
-/// Whether a browser sends the request for a page. No browser can name the socket; a program that passes a port on to it
-/// may exist all the same.
+/// Returns whether a browser sends the request for a web page. No browser can name the socket, but a program may pass
+/// connections of a port on to it.
 fn is_from_a_browser(fields: &Fields) -> bool {
     ["Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Referer"]
         .into_iter()

@@ -1,9 +1,9 @@
 //! Unix sockets in a directory that only their owner can enter.
 //!
-//! Three locks guard a socket, each enough by itself: the directory has mode 0700, the socket 0600, and the kernel tells
-//! the user of each peer, who must be ours. A directory that belongs to someone else, or that others may enter, is never
-//! used: in a shared place such as `/tmp` another user could have made it first. Commands check the owner of the socket
-//! in the same way before they send anything.
+//! Three checks guard a socket, each enough by itself: the directory has mode 0700, the socket has mode 0600, and the
+//! kernel names the user of each peer, which must be our own. A directory that belongs to another user, or that others
+//! may enter, is never used: in a shared place such as `/tmp` another user could have made it first. Commands check the
+//! owner of the socket before they send anything.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -73,7 +73,7 @@ pub(crate) enum UnsafeDirectory {
     /// It can't be made or looked at.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A link could lead to a directory of someone else.
+    /// A link could lead to a directory of another user.
     #[error("this is not a directory itself; remove it")]
     NotADirectory,
     /// Its owner could replace the socket.

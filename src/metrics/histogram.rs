@@ -1,4 +1,4 @@
-//! How often something took how long.
+//! Counts durations in buckets.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ pub(crate) struct Histogram {
 /// A histogram as it was at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Buckets {
-    /// For each bucket, the seconds that none in it is longer than, and how many are in it and in none before.
+    /// For each bucket, its upper bound in seconds and the number of durations in it, without those of buckets before.
     pub counts: Vec<(f64, u64)>,
     /// All of them together.
     pub count: u64,

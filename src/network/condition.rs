@@ -40,7 +40,7 @@ pub(crate) enum Requirement {
     Not(Box<Self>),
 }
 
-/// A question that only someone else can answer.
+/// A question that a name server or another machine has to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
     /// The addresses of a name, to the system's resolver.

@@ -18,7 +18,7 @@ pub(super) struct NetworkEvents {
 }
 
 impl NetworkEvents {
-    /// Begins to watch. What can't be watched is noticed only when questions are asked again.
+    /// Begins to watch. A change that can't be watched for is noticed only when questions are asked again.
     pub(super) fn open() -> Self {
         let interfaces = netwatcher::watch_interfaces_async::<Tokio>();
         let interfaces = interfaces.inspect_err(|error| {

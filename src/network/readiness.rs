@@ -89,7 +89,8 @@ impl Facts {
         self.may_ask(conditions, now, RETRY)
     }
 
-    /// Returns whether the questions are to be asked, and makes it so: not within `pause` of the last time.
+    /// Decides whether the questions are to be asked, which they are not within `pause` of the last time. If so,
+    /// notes it for the keeper and returns `true`.
     fn may_ask(
         &mut self,
         conditions: &[Arc<NetworkCondition>],
@@ -112,7 +113,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// The pause between two attempts once requests no longer wait.
 const RETRY_LATER: Duration = Duration::from_secs(5);
-/// The shortest wait, so that a time that has just passed is not waited for in a circle.
+/// The shortest wait, so that a time that has just passed does not make the wait a busy loop.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

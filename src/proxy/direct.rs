@@ -1,4 +1,4 @@
-//! Which targets a reload takes from hops to a direct connection.
+//! Finds the targets that a reload takes from hops to a direct connection.
 //!
 //! Rules overlap, so comparing them one by one would say nothing about the targets. Instead one example of each pattern
 //! that either configuration names is routed by both. An example stands for its pattern; a narrower pattern has its own.
@@ -34,7 +34,7 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
     shown
 }
 
-/// Returns a target of each pattern of `rule`, with what the pattern is called.
+/// Returns an example for each pattern of `rule`, with the name of the pattern.
 fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
     let mut hosts: Vec<(String, Host)> = Vec::new();
     for pattern in rule.hosts() {

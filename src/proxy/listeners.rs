@@ -38,7 +38,8 @@ pub(crate) type TlsInForce = Arc<ArcSwapOption<TlsServer>>;
 struct OpenListener {
     place: ListenPlace,
     tls: TlsInForce,
-    /// Closes it. A supervisor's is left alone: clients that wait there when this process ends are for the next one.
+    /// Closes it when dropped. `None` for a socket of a supervisor: clients that wait there when this process ends
+    /// are for the next one.
     closes: Option<DropGuard>,
 }
 
@@ -59,7 +60,7 @@ struct Wanted {
     twins: usize,
 }
 
-/// A change of listeners whose every part has succeeded, and that is not in force yet.
+/// A change of listeners that is complete, but not in force yet. Dropping it closes what was bound for it.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
@@ -81,7 +82,7 @@ struct MissingFamily {
     source: io::Error,
 }
 
-/// A listener that has begun, and the token that ends it.
+/// A listener to accept on, and the token that ends it.
 #[derive(Debug)]
 pub(crate) struct Begun {
     /// The socket.
@@ -94,7 +95,7 @@ pub(crate) struct Begun {
     pub closed: CancellationToken,
 }
 
-/// Listeners that can't be had.
+/// The reason why the listeners can't be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address that can't be listened on.
@@ -111,7 +112,7 @@ pub enum ListenError {
          supervisor's socket unit and restart both"
     )]
     NotNamed(SocketAddr),
-    /// One of the supervisor's sockets that does not do what a socket should.
+    /// A socket of the supervisor that can't be used.
     #[error("a socket of the supervisor can't be used: {0}")]
     Passed(io::Error),
     /// A thread of `server.workers` that can't be started.
@@ -148,8 +149,9 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// Takes over sockets that a supervisor listens on and has passed, and returns them to be accepted on. They stay open
-    /// as long as this process runs: otherwise the supervisor would listen on alone, and clients would wait in vain.
+    /// Takes over sockets that a supervisor listens on and has passed, and returns them to be accepted on. They stay
+    /// open as long as this process runs: otherwise the supervisor would listen on alone, and clients would wait in
+    /// vain.
     ///
     /// # Errors
     /// One of them can't be used.
@@ -207,8 +209,8 @@ impl Listeners {
 
     /// Binds the loopback addresses of both families. One of them is enough if the machine does not have the other.
     ///
-    /// If the system is to choose the port, it chooses one for the first address, and another program may have that port
-    /// at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
+    /// If the system is to choose the port, it chooses one for the first address, and another program may have that
+    /// port at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
     fn ensure_localhost(
         &self,
         listener: ListenAddress,

@@ -1,4 +1,4 @@
-//! From a changed file to a generation in force: load, build and bind all of it, then replace one pointer.
+//! Reloads the configuration: loads, builds and binds everything beside what is in force, then replaces one pointer.
 
 use std::{
     convert::Infallible,
@@ -87,19 +87,19 @@ impl Reloads {
         }
     }
 
-    /// Compares later edits of what the command line has with `overridden`.
+    /// Starts with `overridden`, so that a later edit of one of these settings is noticed.
     #[must_use]
     pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
         Self { overridden, ..self }
     }
 
-    /// Builds other configurations from `written` when the network changes.
+    /// Starts with `written`, from which the configuration is built again when the network changes.
     #[must_use]
     pub(crate) fn with_written(self, written: Option<Arc<KeptTexts>>) -> Self {
         Self { written, ..self }
     }
 
-    /// Has signals call for reloads too.
+    /// Reloads on the signals of `requests` too.
     pub(crate) fn set_requests(&mut self, requests: ReloadRequests) {
         self.requests = Some(requests);
     }
@@ -116,7 +116,7 @@ impl Reloads {
         ControlServer::bind(addresses, loader, shared, orders, environment)
     }
 
-    /// Has each reload change the log too.
+    /// Applies the settings of the log with each reload.
     pub(crate) fn set_log(&mut self, control: LogControl) {
         self.log = Some(control);
     }
@@ -186,8 +186,8 @@ impl Reloads {
         None
     }
 
-    /// Puts the outcomes in force that the conditions of the network have now. Builds on the files that were read for
-    /// the configuration in force, so that an edit that is invalid or still being written can't delay it.
+    /// Puts the present outcomes of the conditions of the network in force. Builds on the texts that were read for the
+    /// configuration in force, so that an edit that is invalid or still being written can't delay it.
     async fn follow_network(&mut self, network: &Network) {
         // No texts are kept if the configuration in force has no condition. Then there is nothing to switch.
         let (Some(written), causes) = (self.written.clone(), network.causes()) else { return };
@@ -272,7 +272,8 @@ impl Reloads {
         }
     }
 
-    /// Everything is built; from here on nothing fails. `cause` is the change of the network that called for it.
+    /// Puts `config` in force. Its listeners are bound, so nothing fails from here on. `cause` is the change of the
+    /// network that called for it.
     fn accept(
         &mut self,
         config: Config,
@@ -402,8 +403,8 @@ impl Reloads {
     }
 }
 
-/// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
-/// plain words, all else in detail.
+/// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
+/// `info`, all others at `debug`.
 pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.brief());

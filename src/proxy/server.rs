@@ -35,7 +35,7 @@ impl Server {
         Self { shared, sessions: TaskTracker::new(), workers: workers.runtimes().into() }
     }
 
-    /// The state that all sessions share.
+    /// Returns the state that all sessions share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -124,7 +124,7 @@ impl Server {
             let _ = keepalive::probe(&accepted.socket);
         }
         let admission = Admission::new(Arc::clone(&self.shared));
-        // Over the limit, the client still gets an answer that says so. It counts as open until then.
+        // A client over the limit is told so, unless there are too many of them. It counts as open until then.
         if admission.is_over_limit() {
             self.sessions.spawn(session::turn_away(accepted, admission));
         } else {
@@ -133,7 +133,7 @@ impl Server {
     }
 }
 
-/// Whether a listener says in the log what happens to it. Of those that share a socket, one does.
+/// Whether a listener logs its events. Of the listeners that share a socket, one does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Voice {
     #[default]
@@ -183,7 +183,7 @@ impl Door {
         self.welcome(accepted).await;
     }
 
-    /// Accepts a client if one waits; tells whether one did.
+    /// Accepts a client if one waits. Returns whether one did.
     async fn next_waiting(&mut self) -> bool {
         self.room().await;
         // The timeout polls once before it expires, which is how a client that waits is told from none.
@@ -226,7 +226,7 @@ impl Door {
     }
 }
 
-/// A time in which the system has no descriptors to give. The log says once that it begins, and once that it is over.
+/// A time in which there are no descriptors for more clients. The log says once that it begins, and once that it ends.
 #[derive(Debug, Default)]
 struct Pause {
     voice: Voice,

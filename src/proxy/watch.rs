@@ -50,7 +50,7 @@ pub(crate) struct Watch {
     unclosed: HashMap<PathBuf, Progress>,
     /// Files that had content when the files were last complete.
     filled: BTreeSet<PathBuf>,
-    /// How everything looked when it was last followed.
+    /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
     _looks: mpsc::Sender<Infallible>,
@@ -63,14 +63,14 @@ enum Progress {
     Written,
 }
 
-/// Why the files can't be read yet.
+/// The reason why the files can't be read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Unfinished {
     /// A process has one of them open for writing.
     Writer(Writer),
     /// A process has opened it for writing, and no event says that it was closed.
     Unclosed(PathBuf),
-    /// It has lost its content and not got another yet.
+    /// It has lost its content, and has no new content yet.
     Emptied(PathBuf),
 }
 
@@ -78,7 +78,7 @@ impl Watch {
     /// Begins to watch `root`, a file or a directory, which may be missing. Changes are noticed from now on.
     ///
     /// # Errors
-    /// The path means nothing to the system, or it can't start another thread.
+    /// The path can't be made absolute, or the system gives no further thread.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
@@ -146,7 +146,7 @@ impl Watch {
     }
 
     /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is dropped,
-    /// provided that the caller goes on with [`complete`](Self::complete) or calls this again.
+    /// provided that the caller goes on with [`complete`](Self::complete).
     pub(crate) async fn changed(&mut self) {
         // The first event says only that something happens. The rest decides when the files may be read.
         let tick = self.first_tick().await;
@@ -156,11 +156,11 @@ impl Watch {
 
     /// Waits until no process is writing to the files.
     ///
-    /// A file that is read between the truncation and the last write of its writer may be valid, and mean the opposite:
-    /// without its routes everything goes direct. Quiet time alone says nothing, since `(sleep 2; cat new) > file` is
-    /// quiet for two seconds. So there are three sources, and each knows something that the others can't: `/proc` names the
-    /// processes that have a file open for writing, events tell of writers that `/proc` does not show, and a file that
-    /// has become empty is about to be written.
+    /// A file that is read between the truncation and the last write of its writer may be valid, and mean the
+    /// opposite: without its routes everything goes direct. Quiet time alone says nothing, since `(sleep 2; cat new)
+    /// > file` is quiet for two seconds. So there are three sources, and each knows something that the others can't:
+    /// `/proc` names the processes that have a file open for writing, events tell of writers that `/proc` does not
+    /// show, and a file that has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
     /// The other two may err (a network file system may never tell of the close), so they count for half a minute.
@@ -197,8 +197,8 @@ impl Watch {
         }
     }
 
-    /// Whether the files still look as they did when they were complete: what was read since then is consistent. A writer
-    /// that has opened one of them meanwhile, and changed nothing yet, does not matter.
+    /// Returns whether the files still look as they did when they were complete. If so, all that was read since then
+    /// is of one moment. A writer that has only opened one of them meanwhile makes no difference.
     pub(crate) async fn is_undisturbed(&self) -> bool {
         let files = lock(&self.files).clone();
         // Compared with the look of the last survey, which came before the files were read.
@@ -222,7 +222,7 @@ impl Watch {
         }
     }
 
-    /// Waits until no event comes for a moment, or for so long that this can't be waited for.
+    /// Waits until no event comes for a moment, or until the wait has taken too long.
     async fn quiet(&mut self) {
         // The inner limit begins again with each event, the outer one does not.
         let deadline = Instant::now() + WAIT_MAX;
@@ -273,7 +273,8 @@ impl Watch {
         survey.empty.intersection(&self.filled).next().cloned().map(Unfinished::Emptied)
     }
 
-    /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime ends.
+    /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime
+    /// ends.
     async fn survey(&self) -> Option<Survey> {
         let files = lock(&self.files).clone();
         task::spawn_blocking(move || Survey::of(&files)).await.ok()
@@ -315,7 +316,7 @@ impl Watch {
 }
 
 impl Unfinished {
-    /// Says in the log what keeps an edit from coming in force.
+    /// Logs the reason why an edit is not in force yet.
     fn warn(&self) {
         match self {
             Self::Writer(Writer { file, pid, process }) => {
@@ -342,7 +343,7 @@ const QUIET_BETWEEN_LOOKS: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
 /// The longest wait for quiet, so that a program that saves all the time does not delay every edit.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long the watcher waits for a writer that no source shows, and before the log names a visible one.
+/// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often an unfinished file is looked at if no event comes.
 const POLL: Duration = Duration::from_millis(250);

@@ -153,7 +153,7 @@ impl Connections {
         rows
     }
 
-    /// Returns the failures of late, the newest first.
+    /// Returns the recent failures, the newest first.
     pub(crate) fn recent_failures(&self) -> Vec<RecentFailure> {
         self.failures.all()
     }
@@ -209,7 +209,7 @@ impl OpenConnection {
         lock(&self.passage).clone()
     }
 
-    /// Notes the way that it takes. A request may take another one later, if the first connection breaks unheard.
+    /// Notes the way that it takes. A request may take another one later, if its connection breaks before an answer.
     pub(crate) fn set_passage(&self, passage: Passage) {
         *lock(&self.passage) = passage;
     }
@@ -223,7 +223,7 @@ impl OpenConnection {
         }
     }
 
-    /// Whether someone asked for its end.
+    /// Returns whether it is to end, on request.
     pub(crate) fn is_killed(&self) -> bool {
         self.kill.is_killed.load(Ordering::Acquire)
     }

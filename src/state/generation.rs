@@ -146,7 +146,7 @@ impl Live {
 }
 
 impl Generation {
-    /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
+    /// Builds what `config` describes. Its hops never dial the addresses in `listening`, which lead back to this proxy.
     pub(crate) fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
         Self::build(number, config, listening, Lasting::default(), &[])
     }
@@ -161,8 +161,8 @@ impl Generation {
         Self::build(1, config, listening, lasting, &[])
     }
 
-    /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the hop
-    /// has learned, and each chain along the same hops, with the connections that wait for it.
+    /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the
+    /// hop has learned, and each chain along the same hops, with the connections that wait for it.
     pub(crate) fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
         // The loader has built the hops again. One whose settings are the same gives its place to the old one,
         // which keeps what it has learned, such as the health of a pool's members.
@@ -259,7 +259,7 @@ impl Generation {
         }
     }
 
-    /// Counts the configurations that were in force, from one.
+    /// Returns its number. The first generation of a proxy is one.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -320,8 +320,8 @@ impl Generation {
         &self.rules
     }
 
-    /// Returns the rules of the routes, each with whether its chain is direct in any network: it has no hop, and none that
-    /// is only switched off.
+    /// Returns the rules of the routes, each with whether its chain is direct in any network: it has no hop, and none
+    /// that is only switched off.
     pub(crate) fn rules_and_directness(&self) -> impl Iterator<Item = (&Rule, bool)> {
         let is_direct = |chain: &usize| self.always_direct.get(*chain) == Some(&true);
         self.rules.iter().zip(self.routes.iter().map(is_direct))

@@ -59,7 +59,7 @@ pub(crate) struct Start {
 /// A configuration that was not taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejection {
-    /// When.
+    /// The time of the rejection.
     pub at: SystemTime,
     /// Everything that is wrong with it, a line each.
     pub problems: Vec<String>,
@@ -99,9 +99,9 @@ impl Shared {
         &self.live
     }
 
-    /// Returns the generation that serves a request for `target`, once it is known which hops its way has: `generation`,
-    /// which is in force, or the one that follows it meanwhile. That takes no time unless a hop depends on a condition of
-    /// the network that is undecided, and `timeouts.connect` at most.
+    /// Returns the generation that serves a request for `target`: `generation`, which was in force, or one that has
+    /// followed it. If a hop on the way depends on the network and its condition is undecided, this waits until it is
+    /// decided, for `timeouts.connect` at most.
     ///
     /// # Errors
     /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
@@ -128,8 +128,8 @@ impl Shared {
         &self.connections
     }
 
-    /// Counts an unanswered request for `asked` through `chain`, or waits until there is room for it. Returns `None` for
-    /// a chain without hops, which can't lead back here.
+    /// Counts an unanswered request for `asked` through `chain`, or waits until there is room for it. Returns `None`
+    /// for a chain without hops, which can't lead back here.
     ///
     /// # Errors
     /// No room came in time.
@@ -154,7 +154,7 @@ impl Shared {
         &self.shutdown
     }
 
-    /// Client connections that are open.
+    /// Returns the number of client connections that are open.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
@@ -181,7 +181,7 @@ impl Shared {
         &self.origin
     }
 
-    /// The configuration that was rejected since the last one that was valid.
+    /// Returns the configuration that was rejected since the last valid one.
     pub(crate) fn rejection(&self) -> Option<Arc<Rejection>> {
         self.rejection.load_full()
     }
@@ -193,7 +193,7 @@ impl Shared {
 }
 
 impl Admission {
-    /// Counts one connection more, and tells whether there were as many before as there may be.
+    /// Counts one more connection, and notes whether the limit was reached before it.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
         // Counted before it is compared: of two workers that accept at the same time, only one gets the last
@@ -214,7 +214,7 @@ impl Admission {
         &self.shared
     }
 
-    /// Whether there is no room for it.
+    /// Returns whether the limit was reached before it.
     pub(crate) fn is_over_limit(&self) -> bool {
         self.is_over_limit
     }

@@ -29,10 +29,11 @@ impl Shutdown {
         self.cut.is_cancelled()
     }
 
-    /// Runs `work` to its end, or until the cut, at which it is polled once more so that it can end by itself; `None`:
-    /// it did not. Both steps wake it, so that it only has to ask whether they have come.
+    /// Runs `work` to its end, or until the cut. At the cut it is polled once more, so that it can end by itself.
+    /// Returns `None` if it does not. Both steps of the shutdown wake it, so it only has to ask whether they have
+    /// come.
     ///
-    /// This is for a task as a whole: it stays with the waker of its first poll, which is the task's.
+    /// Only for the outermost future of a task: it keeps the waker of its first poll, which must stay valid.
     pub async fn heeded_by<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
         let (mut draining, mut cut) = (pin!(self.draining.cancelled()), pin!(self.cut.cancelled()));
         let mut is_watched = false;
@@ -105,7 +106,7 @@ impl ReloadRequests {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         if self.hangup.recv().await.is_some() {

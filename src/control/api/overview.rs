@@ -1,4 +1,4 @@
-//! The proxy at a glance, for `top`: chains and hops with their counts, and the failures of late.
+//! The proxy at a glance, for `top`: chains and hops with their counts, and the recent failures.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub(crate) struct Overview {
     pub chains: Vec<ChainOverview>,
     /// The hops of the generation in force.
     pub hops: Vec<HopOverview>,
-    /// The failures of late, the newest first.
+    /// The recent failures, the newest first.
     pub failures: Vec<RecentFailure>,
 }
 

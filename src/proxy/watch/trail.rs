@@ -31,13 +31,13 @@ pub(super) struct Trail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
-/// How everything on a trail looked at one moment, to tell whether it looks other later.
+/// The look of everything on a trail at one moment. Another look is equal if nothing has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look(u64);
 
 impl Trail {
-    /// The trail to `root` and to each of `named`, all of them absolute paths: through links, and if the root is a
-    /// directory to the files in it that are read.
+    /// Returns the trail to `root` and to each of `named`, which must be absolute paths. It goes through links, and if
+    /// the root is a directory, to the files in it that are read.
     pub(super) fn to(root: &Path, named: &[PathBuf]) -> Self {
         let mut trail = Self::default();
         match trail.follow(root, LINKS_MAX) {
@@ -51,7 +51,7 @@ impl Trail {
         trail
     }
 
-    /// Notes what is read of a directory of files.
+    /// Adds the files of a directory that are read.
     fn enter(&mut self, directory: PathBuf) {
         // What can't be read is left out. The load reads the same directory, and reports it as a problem.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -73,7 +73,7 @@ impl Trail {
         }
     }
 
-    /// How its names look, and all that is read of the directories.
+    /// Returns the look of all names on the trail, and of all files that are read of the directories.
     pub(super) fn look(&self) -> Look {
         // A hash and not the list itself: a look is only compared with another one, and is kept for long.
         let mut hasher = DefaultHasher::new();
@@ -98,7 +98,7 @@ impl Trail {
         self.directories.iter().map(PathBuf::as_path)
     }
 
-    /// Whether a change of `path` may change what is read.
+    /// Returns whether a change of `path` may change what is read.
     pub(super) fn concerns(&self, path: &Path) -> bool {
         // Names of other files in the same directories, such as a log, must not cause a reload.
         let is_content =

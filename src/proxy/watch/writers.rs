@@ -65,7 +65,7 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> 
     None
 }
 
-/// Other systems don't tell.
+/// Returns `None`: other systems don't show which process has a file open.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn find<'a>(_: impl Iterator<Item = &'a Path>) -> Option<Writer> {
     None
