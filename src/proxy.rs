@@ -121,8 +121,9 @@ impl Loaded {
 
     /// Binds the listeners and accepts on them. Must be called in a runtime of tokio.
     ///
-    /// # Errors The first address that can't be listened on, a socket that was passed and can't be used, or a thread
-    /// that can't be started. Everything that was opened is closed again.
+    /// # Errors
+    /// The first address that can't be listened on, a socket that was passed and can't be used, or a thread that
+    /// can't be started. Everything that was opened is closed again.
     pub fn start(self) -> Result<Proxy, ListenError> {
         let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();

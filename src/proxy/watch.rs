@@ -157,10 +157,10 @@ impl Watch {
     /// Waits until no process is writing to the files.
     ///
     /// A file that is read between the truncation and the last write of its writer may be valid, and mean the
-    /// opposite: without its routes everything goes direct. Quiet time alone says nothing, since `(sleep 2; cat new)
-    /// > file` is quiet for two seconds. So there are three sources, and each knows something that the others can't:
-    /// `/proc` names the processes that have a file open for writing, events tell of writers that `/proc` does not
-    /// show, and a file that has become empty is about to be written.
+    /// opposite: without its routes everything goes direct. Quiet time alone says nothing, since
+    /// `(sleep 2; cat new) > file` is quiet for two seconds. So there are three sources, and each knows something that
+    /// the others can't: `/proc` names the processes that have a file open for writing, events tell of writers that
+    /// `/proc` does not show, and a file that has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
     /// The other two may err (a network file system may never tell of the close), so they count for half a minute.
