@@ -157,8 +157,8 @@ impl Listeners {
     /// One of them can't be used.
     pub(crate) fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
         let begun = passed.into_iter().map(|passed| {
-            // The supervisor may have set it up in any way, so the options that we depend on are set here.
             let address = passed.local_addr()?;
+            // The supervisor may have set it up in any way, so the options that we depend on are set here.
             passed.set_nonblocking(true)?;
             set_options(SockRef::from(&passed))?;
             let listener = TcpListener::from_std(passed)?;
