@@ -5,7 +5,7 @@
 //! proxy. The proxy's own port stays read-only.
 //!
 //! A proxy names its socket after the first address that it listens on, so that several proxies of one user coexist. A
-//! command finds the right one by asking each socket which configuration and which listeners it stands for.
+//! command finds the right one by asking each proxy for its configuration and its listeners.
 
 pub(crate) mod api;
 pub(crate) mod client;

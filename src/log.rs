@@ -53,9 +53,8 @@ pub(crate) struct DirectLog {
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
 type LineLayer = Box<dyn Layer<Filtered> + Send + Sync>;
 
-/// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as
-/// `info,mooltiroute::client=debug`; if given, it replaces `log.level`. The last lines are written when the [`Flush`] is
-/// dropped.
+/// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as `info,mooltiroute::client=debug`;
+/// if given, it replaces `log.level`. The last lines are written when the [`Flush`] is dropped.
 ///
 /// # Errors
 /// `directives` is invalid, the system has no thread to spare, or a log was started before.
@@ -63,6 +62,7 @@ pub(crate) fn begin(
     log: &Log,
     directives: Option<&str>,
 ) -> Result<(LogControl, Flush), Box<dyn std::error::Error + Send + Sync>> {
+    // A wrong `RUST_LOG` is an error before anything has begun.
     let directives = directives
         .filter(|text| !text.is_empty())
         .map(str::parse::<Targets>)
@@ -70,6 +70,7 @@ pub(crate) fn begin(
         .map_err(|error| format!("RUST_LOG: {error}"))?;
     let (queue, flush) =
         queue(io::stderr()).map_err(|error| format!("the log can't be written: {error}"))?;
+    // Level and format change with a reload, so both layers can be replaced while the process runs.
     let (filter, filter_handle) =
         reload::Layer::new(directives.clone().unwrap_or_else(|| targets(log.level)));
     let (lines, lines_handle) = reload::Layer::new(layer(log.format, &queue));
@@ -82,6 +83,7 @@ pub(crate) fn begin(
 impl LogControl {
     /// Applies the settings of `log`.
     pub fn set(&self, log: &Log) {
+        // `RUST_LOG` wins over the files, and goes on winning after each edit.
         if self.directives.is_none() {
             // Fails only if the log has ended.
             let _ = self.filter.reload(targets(log.level));
@@ -90,7 +92,7 @@ impl LogControl {
         self.direct.set_format(log.format);
     }
 
-    /// Returns the way round `tracing` for the most frequent lines.
+    /// Returns the log that bypasses `tracing`, for the most frequent lines.
     pub(crate) fn direct(&self) -> DirectLog {
         self.direct.clone()
     }
@@ -110,6 +112,7 @@ impl DirectLog {
             TEXT => LineFormat::Text,
             _ => LineFormat::Json,
         };
+        // Before the closure, which runs while the queue is locked.
         let now = SystemTime::now();
         self.queue.push(|out, clock| {
             let mut line = LogLine::begin(out, format, (clock, now), level, message);
@@ -129,6 +132,7 @@ impl DirectLog {
 
     fn set_format(&self, format: LogFormat) {
         let format = match format {
+            // As `layer` decides it for events, so that both kinds of lines look the same.
             LogFormat::Text if io::stderr().is_terminal() => COLOURED,
             LogFormat::Text => TEXT,
             LogFormat::Json => JSON,
@@ -145,6 +149,7 @@ impl fmt::Debug for LogControl {
 
 /// Selects our own events at `level`, and of libraries only warnings and errors.
 fn targets(level: Level) -> Targets {
+    // At `debug`, the lines of libraries would bury those that explain a failure.
     let ours = LevelFilter::from(level);
     Targets::new()
         .with_default(ours.min(LevelFilter::WARN))

@@ -61,7 +61,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct HopCounts {
     counts: Counts,
-    /// How long its answers to CONNECT took, those that were a yes.
+    /// How long it took to agree to a CONNECT.
     pub handshakes: Histogram,
     failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Totals {
     pub tunnels_opened: u64,
     /// The number of tunnels that are open.
     pub tunnels_open: u64,
-    /// Tunnels that could not be opened, and requests without a whole answer.
+    /// Tunnels that could not be opened, and requests without a complete answer.
     pub failed: u64,
     /// Bytes from clients.
     pub bytes_sent: u64,
@@ -114,11 +114,11 @@ pub(crate) struct Totals {
 /// How often one thing went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failure {
-    /// At which step.
+    /// The step that failed.
     pub stage: &'static str,
     /// The error type of RFC 9209 that clients were told.
     pub error: &'static str,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
 }
 
@@ -129,6 +129,7 @@ impl Metrics {
         name: &Arc<str>,
         hops: impl IntoIterator<Item = Arc<str>>,
     ) -> Arc<Meter> {
+        // Names are looked up here, once for each chain, and never while traffic is counted.
         let hop = |name: Arc<str>| (Arc::clone(&name), self.hops.of(&name));
         let hops = hops.into_iter().map(hop).collect();
         Arc::new(Meter { chain: self.chains.of(name), hops, target: Arc::clone(&self.target) })
@@ -190,6 +191,8 @@ impl HopCounts {
     }
 
     fn failed(&self, stage: &'static str, error: &'static str) {
+        // Both words are from this program's own lists, so the map stays small whatever peers do. Failures are
+        // rare enough for a lock.
         self.counts.failed.fetch_add(1, Relaxed);
         *lock(&self.failures).entry((stage, error)).or_default() += 1;
     }
@@ -220,12 +223,14 @@ impl Meter {
 
     /// A tunnel or a request failed, at `hop` or at the target.
     pub(crate) fn failed(&self, hop: Option<&str>, stage: &'static str, error: ProxyError) {
+        // A failure belongs to the chain and to one place: the hop that is responsible, or the target.
         self.chain.failed.fetch_add(1, Relaxed);
         let hop = hop.and_then(|hop| self.hops.iter().find(|(name, _)| **name == *hop));
         hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error.name());
     }
 
     fn each(&self, count: impl Fn(&Counts) -> &AtomicU64, more: u64) {
+        // Each hop is counted as well, so a hop in several chains has the sum of them.
         if more > 0 {
             count(&self.chain).fetch_add(more, Relaxed);
             for (_, hop) in &self.hops {

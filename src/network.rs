@@ -80,6 +80,7 @@ impl Network {
 
     /// Asks every question of `conditions` once, and waits for the answers.
     pub(crate) async fn ask_once(&self, conditions: &[Arc<NetworkCondition>]) {
+        // All at once, so that the wait is as long as the longest of them and not as their sum.
         let mut asks = tokio::task::JoinSet::new();
         for question in condition::questions(conditions) {
             asks.spawn(async move { (question.clone(), ask::ask(question).await) });
@@ -119,6 +120,7 @@ impl Network {
 
     /// Announces what has changed: to the reload if an outcome has, and to requests that wait.
     fn announce(&self) {
+        // What is decided now counts later, if it can't be decided any more (see `Facts::is_on`).
         let is_flipped = {
             let mut facts = self.facts();
             facts.remember_decided();
@@ -149,8 +151,11 @@ impl Dependence {
     /// An outcome could not be put in force, since the reload was rejected or takes too long.
     pub(crate) async fn settle(&self, patience: std::time::Duration) -> Result<(), Unsettled> {
         let Self { network, conditions } = self;
+        // Both kinds of waiting have a limit: facts are given up after `patience`, and a reload that was rejected
+        // would never put the outcome in force.
         let mut reload_due = None;
         loop {
+            // Registered before the facts are read: a change between the two would otherwise be missed.
             let mut moved = std::pin::pin!(network.moved.notified());
             moved.as_mut().enable();
             let now = Instant::now();
@@ -159,6 +164,7 @@ impl Dependence {
             if asks {
                 network.wanted.notify_one();
             }
+            // Giving up may change the outcome (see `Facts::is_on`), which then calls for a reload.
             if gave_up {
                 network.announce();
             }

@@ -1,4 +1,4 @@
-//! The proxy as a whole: loaded, started, run until it is asked to end, drained.
+//! The life of a proxy: load the configuration, start, run until it is asked to end, drain.
 
 mod changes;
 mod direct;
@@ -73,9 +73,13 @@ impl Loaded {
             Source::Path(path) => Some(Watch::new(path)),
             Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
         };
+        // Only the first load tells which files the settings name. They could change before they are watched, so
+        // all is read again until the list stays the same. Each round also waits for writers of the files that the
+        // last one named.
         let mut named = Vec::new();
         let config = loop {
             if let Source::Path(path) = loader.source() {
+                // The watch can't tell of a writer that had a file open before it began.
                 wait_for_writers(path, &named).map_err(|writer| {
                     Problem::new(
                         &KeyPath::default(),
@@ -90,7 +94,8 @@ impl Loaded {
                 _ => false,
             };
             named = files;
-            // The files that it names are read again now that they are watched.
+            // The files that it names are read again now that they are watched. Only problems of the last round
+            // count.
             if !is_news {
                 break config?;
             }
@@ -98,48 +103,53 @@ impl Loaded {
         Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
     }
 
-    /// Has it accept on sockets that a supervisor listens on, too. The configuration must name them.
+    /// Accepts on sockets that a supervisor has passed, too. The configuration must name them.
     #[must_use]
     pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
         self.passed = passed;
         self
     }
 
-    /// Has it open a control socket, through which its owner lists and ends connections and orders reloads. If that
-    /// fails, the log says why, and the proxy runs without it.
+    /// Opens a control socket at the start, through which the owner lists and ends connections and orders reloads. If
+    /// that fails, the log says why, and the proxy runs without it.
     #[must_use]
     pub fn with_control(mut self, environment: &Environment) -> Self {
         self.control = Some(environment.clone());
         self
     }
 
-    /// The loaded configuration.
+    /// Returns the loaded configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Binds the listeners and accepts on them. Needs a runtime of tokio around it.
+    /// Binds the listeners and accepts on them. Must be called in a runtime of tokio.
     ///
     /// # Errors
-    /// The first address that can't be listened on, or a socket that was passed and can't be used; nothing is left
-    /// behind.
+    /// The first address that can't be listened on, a socket that was passed and can't be used, or a thread that
+    /// can't be started. Everything that was opened is closed again.
     pub fn start(self) -> Result<Proxy, ListenError> {
         let Self { loader, config, watch, passed, control } = self;
         let mut listeners = Listeners::default();
+        // The supervisor's sockets come first: `prepare` finds their addresses open, and does not bind them.
         let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
         reload::announce(&config);
+        // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "edits are not told here; the files are looked at every few seconds");
         }
+        // The last step that can fail. Returning closes the sockets that were bound.
         let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let overridden = config.overridden.clone();
         let usage_file = UsageFile::find(loader.source(), loader.environment());
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
+        // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
+        // follows.
         let first = Generation::first(config, addresses.clone(), &network);
         network.put_in_force(first.outcomes());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
@@ -147,7 +157,8 @@ impl Loaded {
         let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
         let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
-        // Before the log says that it listens: that is what programs wait for.
+        // Before the log says that it listens. Programs wait for that line, and may then use the control socket at
+        // once.
         let control = control.and_then(|environment| reloads.control(&addresses, &environment));
         for begun in begun {
             server.begin(begun);
@@ -160,17 +171,17 @@ impl Loaded {
 }
 
 impl Proxy {
-    /// The addresses that it listened on at its start, the ports that the system chose included.
+    /// Returns the addresses that it listened on at its start, with the ports that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The means to end it.
+    /// Returns the handle that ends it.
     pub fn shutdown(&self) -> &Shutdown {
         self.server.shared().shutdown()
     }
 
-    /// Has each reload change the log with the rest.
+    /// Applies the settings of the log with each reload.
     #[must_use]
     pub fn with_log(mut self, control: LogControl) -> Self {
         self.server.shared().connections().set_log(control.direct());
@@ -178,18 +189,19 @@ impl Proxy {
         self
     }
 
-    /// Has signals call for reloads, as edits do.
+    /// Reloads on signals, as on edits.
     #[must_use]
     pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
         self.reloads.set_requests(requests);
         self
     }
 
-    /// Runs, and reloads, until its [`Shutdown`] begins; then lets what is open end, within `timeouts.drain`.
+    /// Runs and reloads until its [`Shutdown`] begins. Then lets open connections end, within `timeouts.drain`.
     pub async fn run(self) {
         // The workers end last, with what was cut.
         let Self { server, reloads, control, usage, workers: _workers, .. } = self;
         let shared = server.shared();
+        // Served to the end, so that `ps` and `kill` work on the connections that a drain waits for.
         let mut control = pin!(serve_control(control));
         tokio::select! {
             () = shared.shutdown().draining.cancelled() => {}
@@ -197,6 +209,8 @@ impl Proxy {
             never = shared.peaks().settle() => match never {},
             never = &mut control => match never {},
         }
+        // The deadline is that of the generation in force, so an edit of it counts. No other generation follows,
+        // since leaving the `select!` has dropped the task that reloads.
         let deadline = shared.live().current().timeouts.drain;
         supervisor::stopping();
         info!(open = shared.open(), ?deadline, "shutting down");

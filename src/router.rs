@@ -66,6 +66,8 @@ impl Router {
     pub fn new<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
         let mut router = Self::default();
         for (index, rule) in rules.enumerate() {
+            // Hosts and ports are decided by the look-up. What else a rule demands is asked of the few rules that
+            // it finds.
             let unindexed: Vec<Condition> = rule.unindexed().cloned().collect();
             let candidate = Candidate { rule: index, is_certain: unindexed.is_empty() };
             router.index.add(candidate, rule);
@@ -83,12 +85,14 @@ impl Router {
             conditions.iter().all(|condition| condition.holds(query))
         };
         let found = |candidates: &Candidates| candidates.find(port, &accepts);
+        // Rules for every host are kept beside the patterns. The lower number wins, wherever it was found.
         first(self.index.find(query.target.host(), &found), found(&self.index.any))
     }
 }
 
 impl HostIndex {
     fn add(&mut self, candidate: Candidate, rule: &Rule) {
+        // A rule with several hosts is entered under each of them, with the same number.
         if rule.hosts().is_empty() {
             self.any.add(candidate, rule.ports());
         }
@@ -109,6 +113,7 @@ impl HostIndex {
     fn find(&self, host: &Host, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
         match host {
             Host::Name(name) => self.find_name(name, find),
+            // A client may write an IPv4 address in the form of IPv6. It must not evade a rule that way.
             Host::Address(address) => match address.to_canonical() {
                 IpAddr::V4(address) => {
                     find_network(self.v4.iter(), |prefix| mask_v4(address, prefix), find)
@@ -122,6 +127,8 @@ impl HostIndex {
 
     /// Looks up the name itself, then every suffix of it that could be a key, from the shortest on.
     fn find_name(&self, name: &str, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
+        // Names are compared without regard to case (RFC 4343) and to a final dot. The copy is on the stack, so a
+        // look-up allocates nothing.
         let name = name.strip_suffix('.').unwrap_or(name);
         let mut buffer = [0; pattern::NAME_BYTES_MAX];
         // A name that does not fit can't have been parsed, and matches nothing.
@@ -130,6 +137,8 @@ impl HostIndex {
         lower.make_ascii_lowercase();
         let lower = &*lower;
         let mut found = self.names.get(lower).and_then(find);
+        // From the right, and no deeper than the longest pattern: a name of a hundred labels costs no more
+        // look-ups.
         let dots = lower.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
         for (dot, _) in dots.take(self.labels_max) {
             found = first(found, self.suffixes.get(&lower[dot + 1..]).and_then(find));
@@ -159,6 +168,7 @@ impl HostIndex {
 impl Candidates {
     /// Adds a rule that comes after all those added before.
     fn add(&mut self, candidate: Candidate, ports: &[u16]) {
+        // What comes after a certain candidate for every port can never be found.
         if ports.is_empty() && self.any_port.last().is_none_or(|last| !last.is_certain) {
             self.any_port.push(candidate);
         }
@@ -167,6 +177,7 @@ impl Candidates {
 
     /// Sorts by port, and drops what comes after a certain candidate for the same port.
     fn sort(&mut self) {
+        // A stable sort, which leaves the rules of one port in written order.
         self.ports.sort_by_key(|(port, _)| *port);
         self.ports
             .dedup_by(|(port, _), (before, candidate)| port == before && candidate.is_certain);
@@ -177,6 +188,7 @@ impl Candidates {
         let accepted = |candidate: &Candidate| {
             (candidate.is_certain || accepts(candidate.rule)).then_some(candidate.rule)
         };
+        // A rule for this port and one for every port compete by their number, not by which of them is narrower.
         let by_port = port.and_then(|port| {
             let begin = self.ports.partition_point(|(at, _)| *at < port);
             let of_port = self.ports[begin..].iter().take_while(|(at, _)| *at == port);
@@ -191,6 +203,8 @@ fn find_network<'a, A: Eq + Hash + 'a>(
     mask: impl Fn(u8) -> A,
     find: &impl Fn(&Candidates) -> Option<usize>,
 ) -> Option<usize> {
+    // One look-up for each length of prefix in use. All of them are tried: the first rule wins, not the longest
+    // prefix.
     networks.filter_map(|(prefix, networks)| find(networks.get(&mask(*prefix))?)).min()
 }
 

@@ -138,6 +138,7 @@ impl ApiCall {
             "/v1/kill" | "/v1/reload" | "/v1/check" => "POST",
             _ => return Err(Refused::NotFound),
         };
+        // A GET never changes anything: programs send one without being asked, to follow a link for example.
         if method != expected {
             return Err(Refused::Method(expected));
         }
@@ -181,6 +182,7 @@ impl Api {
     }
 
     fn identify(&self) -> Result<Vec<u8>, Refused> {
+        // Addresses and generation change with reloads, so they are filled in for each answer.
         let current = self.shared.live().current();
         let identity = ProxyIdentity {
             listeners: current.listening.clone(),
@@ -202,6 +204,7 @@ impl Api {
     }
 
     fn kill(&self, order: &KillOrder) -> Result<Vec<u8>, Refused> {
+        // Read once, so that all rows are compared with the same generation.
         let current = self.shared.live().current().number();
         let killed = self.shared.connections().kill(|row| order.means(row, current));
         info!(count = killed.len(), "connections killed on request");

@@ -58,6 +58,7 @@ impl Control {
     /// # Errors
     /// There is none, or more than one.
     pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
+        // Every proxy is asked, since the name of a socket does not say which configuration its proxy has.
         let mut running: Vec<Self> = sockets(&directories(environment))
             .into_iter()
             .filter_map(|socket| {
@@ -67,6 +68,8 @@ impl Control {
                 Some(Self { socket, identity })
             })
             .collect();
+        // Two that fit are an error and no reason to guess: `kill` or `reload` of the wrong proxy can't be taken
+        // back.
         let fits = |control: &Self| wanted.fits(&control.identity);
         let count = running.iter().filter(|control| fits(control)).count();
         let is_only_one = matches!(wanted, WantedProxy::Usual(_)) && running.len() == 1;
@@ -112,6 +115,7 @@ impl WantedProxy {
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
             Self::Config(path) | Self::Usual(path) => {
+                // Two without a path are equal: both have the built-in configuration.
                 let theirs = proxy.config.as_deref().map(|path| resolved(Path::new(path)));
                 theirs == path.as_deref().map(resolved)
             }
@@ -119,8 +123,9 @@ impl WantedProxy {
     }
 }
 
-/// Whether a connection to `address` reaches `listener`.
+/// Returns whether a connection to `address` reaches `listener`.
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
+    // A proxy on `0.0.0.0` is found by each address of this machine.
     let is_same_host = listener.ip() == address.ip() || listener.ip().is_unspecified();
     is_same_host && listener.port() == address.port()
 }
@@ -137,6 +142,7 @@ impl fmt::Display for OtherProxies<'_> {
         }
         f.write_str("\nthese run:")?;
         for ProxyIdentity { pid, config, listeners, .. } in self.0 {
+            // All that one needs to choose with `--address` or `-c`.
             let listeners: Vec<_> = listeners.iter().map(SocketAddr::to_string).collect();
             let config = config.as_deref().unwrap_or("the built-in configuration");
             write!(f, "\n  process {pid} on {}, with {config}", listeners.join(", "))?;

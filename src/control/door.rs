@@ -16,6 +16,8 @@ use crate::http::{BodyLength, Fields, HeadLimits, HeadReader, RequestHead, Targe
 
 /// Reads one request from `stream`, and answers it. The connection ends after that.
 pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: Api) {
+    // Both directions have a limit, since a client that stops halfway would hold one of the few places. The work
+    // between them has none: a reload may wait half a minute for a writer.
     let read = time::timeout(REQUEST_MAX, read(&mut stream)).await;
     let answer = match read {
         Ok(Ok(Ok(call))) => api.answer(call).await,
@@ -37,7 +39,7 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: 
         stream.write_all(&body).await?;
         stream.shutdown().await
     };
-    // A client that does not read its answer must not stay for ever.
+    // A client that does not read its answer must not keep its place.
     let _ = time::timeout(ANSWER_MAX, write).await;
 }
 
@@ -55,9 +57,11 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<ApiCal
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     };
+    // Before the body is read or anything is done.
     if is_from_a_browser(head.fields()) {
         return Ok(Err(Refused::FromAPage));
     }
+    // A body is bounded before it is read. Our own commands always send its length.
     let length = match head.body_length() {
         BodyLength::Empty => 0,
         BodyLength::Length(length) if length <= BODY_BYTES_MAX => length as usize,
@@ -81,8 +85,8 @@ fn path(head: &RequestHead) -> &str {
     }
 }
 
-/// Whether a browser sends the request for a page. No browser can name the socket; a program that passes a port on to it
-/// may exist all the same.
+/// Returns whether a browser sends the request for a web page. No browser can name the socket, but a program may pass
+/// connections of a port on to it.
 fn is_from_a_browser(fields: &Fields) -> bool {
     ["Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Referer"]
         .into_iter()

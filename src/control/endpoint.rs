@@ -1,9 +1,9 @@
 //! Unix sockets in a directory that only their owner can enter.
 //!
-//! Three locks guard a socket, each enough by itself: the directory has mode 0700, the socket 0600, and the kernel tells
-//! the user of each peer, who must be ours. A directory that belongs to someone else, or that others may enter, is never
-//! used: in a shared place such as `/tmp` another user could have made it first. Commands check the owner of the socket
-//! in the same way before they send anything.
+//! Three checks guard a socket, each enough by itself: the directory has mode 0700, the socket has mode 0600, and the
+//! kernel names the user of each peer, which must be our own. A directory that belongs to another user, or that others
+//! may enter, is never used: in a shared place such as `/tmp` another user could have made it first. Commands check the
+//! owner of the socket before they send anything.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -73,7 +73,7 @@ pub(crate) enum UnsafeDirectory {
     /// It can't be made or looked at.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A link could lead to a directory of someone else.
+    /// A link could lead to a directory of another user.
     #[error("this is not a directory itself; remove it")]
     NotADirectory,
     /// Its owner could replace the socket.
@@ -88,14 +88,16 @@ pub(crate) enum UnsafeDirectory {
 /// commands look in all of them, since they may run in another environment than the proxy.
 pub(crate) fn directories(environment: &Environment) -> Vec<PathBuf> {
     let uid = geteuid().as_raw();
+    // A relative path would be another directory for each program that reads the variable.
     let variable = |name| {
         let path = environment.variable(name).map(PathBuf::from);
         path.filter(|path| path.is_absolute())
     };
     let of_session = variable("XDG_RUNTIME_DIR");
-    // Where systemd keeps it, for commands whose environment lacks the variable, as under cron.
+    // The path that systemd uses, for commands whose environment lacks the variable, as under cron.
     let usual = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
     let usual = usual.filter(|path| path.is_dir() && of_session.as_ref() != Some(path));
+    // In a shared directory the name has the number of the user, since each user needs a directory of their own.
     let shared = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
     let mut directories: Vec<_> =
         of_session.into_iter().chain(usual).map(|path| path.join("mooltiroute")).collect();
@@ -119,6 +121,7 @@ pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
 /// # Errors
 /// The system's error, or [`io::ErrorKind::PermissionDenied`] if another user listens there.
 pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Connection> {
+    // Before the connection: a socket that another user made could collect what commands send.
     let uid = fs::metadata(path)?.uid();
     if uid != geteuid().as_raw() {
         return Err(io::Error::new(
@@ -138,6 +141,7 @@ impl Endpoint {
     /// # Errors
     /// The reason of the last directory.
     pub(crate) fn bind(directories: &[PathBuf], name: &str) -> Result<Self, NoEndpoint> {
+        // A directory that can't be trusted is no reason to go without a socket if the next one can.
         let mut failed = NoEndpoint::NoDirectory;
         for directory in directories {
             match Self::bind_in(directory, name) {
@@ -155,6 +159,8 @@ impl Endpoint {
         let _lock = lock.map_err(unusable)?;
         remove_dead_sockets(directory);
         let mut path = directory.join(format!("{name}.sock"));
+        // Dead sockets are gone, so another proxy has this name: two may listen on one address, if a supervisor
+        // has passed the same socket to both. The number of the process makes the name unique.
         if path.symlink_metadata().is_ok() {
             path = directory.join(format!("{name}-{}.sock", std::process::id()));
         }
@@ -162,6 +168,8 @@ impl Endpoint {
             io::ErrorKind::InvalidInput => NoEndpoint::TooLong(path.clone()),
             _ => NoEndpoint::Bind { path: path.clone(), cause },
         })?;
+        // Until the mode is set, the directory alone keeps others out. The number of the file is noted to
+        // recognise it at the end.
         let secured = fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .and_then(|()| path.symlink_metadata());
         match secured {
@@ -184,6 +192,7 @@ impl Endpoint {
     /// The system's error.
     pub(crate) async fn accept(&mut self) -> io::Result<Option<AcceptedCaller>> {
         let (stream, _) = self.listener.accept().await?;
+        // The kernel tells the user of the peer, which no peer can forge.
         let is_ours = stream.peer_cred()?.uid() == geteuid().as_raw();
         Ok(is_ours.then_some(stream))
     }
@@ -202,6 +211,7 @@ impl Drop for Endpoint {
 /// Makes `directory` if it is missing, with mode 0700, and checks that only its owner can enter it.
 fn prepare(directory: &Path) -> Result<(), UnsafeDirectory> {
     match DirBuilder::new().mode(0o700).create(directory) {
+        // The parent is missing, as `XDG_RUNTIME_DIR` may be in a container. All that is made is closed to others.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
@@ -213,6 +223,7 @@ fn prepare(directory: &Path) -> Result<(), UnsafeDirectory> {
 
 /// Checks that `directory` is ours alone.
 fn check(directory: &Path) -> Result<(), UnsafeDirectory> {
+    // Not through links: the owner of a link can change what it leads to.
     let found = directory.symlink_metadata()?;
     if !found.is_dir() {
         return Err(UnsafeDirectory::NotADirectory);
@@ -236,6 +247,8 @@ fn lock(directory: &Path) -> io::Result<File> {
 /// Removes the sockets of proxies that were killed.
 fn remove_dead_sockets(directory: &Path) {
     for path in sockets_in(directory) {
+        // A socket is dead if it is refused, which means that no process listens on it. Any other error is left
+        // alone.
         let connected = BlockingStream::connect(&path);
         if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             let _ = fs::remove_file(path);

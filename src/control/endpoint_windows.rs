@@ -2,7 +2,7 @@
 //!
 //! A pipe gets the default permissions of its creator: full access for the creator's account, for administrators and for
 //! the system. Others may open it for reading at most, and a client that can't write can't ask for anything. Clients of
-//! other machines are rejected. The first instance must be new, so nobody can wait there under our name.
+//! other machines are rejected. The first instance must be new, so no other program can wait there under our name.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -41,6 +41,7 @@ pub(crate) struct NoEndpoint {
 /// Returns the beginning of the paths of this user's pipes.
 pub(crate) fn directories(environment: &Environment) -> Vec<PathBuf> {
     let user = environment.variable("USERNAME").unwrap_or_default();
+    // The name of the user tells the pipes of several users apart. It protects nothing; the permissions do.
     let is_plain = |character: &char| character.is_alphanumeric() || "._-".contains(*character);
     let user: String = user.to_string_lossy().chars().filter(is_plain).collect();
     vec![PathBuf::from(format!("{PIPES}mooltiroute-{user}-"))]
@@ -97,6 +98,8 @@ impl Endpoint {
     /// The system's error.
     pub(crate) async fn accept(&mut self) -> io::Result<Option<AcceptedCaller>> {
         self.next.connect().await?;
+        // The next instance is made before this client is served. Without one that waits, further clients can't
+        // connect.
         let next = ServerOptions::new().create(&self.path)?;
         Ok(Some(std::mem::replace(&mut self.next, next)))
     }

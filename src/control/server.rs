@@ -40,6 +40,7 @@ impl ControlServer {
             })
             .ok()?;
         info!(path = %endpoint.path().display(), "control socket");
+        // The path as the proxy was started with, made absolute, since commands may run in another directory.
         let config = match loader.source() {
             Source::Path(path) => std::path::absolute(path).ok(),
             Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
@@ -58,6 +59,7 @@ impl ControlServer {
             while clients.len() >= CLIENTS_MAX {
                 clients.join_next().await;
             }
+            // Clients that have ended are collected here, or the set would keep them until the limit is reached.
             let accepted = tokio::select! {
                 accepted = self.endpoint.accept() => accepted,
                 Some(_) = clients.join_next() => continue,

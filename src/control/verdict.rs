@@ -1,4 +1,4 @@
-//! The outcome of a reload that was asked for, and the line to the task that reloads.
+//! The outcome of a reload that was asked for, and the channel to the task that reloads.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +64,7 @@ pub(crate) struct ReloadOrder(pub oneshot::Sender<ReloadVerdict>);
 pub(crate) struct ReloadOrders(mpsc::Sender<ReloadOrder>);
 
 impl ReloadOrders {
-    /// Returns a line for orders, and its other end.
+    /// Returns both ends of a channel for orders.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<ReloadOrder>) {
         let (sender, receiver) = mpsc::channel(ORDERS_MAX);
         (Self(sender), receiver)
@@ -72,6 +72,7 @@ impl ReloadOrders {
 
     /// Orders a reload and waits for the verdict. Returns `None` if the proxy is about to end.
     pub(crate) async fn reload(&self) -> Option<ReloadVerdict> {
+        // Either half ends without a value if the task that reloads is gone.
         let (verdict, told) = oneshot::channel();
         self.0.send(ReloadOrder(verdict)).await.ok()?;
         told.await.ok()

@@ -48,6 +48,8 @@ impl<'a> LogLine<'a> {
         level: Level,
         message: &str,
     ) -> Self {
+        // Level and message are copied as they are: a message is a text of this program, and has nothing to
+        // escape. The levels are padded to one width, as `tracing_subscriber` does.
         let (clock, time) = now;
         match format {
             LineFormat::Text => {
@@ -131,6 +133,7 @@ impl<'a> LogLine<'a> {
     /// Adds a text, in quotes.
     pub(crate) fn text(&mut self, name: &str, value: &str) {
         match self.format {
+            // `Debug` brings the quotes and escapes that `tracing` writes around a string.
             LineFormat::Text => self.display(name, &format_args!("{value:?}")),
             LineFormat::Json => self.display(name, &value),
         }
@@ -174,6 +177,8 @@ struct Escaping<'a> {
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let (out, format) = (&mut *self.out, self.format);
+        // An error may quote what a peer has sent. A line feed in it must not begin a line that looks like one of
+        // ours, a quote must not end the JSON string, and an escape character must not reach a terminal.
         let needs_escape = |byte: u8| {
             byte < b' '
                 || byte == 0x7f

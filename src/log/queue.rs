@@ -66,6 +66,7 @@ pub(super) fn queue(out: impl Write + Send + 'static) -> io::Result<(Queue, Flus
 
 impl SharedQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // A panic of a holder leaves at worst a line that was cut short, which is no reason to stop logging.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,11 +77,15 @@ impl SharedQueue {
         let QueueState { lines, clock, lost, .. } = &mut *state;
         let before = lines.len();
         write(lines, clock);
+        // The length is known only now. A line without room is taken back in full, since half of one would spoil
+        // the next.
         if lines.len() > ROOM {
             lines.truncate(before);
             *lost += 1;
             return;
         }
+        // A thread that is awake finds the line by itself, so a batch costs one wake-up. It is woken after the
+        // lock is released, or it would only wait for that.
         if mem::take(&mut state.is_idle) {
             drop(state);
             self.came.notify_one();
@@ -91,6 +96,7 @@ impl SharedQueue {
         let mut batch = Vec::new();
         let mut lost = 0;
         while let Some(more) = self.next(&mut batch) {
+            // May block for as long as standard error does. The queue is not locked meanwhile.
             let failed = write_lines(&mut out, &batch);
             lost += more + failed;
             // Not after a failed write, since this line would probably fail too.
@@ -107,6 +113,7 @@ impl SharedQueue {
     /// last line.
     fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
         batch.clear();
+        // A burst must not leave a MiB allocated in each of the two buffers.
         batch.shrink_to(BATCH_KEPT);
         let mut state = self.lock();
         state.is_idle = true;
@@ -120,6 +127,7 @@ impl SharedQueue {
             .came
             .wait_timeout_while(state, GATHERING, |state| !state.is_closing)
             .unwrap_or_else(PoisonError::into_inner);
+        // Swapped and not copied, so that no connection waits for the lock while lines move.
         mem::swap(&mut state.lines, batch);
         (!batch.is_empty()).then(|| mem::take(&mut state.lost))
     }
@@ -172,6 +180,8 @@ impl Drop for Flush {
 fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
     let mut failed = 0;
     while !lines.is_empty() {
+        // In pieces of whole lines: a pipe may have other writers, and a piece of this size is written in one
+        // step. What fails is counted, and the rest is tried all the same.
         let (some, rest) = lines.split_at(whole_lines(lines));
         if write_all(out, some).is_err() {
             failed += some.iter().filter(|&&byte| byte == b'\n').count() as u64;

@@ -1,4 +1,4 @@
-//! How often something took how long.
+//! Counts durations in buckets.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ pub(crate) struct Histogram {
 /// A histogram as it was at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Buckets {
-    /// For each bucket, the seconds that none in it is longer than, and how many are in it and in none before.
+    /// For each bucket, its upper bound in seconds and the number of durations in it, without those of buckets before.
     pub counts: Vec<(f64, u64)>,
     /// All of them together.
     pub count: u64,
@@ -26,6 +26,7 @@ pub(crate) struct Buckets {
 impl Histogram {
     /// Adds one.
     pub(crate) fn observe(&self, duration: Duration) {
+        // A duration that equals a bound belongs to its bucket, as Prometheus defines `le`.
         let bucket = BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < duration);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);

@@ -33,6 +33,7 @@ pub(crate) struct WarmTotals {
 impl WarmCounts {
     /// The counts now.
     pub(crate) fn totals(&self) -> WarmTotals {
+        // Each number is right by itself. They may be of slightly different moments.
         WarmTotals {
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),

@@ -86,6 +86,7 @@ async fn connect(target: &Authority) -> Finding {
             other => return other,
         },
     };
+    // All addresses at once, since one that swallows packets would use up the time of the others.
     let mut attempts = JoinSet::new();
     for address in addresses.into_iter().take(ADDRESSES_MAX) {
         attempts.spawn(TcpStream::connect(SocketAddr::new(address, target.port())));
@@ -98,6 +99,7 @@ async fn connect(target: &Authority) -> Finding {
             Err(_) => {}
         }
     }
+    // A lack of descriptors says nothing about the target. Taken for a refusal, it could switch hops off.
     match lacks_descriptors {
         true => Finding::Nothing("this process has too many open files".into()),
         false => Finding::NotConnected,

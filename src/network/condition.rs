@@ -40,7 +40,7 @@ pub(crate) enum Requirement {
     Not(Box<Self>),
 }
 
-/// A question that only someone else can answer.
+/// A question that a name server or another machine has to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
     /// The addresses of a name, to the system's resolver.
@@ -64,6 +64,7 @@ impl Requirement {
     /// Returns the question that decides this statement, if it is one that has to be asked.
     pub(crate) fn question(&self) -> Option<Question> {
         match self {
+            // The networks are not a part of the question, so conditions with different ones share the answer.
             Self::Resolves { name, .. } => Some(Question::Addresses(Arc::clone(name))),
             Self::Reachable(address) => Some(Question::Connection(address.clone())),
             _ => None,
@@ -75,6 +76,7 @@ impl Requirement {
 pub(crate) fn questions<'a>(
     conditions: impl IntoIterator<Item = &'a Arc<NetworkCondition>>,
 ) -> HashSet<Question> {
+    // Conditions of several hops often share a question. It is asked once, so that they change in one generation.
     let mut questions = HashSet::new();
     for condition in conditions {
         condition.when.visit_leaves(&mut |leaf| questions.extend(leaf.question()));
@@ -106,6 +108,7 @@ impl fmt::Display for Or<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, network) in self.0.iter().enumerate() {
             let or = if position == 0 { "" } else { " or " };
+            // A single address is kept as a network of one, and shown as it was written.
             match network.prefix_len() == network.max_prefix_len() {
                 true => write!(f, "{or}{}", network.addr())?,
                 false => write!(f, "{or}{network}")?,

@@ -18,7 +18,7 @@ pub(super) struct NetworkEvents {
 }
 
 impl NetworkEvents {
-    /// Begins to watch. What can't be watched is noticed only when questions are asked again.
+    /// Begins to watch. A change that can't be watched for is noticed only when questions are asked again.
     pub(super) fn open() -> Self {
         let interfaces = netwatcher::watch_interfaces_async::<Tokio>();
         let interfaces = interfaces.inspect_err(|error| {
@@ -30,6 +30,7 @@ impl NetworkEvents {
     /// Waits for the next event. Dropping the future loses none.
     pub(super) async fn next(&mut self) {
         let Self { interfaces, resolver } = self;
+        // Either source may be missing, and then it never wakes.
         let interfaces = async {
             match interfaces {
                 // The first update is the present state.
@@ -71,6 +72,7 @@ struct Stamp {
 impl ResolverWatch {
     fn new() -> Self {
         let (sender, events) = unbounded_channel();
+        // Reading the file is an event too, and changes nothing.
         let teller = sender.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
@@ -87,6 +89,7 @@ impl ResolverWatch {
     /// Watches the files that are there now.
     fn arm(&mut self) {
         if let Some(watcher) = &mut self.watcher {
+            // A watch belongs to the file that was there when it began, and another one may have taken its name.
             for file in FILES {
                 // What is not there is not watched.
                 let _ = watcher.unwatch(Path::new(file));
@@ -100,6 +103,8 @@ impl ResolverWatch {
             if self.events.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
+            // One edit is several events. The new file is watched before it is compared, so that no edit falls
+            // between the two.
             while self.events.try_recv().is_ok() {}
             self.arm();
             if self.has_changed() {

@@ -81,6 +81,8 @@ impl Facts {
 
     /// Starts a new epoch, since the network has changed.
     pub(super) fn begin_epoch(&mut self) {
+        // Answers of the epoch before stay, but `answer` passes over them. The wait of requests and what was given
+        // up begin again, since the new network may answer.
         self.epoch += 1;
         self.is_settling = true;
         self.waiting_since = None;
@@ -91,6 +93,7 @@ impl Facts {
     pub(super) fn heard(&mut self, question: Question, answer: Finding) {
         let (epoch, known) = (self.epoch, self.known.entry(question).or_default());
         match answer {
+            // An answer of this epoch outlives attempts without one: a lost datagram switches nothing.
             Finding::Nothing(why) => known.failure = Some(why),
             answer => {
                 let (at, instant) = (SystemTime::now(), Instant::now());
@@ -111,6 +114,8 @@ impl Facts {
 
     /// Returns whether `requirement` holds.
     pub(super) fn truth(&self, requirement: &Requirement) -> Truth {
+        // A list that the system did not give decides nothing, neither that an address is there nor that it is
+        // not.
         let interfaces = |decide: &dyn Fn(&Interfaces) -> bool| {
             self.interfaces.as_ref().map_or(Truth::Undecided, |all| decide(all).into())
         };
@@ -150,10 +155,12 @@ impl Facts {
     }
 
     pub(super) fn put_in_force(&mut self, outcomes: HashMap<Arc<NetworkCondition>, bool>) {
+        // Only a new condition may have questions that were never asked.
         let has_new = outcomes.keys().any(|condition| !self.in_force.contains_key(condition));
         self.wants_answers |= has_new;
         self.in_force = outcomes;
         let in_force = &self.in_force;
+        // Edit after edit must not fill the memory with conditions that no configuration has any more.
         self.decided.retain(|condition| in_force.contains_key(condition));
         self.given_up.retain(|condition| in_force.contains_key(condition));
         let asked = questions(in_force.keys());
@@ -171,6 +178,7 @@ impl Facts {
 
     /// Returns whether an outcome differs from the one in force. It may only do so once the network is at rest.
     pub(super) fn differs(&self) -> bool {
+        // Not in the middle of an event: interfaces come and go one by one, and each step would be a generation.
         !self.is_settling
             && self.in_force.iter().any(|(condition, is_on)| self.is_on(condition) != *is_on)
     }
@@ -186,6 +194,7 @@ impl Facts {
                 Truth::Undecided => format!("{}: can't be decided now", condition.when),
             })
             .collect();
+        // Sorted, since the order of a hash map would give the same cause different lines.
         causes.sort();
         causes
     }

@@ -38,6 +38,7 @@ impl Glob {
                 }
             }
         }
+        // The name is used up. Only stars may be left, which can stand for nothing.
         pattern[at..].iter().all(|byte| *byte == b'*')
     }
 }

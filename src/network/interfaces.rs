@@ -19,6 +19,7 @@ impl Interfaces {
         let listed = netwatcher::list_interfaces().ok()?;
         let mut interfaces = Self::default();
         for interface in listed.into_values() {
+            // An IPv4 address in the form of IPv6 counts as IPv4, as it does in routes.
             let addresses = interface.ips.into_iter().map(|record| record.ip.to_canonical());
             interfaces.addresses.extend(addresses);
             interfaces.names.push(interface.name);

@@ -43,6 +43,7 @@ impl NetworkKeeper {
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
             if !self.network.facts().has_conditions() {
+                // A configuration without conditions pays for none of this: no watch, no timer, no question.
                 (self.events, self.unrest) = (None, None);
                 self.repeats.clear();
                 self.asks.abort_all();
@@ -51,7 +52,8 @@ impl NetworkKeeper {
             }
             if self.events.is_none() {
                 self.events = Some(NetworkEvents::open());
-                // The interfaces may have changed before they were watched.
+                // The interfaces may have changed since they were read for the configuration, before they were
+                // watched.
                 self.look_at_interfaces();
                 self.ask_all();
                 self.network.announce();
@@ -62,6 +64,8 @@ impl NetworkKeeper {
 
     /// Waits for one thing to happen, and acts on it.
     async fn step(&mut self) {
+        // One timer at most, and none unless an event has come: a timer that is always set costs open tunnels
+        // time.
         let due = self.unrest.map(|unrest| unrest.due).or(self.repeats.last().copied());
         let network = Arc::clone(&self.network);
         tokio::select! {
@@ -75,7 +79,10 @@ impl NetworkKeeper {
     /// Something has changed. Requests wait from now on, until no event has come for a while and all is known again.
     fn disturbed(&mut self) {
         let now = Instant::now();
+        // Each further event moves the time when the network counts as at rest, but not past the end. An interface
+        // that never stops flapping must not keep requests waiting.
         let end = self.unrest.map_or(now + UNREST_MAX, |unrest| unrest.end);
+        // One epoch for all events of one change. Connecting a VPN causes several.
         if self.unrest.is_none() {
             self.network.facts().begin_epoch();
         }
@@ -84,6 +91,8 @@ impl NetworkKeeper {
 
     fn due(&mut self) {
         if self.unrest.take().is_some() {
+            // The interfaces are listed before outcomes are compared. The answers to the questions come later, and
+            // are compared then.
             debug!("the network has changed");
             self.look_at_interfaces();
             self.network.facts().is_settling = false;
@@ -98,6 +107,7 @@ impl NetworkKeeper {
 
     /// A request or a new configuration wants answers.
     fn wanted(&mut self) {
+        // Not every system tells of a change of the resolver, so a request is a moment to look.
         if self.events.as_mut().is_some_and(NetworkEvents::resolver_has_changed) {
             return self.disturbed();
         }
@@ -122,6 +132,7 @@ impl NetworkKeeper {
             self.repeats.clear();
             return;
         }
+        // Noted even if nothing is asked below, or each request would call for it again.
         facts.last_asked = Some(Instant::now());
         if self.asks.len() + questions.len() > ASKS_MAX {
             // A silent resolver holds as many threads as it may.
@@ -136,6 +147,8 @@ impl NetworkKeeper {
         let Ok((epoch, question, answer)) = heard else { return };
         {
             let mut facts = self.network.facts();
+            // The answer is about the network before the last event. Those of the new epoch have been asked for
+            // already, or are asked when it is at rest.
             if epoch != facts.epoch() {
                 return;
             }

@@ -35,11 +35,13 @@ impl Facts {
         now: Instant,
         patience: Duration,
     ) -> Readiness {
+        // A condition that is not in force has no outcome to wait for: an edit has removed it.
         let is_undecided = |facts: &Self, condition: &Arc<NetworkCondition>| {
             facts.in_force(condition).is_some()
                 && facts.truth(&condition.when) == Truth::Undecided
                 && !facts.given_up.contains(condition)
         };
+        // All requests of an epoch share one clock, so those that come late in it don't wait as long again.
         let mut gave_up = false;
         let mut undecided = conditions.iter().any(|condition| is_undecided(self, condition));
         if (undecided || self.is_settling)
@@ -50,6 +52,8 @@ impl Facts {
             self.given_up.extend(late.into_iter().cloned());
             undecided = false;
         }
+        // Questions are asked often while requests wait, less often once they wait no longer, and rarely if all is
+        // known.
         let is_given_up = conditions.iter().any(|condition| {
             self.given_up.contains(condition) && self.truth(&condition.when) == Truth::Undecided
         });
@@ -59,6 +63,7 @@ impl Facts {
             (false, false) => FRESH,
         };
         let asks = self.may_ask(conditions, now, pause);
+        // A fact is not enough: a request that went on before the reload would still take the old hops.
         let is_in_force = |condition: &Arc<NetworkCondition>| match self.in_force(condition) {
             Some(is_on) => self.is_on(condition) == is_on,
             // An edit has just removed it.
@@ -84,13 +89,16 @@ impl Facts {
         self.may_ask(conditions, now, RETRY)
     }
 
-    /// Returns whether the questions are to be asked, and makes it so: not within `pause` of the last time.
+    /// Decides whether the questions are to be asked, which they are not within `pause` of the last time. If so,
+    /// notes it for the keeper and returns `true`.
     fn may_ask(
         &mut self,
         conditions: &[Arc<NetworkCondition>],
         now: Instant,
         pause: Duration,
     ) -> bool {
+        // While the network settles, an answer may be out of date at once, and the keeper asks by itself when it
+        // is at rest.
         let is_due = self.last_asked.is_none_or(|last| now >= last + pause);
         let may =
             is_due && !self.is_settling && !self.wants_answers && !questions(conditions).is_empty();
@@ -105,7 +113,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// The pause between two attempts once requests no longer wait.
 const RETRY_LATER: Duration = Duration::from_secs(5);
-/// The shortest wait, so that a time that has just passed is not waited for in a circle.
+/// The shortest wait, so that a time that has just passed does not make the wait a busy loop.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

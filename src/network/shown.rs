@@ -39,6 +39,7 @@ pub(crate) struct ShownFact {
 impl ShownCondition {
     pub(super) fn new(condition: &NetworkCondition, facts: &Facts) -> Self {
         let mut shown = Vec::new();
+        // The parts are shown as well, since the value of a combination does not say which of them decided it.
         condition.when.visit_leaves(&mut |leaf| shown.push(ShownFact::new(leaf, facts)));
         Self {
             when: condition.when.to_string(),
@@ -52,6 +53,7 @@ impl ShownCondition {
 impl ShownFact {
     fn new(leaf: &Requirement, facts: &Facts) -> Self {
         let truth = facts.truth(leaf);
+        // A statement without a question is about interfaces.
         let (reason, heard) = match leaf.question().map(|question| facts.answer(&question)) {
             None if truth == Truth::Undecided => ("the interfaces can't be listed".into(), None),
             None => ("by the interfaces of this machine".into(), None),

@@ -23,6 +23,7 @@ impl Truth {
 
     /// Returns whether any of `values` is true. One that is true decides it, whatever the others are.
     pub(crate) fn any(values: impl IntoIterator<Item = Self>) -> Self {
+        // An undecided value is kept until the end, since a true one may still follow.
         let mut result = Self::False;
         for value in values {
             match value {
@@ -36,6 +37,7 @@ impl Truth {
 
     /// Returns whether all of `values` are true. One that is false decides it, whatever the others are.
     pub(crate) fn all(values: impl IntoIterator<Item = Self>) -> Self {
+        // De Morgan's law holds in this logic too.
         !Self::any(values.into_iter().map(|value| !value))
     }
 

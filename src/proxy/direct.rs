@@ -1,4 +1,4 @@
-//! Which targets a reload takes from hops to a direct connection.
+//! Finds the targets that a reload takes from hops to a direct connection.
 //!
 //! Rules overlap, so comparing them one by one would say nothing about the targets. Instead one example of each pattern
 //! that either configuration names is routed by both. An example stands for its pattern; a narrower pattern has its own.
@@ -19,11 +19,13 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
         .flat_map(examples)
         .take(EXAMPLES_MAX)
         .filter_map(|(name, target)| {
+            // A target that either configuration has no route for can't have moved from hops to direct.
             let (before, after) = (old.way(&target)?.chain, new.way(&target)?.chain);
             let is_direct_now = !before.hops().is_empty() && after.hops().is_empty();
             is_direct_now.then(|| format!("{name} (chain {})", before.name()))
         })
         .collect();
+    // One line of the log has to hold them.
     let more = found.len().saturating_sub(SHOWN_MAX);
     let mut shown: Vec<String> = found.into_iter().take(SHOWN_MAX).collect();
     if more > 0 {
@@ -32,10 +34,11 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
     shown
 }
 
-/// Returns a target of each pattern of `rule`, with what the pattern is called.
+/// Returns an example for each pattern of `rule`, with the name of the pattern.
 fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
     let mut hosts: Vec<(String, Host)> = Vec::new();
     for pattern in rule.hosts() {
+        // The example is a name below the suffix, with a label that no narrower pattern is likely to have.
         let host = match pattern {
             HostPattern::Name(name) => Some(Host::Name(name.clone())),
             HostPattern::Suffix(suffix) => format!("{EXAMPLE_LABEL}.{suffix}").parse().ok(),
@@ -46,6 +49,7 @@ fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
     if rule.hosts().is_empty() {
         hosts.push(("any other host".into(), Host::Name(EXAMPLE_HOST.into())));
     }
+    // Not every port can be tried. Most requests are for these two.
     let ports = if rule.ports().is_empty() { vec![443, 80] } else { rule.ports().to_vec() };
     let has_ports = !rule.ports().is_empty();
     hosts.into_iter().flat_map(move |(name, host)| {

@@ -38,7 +38,8 @@ pub(crate) type TlsInForce = Arc<ArcSwapOption<TlsServer>>;
 struct OpenListener {
     place: ListenPlace,
     tls: TlsInForce,
-    /// Closes it. A supervisor's is left alone: clients that wait there when this process ends are for the next one.
+    /// Closes it when dropped. `None` for a socket of a supervisor: clients that wait there when this process ends
+    /// are for the next one.
     closes: Option<DropGuard>,
 }
 
@@ -59,7 +60,7 @@ struct Wanted {
     twins: usize,
 }
 
-/// A change of listeners whose every part has succeeded, and that is not in force yet.
+/// A change of listeners that is complete, but not in force yet. Dropping it closes what was bound for it.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
@@ -81,7 +82,7 @@ struct MissingFamily {
     source: io::Error,
 }
 
-/// A listener that has begun, and the token that ends it.
+/// A listener to accept on, and the token that ends it.
 #[derive(Debug)]
 pub(crate) struct Begun {
     /// The socket.
@@ -94,7 +95,7 @@ pub(crate) struct Begun {
     pub closed: CancellationToken,
 }
 
-/// Listeners that can't be had.
+/// The reason why the listeners can't be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address that can't be listened on.
@@ -111,7 +112,7 @@ pub enum ListenError {
          supervisor's socket unit and restart both"
     )]
     NotNamed(SocketAddr),
-    /// One of the supervisor's sockets that does not do what a socket should.
+    /// A socket of the supervisor that can't be used.
     #[error("a socket of the supervisor can't be used: {0}")]
     Passed(io::Error),
     /// A thread of `server.workers` that can't be started.
@@ -128,6 +129,8 @@ impl Begun {
     /// # Errors
     /// The process has no descriptor left.
     pub(crate) fn share(&self, runtime: &Handle) -> io::Result<Self> {
+        // A duplicate of the descriptor and not a second socket with `SO_REUSEPORT`, whose own queue would be
+        // reset with the clients in it when it closes.
         let socket = net::TcpListener::from(SockRef::from(&self.listener).try_clone()?);
         let _entered = runtime.enter();
         Ok(Self {
@@ -146,17 +149,20 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// Takes over sockets that a supervisor listens on and has passed, and returns them to be accepted on. They stay open
-    /// as long as this process runs: otherwise the supervisor would listen on alone, and clients would wait in vain.
+    /// Takes over sockets that a supervisor listens on and has passed, and returns them to be accepted on. They stay
+    /// open as long as this process runs: otherwise the supervisor would listen on alone, and clients would wait in
+    /// vain.
     ///
     /// # Errors
     /// One of them can't be used.
     pub(crate) fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
         let begun = passed.into_iter().map(|passed| {
             let address = passed.local_addr()?;
+            // The supervisor may have set it up in any way, so the options that we depend on are set here.
             passed.set_nonblocking(true)?;
             set_options(SockRef::from(&passed))?;
             let listener = TcpListener::from_std(passed)?;
+            // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
             let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
             let tls = TlsInForce::default();
             self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes: None });
@@ -173,6 +179,8 @@ impl Listeners {
     pub(crate) fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, ListenError> {
         let mut prepared = Prepared::default();
         for listener in listeners {
+            // All sockets of the entry are noted, also those that are open already: what is not wanted closes
+            // later.
             let wanted: Vec<_> = listener
                 .address
                 .sockets()
@@ -182,6 +190,7 @@ impl Listeners {
                 ListenAddress::Socket(address) => {
                     prepared.bound.extend(self.ensure(wanted[0], address.port())?.bound());
                 }
+                // `localhost` is two sockets, which have to agree on the port.
                 ListenAddress::Localhost(_) => {
                     let (bound, missing) = self.ensure_localhost(listener.address, &wanted)?;
                     prepared.bound.extend(bound);
@@ -189,6 +198,8 @@ impl Listeners {
                 }
             }
         }
+        // A supervisor's socket can't be closed by an edit: the supervisor goes on listening, so clients would
+        // connect and wait without an answer.
         let mut passed = self.open.iter().filter(|open| open.closes.is_none());
         match passed.find(|open| prepared.tls(open.place.wanted).is_none()) {
             Some(open) => Err(ListenError::NotNamed(open.place.actual)),
@@ -198,8 +209,8 @@ impl Listeners {
 
     /// Binds the loopback addresses of both families. One of them is enough if the machine does not have the other.
     ///
-    /// If the system is to choose the port, it chooses one for the first address, and another program may have that port
-    /// at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
+    /// If the system is to choose the port, it chooses one for the first address, and another program may have that
+    /// port at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
     fn ensure_localhost(
         &self,
         listener: ListenAddress,
@@ -209,6 +220,8 @@ impl Listeners {
         loop {
             attempts -= 1;
             match self.ensure_all(listener, wanted) {
+                // Only a port that the system chose can be chosen again. A written one that is taken is an error
+                // at once.
                 Err(ListenError::Bind { address, source })
                     if address.port() == 0
                         && source.kind() == io::ErrorKind::AddrInUse
@@ -225,6 +238,7 @@ impl Listeners {
         wanted: &[Wanted],
     ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
         let (mut bound, mut missing) = (Vec::new(), None::<MissingFamily>);
+        // The second address takes the port of the first, whether that was bound now or before.
         let mut port = None;
         for wanted in wanted {
             let address = wanted.address;
@@ -246,6 +260,7 @@ impl Listeners {
 
     /// Finds the open socket for `wanted`, or binds one at `port`.
     fn ensure(&self, wanted: Wanted, port: u16) -> Result<Ensured, ListenError> {
+        // Found by what was written and not by the port it got, so `port: 0` keeps its socket over a reload.
         if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
             return Ok(Ensured::Open(open.place));
         }
@@ -258,6 +273,7 @@ impl Listeners {
 
     /// Returns the addresses that are listened on once `prepared` is in force.
     pub(crate) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+        // The addresses with their real ports, since loops are recognised by them.
         let kept = self.open.iter().map(|open| open.place);
         let kept = kept.filter(|place| prepared.tls(place.wanted).is_some());
         let bound = prepared.bound.iter().map(|bound| bound.place);
@@ -279,6 +295,8 @@ impl Listeners {
             Begun { listener, address: place.actual, tls, closed }
         });
         let begun = begun.collect();
+        // This covers the new sockets too: they get their TLS before the first client is accepted on them.
+        // Dropping a listener cancels its `closed`, and its task then takes the clients that wait in the queue.
         self.open.retain(|open| match prepared.tls(open.place.wanted) {
             Some(tls) => {
                 open.tls.store(tls.clone());
@@ -293,6 +311,7 @@ impl Listeners {
 impl Prepared {
     /// Adds the socket of `listener` at `address`.
     fn want(&mut self, address: SocketAddr, listener: &Listener) -> Wanted {
+        // Entries with port 0 may be equal. The count tells them apart, so each has a socket of its own.
         let twins = self.wanted.iter().filter(|(wanted, _)| wanted.address == address).count();
         let wanted = Wanted { address, twins };
         self.wanted.push((wanted, listener.tls.clone()));

@@ -1,4 +1,4 @@
-//! From a changed file to a generation in force: load, build and bind all of it, then replace one pointer.
+//! Reloads the configuration: loads, builds and binds everything beside what is in force, then replaces one pointer.
 
 use std::{
     convert::Infallible,
@@ -87,19 +87,19 @@ impl Reloads {
         }
     }
 
-    /// Compares later edits of what the command line has with `overridden`.
+    /// Starts with `overridden`, so that a later edit of one of these settings is noticed.
     #[must_use]
     pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
         Self { overridden, ..self }
     }
 
-    /// Builds other configurations from `written` when the network changes.
+    /// Starts with `written`, from which the configuration is built again when the network changes.
     #[must_use]
     pub(crate) fn with_written(self, written: Option<Arc<KeptTexts>>) -> Self {
         Self { written, ..self }
     }
 
-    /// Has signals call for reloads too.
+    /// Reloads on the signals of `requests` too.
     pub(crate) fn set_requests(&mut self, requests: ReloadRequests) {
         self.requests = Some(requests);
     }
@@ -116,7 +116,7 @@ impl Reloads {
         ControlServer::bind(addresses, loader, shared, orders, environment)
     }
 
-    /// Has each reload change the log too.
+    /// Applies the settings of the log with each reload.
     pub(crate) fn set_log(&mut self, control: LogControl) {
         self.log = Some(control);
     }
@@ -125,6 +125,7 @@ impl Reloads {
     pub(crate) async fn run(mut self) -> Infallible {
         let network = Arc::clone(self.shared().live().current().network());
         loop {
+            // The sources keep what comes while another one is handled, in a channel or a `Notify`.
             let mut order = None;
             let call = tokio::select! {
                 () = network.changed() => Call::Network,
@@ -135,9 +136,12 @@ impl Reloads {
                     Call::Order
                 }
             };
+            // `changed` has waited for the writers of an edit. A signal or an order comes at any time, perhaps in
+            // the middle of a save.
             if let (Call::Signal | Call::Order, Some(watch)) = (call, &mut self.watch) {
                 watch.complete().await;
             }
+            // This builds on texts that were read before, so it waits for no writer.
             if call == Call::Network {
                 self.follow_network(&network).await;
                 continue;
@@ -167,7 +171,10 @@ impl Reloads {
                 }
             };
             if let Some(watch) = &mut self.watch {
-                // Both are asked: what is named must be watched even if it changes again.
+                // `set_named` comes first, so that a file that is named is watched even if the files change again.
+                // If it was not watched before, or anything differs from the look that was taken before the load,
+                // the texts may be of different moments. Their mixture may be valid and mean the wrong thing, so
+                // they are dropped.
                 let is_news = watch.set_named(&files);
                 if is_news || !watch.is_undisturbed().await {
                     watch.complete().await;
@@ -179,16 +186,18 @@ impl Reloads {
         None
     }
 
-    /// Puts the outcomes in force that the conditions of the network have now. Builds on the files that were read for
-    /// the configuration in force, so that an edit that is invalid or still being written can't delay it.
+    /// Puts the present outcomes of the conditions of the network in force. Builds on the texts that were read for the
+    /// configuration in force, so that an edit that is invalid or still being written can't delay it.
     async fn follow_network(&mut self, network: &Network) {
+        // No texts are kept if the configuration in force has no condition. Then there is nothing to switch.
         let (Some(written), causes) = (self.written.clone(), network.causes()) else { return };
         if causes.is_empty() {
-            // The network was back before this began.
+            // The network went back before this began.
             return;
         }
         let held = self.shared().peaks().hold();
         let loader = Arc::clone(&self.loader);
+        // Reading may block: files that settings name, such as a `password_file`, are read again.
         let loaded = task::spawn_blocking(move || loader.load_kept(written)).await;
         let problems = match loaded {
             Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),
@@ -206,9 +215,13 @@ impl Reloads {
         let last = self.shared().live().current();
         let changed = last.outline.changes(&config.outline);
         if changed.is_empty() {
+            // The network went back while the configuration was built. Putting the outcomes in force again
+            // compares them with the facts once more, so a difference that has come since calls for another
+            // reload.
             last.network().put_in_force(last.outcomes());
             return Ok(());
         }
+        // Outcomes don't change `server.listen`, so this finds every socket open and binds none.
         let prepared = self.listeners.prepare(&config.server.listen);
         let prepared = prepared.map_err(|error| vec![ToldProblem::line(with_causes(&error))])?;
         self.accept(config, prepared, &changed, Some(causes.join("; ")));
@@ -219,12 +232,16 @@ impl Reloads {
         let config = match self.load().await {
             Some(Ok(config)) => config,
             Some(Err(problems)) => return self.reject(problems, call),
+            // The generation in force stays. Files that change this fast change again, which calls for another
+            // attempt.
             None => {
                 debug!("the files change too fast to be read");
                 let generation = self.shared().live().current().number();
                 return ReloadVerdict::new(ReloadOutcome::Unsettled, generation);
             }
         };
+        // An operator who edits a setting that the command line has would otherwise look for a mistake in the
+        // file. Only what this edit changed is said, or each reload would repeat it.
         for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
         {
             info!(
@@ -236,6 +253,8 @@ impl Reloads {
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
+            // Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an
+            // operator asked for the reload, or if it takes back an edit that was rejected.
             self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
             if self.end_rejection() || call != Call::Edit {
                 info!(generation = current.number(), "config unchanged");
@@ -253,7 +272,8 @@ impl Reloads {
         }
     }
 
-    /// Everything is built; from here on nothing fails. `cause` is the change of the network that called for it.
+    /// Puts `config` in force. Its listeners are bound, so nothing fails from here on. `cause` is the change of the
+    /// network that called for it.
     fn accept(
         &mut self,
         config: Config,
@@ -265,29 +285,39 @@ impl Reloads {
         announce(&config);
         self.written.clone_from(&config.written);
         let (log, workers) = (config.log, config.server.workers.get().get());
+        // The threads and their heaps were set up at the start, so a reload can only say that the number differs.
         if workers != self.server.worker_count() {
             let running = self.server.worker_count();
             warn!(running, configured = workers, "`server.workers` takes effect at the next start");
         }
+        // The new generation refuses to dial the addresses of this proxy itself, which would be a loop.
         let listening = self.listeners.addresses_after(&prepared);
         let last = self.shared().live().current();
         let next = last.next(config, listening);
+        // A route or a hop that is missing by mistake takes targets off their hops, so the log names them.
         let direct = targets_that_go_direct(&last, &next);
         if !direct.is_empty() {
             let targets = direct.join(", ");
             warn!(targets, "targets that went through hops go direct now");
         }
         let generation = next.number();
+        // From here on requests take the new generation. The outcomes are in force only after that, because a
+        // request that waits for them takes the generation that is current then.
         self.shared().live().replace(next);
         let next = self.shared().live().current();
         next.network().put_in_force(next.outcomes());
+        // Each chain with `warm` gets a keeper, also one that has a keeper already: the older of two ends by
+        // itself.
         self.server.keep_warm();
+        // After the swap, so that a client that connects again at once takes the new way.
         let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
+        // After the swap too: a client of a new address must not meet a configuration that does not have it.
         for begun in self.listeners.replace(prepared) {
             self.server.begin(begun);
         }
         if let Some(control) = &self.log {
+            // So the line below is written with the new level and format.
             control.set(&log);
         }
         let shown = changed.join(", ");
@@ -309,11 +339,14 @@ impl Reloads {
         };
         let names = last.hops().iter().filter(has_left).map(|hop| Arc::clone(&hop.name));
         let left: Vec<Arc<str>> = names.collect();
+        // Most reloads switch no such hop, and need no copy of the table of connections.
         if left.is_empty() {
             return 0;
         }
         let passes = |name: &Arc<str>| left.contains(name);
         let cut = self.shared().connections().kill(|row| {
+            // `on_leave` is about tunnels, which may stay open for days. A plain request ends with its answer, and
+            // the next one on its connection takes the new way.
             row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
         });
         cut.len()
@@ -349,12 +382,15 @@ impl Reloads {
 
     fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> ReloadVerdict {
         let generation = self.shared().live().current().number();
+        // The caller gets each problem with its excerpt of the file; the log and the status have one line for
+        // each.
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
         let verdict = ReloadVerdict {
             problems: told,
             ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
         };
-        // One save can be seen as several changes; the same problems are logged once.
+        // One save can be seen as several changes. The same problems are logged and counted once, unless an
+        // operator asked for the reload.
         if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
             return verdict;
         }
@@ -367,8 +403,8 @@ impl Reloads {
     }
 }
 
-/// Says in the log what is odd in a configuration that comes in force, and how its chains travel: what goes direct in
-/// plain words, all else in detail.
+/// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
+/// `info`, all others at `debug`.
 pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.brief());

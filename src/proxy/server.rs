@@ -35,7 +35,7 @@ impl Server {
         Self { shared, sessions: TaskTracker::new(), workers: workers.runtimes().into() }
     }
 
-    /// The state that all sessions share.
+    /// Returns the state that all sessions share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -44,6 +44,7 @@ impl Server {
     pub(crate) fn begin(&self, begun: Begun) {
         let tls = begun.tls.load().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
+        // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
         for worker in &*self.workers {
             match begun.share(worker) {
                 Ok(shared) => {
@@ -67,6 +68,8 @@ impl Server {
     /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
     pub(crate) fn keep_warm(&self) {
         for (chain, warm) in self.shared.live().current().warm_chains() {
+            // The chain is held weakly: a keeper ends with it, and keeps no chain alive that no generation has any
+            // more.
             let (keeper, draining) = (
                 Arc::clone(warm).keep(ChainSpares(Arc::downgrade(chain))),
                 self.shared.shutdown().draining.clone(),
@@ -83,9 +86,12 @@ impl Server {
 
     /// Waits until every session has ended. Sessions that last longer than `deadline`, or until the cut, are cut.
     pub(crate) async fn drain(&self, deadline: Duration) {
+        // `wait` ends only for a tracker that is closed.
         self.sessions.close();
         let cut = &self.shared.shutdown().cut;
         tokio::select! {
+            // Sessions that have all ended win over a cut that comes at the same time, so that nothing is reported
+            // as cut.
             biased;
             () = self.sessions.wait() => return,
             () = cut.cancelled() => {}
@@ -118,6 +124,7 @@ impl Server {
             let _ = keepalive::probe(&accepted.socket);
         }
         let admission = Admission::new(Arc::clone(&self.shared));
+        // A client over the limit is told so, unless there are too many of them. It counts as open until then.
         if admission.is_over_limit() {
             self.sessions.spawn(session::turn_away(accepted, admission));
         } else {
@@ -126,7 +133,7 @@ impl Server {
     }
 }
 
-/// Whether a listener says in the log what happens to it. Of those that share a socket, one does.
+/// Whether a listener logs its events. Of the listeners that share a socket, one does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Voice {
     #[default]
@@ -142,6 +149,7 @@ async fn accept(server: Server, begun: Begun, voice: Voice) {
     let draining = door.server.shared.shutdown().draining.clone();
     loop {
         tokio::select! {
+            // In this order, so that an end is seen before the next client.
             biased;
             () = closed.cancelled() => break,
             () = draining.cancelled() => return,
@@ -170,13 +178,15 @@ impl Door {
     /// Accepts the next client and begins its session. Dropping the future loses no client.
     async fn next(&mut self) {
         self.room().await;
+        // For a client that was accepted, no `await` lies between here and the start of its session.
         let accepted = self.listener.accept().await;
         self.welcome(accepted).await;
     }
 
-    /// Accepts a client if one waits; tells whether one did.
+    /// Accepts a client if one waits. Returns whether one did.
     async fn next_waiting(&mut self) -> bool {
         self.room().await;
+        // The timeout polls once before it expires, which is how a client that waits is told from none.
         let accepted = time::timeout(Duration::ZERO, self.listener.accept()).await;
         let is_client = matches!(accepted, Ok(Ok(_)));
         if let Ok(accepted) = accepted {
@@ -216,7 +226,7 @@ impl Door {
     }
 }
 
-/// A time in which the system has no descriptors to give. The log says once that it begins, and once that it is over.
+/// A time in which there are no descriptors for more clients. The log says once that it begins, and once that it ends.
 #[derive(Debug, Default)]
 struct Pause {
     voice: Voice,
@@ -236,6 +246,7 @@ impl Pause {
     /// Waits before the next attempt, longer each time.
     async fn after(&mut self, error: &io::Error, address: SocketAddr) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        // These are about one client that has gone, not about a lack, so the next one is accepted at once.
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             return;
         }

@@ -50,7 +50,7 @@ pub(crate) struct Watch {
     unclosed: HashMap<PathBuf, Progress>,
     /// Files that had content when the files were last complete.
     filled: BTreeSet<PathBuf>,
-    /// How everything looked when it was last followed.
+    /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
     _looks: mpsc::Sender<Infallible>,
@@ -63,14 +63,14 @@ enum Progress {
     Written,
 }
 
-/// Why the files can't be read yet.
+/// The reason why the files can't be read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Unfinished {
     /// A process has one of them open for writing.
     Writer(Writer),
-    /// Someone has opened it for writing, and no event says that it was closed.
+    /// A process has opened it for writing, and no event says that it was closed.
     Unclosed(PathBuf),
-    /// It has lost its content and not got another yet.
+    /// It has lost its content, and has no new content yet.
     Emptied(PathBuf),
 }
 
@@ -78,7 +78,7 @@ impl Watch {
     /// Begins to watch `root`, a file or a directory, which may be missing. Changes are noticed from now on.
     ///
     /// # Errors
-    /// The path means nothing to the system, or it can't start another thread.
+    /// The path can't be made absolute, or the system gives no further thread.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
@@ -110,8 +110,11 @@ impl Watch {
             look,
             _looks: looks,
         };
+        // Before the thread begins, which compares with the look that is taken here.
         watch.follow_now();
         if watch.watched.is_empty() && watch.watcher.is_ok() {
+            // Not one directory could be watched, so no event will ever come. That is as blind as having no
+            // watcher.
             let error = notify::Error::path_not_found().add_path(root);
             watch.watcher = Err(error);
         }
@@ -127,9 +130,11 @@ impl Watch {
     /// Watches `named` beside the root from now on: the files that settings name. Returns whether that is news, so that
     /// they must be read again. Blocks for some file operations if it is.
     pub(crate) fn set_named(&mut self, named: &[PathBuf]) -> bool {
+        // Absolute, since events have absolute paths and links are followed from the root.
         let named: Vec<_> =
             named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
         {
+            // The list is the same after almost every load, and then no directory needs another look.
             let mut files = lock(&self.files);
             if files.named == named {
                 return false;
@@ -141,8 +146,9 @@ impl Watch {
     }
 
     /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is dropped,
-    /// provided that the caller goes on with [`complete`](Self::complete) or calls this again.
+    /// provided that the caller goes on with [`complete`](Self::complete).
     pub(crate) async fn changed(&mut self) {
+        // The first event says only that something happens. The rest decides when the files may be read.
         let tick = self.first_tick().await;
         self.note(tick);
         self.complete().await;
@@ -150,11 +156,11 @@ impl Watch {
 
     /// Waits until no process is writing to the files.
     ///
-    /// A file that is read between the truncation and the last write of its writer may be valid, and mean the opposite:
-    /// without its routes everything goes direct. Quiet time alone says nothing, since `(sleep 2; cat new) > file` is
-    /// quiet for two seconds. So there are three sources, and each knows something that the others can't: `/proc` names the
-    /// processes that have a file open for writing, events tell of writers that `/proc` does not show, and a file that
-    /// has become empty is about to be written.
+    /// A file that is read between the truncation and the last write of its writer may be valid, and mean the
+    /// opposite: without its routes everything goes direct. Quiet time alone says nothing, since
+    /// `(sleep 2; cat new) > file` is quiet for two seconds. So there are three sources, and each knows something that
+    /// the others can't: `/proc` names the processes that have a file open for writing, events tell of writers that
+    /// `/proc` does not show, and a file that has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
     /// The other two may err (a network file system may never tell of the close), so they count for half a minute.
@@ -162,14 +168,17 @@ impl Watch {
         let begun = Instant::now();
         let (mut is_told, mut last_look) = (false, None);
         loop {
+            // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
             let Some(survey) = self.survey().await else { return };
             let (unfinished, look) = (self.unfinished(&survey), survey.look);
             let filled = survey.filled.clone();
             self.follow(survey);
+            // Without events for closed files, two looks in a row must agree before a file counts as complete.
             let is_settled = self.is_told_of_closes() || last_look.replace(look) == Some(look);
             let is_late = begun.elapsed() > WRITER_WAIT_MAX;
             match unfinished {
+                // Said once, and then the next round decides: a process that is visible is still waited for.
                 Some(unfinished) if is_late && !is_told => {
                     is_told = true;
                     unfinished.warn();
@@ -178,6 +187,8 @@ impl Watch {
                 Some(Unfinished::Writer(_)) => self.tick_within(POLL).await,
                 Some(_) if !is_late => self.tick_within(POLL).await,
                 _ => {
+                    // The files are complete, or the sign that they are not has had its half minute. A close that
+                    // never came must not delay the next edit too.
                     self.unclosed.clear();
                     self.filled = filled;
                     return;
@@ -186,10 +197,11 @@ impl Watch {
         }
     }
 
-    /// Whether the files still look as they did when they were complete: what was read since then is consistent. A writer
-    /// that has opened one of them meanwhile, and changed nothing yet, does not matter.
+    /// Returns whether the files still look as they did when they were complete. If so, all that was read since then
+    /// is of one moment. A writer that has only opened one of them meanwhile makes no difference.
     pub(crate) async fn is_undisturbed(&self) -> bool {
         let files = lock(&self.files).clone();
+        // Compared with the look of the last survey, which came before the files were read.
         let look = task::spawn_blocking(move || Trail::to(&files.root, &files.named).look()).await;
         look.is_ok_and(|look| look == *lock(&self.look))
     }
@@ -210,8 +222,9 @@ impl Watch {
         }
     }
 
-    /// Waits until no event comes for a moment, or for so long that this can't be waited for.
+    /// Waits until no event comes for a moment, or until the wait has taken too long.
     async fn quiet(&mut self) {
+        // The inner limit begins again with each event, the outer one does not.
         let deadline = Instant::now() + WAIT_MAX;
         while let Ok(Ok(Some(tick))) = timeout_at(deadline, timeout(QUIET, self.ticks.recv())).await
         {
@@ -243,6 +256,7 @@ impl Watch {
     }
 
     fn unfinished(&self, survey: &Survey) -> Option<Unfinished> {
+        // The surest sign comes first. Only this one is waited for without limit.
         if let Some(writer) = &survey.writer {
             return Some(Unfinished::Writer(writer.clone()));
         }
@@ -254,10 +268,13 @@ impl Watch {
         if let Some((path, _)) = self.unclosed.iter().find(is_open) {
             return Some(Unfinished::Unclosed(path.clone()));
         }
+        // A file that was always empty means what it says. One that was truncated is about to be written: without
+        // its routes, requests would go another way for that moment.
         survey.empty.intersection(&self.filled).next().cloned().map(Unfinished::Emptied)
     }
 
-    /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime ends.
+    /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime
+    /// ends.
     async fn survey(&self) -> Option<Survey> {
         let files = lock(&self.files).clone();
         task::spawn_blocking(move || Survey::of(&files)).await.ok()
@@ -265,6 +282,8 @@ impl Watch {
 
     fn follow_now(&mut self) {
         let survey = Survey::of(&lock(&self.files));
+        // This runs at the start and when other files are named. Files that have content now count as filled, so
+        // that emptying them is noticed.
         self.filled.extend(survey.filled.iter().cloned());
         self.follow(survey);
     }
@@ -273,17 +292,21 @@ impl Watch {
     fn follow(&mut self, survey: Survey) {
         let Survey { trail, directories: wanted, look, .. } = survey;
         *lock(&self.look) = look;
+        // Without a watcher, the look alone tells of changes.
         let Ok(watcher) = &mut self.watcher else { return };
-        // A directory that was removed and made again has the same name and is watched no longer.
+        // A directory that was removed and made again has the same name, but the watch belongs to the old one. The
+        // identity tells the two apart.
         let stale =
             self.watched.iter().filter(|(path, identity)| wanted.get(*path) != Some(identity));
         for (path, _) in stale {
             // The system may have forgotten it already.
             let _ = watcher.unwatch(path);
         }
+        // Events of the new directories must be judged by the new trail, so it is there before they are watched.
         self.trail.store(Arc::new(trail));
         let known = std::mem::take(&mut self.watched);
         for (path, identity) in wanted {
+            // A directory that can't be watched is left out of `watched`, so the next look tries again.
             let is_known = known.get(&path) == Some(&identity);
             if is_known || watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
                 self.watched.insert(path, identity);
@@ -293,7 +316,7 @@ impl Watch {
 }
 
 impl Unfinished {
-    /// Says in the log what keeps an edit from coming in force.
+    /// Logs the reason why an edit is not in force yet.
     fn warn(&self) {
         match self {
             Self::Writer(Writer { file, pid, process }) => {
@@ -318,9 +341,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// How long the files must look the same if no event tells of a closed file.
 const QUIET_BETWEEN_LOOKS: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
-/// Someone who saves again and again does not keep all else from coming in force.
+/// The longest wait for quiet, so that a program that saves all the time does not delay every edit.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long the watcher waits for a writer that no source shows, and before the log names a visible one.
+/// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often an unfinished file is looked at if no event comes.
 const POLL: Duration = Duration::from_millis(250);

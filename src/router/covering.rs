@@ -13,6 +13,7 @@ impl Router {
     pub(crate) fn covering(&self, index: usize, rule: &Rule) -> Option<usize> {
         let mut last = None;
         for port in ports(rule) {
+            // The rule finds itself too, hence the comparison.
             let earlier = |candidates: &Candidates| {
                 candidates.find(port, &|_| false).filter(|found| *found < index)
             };

@@ -52,6 +52,7 @@ impl HostPattern {
             (Self::Name(name), Host::Name(host)) => name.eq_ignore_ascii_case(without_dot(host)),
             (Self::Suffix(suffix), Host::Name(host)) => {
                 let host = without_dot(host);
+                // The dot belongs to the match, or `*.example.com` would match `badexample.com`.
                 host.len().checked_sub(suffix.len() + 1).is_some_and(|dot| {
                     host.as_bytes()[dot] == b'.' && host[dot + 1..].eq_ignore_ascii_case(suffix)
                 })
@@ -73,6 +74,8 @@ impl FromStr for HostPattern {
             let ascii = idna::domain_to_ascii(text).map_err(|_| InvalidPattern::Unknown)?;
             return if ascii.is_ascii() { ascii.parse() } else { Err(InvalidPattern::Unknown) };
         }
+        // The forms are told apart from the most to the least definite. An address is tried before names, since
+        // `10.0.0.1` has the letters of a name too.
         if let Some((address, prefix)) = text.split_once('/') {
             return network(parse_address(address).ok_or(InvalidPattern::Unknown)?, prefix);
         }
@@ -82,6 +85,7 @@ impl FromStr for HostPattern {
         if text == "*" {
             return Err(InvalidPattern::Everything);
         }
+        // A star elsewhere, as in `www.*`, would need a search and not a look-up.
         let (is_suffix, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
             None => (false, text),
@@ -150,6 +154,7 @@ fn network(address: IpAddr, prefix: &str) -> Result<HostPattern, InvalidPattern>
     }
     let prefix = prefix.parse().map_err(|_| InvalidPattern::Prefix)?;
     let network = IpNet::new(address, prefix).map_err(|_| InvalidPattern::Prefix)?;
+    // `10.1.2.3/8` may mean one address or the network, so the operator has to say which.
     if network.addr() != network.network() {
         return Err(InvalidPattern::HostBits(network.trunc()));
     }
@@ -160,6 +165,7 @@ fn network(address: IpAddr, prefix: &str) -> Result<HostPattern, InvalidPattern>
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let Some(address) = v6.addr().to_ipv4_mapped() else { return network };
+    // A prefix shorter than the 96 bits of the mapping covers more than IPv4 addresses, and stays IPv6.
     let v4 = v6.prefix_len().checked_sub(96).and_then(|prefix| Ipv4Net::new(address, prefix).ok());
     v4.map_or(network, IpNet::V4)
 }

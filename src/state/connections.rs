@@ -123,6 +123,7 @@ impl Connections {
         task: &Waker,
     ) -> Registration {
         let ConnectionFacts { peer, protocol, method, target, way, generation, session } = facts;
+        // The row has references of its own, since a reader may hold it for longer than the connection lasts.
         let row = Arc::new(OpenConnection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             sent: AtomicU64::new(0),
@@ -139,24 +140,27 @@ impl Connections {
             session: session.map(Box::from),
             passage: Mutex::default(),
         });
+        // Only now is the lock taken, which all workers share.
         let place = lock(&self.rows).add(Arc::clone(&row));
         Registration { table: Arc::clone(self), place, row }
     }
 
     /// Returns the connections that are open now, the oldest first.
     pub(crate) fn list(&self) -> Vec<Arc<OpenConnection>> {
+        // Sorted after the lock is released, so that a long table delays no connection.
         let mut rows: Vec<_> = lock(&self.rows).places.iter().flatten().cloned().collect();
         rows.sort_by_key(|row| row.id);
         rows
     }
 
-    /// Returns the failures of late, the newest first.
+    /// Returns the recent failures, the newest first.
     pub(crate) fn recent_failures(&self) -> Vec<RecentFailure> {
         self.failures.all()
     }
 
     /// Ends every connection that `is_meant` picks, and returns their numbers.
     pub(crate) fn kill(&self, is_meant: impl Fn(&OpenConnection) -> bool) -> Vec<u64> {
+        // From a copy: `is_meant` may take its time, and a connection that ends takes the lock to remove its row.
         let meant = self.list().into_iter().filter(|row| is_meant(row));
         let kill = |row: Arc<OpenConnection>| {
             row.kill.kill();
@@ -205,7 +209,7 @@ impl OpenConnection {
         lock(&self.passage).clone()
     }
 
-    /// Notes the way that it takes. A request may take another one later, if the first connection breaks unheard.
+    /// Notes the way that it takes. A request may take another one later, if its connection breaks before an answer.
     pub(crate) fn set_passage(&self, passage: Passage) {
         *lock(&self.passage) = passage;
     }
@@ -219,7 +223,7 @@ impl OpenConnection {
         }
     }
 
-    /// Whether someone asked for its end.
+    /// Returns whether it is to end, on request.
     pub(crate) fn is_killed(&self) -> bool {
         self.kill.is_killed.load(Ordering::Acquire)
     }
@@ -243,6 +247,8 @@ impl CountBytes for OpenConnection {
 
 impl KillToken {
     fn kill(&self) {
+        // The flag comes before the wake-up, so that the task finds it set. The waker is the one of the task that
+        // serves the connection, which stays the same to its end.
         self.is_killed.store(true, Ordering::Release);
         if let Some(task) = lock(&self.task).take() {
             task.wake();

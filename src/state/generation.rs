@@ -131,11 +131,15 @@ impl Live {
     /// Puts `next` in force: every request that begins from now on takes it.
     pub(crate) fn replace(&self, next: Generation) {
         let next = Arc::new(next);
+        // Locked across the swap, so that the list always ends with the generation in force. It holds weak
+        // references, which keep no generation alive, and forgets those that are gone.
         let mut alive = self.known();
         alive.retain(|generation| generation.strong_count() > 0);
         alive.push(Arc::downgrade(&next));
         next.set_budgets();
         let last = self.current.swap(Arc::clone(&next));
+        // No new request takes a chain that the new generation does not have, so its spares would only hold
+        // connections open. Chains of both may share theirs.
         let is_kept =
             |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
         last.warm_chains().filter(|(_, warm)| !is_kept(warm)).for_each(|(_, warm)| warm.clear());
@@ -153,7 +157,7 @@ impl Live {
 }
 
 impl Generation {
-    /// Builds what `config` describes; `listening`: the addresses that would lead back to this proxy.
+    /// Builds what `config` describes. Its hops never dial the addresses in `listening`, which lead back to this proxy.
     pub(crate) fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
         Self::build(number, config, listening, Lasting::default(), &[])
     }
@@ -168,9 +172,11 @@ impl Generation {
         Self::build(1, config, listening, lasting, &[])
     }
 
-    /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the hop
-    /// has learned, and each chain along the same hops, with the connections that wait for it.
+    /// Builds the generation that follows this one. It keeps each hop whose settings are the same, with all that the
+    /// hop has learned, and each chain along the same hops, with the connections that wait for it.
     pub(crate) fn next(&self, mut config: Config, listening: Vec<SocketAddr>) -> Self {
+        // The loader has built the hops again. One whose settings are the same gives its place to the old one,
+        // which keeps what it has learned, such as the health of a pool's members.
         for hop in config.hops.iter_mut().filter(|hop| hop.hop.is_some()) {
             // They are sorted by name.
             let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
@@ -196,8 +202,12 @@ impl Generation {
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let Lasting { metrics, peaks, network } = lasting;
+        // Conditions and directness are looked up by the position of the chain, and are taken from the settings
+        // before these become chains.
         let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
         let dependences: Vec<_> = chains.iter().map(dependence).collect();
+        // A hop that is switched off may be on in another network. So a chain is direct for certain only if it is
+        // written without hops, and `/proxy.pac` lets clients go round the proxy for those only.
         let is_direct =
             |chain: &config::ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
         let always_direct = chains.iter().map(is_direct).collect();
@@ -211,6 +221,9 @@ impl Generation {
             let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
             let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();
             let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
+            // A chain of the same parts stays the same object. Upstream connections belong to it, so one that a
+            // client has signed on to (NTLM) outlives an unrelated reload, and so does the fallback address that
+            // worked.
             let is_kept = |old: &&Arc<Chain>| {
                 old.is_made_of(&chain.name, &hops, steps, &dialer)
                     && old.warm().map_or(0, |warm| warm.limit())
@@ -219,6 +232,7 @@ impl Generation {
             if let Some(old) = last.iter().find(is_kept) {
                 return Arc::clone(old);
             }
+            // Counts go by name, so those of a chain that is built again go on.
             let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
             let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
             let names = hops.iter().map(|hop| &hop.name);
@@ -249,6 +263,7 @@ impl Generation {
             hops,
             network,
             metrics,
+            // A tunnel may hold this generation long past its reload. Then its end frees memory for the system.
             _held: peaks.hold(),
             peaks,
             since: SystemTime::now(),
@@ -266,7 +281,7 @@ impl Generation {
         }
     }
 
-    /// Counts the configurations that were in force, from one.
+    /// Returns its number. The first generation of a proxy is one.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -340,8 +355,8 @@ impl Generation {
         &self.rules
     }
 
-    /// Returns the rules of the routes, each with whether its chain is direct in any network: it has no hop, and none that
-    /// is only switched off.
+    /// Returns the rules of the routes, each with whether its chain is direct in any network: it has no hop, and none
+    /// that is only switched off.
     pub(crate) fn rules_and_directness(&self) -> impl Iterator<Item = (&Rule, bool)> {
         let is_direct = |chain: &usize| self.always_direct.get(*chain) == Some(&true);
         self.rules.iter().zip(self.routes.iter().map(is_direct))
@@ -390,6 +405,8 @@ fn warm(
     if limit == 0 || !Chain::can_be_warm(hops) {
         return None;
     }
+    // A spare is a connection through the very same hops. It outlives a chain that is built again for another
+    // reason, such as other timeouts.
     let is_same = |(old, new): (&ChainHop, &ChainHop)| Arc::ptr_eq(&old.hop, &new.hop);
     let is_kept = |old: &&Arc<Chain>| {
         old.name() == name

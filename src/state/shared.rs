@@ -52,14 +52,14 @@ pub(crate) struct Start {
     pub source: Source,
     /// The time of day.
     pub at: SystemTime,
-    /// The same moment by a monotonic clock.
+    /// The start by a monotonic clock, for the uptime.
     pub instant: Instant,
 }
 
 /// A configuration that was not taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejection {
-    /// When.
+    /// The time of the rejection.
     pub at: SystemTime,
     /// Everything that is wrong with it, a line each.
     pub problems: Vec<String>,
@@ -84,6 +84,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             ended: Notify::new(),
+            // Before there are clients: listeners, log and watcher have their descriptors by now.
             reserved: open_files::Reserved::measure(),
             rounds: Arc::default(),
             peaks,
@@ -98,9 +99,9 @@ impl Shared {
         &self.live
     }
 
-    /// Returns the generation that serves a request for `target`, once it is known which hops its way has: `generation`,
-    /// which is in force, or the one that follows it meanwhile. That takes no time unless a hop depends on a condition of
-    /// the network that is undecided, and `timeouts.connect` at most.
+    /// Returns the generation that serves a request for `target`: `generation`, which was in force, or one that has
+    /// followed it. If a hop on the way depends on the network and its condition is undecided, this waits until it is
+    /// decided, for `timeouts.connect` at most.
     ///
     /// # Errors
     /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
@@ -117,6 +118,7 @@ impl Shared {
         };
         // Boxed, so that requests that depend on nothing don't keep room for it.
         Box::pin(dependence.settle(generation.timeouts.connect)).await?;
+        // What was waited for may have caused a reload. Its outcomes hold in the generation that is current now.
         Ok(self.live.current())
     }
 
@@ -125,8 +127,8 @@ impl Shared {
         &self.connections
     }
 
-    /// Counts an unanswered request for `asked` through `chain`, or waits until there is room for it. Returns `None` for
-    /// a chain without hops, which can't lead back here.
+    /// Counts an unanswered request for `asked` through `chain`, or waits until there is room for it. Returns `None`
+    /// for a chain without hops, which can't lead back here.
     ///
     /// # Errors
     /// No room came in time.
@@ -139,6 +141,7 @@ impl Shared {
         if chain.hops().is_empty() {
             return Ok(None);
         }
+        // A request waits for its turn no longer than a hop may take to answer.
         let (connections, patience) =
             (generation.limits.connections, generation.timeouts.handshake);
         let limits = RoundLimits::new(connections, patience);
@@ -150,13 +153,14 @@ impl Shared {
         &self.shutdown
     }
 
-    /// Client connections that are open.
+    /// Returns the number of client connections that are open.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// Returns how many clients the descriptors of this process allow now.
     pub(crate) fn clients_that_fit(&self) -> usize {
+        // Spares need descriptors too, and all that are allowed may be made at any time.
         let spares = self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum();
         self.reserved.clients_that_fit(spares)
     }
@@ -176,21 +180,23 @@ impl Shared {
         &self.origin
     }
 
-    /// The configuration that was rejected since the last one that was valid.
+    /// Returns the configuration that was rejected since the last valid one.
     pub(crate) fn rejection(&self) -> Option<Arc<Rejection>> {
         self.rejection.load_full()
     }
 
-    /// Remembers what was rejected, or that what was is mended.
+    /// Records the last rejected configuration; `None` clears it.
     pub(crate) fn set_rejection(&self, rejection: Option<Rejection>) {
         self.rejection.store(rejection.map(Arc::new));
     }
 }
 
 impl Admission {
-    /// Counts one connection more, and tells whether there were as many before as there may be.
+    /// Counts one more connection, and notes whether the limit was reached before it.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
+        // Counted before it is compared: of two workers that accept at the same time, only one gets the last
+        // place.
         let before = shared.open.fetch_add(1, Ordering::Relaxed);
         shared.peaks.rise(before + 1);
         let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -207,7 +213,7 @@ impl Admission {
         &self.shared
     }
 
-    /// Whether there is no room for it.
+    /// Returns whether the limit was reached before it.
     pub(crate) fn is_over_limit(&self) -> bool {
         self.is_over_limit
     }
@@ -217,6 +223,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let before = self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.peaks.fall(before - 1);
+        // A permit stays if no listener waits now, so the next wait sees that there is room.
         self.shared.ended.notify_one();
     }
 }

@@ -54,6 +54,7 @@ impl Reserved {
         #[cfg(not(unix))]
         let limit: Option<u64> = None;
         let Some(limit) = limit else { return usize::MAX };
+        // Without room for a single client, the proxy would never accept one. So one is let in, and may fail.
         let left = limit.saturating_sub(self.0).saturating_sub(spares as u64);
         usize::try_from(left / PER_CLIENT).unwrap_or(usize::MAX).max(1)
     }
@@ -78,6 +79,7 @@ mod unix {
 
     pub(super) fn raise(connections: usize) {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        // The soft limit is often 1024. A process may raise it to the hard limit without privileges.
         let raised = Rlimit { current: maximum, maximum };
         // Some systems refuse "no limit" here; then the limit stays as it was.
         let limit = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };

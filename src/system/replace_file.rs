@@ -36,6 +36,8 @@ fn write_new(new: &Path, old: &Path, content: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(new)?;
+    // Before the content, which may hold a password: it is never readable by users who could not read the old
+    // file.
     keep_permissions(&file, old)?;
     file.write_all(content)?;
     // The new name must not lead to an empty file after a power failure.

@@ -29,10 +29,11 @@ impl Shutdown {
         self.cut.is_cancelled()
     }
 
-    /// Runs `work` to its end, or until the cut, at which it is polled once more so that it can end by itself; `None`:
-    /// it did not. Both steps wake it, so that it only has to ask whether they have come.
+    /// Runs `work` to its end, or until the cut. At the cut it is polled once more, so that it can end by itself.
+    /// Returns `None` if it does not. Both steps of the shutdown wake it, so it only has to ask whether they have
+    /// come.
     ///
-    /// This is for a task as a whole: it stays with the waker of its first poll, which is the task's.
+    /// Only for the outermost future of a task: it keeps the waker of its first poll, which must stay valid.
     pub async fn heeded_by<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
         let (mut draining, mut cut) = (pin!(self.draining.cancelled()), pin!(self.cut.cancelled()));
         let mut is_watched = false;
@@ -42,6 +43,7 @@ impl Shutdown {
                 // An earlier signal is seen below. This poll only registers for the wake-up.
                 let _ = (draining.as_mut().poll(cx), cut.as_mut().poll(cx));
             }
+            // The work is polled first, also after the cut, so that it can still end by itself.
             match work.as_mut().poll(cx) {
                 Poll::Ready(done) => Poll::Ready(Some(done)),
                 Poll::Pending if self.is_cut() => Poll::Ready(None),
@@ -104,7 +106,7 @@ impl ReloadRequests {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         if self.hangup.recv().await.is_some() {

@@ -17,21 +17,23 @@ pub(crate) fn passed() -> io::Result<Vec<TcpListener>> {
     Ok(Vec::new())
 }
 
-/// Clients can come.
+/// Tells the supervisor that clients can connect.
 pub(crate) fn ready() {
     #[cfg(target_os = "linux")]
     systemd::tell(&[sd_notify::NotifyState::Ready]);
 }
 
-/// The configuration is loaded anew; [`ready`] follows, whatever comes of it.
+/// Tells the supervisor that the configuration is loaded again. [`ready`] has to follow, also after a rejection.
 pub(crate) fn reloading() {
     #[cfg(target_os = "linux")]
     if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+        // `Type=notify-reload` requires the time as well, by which systemd tells reloads apart
+        // (systemd.service(5)).
         systemd::tell(&[sd_notify::NotifyState::Reloading, now]);
     }
 }
 
-/// Nothing new begins, and the process ends when what is open has.
+/// Tells the supervisor that nothing new begins, and that the process ends after the open connections.
 pub(crate) fn stopping() {
     #[cfg(target_os = "linux")]
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
@@ -55,6 +57,7 @@ mod activation {
 
     fn checked(passed: io::Result<TcpListener>) -> io::Result<TcpListener> {
         let listener = passed?;
+        // A socket unit with `Accept=yes` passes one connection, and no listener.
         if SockRef::from(&listener).is_listener()? {
             return Ok(listener);
         }

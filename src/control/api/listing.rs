@@ -74,6 +74,7 @@ impl ListedConnection {
 fn hops(row: &OpenConnection) -> Vec<ListedHop> {
     let passage = row.passage();
     let hop = |(position, hop): (usize, &ChainHop)| {
+        // A hop that had no choice of members or addresses is not noted, and has its name alone.
         let mut taken = passage.taken.iter().flat_map(|taken| taken.iter());
         let taken = taken.rfind(|taken| taken.position == position);
         ListedHop {

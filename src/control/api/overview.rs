@@ -1,4 +1,4 @@
-//! The proxy at a glance, for `top`: chains and hops with their counts, and the failures of late.
+//! The proxy at a glance, for `top`: chains and hops with their counts, and the recent failures.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub(crate) struct Overview {
     pub chains: Vec<ChainOverview>,
     /// The hops of the generation in force.
     pub hops: Vec<HopOverview>,
-    /// The failures of late, the newest first.
+    /// The recent failures, the newest first.
     pub failures: Vec<RecentFailure>,
 }
 
@@ -75,6 +75,7 @@ impl Overview {
         let current = shared.live().current();
         let metrics = current.metrics();
         let (chain_counts, hop_counts) = (metrics.chains.all(), metrics.hops.all());
+        // Counts outlive generations, so only those of chains and hops in force are shown.
         let chains = current.chains().iter().map(|chain| {
             let counts = chain_counts.iter().find(|(name, _)| name == chain.name());
             ChainOverview {

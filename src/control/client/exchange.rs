@@ -52,6 +52,7 @@ pub(super) fn exchange<T: DeserializeOwned>(
     )
     .into_bytes();
     request.extend_from_slice(body.unwrap_or_default());
+    // One write and then reading to the end: a connection serves one request, so no answer needs to be delimited.
     stream.write_all(&request)?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -63,6 +64,7 @@ pub(super) fn exchange<T: DeserializeOwned>(
     }
     let mut answer = BytesMut::from(&answer[..]);
     let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
+    // What is left in `answer` after the head is the body.
     let head = HeadReader::new(limits).response(&mut answer);
     let Ok(Some(head)) = head else { return Err(NoAnswer::NoHttp) };
     if head.status() == 200 {

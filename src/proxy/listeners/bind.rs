@@ -25,6 +25,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    // Before `listen`, so that no client is accepted without them.
     set_options(SockRef::from(&socket))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -46,6 +46,7 @@ pub(super) struct Survey {
 
 impl Survey {
     pub(super) fn of(files: &Files) -> Self {
+        // Resolved again each time: a link that was swapped leads through other directories now.
         let trail = Trail::to(&files.root, &files.named);
         let directories =
             trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
@@ -61,8 +62,10 @@ impl Survey {
 /// Waits until no process has a file below `root`, or one of `named`, open for writing. Blocks the thread.
 ///
 /// # Errors
-/// A writer that is still at it after half a minute.
+/// A writer that still has a file open after half a minute.
 pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Writer> {
+    // Before the start nothing is in force that could be served meanwhile, so a writer that does not end is an
+    // error.
     let begun = Instant::now();
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let named = named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
@@ -76,9 +79,11 @@ pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Wri
     }
 }
 
-/// Looks at the files from time to time, since some file systems send no events, such as network file systems that other
-/// machines write to. It has a thread of its own, since a look may take its time, and a timer that is always set would have
-/// every wait of the proxy's own thread set one in the hardware.
+/// Looks at the files from time to time, since some file systems send no events, such as network file systems that
+/// other machines write to.
+///
+/// It has a thread of its own for two reasons. A look may take long. And while a timer of the runtime is set, each
+/// wait of the proxy's thread sets one in the hardware, which costs open tunnels time.
 pub(super) struct Looker {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) followed: Arc<Mutex<Look>>,
@@ -90,6 +95,7 @@ pub(super) struct Looker {
 
 impl Looker {
     pub(super) fn run(self) {
+        // A look at many files, or at a slow network file system, is taken less often.
         let mut pause = self.pause;
         while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(pause) {
             let begun = Instant::now();
@@ -103,12 +109,12 @@ impl Looker {
     }
 }
 
-/// Locks what is replaced in one step, and so is right even after a panic.
+/// Locks a value that is only ever replaced in one step, so it is valid even after a panic of a holder.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The pause between two looks is as many times as long as a look takes.
+/// The pause between two looks is this many times as long as a look takes.
 const PAUSE_FACTOR: u32 = 200;
 /// How often the writers are looked for at the start.
 const PAUSE_FOR_WRITER: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! From the events of the system to what they mean for the files of a configuration.
+//! Translates events of the system to their meaning for the files of a configuration.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,10 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::trail::Trail;
 
-/// Something happened to a file or a name that counts.
+/// An event that concerns a file of the configuration, or a name on the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tick {
-    /// Someone made the file and has it open.
+    /// A process has made the file and has it open.
     Begun(PathBuf),
     /// It has new content, and may get more.
     Written(PathBuf),
@@ -24,7 +24,7 @@ pub(super) enum Tick {
     Renamed(PathBuf),
     /// Anything may have changed.
     Changed,
-    /// No event may have told, but the files look different.
+    /// The files look different, perhaps without an event.
     Differs,
 }
 
@@ -33,6 +33,7 @@ pub(super) fn listen(
     trail: Arc<ArcSwap<Trail>>,
     sender: UnboundedSender<Tick>,
 ) -> impl FnMut(notify::Result<Event>) {
+    // The two events of an `open` that makes a file come in a row, so one path is all that has to be remembered.
     let mut last_made = None;
     move |event| {
         let tick = match event {
@@ -57,6 +58,8 @@ fn translate(trail: &Trail, event: Event, last_made: &mut Option<PathBuf>) -> Op
     if event.need_rescan() {
         return Some(Tick::Changed);
     }
+    // Events come for every file in a watched directory, and only those on the trail count. A rename has two
+    // names, and the new one is asked first.
     let path = event.paths.into_iter().rev().find(|path| trail.concerns(path))?;
     let was_made = made.as_deref() == Some(&*path);
     match event.kind {

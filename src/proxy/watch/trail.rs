@@ -31,13 +31,13 @@ pub(super) struct Trail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
-/// How everything on a trail looked at one moment, to tell whether it looks other later.
+/// The look of everything on a trail at one moment. Another look is equal if nothing has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look(u64);
 
 impl Trail {
-    /// The trail to `root` and to each of `named`, all of them absolute paths: through links, and if the root is a
-    /// directory to the files in it that are read.
+    /// Returns the trail to `root` and to each of `named`, which must be absolute paths. It goes through links, and if
+    /// the root is a directory, to the files in it that are read.
     pub(super) fn to(root: &Path, named: &[PathBuf]) -> Self {
         let mut trail = Self::default();
         match trail.follow(root, LINKS_MAX) {
@@ -51,8 +51,9 @@ impl Trail {
         trail
     }
 
-    /// Notes what is read of a directory of files.
+    /// Adds the files of a directory that are read.
     fn enter(&mut self, directory: PathBuf) {
+        // What can't be read is left out. The load reads the same directory, and reports it as a problem.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
             match entry.file_type() {
@@ -72,14 +73,16 @@ impl Trail {
         }
     }
 
-    /// How its names look, and all that is read of the directories.
+    /// Returns the look of all names on the trail, and of all files that are read of the directories.
     pub(super) fn look(&self) -> Look {
+        // A hash and not the list itself: a look is only compared with another one, and is kept for long.
         let mut hasher = DefaultHasher::new();
         for name in &self.names {
             hash(name, &mut hasher);
         }
         for directory in &self.contents {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            // Sorted, since the system lists a directory in any order.
             let entries: BTreeSet<_> =
                 entries.map(|entry| entry.path()).filter(|path| is_read(path)).collect();
             entries.iter().for_each(|entry| hash(entry, &mut hasher));
@@ -95,8 +98,9 @@ impl Trail {
         self.directories.iter().map(PathBuf::as_path)
     }
 
-    /// Whether a change of `path` may change what is read.
+    /// Returns whether a change of `path` may change what is read.
     pub(super) fn concerns(&self, path: &Path) -> bool {
+        // Names of other files in the same directories, such as a log, must not cause a reload.
         let is_content =
             is_read(path) && path.parent().is_some_and(|parent| self.contents.contains(parent));
         is_content || self.names.contains(path) || self.contents.contains(path)
@@ -104,6 +108,7 @@ impl Trail {
 
     /// Records every name on the way, and returns the path at the end, or `None` if something on the way is missing.
     fn follow(&mut self, path: &Path, links_left: usize) -> Option<PathBuf> {
+        // `reached` never has a link in it, so its parent is the directory that `..` means to the system.
         let mut reached = PathBuf::new();
         let mut components = path.components();
         while let Some(component) = components.next() {
@@ -117,12 +122,15 @@ impl Trail {
                     match fs::symlink_metadata(&next) {
                         Ok(found) if found.is_symlink() => {
                             self.note(&reached, &next);
+                            // The link replaces its own name, and the rest of the path goes on from there. An
+                            // absolute target replaces all that was reached. A circle of links ends by the count.
                             let target =
                                 reached.join(fs::read_link(&next).ok()?).join(components.as_path());
                             return self.follow(&target, links_left.checked_sub(1)?);
                         }
                         Ok(_) if !is_last => {}
                         Ok(_) => self.note(&reached, &next),
+                        // The name that is missing is watched for, so that the load follows when it comes.
                         Err(_) => {
                             self.note(&reached, &next);
                             return None;

@@ -1,4 +1,4 @@
-//! Who holds a file open for writing.
+//! Finds the process that has a file open for writing.
 //!
 //! inotify tells when a writer closes a file, but not which files were open before the watch began, and a second writer
 //! of one file looks like the first. `/proc` fills that gap: each `/proc/PID/fd/N` is a link whose own mode has the
@@ -36,6 +36,7 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> 
 
     const WRITABLE: u32 = 0o200;
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    // Compared by inode, since a writer may have opened the file by another name.
     let files: BTreeMap<(u64, u64), &Path> =
         files.filter_map(|path| Some((inode(path)?, path))).collect();
     if files.is_empty() {
@@ -47,6 +48,8 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> 
         (pid != std::process::id()).then(|| (pid, entry.path()))
     });
     for (pid, process) in others {
+        // The mode is looked at first: few descriptors may write, and only those are followed to what they lead
+        // to.
         let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         let may_write = |path: &PathBuf| {
             fs::symlink_metadata(path).is_ok_and(|link| link.mode() & WRITABLE != 0)
@@ -62,7 +65,7 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> 
     None
 }
 
-/// Other systems don't tell.
+/// Returns `None`: other systems don't show which process has a file open.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn find<'a>(_: impl Iterator<Item = &'a Path>) -> Option<Writer> {
     None

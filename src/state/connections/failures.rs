@@ -1,4 +1,4 @@
-//! The failures of late, with the paragraph that explains each.
+//! The recent failures, each with the paragraph that explains it.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use super::{OpenConnection, lock};
 /// A request or tunnel that failed. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecentFailure {
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: u64,
     /// The target of the request.
     pub target: String,
@@ -33,6 +33,7 @@ impl RecentFailures {
     /// Adds the failure of `row`, and drops the oldest one if there are too many.
     pub(super) fn add(&self, row: &OpenConnection, status: u16, text: &str) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // Written before the lock is taken, so that failures of other workers don't wait for it.
         let failure = RecentFailure {
             at,
             target: row.target.to_string(),
