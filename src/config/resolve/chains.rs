@@ -47,8 +47,8 @@ impl Resolver<'_> {
 
     /// Returns whether the chain `default` goes direct without being written, and warns of it.
     ///
-    /// It does so only if no hop and no route is written. With one, an omitted chain is a mistake, and going
-    /// direct would go around the hop.
+    /// It does so only if no hop and no route is written. With one, an omitted chain is a mistake, and going direct
+    /// would go around the hop.
     fn implies_default(&mut self, hops: &[NamedHop], names: &[String]) -> bool {
         if !hops.is_empty() || names.iter().any(|name| name == DEFAULT) {
             return false;

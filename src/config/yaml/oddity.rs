@@ -22,8 +22,13 @@ impl Oddity {
     pub(crate) fn find(key: &str, style: ScalarStyle, written: &str, rest: &str) -> Option<Self> {
         match style {
             ScalarStyle::Plain => {
+                // YAML takes such a quote for a letter, so it becomes a part of the value, and blanks and `#`
+                // are not protected by it.
                 let first = written.chars().next().filter(|first| is_quote(*first));
                 first.map(Self::TypographicQuote).or_else(|| {
+                    // Most comments have a blank after the `#`. A `#` without one is probably a part of the
+                    // value, as in `pass #word!`. For a secret every `#` is suspicious, since the rest of it
+                    // would be lost unnoticed.
                     let comment = rest.trim_start().strip_prefix('#')?;
                     let is_variable = written.starts_with("${") && written.ends_with('}');
                     let is_close =
@@ -33,6 +38,8 @@ impl Oddity {
                 })
             }
             ScalarStyle::DoubleQuoted if Credential::is_named_so(key) => {
+                // `\"` and `\\` are written on purpose. A letter after a `\` rarely is: `"CORP\nina"`
+                // contains the end of a line.
                 let mut chars = written.trim_start_matches('"').chars();
                 while let Some(one) = chars.next() {
                     if one != '\\' {
