@@ -74,6 +74,7 @@ impl Origins {
             Some(origin) => hops.insert(name.to_owned(), origin),
             None => hops.remove(name),
         };
+        // A file whose hops are all restored leaves no entry behind.
         self.known.retain(|_, hops| !hops.is_empty());
         self.write().map_err(|cause| OriginsError::Io { path: self.path.clone(), cause })
     }
