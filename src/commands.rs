@@ -45,7 +45,7 @@ use self::{json::ShownProblem, wrap::Wrapped};
 
 /// Executes the command line `cli`, with hops of the kinds in `registry`.
 ///
-/// A program that adds its own kinds calls this as its whole `main`.
+/// A program that adds its own kinds needs nothing else in its `main`.
 pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {
     let command = match cli.into_command() {
         Ok(command) => command,
@@ -130,9 +130,9 @@ fn shows_credentials(loader: &Loader) -> bool {
 /// The result of a command that looks at a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The configuration is valid, and what was asked of it is possible.
+    /// The configuration is valid, and the request of the command is possible.
     Valid,
-    /// It is not.
+    /// The configuration is invalid, or the request is not possible.
     Invalid,
 }
 

@@ -73,12 +73,12 @@ pub(super) fn condition(
     Ok(())
 }
 
-/// Says where credentials come from, with a comma before each.
+/// Lists the sources of credentials, with a comma before each.
 pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
 
-/// Says how many members a hop chooses among, with a comma before it.
+/// Returns the number of members that a hop chooses among, with a comma before it.
 pub(super) fn member_count(hop: &dyn Hop) -> String {
     match hop.members().len() {
         0 => String::new(),

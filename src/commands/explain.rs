@@ -190,6 +190,7 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    // Routes after the one that applies are not tried, so they are no part of the answer.
     writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
@@ -336,7 +337,7 @@ impl<'a> ExplainedWay<'a> {
     }
 }
 
-/// Says why `rule` does or does not apply to `query`.
+/// Returns the reason why `rule` does or does not apply to `query`.
 fn reason(rule: &Rule, query: &Query<'_>) -> String {
     let host = query.target.host();
     match rule.applies(query) {

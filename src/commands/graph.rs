@@ -166,6 +166,7 @@ impl Graph {
 
     /// Draws as a graph of Graphviz.
     fn dot(&self) -> String {
+        // The nodes are called as in `mermaid`, since `edges` serves both.
         let mut drawn = "digraph mooltiroute {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
         for (index, route) in self.routes.iter().enumerate() {
             let _ = writeln!(drawn, "  r{index} [label=\"{}\"];", dot_text(&route.label));

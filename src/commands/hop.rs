@@ -79,7 +79,7 @@ pub fn run(flags: &cli::Hop, registry: Registry, environment: &Environment) -> E
     }
 }
 
-/// Switches the hop, and says what is in force now.
+/// Switches the hop, and returns a sentence about what is in force now.
 fn set(
     flags: &cli::Hop,
     source: Source,
@@ -134,7 +134,7 @@ fn set(
     Ok(said)
 }
 
-/// Returns the new text, and what has to be remembered. Returns `None` if the file says so already.
+/// Returns the new text, and the value to remember. Returns `None` if the file needs no edit.
 fn edited(
     target: &SwitchTarget,
     state: HopState,

@@ -29,7 +29,7 @@ use crate::{
 
 /// Runs the command.
 pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) -> ExitCode {
-    // Not parsed by clap: its errors quote the argument, and a URL may contain a password.
+    // Not parsed by clap, whose errors quote the argument: a URL may contain a password.
     let errand = match flags.url.parse::<Errand>() {
         Ok(errand) => errand,
         Err(error) => {
@@ -187,7 +187,7 @@ fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()>
     }
 }
 
-/// Returns as JSON the failure that a client would be told.
+/// Returns as JSON the failure that a client would see.
 fn failure(reply: &Reply) -> serde_json::Value {
     json!({
         "status": reply.status(),

@@ -57,7 +57,7 @@ pub(super) fn of_running(
     aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
 }
 
-/// Finds out which proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
+/// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Result<Aim, String> {
     let source = Source::find(flags.config.path.clone(), environment);
     let loader =

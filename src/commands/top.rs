@@ -102,5 +102,5 @@ fn kill(control: &Control, id: u64) -> String {
     }
 }
 
-/// How often the proxy is asked.
+/// The time between two questions to the proxy.
 const INTERVAL: Duration = Duration::from_secs(1);

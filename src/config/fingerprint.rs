@@ -79,7 +79,7 @@ impl Outline {
     }
 }
 
-/// A setting that the command line has, and a hash of what the files say in its place.
+/// A setting of the command line, and a hash of the value that the files have for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
     /// The path of the setting.
@@ -90,7 +90,7 @@ pub struct Overridden {
 }
 
 impl Overridden {
-    /// Lists every setting that the command line has.
+    /// Lists every setting of the command line.
     pub(crate) fn all(tree: &Tree, hasher: &RandomState) -> Vec<Self> {
         let overridden = |(path, option, value): &(KeyPath, &'static str, Value)| Self {
             path: path.to_string(),

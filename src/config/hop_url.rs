@@ -20,7 +20,7 @@ pub struct HopUrl(Secret);
 pub struct UrlChain {
     /// The file, in which variables stand for everything that could be a secret.
     pub yaml: String,
-    /// Those variables, with their values.
+    /// The variables of the file, with their values.
     pub variables: Vec<(String, Secret)>,
 }
 

@@ -82,7 +82,7 @@ pub struct Auth {
     pub password: Secret,
 }
 
-/// How long things may take.
+/// The limits of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The limit for a client's request head.
@@ -103,7 +103,7 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
 }
 
-/// How much is accepted from clients and upstreams.
+/// The limits for what is accepted from clients and upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at once.
@@ -210,7 +210,7 @@ pub struct Route {
     pub rule: router::Rule,
     /// An index into [`Config::chains`].
     pub chain: usize,
-    /// The place where it is written. The implied route has the place of its chain.
+    /// The place of its text. The implied route has the place of its chain.
     pub place: Option<Place>,
 }
 

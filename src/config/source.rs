@@ -78,7 +78,7 @@ impl Environment {
         (self.variables)(name)
     }
 
-    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    /// Returns the directory for data that must outlive a process: the supervisor's, or else the user's.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         let set = |name| {
             // A supervisor may name several, with colons between.

@@ -100,17 +100,17 @@ impl ClientSettings {
         Self { scheme, address, auth, no_proxy, takes_preferences, some_chain_refuses }
     }
 
-    /// Whether a client has to present `server.auth`.
+    /// Returns whether a client has to present `server.auth`.
     pub(in crate::commands) fn needs_credentials(&self) -> bool {
         self.auth.is_some()
     }
 
-    /// Whether a hop lets clients choose their session.
+    /// Returns whether a hop lets clients choose their session.
     pub(in crate::commands) fn takes_preferences(&self) -> bool {
         self.takes_preferences
     }
 
-    /// Whether a session that the user did not ask for could make a chain refuse the client.
+    /// Returns whether a session that the user did not ask for could make a chain refuse the client.
     pub(in crate::commands) fn some_chain_refuses_preferences(&self) -> bool {
         self.some_chain_refuses
     }

@@ -1,4 +1,5 @@
-//! A row of `ps`: what the proxy tells of a connection, and what the system tells of its client.
+//! A row of `ps`: a connection as the proxy describes it, and the process of its client as the system knows
+//! it.
 
 use serde::Serialize;
 

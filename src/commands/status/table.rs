@@ -132,6 +132,7 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    // Failures of targets have a list of their own, since no hop is responsible for them.
     let hops = status["hops"].as_object().into_iter().flatten();
     let hops = hops.map(|(name, hop)| (name.as_str(), &hop["failures"]));
     let rows = hops.chain([("(target)", &status["target_failures"])]).flat_map(|(at, failures)| {

@@ -10,14 +10,14 @@ use crate::{
     control::api::Overview,
 };
 
-/// All that is shown.
+/// Everything that is shown.
 #[derive(Debug)]
 pub(super) struct Screen {
     /// Whether colours are wanted.
     pub is_coloured: bool,
     /// The column that rows are sorted by.
     pub sort: Column,
-    /// Whether the order is turned round.
+    /// Whether the order is reversed.
     pub is_reversed: bool,
     /// The text that rows must contain.
     pub filter: String,
@@ -75,7 +75,7 @@ impl Screen {
         }
     }
 
-    /// Takes what the proxy told at `now`.
+    /// Takes the answers of the proxy at `now`.
     pub(super) fn update(&mut self, rows: Vec<Listed>, overview: Overview, now: Instant) {
         // Rates are counted here from two answers in a row. The proxy itself counts bytes only.
         let bytes = |row: &Listed| row.connection.bytes_sent + row.connection.bytes_received;
@@ -209,7 +209,7 @@ impl Column {
         Self::Rate,
     ];
 
-    /// Returns the name that stands above it.
+    /// Returns the heading of the column.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -229,7 +229,7 @@ impl Column {
     }
 }
 
-/// Whether a row contains `filter`, which is in lower case.
+/// Returns whether a row contains `filter`, which is in lower case.
 fn contains(row: &Listed, filter: &str) -> bool {
     let of = &row.connection;
     let process = row.process.as_ref().map(ToString::to_string).unwrap_or_default();

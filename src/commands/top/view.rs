@@ -14,7 +14,7 @@ use crate::{
     control::api::{ChainOverview, HopOverview},
 };
 
-/// Draws all of it, in whatever room there is. The connections get what the other parts leave.
+/// Draws the screen in the room that there is. The connections get what the other parts leave.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     // The connections are what people come for. So the panel of chains and hops takes a quarter of the
     // height, and failures are shown only if there is room for everything.
@@ -170,12 +170,12 @@ fn head<const N: usize>(names: [impl Into<String>; N]) -> Row<'static> {
     Row::new(names.map(Into::into)).style(Modifier::BOLD)
 }
 
-/// Returns the style of what is well, which is no more than plain without colours.
+/// Returns the style for a good state, which is plain text without colours.
 fn accent(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().green() } else { Style::new() }
 }
 
-/// Returns the style of what is wrong.
+/// Returns the style for a bad state.
 fn alarm(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().red().bold() } else { Style::new().bold() }
 }

@@ -45,7 +45,7 @@ pub(crate) enum Uneditable {
     EditedSince,
 }
 
-/// How much of a hop's switch a file has.
+/// The part of a hop's switch that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mention {
     /// Nothing of the hop.
@@ -114,7 +114,7 @@ pub(crate) fn switch(text: &str, name: &str, is_on: bool) -> Result<Option<Switc
     })
 }
 
-/// Puts back what the switch of the hop `name` took the place of.
+/// Restores the value that the switch of the hop `name` replaced.
 ///
 /// # Errors
 /// The reason why it can't be put back.

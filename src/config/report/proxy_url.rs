@@ -1,4 +1,4 @@
-//! Says which settings mean what a proxy's URL means.
+//! Finds the settings that mean the same as the URL of a proxy.
 
 use std::num::NonZeroU16;
 

@@ -180,7 +180,7 @@ impl Resolver<'_> {
                         let message = "names a hop that holds this one in turn, or that waits for one that does";
                         self.invalid(&place, message);
                     }
-                    // That hop's own problem says what is wrong.
+                    // That hop exists but is invalid itself, and its own problem says why.
                     _ => {}
                 }
             }
@@ -276,14 +276,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Has the hop at `index` depend on the conditions of the hops that it holds.
+/// Makes the hop at `index` depend on the conditions of the hops that it holds.
 fn depend_on_members(hops: &mut [NamedHop], index: usize, asked: &[Arc<str>]) {
     let held = hops.iter().filter(|hop| asked.contains(&hop.name));
     let conditions: Vec<_> = held.flat_map(|hop| hop.depends_on.iter().cloned()).collect();
     hops[index].depends_on.extend(conditions);
 }
 
-/// Whether one of the hops named `asked` is off only because of its condition.
+/// Returns whether one of the hops named `asked` has a condition, which may switch it on later.
 fn may_come_on(hops: &[NamedHop], asked: &[Arc<str>]) -> bool {
     hops.iter().any(|hop| asked.contains(&hop.name) && hop.condition.is_some())
 }

@@ -103,7 +103,7 @@ impl Resolver<'_> {
         context: &BuildContext<'_>,
     ) -> Option<Secret> {
         let place = below(path, setting.key());
-        // A key may be written where its file should be, and is never shown.
+        // A key may be pasted in place of its path. It is never shown.
         if file.to_string_lossy().contains("-----BEGIN") {
             self.report_file(&place, "expected the path of a file, found its content", PATH);
             return None;

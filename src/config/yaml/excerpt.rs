@@ -100,7 +100,8 @@ impl SourceLine<'_> {
         if let Some(root) = self.root {
             visit(root, &mut Vec::new(), window, &mut mark);
         }
-        // Between keys and values there is only punctuation, or a comment.
+        // Outside of keys and values, only punctuation is known to be harmless. An anchor, a tag or a comment
+        // is not.
         for at in 0..chars.len() {
             shown[at] |= !is_token[at] && PUNCTUATION.contains(chars[at]);
         }
@@ -293,5 +294,5 @@ fn is_toggle(text: &str) -> bool {
 
 const PUNCTUATION: &str = " {}[],:-";
 
-/// How many characters of a line are shown, at most about.
+/// The approximate number of characters of a line that are shown.
 const WIDTH_MAX: usize = 120;

@@ -26,7 +26,7 @@ pub(crate) struct File {
     text: String,
     /// The offset at which each line begins.
     lines: Vec<usize>,
-    /// The values that could be read, and the place where reading stopped early.
+    /// The values that could be read, and the place at which reading stopped early.
     root: Option<Rc<Node>>,
     read_to: Option<(usize, usize)>,
 }
@@ -86,7 +86,7 @@ impl File {
     /// Returns the problem for a text that serde_yaml refuses although the marked parse has taken it.
     ///
     /// serde_yaml's own message is never repeated: it quotes the value that does not fit its tag, which may be a
-    /// password (`!!int s3cret`), the key that stands twice once numbers are read (`1` and `0x1`), and the keys above
+    /// password (`!!int s3cret`), the key that occurs twice once numbers are read (`1` and `0x1`), and the keys above
     /// it. Only the place is taken from it.
     fn unreadable(&self, at: (usize, usize), has_tags: bool) -> Problem {
         let fault = if has_tags { YamlFault::Tag } else { YamlFault::Unreadable };
@@ -143,7 +143,8 @@ impl File {
     fn problem(&self, mut error: YamlError) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
-        // A name that stands elsewhere in the open is no secret.
+        // The name is shown unless the first key is hidden too: a name that is visible elsewhere is no
+        // secret.
         if matches!(error.fault, YamlFault::DuplicateKey(_)) && error.first.is_some_and(is_hidden) {
             error.fault = YamlFault::DuplicateKey(None);
         }
@@ -233,6 +234,7 @@ impl File {
             Content::Nothing | Content::Unread => {}
             Content::List(list) => {
                 for (index, inner) in list.iter().enumerate() {
+                    // The key stays that of the list, as in `oddity`.
                     path.push(Key::Index(index));
                     self.find_oddities(inner, path, key, found);
                     path.pop();
@@ -254,10 +256,10 @@ impl File {
     }
 }
 
-/// As much of a line after a value as is looked at.
+/// The number of characters after a value that are looked at.
 const REST_CHARS_MAX: usize = 80;
 
-/// As far into a line as odd values are looked for.
+/// The last column in which an odd value is looked for.
 const COLUMN_MAX: usize = 500;
 /// More than this many are not worth the time.
 const ODDITIES_MAX: usize = 100;

@@ -6,7 +6,7 @@ use saphyr_parser::ScalarStyle;
 
 use crate::config::credentials::Credential;
 
-/// Why a value is probably not what was meant.
+/// The reason why a value is probably not the intended one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
     /// It has no quotes, and ends where a comment begins.
@@ -94,6 +94,7 @@ fn is_quote(one: char) -> bool {
 /// Returns the first character of `text` that looks like another one, with its name and the one that it looks like.
 pub(crate) fn look_alike(text: &str) -> Option<(&'static str, &'static str)> {
     text.chars().find_map(|one| {
+        // Copying from a document or a web page brings these along, and they look right on the screen.
         Some(match one {
             _ if is_quote(one) => ("a typographic quote", "write `\"` instead, at both ends"),
             '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => {

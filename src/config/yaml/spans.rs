@@ -20,12 +20,12 @@ pub(crate) struct Span {
     pub(crate) end: (usize, usize),
 }
 
-/// A value. An alias shares the node that it stands for, so what expands without end stays small here.
+/// A value. An alias shares the node that it stands for, so a text that expands without end is small here.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) content: Content,
-    /// How many nodes it has once its aliases are expanded, itself included.
+    /// The number of its nodes once its aliases are expanded, itself included.
     size: usize,
 }
 

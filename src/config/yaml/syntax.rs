@@ -1,4 +1,4 @@
-//! Finds out what is wrong with a text that is not YAML, and where the mistake is.
+//! Finds the mistake in a text that is not YAML, and its place.
 //!
 //! A YAML parser stops where the text no longer fits the grammar, which is often a line or more after the mistake: an
 //! open `{` is noticed at the next key. Its words are those of the grammar ("did not find expected key"), and it has no
@@ -19,7 +19,7 @@ pub(crate) enum SyntaxFault {
     Tab,
     /// `\` and this character are not an escape of a text in double quotes.
     Escape(char),
-    /// This bracket or brace is not closed. `is_commented`: a ` #` follows it in its line.
+    /// This bracket or brace is not closed. If `is_commented`, a ` #` follows it in its line.
     Unclosed { bracket: char, is_commented: bool },
     /// This quote is not closed.
     UnclosedQuote(char),

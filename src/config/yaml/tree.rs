@@ -1,4 +1,4 @@
-//! The files of a configuration, merged into one tree that knows where each part is written.
+//! The files of a configuration, merged into one tree that knows the place of each part.
 
 mod advice;
 mod report;
@@ -27,7 +27,7 @@ pub(crate) struct Tree {
     files: Vec<File>,
     /// The variables in each value that has some, and so must not be shown.
     variables: HashMap<KeyPath, Vec<String>>,
-    /// How long all texts with variables are.
+    /// The length of all texts with variables.
     expanded: usize,
     /// The values from the command line, by option. They are in no file.
     overridden: HashMap<KeyPath, &'static str>,

@@ -229,7 +229,7 @@ impl Scanner<'_> {
         ahead.peek().is_none_or(ends)
     }
 
-    /// Scans a text that `|` or `>` begins, and the lines of which are indented further than this one.
+    /// Scans a text that `|` or `>` begins, and whose lines are indented further than this one.
     fn block_text(&mut self) {
         let indent = self.indent;
         self.line();

@@ -102,7 +102,7 @@ impl Tree {
         }
     }
 
-    /// Returns where a part of the configuration belongs that is at the top as `name`.
+    /// Returns advice for a key `name` at the top that belongs to a section.
     fn advice_on_section(&self, path: &KeyPath, name: &str) -> Option<String> {
         // The value decides before the name: hops and chains are recognised by what is in them, whatever they
         // are called.
@@ -221,7 +221,7 @@ const OF_OTHERS: [(&[&str], &str, &str); 5] = [
     ),
 ];
 
-/// How the credentials of clients are written.
+/// An example of the credentials of clients.
 const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";
 
 const EXAMPLE_HOP: &str = "`hops: { NAME: { kind: http-connect, address: \"HOST:PORT\" } }` and `chains: { default: [NAME] }`";
