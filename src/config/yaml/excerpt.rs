@@ -31,10 +31,10 @@ impl SourceLine<'_> {
         let start = span.start.1;
         // Counting goes no further than what is shown: a line may be as long as a file.
         let chars: Vec<char> = self.text.chars().take(start + WIDTH_MAX).collect();
-        // Each run of hidden characters becomes one `…`. So the marks below the line are counted in what has
-        // been written so far and not in columns of the file.
         let (shown, is_token) = self.tokens(start, &chars);
         let (first, last) = within(span, self.number, chars.len());
+        // Each run of hidden characters becomes one `…`. So the marks below the line are counted in what has
+        // been written so far and not in columns of the file.
         let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
         // A long line begins half a width before the place, so that the place is in the part that is shown.
         let from = first.saturating_sub(WIDTH_MAX / 2);
