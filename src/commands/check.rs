@@ -149,9 +149,9 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
-        // Whether a ticket or a library is there is no matter of the configuration, so it is said here and
-        // makes nothing invalid.
         for Readiness { scheme, credentials } in readiness(hop) {
+            // Whether a ticket or a library is there is no matter of the configuration, so nothing is invalid
+            // without it.
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
                 Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,

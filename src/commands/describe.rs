@@ -73,7 +73,7 @@ pub(super) fn condition(
     Ok(())
 }
 
-/// Lists the sources of credentials, with a comma before each.
+/// Says where credentials come from, with a comma before each.
 pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }

@@ -155,8 +155,8 @@ pub fn explain(
             writeln!(out, "{explained:#}")?;
         }
     }
-    // The exit status says whether the request would be tried, so that scripts can test routes.
     let is_served = found.is_some() && refusal.is_none();
+    // The exit status says whether the request would be tried, so that scripts can test routes.
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
@@ -247,7 +247,6 @@ impl<'a> ExplainedWay<'a> {
         let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));
         let conditions = conditional.iter().filter_map(shown).collect();
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
-        // A pool has no address before it has chosen a member.
         let address =
             |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
         let mut steps = Vec::new();

@@ -223,7 +223,6 @@ impl Resolver<'_> {
             None => {}
         }
         named.on_leave = self.read(&below("on_leave")).unwrap_or_default();
-        // Switching a hop off and on again must not lose its state, so these two are no part of it.
         let keys = ["enabled", "on_leave"];
         let written = fingerprint::hash_without(self.tree, &path, &keys, self.hasher);
         // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
