@@ -156,7 +156,6 @@ pub fn explain(
         }
     }
     let is_served = found.is_some() && refusal.is_none();
-    // The exit status says whether the request would be tried, so that scripts can test routes.
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
