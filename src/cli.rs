@@ -123,6 +123,7 @@ pub struct Check {
     #[command(flatten)]
     pub config: ConfigOrHops,
     /// Draw the routes, the chains and their hops, instead of describing them
+    // `require_equals`, or `explain --graph URL` would take the URL for the name of a picture.
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
     pub graph: Option<Picture>,
     /// The format of the output
@@ -492,6 +493,8 @@ impl Cli {
     /// A flag before the command that the command does not have.
     pub fn into_command(self) -> Result<Command, clap::Error> {
         let Self { command, mut run } = self;
+        // Flags before a command are parsed as those of `run`, since `mooltiroute` alone is `mooltiroute
+        // run`. `-c` is the one that people write there, and every command that reads a configuration has it.
         let Some(mut command) = command else { return Ok(Command::Run(run)) };
         if let (Some(path), Some(config)) = (run.config.place.path.take(), command.config()) {
             config.path.get_or_insert(path);
@@ -500,6 +503,7 @@ impl Cli {
             flags.inherit(run);
             return Ok(command);
         }
+        // Any other flag would have no effect, so it is refused.
         match run.given() {
             None => Ok(command),
             Some(flag) => Err(Self::command().error(
@@ -514,6 +518,7 @@ impl Command {
     /// Returns the configuration flag of commands that read one.
     fn config(&mut self) -> Option<&mut ConfigPath> {
         match self {
+            // Every command is named, so that the compiler asks about a new one.
             Self::Run(flags) => Some(&mut flags.config.place),
             Self::Check(flags) => Some(&mut flags.config.place),
             Self::Explain(flags) => Some(&mut flags.config.place),
@@ -547,6 +552,8 @@ impl Run {
 
     /// Adds the flags that were given before the word `run`.
     fn inherit(&mut self, earlier: Self) {
+        // Hops are passed in the order of the command line. Of single values the later one wins, as in most
+        // programs.
         self.config.hops.splice(0..0, earlier.config.hops);
         self.listen.extend(earlier.listen);
         self.log_level = self.log_level.or(earlier.log_level);
@@ -558,6 +565,7 @@ impl Run {
 
     /// Returns the first flag, besides `-c`, that was given.
     fn given(&self) -> Option<&'static str> {
+        // Taken apart by name, so that the compiler asks about a new switch.
         let Switches { no_corporate, disable, enable } = &self.switches;
         let flags = [
             ("--hop", !self.config.hops.is_empty()),
@@ -597,6 +605,7 @@ impl std::fmt::Display for HopState {
 /// Parses a listen address, and suggests the whole address if only a part is given.
 fn parse_listen(text: &str) -> Result<ListenAddress, String> {
     text.parse().map_err(|InvalidListenAddress| {
+        // People write the port alone, as other programs accept it.
         let port = text.trim_start_matches(':');
         if port.parse::<u16>().is_ok() {
             return format!("write the address too, as in `127.0.0.1:{port}`");
@@ -607,6 +616,7 @@ fn parse_listen(text: &str) -> Result<ListenAddress, String> {
 }
 
 fn levels() -> impl TypedValueParser<Value = Level> {
+    // By the list of names, so that errors and shell completion can show it.
     PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|name| name.parse())
 }
 

@@ -47,7 +47,7 @@ use self::{json::ShownProblem, wrap::Wrapped};
 
 /// Executes the command line `cli`, with hops of the kinds in `registry`.
 ///
-/// A program that adds its own kinds calls this as its whole `main`.
+/// A program that adds its own kinds needs nothing else in its `main`.
 pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitCode {
     let command = match cli.into_command() {
         Ok(command) => command,
@@ -90,6 +90,8 @@ fn loader(
     registry: Registry,
     environment: &Environment,
 ) -> Result<Loader, ExitCode> {
+    // Hops of the command line come first: clap refuses `-c` beside them, and a configuration that is merely
+    // found must not add routes to them.
     let (source, environment) = match hops_of(config, &registry, environment) {
         Ok(found) => found,
         Err(error) => {
@@ -100,6 +102,7 @@ fn loader(
     let source = source.map_or_else(|| Source::find(config.place.path.clone(), &environment), Ok);
     match source {
         Ok(source) => Ok(Loader::new(source, overrides, registry, environment)),
+        // A program that asked for JSON gets it also if there is nothing to load.
         Err(problems) if format == Format::Json => {
             Err(status(write_json_problems(&problems, &mut stdout())))
         }
@@ -131,9 +134,9 @@ fn shows_credentials(loader: &Loader) -> bool {
 /// The result of a command that looks at a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The configuration is valid, and what was asked of it is possible.
+    /// The configuration is valid, and the request of the command is possible.
     Valid,
-    /// It is not.
+    /// The configuration is invalid, or the request is not possible.
     Invalid,
 }
 
@@ -165,6 +168,7 @@ fn write_json_problems(problems: &Problems, out: &mut dyn Write) -> io::Result<V
 
 /// Returns standard output for the answer of a command in `format`. Text is wrapped at the width of a terminal.
 fn answer(format: Format) -> Wrapped<impl Write> {
+    // A line end inside of a text of JSON would break it.
     let is_wrapped = format == Format::Human;
     let width =
         is_wrapped.then(|| columns(terminal_size::terminal_size_of(io::stdout()))).flatten();
@@ -189,6 +193,7 @@ struct UntilClosed<W>(W);
 impl<W: Write> Write for UntilClosed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0.write(bytes) {
+            // Counted as written, or the caller would try again.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
             written => written,
         }

@@ -33,6 +33,8 @@ pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> Exit
 fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
     let Some(picture) = flags.graph else {
         return match loader.source() {
+            // The file is written without a description, so that `check --hop URL > config.yaml` makes a
+            // configuration of it.
             Source::CommandLine { text, .. } if flags.format == Format::Human => {
                 write_file(loader, text)
             }
@@ -56,6 +58,7 @@ fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
         return write_problems(loader, &problems, Format::Human, &mut super::answer(Format::Human));
     }
     if super::shows_credentials(loader) {
+        // On standard error, since standard output may go into the file.
         let _ = writeln!(anstream::stderr(), "mooltiroute: {}", super::VISIBLE_CREDENTIALS);
     }
     write!(super::stdout(), "{text}")?;
@@ -76,6 +79,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
             Ok(Verdict::Valid)
         }
         (Ok(config), Format::Json) => {
+            // A field of its own: `listeners` holds plain texts, as programs have read it since before TLS.
             let listeners = config.server.listen.iter().filter(|listener| listener.tls.is_some());
             let tls_listeners: Vec<_> =
                 listeners.map(|listener| listener.address.to_string()).collect();
@@ -100,6 +104,8 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
 /// Describes what a valid configuration does.
 fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
+    // Without `auth`, a listener that checks no certificates is on loopback. Any other is a problem of the
+    // configuration.
     let clients = match config.server.auth {
         Some(_) => "clients need the credentials of `server.auth`".to_owned(),
         None => "for every program on this machine".to_owned(),
@@ -131,6 +137,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
                     write!(out, "{}", describe::member_count(&**built))?;
                 }
             }
+            // Only a disabled hop can be valid without having been built.
             None => write!(out, ", with variables that are not set")?,
         }
         for setting in &*hop.settings {
@@ -143,6 +150,8 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
             writeln!(out, "    {member}")?;
         }
         for Readiness { scheme, credentials } in readiness(hop) {
+            // Whether a ticket or a library is there is no matter of the configuration, so nothing is invalid
+            // without it.
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
                 Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,

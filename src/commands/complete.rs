@@ -50,6 +50,7 @@ pub(crate) fn hops(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Returns the value of `-c` or `--config` among `words`.
 fn named_path(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
+    // The script passes the line that is being completed after a `--`.
     let mut words = words.skip_while(|word| word != "--");
     while let Some(word) = words.next() {
         if word == "-c" || word == "--config" {

@@ -63,7 +63,7 @@ pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
 
-/// Says how many members a hop chooses among, with a comma before it.
+/// Returns the number of members that a hop chooses among, with a comma before it.
 pub(super) fn member_count(hop: &dyn Hop) -> String {
     match hop.members().len() {
         0 => String::new(),

@@ -26,6 +26,7 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         Err(why) => return complain(&why),
     };
     let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
+    // Other users can't read the variables of a process, unlike its command line.
     let user = ClientUser { preferences, shows_credentials: true };
     let mut command = process::Command::new(program);
     command.args(arguments).envs(settings.variables(&user));
@@ -50,6 +51,8 @@ fn preferences(
     flags: &cli::Exec,
     settings: &ClientSettings,
 ) -> Result<Option<Preferences>, String> {
+    // Only a wish that was stated may fail. A session that the user did not ask for is left out if it could
+    // make a chain refuse the command's requests.
     let is_asked = flags.session.is_some() || flags.country.is_some();
     if !settings.takes_preferences() {
         return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
@@ -91,6 +94,7 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
         tokio::signal::windows::ctrl_c()?
     };
     let status = command.spawn()?.wait()?;
+    // An exit status of Windows has 32 bits; one that does not fit is still a failure.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -31,7 +31,7 @@ pub use self::asked::{Asked, Form, InvalidUrl};
 
 /// Runs the command.
 pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> ExitCode {
-    // Not parsed by clap: its errors quote the argument, and a URL may contain a password.
+    // Not parsed by clap, whose errors quote the argument: a URL may contain a password.
     let asked = match flags.url.parse::<Asked>() {
         Ok(asked) => asked,
         Err(error) => {
@@ -76,6 +76,7 @@ fn draw(loader: &Loader, question: &Inquiry, picture: Picture) -> io::Result<Ver
         Err(problems) => return write_problems(loader, &problems, Format::Human, &mut out),
     };
     let target = &question.asked.target;
+    // The picture is of the way of one request, so without a route there is nothing to draw.
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let Some(index) = router.find(&Query { target }) else {
         writeln!(out, "{NO_ROUTE}")?;
@@ -102,6 +103,8 @@ pub fn explain(
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
     let Inquiry { asked, client } = question;
+    // The router that serves requests is asked here as well, so that the answer can't differ from what the
+    // proxy does.
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
     let route = found.map(|index| &config.routes[index]);
@@ -126,6 +129,8 @@ pub fn explain(
             }
         }
         Format::Json => {
+            // The routes before the one that applies are the reason for the answer. Without one that applies,
+            // all are.
             let before = &config.routes[..found.unwrap_or(config.routes.len())];
             let before: Vec<_> = before
                 .iter()
@@ -161,6 +166,8 @@ fn refusal(
     target: &Authority,
     client: &Preferences,
 ) -> Option<String> {
+    // Only hops that take preferences are asked; the proxy passes none to the others. `Reply` has the words
+    // that the client would get.
     let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
     let mut hops = hops.filter(|hop| hop.describe().takes_preferences).peekable();
     if hops.peek().is_none() {
@@ -182,6 +189,7 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    // Routes after the one that applies are not tried, so they are no part of the answer.
     writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))
@@ -229,6 +237,8 @@ struct ExplainedStep<'a> {
 impl<'a> ExplainedWay<'a> {
     fn new(config: &'a Config, route: &Route, asked: &Asked, network: &Network) -> Self {
         let ChainConfig { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
+        // Conditions of hops that are switched off belong here too, and so do those of members: they are why
+        // the way is as it is.
         let is_on_way = |hop: &&NamedHop| {
             hop.condition.as_ref().is_some_and(|condition| depends_on.contains(condition))
         };
@@ -241,7 +251,8 @@ impl<'a> ExplainedWay<'a> {
         let mut steps = Vec::new();
         for (position, hop) in hops.iter().enumerate() {
             let next = hops.get(position + 1).map(|next| address(next));
-            // Like `forward`: a last hop that accepts plain requests gets the request itself, not a tunnel.
+            // As in `client::forward`: a last hop that accepts plain requests gets the request itself and not
+            // a tunnel. All hops before it are passed with CONNECT, whatever the form of the request.
             let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.describe().forwards);
             let request = match next {
                 Some(next) => next.map(|next| format!("CONNECT {next}")).unwrap_or_default(),
@@ -259,6 +270,8 @@ impl<'a> ExplainedWay<'a> {
                 words: describe::credentials(&hop.credentials),
             });
         }
+        // A hop that forwards the request connects to the target itself, so the target is no step of ours
+        // then.
         let ends_in_tunnel = steps.last().is_none_or(|last| last.request.starts_with("CONNECT"));
         if ends_in_tunnel {
             let request = match asked.form {
@@ -291,6 +304,7 @@ impl<'a> ExplainedWay<'a> {
             writeln!(out, "\n{} is {is_on} in this answer", hop.name)?;
             describe::condition(hop, network, "  ", out)?;
         }
+        // Interfaces are read at once, but names and ports would have to be asked for.
         if self.conditions.values().any(|condition| condition.value == Truth::Undecided.word()) {
             writeln!(
                 out,
@@ -321,12 +335,13 @@ impl<'a> ExplainedWay<'a> {
     }
 }
 
-/// Says why `rule` does or does not apply to `query`.
+/// Returns the reason why `rule` does or does not apply to `query`.
 fn reason(rule: &Rule, query: &Query<'_>) -> String {
     let host = query.target.host();
     match rule.applies(query) {
         Err(Condition::Hosts(_)) => format!("no: `{host}` is none of its hosts"),
         Err(Condition::Ports(_)) => format!("no: {} is none of its ports", query.target.port()),
+        // A rule that applies has matched its ports too; the host is what operators look for.
         Ok(()) => match rule.hosts().iter().find(|pattern| pattern.matches(host)) {
             Some(pattern) => format!("yes: `{host}` is one of its hosts, by `{pattern}`"),
             None => "yes: it is for every host".to_owned(),

@@ -44,9 +44,12 @@ struct DrawnHop {
 impl Graph {
     /// Draws the configuration: all routes, and all chains except a `direct` that no route leads to.
     pub(super) fn of_config(config: &Config) -> Self {
+        // Index 0 is the built-in `direct`, which every configuration has. All others were written, also
+        // those that no route leads to, which the picture then shows.
         let is_drawn =
             |index: &usize| *index > 0 || config.routes.iter().any(|route| route.chain == *index);
         let drawn: Vec<usize> = (0..config.chains.len()).filter(is_drawn).collect();
+        // Routes point into all chains of the configuration, and here into those that are drawn.
         let place = |chain: usize| drawn.iter().position(|drawn| *drawn == chain);
         let routes = config.routes.iter().enumerate().filter_map(|(index, route)| {
             Some(DrawnRoute { label: route_label(index, route), chain: place(route.chain)? })
@@ -94,10 +97,13 @@ impl Graph {
         let width = |texts: &mut dyn Iterator<Item = &str>| {
             texts.map(|text| text.chars().count()).max().unwrap_or(0)
         };
+        // Widths are counted in characters, since the arrows and many names are not ASCII.
         let label_width = width(&mut self.routes.iter().map(|route| &*route.label));
         let name_width = width(&mut self.chains.iter().map(|chain| &*chain.name));
         let mut drawn = String::new();
         for (index, DrawnRoute { label, chain }) in self.routes.iter().enumerate() {
+            // Only neighbours are joined. Routes are shown in the order in which they are tried, and that
+            // must not change.
             let is_same =
                 |other: Option<&DrawnRoute>| other.is_some_and(|other| other.chain == *chain);
             let is_joined =
@@ -114,6 +120,7 @@ impl Graph {
             }
             drawn.push('\n');
         }
+        // A chain without a route is most likely a mistake, so it is shown.
         let is_unused = |index: &usize| !self.routes.iter().any(|route| route.chain == *index);
         for index in (0..self.chains.len()).filter(is_unused) {
             let _ = write!(drawn, "{:label_width$}     ", "(no route)");
@@ -137,6 +144,8 @@ impl Graph {
 
     /// Draws as a Mermaid flowchart.
     fn mermaid(&self) -> String {
+        // Nodes are numbered (`r0`, `c0`, `c0h0`). Names of operators may have characters that identifiers
+        // can't have, and two chains may share a hop, which is a node in each of them.
         let mut drawn = "flowchart LR\n".to_owned();
         for (index, route) in self.routes.iter().enumerate() {
             let _ = writeln!(drawn, "  r{index}[\"{}\"]", mermaid_text(&route.label));
@@ -157,6 +166,7 @@ impl Graph {
 
     /// Draws as a graph of Graphviz.
     fn dot(&self) -> String {
+        // The nodes are called as in `mermaid`, since `edges` serves both.
         let mut drawn = "digraph mooltiroute {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
         for (index, route) in self.routes.iter().enumerate() {
             let _ = writeln!(drawn, "  r{index} [label=\"{}\"];", dot_text(&route.label));
@@ -185,6 +195,7 @@ impl Graph {
         }
         for (index, chain) in self.chains.iter().enumerate() {
             let mut from = format!("c{index}");
+            // Each arrow begins where the last one ended, from the chain over its hops to the target.
             for stop in 0..chain.hops.len() {
                 let to = format!("c{index}h{stop}");
                 edges.push((from, to.clone()));

@@ -79,7 +79,7 @@ pub fn run(flags: &cli::Hop, registry: Registry, environment: &Environment) -> E
     }
 }
 
-/// Switches the hop, and says what is in force now.
+/// Switches the hop, and returns a sentence about what is in force now.
 fn set(
     flags: &cli::Hop,
     source: Source,
@@ -87,10 +87,14 @@ fn set(
     environment: &Environment,
 ) -> Result<String, HopError> {
     let name = flags.name.as_str();
+    // Everything that can fail without an effect comes first: the file, the proxy, what is remembered, the
+    // edit, its check.
     let target = SwitchTarget::find(&source, name)?;
     let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
     let running = match Control::find(&WantedProxy::Config(Some(path.clone())), environment) {
         Ok(control) => Some(control),
+        // Without a proxy the file is still switched, for its next start. If several fit, it is unclear which
+        // one must agree.
         Err(NoProxy::NotRunning(_)) => None,
         Err(error) => return Err(error.into()),
     };
@@ -100,6 +104,7 @@ fn set(
     };
     let edit = EditedFile { path: target.path.clone(), text };
     let checked = match &running {
+        // The proxy may have other variables and flags than this process, so its judgement counts.
         Some(control) => control.post("/v1/check", &edit)?,
         None => {
             let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
@@ -107,6 +112,8 @@ fn set(
         }
     };
     check(&checked, name)?;
+    // Before the file is written: if this process ends in between, an entry too many is harmless, but a
+    // condition that is written nowhere would be lost.
     if let Some(origin) = origin {
         origins.set(&target.path, name, Some(origin))?;
     }
@@ -119,13 +126,15 @@ fn set(
             target.path.display()
         ),
     };
+    // Forgotten last: if the proxy rejects the restored value, the file is put back, and `auto` must work
+    // again later.
     if flags.state == HopState::Auto {
         origins.set(&target.path, name, None)?;
     }
     Ok(said)
 }
 
-/// Returns the new text, and what has to be remembered. Returns `None` if the file says so already.
+/// Returns the new text, and the value to remember. Returns `None` if the file needs no edit.
 fn edited(
     target: &SwitchTarget,
     state: HopState,
@@ -156,6 +165,8 @@ fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
         return Err(HopError::Invalid(checked.problems.clone()));
     }
     let own = format!("hops.{name}.enabled");
+    // The `enabled` of a hop may be a condition, so paths below it belong to the switch too. Anything else
+    // means that the text was understood differently from the way in which it was edited.
     let is_other = |path: &&String| {
         path.strip_prefix(&own).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('.')))
     };
@@ -166,6 +177,7 @@ fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
 /// Replaces the file, unless it was changed since it was read.
 fn write(target: &SwitchTarget, text: &str) -> Result<(), HopError> {
     let file = target.path.display().to_string();
+    // An editor or another `hop` may have saved the file meanwhile. Its change must not be overwritten.
     if fs::read(&target.path).ok().as_deref() != Some(target.text.as_bytes()) {
         return Err(HopError::Disturbed(file));
     }
@@ -180,6 +192,7 @@ fn in_force(
 ) -> Result<String, HopError> {
     let (name, state) = (&target.name, flags.state);
     let reload = || control.post::<verdict::ReloadVerdict>("/v1/reload", &json!({}));
+    // A proxy that ends now will read the edited file at its next start.
     let Ok(verdict) = reload() else {
         return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
     };
@@ -205,6 +218,7 @@ fn in_force(
         }
     };
     let own = format!("hops.{name}.enabled");
+    // The verdict is then `Unchanged`, which alone would look like success.
     if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own) {
         said += &format!(
             "\nnote: it has no effect while the proxy runs, which was started with {}",

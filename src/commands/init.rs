@@ -56,12 +56,14 @@ pub fn init(directory: &Path, registry: &Registry) -> Result<(), InitError> {
     let fail = |path: &Path, cause| InitError::Write { path: path.to_owned(), cause };
     fs::create_dir_all(directory).map_err(|cause| fail(directory, cause))?;
     let mut entries = fs::read_dir(directory).map_err(|cause| fail(directory, cause))?;
+    // Files of a configuration are merged, so the sample must not be added to others.
     if entries.next().is_some() {
         return Err(InitError::Occupied(directory.to_owned()));
     }
     let schema = format!("{:#}\n", schema::schema(registry));
     let sample = SAMPLE.map(|(name, text)| (name, format!("{MODELINE}{text}")));
     for (name, text) in sample.into_iter().chain([(SCHEMA, schema)]) {
+        // `create_new` fails if another process has just made the file: nothing is ever overwritten.
         let path = directory.join(name);
         let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|cause| fail(&path, cause))?;

@@ -90,10 +90,13 @@ pub(super) struct ShownPlace<'a> {
 
 impl<'a> ShownHop<'a> {
     pub(super) fn new(hop: &'a NamedHop, network: &Network) -> Self {
+        // A disabled hop with unset variables was not built and has no address.
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
         let enabled = hop.is_enabled;
+        // Only for a hop in force: the answer may take a look at a file or a library, which no chain needs
+        // for the others.
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
         let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
@@ -121,6 +124,8 @@ impl<'a> ShownHop<'a> {
 
 impl From<Readiness> for ShownReadiness {
     fn from(Readiness { scheme, credentials }: Readiness) -> Self {
+        // One field for the words of both outcomes, so that programs can show it without looking at the
+        // other.
         let (ready, details) = match credentials {
             Ok(words) => (true, words),
             Err(words) => (false, words),
@@ -132,6 +137,7 @@ impl From<Readiness> for ShownReadiness {
 impl<'a> From<&'a Credential> for ShownCredential<'a> {
     fn from(credential: &'a Credential) -> Self {
         let Credential { setting, origin } = credential;
+        // Sources are shown, values never.
         let (variables, file, written) = match origin {
             CredentialSource::Variables(names) => (Some(names.as_slice()), None, false),
             CredentialSource::File(path) => (None, Some(path.as_str()), false),

@@ -18,6 +18,7 @@ pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
         Ok(Killed { killed }) => killed,
         Err(why) => return complain(&why),
     };
+    // A connection that has ended meanwhile is reported, but the command fails only if none was left to end.
     let missing: Vec<_> = flags.ids.iter().filter(|id| !killed.contains(id)).collect();
     for id in missing {
         complain(&format_args!("no open connection has the number {id}"));

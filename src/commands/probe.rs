@@ -29,7 +29,7 @@ use crate::{
 
 /// Runs the command.
 pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) -> ExitCode {
-    // Not parsed by clap: its errors quote the argument, and a URL may contain a password.
+    // Not parsed by clap, whose errors quote the argument: a URL may contain a password.
     let errand = match flags.url.parse::<Errand>() {
         Ok(errand) => errand,
         Err(error) => {
@@ -86,6 +86,8 @@ pub async fn probe(
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
+    // A running proxy has asked about the network by the time of a request. Here that happens before the way
+    // is chosen.
     let config = match ask_conditions(loader, config).await {
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
@@ -96,6 +98,8 @@ pub async fn probe(
     let generation = Generation::new(1, config, listening);
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
+    // From here on the steps are those of a client's request, so that the answer is that of the running
+    // proxy.
     let way = ask.way(&generation);
     if format == Format::Human {
         match errand.preferences.is_empty() {
@@ -109,9 +113,11 @@ pub async fn probe(
         }
     }
     let began = Instant::now();
+    // JSON is one document, so its steps are kept until the end.
     let steps = Steps::new((format == Format::Human).then_some(&mut *out));
     let reached = match &way {
         Err(denial) => Err(denial.clone().into()),
+        // As for a client, preferences are refused before anything is connected to.
         Ok(way) => match ask.preferences(*way, &generation) {
             Err(denial) => Err(denial.into()),
             Ok(_) => {
@@ -160,6 +166,7 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
     if conditions.is_empty() {
         return Ok(config);
     }
+    // The outcomes are an input of the loader, like the files, so the configuration is built again for them.
     loader.network.ask_once(&conditions).await;
     loader.load()
 }
@@ -180,7 +187,7 @@ fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()>
     }
 }
 
-/// Returns as JSON the failure that a client would be told.
+/// Returns as JSON the failure that a client would see.
 fn failure(reply: &Reply) -> serde_json::Value {
     json!({
         "status": reply.status(),

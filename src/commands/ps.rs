@@ -31,6 +31,7 @@ pub fn run(flags: &cli::Ps, environment: &Environment) -> ExitCode {
         }
         (Err(why), Format::Human) => return complain(&why),
         (Err(why), Format::Json) => {
+            // A program that asked for JSON gets it for a failure too.
             let failure = json!({ "running": false, "error": why });
             writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
         }

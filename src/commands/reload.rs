@@ -72,6 +72,7 @@ pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<
             )?;
         }
     }
+    // Said for each outcome: an edit without effect is easily taken for a reload that failed.
     for OverriddenSetting { path, option } in &verdict.overridden {
         writeln!(
             out,

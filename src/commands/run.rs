@@ -21,6 +21,7 @@ use crate::{
 
 /// Runs the proxy until a signal ends it.
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
+    // Before any other thread exists, since each thread may get a heap of its own.
     memory::share_heap();
     let passed = match supervisor::passed() {
         Ok(passed) => passed,
@@ -30,6 +31,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             ));
         }
     };
+    // Libraries panic if a thread can't be started, so this is found out first.
     if let Err(error) = threads::check_supply() {
         return complain(&format_args!("{NO_THREADS} ({error})"));
     }

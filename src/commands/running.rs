@@ -27,7 +27,7 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy
         Source::Path(path) => Some(path),
         Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
-    // The proxy may have been started with files that are gone by now.
+    // A path that is named is not checked: the proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {
         return Ok(WantedProxy::Config(Some(named)));
     }

@@ -57,7 +57,7 @@ pub(super) fn of_running(
     aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
 }
 
-/// Finds out which proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
+/// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Result<Aim, String> {
     let source = Source::find(flags.config.path.clone(), environment);
     let loader =
@@ -65,6 +65,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     let (server, doubt) = match source.map(loader) {
         Ok(loader) => match loader.load() {
             Ok(config) => (config.server, None),
+            // The problems are left to `check`. What can be read of the addresses is enough to try.
             Err(_) => {
                 let doubt = format!("`mooltiroute check` says that {} is invalid", loader.source());
                 (loader.server(), Some(doubt))
@@ -72,6 +73,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
         },
         Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
     };
+    // A listener with TLS can't be asked, but it is named if no other answers.
     let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
         server.listen.into_iter().partition(|listener| listener.tls.is_some());
     let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
@@ -103,6 +105,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 fn ask_all(aim: &Aim) -> Result<Value, String> {
     let mut refusals = Vec::new();
     for address in &aim.addresses {
+        // The configuration does not say which port the system has chosen.
         if address.port() == 0 {
             refusals.push(format!("the system chose the port of {address}"));
             continue;

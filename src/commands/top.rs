@@ -43,7 +43,8 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
     if let Err(error) = refresh(&mut screen, &control) {
         return complain(&error);
     }
-    // It also has a panic restore the terminal.
+    // It also installs a hook, so that a panic restores the terminal. From here to `restore`, nothing may
+    // return.
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
         Err(error) => return complain(&format_args!("the terminal can't be used: {error}")),
@@ -66,6 +67,7 @@ fn show(
     let mut next = Instant::now() + INTERVAL;
     loop {
         terminal.draw(|frame| view::draw(frame, screen)).map_err(failed)?;
+        // The wait for a key ends when the next question is due, so one thread does both.
         let left = next.saturating_duration_since(Instant::now());
         if event::poll(left).map_err(failed)? {
             // Other events, such as a new size, only need the screen to be drawn.
@@ -74,6 +76,8 @@ fn show(
                 continue;
             }
             match screen.press(key) {
+                // Only the screen has changed. Asking the proxy for each key would make a key that is held
+                // down slow.
                 Wish::Nothing => continue,
                 Wish::Leave => return Ok(()),
                 Wish::Kill(id) => screen.say(kill(control, id)),
@@ -98,5 +102,5 @@ fn kill(control: &Control, id: u64) -> String {
     }
 }
 
-/// How often the proxy is asked.
+/// The time between two questions to the proxy.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -23,6 +23,8 @@ impl<W: Write> Wrapped<W> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
+        // A text may be written in parts that end within a character or a word, so only complete lines are
+        // wrapped.
         match (self.width, std::str::from_utf8(&line)) {
             (Some(width), Ok(text)) if !is_excerpt(text) => {
                 self.inner.write_all(wrap(text, width).as_bytes())
@@ -62,10 +64,13 @@ impl<W: Write> Drop for Wrapped<W> {
 /// Returns `line` with line ends in place of some of its blanks, so that it fits in `width` columns.
 fn wrap(line: &str, width: usize) -> String {
     let blanks = line.len() - line.trim_start_matches(' ').len();
+    // A deep indentation must leave room for words.
     let indent = " ".repeat((blanks + 2).min(width / 2));
     let (mut wrapped, mut column) = (line[..blanks].to_owned(), blanks);
     for (index, word) in line[blanks..].split(' ').enumerate() {
         let length = columns(word);
+        // A word that is longer than a line keeps its length: a path or a URL must stay in one piece to be
+        // copied.
         if index > 0 && column + 1 + length > width && column > indent.len() {
             wrapped.push('\n');
             wrapped.push_str(&indent);

@@ -36,6 +36,7 @@ impl Credential {
     /// Returns whether the value of `key` should not be written in a configuration file.
     pub(crate) fn is_secret(key: &str) -> bool {
         let key = key.strip_suffix("_file").unwrap_or(key);
+        // `pass` must be the complete name, since words such as `bypass` end with it.
         key == "pass"
             || ["password", "passphrase", "secret", "token", "api_key"]
                 .iter()

@@ -29,7 +29,7 @@ impl Outline {
             let short = changed.iter().map(|path| shorten(path, depth).to_owned());
             short.collect::<BTreeSet<_>>().into_iter().collect()
         };
-        // Reports the deepest paths that are few enough to read, or else whole sections.
+        // Reports the deepest paths that are few enough to read, or else the sections.
         (1..=DEPTH_MAX)
             .rev()
             .map(shortened)
@@ -40,6 +40,7 @@ impl Outline {
     /// Returns the outline of a tree that is complete: merged, interpolated, with defaults and overrides applied.
     pub(crate) fn of(tree: &Tree, hasher: &RandomState) -> Self {
         let mut outline = Self::default();
+        // A section `x-…` holds anchors. What they stand for counts at each alias that uses it.
         for name in tree.sections().filter(|name| !name.starts_with("x-")) {
             let path = KeyPath::of([name]);
             if let Some(value) = tree.value(&path) {
@@ -63,6 +64,8 @@ impl Outline {
 
     fn insert(&mut self, path: KeyPath, value: &Value, hasher: &RandomState) {
         match value {
+            // Only leaves are entered, so that a change is reported by the path of the setting. An empty
+            // mapping is a leaf, or writing and removing it would be no change.
             Value::Mapping(mapping) if !mapping.is_empty() => {
                 for (key, value) in mapping {
                     let name = key.as_str().unwrap_or_default().to_owned();
@@ -76,7 +79,7 @@ impl Outline {
     }
 }
 
-/// A setting that the command line has, and a hash of what the files say in its place.
+/// A setting of the command line, and a hash of the value that the files have for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
     /// The path of the setting.
@@ -87,7 +90,7 @@ pub struct Overridden {
 }
 
 impl Overridden {
-    /// Lists every setting that the command line has.
+    /// Lists every setting of the command line.
     pub(crate) fn all(tree: &Tree, hasher: &RandomState) -> Vec<Self> {
         let overridden = |(path, option, value): &(KeyPath, &'static str, Value)| Self {
             path: path.to_string(),
@@ -131,6 +134,7 @@ fn hash(value: &Value, hasher: &RandomState) -> u64 {
             hasher.hash_one(list.iter().map(|value| hash(value, hasher)).collect::<Vec<_>>())
         }
         Value::Mapping(mapping) => {
+            // The order of keys has no meaning, so the entries are hashed as a set.
             let entry = |(key, value)| (hash(key, hasher), hash(value, hasher));
             hasher.hash_one(mapping.iter().map(entry).collect::<BTreeSet<_>>())
         }

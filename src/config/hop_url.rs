@@ -20,7 +20,7 @@ pub struct HopUrl(Secret);
 pub struct UrlChain {
     /// The file, in which variables stand for everything that could be a secret.
     pub yaml: String,
-    /// Those variables, with their values.
+    /// The variables of the file, with their values.
     pub variables: Vec<(String, Secret)>,
 }
 
@@ -30,11 +30,11 @@ pub struct UrlChain {
 pub struct InvalidHopUrl {
     /// The number of the URL, counted from zero.
     pub position: usize,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub fault: UrlFault,
 }
 
-/// What is wrong with the URL of a hop.
+/// A mistake in the URL of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UrlFault {
     /// It does not begin with a kind.
@@ -99,6 +99,8 @@ impl UrlChain {
         for (position, HopUrl(url)) in urls.iter().enumerate() {
             let parts = Parts::read(url.expose(), registry);
             let parts = parts.map_err(|fault| InvalidHopUrl { position, fault })?;
+            // The names appear in messages and in the printed file, so the first hop of a kind has the plain
+            // name of its kind.
             let earlier =
                 names.iter().filter(|name| name.trim_end_matches(NUMBER) == parts.kind).count();
             let name = match earlier {
@@ -119,7 +121,8 @@ impl<'a> Parts<'a> {
         let (scheme, rest) = url.split_once("://").ok_or_else(kinds)?;
         let (kind, implied) = kind(scheme, registry).ok_or_else(kinds)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A credential that is not encoded ends too early, and its end looks like a path or a setting.
+        // A credential with a `?` or a `/` that is not encoded ends there, and the rest of it looks like
+        // settings or a path. That must not become an address to connect to.
         if query.contains('@') {
             return Err(UrlFault::Path);
         }
@@ -127,10 +130,13 @@ impl<'a> Parts<'a> {
         if authority.contains(['/', '#']) {
             return Err(UrlFault::Path);
         }
+        // The last `@` separates, so that an `@` in a password may stay as it is.
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
         };
+        // Without an `@`, a text after the colon that is no port is most likely a password. Such a text must
+        // not be written out as an address. The bracket is that of an IPv6 address without a port.
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']');
         if credentials.is_none() && address.rsplit_once(':').is_some_and(|(_, port)| !is_port(port))
         {
@@ -170,9 +176,12 @@ impl<'a> Parts<'a> {
         variables: &mut Vec<(String, Secret)>,
     ) {
         let kind = registry.kind(self.kind);
+        // The text is printed by `check --hop`. So a value is written out only if its kind declares it as
+        // harmless, and every other value becomes a variable.
         let keys = kind.map_or(UrlKeys::USUAL, |kind| kind.url_keys());
         let is_shown = |key: &str| kind.is_some_and(|kind| kind.shown().contains(&key));
         let mut variable = |key: &str, value: String| {
+            // Neither `-` nor `.` may be in the name of a variable.
             let variable = format!("{name}_{key}").to_ascii_uppercase().replace(['-', '.'], "_");
             variables.push((variable.clone(), Secret::new(value)));
             format!("\"${{{variable}}}\"")
@@ -187,6 +196,7 @@ impl<'a> Parts<'a> {
             }
         }
         for (key, value) in self.settings {
+            // A list has to be YAML. A variable can't stand for one, since its value is always one text.
             let items = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
             let written = match items {
                 Some(items) if is_shown(key) => {
@@ -211,6 +221,7 @@ fn kind(
 ) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
     let of_name = |name: &str| registry.names().find(|known| *known == name);
     let scheme = scheme.to_ascii_lowercase();
+    // A kind wins over an alias, so that a program with a kind of its own called `http` can use it.
     if let Some(kind) = of_name(&scheme) {
         return Some((kind, &[]));
     }

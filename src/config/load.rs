@@ -80,7 +80,7 @@ impl Loader {
         self.load_and_list().0
     }
 
-    /// Does as [`load`](Self::load), and returns the files beside the YAML that settings name, such as a
+    /// Loads as [`load`](Self::load) does, and also returns the files beside the YAML that settings name, such as a
     /// `password_file`. The list is as good as it gets if the configuration is invalid.
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let (texts, problems) = self.source.read();
@@ -99,6 +99,8 @@ impl Loader {
     /// As [`load`](Self::load), and if the configuration has no such file.
     pub(crate) fn load_edited(&self, edit: &EditedFile) -> Result<Config, Problems> {
         let (mut texts, problems) = self.source.read();
+        // A file of the configuration may be a link, and the edit names what it leads to. If two links lead
+        // to one file, the edit is in both.
         let is_edited = |text: &&mut Text| {
             std::fs::canonicalize(&*text.name).is_ok_and(|path| path == edit.path)
         };
@@ -123,14 +125,19 @@ impl Loader {
         problems.append(faults);
         // A missing name may be defined in the file that can't be read.
         let is_complete = problems.is_empty();
+        // Before anything is resolved: a value of the command line is checked like one of a file, and a hop
+        // that is disabled there may have unset variables.
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
         let mut config = resolver.resolve();
         if config.hops.iter().any(|hop| hop.condition.is_some()) {
+            // A change of the network builds the configuration again from the texts in force. What is on disk
+            // by then may be invalid.
             config.written = Some(kept);
         }
         let named = resolver.named_files();
         problems.append(resolver.problems);
+        // An option may name a hop of the file that could not be read.
         if is_complete {
             problems.extend(self.misused_options(&tree));
         }
@@ -166,6 +173,8 @@ impl Loader {
         if let Some(format) = log_format {
             tree.set(KeyPath::of(["log", "format"]), "--log-format", format.name());
         }
+        // Only hops that exist are switched. For another name, `set` would create a hop; it is reported
+        // later.
         let known = tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
         for (name, option, is_enabled) in self.toggles() {
             if known.iter().any(|known| known == name) {
@@ -189,6 +198,7 @@ impl Loader {
         let problem = |message| Problem::new(&KeyPath::default(), "option", message);
         let mut problems = Vec::new();
         for (name, option, is_enabled) in self.toggles() {
+            // `--no-corporate` asks for nothing if there is no such hop.
             if !known.iter().any(|known| known == name) && option != "--no-corporate" {
                 let suggestion = nearest(name, known.iter().map(String::as_str));
                 let help = suggestion.map(|name| format!("did you mean `{name}`?"));

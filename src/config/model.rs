@@ -82,7 +82,7 @@ pub struct Auth {
     pub password: Secret,
 }
 
-/// How long things may take.
+/// The limits of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The limit for a client's request head.
@@ -99,11 +99,11 @@ pub struct Timeouts {
     pub half_closed: Duration,
     /// At shutdown, what is still open after this is cut.
     pub drain: Duration,
-    /// A tunnel without a byte either way; `None`: never.
+    /// The limit for a tunnel that moves no byte in either direction. `None` means no limit.
     pub idle: Option<Duration>,
 }
 
-/// How much is accepted from clients and upstreams.
+/// The limits for what is accepted from clients and upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at once.
@@ -214,7 +214,7 @@ pub struct Route {
     pub rule: router::Rule,
     /// An index into [`Config::chains`].
     pub chain: usize,
-    /// The place where it is written. The implied route has the place of its chain.
+    /// The place of its text. The implied route has the place of its chain.
     pub place: Option<Place>,
 }
 
@@ -225,6 +225,7 @@ impl Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As `rename_all` has it above, since messages quote what operators write.
         f.write_str(match self {
             Self::Http => "http",
             Self::Socks5 => "socks5",
@@ -240,6 +241,7 @@ impl Level {
 
     /// Returns the name that operators write.
     pub fn name(self) -> &'static str {
+        // `rename_all` has these names in files. Here they are for the command line and for messages.
         match self {
             Self::Off => "off",
             Self::Error => "error",
@@ -257,6 +259,7 @@ impl LogFormat {
 
     /// Returns the name that operators write.
     pub fn name(self) -> &'static str {
+        // The names that `rename_all` has in files.
         match self {
             Self::Text => "text",
             Self::Json => "json",
@@ -275,12 +278,14 @@ macro_rules! by_name {
             type Err = UnknownName;
 
             fn from_str(text: &str) -> Result<Self, UnknownName> {
+                // Only the exact name, as in files.
                 Self::ALL.into_iter().find(|one| one.name() == text).ok_or(UnknownName)
             }
         }
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // Not `write_str`, so that a width in a format applies.
                 f.pad(self.name())
             }
         }

@@ -233,6 +233,8 @@ impl JsonSchema for Then {
 
 impl Default for RawServer {
     fn default() -> Self {
+        // Defaults are written once, here and below: the JSON Schema and the tables in docs/ take them from
+        // these values.
         let upgrades = vec!["websocket".to_owned()];
         let protocols = Protocol::ALL.to_vec();
         Self {
@@ -276,6 +278,8 @@ impl Default for RawLog {
 
 impl<'de> Deserialize<'de> for RawChain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // An untagged enum of serde would try both forms and report neither mistake, only that no form fits.
+        // The visitor keeps the path and the words of the form that was written.
         struct EitherForm;
 
         impl<'de> Visitor<'de> for EitherForm {
@@ -307,6 +311,7 @@ impl JsonSchema for RawChain {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // By hand, since the derived schema would be that of the fields of `RawChain`, which is neither form.
         let short = generator.subschema_for::<Vec<String>>();
         let long = generator.subschema_for::<LongChain>();
         let description = "Hops in the order of travel, the nearest one first; or a mapping of `hops` and `warm`. An empty list goes direct.";

@@ -33,7 +33,7 @@ use crate::config::{
     yaml::{file::Part, interpolate::Invalid, tree::Tree},
 };
 
-/// Reads one section after the other, and goes on after an invalid one.
+/// Reads one section after the other, and continues after an invalid one to report every problem.
 pub(crate) struct Resolver<'a> {
     tree: &'a mut Tree,
     registry: &'a Registry,
@@ -79,21 +79,27 @@ impl<'a> Resolver<'a> {
 
     /// Builds the configuration. It is valid only if no problem was found.
     pub(crate) fn resolve(&mut self) -> Config {
+        // Variables are put in first, since any section may have some. A scalar that is still a template
+        // would be reported as a wrong type.
         self.check_sections();
         self.interpolate();
         let server = self.server();
         let timeouts = self.timeouts();
         let limits = self.limits();
+        // Hops are built with these limits, so both sections are read before them.
         let context = self.context.another().with_head_bytes_max(limits.header_bytes);
         self.context = context.with_handshake(timeouts.handshake);
         let log = self.section::<raw::RawLog>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
+        // Each of these three refers to the one before it by index.
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         self.check_budgets(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();
+        // The meaning of a configuration is more than its YAML. A new password in a `password_file` and a
+        // condition that comes true are changes too, and without them a reload would find nothing to do.
         let mut outline = Outline::of(self.tree, self.hasher);
         self.files.drain(..).for_each(|(path, content)| outline.add_files(&path, content));
         for hop in hops.iter().filter(|hop| hop.condition.is_some()) {
@@ -133,16 +139,19 @@ impl<'a> Resolver<'a> {
 
     /// Puts variables in everywhere. Only a disabled hop may have variables that are not set.
     fn interpolate(&mut self) {
+        // Hops are completed one by one: whether an unset variable is a problem depends on the `enabled` of
+        // its hop, which may itself come from a variable.
         for section in raw::SECTIONS.iter().filter(|section| **section != "hops") {
             self.interpolate_at(&KeyPath::of([section]), true);
         }
         for name in self.tree.names(&KeyPath::of(["hops"])).unwrap_or_default() {
             let hop = KeyPath::of(["hops", &name]);
             let enabled = hop.clone().then(Key::Name("enabled".into()));
-            // Written out, so that an omitted key and its default value mean the same.
+            // Written out, so that the outline is the same for an omitted key and for its default value.
             self.tree.assume(&hop, "enabled", true);
             self.interpolate_at(&enabled, true);
-            // A hop that a condition may switch on needs its variables already now.
+            // A hop that a condition may switch on needs its variables already now. If `enabled` can't be
+            // read, that is the one problem to report.
             let may_be_enabled = self.tree.settings(&enabled).is_some_and(|settings| {
                 !matches!(settings.read(), Ok(raw::Enabled::Switch(false)) | Err(_))
             });
@@ -152,6 +161,7 @@ impl<'a> Resolver<'a> {
 
     fn interpolate_at(&mut self, path: &KeyPath, must_be_set: bool) {
         for (path, invalid) in self.tree.interpolate(path, self.environment) {
+            // `hops.NAME.enabled` is visited a second time as a part of its hop.
             let is_new = self.failed.insert(path.clone());
             let is_problem = must_be_set || !matches!(invalid, Invalid::Unset(_));
             if is_new && is_problem && !self.problems.skips() {
@@ -163,6 +173,8 @@ impl<'a> Resolver<'a> {
     fn server(&mut self) -> ServerConfig {
         let raw::RawServer { listen, protocols, workers, auth, via, upgrades } =
             self.section("server");
+        // Whether `auth` is written is enough here. If it is invalid, the operator meant to have it, and that
+        // problem is reported instead of an open listener.
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
@@ -219,6 +231,7 @@ impl<'a> Resolver<'a> {
                 credentials::basic(&username, &password)?;
                 Ok(Auth { username, password })
             });
+        // A new content of `password_file` is a change, although the YAML stays the same.
         if let Some(files) = context.fingerprint() {
             self.files.push((path.clone(), files));
         }
@@ -232,6 +245,8 @@ impl<'a> Resolver<'a> {
     fn timeouts(&mut self) -> Timeouts {
         let raw = self.section::<raw::RawTimeouts>("timeouts");
         let limit = |Period(period): Period| Some(period).filter(|period| !period.is_zero());
+        // With `0s`, each of these would cut connections that are in order. `drain: 0s` cuts at once on
+        // purpose, and for the others `0s` means no limit.
         for (key, Period(period)) in [
             ("header", raw.header),
             ("connect", raw.connect),
@@ -294,9 +309,11 @@ impl<'a> Resolver<'a> {
         for invalid in invalid {
             let path = above.clone().join(invalid.path());
             let is_noise = match invalid.fault() {
-                // The key may be in the file that can't be read.
+                // The key may be in the file that could not be read.
                 Fault::MissingKey(_) => !self.is_complete,
+                // The key itself is wrong here, whatever has become of its value.
                 Fault::UnknownKey { .. } => false,
+                // The value still is the text with `${…}`, and that its variable failed has been reported.
                 _ => self.failed.contains(&path),
             };
             if !is_noise && !self.problems.skips() {
@@ -320,6 +337,8 @@ impl<'a> Resolver<'a> {
                 return None;
             }
         };
+        // Later messages and the log quote names, so a name that could be a secret must be refused here.
+        // `is_name` accepts `<` only because it also judges the key `<<`.
         for name in &names {
             if (!is_name(name) || name.contains('<')) && !self.problems.skips() {
                 let message = format!(
@@ -341,6 +360,7 @@ impl<'a> Resolver<'a> {
             [] => format!("{written}; there are no {noun}s"),
             _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
+        // A suggestion for a text that must not be shown would tell most of it.
         let help = shown.and_then(|name| nearest(name, known.iter().copied()));
         let help = help.map(|name| format!("did you mean `{name}`?"));
         let code = match noun {
@@ -349,6 +369,7 @@ impl<'a> Resolver<'a> {
             _ => "unknown-chain",
         };
         let problem = self.tree.problem(place, Part::Value, code, message);
+        // `Problem::new` hides keys that are no names, as it does for every other problem.
         let path = Problem::new(path, code, "").path;
         Problem { path, help, ..problem }
     }

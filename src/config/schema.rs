@@ -23,6 +23,8 @@ pub fn schema(registry: &Registry) -> Value {
         kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
     let chain = part(generator.subschema_for::<raw::RawChain>());
     let route = part(generator.subschema_for::<raw::RawRoute>());
+    // The characters of ASCII that a name can't have, as ranges. All others are left to the loader, which
+    // accepts the letters of every language.
     let names = json!({ "pattern": r"^[^\x00-,/:-@\[-^`{-\x7F]{1,64}$" });
     let mut schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -54,6 +56,7 @@ pub fn schema(registry: &Registry) -> Value {
         "patternProperties": { "^x-": { "description": "Left alone: a place for anchors." } },
         "additionalProperties": false,
     });
+    // A type that contains itself, as a condition of the network does, can't be inlined and is referred to.
     let definitions = generator.take_definitions(true);
     if let (Some(object), false) = (schema.as_object_mut(), definitions.is_empty()) {
         object.insert("definitions".into(), Value::Object(definitions));
@@ -61,14 +64,15 @@ pub fn schema(registry: &Registry) -> Value {
     schema
 }
 
-/// A section, which may also be empty, as when all its lines are comments.
+/// Returns the schema of a section, which may also be empty, as when all its lines are comments.
 fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     let mut section = part(generator.subschema_for::<T>());
     section["type"] = json!(["object", "null"]);
     section
 }
 
-/// A hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is completed by another file.
+/// Returns the schema of a hop of any of `kinds`. Its kind decides which settings it has. A hop without a kind is
+/// completed by another file.
 fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
     let mut rotate_after = part(generator.subschema_for::<Period>());
@@ -107,11 +111,14 @@ fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Va
             keys.extend(properties.keys().cloned());
             properties.extend(common.clone());
         }
+        // With `if` and `then`, only the settings of the chosen kind are checked. `anyOf` would report the
+        // mistakes for every kind.
         let is_kind = json!({ "properties": { "kind": { "const": name } }, "required": ["kind"] });
         alternatives.push(json!({ "if": is_kind, "then": settings }));
     }
     keys.sort();
     keys.dedup();
+    // Without a kind, the keys of all kinds are allowed, so that a misspelt one is still found.
     let has_kind = json!({ "required": ["kind"] });
     alternatives.push(json!({ "if": has_kind, "else": { "propertyNames": { "enum": keys } } }));
     json!({
@@ -142,12 +149,15 @@ impl Transform for PartialSchema {
     fn transform(&mut self, schema: &mut Schema) {
         transform_subschemas(self, schema);
         let Some(object) = schema.as_object_mut() else { return };
+        // A default of `null` is that of an `Option`, and only says that the key may be left out.
         if object.get("default").is_some_and(Value::is_null) {
             object.remove("default");
         }
         if object.contains_key("properties") && object.get("required").is_some() {
             object.remove("required");
         }
+        // A variable is a text, so each scalar gets an alternative, unless it may be any text anyway: a text
+        // that has a variable in it, or one that spells the scalar, such as `"10"`.
         let is = |name: &str| match object.get("type") {
             Some(Value::String(written)) => written == name,
             Some(Value::Array(list)) => list.iter().any(|written| written == name),
@@ -164,6 +174,7 @@ impl Transform for PartialSchema {
         } else if object.contains_key("pattern") || object.contains_key("enum") {
             VARIABLE
         } else if let Some(Value::Array(names)) = object.get_mut("oneOf") {
+            // An enum with a doc comment on each value is a list of constants instead of an `enum`.
             if names.iter().all(|name| name.get("const").is_some()) {
                 names.push(json!({ "type": "string", "pattern": VARIABLE }));
             }
@@ -171,6 +182,7 @@ impl Transform for PartialSchema {
         } else {
             return;
         };
+        // These are about the setting in both of its forms, so they are moved beside `anyOf`.
         let mut whole = std::mem::take(object);
         for key in ["title", "description", "default", "examples"] {
             object.extend(whole.remove_entry(key));

@@ -1,4 +1,4 @@
-//! Which files a configuration is read from.
+//! Finds and reads the files of a configuration.
 
 use std::{
     ffi::OsString,
@@ -19,16 +19,16 @@ use crate::config::report::problem::{Place, Problem, Problems};
 pub enum Source {
     /// A file, or a directory of files.
     Path(PathBuf),
-    /// A text, for a program that brings its own; nothing of it is watched.
+    /// A text, for a program that brings its own. It is not watched.
     Text(Arc<str>),
-    /// The text that hops of the command line mean.
+    /// The configuration that means the same as the hops of the command line.
     CommandLine {
         /// The text, in which variables stand for credentials.
         text: Arc<str>,
         /// Whether it has such variables.
         has_credentials: bool,
     },
-    /// The one in the program, for when there is no other.
+    /// The configuration in the program, which is used if there is no other.
     Embedded,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Text {
 }
 
 impl Environment {
-    /// With these variables, and `directory` for relative paths.
+    /// Creates an environment with these variables, and `directory` for relative paths.
     pub fn new(
         variables: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
         directory: impl Into<PathBuf>,
@@ -73,12 +73,12 @@ impl Environment {
         Self { variables: Arc::new(find), directory: self.directory }
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn variable(&self, name: &str) -> Option<OsString> {
         (self.variables)(name)
     }
 
-    /// Returns the directory for what must outlive a process: a supervisor's, or else the user's.
+    /// Returns the directory for data that must outlive a process: the supervisor's, or else the user's.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         let set = |name| {
             // A supervisor may name several, with colons between.
@@ -96,9 +96,10 @@ impl Environment {
         set("STATE_DIRECTORY").or_else(of_user)
     }
 
-    /// The user's directory for configurations.
+    /// Returns the user's directory for configurations.
     fn user_directory(&self) -> Option<PathBuf> {
         let set = |name| {
+            // The XDG Base Directory Specification says to ignore relative paths.
             let path = self.variable(name).map(PathBuf::from);
             path.filter(|path| path.is_absolute())
         };
@@ -150,8 +151,8 @@ impl From<Vec<Text>> for KeptTexts {
 }
 
 impl Source {
-    /// The source that `flag` names, or else the first that exists of `$MOOLTIROUTE_CONFIG`, `config.d`, `config.yaml`,
-    /// the user's and the system's `mooltiroute/config.d`, or else the embedded one.
+    /// Returns the source that `flag` names, or else the first that exists of `$MOOLTIROUTE_CONFIG`, `config.d`,
+    /// `config.yaml`, the user's and the system's `mooltiroute/config.d`, or else the embedded one.
     ///
     /// # Errors
     /// The path of `flag` or of the variable does not exist. Another source never replaces one that was named.
@@ -161,6 +162,7 @@ impl Source {
             .map(|path| (path, "-c"))
             .or_else(|| variable.map(|path| (PathBuf::from(path), "$MOOLTIROUTE_CONFIG")));
         if let Some((path, from)) = named {
+            // Only whether it exists is checked here. Each load reads it again.
             let path = environment.directory.join(path);
             return match fs::metadata(&path) {
                 Ok(_) => Ok(Self::Path(path)),
@@ -175,12 +177,13 @@ impl Source {
         let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
         let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
         let mut paths = local.into_iter().chain(user).chain(system);
-        // A link that leads nowhere was meant, and says so when it is read.
+        // A link that leads nowhere counts: it was meant to be the configuration, and reading it reports the
+        // problem.
         let found = paths.find(|path| path.symlink_metadata().is_ok());
         Ok(found.map_or(Self::Embedded, Self::Path))
     }
 
-    /// The directory that relative paths in the configuration start from.
+    /// Returns the directory that relative paths in the configuration start from.
     pub fn directory(&self) -> &Path {
         match self {
             Self::Path(path) if path.is_dir() => path,
@@ -207,6 +210,8 @@ impl Source {
             Ok(paths) => paths,
             Err(problems) => return (Vec::new(), problems),
         };
+        // A file that can't be read does not keep the others from being read, so that all problems are
+        // reported at once.
         let (mut texts, mut problems) = (Vec::new(), Problems::default());
         let mut room = BYTES_MAX;
         for path in paths {
@@ -233,7 +238,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The files at `path`: itself, or in byte order those of a directory that are neither hidden nor a backup.
+/// Returns the files at `path`: itself, or in byte order those of a directory that are neither hidden nor a backup.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -243,7 +248,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     });
     let mut paths = entries.map_err(|error| unreadable(path, &error))?;
     paths.retain(|path| is_read(path) && !path.is_dir());
-    // Not by `Path`, which compares components.
+    // By bytes, as documented, and not by `Path`, which compares components.
     paths.sort_by(|one, other| {
         one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
     });
@@ -256,7 +261,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
 }
 
-/// Whether a file of this name in a directory of configuration is read: not if it is hidden, a backup or no YAML.
+/// Returns whether a file of this name in a directory of configuration is read: not if it is hidden, a backup or no
+/// YAML.
 pub(crate) fn is_read(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
@@ -264,7 +270,7 @@ pub(crate) fn is_read(path: &Path) -> bool {
 }
 
 fn read(path: &Path, room: usize) -> Result<String, Problems> {
-    // Opening a pipe without a writer would wait for ever.
+    // Opening a pipe without a writer would never return.
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => {
             return Err(about(path, "source", "this is no regular file"));
@@ -273,6 +279,7 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         Err(error) => return Err(unreadable(path, &error)),
     }
     let mut bytes = Vec::new();
+    // One byte more than there is room for tells a file that is too large from one that just fits.
     let mut file =
         File::open(path).map_err(|error| unreadable(path, &error))?.take(room as u64 + 1);
     file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
@@ -280,6 +287,8 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
         return Err(about(path, "size", message));
     }
+    // Some editors and shells of Windows write UTF-16. Its mark would be reported as a byte that is not
+    // UTF-8, which helps less.
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         let file = path.display().to_string().into();
         let problem =

@@ -61,6 +61,8 @@ impl<'de> Deserialize<'de> for Period {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
+                // There is no `visit_u64`, so a bare number is refused: it could mean seconds or
+                // milliseconds.
                 match humantime::parse_duration(text) {
                     Ok(period) if period <= PERIOD_MAX => Ok(Period(period)),
                     Ok(_) => Err(E::custom("a duration is at most 365 days")),
@@ -90,6 +92,7 @@ impl<'de> Deserialize<'de> for Size {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                // A number of bytes without a unit arrives here if it comes from a variable.
                 let invalid = || E::invalid_value(de::Unexpected::Str(text), &self);
                 let digits = text.bytes().take_while(u8::is_ascii_digit).count();
                 let (number, unit) = text.split_at(digits);

@@ -41,6 +41,7 @@ fn below(name: &std::sync::Arc<str>) -> Vec<HostPattern> {
 /// Returns whether every target of `pattern` goes direct. The first route that matches decides, so a route through hops
 /// that takes only some of the targets, or some of their ports, is enough for a no.
 fn goes_direct(pattern: &HostPattern, config: &Config) -> bool {
+    // In the order in which the proxy tries them, until one decides for all of the pattern.
     for route in &config.routes {
         let hosts = route.rule.hosts();
         if is_direct(route, config) {

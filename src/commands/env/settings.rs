@@ -60,6 +60,8 @@ impl ClientSettings {
             address: None,
             format: Format::Human,
         };
+        // The running proxy may listen elsewhere than the files say, such as at a port that the system chose.
+        // No answer is no failure: the variables may be set before the proxy starts.
         let running = status::of_running(&flags, registry, environment);
         let listening = running.ok().map(|status| listeners(&status));
         let listening = listening.filter(|listening| !listening.is_empty());
@@ -84,28 +86,31 @@ impl ClientSettings {
             let hop = config.hops.get(*index).and_then(|hop| hop.hop.as_ref());
             hop.is_some_and(|hop| hop.describe().takes_preferences)
         };
+        // Only chains that a route leads to count; a client can't get to others.
         let chains = config.routes.iter().filter_map(|route| config.chains.get(route.chain));
         let takes: Vec<bool> = chains.map(|chain| chain.hops.iter().any(takes)).collect();
         let auth = config.server.auth.clone();
         let some_chain_refuses = auth.is_some() && takes.contains(&false);
         let speaks_http = config.server.protocols.contains(&Protocol::Http);
+        // With `socks5h` the proxy looks names up. With `socks5` clients would do that themselves, and routes
+        // by name would not match.
         let scheme = if speaks_http { "http" } else { "socks5h" };
         let takes_preferences = takes.contains(&true);
         let no_proxy = no_proxy(config);
         Self { scheme, address, auth, no_proxy, takes_preferences, some_chain_refuses }
     }
 
-    /// Whether a client has to present `server.auth`.
+    /// Returns whether a client has to present `server.auth`.
     pub(in crate::commands) fn needs_credentials(&self) -> bool {
         self.auth.is_some()
     }
 
-    /// Whether a hop lets clients choose their session.
+    /// Returns whether a hop lets clients choose their session.
     pub(in crate::commands) fn takes_preferences(&self) -> bool {
         self.takes_preferences
     }
 
-    /// Whether a session that the user did not ask for could make a chain refuse the client.
+    /// Returns whether a session that the user did not ask for could make a chain refuse the client.
     pub(in crate::commands) fn some_chain_refuses_preferences(&self) -> bool {
         self.some_chain_refuses
     }
@@ -124,6 +129,7 @@ impl ClientSettings {
         let stated = user.preferences.as_ref().map(ToString::to_string);
         let login = match (&self.auth, stated) {
             (Some(auth), stated) if user.shows_credentials => {
+                // `server.auth` and preferences share one username, as in `dev+session-alice`.
                 let username = auth.username.expose();
                 let username =
                     stated.map_or(username.to_owned(), |stated| format!("{username}+{stated}"));

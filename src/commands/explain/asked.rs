@@ -53,6 +53,7 @@ impl FromStr for Asked {
             "https" | "wss" => (HTTPS, Form::Tunnel),
             _ => return Err(InvalidUrl::Scheme),
         };
+        // As in a browser, credentials in the URL are for the target and not part of the address.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         Ok(Self { target: Authority::with_default_port(&ascii(host)?, port)?, form })

@@ -1,4 +1,4 @@
-//! Remembers what `on` and `off` took the place of, in a small file in the state directory.
+//! Remembers the values that `on` and `off` replaced, in a small file in the state directory.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,8 @@ pub(super) enum OriginsError {
 }
 
 impl Origins {
-    /// Reads what is remembered. A file that can't be understood is no reason to refuse a switch, and counts as empty.
+    /// Reads the remembered values. A file that can't be understood is no reason to refuse a switch, and
+    /// counts as empty.
     ///
     /// # Errors
     /// There is no place for it, or it can't be read.
@@ -54,12 +55,12 @@ impl Origins {
         Ok(Self { path, known })
     }
 
-    /// Returns what the switch of the hop `name` in `file` took the place of.
+    /// Returns the value that the switch of the hop `name` in `file` replaced.
     pub(super) fn of(&self, file: &Path, name: &str) -> Option<&Origin> {
         self.known.get(&*file.to_string_lossy())?.get(name)
     }
 
-    /// Remembers `origin`, or forgets what was remembered, and writes that down at once.
+    /// Remembers `origin`, or forgets the remembered value, and writes the file at once.
     ///
     /// # Errors
     /// It can't be written.
@@ -74,6 +75,7 @@ impl Origins {
             Some(origin) => hops.insert(name.to_owned(), origin),
             None => hops.remove(name),
         };
+        // A file whose hops are all restored leaves no entry behind.
         self.known.retain(|_, hops| !hops.is_empty());
         self.write().map_err(|cause| OriginsError::Io { path: self.path.clone(), cause })
     }

@@ -62,13 +62,16 @@ impl SwitchTarget {
         if !problems.0.is_empty() {
             return Err(NoTarget::Unreadable(problems));
         }
+        // `max_by_key` takes the last of equals, as the value of a later file is the one in force.
         let mentions = texts.iter().map(|text| (mentions(&text.text, name), text));
         let best = mentions.max_by_key(|(mention, _)| *mention);
         let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
+            // The names of these files and not of the loaded configuration, which may be invalid.
             let known: Vec<_> = texts.iter().flat_map(|text| hop_names(&text.text)).collect();
             let suggestion = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion });
         };
+        // The file that a link leads to is replaced, and not the link.
         let path = std::fs::canonicalize(&*best.name);
         let path = path.map_err(|cause| NoTarget::Lost { file: best.name.to_string(), cause })?;
         Ok(Self { name: name.to_owned(), path, text: best.text.clone() })

@@ -83,6 +83,7 @@ impl FromStr for Errand {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Ok(Self { target, work: Work::Tunnel, preferences });
         };
+        // `Asked` also accepts `ws` and `wss`, for which a probe has no request to make.
         let work = if scheme.eq_ignore_ascii_case("https") {
             Work::Https
         } else if scheme.eq_ignore_ascii_case("http") {
@@ -96,6 +97,7 @@ impl FromStr for Errand {
 
 /// Returns the request that a client would send for `rest`, the part of a URL after the scheme.
 fn request(rest: &str) -> Result<RequestHead, InvalidUrl> {
+    // A blank or a line end in the URL would change the meaning of the head that is built from it below.
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(InvalidUrl::Character);
     }

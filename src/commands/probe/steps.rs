@@ -71,6 +71,7 @@ impl Trace for Steps<'_> {
         let stage = stage();
         let mut notes = self.0.borrow_mut();
         notes.is_looked_up = true;
+        // An address needs no look-up, so there is no step to show.
         if matches!(stage.stop.host(), Host::Name(_)) {
             notes.note("DNS", stage.hop_name(), &stage.stop, None);
         }
@@ -84,6 +85,8 @@ impl Trace for Steps<'_> {
     fn failed(&self, error: &ChainError) {
         let stage = &error.stage;
         let mut notes = self.0.borrow_mut();
+        // The look-up and the connection are one step of the chain. Errors tell which of the two failed; a
+        // timeout belongs to the look-up as long as that has not been reported.
         let is_dns = stage.step == Step::Dial
             && match &error.cause {
                 Cause::Dial(DialError::Lookup(_) | DialError::NoAddress) => true,
@@ -92,6 +95,7 @@ impl Trace for Steps<'_> {
             };
         let step = if is_dns { "DNS" } else { name(stage) };
         notes.note(step, stage.hop_name(), &stage.stop, Some(with_causes(&error.cause)));
+        // The chain may go on by a detour, which begins with a look-up again.
         notes.is_looked_up = false;
     }
 }
@@ -121,6 +125,8 @@ impl fmt::Display for Note {
         let Self { step, hop, stop, seconds, error } = self;
         let time = milliseconds(Duration::from_secs_f64(*seconds));
         write!(f, "{time:>12}  {step:<10}  ")?;
+        // For CONNECT, the stop is not the hop but the address that the hop was asked for. A first byte comes
+        // from the hop, whatever the target is.
         match (*step, hop) {
             ("CONNECT", Some(hop)) => write!(f, "{hop} to {stop}")?,
             ("first byte", Some(hop)) => write!(f, "{hop}")?,

@@ -49,13 +49,15 @@ pub(super) struct ProbeAnswer {
 }
 
 impl Visit<'_, '_> {
-    /// Goes there; `None`: the tunnel is open, and nothing was to be asked.
+    /// Makes the request. Returns `None` if the tunnel is open and there was nothing to ask.
     ///
     /// # Errors
     /// The reply that a client of the proxy would get.
     pub(super) async fn make(&self) -> Result<Option<ProbeAnswer>, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         let request = Request::new(target, preferences);
+        // Only a plain request may end at a hop that forwards it. For everything else the tunnel must reach
+        // the target.
         let connected = match &self.errand.work {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {
                 let uri = AbsoluteTarget(head, resource);
@@ -65,6 +67,8 @@ impl Visit<'_, '_> {
             _ => self.chain.travel(request, Destination::Target, self.steps).await,
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
+        // A client of the proxy makes TLS with the target by itself, inside of the tunnel, so the chain knows
+        // nothing of it.
         let tunnel = match self.tls {
             Some(tls) => self.enter(tls, connected.tunnel).await.map_err(|error| {
                 self.steps.failed(&error);
@@ -72,7 +76,7 @@ impl Visit<'_, '_> {
             })?,
             None => connected.tunnel,
         };
-        // For this request alone, which says so.
+        // The connection is for this request alone, and `Never` has the request say so.
         let connected = Connected { tunnel, reuse: Reuse::Never, ..connected };
         match &self.errand.work {
             Work::Tunnel => Ok(None),
@@ -99,6 +103,9 @@ impl Visit<'_, '_> {
         let Target::Resource(resource) = head.target() else {
             return Err(Reply::no_route(target));
         };
+        // The request takes the code of the proxy, with a pipe in place of the client's socket: what is
+        // mended, limited or refused there is so here too. This task reads the other end of the pipe at the
+        // same time, so that a large answer does not get stuck in it.
         let plan = Plan::new(head, resource, self.chain, preferences.clone(), self.generation);
         let mut upstream = Upstream::of(connected, &plan);
         let hop = upstream.is_at_hop().then(|| self.chain.hops().last()).flatten();
@@ -113,6 +120,7 @@ impl Visit<'_, '_> {
             let mut is_noted = false;
             poll_fn(|cx| {
                 let ending = exchange.poll(cx);
+                // Looked at after each poll, since the exchange has no event for the first byte.
                 if !is_noted && exchange.hearing() == Hearing::Something {
                     is_noted = true;
                     self.steps.answered(hop.map(|hop| &**hop), target, None);
@@ -131,7 +139,8 @@ impl Visit<'_, '_> {
                 return Err(*reply);
             }
             Err(Ending::Refused(reply, _)) => return Err(*reply),
-            // Bytes that the exchange has passed on are still in the pipe.
+            // The exchange has ended, and what it has passed on may still be in the pipe. Closing this end
+            // lets the reader come to an end.
             Err(_) => {
                 drop(client);
                 reading.await
@@ -143,13 +152,16 @@ impl Visit<'_, '_> {
         })?;
         let status = head.status();
         let reason = String::from_utf8_lossy(head.reason());
+        // The text goes to a terminal, and a target could send escape sequences.
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
+        // A hop that can't reach the target answers with a 5xx, and not every hop says that the answer is its
+        // own.
         let perhaps_by = hop.filter(|_| status >= 500).cloned();
         Ok(ProbeAnswer { status, reason, exit, perhaps_by })
     }
 }
 
-/// Reads an answer that the exchange passes on, and the address that it says; `None` if there is no answer.
+/// Reads an answer that the exchange passes on, and the address in it. Returns `None` if there is no answer.
 async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)> {
     let mut seen = BytesMut::new();
     // The exchange has already held it to the limit of the configuration.
@@ -186,7 +198,8 @@ async fn exit_address(
             Decoded::Data(data) => body.extend_from_slice(&data),
             Decoded::Trailers(_) => {}
             Decoded::End => return str::from_utf8(&body).ok()?.trim().parse().ok(),
-            // Some end TLS without saying so; whether the body is whole, the reader knows.
+            // The end of the stream is no error as such: some servers end TLS without saying so, and `end`
+            // knows whether the body is complete.
             Decoded::NeedMore => {
                 if pipe.read_buf(seen).await.unwrap_or(0) == 0 {
                     reader.end().ok()?;

@@ -1,4 +1,5 @@
-//! A row of `ps`: what the proxy tells of a connection, and what the system tells of its client.
+//! A row of `ps`: a connection as the proxy describes it, and the process of its client as the system knows
+//! it.
 
 use serde::Serialize;
 
@@ -49,9 +50,11 @@ impl Listed {
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
         let connections: Vec<ListedConnection> = control.get("/v1/connections")?;
         let clients = connections.iter().map(|connection| connection.client);
+        // All clients at once, since each search goes through the open files of every process.
         let processes = Processes::of(clients, control.identity.pid);
         let listed = |connection: ListedConnection| {
             let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
+            // A connection may be so young that its age is zero.
             let bytes_per_second = bytes / connection.age_seconds.max(f64::MIN_POSITIVE);
             let process = processes.get(connection.client).cloned();
             Self { connection, process, bytes_per_second }

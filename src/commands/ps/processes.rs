@@ -36,6 +36,8 @@ impl Processes {
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let table = fs::read_to_string(table).unwrap_or_default();
             for (address, inode) in table.lines().skip(1).filter_map(socket) {
+                // The client's end of a connection from this machine is listed as a socket of its own, by the
+                // address that the proxy sees as its peer.
                 if wanted.remove(&address) {
                     by_inode.insert(inode, address);
                 }
@@ -64,6 +66,7 @@ fn processes_of(
     let mut found = HashMap::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for process in processes.flatten() {
+        // Going on could find nothing more, and a machine may have many thousand open files.
         if by_inode.is_empty() {
             break;
         }

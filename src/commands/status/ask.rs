@@ -85,6 +85,8 @@ fn body(mut answer: BytesMut) -> Result<Value, NoStatus> {
         503 => return Err(NoStatus::Full),
         status => return Err(NoStatus::Status(status)),
     }
+    // Another program may listen there and answer 200 with a JSON of its own, so a field of ours must be in
+    // it.
     let status: Value = serde_json::from_slice(&answer).map_err(|_| NoStatus::Other)?;
     if status["generation"].is_u64() { Ok(status) } else { Err(NoStatus::Other) }
 }

@@ -16,6 +16,8 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         word(&status["pid"]),
         humantime::format_duration(Duration::from_secs(number(&status["uptime_seconds"]))),
     )?;
+    // Everything is read by name with a default, and not into a type: the proxy may be of an earlier or later
+    // version.
     let listeners: Vec<_> = list(&status["listeners"]).iter().map(word).collect();
     writeln!(out, "listeners    {}", listeners.join(", "))?;
     writeln!(out, "config       {}", word(&status["config"]))?;
@@ -47,6 +49,7 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
         "{RED}rejected{RESET}     what is on disk since {}; generation {generation} stays in force",
         word(&rejected["at"])
     )?;
+    // Near the top: until this is mended, what is on disk and what is in force differ.
     list(&rejected["problems"])
         .iter()
         .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
@@ -88,6 +91,7 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         );
         row.extend(["bytes_sent", "bytes_received"].map(|key| bytes(number(&count[key]))));
         if is_hop {
+            // A hop that has not been used yet has no mean.
             let mean = count["handshake_seconds_mean"].as_f64();
             row.push(mean.map_or("-".into(), |seconds| format!("{:.1} ms", seconds * 1e3)));
         }
@@ -100,7 +104,10 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
 fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
     let mut rows = Vec::new();
     for (name, pool) in pools.as_object().into_iter().flatten() {
+        // Only the first members of a long list are told one by one; `other` adds the rest up.
         for member in list(&pool["shown"]) {
+            // A member that is left out is tried by the next connection once its pause is over, so the pause
+            // may be zero.
             let state = match member["retry_seconds"].as_f64() {
                 None => "works".to_owned(),
                 Some(seconds) if seconds > 0.0 => format!("left out, tried in {seconds:.0} s"),
@@ -125,6 +132,7 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    // Failures of targets have a list of their own, since no hop is responsible for them.
     let hops = status["hops"].as_object().into_iter().flatten();
     let hops = hops.map(|(name, hop)| (name.as_str(), &hop["failures"]));
     let rows = hops.chain([("(target)", &status["target_failures"])]).flat_map(|(at, failures)| {
@@ -163,6 +171,7 @@ pub(in crate::commands) fn write_table(
             column(index).map(|cell| cell.chars().count()).max().unwrap_or(0).max(name.len())
         })
         .collect();
+    // By the heading and not by the cell: a name may begin with a digit.
     let is_words = |index: usize| index == 0 || WORDS.contains(&head[index]);
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();

@@ -10,14 +10,14 @@ use crate::{
     control::api::Overview,
 };
 
-/// All that is shown.
+/// Everything that is shown.
 #[derive(Debug)]
 pub(super) struct Screen {
     /// Whether colours are wanted.
     pub is_coloured: bool,
     /// The column that rows are sorted by.
     pub sort: Column,
-    /// Whether the order is turned round.
+    /// Whether the order is reversed.
     pub is_reversed: bool,
     /// The text that rows must contain.
     pub filter: String,
@@ -75,8 +75,9 @@ impl Screen {
         }
     }
 
-    /// Takes what the proxy told at `now`.
+    /// Takes the answers of the proxy at `now`.
     pub(super) fn update(&mut self, rows: Vec<Listed>, overview: Overview, now: Instant) {
+        // Rates are counted here from two answers in a row. The proxy itself counts bytes only.
         let bytes = |row: &Listed| row.connection.bytes_sent + row.connection.bytes_received;
         self.connection_rates.update(rows.iter().map(|row| (row.connection.id, bytes(row))), now);
         let chains = overview.chains.iter().map(|chain| {
@@ -102,6 +103,7 @@ impl Screen {
         let mut shown: Vec<&Listed> =
             self.rows.iter().filter(|row| filter.is_empty() || contains(row, &filter)).collect();
         shown.sort_by(|one, other| {
+            // Equal rows are ordered by their number, so that they don't change places at each refresh.
             let order = self.compare(one, other);
             let order = order.then(one.connection.id.cmp(&other.connection.id));
             if self.is_reversed { order.reverse() } else { order }
@@ -126,16 +128,22 @@ impl Screen {
 
     /// Returns the position of the chosen connection among those that are shown, or the first one.
     pub(super) fn position(&self, shown: &[&Listed]) -> Option<usize> {
+        // The choice is a connection and not a line, since lines move. If it has ended or is filtered out,
+        // the first line is chosen instead.
         let chosen = |id| shown.iter().position(|row| row.connection.id == id);
         self.chosen.and_then(chosen).or((!shown.is_empty()).then_some(0))
     }
 
     /// Does what `key` asks for.
     pub(super) fn press(&mut self, key: KeyEvent) -> Wish {
+        // In raw mode Ctrl+C sends no signal, so it is handled here. Other keys with Ctrl are no text for the
+        // filter.
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { Wish::Leave } else { Wish::Nothing };
         }
         self.message.clear();
+        // These keys work while a filter is typed too. The letters are commands only if no filter is typed,
+        // so the arms with `is_typing` come before them.
         match key.code {
             KeyCode::Up => self.choose(-1),
             KeyCode::Down => self.choose(1),
@@ -201,7 +209,7 @@ impl Column {
         Self::Rate,
     ];
 
-    /// Returns the name that stands above it.
+    /// Returns the heading of the column.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -221,7 +229,7 @@ impl Column {
     }
 }
 
-/// Whether a row contains `filter`, which is in lower case.
+/// Returns whether a row contains `filter`, which is in lower case.
 fn contains(row: &Listed, filter: &str) -> bool {
     let of = &row.connection;
     let process = row.process.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -14,8 +14,10 @@ use crate::{
     control::api::{ChainOverview, HopOverview},
 };
 
-/// Draws all of it, in whatever room there is. The connections get what the other parts leave.
+/// Draws the screen in the room that there is. The connections get what the other parts leave.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
+    // The connections are what people come for. So the panel of chains and hops takes a quarter of the
+    // height, and failures are shown only if there is room for everything.
     let entries = screen.overview.chains.len().max(screen.overview.hops.len());
     let panel = (entries as u16 + 1).min(frame.area().height / 4).max(2);
     let has_failures = !screen.overview.failures.is_empty();
@@ -43,7 +45,7 @@ fn title_line(screen: &Screen) -> Line<'_> {
     let (version, pid, generation) = (&of.version, of.pid, of.generation);
     let up = age(of.uptime_seconds as f64);
     let mut words = vec![Span::from(format!("mooltiroute {version}  ")).bold()];
-    // First, since the end of the line may be cut.
+    // Before the numbers, since the end of a long line is cut.
     if of.is_rejected {
         words.push(Span::styled("config rejected  ", alarm(screen)));
     }
@@ -144,6 +146,7 @@ fn failure_text(screen: &Screen) -> Paragraph<'_> {
         Line::from(vec![
             Span::styled(format!("{} ", failure.status), alarm(screen)),
             Span::from(format!("{} ", failure.target)).bold(),
+            // The text has line ends of its own, and is wrapped again at this width.
             Span::from(failure.text.split_whitespace().collect::<Vec<_>>().join(" ")),
         ])
     });
@@ -153,6 +156,7 @@ fn failure_text(screen: &Screen) -> Paragraph<'_> {
 }
 
 fn keys_line(screen: &Screen) -> Line<'_> {
+    // The result of the last key takes the place of the help until the next key.
     if !screen.message.is_empty() {
         return Line::from(screen.message.as_str()).bold();
     }
@@ -166,12 +170,12 @@ fn head<const N: usize>(names: [impl Into<String>; N]) -> Row<'static> {
     Row::new(names.map(Into::into)).style(Modifier::BOLD)
 }
 
-/// Returns the style of what is well, which is no more than plain without colours.
+/// Returns the style for a good state, which is plain text without colours.
 fn accent(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().green() } else { Style::new() }
 }
 
-/// Returns the style of what is wrong.
+/// Returns the style for a bad state.
 fn alarm(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().red().bold() } else { Style::new().bold() }
 }

@@ -59,7 +59,8 @@ pub(super) fn read(text: &str) -> Option<OutlineNode> {
             ..lines.byte(span.end.line(), span.end.col())?;
         let node = match event {
             Event::Scalar(scalar, style, ..) => {
-                // The place of a value that is not written is that of the next token.
+                // The parser gives a value that is not written the place of the next token. Here it is empty,
+                // right after the last scalar.
                 let is_written = !bytes.is_empty();
                 let last = open.last().map_or(0, |open| open.last);
                 let bytes = match style {
@@ -80,6 +81,8 @@ pub(super) fn read(text: &str) -> Option<OutlineNode> {
             }
             Event::MappingEnd | Event::SequenceEnd => {
                 let OpenNode { start, last, is_list, entries, .. } = open.pop()?;
+                // A collection in brackets ends with its bracket. A block has no end of its own: the parser
+                // ends it at the next token, with all comments before that. So it ends with its last scalar.
                 let is_flow = text[..bytes.end].ends_with(['}', ']']) && !bytes.is_empty();
                 let end = if is_flow { bytes.end } else { last };
                 let content =
@@ -88,6 +91,7 @@ pub(super) fn read(text: &str) -> Option<OutlineNode> {
             }
             _ => continue,
         };
+        // The root is complete. More documents would be refused when the file is loaded.
         let Some(parent) = open.last_mut() else { return Some(node) };
         parent.take(node)?;
     }
@@ -98,6 +102,7 @@ impl OpenNode {
     fn take(&mut self, node: OutlineNode) -> Option<()> {
         self.last = self.last.max(node.bytes.end);
         match self.key.take() {
+            // Items of lists are dropped, since a switch is never in one.
             _ if self.is_list => {}
             None => match node.content {
                 OutlineContent::Scalar(name) => self.key = Some((name, node.bytes)),
@@ -135,6 +140,7 @@ struct OutlineLines<'a> {
 impl<'a> OutlineLines<'a> {
     fn of(text: &'a str) -> Self {
         let bytes = text.as_bytes();
+        // A `\r` alone ends a line in YAML too (YAML 1.2 §5.4).
         let is_end = |index: usize| match bytes[index] {
             b'\n' => true,
             b'\r' => bytes.get(index + 1) != Some(&b'\n'),

@@ -45,7 +45,7 @@ pub(crate) enum Uneditable {
     EditedSince,
 }
 
-/// How much of a hop's switch a file has.
+/// The part of a hop's switch that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mention {
     /// Nothing of the hop.
@@ -90,6 +90,8 @@ pub(crate) fn switch(text: &str, name: &str, is_on: bool) -> Result<Option<Switc
     edit(text, |body| {
         let root = outline::read(body).ok_or(Uneditable::NoMapping)?;
         let hop = hop(&root, name).ok_or(Uneditable::NoMapping)?;
+        // Only the hop's own key counts. One that `<<` brings in may belong to other hops too, and an own key
+        // wins over it.
         let Some(enabled) = hop.value.entry("enabled") else { return add(body, hop, word) };
         let range = after_colon(body, enabled)?;
         let written = &body[range.clone()];
@@ -97,19 +99,22 @@ pub(crate) fn switch(text: &str, name: &str, is_on: bool) -> Result<Option<Switc
             if is_now_on == is_on {
                 return Ok(None);
             }
-            // Quotes and white space stay.
+            // Only the word is replaced, so that quotes, a tag and white space stay. A boolean needs no
+            // `auto`: it says no more than on or off.
             let text = body[..range.start].to_owned()
                 + &written.replacen(old, word, 1)
                 + &body[range.end..];
             return Ok(Some(Switched { text, origin: None }));
         }
+        // Anything else is a condition, a variable or an alias. It is remembered to the byte, with the white
+        // space before it, so that `auto` can restore it.
         let (space, _) = split_space(written);
         let text = format!("{}{space}{word}{}", &body[..range.start], &body[range.end..]);
         Ok(Some(Switched { text, origin: Some(Origin::Value(written.to_owned())) }))
     })
 }
 
-/// Puts back what the switch of the hop `name` took the place of.
+/// Restores the value that the switch of the hop `name` replaced.
 ///
 /// # Errors
 /// The reason why it can't be put back.
@@ -118,6 +123,7 @@ pub(crate) fn restore(text: &str, name: &str, origin: &Origin) -> Result<String,
         let root = outline::read(body).ok_or(Uneditable::NoMapping)?;
         let hop = hop(&root, name).ok_or(Uneditable::NoMapping)?;
         let enabled = hop.value.entry("enabled").ok_or(Uneditable::EditedSince)?;
+        // Anything but a boolean was written by the operator since, and restoring would overwrite it.
         boolean(&enabled.value).ok_or(Uneditable::EditedSince)?;
         let range = after_colon(body, enabled)?;
         let text = match origin {
@@ -125,6 +131,8 @@ pub(crate) fn restore(text: &str, name: &str, origin: &Origin) -> Result<String,
                 format!("{}{value}{}", &body[..range.start], &body[range.end..])
             }
             Origin::Absent { before, behind } => {
+                // The key was added with these bytes around it. If they differ now, the lines were edited,
+                // and removing the same number of bytes could damage a neighbour.
                 let (head, tail) = (&body[..enabled.key.start], &body[range.end..]);
                 let head = head.strip_suffix(before.as_str()).ok_or(Uneditable::EditedSince)?;
                 let tail = tail.strip_prefix(behind.as_str()).ok_or(Uneditable::EditedSince)?;
@@ -161,14 +169,18 @@ fn add(body: &str, hop: &OutlineEntry, word: &str) -> Result<Option<Switched>, U
     let OutlineContent::Mapping(entries) = &hop.value.content else {
         return Err(Uneditable::NoMapping);
     };
+    // An empty `{}` has no key to add another one to.
     let first = entries.first().ok_or(Uneditable::Unusual)?;
     let kind = entries.iter().find(|entry| entry.name == "kind");
     let is_flow = body[..first.key.start].trim_end().ends_with('{');
+    // After a kind that takes several lines, the end of its first line is inside of its value.
     let is_on_one_line = |entry: &&OutlineEntry| {
         matches!(entry.value.content, OutlineContent::Scalar(_))
             && !body[entry.key.start..entry.value.bytes.end].contains(['\n', '\r'])
     };
     let kind = kind.filter(is_on_one_line);
+    // What is added is kept in two parts, as `auto` must later remove exactly these bytes. Without a kind on
+    // one line, the switch goes before the first key, whose place is certain whatever its value looks like.
     let (at, before, behind) = match (kind, is_flow) {
         (Some(kind), true) => (kind.value.bytes.end, ", ".to_owned(), String::new()),
         (None, true) => (first.key.start, String::new(), ", ".to_owned()),
@@ -192,6 +204,7 @@ fn after_colon(body: &str, entry: &OutlineEntry) -> Result<Range<usize>, Unedita
     let colon = behind.find(|character: char| !character.is_whitespace());
     let colon = colon.filter(|at| behind[*at..].starts_with(':')).ok_or(Uneditable::Unusual)?;
     let start = entry.key.end + colon + 1;
+    // A value that is not written ends before the colon.
     Ok(start..entry.value.bytes.end.max(start))
 }
 

@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Enabled {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Enabled, E> {
-                // From a variable.
+                // A value that comes from a variable is a text.
                 let invalid = || E::invalid_type(de::Unexpected::Str(text), &self);
                 text.parse().map(Enabled::Switch).map_err(|_| invalid())
             }
@@ -138,9 +138,11 @@ impl TryFrom<WrittenRequirement> for When {
         let networks =
             |list: OneOrList<WrittenNetwork>| list.0.into_iter().map(|one| one.0).collect();
         let parts = |list: Vec<Self>| list.into_iter().map(|part| part.0).collect();
+        // These two come first: they name the mistake better than the count of conditions below would.
         if into.is_some() && resolves.is_none() {
             return Err("has `into` without `resolves`; write `resolves: NAME` beside it".into());
         }
+        // An empty list would have one outcome in every network, or be read as if the key were left out.
         if into.as_ref().or(address_in.as_ref()).is_some_and(|list| list.0.is_empty())
             || any.as_ref().or(all.as_ref()).is_some_and(Vec::is_empty)
         {
@@ -156,6 +158,7 @@ impl TryFrom<WrittenRequirement> for When {
         found.extend(any.map(|list| Requirement::Any(parts(list))));
         found.extend(all.map(|list| Requirement::All(parts(list))));
         found.extend(not.map(|part| Requirement::Not(Box::new(part.0))));
+        // Two conditions could mean that both must hold, or either. `all` and `any` say which.
         let count = found.len();
         match (found.pop(), count) {
             (Some(one), 1) => Ok(Self(one)),
@@ -171,6 +174,7 @@ const KNOWN: &str = "`resolves`, `address_in`, `interface`, `reachable`, `any`, 
 
 impl<'de> Deserialize<'de> for WrittenNetwork {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Networks are written as in routes, so the same type reads them.
         match HostPattern::deserialize(deserializer) {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),
             Ok(_) => Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`")),

@@ -41,6 +41,8 @@ impl Found {
 
     /// Returns the collected problems in the order of the files, and a last one that tells how many more there are.
     pub(crate) fn into_problems(mut self) -> Problems {
+        // Problems without a place, such as those of options, come last. The sort is stable, so those of one
+        // place stay in the order in which they were found.
         self.problems.sort_by_key(|problem| {
             let place = problem.place.as_ref();
             (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))

@@ -62,6 +62,7 @@ impl Problem {
     /// Creates a problem without a place. A key that does not look like a name is hidden, since it could be a misplaced
     /// secret.
     pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
+        // A text in the place of a key may be anything, such as a password that was split at a comma.
         let keys = path.keys().iter().map(|key| match key {
             Key::Name(name) if !is_name(name) => Key::Name("…".into()),
             key => key.clone(),
@@ -98,6 +99,8 @@ impl Problem {
         self.write_subject(f)?;
         write!(f, "{reset}{}", self.message)?;
         if let Some(Excerpt { line, start, length }) = &self.excerpt {
+            // `start` and `length` count characters of the line as it is shown, so the marks need no
+            // knowledge of what was hidden.
             let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
             let (margin, marks) = (" ".repeat(number.len()), "^".repeat(*length));
             write!(f, "\n  {number} | {line}\n  {margin} | {:start$}{mark}{marks}{reset}", "")?;
@@ -188,6 +191,8 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
 
 /// Returns whether `text` may be shown as a key or a name. The letters of every language are allowed.
 pub(crate) fn is_name(text: &str) -> bool {
+    // `<` is for the merge key `<<`. The length is not counted further than the limit: a key may be as long
+    // as a file.
     let is_valid = |one: char| one.is_alphanumeric() || "-_.<".contains(one);
     let is_short = text.chars().nth(NAME_CHARS_MAX).is_none();
     !text.is_empty() && is_short && text.chars().all(is_valid)

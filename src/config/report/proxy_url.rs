@@ -1,4 +1,4 @@
-//! Says which settings mean what a proxy's URL means.
+//! Finds the settings that mean the same as the URL of a proxy.
 
 use std::num::NonZeroU16;
 
@@ -22,7 +22,8 @@ pub(crate) fn settings_instead(text: &str, is_hidden: bool) -> Option<String> {
     if file.ends_with(".pac") || file.ends_with(".dat") {
         return Some(PAC.to_owned());
     }
-    // A `/` in a password would make a part of it look like a host.
+    // A `/` in a password ends the authority too early, and a part of the password would look like a host.
+    // The `@` behind it gives that away.
     let is_clear = !is_hidden && !path.contains('@');
     let (has_credentials, host) = match authority.rsplit_once('@') {
         Some((_, host)) => (true, host),
@@ -47,6 +48,7 @@ pub(crate) fn settings_instead(text: &str, is_hidden: bool) -> Option<String> {
         [] => last.clone(),
         _ => format!("{} and {last}", others.join(", ")),
     };
+    // The scheme often stands for what the proxy is used for and not for how it is spoken to.
     let note = if scheme == "https" {
         ", unless the proxy speaks plain HTTP itself, as most do"
     } else {

@@ -14,12 +14,15 @@ impl Resolver<'_> {
         hops: &[NamedHop],
         hop_names: &Names,
     ) -> (Vec<ChainConfig>, Names) {
+        // At index 0. The drawing of `check --graph` and the warning of unused chains rely on that.
         let direct = ChainConfig { name: DIRECT.into(), ..ChainConfig::default() };
         let section = KeyPath::of(["chains"]);
         let mut names = self.names(&section);
         let mut chains = vec![direct];
         for name in self.tree.names(&section).unwrap_or_default() {
             let path = section.clone().then(Key::Name(name.clone()));
+            // With another meaning of `direct`, a route that reads as if it went direct could go through
+            // hops, or the reverse.
             if name == DIRECT {
                 let message = "the chain `direct` is built in, and can't be written anew";
                 self.problems.push(self.tree.problem(&path, Part::Key, "name", message));
@@ -28,6 +31,7 @@ impl Resolver<'_> {
             let chain = self.chain(&path, hops, hop_names);
             chains.push(ChainConfig { name: name.into(), ..chain });
         }
+        // Without the names, a chain `default` may be in the file that could not be read.
         if let Some(names) = &mut names
             && self.implies_default(hops, names)
         {
@@ -43,7 +47,8 @@ impl Resolver<'_> {
 
     /// Returns whether the chain `default` goes direct without being written, and warns of it.
     ///
-    /// Only if no hop and no route is written: with one, an omitted chain is a mistake, and going direct would go around the hop.
+    /// It does so only if no hop and no route is written. With one, an omitted chain is a mistake, and going direct
+    /// would go around the hop.
     fn implies_default(&mut self, hops: &[NamedHop], names: &[String]) -> bool {
         if !hops.is_empty() || names.iter().any(|name| name == DEFAULT) {
             return false;
@@ -69,8 +74,11 @@ impl Resolver<'_> {
             self.invalid(&below("warm"), format!("must be at most {WARM_MAX}"));
         }
         let list = if raw.is_long { below("hops") } else { path.clone() };
+        // The hops are sorted by name.
         for (index, name) in raw.hops.iter().enumerate() {
             let found = hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok();
+            // A hop that is off counts too: requests must wait while it is undecided whether its condition
+            // has switched it on.
             if let Some(hop) = found.and_then(|index| hops.get(index)) {
                 chain.depends_on.extend(hop.depends_on.iter().cloned());
             }
@@ -83,6 +91,8 @@ impl Resolver<'_> {
                 }
             }
         }
+        // Switching hops off is one of the ways to ask for direct connections, so this is valid, but it must
+        // not go unnoticed.
         if chain.hops.is_empty() && !chain.switched_off.is_empty() && !self.warnings.skips() {
             let off = some_of(&chain.switched_off);
             let message =
@@ -98,12 +108,13 @@ impl Resolver<'_> {
         if self.failed.contains(place) || self.problems.skips() {
             return;
         }
-        // A hop that is not indented below `hops` is reported as an unknown section, and once is enough.
+        // A hop that is not indented below `hops` has already been reported as an unknown section.
         let is_outside = |name| self.tree.value(&KeyPath::of([name])).is_some();
         if self.tree.shown(place).is_some_and(is_outside) {
             return;
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        // The path is that of the list, as operators know it; the place is that of the item.
         let mut problem = self.unknown_name(path, place, "hop", &known);
         let name = self.tree.shown(place).unwrap_or_default();
         let help = match name {

@@ -42,7 +42,8 @@ impl Resolver<'_> {
             plans.extend(plan);
         }
         self.build(&mut hops, plans, &names);
-        // Without this error, a chain would silently go around the hop.
+        // A hop that is enabled and missing without any problem would be left out of its chains, and requests
+        // would silently go around it. This catches a kind that fails without a reason.
         if let Some(hop) = hops.iter().find(|hop| hop.is_enabled && hop.hop.is_none())
             && self.problems.is_empty()
         {
@@ -57,12 +58,15 @@ impl Resolver<'_> {
     /// and again, and each pass builds the hops whose members exist by now. A pass that builds nothing ends it: the hops
     /// that are left name missing hops, or each other in a circle.
     fn build(&mut self, hops: &mut [NamedHop], mut plans: Vec<HopPlan>, names: &Names) {
+        // A hop that is switched off is known from the start, with nothing behind its name. So a pool can
+        // tell such a member, which it leaves out, from one that does not exist or is not built yet.
         let off = hops.iter().filter(|hop| !hop.is_enabled);
         let mut known: BTreeMap<_, _> = off.map(|hop| (Arc::clone(&hop.name), None)).collect();
         loop {
             let mut waiting = Vec::new();
             let count = plans.len();
             for plan in plans {
+                // Only the kind knows which of its settings name hops, so the siblings note what it asks for.
                 let siblings =
                     KnownHops { registry: self.registry, hops: &known, asked: RefCell::default() };
                 let context = self.context().with_siblings(&siblings);
@@ -70,6 +74,7 @@ impl Resolver<'_> {
                 let files = context.fingerprint();
                 let is_waiting = |fault: &InvalidSetting| *fault.fault() == Fault::UnknownHop;
                 let asked = siblings.asked.take();
+                // A hop that waits is built again in the next pass, and its files must count once.
                 if let Some(files) = files
                     && !matches!(&built, Err(invalid) if invalid.iter().any(is_waiting))
                 {
@@ -78,7 +83,11 @@ impl Resolver<'_> {
                     self.files.push((plan.path.clone(), files));
                 }
                 match built {
+                    // Built only to find what else is wrong. It lacks the values of variables, so it must not be
+                    // used.
                     Ok(_) if !plan.is_whole => {}
+                    // A hop that is off is built as well, so that `check` finds its mistakes. It is not entered
+                    // into `known`, where it stays a member to leave out.
                     Ok(built) => {
                         for warning in context.warnings() {
                             let warning = self.tree.invalid(&plan.path, &warning);
@@ -95,6 +104,7 @@ impl Resolver<'_> {
                             known.insert(Arc::clone(&hop.name), Some(built));
                         }
                     }
+                    // Its other problems are reported once it is clear that no later pass can build it.
                     Err(invalid) if invalid.iter().any(is_waiting) => waiting.push((plan, invalid)),
                     Err(invalid)
                         if invalid.iter().all(|one| *one.fault() == Fault::SwitchedOff)
@@ -104,6 +114,9 @@ impl Resolver<'_> {
                         depend_on_members(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
+                        // A pool whose members are all off is a mistake if the operator switched them off. But
+                        // here at least one of them waits for its condition, and a change of the network must not
+                        // make a configuration invalid. So the pool exists, and refuses for now.
                         let empty: Arc<dyn Hop> = Arc::new(MembersOff);
                         hop.hop = Some(Arc::clone(&empty));
                         if hop.is_enabled {
@@ -112,12 +125,14 @@ impl Resolver<'_> {
                         self.held.extend(asked);
                     }
                     Err(mut invalid) => {
+                        // A pool that is itself off may have members that are all off.
                         let is_off = !hops[plan.index].is_enabled;
                         invalid.retain(|one| !(is_off && *one.fault() == Fault::SwitchedOff));
                         self.report(&plan.path, &invalid);
                     }
                 }
             }
+            // No hop was built in this pass, so the next one would see the same.
             if waiting.len() == count {
                 return self.unresolved(&waiting, names);
             }
@@ -131,6 +146,7 @@ impl Resolver<'_> {
         if asked.is_empty() {
             return own;
         }
+        // Members are built before their pool, so their fingerprints are final here.
         let held = hops.iter().filter(|hop| asked.contains(&hop.name));
         let held: Vec<_> = held.map(|hop| (&hop.name, hop.is_enabled, hop.fingerprint)).collect();
         self.hasher.hash_one((own, held))
@@ -138,6 +154,7 @@ impl Resolver<'_> {
 
     /// Reports the hops that can't be built, because they name missing hops or each other.
     fn unresolved(&mut self, waiting: &[(HopPlan, Vec<InvalidSetting>)], names: &Names) {
+        // A name that seems to be unknown may be in the file that could not be read.
         let Some(names) = names else { return };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         for (plan, invalid) in waiting {
@@ -146,6 +163,7 @@ impl Resolver<'_> {
             self.report(&plan.path, &others);
             for invalid in unknown {
                 let place = plan.path.clone().join(invalid.path());
+                // The kind reports the place of the name only, so that its error can't quote a secret.
                 let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
                 let is_waiting = waiting.iter().any(|(other, _)| {
                     matches!(other.path.keys(), [_, Key::Name(name)] if Some(name) == named.as_ref())
@@ -162,7 +180,7 @@ impl Resolver<'_> {
                         let message = "names a hop that holds this one in turn, or that waits for one that does";
                         self.invalid(&place, message);
                     }
-                    // That hop's own problem says what is wrong.
+                    // That hop exists but is invalid itself, and its own problem says why.
                     _ => {}
                 }
             }
@@ -220,6 +238,8 @@ impl Resolver<'_> {
         named.kind.clone_from(&kind);
         named.settings = self.shown_settings(&path, &kind);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
+        // The set is sorted, so the failures below this hop are one range of it. Forgotten values count as
+        // unknown instead of missing, and building the hop then tells what else is wrong with it.
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
         unknown.iter().for_each(|path| settings.forget(path));
@@ -250,6 +270,7 @@ impl Resolver<'_> {
         let name = self.read::<String>(&kind)?;
         if !known.contains(&name.as_str()) && !self.problems.skips() {
             let mut problem = self.unknown_name(&kind, &kind, "kind", &known);
+            // In other programs a scheme is a type of proxy; here it is a setting of the kind.
             if ["ntlm", "negotiate", "digest", "basic"].contains(&name.as_str()) {
                 problem.help = Some(format!("write `kind: http-connect` and `auth: [{name}]`"));
             }
@@ -259,14 +280,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Has the hop at `index` depend on the conditions of the hops that it holds.
+/// Makes the hop at `index` depend on the conditions of the hops that it holds.
 fn depend_on_members(hops: &mut [NamedHop], index: usize, asked: &[Arc<str>]) {
     let held = hops.iter().filter(|hop| asked.contains(&hop.name));
     let conditions: Vec<_> = held.flat_map(|hop| hop.depends_on.iter().cloned()).collect();
     hops[index].depends_on.extend(conditions);
 }
 
-/// Whether one of the hops named `asked` is off only because of its condition.
+/// Returns whether one of the hops named `asked` has a condition, which may switch it on later.
 fn may_come_on(hops: &[NamedHop], asked: &[Arc<str>]) -> bool {
     hops.iter().any(|hop| asked.contains(&hop.name) && hop.condition.is_some())
 }

@@ -20,17 +20,21 @@ impl Resolver<'_> {
         if entries.is_empty() {
             self.invalid(&path, "is empty; write at least one address");
         }
+        // A problem of a list names the entry, as in `server.listen[1]`.
         let is_list = self.tree.length(&path).is_ok();
         let mut seen = HashSet::new();
         let mut listeners = Vec::new();
         for (index, raw::Listen { address, tls, is_mapping }) in entries.into_iter().enumerate() {
             let entry = if is_list { path.clone().then(Key::Index(index)) } else { path.clone() };
             let place = if is_mapping { below(&entry, "address") } else { entry.clone() };
+            // Sockets are compared and not entries, since `localhost:8888` overlaps with `127.0.0.1:8888`.
+            // Port 0 is a different port each time.
             for socket in address.sockets().filter(|socket| socket.port() != 0) {
                 if !seen.insert(socket) {
                     self.invalid(&place, format!("`{socket}` is listed twice"));
                 }
             }
+            // A certificate of a client proves who it is, as well as a password does.
             let checks_clients = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
             if !has_auth && !checks_clients {
                 self.report_open_listener(&place, address);
@@ -65,7 +69,8 @@ impl Resolver<'_> {
         if let Some(files) = context.fingerprint() {
             self.files.push((path.clone(), files));
         }
-        // A file that can't be read is reported; the others are checked all the same.
+        // A file that can't be read has been reported. It counts as empty below, so that the others are still
+        // checked, and the problems that follow from its emptiness are left out.
         let is_read = |setting: TlsSetting| {
             let position = files.iter().position(|(file, _)| *file == setting);
             position.is_some_and(|position| matches!(&texts[position], Some(Some(_))))
@@ -98,7 +103,7 @@ impl Resolver<'_> {
         context: &BuildContext<'_>,
     ) -> Option<Secret> {
         let place = below(path, setting.key());
-        // A key may be written where its file should be, and is never shown.
+        // A key may be pasted in place of its path. It is never shown.
         if file.to_string_lossy().contains("-----BEGIN") {
             self.report_file(&place, "expected the path of a file, found its content", PATH);
             return None;

@@ -16,6 +16,7 @@ impl Resolver<'_> {
             let place = path.clone().then(Key::Name(name.clone()));
             let Some(Value::String(text)) = self.tree.value(&place) else { continue };
             let variables = self.tree.variables(&place);
+            // `kind: rotating` takes templates such as `{pass}`, which hold no credential themselves.
             if variables.is_empty() && Credential::is_template(text) {
                 continue;
             }
@@ -26,6 +27,9 @@ impl Resolver<'_> {
                 }
                 None => (&*name, CredentialSource::Written),
             };
+            // `$NAME` and `%NAME%` are expanded by shells but not here, so the hop would send the name of the
+            // variable. This warning takes the place of the one about a written secret, which would be beside
+            // the point.
             if origin == CredentialSource::Written
                 && is_like_variable(text)
                 && !self.warnings.skips()

@@ -32,6 +32,8 @@ impl Resolver<'_> {
         let chains: HashMap<&str, usize> = by_name.collect();
         let routes: Vec<Route> =
             paths.filter_map(|path| self.route(&path, &chains, chain_names)).collect();
+        // What an invalid route would have taken is unknown, so warnings about the other routes could be
+        // wrong.
         if routes.len() == count {
             self.warn_of_routes(&routes);
         }
@@ -43,6 +45,7 @@ impl Resolver<'_> {
         let section = KeyPath::of(["routes"]);
         let pairs =
             |route: &Route| route.rule.hosts().len().max(1) * route.rule.ports().len().max(1);
+        // Checked before the router is built, whose table has an entry for each pair.
         if routes.iter().map(pairs).sum::<usize>() > PAIRS_MAX {
             let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
             let problem = self.tree.problem(&section, Part::Key, "size", message);
@@ -75,6 +78,8 @@ impl Resolver<'_> {
         let Some(chain) = chains.iter().position(|chain| &*chain.name == DEFAULT) else {
             if chain_names.is_some() && !self.problems.skips() {
                 let message = "there is no route, and no chain `default` for everything to take";
+                // There is no text to point at, so the problem is shown at the section that the operator has
+                // begun.
                 let section = ["chains", "hops"].map(|section| KeyPath::of([section]));
                 let place = section.iter().find(|path| self.tree.value(path).is_some());
                 let place = place.unwrap_or(&section[0]);
@@ -98,6 +103,8 @@ impl Resolver<'_> {
         chain_names: &Names,
     ) -> Option<Route> {
         let raw::RawRoute { hosts, ports, chain } = self.read(path)?;
+        // An empty list reads as if it matched nothing, but it would match everything, as an omitted key
+        // does.
         for (key, is_empty) in [
             ("hosts", hosts.as_ref().is_some_and(Vec::is_empty)),
             ("ports", ports.as_ref().is_some_and(Vec::is_empty)),
@@ -116,6 +123,7 @@ impl Resolver<'_> {
             {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let mut problem = self.unknown_name(&path, &path, "chain", &known);
+                // A route leads to a chain, even if that has one hop only.
                 let is_hop = self.tree.value(&KeyPath::of(["hops", &chain])).is_some();
                 if is_hop {
                     let help =

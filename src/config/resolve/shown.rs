@@ -27,6 +27,8 @@ impl Resolver<'_> {
             Value::Bool(value) => value.to_string(),
             Value::Number(value) => value.to_string(),
             Value::String(text) => {
+                // The name of a hop may be shown even behind a credential in the same line: it is written
+                // elsewhere too.
                 let is_known = self.is_known(path, text) && !self.tree.is_from_elsewhere(path);
                 let shown = if is_known { Some(&**text) } else { self.tree.shown(path) };
                 shown?.to_owned()
@@ -43,7 +45,7 @@ impl Resolver<'_> {
                 }
                 words
             }
-            // A hop within a hop, as a pool has them.
+            // A member of a pool that is written out. Its address or else its kind stands for all of it.
             Value::Mapping(_) => {
                 let of = |key: &str| {
                     let path = path.clone().then(Key::Name(key.to_owned()));
@@ -64,6 +66,8 @@ impl Resolver<'_> {
     /// Returns whether `text`, which is at `path` in a hop, is the name of a hop, or a value of a hop without credentials.
     fn is_known(&self, path: &KeyPath, text: &str) -> bool {
         let [section, hop, ..] = path.keys() else { return false };
+        // If a hop has no credentials, none of its values can be the end of one. Items of a list are
+        // excepted, since a list of members may have a misplaced password in it.
         let is_hop = self.tree.value(&KeyPath::of(["hops", text])).is_some();
         let hop = KeyPath::from(vec![section.clone(), hop.clone()]);
         let names = self.tree.names(&hop).unwrap_or_default();

@@ -7,19 +7,19 @@ use crate::config::{
     yaml::spans::{Content, Node, Span},
 };
 
-/// A line, and what is known of it.
+/// A line, and the parts of it that the parser has understood.
 pub(crate) struct SourceLine<'a> {
     pub(crate) number: usize,
     pub(crate) text: &'a str,
-    /// All that could be read of the file.
+    /// Everything that could be read of the file.
     pub(crate) root: Option<&'a Node>,
-    /// Where that ends, if it is not all.
+    /// The place at which reading stopped, if it did before the end.
     pub(crate) read_to: Option<(usize, usize)>,
 }
 
 impl SourceLine<'_> {
-    /// Whether what stands at `column` comes after a value that could be a secret with a comma in it, and so could be
-    /// the end of it.
+    /// Returns whether the text at `column` comes after a value that could be a secret with a comma in it, and so
+    /// could be the end of it.
     pub(crate) fn hides(&self, column: usize) -> bool {
         self.hidden_from() < column
     }
@@ -33,17 +33,24 @@ impl SourceLine<'_> {
         let chars: Vec<char> = self.text.chars().take(start + WIDTH_MAX).collect();
         let (shown, is_token) = self.tokens(start, &chars);
         let (first, last) = within(span, self.number, chars.len());
+        // Each run of hidden characters becomes one `…`. So the marks below the line are counted in what has
+        // been written so far and not in columns of the file.
         let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
+        // A long line begins half a width before the place, so that the place is in the part that is shown.
         let from = first.saturating_sub(WIDTH_MAX / 2);
         let mut is_hidden = from > 0;
         if is_hidden {
             excerpt.line.push('…');
         }
+        // A `#` inside of a value begins no comment. Comments are cut off: they may hold anything, such as an
+        // old password.
         let is_comment = |at: &usize| chars[*at] == '#' && !is_token[*at];
         let end = (from..chars.len()).find(is_comment).unwrap_or(chars.len());
         for at in from..end {
             let is_first_hidden = !shown[at] && !is_hidden;
             is_hidden = !shown[at];
+            // If the place is inside of a run of hidden characters, the mark points at the `…` that is
+            // already written.
             if at == first {
                 excerpt.start =
                     excerpt.line.chars().count() - usize::from(is_hidden && !is_first_hidden);
@@ -60,11 +67,12 @@ impl SourceLine<'_> {
         excerpt.length = excerpt.length.max(1);
         let end = excerpt.line.trim_end().len();
         excerpt.line.truncate(end);
+        // After a syntax error there may be nothing left but punctuation.
         let is_useful = self.read_to.is_none() || excerpt.line.contains(char::is_alphanumeric);
         is_useful.then_some(excerpt)
     }
 
-    /// Which of `chars` are shown, and which are part of a key or a value.
+    /// Returns which of `chars` are shown, and which are part of a key or a value.
     fn tokens(&self, start: usize, chars: &[char]) -> (Vec<bool>, Vec<bool>) {
         let mut shown = vec![false; chars.len()];
         let mut is_token = vec![false; chars.len()];
@@ -74,12 +82,16 @@ impl SourceLine<'_> {
             let blanks = chars[first..last].iter().rev().take_while(|blank| **blank == ' ').count();
             (first, last - blanks)
         };
+        // Only values near the place are visited. A long line may have thousands of mistakes, and visiting
+        // all of its values for each of them took seconds.
         let window = (self.number, start.saturating_sub(WIDTH_MAX), start + WIDTH_MAX);
         let mut mark = |path: &[&str], span: Span, part| {
             let (first, last) = within(span);
             let text: String = chars[first..last].iter().collect();
             let is_shown = match part {
                 ExcerptPart::Key => is_key_shown(path),
+                // Of a value with several lines, only a part is in this one, which says nothing about the
+                // rest.
                 ExcerptPart::Value => span.start.0 == span.end.0 && is_harmless(path, &text),
             };
             shown[first..last].fill(is_shown);
@@ -88,6 +100,8 @@ impl SourceLine<'_> {
         if let Some(root) = self.root {
             visit(root, &mut Vec::new(), window, &mut mark);
         }
+        // Outside of keys and values, only punctuation is known to be harmless. An anchor, a tag or a comment
+        // is not.
         for at in 0..chars.len() {
             shown[at] |= !is_token[at] && PUNCTUATION.contains(chars[at]);
         }
@@ -98,12 +112,14 @@ impl SourceLine<'_> {
             let begin = unread + blanks;
             let word: String =
                 chars[begin.min(chars.len())..].iter().take_while(|one| **one != ':').collect();
-            // It may be the key that is out of place.
+            // Nothing after the fault is known. At most its first word is shown, if it looks like the key of
+            // the line: it may be the key that is out of place.
             let is_key = unread == 0 && is_word(&word) && chars.get(begin + word.len()).is_some();
             let end = if is_key { begin + word.len() + 1 } else { begin };
             shown[begin.min(chars.len())..end.min(chars.len())].fill(true);
             hidden_from = hidden_from.min(end);
         }
+        // Last, since it wins over everything that was marked before.
         shown.iter_mut().skip(hidden_from).for_each(|shown| *shown = false);
         (shown, is_token)
     }
@@ -118,12 +134,14 @@ impl SourceLine<'_> {
         }
     }
 
-    /// The index of the first character that could be part of a secret.
+    /// Returns the index of the first character that could be part of a secret.
     fn hidden_from(&self) -> usize {
         self.root.map_or(0, |root| self.hidden_in(root, &mut Vec::new()))
     }
 
     fn hidden_in<'a>(&self, node: &'a Node, path: &mut Vec<&'a str>) -> usize {
+        // The first value on this line that could be a secret decides. In `{ password: a, kind: hunter2 }`
+        // the password may be `a, kind: hunter2`, so what looks like the next setting can't be trusted.
         let covers = |span: Span| span.start.0 <= self.number && span.end > (self.number, 1);
         let mut hidden_from = usize::MAX;
         match &node.content {
@@ -142,6 +160,7 @@ impl SourceLine<'_> {
                         self.hidden_in(value, path)
                     } else if key.end.0 == self.number {
                         self.after_colon(key.end.1 - 1)
+                    // The value began on an earlier line, so this one is hidden from its first character.
                     } else if key.end.0 < self.number && covers(value.span) {
                         0
                     } else {
@@ -155,25 +174,31 @@ impl SourceLine<'_> {
         hidden_from
     }
 
-    /// The index of what comes after a key that ends at `end`, its colon and blanks.
+    /// Returns the index after a key that ends at `end`, its colon and the blanks.
     fn after_colon(&self, end: usize) -> usize {
         let rest = self.text.chars().skip(end);
         end + rest.take_while(|one| [':', ' '].contains(one)).count()
     }
 
-    /// Whether `value` could be a secret, or the beginning of one.
+    /// Returns whether `value` could be a secret, or the beginning of one.
     fn is_guarded(&self, path: &[&str], value: &Node) -> bool {
         let is_secret = path.last().is_some_and(|key| Credential::is_named_so(key));
+        // The first arm that fits decides. If in doubt, a value is guarded; the arms name what is known to be
+        // harmless, or a collection whose values are judged one by one.
         match (&value.content, path) {
+            // A merge brings in settings, and each of these has a path of its own to be judged by.
             (_, [.., "<<"]) => false,
+            // No setting of these sections holds a credential.
             (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
             (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
                 is_secret || !["tls", "kind", "enabled"].contains(key)
             }
             (Content::List(_) | Content::Mapping(_), _) => is_secret,
+            // Nothing could be read of the value, but the keys above it tell that a section or a hop begins
+            // here.
             (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
             (Content::Unread, ["hops", _]) => false,
-            // Credentials in an address end in an `@`.
+            // People write whole proxy URLs as an address, and credentials in a URL end in an `@`.
             (Content::Scalar(_), ["hops", _, "address"]) => {
                 value.span.start.0 != value.span.end.0 || self.text.contains('@')
             }
@@ -182,14 +207,14 @@ impl SourceLine<'_> {
     }
 }
 
-/// Which part of a setting a token is.
+/// The part of a setting that a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExcerptPart {
     Key,
     Value,
 }
 
-/// The indices of the characters of line `number` that are part of `span`.
+/// Returns the first and the last index of the characters of line `number` that are part of `span`.
 fn within(span: Span, number: usize, length: usize) -> (usize, usize) {
     let first = if span.start.0 == number { span.start.1 - 1 } else { 0 };
     let last = if span.end.0 == number { span.end.1 - 1 } else { length };
@@ -232,7 +257,7 @@ fn visit<'a>(
     }
 }
 
-/// Whether the last key of `path` is one that may be shown: a name that operators choose, or a plain word.
+/// Returns whether the last key of `path` may be shown: it is a name that operators choose, or a plain word.
 fn is_key_shown(path: &[&str]) -> bool {
     match path {
         ["hops" | "chains", name] => is_name(name),
@@ -241,8 +266,8 @@ fn is_key_shown(path: &[&str]) -> bool {
     }
 }
 
-/// Whether `text` as the value of the setting at `path` is known to be no secret. An address is not: people write whole
-/// proxy URLs there.
+/// Returns whether `text` as the value of the setting at `path` is known to be no secret. An address is not: people
+/// write whole proxy URLs there.
 fn is_harmless(path: &[&str], text: &str) -> bool {
     let is_setting = matches!(
         path,
@@ -255,11 +280,13 @@ fn is_harmless(path: &[&str], text: &str) -> bool {
             | ["chains", _, "hops" | "warm"]
             | ["routes", "hosts" | "ports" | "chain"]
     );
+    // In `password: pass, enabled: word` the `enabled` may be a part of the password, so its value is shown
+    // only if it is a plausible one.
     let is_expected = !matches!(path, ["hops", _, "enabled"]) || text.is_empty() || is_toggle(text);
     is_setting && is_expected && !text.contains('@') && !text.contains("://")
 }
 
-/// Whether `text` is what people write for a boolean, or a variable.
+/// Returns whether `text` is a boolean as people write it, or a variable.
 fn is_toggle(text: &str) -> bool {
     let is_variable = text.starts_with("${") && text.ends_with('}');
     is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
@@ -267,5 +294,5 @@ fn is_toggle(text: &str) -> bool {
 
 const PUNCTUATION: &str = " {}[],:-";
 
-/// How many characters of a line are shown, at most about.
+/// The approximate number of characters of a line that are shown.
 const WIDTH_MAX: usize = 120;

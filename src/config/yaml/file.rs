@@ -24,14 +24,14 @@ use crate::config::{
 pub(crate) struct File {
     name: Arc<str>,
     text: String,
-    /// Where each line begins.
+    /// The offset at which each line begins.
     lines: Vec<usize>,
-    /// The values that could be read, and the place where reading stopped early.
+    /// The values that could be read, and the place at which reading stopped early.
     root: Option<Rc<Node>>,
     read_to: Option<(usize, usize)>,
 }
 
-/// Which part of a setting a problem is about.
+/// The part of a setting that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Key,
@@ -45,11 +45,13 @@ impl File {
     /// Everything that keeps it from being read.
     pub(crate) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
+        // Editors of Windows write a byte order mark, which is no part of the first key.
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         let mut file = Self { name, text, lines, root: None, read_to: None };
-        // The marked parse comes first: it bounds what the other one may expand.
+        // Two parsers read the text: this one knows places, serde_yaml knows types. This one is first, since
+        // it bounds how far the aliases may expand in the other.
         let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, nodes_max);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
@@ -70,9 +72,9 @@ impl File {
         }
     }
 
-    /// Puts what `<<` stands for into `value`, the content of this file.
+    /// Puts the settings that `<<` stands for into `value`, the content of this file.
     fn merged(self, mut value: Value) -> Result<(Self, Value), Found> {
-        // Its errors name no place and quote nothing.
+        // Its errors name no place and quote nothing. Most of its causes were found with their place before.
         if let Err(error) = value.apply_merge() {
             let at = Span { start: (1, 1), end: (1, 1) };
             let fault = YamlFault::Merge(error.to_string());
@@ -84,7 +86,7 @@ impl File {
     /// Returns the problem for a text that serde_yaml refuses although the marked parse has taken it.
     ///
     /// serde_yaml's own message is never repeated: it quotes the value that does not fit its tag, which may be a
-    /// password (`!!int s3cret`), the key that stands twice once numbers are read (`1` and `0x1`), and the keys above
+    /// password (`!!int s3cret`), the key that occurs twice once numbers are read (`1` and `0x1`), and the keys above
     /// it. Only the place is taken from it.
     fn unreadable(&self, at: (usize, usize), has_tags: bool) -> Problem {
         let fault = if has_tags { YamlFault::Tag } else { YamlFault::Unreadable };
@@ -108,7 +110,7 @@ impl File {
         self.root.as_ref().map(|root| root.find(path).0)
     }
 
-    /// Where `part` of `path` stands, or what is nearest above it, with its line.
+    /// Returns the place of `part` of `path`, or of what is nearest above it, with its line.
     pub(crate) fn locate(&self, path: &KeyPath, part: Part) -> Option<(Place, Option<Excerpt>)> {
         let span = self.span(path, part)?;
         Some((self.place_at(span), self.excerpt(span)))
@@ -123,7 +125,8 @@ impl File {
         let (depth, key, value) = self.root.as_ref()?.find(path);
         let is_whole = depth == path.keys().len();
         Some(match key {
-            // A block that begins a line below its key is better shown by the key.
+            // A block that begins a line below its key is better shown by the key. So is a setting that is
+            // not there: the problem is then about its parent.
             Some(key) if part == Part::Key || !is_whole || value.start.0 != key.start.0 => key,
             _ => value,
         })
@@ -140,7 +143,8 @@ impl File {
     fn problem(&self, mut error: YamlError) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
-        // A name that stands elsewhere in the open is no secret.
+        // The name is shown unless the first key is hidden too: a name that is visible elsewhere is no
+        // secret.
         if matches!(error.fault, YamlFault::DuplicateKey(_)) && error.first.is_some_and(is_hidden) {
             error.fault = YamlFault::DuplicateKey(None);
         }
@@ -161,12 +165,12 @@ impl File {
         line.lines().next().unwrap_or_default()
     }
 
-    /// The line that `span` begins in, as far as it can be shown.
+    /// Returns the line that `span` begins in, as far as it can be shown.
     fn excerpt(&self, span: Span) -> Option<Excerpt> {
         self.known_line(span.start.0).excerpt(span)
     }
 
-    /// Whether what stands at `path` could be the end of a secret with a comma that is not in quotes.
+    /// Returns whether the text at `path` could be the end of a secret with a comma that is not in quotes.
     pub(crate) fn hides(&self, path: &KeyPath) -> bool {
         let span = self.span(path, Part::Key);
         span.is_some_and(|Span { start: (number, column), .. }| {
@@ -174,7 +178,7 @@ impl File {
         })
     }
 
-    /// Whether what is at `path` is written somewhere else as well, perhaps as a secret.
+    /// Returns whether the value at `path` is written somewhere else as well, perhaps as a secret.
     pub(crate) fn shares(&self, path: &KeyPath) -> bool {
         self.root.as_ref().is_some_and(|root| root.is_shared(path))
     }
@@ -182,6 +186,7 @@ impl File {
     /// Returns what is odd about the way the value at `path` is written in this file.
     pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
         let node = self.root.as_ref()?.get(path)?;
+        // An item of a list is judged by the key of the list.
         let named = path.keys().iter().rev().find_map(|key| match key {
             Key::Name(name) => Some(name.as_str()),
             Key::Index(_) => None,
@@ -229,6 +234,7 @@ impl File {
             Content::Nothing | Content::Unread => {}
             Content::List(list) => {
                 for (index, inner) in list.iter().enumerate() {
+                    // The key stays that of the list, as in `oddity`.
                     path.push(Key::Index(index));
                     self.find_oddities(inner, path, key, found);
                     path.pop();
@@ -250,10 +256,10 @@ impl File {
     }
 }
 
-/// As much of a line after a value as is looked at.
+/// The number of characters after a value that are looked at.
 const REST_CHARS_MAX: usize = 80;
 
-/// As far into a line as odd values are looked for.
+/// The last column in which an odd value is looked for.
 const COLUMN_MAX: usize = 500;
 /// More than this many are not worth the time.
 const ODDITIES_MAX: usize = 100;

@@ -35,6 +35,7 @@ pub(crate) fn interpolate(
     if !text.contains("${") {
         return Ok(None);
     }
+    // Wiped if this fails half-way: it may hold the value of a secret by then.
     let mut done = Zeroizing::new(String::new());
     let (mut rest, mut unset) = (text, Vec::new());
     while let Some(start) = rest.find("${") {
@@ -45,17 +46,21 @@ pub(crate) fn interpolate(
             rest = after;
             continue;
         }
+        // The first `}` ends it. So a default can't contain a brace or another variable, and needs no grammar
+        // of its own.
         let end = after.find('}').ok_or(Invalid::Unclosed)?;
         done.push_str(before);
         match expand(&after[..end], &variable) {
             Ok(value) => done.push_str(&value),
-            // The remaining ones may be unset too.
+            // All unset variables of a text are reported at once, so that they can be set in one go.
             Err(Invalid::Unset(names)) => {
                 names.iter().for_each(|name| add_name(&mut unset, name));
             }
             Err(invalid) => return Err(invalid),
         }
         rest = &after[end + 1..];
+        // Checked after each variable, so that a text of many variables can't grow to many times its limit
+        // first.
         if done.len() > TEXT_BYTES_MAX {
             return Err(Invalid::TooLong);
         }
@@ -68,6 +73,8 @@ pub(crate) fn interpolate(
 pub(crate) fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let starts = text.match_indices("${").map(|(start, _)| start);
+    // This also reads texts that can't be completed: `check` shows which variables a disabled hop needs,
+    // whether or not they are set.
     for start in starts.filter(|start| !text[..*start].ends_with('$')) {
         let part = &text[start + 2..];
         let is_after = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'_';
@@ -99,6 +106,8 @@ fn expand(
     if !is_variable(name) {
         return Err(Invalid::Name);
     }
+    // A variable that is not UTF-8 is an error in spite of a default: it is set, and means something else
+    // than the default.
     let value = variable(name).map(OsString::into_string).transpose();
     match (value.map_err(|_| Invalid::NotUnicode(name.to_owned()))?, default) {
         (Some(value), None) => Ok(value.into()),

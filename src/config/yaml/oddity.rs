@@ -6,7 +6,7 @@ use saphyr_parser::ScalarStyle;
 
 use crate::config::credentials::Credential;
 
-/// Why a value is probably not what was meant.
+/// The reason why a value is probably not the intended one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
     /// It has no quotes, and ends where a comment begins.
@@ -22,8 +22,13 @@ impl Oddity {
     pub(crate) fn find(key: &str, style: ScalarStyle, written: &str, rest: &str) -> Option<Self> {
         match style {
             ScalarStyle::Plain => {
+                // YAML takes such a quote for a letter, so it becomes a part of the value, and blanks and `#`
+                // are not protected by it.
                 let first = written.chars().next().filter(|first| is_quote(*first));
                 first.map(Self::TypographicQuote).or_else(|| {
+                    // Most comments have a blank after the `#`. A `#` without one is probably a part of the
+                    // value, as in `pass #word!`. For a secret every `#` is suspicious, since the rest of it
+                    // would be lost unnoticed.
                     let comment = rest.trim_start().strip_prefix('#')?;
                     let is_variable = written.starts_with("${") && written.ends_with('}');
                     let is_close =
@@ -33,6 +38,8 @@ impl Oddity {
                 })
             }
             ScalarStyle::DoubleQuoted if Credential::is_named_so(key) => {
+                // `\"` and `\\` are written on purpose. A letter after a `\` rarely is: `"CORP\nina"`
+                // contains the end of a line.
                 let mut chars = written.trim_start_matches('"').chars();
                 while let Some(one) = chars.next() {
                     if one != '\\' {
@@ -87,6 +94,7 @@ fn is_quote(one: char) -> bool {
 /// Returns the first character of `text` that looks like another one, with its name and the one that it looks like.
 pub(crate) fn look_alike(text: &str) -> Option<(&'static str, &'static str)> {
     text.chars().find_map(|one| {
+        // Copying from a document or a web page brings these along, and they look right on the screen.
         Some(match one {
             _ if is_quote(one) => ("a typographic quote", "write `\"` instead, at both ends"),
             '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => {

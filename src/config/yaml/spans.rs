@@ -20,12 +20,12 @@ pub(crate) struct Span {
     pub(crate) end: (usize, usize),
 }
 
-/// A value. An alias shares the node that it stands for, so what expands without end stays small here.
+/// A value. An alias shares the node that it stands for, so a text that expands without end is small here.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) content: Content,
-    /// How many nodes it has once its aliases are expanded, itself included.
+    /// The number of its nodes once its aliases are expanded, itself included.
     size: usize,
 }
 
@@ -47,12 +47,12 @@ pub(crate) struct Entry {
     pub(crate) value: Rc<Node>,
 }
 
-/// Why a text can't be read.
+/// The reason why a text can't be read, with its place.
 #[derive(Debug)]
 pub(crate) struct YamlError {
     pub(crate) at: Span,
     pub(crate) fault: YamlFault,
-    /// Where the same key stands before.
+    /// The place of the first key, if the fault is a second equal one.
     pub(crate) first: Option<Span>,
 }
 
@@ -61,14 +61,14 @@ pub(crate) struct YamlError {
 pub(crate) struct Parsed {
     /// `None` if the text is empty.
     pub(crate) root: Option<Rc<Node>>,
-    /// Where it ends, unless it is the whole text.
+    /// The place at which reading stopped, if it did before the end.
     pub(crate) read_to: Option<(usize, usize)>,
     /// Whether a value has a tag, such as `!!int`.
     pub(crate) has_tags: bool,
     pub(crate) faults: Vec<YamlError>,
 }
 
-/// Parses at most `nodes_max` nodes of `text`. Stops at the first fault, except that equal keys are only noted.
+/// Parses at most `nodes_max` nodes of `text`. Stops at the first fault, except that equal keys are only recorded.
 pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
     let mut builder = Builder { nodes_max, read_to: (1, 1), ..Builder::default() };
     let mut is_whole = true;
@@ -81,6 +81,8 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
             }
         };
         if let Err(fault) = result {
+            // What was read before the fault is kept. The excerpt of the faulty line needs it to know which
+            // of its parts could be secrets.
             builder.close_all(fault.at.end);
             builder.faults.push(fault);
             is_whole = false;
@@ -102,7 +104,7 @@ impl Node {
             };
             (node, key) = (inner, inner_key);
         }
-        // A value that is not written has the place of the next token.
+        // A value that is not written has the place of the next token, which would point at another setting.
         let value = match (&node.content, key) {
             (Content::Nothing, Some(key)) => key,
             _ => node.span,
@@ -116,8 +118,8 @@ impl Node {
         steps.try_fold(self, |node, step| node.child(step).map(|(_, inner)| &**inner))
     }
 
-    /// Whether what is at `path` is written somewhere else as well: an alias stands for it, or for a list or mapping
-    /// around it. The anchor may be at a password, so such a value must not be shown.
+    /// Returns whether the value at `path` is written somewhere else as well: an alias stands for it, or for a list
+    /// or mapping around it. The anchor may be at a password, so such a value must not be shown.
     ///
     /// The parser's own references are gone by now, so only aliases share a node.
     pub(crate) fn is_shared(&self, path: &KeyPath) -> bool {
@@ -146,6 +148,8 @@ impl Node {
         match (step, &self.content) {
             (Key::Index(index), Content::List(list)) => Some((None, list.get(*index)?)),
             (Key::Name(name), Content::Mapping(entries)) => {
+                // A key of the mapping itself wins over one that `<<` brings in. If `<<` has a list, the
+                // first mapping wins. serde_yaml merges by the same rules.
                 let own = entries.iter().find(|entry| entry.name == *name);
                 let own = own.map(|entry| (Some(entry.key), &entry.value));
                 own.or_else(|| {
@@ -168,7 +172,7 @@ impl YamlError {
     }
 }
 
-/// Builds nodes from events. Its stack is what bounds the depth.
+/// Builds nodes from events. The length of its stack bounds the depth.
 #[derive(Default)]
 struct Builder {
     nodes_max: usize,
@@ -200,6 +204,7 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
         match event {
             Event::DocumentStart(_) => {
+                // A file is one document. serde_yaml requires that too.
                 self.documents += 1;
                 if self.documents > 1 {
                     return Err(YamlError::new(span, YamlFault::Documents));
@@ -209,6 +214,8 @@ impl Builder {
                 self.has_tags |= tag.is_some();
                 self.count(1, span)?;
                 self.read_to = span.end;
+                // The parser reports a value that is not written as an empty plain scalar. `''` and `""` are
+                // written.
                 let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
                 let content = if is_nothing { Content::Nothing } else { Content::Scalar(style) };
                 let node = Rc::new(Node { span, content, size: 1 });
@@ -225,10 +232,14 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => return self.close(span),
             Event::Alias(anchor) => {
+                // The parser itself refuses an alias without an anchor. An anchor that it knows and that is
+                // not here yet belongs to a collection that is still open, so this alias is inside of what it
+                // stands for.
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err(YamlError::new(span, YamlFault::Alias));
                 };
-                // An expansion visits the whole node again.
+                // serde_yaml copies the node for each alias. Counting its full size bounds what a small file
+                // can expand to.
                 self.count(node.size, span)?;
                 return self.add(node, 0, None);
             }
@@ -238,6 +249,7 @@ impl Builder {
     }
 
     fn open(&mut self, anchor: usize, start: Span, kind: Kind) -> Result<(), YamlError> {
+        // All later walks over the tree recurse, so the depth is bounded here, before any of them.
         if self.open.len() >= DEPTH_MAX {
             return Err(YamlError::new(start, YamlFault::Depth(DEPTH_MAX)));
         }
@@ -249,6 +261,9 @@ impl Builder {
 
     /// Ends what is open at a fault.
     fn close_all(&mut self, at: (usize, usize)) {
+        // From the innermost collection outwards: each becomes the value of the key that waits for one in the
+        // collection around it. `root` carries it from one round to the next. The innermost key may have no
+        // value at all.
         let unread = |start| {
             Rc::new(Node { span: Span { start, end: at }, content: Content::Unread, size: 1 })
         };
@@ -287,6 +302,7 @@ impl Builder {
         anchor: usize,
         text: Option<String>,
     ) -> Result<(), YamlError> {
+        // An anchor is known once its node is complete; see `YamlFault::Alias`.
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -299,6 +315,7 @@ impl Builder {
             Kind::List(list) => list.push(node),
             Kind::Mapping { entries, names, key } => match key.take() {
                 Some((name, key)) => {
+                    // serde_yaml refuses this too, but without a place.
                     if name == MERGE && !node.can_be_merged() {
                         return Err(YamlError::new(key, YamlFault::MergeValue));
                     }
@@ -308,6 +325,8 @@ impl Builder {
                     let Some(text) = text else {
                         return Err(YamlError::new(node.span, YamlFault::Key));
                     };
+                    // Reading goes on, so that all equal keys are reported at once. Only a plain word is named: a
+                    // misplaced password as a key nearly always has a digit.
                     if let Some(first) = names.insert(text.clone(), node.span) {
                         let name = is_word(&text).then(|| text.clone());
                         let fault = YamlError::new(node.span, YamlFault::DuplicateKey(name));

@@ -1,4 +1,4 @@
-//! Finds out what is wrong with a text that is not YAML, and where the mistake is.
+//! Finds the mistake in a text that is not YAML, and its place.
 //!
 //! A YAML parser stops where the text no longer fits the grammar, which is often a line or more after the mistake: an
 //! open `{` is noticed at the next key. Its words are those of the grammar ("did not find expected key"), and it has no
@@ -19,7 +19,7 @@ pub(crate) enum SyntaxFault {
     Tab,
     /// `\` and this character are not an escape of a text in double quotes.
     Escape(char),
-    /// This bracket or brace is not closed. `is_commented`: a ` #` follows it in its line.
+    /// This bracket or brace is not closed. If `is_commented`, a ` #` follows it in its line.
     Unclosed { bracket: char, is_commented: bool },
     /// This quote is not closed.
     UnclosedQuote(char),
@@ -55,12 +55,16 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     let line = text.lines().nth(at.0 - 1).unwrap_or_default();
     let before: String = line.chars().take(at.1 - 1).collect();
     let found = line.chars().nth(at.1 - 1);
+    // The order of the checks is from certain to likely. A tab or an invisible character in the line explains
+    // the fault whatever is around it.
     if line.starts_with([' ', '\t']) && line.trim_start_matches(' ').starts_with('\t') {
         return (SyntaxFault::Tab, at);
     }
     if let Some(control) = line.chars().position(|one| one.is_control() && one != '\t') {
         return (SyntaxFault::ControlCharacter, (at.0, control + 1));
     }
+    // An escape that is none and an open quote come before the rest: what follows them is scanned as a part
+    // of the text in quotes, so nothing else that was found there is reliable.
     let scanned = scan(text, at);
     if let Some((escape, at)) = scanned.bad_escape {
         return (SyntaxFault::Escape(escape), at);
@@ -68,6 +72,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     if let Some((quote, opened)) = scanned.open_quote {
         return (SyntaxFault::UnclosedQuote(quote), opened);
     }
+    // The parser stopped right behind a closing quote, as in `'it's'`.
     if let (Some(token), Some(_)) = (&scanned.last, found)
         && let TokenKind::Quoted(quote) = token.kind
         && token.end == at
@@ -88,11 +93,15 @@ fn in_brackets(
     found: Option<char>,
     at: At,
 ) -> (SyntaxFault, At) {
+    // A line that is indented no further than the one with the bracket belongs to something after it. So the
+    // mistake is the bracket, however far the parser has come.
     let unclosed =
         SyntaxFault::Unclosed { bracket: opened.bracket, is_commented: opened.is_commented };
     let is_outside =
         at.0 > opened.at.0 && before.len() - before.trim_start().len() <= opened.indent;
     let (Some(found), false) = (found, is_outside) else { return (unclosed, opened.at) };
+    // With a text right before it, the character was meant as a part of that text. Without, it was meant as
+    // what it is.
     let joins = scanned.last.as_ref().filter(|last| last.end == at);
     match (joins.map(|last| last.kind), found) {
         (Some(TokenKind::Plain), '{') if before.ends_with('$') => (SyntaxFault::Variable, at),

@@ -1,4 +1,4 @@
-//! The files of a configuration, merged into one tree that knows where each part is written.
+//! The files of a configuration, merged into one tree that knows the place of each part.
 
 mod advice;
 mod report;
@@ -27,11 +27,11 @@ pub(crate) struct Tree {
     files: Vec<File>,
     /// The variables in each value that has some, and so must not be shown.
     variables: HashMap<KeyPath, Vec<String>>,
-    /// How long all texts with variables are.
+    /// The length of all texts with variables.
     expanded: usize,
     /// The values from the command line, by option. They are in no file.
     overridden: HashMap<KeyPath, &'static str>,
-    /// The values in the files that those override, if any.
+    /// The values in the files that these override, if any.
     beneath: Vec<(KeyPath, &'static str, Value)>,
 }
 
@@ -39,6 +39,8 @@ impl Tree {
     /// Reads and merges `texts`, in their order; with it come the problems of those that had to be left out.
     pub(crate) fn new(texts: Vec<Text>) -> (Self, Found) {
         let (mut tree, mut problems) = (Self::default(), Found::default());
+        // The files share one limit. A file that can't be read is left out, and the others still report their
+        // problems.
         let mut room = NODES_MAX;
         for text in texts {
             match File::read(text, room) {
@@ -49,6 +51,7 @@ impl Tree {
                         Value::Null => {}
                         Value::Mapping(sections) => tree.merge(sections),
                         _ => {
+                            // The file is in the list already, since its problem needs a place.
                             problems.extend(tree.files.last().map(File::no_sections));
                         }
                     }
@@ -61,7 +64,7 @@ impl Tree {
 
     fn merge(&mut self, sections: Mapping) {
         for (name, section) in sections {
-            // A section whose lines are all comments says nothing.
+            // A section whose lines are all comments must not erase the one of an earlier file.
             let is_known = name.as_str().is_some_and(|name| raw::SECTIONS.contains(&name));
             if !(is_known && section.is_null()) {
                 merge(self.root.entry(name).or_insert(Value::Null), section);
@@ -69,7 +72,7 @@ impl Tree {
         }
     }
 
-    /// The value at `path`.
+    /// Returns the value at `path`.
     pub(crate) fn value(&self, path: &KeyPath) -> Option<&Value> {
         let [Key::Name(first), below @ ..] = path.keys() else { return None };
         below.iter().try_fold(self.root.get(first.as_str())?, |value, key| match key {
@@ -114,6 +117,8 @@ impl Tree {
                 Some(name) => names.push(name.to_owned()),
                 None if problems.skips() => {}
                 None => {
+                    // YAML reads `1:` or `true:` as a key that is no text. The key is written out again only as a
+                    // part of the path, which hides it if it does not look like a name.
                     let written = serde_yaml::to_string(key).unwrap_or_default();
                     let path = path.clone().then(Key::Name(written.trim().to_owned()));
                     let message = "a name must be a text; write it in quotes";
@@ -124,7 +129,7 @@ impl Tree {
         if problems.is_empty() { Ok(names) } else { Err(problems) }
     }
 
-    /// The names at the top.
+    /// Returns the names at the top.
     pub(crate) fn sections(&self) -> impl Iterator<Item = &str> {
         self.root.keys().filter_map(Value::as_str)
     }
@@ -152,12 +157,12 @@ impl Tree {
             let inner = mapping.entry(name.as_str().into());
             match inner.or_insert_with(|| Value::Mapping(Mapping::new())) {
                 Value::Mapping(inner) => mapping = inner,
-                // A value that is not a mapping is reported elsewhere.
+                // Another value is a mistake in the file, which is reported when the section is read.
                 _ => return,
             }
         }
         let beneath = mapping.insert(last.as_str().into(), value.into());
-        // Two options for one setting hide the same value, and the first one has seen it.
+        // If two options are for one setting, only the first one has seen the value of the files.
         if self.overridden.insert(path.clone(), option).is_none() {
             self.beneath.push((path, option, beneath.unwrap_or_default()));
         }
@@ -216,7 +221,7 @@ fn settings(value: Value) -> Option<Settings> {
     serde_yaml::from_value(value).ok()
 }
 
-/// Mappings merge key by key; anything else takes the place of what was there.
+/// Merges mappings key by key. Any other value replaces the old one.
 fn merge(old: &mut Value, new: Value) {
     match (old, new) {
         (Value::Mapping(old), Value::Mapping(new)) => {
@@ -237,6 +242,7 @@ fn count(value: &Value) -> usize {
     match value {
         Value::Sequence(list) => 1 + list.iter().map(count).sum::<usize>(),
         Value::Mapping(mapping) => {
+            // A key counts as well, as it does in `spans`.
             1 + mapping.values().map(|value| 1 + count(value)).sum::<usize>()
         }
         _ => 1,

@@ -63,6 +63,8 @@ struct Scanner<'a> {
 impl Scanner<'_> {
     fn run(&mut self) {
         while let Some(next) = self.rest.peek().copied() {
+            // A quote at the very place is still scanned: the parser names the beginning of a text whose end
+            // is missing.
             let is_quote = ['"', '\''].contains(&next);
             if self.at > self.until || (self.at == self.until && !is_quote) {
                 return;
@@ -72,6 +74,7 @@ impl Scanner<'_> {
                 '#' if self.previous.is_whitespace() => self.comment(),
                 '"' | '\'' => self.quoted(next),
                 '{' | '[' => self.open(next),
+                // Only the matching sort closes. Another one is left for `SyntaxFault::Unopened`.
                 '}' | ']' if self.closes(next) => {
                     self.found.open.pop();
                     self.found.last = None;
@@ -81,6 +84,8 @@ impl Scanner<'_> {
                     self.found.last = None;
                     self.step();
                 }
+                // These are punctuation before a blank only. Otherwise they begin a text, as in `-1` or
+                // `:8080`.
                 '-' | '?' | ':' => {
                     self.step();
                     if self.rest.peek().is_none_or(|next| next.is_whitespace()) {
@@ -89,8 +94,9 @@ impl Scanner<'_> {
                         self.plain();
                     }
                 }
+                // YAML has block texts only outside of brackets (YAML 1.2 §8.1).
                 '|' | '>' if self.found.open.is_empty() => self.block_text(),
-                // Not a text: it closes nothing that is open.
+                // A bracket of the wrong sort. As a text it would hide the next token.
                 '}' | ']' if !self.found.open.is_empty() => _ = self.step(),
                 _ => self.plain(),
             }
@@ -103,6 +109,7 @@ impl Scanner<'_> {
         if one == '\n' {
             (self.at, self.indent) = ((self.at.0 + 1, 1), 0);
         } else {
+            // Only blanks at the beginning of the line count, each right behind the one before.
             if one == ' ' && self.at.1 == self.indent + 1 {
                 self.indent += 1;
             }
@@ -125,6 +132,7 @@ impl Scanner<'_> {
     }
 
     fn comment(&mut self) {
+        // In `{ password: a #b }` the comment has swallowed the `}`, which the advice then says.
         if let Some(opened) = self.found.open.last_mut() {
             opened.is_commented |= opened.at.0 == self.at.0;
         }
@@ -144,16 +152,21 @@ impl Scanner<'_> {
         self.step();
         loop {
             let (at, is_new_line) = (self.at, self.previous == '\n');
+            // Without this, a quote that is not closed would run to the next quote of the file, maybe many
+            // lines below. Between brackets the lines may be indented in any way.
             if is_new_line && !is_nested && self.is_outdented(indent) {
                 break;
             }
             let Some(one) = self.step() else { break };
             if one == '\\' && quote == '"' {
+                // An escape takes its next character along, so that `\"` does not end the text. The parser
+                // fails at the first bad one.
                 let escaped = self.step().unwrap_or_default();
                 if !self.is_escape(escaped) && self.found.bad_escape.is_none() {
                     self.found.bad_escape = Some((escaped, at));
                 }
             } else if one == quote {
+                // Two single quotes stand for one.
                 if quote == '\'' && self.rest.peek() == Some(&'\'') {
                     self.step();
                     continue;
@@ -189,6 +202,7 @@ impl Scanner<'_> {
         let is_nested = !self.found.open.is_empty();
         let mut end = self.at;
         while let Some(next) = self.rest.peek().copied() {
+            // A comma, bracket or brace ends a text only between brackets.
             let is_end = match next {
                 '\n' => true,
                 '#' => self.previous.is_whitespace(),
@@ -215,13 +229,14 @@ impl Scanner<'_> {
         ahead.peek().is_none_or(ends)
     }
 
-    /// Scans a text that `|` or `>` begins, and the lines of which are indented further than this one.
+    /// Scans a text that `|` or `>` begins, and whose lines are indented further than this one.
     fn block_text(&mut self) {
         let indent = self.indent;
         self.line();
         while self.step().is_some() {
             let mut ahead = self.rest.clone();
             let blanks = std::iter::from_fn(|| ahead.next_if_eq(&' ')).count();
+            // An empty line belongs to the text, whatever its indentation.
             let is_empty = ahead.peek().is_none_or(|one| one.is_whitespace());
             if self.at >= self.until || (blanks <= indent && !is_empty) {
                 return;

@@ -22,12 +22,15 @@ impl Tree {
 
     /// Returns the likely reason for an invalid value at `path`, or what to write instead.
     pub(super) fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
+        // One piece of advice is given, and the most certain comes first. An odd way of writing explains a
+        // wrong value better than the value itself: it was cut or changed before it got here.
         if let Some(oddity) = self.oddity(path) {
             return Some(format!("{oddity}; {}", oddity.help()));
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");
         if is_address
+            // People copy the URL of a proxy from other programs.
             && let Some(help) = text.and_then(|text| settings_instead(text, self.is_hidden(path)))
         {
             return Some(help);
@@ -45,6 +48,8 @@ impl Tree {
 
     /// Returns what to write if a mapping or a list is expected at `path` and `text` is there.
     fn other_type(&self, path: &KeyPath, expected: &str, text: Option<&str>) -> Option<String> {
+        // `expected` is the sentence of a visitor, and these are the beginnings by which ours ask for a list
+        // or a mapping.
         if expected.starts_with("a list")
             && let Some(text) = text
         {
@@ -57,6 +62,7 @@ impl Tree {
         if !expected.starts_with("a mapping") {
             return None;
         }
+        // `username:joe` without a blank is one text and no key.
         let key = text?.split_once(':').map(|(key, _)| key).filter(|key| is_word(key))?;
         // If all keys are listed, another word is not a key; people write `NAME:PASSWORD` there.
         let is_key = expected.contains(&format!("`{key}`")) || expected.contains("such as");
@@ -69,6 +75,7 @@ impl Tree {
     /// Says that a key beside `path` has no value, as if a `#` began it.
     fn empty_sibling(&self, path: &KeyPath) -> Option<String> {
         let (_, above) = path.keys().split_last()?;
+        // The value was probably a password that begins with `#`, and only these two sections have passwords.
         if !matches!(above.first(), Some(Key::Name(section)) if ["hops", "server"].contains(&section.as_str()))
         {
             return None;
@@ -87,6 +94,7 @@ impl Tree {
             [Key::Name(section), ..] if section == "hops" => {
                 let (_, help, needs) =
                     OF_OTHERS.iter().find(|(keys, ..)| keys.contains(&name.as_str()))?;
+                // The advice must not lead to the next unknown key.
                 let is_possible = needs.is_empty() || known.contains(needs);
                 is_possible.then(|| (*help).to_owned())
             }
@@ -94,8 +102,10 @@ impl Tree {
         }
     }
 
-    /// Returns where a part of the configuration belongs that is at the top as `name`.
+    /// Returns advice for a key `name` at the top that belongs to a section.
     fn advice_on_section(&self, path: &KeyPath, name: &str) -> Option<String> {
+        // The value decides before the name: hops and chains are recognised by what is in them, whatever they
+        // are called.
         let shown = if is_word(name) { name } else { "NAME" };
         let value = self.value(path)?;
         let has = |key: &str| value.as_mapping().is_some_and(|mapping| mapping.contains_key(key));
@@ -114,6 +124,7 @@ impl Tree {
         {
             return Some(format!("write a proxy as a hop, and a chain through it: {EXAMPLE_HOP}"));
         }
+        // A key of a section that was written without the section, or not indented below it.
         let belongs = SECTIONS_OF_KEYS.iter().find(|(_, keys)| keys.contains(&name));
         if let Some((section, _)) = belongs {
             return Some(format!("write `{name}` below `{section}`"));
@@ -210,7 +221,7 @@ const OF_OTHERS: [(&[&str], &str, &str); 5] = [
     ),
 ];
 
-/// How the credentials of clients are written.
+/// An example of the credentials of clients.
 const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";
 
 const EXAMPLE_HOP: &str = "`hops: { NAME: { kind: http-connect, address: \"HOST:PORT\" } }` and `chains: { default: [NAME] }`";

@@ -20,12 +20,12 @@ impl Tree {
         (is_name(text) && !self.is_hidden(path)).then_some(text)
     }
 
-    /// Whether what stands at `path` could be the end of a secret.
+    /// Returns whether the text at `path` could be the end of a secret.
     pub(super) fn hides(&self, path: &KeyPath) -> bool {
         self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
-    /// A problem with `part` of what stands at `path`.
+    /// Builds a problem with `part` of the setting at `path`.
     pub(in crate::config) fn problem(
         &self,
         path: &KeyPath,
@@ -34,6 +34,7 @@ impl Tree {
         message: impl Into<String>,
     ) -> Problem {
         let problem = Problem::new(path, code, message);
+        // No file has this value, so none is named: the line in the file may even be correct.
         if let Some(option) = self.option(path) {
             let message = format!("{option}: {}", problem.message);
             return Problem::new(&KeyPath::default(), code, message);
@@ -43,7 +44,7 @@ impl Tree {
         }
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
-                // If files were merged, the mistake may be that both have the key.
+                // If two files have the key, the mistake may be just that, so the first one is shown too.
                 let whole = |file: &&File| file.depth(path) == Some(path.keys().len());
                 let first = self.files.iter().find(whole).and_then(|file| file.place(path, part));
                 let first = first.filter(|first| first.file != place.file);
@@ -53,18 +54,18 @@ impl Tree {
         }
     }
 
-    /// The option of the command line that says what is at `path`, and that no file can be blamed for.
+    /// Returns the option of the command line that sets the value at `path`, or a value above it.
     fn option(&self, path: &KeyPath) -> Option<&'static str> {
         let mut overridden = self.overridden.iter();
         overridden.find_map(|(above, option)| path.below(above).map(|_| *option))
     }
 
-    /// Where `path` stands, or what is nearest above it.
+    /// Returns the place of `path`, or of what is nearest above it.
     pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
         self.file_of(path)?.place(path, part)
     }
 
-    /// The last file that has the whole path is the one whose value holds.
+    /// Returns the file with the longest part of `path`, the last one of equals: its value is in force.
     pub(super) fn file_of(&self, path: &KeyPath) -> Option<&File> {
         self.files.iter().max_by_key(|file| file.depth(path))
     }
@@ -74,7 +75,8 @@ impl Tree {
         let path = above.clone().join(invalid.path());
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {
-                // These are read before the kind reads the rest.
+                // The kind names only its own keys. The common ones were taken out before it read the
+                // settings.
                 let is_hop = above.keys().len() == 2
                     && above.below(&KeyPath::of(["hops"])).is_some()
                     && invalid.path().keys().len() == 1;
@@ -98,6 +100,7 @@ impl Tree {
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
+        // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
         let help = match suggestion {
             Some(name) => Some(format!("did you mean `{name}`?")),
@@ -119,7 +122,8 @@ impl Tree {
         problem.help = self
             .advice_on_key(path, known)
             .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
-        // In `{ password: a,b }` the second half of the password has become a key without a value.
+        // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
+        // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
         if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
@@ -133,7 +137,7 @@ impl Tree {
         problem
     }
 
-    /// That a variable can't be put in at `path`.
+    /// Builds the problem that a variable can't be put in at `path`.
     pub(in crate::config) fn invalid_variable(&self, path: &KeyPath, invalid: &Invalid) -> Problem {
         let problem = self.problem(path, Part::Value, "variable", invalid.to_string());
         match invalid {

@@ -11,7 +11,7 @@ use crate::config::{
 };
 
 impl Tree {
-    /// The names of the variables in the value at `path`, as it was written.
+    /// Returns the names of the variables in the value at `path`, as it was written.
     pub(in crate::config) fn variables(&self, path: &KeyPath) -> &[String] {
         self.variables.get(path).map_or(&[], Vec::as_slice)
     }
@@ -53,10 +53,13 @@ impl Tree {
                     Ok(None) => return,
                     Err(error) => invalid.push((path.clone(), error)),
                 }
+                // A few long variables in many settings would multiply to more memory than all files together
+                // have.
                 if self.expanded > interpolate::TOTAL_BYTES_MAX {
                     text.zeroize();
                     invalid.push((path.clone(), Invalid::TooMuch));
                 }
+                // Also if the text could not be completed: neither it nor any part of it may be shown.
                 self.variables.insert(path.clone(), names);
             }
             Value::Sequence(list) => {
