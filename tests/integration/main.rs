@@ -66,3 +66,5 @@ mod top;
 mod tunnels;
 mod warm;
 mod wire;
+#[cfg(target_os = "linux")]
+mod workers;
