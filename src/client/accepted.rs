@@ -1,9 +1,9 @@
 //! A connection that was just accepted, up to the first bytes of its protocol.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mooltiroute_hops::Tunnel;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 use tracing::warn;
 
 use crate::{
@@ -25,6 +25,16 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
+    /// Moves it to another runtime, which watches its socket from now on. The caller spawns its session there.
+    ///
+    /// # Errors
+    /// The system can't watch the socket.
+    pub(crate) fn on_runtime(self, runtime: &Handle) -> io::Result<Self> {
+        let socket = self.socket.into_std()?;
+        let _entered = runtime.enter();
+        Ok(Self { socket: TcpStream::from_std(socket)?, ..self })
+    }
+
     /// Waits for the first bytes of the client's protocol, and makes TLS with it before that if the listener has TLS.
     ///
     /// The first byte, the rest of the handshake, and the first byte inside TLS may each take `wait`. Returns `None` if

@@ -1,6 +1,6 @@
 //! The life of one client connection.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, thread, time::Duration};
 
 use tracing::{Instrument as _, debug, debug_span, warn};
 
@@ -31,9 +31,12 @@ use crate::{
 
 /// Serves one client until its connection ends: requests one after the other, and perhaps a tunnel at the end.
 ///
-/// Everything that is logged meanwhile at `debug` is in a span with the number of the connection and its peer.
+/// Everything that is logged meanwhile at `debug` is in a span with the number of the connection, its peer and the
+/// thread that serves it.
 pub(crate) async fn run(accepted: Accepted, admission: Admission) {
-    let span = debug_span!("client", connection = admission.number(), peer = %accepted.peer);
+    let (connection, thread) = (admission.number(), thread::current());
+    let worker = thread.name();
+    let span = debug_span!("client", connection, peer = %accepted.peer, worker);
     serve(accepted, admission).instrument(span).await;
 }
 
@@ -250,8 +253,8 @@ async fn next_head(
 /// Refuses a client beyond `limits.connections`.
 pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
     let shared = admission.shared();
-    if shared.open() > shared.live().current().limits.connections + TURNED_AWAY_MAX {
-        // Too many to answer each. The closed connection has to say it.
+    if shared.turned_away() > TURNED_AWAY_MAX {
+        // Too many to answer each of them; closing the connection says it too.
         return;
     }
     let work = pin!(tell_limit(accepted, shared));

@@ -39,8 +39,8 @@ pub(crate) struct RawServer {
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.
     pub(crate) protocols: Vec<Protocol>,
-    /// The threads that serve connections: a number, or `auto` for one per processor. A connection stays with the
-    /// thread that accepted it. A change takes effect at the next start.
+    /// The threads that serve connections: a number, or `auto` for one per processor. Each
+    /// connection goes to the thread that serves the fewest, and stays there. A change takes effect at the next start.
     pub(crate) workers: WorkerCount,
     /// The Basic credentials that clients must send. Without it, clients need none.
     pub(crate) auth: Option<RawAuth>,

@@ -4,7 +4,6 @@ use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Durati
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    runtime::Handle,
     time,
 };
 use tokio_util::task::TaskTracker;
@@ -16,7 +15,7 @@ use crate::{
     network::NetworkKeeper,
     proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
-    system::workers::Workers,
+    system::workers::{Crew, Workers},
     upstream::chain::ChainSpares,
 };
 
@@ -25,14 +24,13 @@ use crate::{
 pub(crate) struct Server {
     shared: Arc<Shared>,
     sessions: TaskTracker,
-    /// The runtimes of the workers beside the one that begins listeners.
-    workers: Arc<[Handle]>,
+    crew: Arc<Crew>,
 }
 
 impl Server {
     /// Returns a server that has no listener yet. It accepts on the runtime of its caller and on those of `workers`.
     pub(crate) fn new(shared: Arc<Shared>, workers: &Workers) -> Self {
-        Self { shared, sessions: TaskTracker::new(), workers: workers.runtimes().into() }
+        Self { shared, sessions: TaskTracker::new(), crew: workers.crew() }
     }
 
     /// Returns the state that all sessions share.
@@ -45,24 +43,23 @@ impl Server {
         let tls = begun.tls.load().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
-        for worker in &*self.workers {
-            match begun.share(worker) {
+        for (worker, runtime) in self.crew.others() {
+            match begun.share(runtime) {
                 Ok(shared) => {
-                    drop(
-                        self.sessions.spawn_on(accept(self.clone(), shared, Voice::Silent), worker),
-                    );
+                    let accept = accept(self.clone(), shared, worker, Voice::Silent);
+                    drop(self.sessions.spawn_on(accept, runtime));
                 }
                 Err(error) => {
                     warn!(address = %begun.address, %error, "a worker can't accept clients of this listener");
                 }
             }
         }
-        self.sessions.spawn(accept(self.clone(), begun, Voice::Logged));
+        self.sessions.spawn(accept(self.clone(), begun, 0, Voice::Logged));
     }
 
     /// Returns the number of threads that serve connections.
     pub(crate) fn worker_count(&self) -> usize {
-        self.workers.len() + 1
+        self.crew.len()
     }
 
     /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
@@ -117,7 +114,8 @@ impl Server {
         }
     }
 
-    fn welcome(&self, accepted: Accepted) {
+    /// Begins the session of a client that `worker` has accepted.
+    fn welcome(&self, accepted: Accepted, worker: usize) {
         // On Linux sockets inherit these from the listener. A socket that is already broken fails at its first use.
         if cfg!(not(target_os = "linux")) {
             let _ = accepted.socket.set_nodelay(true);
@@ -127,8 +125,19 @@ impl Server {
         // A client over the limit is told so, unless there are too many of them. It counts as open until then.
         if admission.is_over_limit() {
             self.sessions.spawn(session::turn_away(accepted, admission));
-        } else {
+            return;
+        }
+        let (seat, elsewhere) = self.crew.seat(worker);
+        let admission = admission.with_seat(seat);
+        let Some(runtime) = elsewhere else {
             self.sessions.spawn(session::run(accepted, admission));
+            return;
+        };
+        match accepted.on_runtime(runtime) {
+            Ok(accepted) => {
+                self.sessions.spawn_on(session::run(accepted, admission), runtime);
+            }
+            Err(error) => warn!(%error, "can't hand a client over to another worker"),
         }
     }
 }
@@ -142,10 +151,10 @@ enum Voice {
 }
 
 /// Accepts on one listener until it is closed or the proxy drains.
-async fn accept(server: Server, begun: Begun, voice: Voice) {
+async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
     let Begun { listener, address, tls, closed } = begun;
     let pause = Pause { voice, ..Pause::default() };
-    let mut door = Door { server, listener, address, tls, pause };
+    let mut door = Door { server, worker, listener, address, tls, pause };
     let draining = door.server.shared.shutdown().draining.clone();
     loop {
         tokio::select! {
@@ -168,6 +177,8 @@ async fn accept(server: Server, begun: Begun, voice: Voice) {
 #[derive(Debug)]
 struct Door {
     server: Server,
+    /// The number of the worker that accepts.
+    worker: usize,
     listener: TcpListener,
     address: SocketAddr,
     tls: TlsInForce,
@@ -219,7 +230,8 @@ impl Door {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
-                self.server.welcome(Accepted { socket, peer, tls: self.tls.load_full() });
+                let accepted = Accepted { socket, peer, tls: self.tls.load_full() };
+                self.server.welcome(accepted, self.worker);
             }
             Err(error) => self.pause.after(&error, self.address).await,
         }

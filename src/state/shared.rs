@@ -20,7 +20,7 @@ use crate::{
         connections::Connections,
         generation::{Generation, Live},
     },
-    system::{memory::Peaks, open_files, shutdown::Shutdown},
+    system::{memory::Peaks, open_files, shutdown::Shutdown, workers::Seat},
     upstream::{
         chain::Chain,
         rounds::{NotAdmitted, Round, RoundLimits, Rounds},
@@ -32,7 +32,10 @@ use crate::{
 pub(crate) struct Shared {
     live: Live,
     connections: Arc<Connections>,
-    open: AtomicUsize,
+    /// Client connections that are served. There are never more than `limits.connections`.
+    served: AtomicUsize,
+    /// Client connections over the limit, which are open until they have been told so.
+    turned_away: AtomicUsize,
     /// How many connections there were.
     admitted: AtomicU64,
     /// Notified when a connection has ended.
@@ -71,6 +74,8 @@ pub(crate) struct Admission {
     shared: Arc<Shared>,
     number: u64,
     is_over_limit: bool,
+    /// Counts it for the worker that serves it.
+    seat: Seat,
 }
 
 impl Shared {
@@ -81,7 +86,8 @@ impl Shared {
         Arc::new(Self {
             live: Live::new(first),
             connections: Arc::default(),
-            open: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             ended: Notify::new(),
             // Before there are clients: listeners, log and watcher have their descriptors by now.
@@ -113,6 +119,7 @@ impl Shared {
         if !generation.has_dependences() {
             return Ok(generation);
         }
+        // One look-up, and no wait for a target whose hops don't depend on the network.
         let Some(dependence) = generation.present_way(target).and_then(|way| way.dependence) else {
             return Ok(generation);
         };
@@ -153,9 +160,14 @@ impl Shared {
         &self.shutdown
     }
 
-    /// Returns the number of client connections that are open.
+    /// Returns how many client connections are open, with those over the limit that are being turned away.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.served.load(Ordering::Relaxed) + self.turned_away()
+    }
+
+    /// Returns how many client connections over the limit are open until they have been told so.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Returns how many clients the descriptors of this process allow now.
@@ -192,15 +204,28 @@ impl Shared {
 }
 
 impl Admission {
-    /// Counts one more connection, and notes whether the limit was reached before it.
+    /// Counts one connection more: as one that is served if there is room for it, otherwise as one that is turned away.
+    ///
+    /// Workers call this at the same time, so looking for room and taking it is one step. Those that are turned away
+    /// take no room from others, however long they stay.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.live.current().limits.connections;
-        // Counted before it is compared: of two workers that accept at the same time, only one gets the last
-        // place.
-        let before = shared.open.fetch_add(1, Ordering::Relaxed);
-        shared.peaks.rise(before + 1);
+        let take = |served| (served < limit).then_some(served + 1);
+        let taken = shared.served.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        let is_over_limit = taken.is_err();
+        if is_over_limit {
+            shared.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+        shared.peaks.rise(shared.open());
         let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { shared, number, is_over_limit: before >= limit }
+        Self { shared, number, is_over_limit, seat: Seat::default() }
+    }
+
+    /// Keeps `seat` as long as this lasts.
+    #[must_use]
+    pub(crate) fn with_seat(mut self, seat: Seat) -> Self {
+        self.seat = seat;
+        self
     }
 
     /// The number of the connection, which no other connection of this process has.
@@ -221,10 +246,12 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let before = self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        self.shared.peaks.fall(before - 1);
+        let shared = &self.shared;
+        let count = if self.is_over_limit { &shared.turned_away } else { &shared.served };
+        count.fetch_sub(1, Ordering::Relaxed);
+        shared.peaks.fall(shared.open());
         // A permit stays if no listener waits now, so the next wait sees that there is room.
-        self.shared.ended.notify_one();
+        shared.ended.notify_one();
     }
 }
 
@@ -237,19 +264,43 @@ mod tests {
     use super::*;
     use crate::config::{Environment, Loader, Overrides};
 
-    #[test]
-    fn a_connection_counts_until_it_is_dropped() {
-        let source = Source::Text("limits: { connections: 2 }\nchains: { default: [] }\n".into());
+    fn limited_to(limit: usize) -> Arc<Shared> {
+        let yaml = format!("limits: {{ connections: {limit} }}\nchains: {{ default: [] }}\n");
+        let source = Source::Text(yaml.into());
         let environment = Environment::new(|_| None, Path::new(""));
         let overrides = Overrides::default();
         let loader = Loader::new(source.clone(), overrides, kinds::builtin(), environment);
         let first = Generation::new(1, loader.load().unwrap(), vec![]);
-        let shared = Shared::new(first, source, Shutdown::default());
+        Shared::new(first, source, Shutdown::default())
+    }
+
+    #[test]
+    fn threads_together_admit_exactly_as_many_as_the_limit() {
+        const LIMIT: usize = 1000;
+        let shared = limited_to(LIMIT);
+        let admit =
+            || -> Vec<_> { (0..LIMIT).map(|_| Admission::new(Arc::clone(&shared))).collect() };
+        let admitted: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(admit)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let served = admitted.iter().filter(|admission| !admission.is_over_limit()).count();
+        assert_eq!((served, shared.open(), shared.turned_away()), (LIMIT, 4 * LIMIT, 3 * LIMIT));
+        drop(admitted);
+        assert_eq!((shared.open(), shared.turned_away()), (0, 0));
+    }
+
+    #[test]
+    fn a_connection_counts_until_it_is_dropped() {
+        let shared = limited_to(2);
         let mut admitted: Vec<_> = (0..3).map(|_| Admission::new(Arc::clone(&shared))).collect();
         let over: Vec<_> = admitted.iter().map(Admission::is_over_limit).collect();
         assert_eq!((over.as_slice(), shared.open()), ([false, false, true].as_slice(), 3));
-        admitted.truncate(1);
-        assert!(!Admission::new(Arc::clone(&shared)).is_over_limit());
+        admitted.remove(0);
+        let next = Admission::new(Arc::clone(&shared));
+        assert!(!next.is_over_limit(), "one that is turned away takes no room");
+        assert!(Admission::new(Arc::clone(&shared)).is_over_limit());
+        drop(next);
         drop(admitted);
         assert_eq!(shared.open(), 0);
     }

@@ -29,7 +29,7 @@ fn ps(proxy: &Proxy) -> Vec<Value> {
     serde_json::from_str(&out).unwrap()
 }
 
-async fn ps_until(proxy: &Proxy, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(crate) async fn ps_until(proxy: &Proxy, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     within("the list", async {
         loop {
             let rows = ps(proxy);
@@ -42,7 +42,7 @@ async fn ps_until(proxy: &Proxy, is_there: impl Fn(&[Value]) -> bool) -> Vec<Val
     .await
 }
 
-async fn assert_reset(stream: &mut TcpStream) {
+pub(crate) async fn assert_reset(stream: &mut TcpStream) {
     let read = within("the reset", stream.read_u8()).await;
     let kind = read.map_err(|error| error.kind());
     assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset));

@@ -1,6 +1,6 @@
 //! The main promise: `corporate` is switched off and on by editing a file, and nobody is disturbed.
 //!
-//! `MOOLTIROUTE_FLIPS=200` has it flip as often, under 50 clients of either sort, and show how long each flip took.
+//! `MOOLTIROUTE_FLIPS=200` has it flip as often, under 20 clients of each sort, and show how long each flip took.
 
 use std::{
     net::SocketAddr,
@@ -14,21 +14,33 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::watch,
+    sync::{Mutex, watch},
     task::JoinSet,
     time,
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill, socks_connect,
-    within,
+    ConfigDir, EchoOrigin, HttpOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill,
+    first_difference, head, open, socks_connect, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flips_of_corporate_disturb_no_client() {
+    flip_under_load(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flips_of_corporate_disturb_no_client_of_four_workers() {
+    flip_under_load(4).await;
+}
+
+/// Flips `corporate` under clients of every protocol, and checks that each of them is served, and by the right hops.
+async fn flip_under_load(workers: usize) {
+    let _alone = ALONE.lock().await;
     let Some(network) = Network::start().await else { return };
-    let echo = EchoOrigin::start().await;
+    let (echo, http) = (EchoOrigin::start().await, HttpOrigin::plain().await);
     let config = ConfigDir::new("chains: { default: [corporate, webshare] }\n");
+    config.write("05-workers.yaml", &format!("server: {{ workers: {workers} }}\n"));
     config.write("20-hops.yaml", &network.hops(true));
     let proxy = Proxy::on(config, &[]).await;
 
@@ -41,10 +53,11 @@ async fn flips_of_corporate_disturb_no_client() {
         let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
         clients.spawn(echo_on(tunnel, number, Arc::clone(&is_over)));
     }
-    for door in [Door::Http, Door::Socks] {
+    for door in Door::ALL {
         for _ in 0..load.clients {
+            let target = if door == Door::Plain { http.address() } else { echo.address() };
             let (opened, is_over) = (Arc::clone(&opened), Arc::clone(&is_over));
-            clients.spawn(open_on(door, proxy.address(), echo.address(), opened, is_over));
+            clients.spawn(open_on(door, proxy.address(), target, opened, is_over));
         }
     }
 
@@ -68,6 +81,8 @@ async fn flips_of_corporate_disturb_no_client() {
     let tunnels = *opened_now.borrow() + load.clients;
     let provider = network.provider.passed_at_least(tunnels).await;
     assert_eq!(provider.len(), tunnels, "every tunnel went through the provider");
+    let failed = proxy.events().iter().filter(|event| event.message() == "request failed").count();
+    assert_eq!(failed, 0, "no request failed");
     // Squid logs a tunnel when it ends, and all have ended.
     assert_in_force(&flips, &network.corporate.passed(), &provider);
 }
@@ -76,20 +91,20 @@ async fn flips_of_corporate_disturb_no_client() {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     flips: usize,
-    /// Those who open tunnels by HTTP, as many who do so by SOCKS, and as many who echo through one.
+    /// The number of clients of each kind: one for each [`Door`], and those that echo through one tunnel.
     clients: usize,
 }
 
 impl Load {
-    /// Returns how many clients open tunnels, by HTTP and by SOCKS.
+    /// Returns how many clients open connections, by all protocols.
     fn openers(self) -> usize {
-        2 * self.clients
+        Door::ALL.len() * self.clients
     }
 
     fn chosen() -> Self {
         match std::env::var("MOOLTIROUTE_FLIPS") {
-            Ok(flips) => Self { flips: flips.parse().unwrap(), clients: 50 },
-            Err(_) => Self { flips: 50, clients: 20 },
+            Ok(flips) => Self { flips: flips.parse().unwrap(), clients: 20 },
+            Err(_) => Self { flips: 50, clients: 10 },
         }
     }
 }
@@ -151,14 +166,19 @@ async fn echo_on(mut tunnel: TcpStream, number: usize, is_over: Arc<AtomicBool>)
     }
 }
 
-/// The protocol in which a client asks for tunnels.
-#[derive(Clone, Copy, Debug)]
+/// The way in which a client asks for its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
-    Http,
+    Connect,
     Socks,
+    Plain,
 }
 
-/// Opens one tunnel after another and uses each once, to the end.
+impl Door {
+    const ALL: [Self; 3] = [Self::Connect, Self::Socks, Self::Plain];
+}
+
+/// Opens one connection after another and uses each once, to the end.
 async fn open_on(
     door: Door,
     proxy: SocketAddr,
@@ -169,16 +189,36 @@ async fn open_on(
     let mut pace = time::interval(Duration::from_millis(50));
     while !is_over.load(Ordering::Relaxed) {
         pace.tick().await;
-        let mut tunnel = match door {
-            Door::Http => connect(proxy, target).await.tunnel(),
-            Door::Socks => socks_connect(proxy, target).await,
-        };
-        tunnel.write_all(b"ping").await.unwrap();
-        assert_reads(&mut tunnel, "ping").await;
+        match door {
+            Door::Connect => ping(connect(proxy, target).await.tunnel()).await,
+            Door::Socks => ping(socks_connect(proxy, target).await).await,
+            Door::Plain => ask(proxy, target).await,
+        }
         opened.send_modify(|opened| *opened += 1);
     }
 }
 
+async fn ping(mut tunnel: TcpStream) {
+    tunnel.write_all(b"ping").await.unwrap();
+    assert_reads(&mut tunnel, "ping").await;
+}
+
+/// Makes a plain request on a connection of its own.
+async fn ask(proxy: SocketAddr, target: SocketAddr) {
+    let request = format!(
+        "GET http://{target}/bytes/100 HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
+    );
+    let mut client = open(proxy).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    let head = head(&mut client).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut body = Vec::new();
+    within("the body", client.read_to_end(&mut body)).await.unwrap();
+    assert_eq!((body.len(), first_difference(0, &body)), (100, None));
+}
+
+/// Two loads at once would delay each other's flips.
+static ALONE: Mutex<()> = Mutex::const_new(());
 /// The contract's: an edit is in force after this.
 const IN_FORCE: Duration = Duration::from_millis(500);
 /// The delay that a busy machine may add occasionally.

@@ -69,3 +69,5 @@ mod tunnels;
 mod usage;
 mod warm;
 mod wire;
+#[cfg(target_os = "linux")]
+mod workers;

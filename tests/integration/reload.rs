@@ -435,13 +435,13 @@ fn generation(event: &Event) -> u64 {
 
 /// A corporate proxy, on or off, before a target that both know to be reached.
 #[derive(Debug)]
-struct Toggle {
+pub(crate) struct Toggle {
     corporate: Double,
     target: Double,
 }
 
 impl Toggle {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let agree = "HTTP/1.1 200 OK\r\n\r\nby corporate";
         Self {
             corporate: Double::start([Step::Answer(agree.into())]).await,
@@ -449,7 +449,7 @@ impl Toggle {
         }
     }
 
-    fn yaml(&self, is_enabled: bool) -> String {
+    pub(crate) fn yaml(&self, is_enabled: bool) -> String {
         let address = self.corporate.address();
         format!(
             "hops:\n  corporate: {{ kind: http-connect, enabled: {is_enabled}, address: \"{address}\" }}\n\
@@ -463,8 +463,17 @@ impl Toggle {
         Proxy::on(config, arguments).await
     }
 
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.target.address()
+    }
+
+    /// Returns the first bytes that a tunnel brings.
+    pub(crate) fn greeting(is_used: bool) -> &'static str {
+        if is_used { "by corporate" } else { "direct" }
+    }
+
     async fn assert_used(&self, proxy: &Proxy, is_used: bool) {
-        let mut tunnel = connect(proxy.address(), self.target.address()).await.tunnel();
-        assert_reads(&mut tunnel, if is_used { "by corporate" } else { "direct" }).await;
+        let mut tunnel = connect(proxy.address(), self.target()).await.tunnel();
+        assert_reads(&mut tunnel, Self::greeting(is_used)).await;
     }
 }

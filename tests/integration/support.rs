@@ -34,7 +34,9 @@ pub(crate) use self::kdc::{Kdc, SilentKdc};
 pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
-    client::{assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect},
+    client::{
+        Answer, assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect,
+    },
     client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
     double::{Double, Step},
