@@ -3,7 +3,7 @@
 mod http;
 mod retry_after;
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 pub use self::http::HttpRefusal;
 pub(crate) use self::retry_after::{http_date, retry_after};
@@ -35,6 +35,9 @@ pub struct Refusal {
     pub said: String,
     /// The reason that a provider gives beside its answer, as printable ASCII and shortened.
     pub detail: Option<String>,
+    /// The cause in a few words that say more than a status, such as `credentials rejected`. A status line has room for
+    /// little else.
+    pub summary: Option<Cow<'static, str>>,
     /// Advice for the operator, if the kind of hop has any.
     pub advice: Option<String>,
     /// How long the hop asks clients to wait.
@@ -92,6 +95,7 @@ impl Refusal {
             about,
             said: printable(said.as_bytes()),
             detail: None,
+            summary: None,
             advice: None,
             retry_after: None,
             http: None,
@@ -154,3 +158,8 @@ fn printable(bytes: &[u8]) -> String {
 }
 
 const PRINTABLE_BYTES_MAX: usize = 120;
+
+/// The summary of a refusal by a hop that got credentials.
+pub(crate) const CREDENTIALS_REJECTED: &str = "credentials rejected";
+/// The summary of a refusal by a hop that got none.
+pub(crate) const CREDENTIALS_NEEDED: &str = "credentials needed";

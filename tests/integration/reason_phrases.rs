@@ -16,7 +16,12 @@ const GET: &[u8] = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r
 async fn the_reason_phrase_names_the_hop_and_the_cause() {
     for (answer, expected) in [
         ("403 Forbidden", "502 Bad Gateway (corporate: 403 Forbidden)"),
-        ("407 Auth", "502 Bad Gateway (corporate: 407 Auth)"),
+        ("407 Auth", "502 Bad Gateway (corporate: 407 Auth, credentials needed)"),
+        (
+            "407 Proxy Authentication Required\r\nX-Squid-Error: ERR_CACHE_ACCESS_DENIED 0",
+            "502 Bad Gateway (corporate: 407, credentials needed)",
+        ),
+        ("407", "502 Bad Gateway (corporate: 407, credentials needed)"),
         (
             "407 Auth\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM",
             "502 Bad Gateway (corporate: 407, offers Negotiate, NTLM)",
@@ -34,6 +39,41 @@ async fn the_reason_phrase_names_the_hop_and_the_cause() {
             check(&proxy, request, expected).await;
         }
     }
+}
+
+#[tokio::test]
+async fn the_reason_phrase_says_that_credentials_were_rejected() {
+    let squid = "HTTP/1.1 407 Proxy Authentication Required\r\nX-Squid-Error: ERR_CACHE_ACCESS_DENIED 0\r\n\
+                 Proxy-Authenticate: Basic realm=\"squid\"\r\nContent-Length: 0\r\n\r\n";
+    for kind in [
+        "kind: http-connect, username: joe, password: hunter2",
+        "kind: http-connect, username: joe, password: hunter2, auth: basic",
+        "kind: http-connect, username: joe, password: hunter2, auth: [ntlm, basic]",
+        "kind: rotating, user: joe, pass: hunter2",
+        "kind: webshare, username: joe, password: hunter2",
+    ] {
+        let hop = Double::start([Step::Answer(squid.into()), Step::Answer(squid.into())]).await;
+        let config = format!(
+            "hops: {{ corporate: {{ {kind}, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+            hop.address()
+        );
+        let proxy = Proxy::start(&config).await;
+        check(&proxy, CONNECT, "502 Bad Gateway (corporate: 407, credentials rejected)").await;
+    }
+}
+
+#[tokio::test]
+async fn the_reason_phrase_names_the_schemes_that_a_hop_offers_and_is_not_allowed() {
+    let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\n\
+                  Proxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n";
+    let hop = Double::start([Step::Answer(answer.into())]).await;
+    let config = format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\", username: joe, password: hunter2, \
+         auth: [digest] }} }}\nchains: {{ default: [corporate] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::start(&config).await;
+    check(&proxy, CONNECT, "502 Bad Gateway (corporate: 407, offers Negotiate, NTLM)").await;
 }
 
 #[tokio::test]

@@ -22,9 +22,11 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, PassHeaders, Readiness, RequestLine, Secret, Tunnel, async_trait,
+    InvalidSettings, Link, Meaning, OneOrList, PassHeaders, Readiness, Refusal, RequestLine, Secret,
+    Tunnel, async_trait,
     auth::channel_bindings::ChannelBindings,
     credentials, exchange, field,
+    refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},
     tls::{TlsClient, TlsSettings},
 };
 
@@ -34,9 +36,9 @@ use crate::{
 pub struct HttpConnectConfig {
     /// The address of the proxy, as `host:port`.
     address: Authority,
-    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it,
-    /// Basic if there is a `username`. Basic alone is sent without waiting for a challenge.
-    auth: Option<Vec<Scheme>>,
+    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
+    /// there is a `username`. Basic alone is sent without waiting for a challenge.
+    auth: Option<OneOrList<Scheme>>,
     /// How Negotiate signs on by Kerberos. Without it, as the logged-in user.
     kerberos: Option<KerberosSettings>,
     /// The username. With NTLM also `DOMAIN\user` or `user@domain`. Requires `password` or `nt_hash`, except with
@@ -106,7 +108,7 @@ impl HopConfig for HttpConnectConfig {
         let written = Written {
             context,
             host: self.address.host(),
-            schemes: self.auth,
+            schemes: self.auth.map(|OneOrList(schemes)| schemes),
             username: self.username,
             password,
             password_key: key,
@@ -191,6 +193,14 @@ impl Link for HttpConnect {
         // counts.
         let allowed = self.authenticator.as_ref().map_or(Ok(()), |one| one.check());
         Eventual::Ready(allowed.map(|()| Arc::clone(&self.plain)))
+    }
+
+    fn explain(&self, refusal: &mut Refusal) {
+        if refusal.meaning == Meaning::Credentials && refusal.summary.is_none() {
+            let is_sent = self.authenticator.is_some();
+            refusal.summary =
+                Some(if is_sent { CREDENTIALS_REJECTED } else { CREDENTIALS_NEEDED }.into());
+        }
     }
 
     fn readiness(&self) -> Vec<Readiness> {

@@ -18,6 +18,7 @@ use crate::{
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
     Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
     Tunnel, UrlKeys, async_trait, field,
+    refusal::CREDENTIALS_REJECTED,
     socks::UserPassword,
     tls::{TlsClient, TlsSettings},
 };
@@ -338,6 +339,8 @@ impl Link for ProviderSession {
     fn explain(&self, refusal: &mut Refusal) {
         if let Some(reason) = self.provider.reason(refusal).map(str::to_owned) {
             refusal.detail = Some(reason);
+        } else if refusal.meaning == Meaning::Credentials {
+            refusal.summary = Some(CREDENTIALS_REJECTED.into());
         }
         // Providers send 402 for a used-up quota. To other hops it means nothing in particular.
         if refusal.http.as_ref().is_some_and(|http| http.status == 402) {

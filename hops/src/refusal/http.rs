@@ -44,6 +44,7 @@ impl Refusal {
             about,
             said,
             detail: http.field(SQUID_ERROR).map(str::to_owned),
+            summary: None,
             advice: None,
             retry_after: wait,
             http: Some(http),

@@ -286,9 +286,11 @@ const REASON_PHRASE_MAX: usize = 80;
 const ELLIPSIS: &str = "...";
 
 /// Returns the reason phrase that the status has in RFC 9110 §15 (429: RFC 6585 §4; 508: RFC 5842 §7.2).
-fn standard_phrase(status: u16) -> &'static str {
+pub(super) fn standard_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

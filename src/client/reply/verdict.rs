@@ -4,7 +4,7 @@ use std::{borrow::Cow, io};
 
 use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal, Spoken};
 
-use super::texts;
+use super::{message::standard_phrase, texts};
 use crate::{
     proxy_error::ProxyError,
     system::open_files,
@@ -250,17 +250,34 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
 }
 
 /// Returns the hop's words, or the schemes that it offers if this program speaks none of them.
+///
+/// A summary by the hop's kind takes the place of what only repeats the status: the standard reason phrase, and codes
+/// such as those of Squid.
 fn refusal_summary(refusal: &Refusal) -> String {
     match &refusal.http {
         // A kind that gives advice knows more than the challenge says.
         Some(http) if refusal.advice.is_none() && texts::needs_another_scheme(http) => {
             format!("{}, offers {}", http.status, http.schemes.join(", "))
         }
-        _ => match &refusal.detail {
-            Some(detail) => format!("{}, {detail}", refusal.said),
-            None => refusal.said.clone(),
+        http => match (&refusal.summary, &refusal.detail) {
+            (Some(summary), _) => match http {
+                Some(http) if is_standard(refusal) => format!("{}, {summary}", http.status),
+                _ => format!("{}, {summary}", refusal.said),
+            },
+            (None, Some(detail)) => format!("{}, {detail}", refusal.said),
+            (None, None) => refusal.said.clone(),
         },
     }
+}
+
+/// Returns whether the hop's words are the status and the reason phrase that RFC 9110 §15 has for it, or none.
+fn is_standard(Refusal { said, http, .. }: &Refusal) -> bool {
+    let Some(http) = http else { return false };
+    let status = http.status.to_string();
+    let reason = said.strip_prefix(&status).map(str::trim);
+    reason.is_some_and(|reason| {
+        reason.is_empty() || reason.eq_ignore_ascii_case(standard_phrase(http.status))
+    })
 }
 
 /// Returns whether the hop answered with a server error, or did not reach the next stop and gives no reason.

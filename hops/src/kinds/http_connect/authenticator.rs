@@ -61,6 +61,8 @@ enum Stop {
     TokenRefused,
     /// The domain that issues tickets rejects the user.
     RejectedByDomain(MissingCredentials),
+    /// The proxy offers none of the schemes.
+    NothingInCommon,
     /// No credentials are sent, for this reason.
     Refused(String),
     /// Something else failed.
@@ -195,6 +197,7 @@ impl Authenticator {
     async fn stopped(&self, stop: Stop, answer: Answer) -> HopError {
         match stop {
             Stop::Failed(error) => error,
+            Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, answer).into(),
             Stop::Refused(reason) => explanations::refusal(answer, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
             // A ticket that the proxy refuses stays refused until there is another one. Its identity is kept with the
@@ -251,7 +254,12 @@ impl Authenticator {
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::RejectedByDomain(missing)) => Err(self.rejected_by_domain(missing)),
             // The next challenge may offer more than the last one did.
-            Err(Stop::Rejected(_) | Stop::TokenRefused | Stop::Refused(_)) => Ok(Attempt::None),
+            Err(
+                Stop::Rejected(_)
+                | Stop::TokenRefused
+                | Stop::NothingInCommon
+                | Stop::Refused(_),
+            ) => Ok(Attempt::None),
         }
     }
 

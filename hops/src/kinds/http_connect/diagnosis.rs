@@ -62,7 +62,8 @@ pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
         }
         None => "it refused a valid ticket".to_owned(),
     };
-    explained(answer, detail, Diagnosis::of(reason).advice)
+    let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
+    explained(answer, detail, *summary, advice)
 }
 
 /// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.

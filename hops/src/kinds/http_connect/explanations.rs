@@ -1,40 +1,53 @@
 //! Refusals of an authentication, in words that an operator can act on.
 
+use std::borrow::Cow;
+
 use super::attempt::Method;
 use crate::{
     Meaning, Refusal,
     auth::challenge::{AuthScheme, Challenge},
     exchange::Answer,
+    refusal::CREDENTIALS_REJECTED,
 };
 
 /// Explains why no credentials were sent.
 pub(super) fn refusal(answer: Answer, reason: String) -> Refusal {
-    explained(answer, reason, NOTHING_SENT)
+    explained(answer, reason, "credentials not sent", NOTHING_SENT)
 }
 
-/// Explains that the proxy does not accept the credentials.
-pub(super) fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
-    explained(answer, format!("it rejected the credentials, by {}", scheme.name()), REJECTED)
-}
-
-/// Turns an answer into a refusal about credentials.
-pub(super) fn explained(answer: Answer, detail: String, advice: &str) -> Refusal {
-    let mut refusal = answer.into_refusal();
-    refusal.means(Meaning::Credentials);
-    refusal.detail = Some(detail);
-    refusal.advice = Some(advice.to_owned());
-    refusal
-}
-
-/// Says which schemes are offered and which are allowed.
-pub(super) fn nothing_in_common(methods: &[Method], challenges: &[Challenge]) -> String {
+/// Explains that no scheme is both offered and allowed.
+pub(super) fn nothing_in_common(methods: &[Method], answer: Answer) -> Refusal {
+    let challenges = Challenge::parse(answer.challenges());
     let ours: Vec<_> = methods.iter().map(|method| method.scheme().name()).collect();
     // The names are the proxy's own, so that an operator sees a scheme that this program does not know, such as
     // Bearer.
     let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
     offered.dedup();
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-    format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "))
+    let detail =
+        format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "));
+    explained(answer, detail, format!("offers {offered}"), NOTHING_SENT)
+}
+
+/// Explains that the proxy does not accept the credentials.
+pub(super) fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
+    let detail = format!("it rejected the credentials, by {}", scheme.name());
+    explained(answer, detail, CREDENTIALS_REJECTED, REJECTED)
+}
+
+/// Turns an answer into a refusal about credentials.
+pub(super) fn explained(
+    answer: Answer,
+    detail: String,
+    summary: impl Into<Cow<'static, str>>,
+    advice: &str,
+) -> Refusal {
+    let mut refusal = answer.into_refusal();
+    refusal.means(Meaning::Credentials);
+    refusal.detail = Some(detail);
+    refusal.summary = Some(summary.into());
+    refusal.advice = Some(advice.to_owned());
+    refusal
 }
 
 const NOTHING_SENT: &str = "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, \

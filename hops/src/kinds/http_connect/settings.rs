@@ -10,7 +10,7 @@ use super::{
     sign_on::SignOn,
 };
 use crate::{
-    BuildContext, Host, InvalidSetting, Secret,
+    BuildContext, Host, InvalidSetting, Listed, Secret,
     auth::{
         digest::DigestCredentials,
         ntlm::{NtHash, NtlmCredentials},
@@ -170,6 +170,10 @@ impl Written<'_> {
         let patience = self.context.handshake() * 3 / 4;
         Ok(SignOn::new(&service, identities, patience).hiding(self.username.clone()))
     }
+}
+
+impl Listed for Scheme {
+    const EXPECTED: &'static str = "a scheme such as `ntlm`, or a list such as `[negotiate, ntlm]`";
 }
 
 impl Scheme {

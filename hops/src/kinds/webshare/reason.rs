@@ -1,6 +1,6 @@
 //! The reasons that Webshare gives for a refusal.
 
-use crate::{Meaning, Refusal};
+use crate::{Meaning, Refusal, refusal::CREDENTIALS_REJECTED};
 
 /// Returns the reason that Webshare gives, or `None` if the answer is not its own.
 pub(super) fn of(refusal: &Refusal) -> Option<&str> {
@@ -19,6 +19,9 @@ pub(super) fn explain(refusal: &mut Refusal) {
     if let Some((meaning, advice)) = explained(status, reason.as_deref().unwrap_or_default()) {
         refusal.means(meaning);
         refusal.advice = Some(advice.to_owned());
+    }
+    if reason.is_none() && refusal.meaning == Meaning::Credentials {
+        refusal.summary = Some(CREDENTIALS_REJECTED.into());
     }
     // The reason is shown even if its meaning is unknown.
     refusal.detail = reason.or(refusal.detail.take());

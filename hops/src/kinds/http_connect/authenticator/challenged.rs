@@ -18,7 +18,6 @@ use crate::{
     kinds::http_connect::{
         attempt::{Attempt, Method, ntlm_value},
         diagnosis::missing_credentials,
-        explanations,
         sign_on::{SignOnError, SignOnRound},
     },
     random,
@@ -108,7 +107,7 @@ impl Authenticator {
         }
         Err(match without {
             Some(missing) => Stop::Failed(missing.into()),
-            None => Stop::Refused(explanations::nothing_in_common(&self.methods, challenges)),
+            None => Stop::NothingInCommon,
         })
     }
 
