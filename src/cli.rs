@@ -1,5 +1,7 @@
 //! The command line, as types.
 
+mod advice;
+
 use std::{convert::Infallible, path::PathBuf};
 
 use clap::{

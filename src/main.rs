@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use mooltiroute::{cli::Cli, commands, config::Environment, hops::kinds};
 
 fn main() -> ExitCode {
     commands::complete::answer_shell();
-    commands::execute(Cli::parse(), kinds::builtin(), &Environment::of_process())
+    let cli = Cli::try_from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    commands::execute(cli, kinds::builtin(), &Environment::of_process())
 }

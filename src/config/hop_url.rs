@@ -4,12 +4,15 @@
 //! [`HopConfig::URL`](mooltiroute_hops::HopConfig::URL) names, and one setting for each `KEY=VALUE` after the `?`. So
 //! every kind can be written as a URL, also one from outside, and the checks and words of the settings hold here too.
 
+mod problems;
+
 use std::{fmt, fmt::Write as _};
 
 use mooltiroute_hops::{Registry, Secret, UrlKeys};
 use thiserror::Error;
 
-use crate::config::report::problem::is_word;
+pub(crate) use self::problems::in_terms_of_urls;
+use crate::config::report::{problem::is_word, proxy_url::proxy_address};
 
 /// A hop as a URL, such as `http-connect://USERNAME:PASSWORD@HOST:PORT?tls=true`. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct UrlChain {
 
 /// A URL that is no hop. The URL is not quoted, since it may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("--hop: the {} {fault}", ordinal(*position))]
+#[error("--hop: {} {fault}", ordinal(*position))]
 pub struct InvalidHopUrl {
     /// The number of the URL, counted from zero.
     pub position: usize,
@@ -37,8 +40,23 @@ pub struct InvalidHopUrl {
 /// A mistake in the URL of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UrlFault {
+    /// There is no scheme. The address is the one that is written, without credentials.
+    #[error(
+        "has no scheme; write `http://{0}` if it is an HTTP proxy, or `socks5://{0}` if it is a SOCKS5 one"
+    )]
+    NoScheme(String),
+    /// It is of a proxy that speaks only SOCKS4.
+    #[error(
+        "is one of SOCKS4, which no hop speaks; write `socks5://` if the proxy speaks that too"
+    )]
+    Socks4,
+    /// There is another URL in it.
+    #[error("has another URL in it; write `--hop` before each")]
+    Several,
     /// It does not begin with a kind.
-    #[error("is no URL; write `KIND://USERNAME:PASSWORD@HOST:PORT`, with one of these kinds: {0}")]
+    #[error(
+        "has an unknown scheme; write `http://`, `https://`, `socks5://` or one of the kinds {0}, as in `http://USERNAME:PASSWORD@HOST:PORT`"
+    )]
     Scheme(String),
     /// The credentials are not followed by `@`.
     #[error(
@@ -118,8 +136,16 @@ impl UrlChain {
 impl<'a> Parts<'a> {
     fn read(url: &'a str, registry: &Registry) -> Result<Self, UrlFault> {
         let kinds = || UrlFault::Scheme(registry.names().collect::<Vec<_>>().join(", "));
-        let (scheme, rest) = url.split_once("://").ok_or_else(kinds)?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| without_scheme(url))?;
+        if ["socks4", "socks4a"].contains(&&*scheme.to_ascii_lowercase()) {
+            return Err(UrlFault::Socks4);
+        }
         let (kind, implied) = kind(scheme, registry).ok_or_else(kinds)?;
+        if [",http", ",socks", " http", " socks"].iter().any(|begin| rest.contains(begin))
+            && rest.contains("://")
+        {
+            return Err(UrlFault::Several);
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         // A credential with a `?` or a `/` that is not encoded ends there, and the rest of it looks like
         // settings or a path. That must not become an address to connect to.
@@ -234,6 +260,13 @@ fn kind(
     of_name(name).map(|kind| (kind, implied))
 }
 
+/// Returns the fault of a URL without a scheme, with the address to write behind one.
+fn without_scheme(url: &str) -> UrlFault {
+    let address = proxy_address(url).unwrap_or_else(|| "HOST:PORT".to_owned());
+    let credentials = if url.contains('@') { "USERNAME:PASSWORD@" } else { "" };
+    UrlFault::NoScheme(format!("{credentials}{address}"))
+}
+
 /// Replaces `%XX` by the byte that it stands for.
 fn decode(text: &str) -> Result<String, UrlFault> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -262,9 +295,9 @@ fn scalar(text: &str) -> String {
 
 fn ordinal(position: usize) -> String {
     match position {
-        0 => "first URL".to_owned(),
-        1 => "second URL".to_owned(),
-        2 => "third URL".to_owned(),
+        0 => "the first URL".to_owned(),
+        1 => "the second URL".to_owned(),
+        2 => "the third URL".to_owned(),
         other => format!("URL number {}", other + 1),
     }
 }
@@ -333,7 +366,13 @@ chains:
             assert!(error.position == 1 && expected(&error.fault), "{url}: {error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         };
-        check("proxy:3128", |fault| matches!(fault, UrlFault::Scheme(_)));
+        check("proxy:3128", |fault| *fault == UrlFault::NoScheme("proxy:3128".into()));
+        check("joe:hunter2@proxy:3128", |fault| {
+            *fault == UrlFault::NoScheme("USERNAME:PASSWORD@proxy:3128".into())
+        });
+        check("hunter2", |fault| *fault == UrlFault::NoScheme("HOST:PORT".into()));
+        check("socks4a://joe:hunter2@a:1", |fault| *fault == UrlFault::Socks4);
+        check("http://a:1,http://joe:hunter2@b:1", |fault| *fault == UrlFault::Several);
         check("hunter2://proxy:3128", |fault| matches!(fault, UrlFault::Scheme(_)));
         check("webshare://joe:hunter2", |fault| *fault == UrlFault::Credentials);
         check("http://joe:%hunter2@a:1", |fault| *fault == UrlFault::Encoding);

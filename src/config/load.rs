@@ -7,6 +7,7 @@ use mooltiroute_hops::{Key, KeyPath, Registry};
 use crate::config::{
     Config, Environment, Level, ListenAddress, LogFormat, Problem, Problems, ServerConfig, Source,
     edit::EditedFile,
+    hop_url::in_terms_of_urls,
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
     source::{KeptTexts, Text},
@@ -143,8 +144,14 @@ impl Loader {
         }
         match problems.is_empty() {
             true => (Ok(config), named),
-            false => (Err(problems.into_problems()), named),
+            false => (Err(self.shown(problems.into_problems())), named),
         }
+    }
+
+    /// Puts problems into the terms of what the operator wrote: files, or URLs on the command line.
+    fn shown(&self, problems: Problems) -> Problems {
+        let Source::CommandLine { text, .. } = &self.source else { return problems };
+        Problems(problems.0.into_iter().map(|problem| in_terms_of_urls(problem, text)).collect())
     }
 
     /// Returns the section `server` as far as it can be read, whatever else is wrong.

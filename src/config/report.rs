@@ -1,6 +1,7 @@
 //! Problems of a configuration: one problem, the list of the first ones, and suggestions.
 
 pub mod first_problems;
+pub(crate) mod host_pattern;
 pub mod problem;
 pub(crate) mod proxy_url;
 pub mod suggest;

@@ -22,8 +22,8 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, Meaning, OneOrList, PassHeaders, Readiness, Refusal, RequestLine, Secret,
-    Tunnel, async_trait,
+    InvalidSettings, Link, Meaning, OneOrList, PassHeaders, Readiness, Refusal, RequestLine,
+    Secret, Tunnel, async_trait,
     auth::channel_bindings::ChannelBindings,
     credentials, exchange, field,
     refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},

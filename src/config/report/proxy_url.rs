@@ -57,6 +57,51 @@ pub(crate) fn settings_instead(text: &str, is_hidden: bool) -> Option<String> {
     Some(format!("write {settings}{note}"))
 }
 
+/// Returns the host and the port of `text`, which is an address or the URL of a proxy, without its credentials.
+///
+/// Returns `None` if there is no port, or if it is uncertain where credentials end.
+pub(crate) fn proxy_address(text: &str) -> Option<String> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if path.contains('@') {
+        return None;
+    }
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some(host.parse::<Authority>().ok()?.to_string())
+}
+
+/// Returns the address to write in place of `text`, if that differs from one only by a blank, a sign at its end, or a word
+/// that a PAC file has before it. If `is_hidden`, the address isn't repeated.
+pub(crate) fn mended_address(text: &str, is_hidden: bool) -> Option<String> {
+    let bare = text.trim();
+    let parts: Vec<&str> = bare.split_whitespace().collect();
+    let (note, address, kind) = match parts[..] {
+        [one] if bare != text => ("it begins or ends with a blank; ", one.to_owned(), None),
+        [one] => {
+            let last = one.chars().next_back()?;
+            if !"/;,".contains(last) {
+                return None;
+            }
+            ("", one.trim_end_matches(['/', ';', ',']).to_owned(), None)
+        }
+        [word, address] => {
+            let address = address.trim_end_matches(';');
+            match &*word.to_ascii_uppercase() {
+                _ if address.parse::<u16>().is_ok() => ("", format!("{word}:{address}"), None),
+                "PROXY" | "HTTP" => ("", address.to_owned(), None),
+                "SOCKS" | "SOCKS5" => ("", address.to_owned(), Some("socks5")),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let address = address.parse::<Authority>().ok()?;
+    let address = if is_hidden { "HOST:PORT".to_owned() } else { address.to_string() };
+    let kind = kind.map_or_else(String::new, |kind| format!("`kind: {kind}` and "));
+    Some(format!("{note}write {kind}`address: \"{address}\"`"))
+}
+
 /// Returns `host` with its port, or with the word `PORT` if it has none.
 fn shown_address(host: &str) -> Option<String> {
     const ANY: NonZeroU16 = NonZeroU16::MIN;
@@ -78,6 +123,37 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
         assert_eq!(settings_instead(text, false).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn an_address_is_mended_if_its_meaning_is_clear() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(mended_address(text, false).as_deref(), expected, "{text:?}");
+        };
+        const BLANK: &str = "it begins or ends with a blank; write `address: \"proxy:3128\"`";
+        check("proxy:3128 ", Some(BLANK));
+        check("\tproxy:3128", Some(BLANK));
+        check("proxy:3128/", Some("write `address: \"proxy:3128\"`"));
+        check("proxy:3128;", Some("write `address: \"proxy:3128\"`"));
+        check("proxy 3128", Some("write `address: \"proxy:3128\"`"));
+        check("PROXY proxy:3128;", Some("write `address: \"proxy:3128\"`"));
+        check("SOCKS5 proxy:1080", Some("write `kind: socks5` and `address: \"proxy:1080\"`"));
+        for text in [
+            "proxy:3128",
+            "proxy",
+            "proxy:x ",
+            "a b:1",
+            "joe:hunter2@h:1 ",
+            "",
+            " ",
+            "PROXY a:1; DIRECT",
+        ] {
+            check(text, None);
+        }
+        assert_eq!(
+            mended_address("proxy:1/", true).as_deref(),
+            Some("write `address: \"HOST:PORT\"`")
+        );
     }
 
     #[test]

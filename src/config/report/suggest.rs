@@ -21,10 +21,51 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().find(|one| is_related(&plain(one)) || elsewhere == Some(*one))
 }
 
+/// Returns the one of `known` that `name` means exactly: it is written in another way, or it is the word of other programs.
+///
+/// It is one of `known` and not a part of `name`, so it may be shown even if `name` may not.
+pub(crate) fn same_name<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    if name.chars().nth(crate::config::report::problem::NAME_CHARS_MAX).is_some() {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
+    let name = plain(name);
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| plain(other) == name).map(|(_, ours)| *ours);
+    known.iter().copied().find(|one| plain(one) == name || elsewhere == Some(*one))
+}
+
 /// Names that other programs use for a setting, with ours.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 37] = [
     ("http", "http-connect"),
     ("kerberos", "negotiate"),
+    ("krb5", "negotiate"),
+    ("spnego", "negotiate"),
+    ("gssapi", "negotiate"),
+    ("sspi", "negotiate"),
+    ("ntlmv2", "ntlm"),
+    ("ntlm2", "ntlm"),
+    ("rr", "round-robin"),
+    ("cycle", "round-robin"),
+    ("rand", "random"),
+    ("leastconn", "least-used"),
+    ("least-conn", "least-used"),
+    ("least-connections", "least-used"),
+    ("ip-hash", "sticky"),
+    ("source-hash", "sticky"),
+    ("fallback", "failover"),
+    ("fifo", "failover"),
+    ("first", "failover"),
+    ("priority", "failover"),
+    ("socks", "socks5"),
+    ("socks5h", "socks5"),
+    ("socks4", "socks4a"),
+    ("load-balance", "pool"),
+    ("url-test", "pool"),
+    ("balancer", "pool"),
+    ("critical", "error"),
+    ("fatal", "error"),
+    ("notice", "info"),
+    ("silent", "off"),
     ("verbose", "debug"),
     ("host", "address"),
     ("port", "address"),
@@ -43,6 +84,20 @@ const SHORT_MIN: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_another_spelling_is_known_without_being_shown() {
+        let picks = ["failover", "round-robin", "random", "sticky", "least-used"];
+        for name in ["roundrobin", "RoundRobin", "round_robin", "round robin", "rr", "RR"] {
+            assert_eq!(same_name(name, &picks), Some("round-robin"), "{name}");
+        }
+        assert_eq!(same_name("LEAST_CONN", &picks), Some("least-used"));
+        assert_eq!(same_name("Kerberos", &["negotiate", "ntlm"]), Some("negotiate"));
+        // A name that is only near says something about the value that may be hidden.
+        assert_eq!(same_name("stick", &picks), None);
+        assert_eq!(same_name("kerberos", &["ntlm"]), None);
+        assert_eq!(same_name("", &picks), None);
+    }
 
     #[track_caller]
     fn check(name: &str, known: &[&str], expected: Option<&str>) {

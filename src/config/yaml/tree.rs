@@ -101,6 +101,9 @@ impl Tree {
             Some(other) => {
                 let message = format!("expected a mapping, found {}", kind_of(other));
                 let problem = self.problem(path, Part::Value, "type", message);
+                if let Some(help) = self.names_instead(path, other) {
+                    return Err(problem.with_help(help).into());
+                }
                 let example = match path.keys() {
                     [Key::Name(section)] if section == "hops" => "NAME: { kind: KIND }",
                     [Key::Name(section)] if section == "chains" => "NAME: [HOP]",

@@ -255,10 +255,7 @@ impl Authenticator {
             Err(Stop::RejectedByDomain(missing)) => Err(self.rejected_by_domain(missing)),
             // The next challenge may offer more than the last one did.
             Err(
-                Stop::Rejected(_)
-                | Stop::TokenRefused
-                | Stop::NothingInCommon
-                | Stop::Refused(_),
+                Stop::Rejected(_) | Stop::TokenRefused | Stop::NothingInCommon | Stop::Refused(_),
             ) => Ok(Attempt::None),
         }
     }

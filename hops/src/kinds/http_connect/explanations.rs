@@ -24,8 +24,7 @@ pub(super) fn nothing_in_common(methods: &[Method], answer: Answer) -> Refusal {
     let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
     offered.dedup();
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-    let detail =
-        format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "));
+    let detail = format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "));
     explained(answer, detail, format!("offers {offered}"), NOTHING_SENT)
 }
 

@@ -142,6 +142,7 @@ impl Written<'_> {
         }
         match scheme {
             Scheme::Ntlm => {
+                self.warn_of_domain(username.expose());
                 let hash = match &self.nt_hash {
                     Some(hex) => NtHash::from_hex(hex)
                         .map_err(|error| InvalidSetting::new("nt_hash", error.to_string()))?,
@@ -158,6 +159,19 @@ impl Written<'_> {
             Scheme::Negotiate => self.sign_on().map(Box::new).map(Method::Negotiate),
             Scheme::Basic => credentials::basic(&username, &password).map(Method::Basic),
         }
+    }
+
+    /// Warns of a domain that is not written as NTLM needs it. No account of Windows has a `/` or a `\\` in its name.
+    fn warn_of_domain(&self, username: &str) {
+        let found = if username.contains("\\\\") {
+            "has two `\\` after the domain, and one is meant"
+        } else if username.contains('/') {
+            "has a `/`, which no account of Windows has"
+        } else {
+            return;
+        };
+        let message = format!("{found}; write `username: 'DOMAIN\\NAME'`");
+        self.context.warn(InvalidSetting::new("username", message));
     }
 
     fn sign_on(&self) -> Result<SignOn, InvalidSetting> {

@@ -1,12 +1,17 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod keys;
+mod values;
+
 use mooltiroute_hops::{Fault, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
+    raw,
     report::{
         problem::{is_name, is_word},
-        proxy_url::settings_instead,
+        proxy_url::{mended_address, settings_instead},
+        suggest::same_name,
     },
     yaml::{
         oddity::{Oddity, look_alike},
@@ -33,6 +38,14 @@ impl Tree {
             // People copy the URL of a proxy from other programs.
             && let Some(help) = text.and_then(|text| settings_instead(text, self.is_hidden(path)))
         {
+            return Some(help);
+        }
+        if is_address
+            && let Some(help) = text.and_then(|text| mended_address(text, self.is_hidden(path)))
+        {
+            return Some(help);
+        }
+        if let Some(help) = self.value_instead(path, fault) {
             return Some(help);
         }
         if let Some((name, help)) = text.and_then(look_alike) {
@@ -89,20 +102,81 @@ impl Tree {
     /// Returns what to do about a key at `path` that is none of `known`, if no known key is near it.
     pub(super) fn advice_on_key(&self, path: &KeyPath, known: &[&str]) -> Option<String> {
         let Some((Key::Name(name), above)) = path.keys().split_last() else { return None };
+        if above.is_empty()
+            && let Some(help) = self.advice_on_section(path, name)
+        {
+            return Some(help);
+        }
+        if !above.is_empty() && raw::SECTIONS.contains(&name.as_str()) && !known.contains(&&**name)
+        {
+            return keys::instead(above, name, known).map(str::to_owned).or_else(|| {
+                Some(format!("write `{name}:` without indentation; it is a section of its own"))
+            });
+        }
+        self.specific_key(path, above, name)
+            .or_else(|| keys::instead(above, name, known).map(|help| self.with_port(path, help)))
+    }
+
+    /// Returns what to write instead of keys whose values say more than their names.
+    fn specific_key(&self, path: &KeyPath, above: &[Key], name: &str) -> Option<String> {
+        let value = self.value(path)?;
         match above {
-            [] => self.advice_on_section(path, name),
-            [Key::Name(section), ..] if section == "hops" => {
-                let (_, help, needs) =
-                    OF_OTHERS.iter().find(|(keys, ..)| keys.contains(&name.as_str()))?;
-                // The advice must not lead to the next unknown key.
-                let is_possible = needs.is_empty() || known.contains(needs);
-                is_possible.then(|| (*help).to_owned())
+            [Key::Name(section), _] if section == "hops" => match (name, value) {
+                ("disabled" | "disable", Value::Bool(is_off)) => {
+                    Some(format!("write `enabled: {}`", !is_off))
+                }
+                ("active" | "enable", Value::Bool(is_on)) => {
+                    Some(format!("write `enabled: {is_on}`"))
+                }
+                ("pick" | "balance" | "strategy" | "policy" | "algorithm", Value::String(text)) => {
+                    let pick = same_name(text, PICKS)?;
+                    let is_pool =
+                        self.sibling(path, "kind").and_then(Value::as_str) == Some("pool");
+                    is_pool.then(|| format!("write `pick: {pick}`"))
+                }
+                (
+                    "url" | "uri" | "proxy" | "addr" | "endpoint" | "server" | "host",
+                    Value::String(text),
+                ) => settings_instead(text, self.is_hidden(path)),
+                _ => None,
+            },
+            [Key::Name(section), Key::Index(_)] if section == "routes" => {
+                let is_hop_key = ["via", "hop", "proxy", "use", "outbound", "upstream", "action"]
+                    .contains(&name);
+                let written = self.shown(path).filter(|_| is_hop_key)?;
+                let is_in = |section: &str| self.value(&KeyPath::of([section, written])).is_some();
+                if written.eq_ignore_ascii_case("direct") {
+                    Some("write `chain: direct`".to_owned())
+                } else if is_in("chains") {
+                    Some(format!("write `chain: {written}`"))
+                } else if is_in("hops") {
+                    Some(format!(
+                        "write `chain: {written}`, and `{written}: [{written}]` below `chains:`"
+                    ))
+                } else {
+                    None
+                }
             }
             _ => None,
         }
     }
 
-    /// Returns advice for a key `name` at the top that belongs to a section.
+    /// Returns the value of `key` beside `path`.
+    fn sibling(&self, path: &KeyPath, key: &str) -> Option<&Value> {
+        let (_, above) = path.keys().split_last()?;
+        self.value(&KeyPath::from(above.to_vec()).then(Key::Name(key.to_owned())))
+    }
+
+    /// Puts a port number that is written at `path` into the advice, if there is one and it may be shown.
+    fn with_port(&self, path: &KeyPath, help: &str) -> String {
+        let port = self.value(path).and_then(Value::as_u64).filter(|_| !self.is_hidden(path));
+        match port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
+            Some(port) if !help.contains("HOST:PORT") => help.replace("PORT", &port.to_string()),
+            _ => help.to_owned(),
+        }
+    }
+
+    /// Returns where a part of the configuration belongs that is at the top as `name`.
     fn advice_on_section(&self, path: &KeyPath, name: &str) -> Option<String> {
         // The value decides before the name: hops and chains are recognised by what is in them, whatever they
         // are called.
@@ -155,6 +229,26 @@ impl Tree {
         }
     }
 
+    /// Returns how to write a list of hops or chains as the mapping that is expected at `path`.
+    pub(super) fn names_instead(&self, path: &KeyPath, value: &Value) -> Option<String> {
+        let [Key::Name(section)] = path.keys() else { return None };
+        let first = value.as_sequence()?.first()?;
+        let name_at = path.clone().then(Key::Index(0)).then(Key::Name("name".into()));
+        let name = self.shown(&name_at).filter(|name| is_word(name)).unwrap_or("NAME");
+        let example = match &**section {
+            "hops" if first.is_mapping() => {
+                format!("hops: {{ {name}: {{ kind: http-connect, address: \"HOST:PORT\" }} }}")
+            }
+            "chains" if first.is_mapping() => format!("chains: {{ {name}: [HOP] }}"),
+            "chains" if first.is_string() => "chains: { default: [HOP] }".to_owned(),
+            _ => return None,
+        };
+        Some(match first.is_mapping() {
+            true => format!("write the name as a key, without a `-` before it: `{example}`"),
+            false => format!("write the name of the chain before its hops: `{example}`"),
+        })
+    }
+
     /// Returns whether the value at `path` must not be shown, since a variable has a part in it, an alias shares it, or it
     /// could be the end of a secret.
     pub(in crate::config) fn is_hidden(&self, path: &KeyPath) -> bool {
@@ -196,30 +290,8 @@ const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
 const HOP_KEYS: [&str; 8] =
     ["kind", "enabled", "address", "username", "password", "password_file", "tls", "members"];
 
-/// Keys of other programs, with the advice, and the key that a kind must have for it.
-const OF_OTHERS: [(&[&str], &str, &str); 5] = [
-    (
-        &["domain", "workgroup", "ntdomain"],
-        "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
-        "username",
-    ),
-    (&["ssl", "https", "secure"], "write `tls: true`", "tls"),
-    (
-        &["ca", "cafile", "cacert", "verify", "insecure", "skip_verify", "certificate"],
-        "certificates are always checked; write the authority to trust as `tls: { ca: FILE }`",
-        "tls",
-    ),
-    (
-        &["scheme", "protocol", "proxy_type"],
-        "the `kind` says it: `http-connect` for an HTTP proxy, with `tls: true` for an HTTPS one, or `socks5`",
-        "",
-    ),
-    (
-        &["hosts", "no_proxy", "bypass", "domains", "ports_allowed"],
-        "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`",
-        "",
-    ),
-];
+/// The values of `pick` of a pool.
+const PICKS: &[&str] = &["failover", "round-robin", "random", "sticky", "least-used"];
 
 /// An example of the credentials of clients.
 const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";

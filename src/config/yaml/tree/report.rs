@@ -8,7 +8,7 @@ use crate::config::{
     Place,
     report::{
         problem::{is_name, is_word},
-        suggest::nearest,
+        suggest::{nearest, same_name},
     },
     yaml::interpolate::Invalid,
 };
@@ -91,7 +91,10 @@ impl Tree {
                     }
                     None => format!("unknown value; known values: {}", known.join(", ")),
                 };
-                let suggestion = written.and_then(|text| nearest(text, known.iter().copied()));
+                let text = self.value(&path).and_then(Value::as_str);
+                let suggestion = text
+                    .and_then(|text| same_name(text, known))
+                    .or_else(|| nearest(written?, known.iter().copied()));
                 (Part::Value, "unknown-value", message, suggestion)
             }
             Fault::MissingKey(key) => {

@@ -1,0 +1,384 @@
+//! Advice on a command line that clap does not understand.
+//!
+//! clap suggests names that look alike, such as `hop` for `stop`. People rather write what other proxies have, such as
+//! `--port 3128` or `start`, so the error says which flag or command of this program does that.
+
+use std::{ffi::OsString, net::SocketAddr};
+
+use clap::{
+    CommandFactory as _, Error, FromArgMatches as _,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::Cli;
+use crate::config::report::proxy_url::proxy_address;
+
+/// Words of other programs, with what does the same here. `VALUE` stands for the word that follows.
+type OtherWords = (&'static [&'static str], &'static str);
+
+impl Cli {
+    /// Parses the arguments of this process, the first one being its name.
+    ///
+    /// # Errors
+    /// The command line is not understood, or asks for help. The error never quotes a URL, which may have credentials.
+    pub fn try_from_arguments(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let parsed = Self::command().try_get_matches_from(&arguments);
+        let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.map_err(|error| with_advice(error, &arguments))
+    }
+}
+
+fn with_advice(mut error: Error, arguments: &[OsString]) -> Error {
+    if let Some(advice) = advice(&error, arguments) {
+        for kind in [
+            ContextKind::SuggestedArg,
+            ContextKind::SuggestedSubcommand,
+            ContextKind::SuggestedValue,
+            ContextKind::SuggestedCommand,
+            ContextKind::TrailingArg,
+        ] {
+            error.remove(kind);
+        }
+        let tip = StyledStr::from(advice);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    hide_urls(&mut error);
+    error
+}
+
+/// Hides what may have credentials in it.
+fn hide_urls(error: &mut Error) {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue]
+    {
+        if quoted(error, kind).is_some_and(|text| text.contains(['@', '/', '%'])) {
+            error.insert(kind, ContextValue::String("…".to_owned()));
+        }
+    }
+}
+
+fn quoted(error: &Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Returns what to write instead of the word that `error` is about, if its meaning is clear.
+fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = quoted(error, ContextKind::InvalidSubcommand)?;
+            let instead = COMMANDS.iter().find(|(words, _)| words.contains(&word));
+            instead.map(|(_, help)| (*help).to_owned()).or_else(|| bare(word))
+        }
+        ErrorKind::UnknownArgument => {
+            let word = quoted(error, ContextKind::InvalidArg)?;
+            if !word.starts_with('-') {
+                return bare(word);
+            }
+            let word = word.split('=').next()?;
+            let value = value_of(word, arguments);
+            // Elsewhere these are a password and a log too.
+            let is_listen = value.as_deref().is_some_and(|value| listen_address(value).is_some());
+            if ["-p", "-l"].contains(&word) && !is_listen {
+                return None;
+            }
+            let (_, help) = FLAGS.iter().find(|(words, _)| words.contains(&word))?;
+            Some(with_value(help, value.as_deref()))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let argument = quoted(error, ContextKind::InvalidArg)?;
+            let value = quoted(error, ContextKind::InvalidValue)?.to_ascii_lowercase();
+            let instead = VALUES
+                .iter()
+                .find(|(of, words, _)| argument.contains(of) && words.contains(&&*value));
+            instead.map(|(_, _, help)| (*help).to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the word after `flag`, or the one behind its `=`.
+fn value_of(flag: &str, arguments: &[OsString]) -> Option<String> {
+    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        if argument == flag {
+            return arguments.next().map(|value| value.into_owned());
+        }
+        if let Some(value) = argument.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+            return Some(value.to_owned());
+        }
+    }
+    None
+}
+
+/// Puts what was written into the example: a port, or the address of a proxy without its credentials.
+fn with_value(help: &str, value: Option<&str>) -> String {
+    let Some(value) = value else { return help.to_owned() };
+    match (listen_address(value), proxy_address(value)) {
+        (Some(address), None) => help.replace(LISTEN_EXAMPLE, &address),
+        (listen, Some(address)) => {
+            let scheme = match value.split_once("://") {
+                Some((scheme @ ("https" | "socks5"), _)) => scheme,
+                _ => "http",
+            };
+            let credentials = if value.contains('@') { "USERNAME:PASSWORD@" } else { "" };
+            let url = format!("{scheme}://{credentials}{address}");
+            let help = help.replace(URL_EXAMPLE, &url);
+            listen.map_or_else(|| help.clone(), |address| help.replace(LISTEN_EXAMPLE, &address))
+        }
+        (None, None) => help.to_owned(),
+    }
+}
+
+/// Returns the address that a port or an address of other programs means.
+fn listen_address(text: &str) -> Option<String> {
+    match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => Some(format!("127.0.0.1:{port}")),
+        Err(_) => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
+    }
+}
+
+/// Returns what a word without a flag seems to be: a port, a file, or a proxy.
+fn bare(word: &str) -> Option<String> {
+    if let Ok(port) = word.trim_start_matches(':').parse::<u16>() {
+        return Some(format!("write `mooltiroute run --listen 127.0.0.1:{port}`"));
+    }
+    let is_yaml = [".yaml", ".yml"].iter().any(|end| word.ends_with(end));
+    if is_yaml && !word.contains(['@', ':']) {
+        return Some("write `-c PATH` before the path of a configuration".to_owned());
+    }
+    let is_url = ["http://", "https://", "socks5://"].iter().any(|begin| word.starts_with(begin));
+    (is_url || proxy_address(word).is_some()).then(|| {
+        format!(
+            "{}, and `mooltiroute probe URL` tests a target",
+            with_value("write `mooltiroute run --hop http://HOST:PORT` for a proxy", Some(word))
+        )
+    })
+}
+
+const LISTEN_EXAMPLE: &str = "127.0.0.1:8888";
+const URL_EXAMPLE: &str = "http://HOST:PORT";
+
+/// Commands of other programs.
+const COMMANDS: [OtherWords; 15] = [
+    (
+        &["start", "serve", "server", "daemon", "up", "launch", "listen", "proxy"],
+        "`mooltiroute run` runs the proxy, in the foreground",
+    ),
+    (
+        &["stop", "quit", "shutdown", "down", "exit"],
+        "end the proxy with Ctrl+C in its terminal, or as a service with `systemctl stop mooltiroute`",
+    ),
+    (
+        &["restart", "refresh"],
+        "`mooltiroute reload` loads the configuration again; the proxy also does so by itself when a file changes",
+    ),
+    (
+        &["test", "validate", "configtest", "verify", "lint", "checkconfig", "config-test"],
+        "`mooltiroute check` validates the configuration, and `mooltiroute probe URL` tests a target",
+    ),
+    (&["version"], "write `mooltiroute --version`"),
+    (
+        &["list", "ls", "connections", "conns", "sessions"],
+        "`mooltiroute ps` lists the open connections, and `mooltiroute check` the hops and chains",
+    ),
+    (
+        &["routes", "route", "resolve", "match", "which"],
+        "`mooltiroute explain URL` shows the route of a request",
+    ),
+    (
+        &["ping", "curl", "get", "fetch", "connect", "request"],
+        "`mooltiroute probe URL` makes a request and reports each step",
+    ),
+    (&["enable", "on"], "write `mooltiroute hop NAME on`"),
+    (&["disable", "off"], "write `mooltiroute hop NAME off`"),
+    (
+        &["config", "configure", "setup", "new", "generate"],
+        "`mooltiroute init` writes a configuration to start from",
+    ),
+    (
+        &["log", "logs"],
+        "the log goes to the standard error of `mooltiroute run`; as a service, see `journalctl -u mooltiroute`",
+    ),
+    (
+        &["stats", "info", "metrics", "health"],
+        "`mooltiroute status` shows the state of the running proxy",
+    ),
+    (
+        &["with", "wrap", "shell"],
+        "`mooltiroute exec -- COMMAND` runs a command through the proxy, and `mooltiroute env` prints its variables",
+    ),
+    (&["graph", "draw", "diagram"], "write `mooltiroute check --graph`"),
+];
+
+/// Flags of other programs.
+const FLAGS: [OtherWords; 16] = [
+    (
+        &[
+            "--port",
+            "-p",
+            "--http-port",
+            "--mixed-port",
+            "--socks-port",
+            "--bind",
+            "-l",
+            "--host",
+            "--addr",
+            "--listen-address",
+            "--bind-address",
+        ],
+        "write `--listen 127.0.0.1:8888`",
+    ),
+    (
+        &[
+            "--upstream",
+            "--proxy",
+            "-x",
+            "--parent",
+            "--forward",
+            "-F",
+            "--server",
+            "--proxy-server",
+            "--http-proxy",
+            "--https-proxy",
+            "--upstream-proxy",
+            "--chain-proxy",
+        ],
+        "write `--hop http://HOST:PORT`, or a hop in the configuration",
+    ),
+    (
+        &["--socks5", "--socks", "--socks5-hostname"],
+        "write `--hop socks5://HOST:PORT`, or a hop in the configuration",
+    ),
+    (
+        &[
+            "--user",
+            "--username",
+            "--password",
+            "--auth",
+            "-u",
+            "-U",
+            "--proxy-user",
+            "--credentials",
+        ],
+        "the credentials of a proxy belong to its URL, `--hop 'http://USERNAME:PASSWORD@HOST:PORT'`, or better to a \
+         configuration, which others can't see; those of clients are `server: { auth: … }`",
+    ),
+    (
+        &[
+            "--ntlm",
+            "--proxy-ntlm",
+            "--negotiate",
+            "--proxy-negotiate",
+            "--kerberos",
+            "--digest",
+            "--proxy-digest",
+        ],
+        "write the scheme into the URL, as in `--hop 'http://USERNAME:PASSWORD@HOST:PORT?auth=ntlm'`, or as `auth: ntlm` of \
+         a hop",
+    ),
+    (&["--verbose", "-v", "-vv", "--debug", "--trace"], "write `--log-level debug`"),
+    (&["--quiet", "-q", "--silent"], "write `--log-level error`"),
+    (
+        &["--daemon", "--background", "-D", "--detach", "--daemonize"],
+        "the proxy runs in the foreground; end the line with `&`, or start it as a service",
+    ),
+    (
+        &["--config-file", "--conf", "--cfg", "--config-dir", "--configuration", "-C"],
+        "write `-c PATH`",
+    ),
+    (&["-f"], "`-c PATH` names a configuration, and `--format json` a format"),
+    (&["--json"], "write `--format json`"),
+    (
+        &["--log-file", "--logfile", "--log", "--log-output"],
+        "the log goes to standard error; end the line with `2>> FILE`",
+    ),
+    (
+        &["--noproxy", "--no-proxy", "--bypass"],
+        "write a route: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`",
+    ),
+    (
+        &["--insecure", "-k"],
+        "certificates are always checked; trust an authority with `--ca FILE` of `probe`, or `tls: { ca: FILE }` of a hop",
+    ),
+    (&["--threads", "--workers"], "write `server: { workers: 2 }` in the configuration"),
+    (&["-t", "--test", "--check", "--dry-run"], "write `mooltiroute check`"),
+];
+
+/// Values of other programs: a part of the argument's name, the values, and the advice.
+const VALUES: [(&str, &[&str], &str); 8] = [
+    ("STATE", &["disable", "disabled", "false", "no", "0", "down"], "write `off`"),
+    ("STATE", &["enable", "enabled", "true", "yes", "1", "up"], "write `on`"),
+    ("STATE", &["restore", "default", "reset", "automatic"], "write `auto`"),
+    ("--log-level", &["verbose", "all", "5"], "write `--log-level debug`"),
+    ("--log-level", &["warning"], "write `--log-level warn`"),
+    ("--log-level", &["critical", "fatal"], "write `--log-level error`"),
+    ("--log-level", &["none", "quiet", "silent"], "write `--log-level off`"),
+    ("--format", &["text", "table", "pretty", "plain"], "write `--format human`"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let arguments = line.split(' ').map(OsString::from);
+        let told = Cli::try_from_arguments(arguments).unwrap_err().to_string();
+        assert!(told.contains(expected), "{line}: {told}");
+        assert!(!told.contains("hunter2"), "{line}: {told}");
+    }
+
+    #[test]
+    fn flags_and_commands_of_other_programs_are_explained() {
+        check("mooltiroute run --port 3128", "tip: write `--listen 127.0.0.1:3128`");
+        check("mooltiroute run --port=3128", "tip: write `--listen 127.0.0.1:3128`");
+        check("mooltiroute -p 3128", "tip: write `--listen 127.0.0.1:3128`");
+        check("mooltiroute run --port", "tip: write `--listen 127.0.0.1:8888`");
+        check("mooltiroute run --bind 0.0.0.0:80", "tip: write `--listen 0.0.0.0:80`");
+        check("mooltiroute run --proxy proxy:3128", "`--hop http://proxy:3128`");
+        check("mooltiroute run -x socks5://proxy:1080", "`--hop socks5://proxy:1080`");
+        check("mooltiroute start", "tip: `mooltiroute run` runs the proxy");
+        check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
+        check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
+        check("mooltiroute config.yaml", "`-c PATH`");
+        check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");
+        check("mooltiroute hop corporate disable", "tip: write `off`");
+        check("mooltiroute run --log-level warning", "tip: write `--log-level warn`");
+    }
+
+    #[test]
+    fn clap_still_suggests_names_that_look_alike() {
+        check("mooltiroute exlain", "'explain'");
+        check("mooltiroute run --listn x", "'--listen'");
+    }
+
+    #[test]
+    fn no_error_quotes_credentials() {
+        const URL: &str = "http://joe:hunter2@proxy:3128";
+        for line in [
+            "mooltiroute run --upstream",
+            "mooltiroute run --nonsense",
+            "mooltiroute run --listen",
+            "mooltiroute run --log-level",
+            "mooltiroute run",
+            "mooltiroute",
+            "mooltiroute check --format",
+            "mooltiroute kill",
+        ] {
+            check(&format!("{line} {URL}"), "error:");
+            check(&format!("{line}={URL}"), "error:");
+        }
+        check(
+            &format!("mooltiroute run --upstream {URL}"),
+            "`--hop http://USERNAME:PASSWORD@proxy:3128`",
+        );
+        check("mooltiroute run --upstream joe:hunter2@proxy:3128", "USERNAME:PASSWORD@proxy:3128");
+        check("mooltiroute run --upstream http://joe:1/hunter2@proxy:1", "http://HOST:PORT");
+    }
+}

@@ -1,0 +1,97 @@
+//! Problems of hops that the command line names, in terms of their URLs.
+//!
+//! The URLs become the text of a configuration, which is checked like any other. A line and a column of that text mean
+//! nothing to its reader, who has never seen it, and so does advice about keys. So a problem names the URL and its part
+//! instead.
+
+use mooltiroute_hops::Key;
+
+use super::ordinal;
+use crate::config::Problem;
+
+/// Puts `problem` with the text that URLs mean into terms of the URLs.
+pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
+    let Problem { place: Some(place), path, code, message, help, .. } = &problem else {
+        return problem;
+    };
+    let [Key::Name(section), Key::Name(name), below @ ..] = path.keys() else { return problem };
+    if section != "hops" {
+        return problem;
+    }
+    // Each hop has one line with its name, and those lines alone are indented by two.
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let position = text.lines().take(place.line).filter(is_name).count().saturating_sub(1);
+    let key = match below.first() {
+        Some(Key::Name(key)) => Some(key.as_str()),
+        _ => None,
+    };
+    let part = UrlPart::of(key);
+    let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
+    let example = part.example(scheme(name), key);
+    // A name that is near is right in a URL too; other advice is a line of YAML.
+    let is_near = *code == "unknown-value" && help.as_ref().is_some_and(|help| help.ends_with('?'));
+    let help = match help {
+        Some(help) if is_near => format!("{help} {example}"),
+        _ => example,
+    };
+    Problem::new(&mooltiroute_hops::KeyPath::default(), code, message).with_help(help)
+}
+
+/// The part of a URL that a setting is written in.
+enum UrlPart {
+    Address,
+    Credentials,
+    Setting,
+    All,
+}
+
+impl UrlPart {
+    fn of(key: Option<&str>) -> Self {
+        match key {
+            None => Self::All,
+            Some("address") => Self::Address,
+            Some("username" | "user" | "password" | "pass") => Self::Credentials,
+            Some(_) => Self::Setting,
+        }
+    }
+
+    fn described(&self, key: Option<&str>) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Address => ", its host and port".to_owned(),
+            Self::Credentials => ", its username and password".to_owned(),
+            Self::Setting => format!(", `{}` after the `?`", key.unwrap_or_default()),
+        }
+    }
+
+    fn example(&self, scheme: &str, key: Option<&str>) -> String {
+        match (self, key) {
+            (Self::Address, _) => format!("write `{scheme}://HOST:PORT`"),
+            (Self::All | Self::Credentials, _) => {
+                format!("write `{scheme}://USERNAME:PASSWORD@HOST:PORT`")
+            }
+            (Self::Setting, Some("auth")) => {
+                format!(
+                    "write `{scheme}://USERNAME:PASSWORD@HOST:PORT?auth=ntlm`, or `?auth=[negotiate,ntlm]`"
+                )
+            }
+            (Self::Setting, Some("tls")) => format!(
+                "write `https://HOST:PORT`, or `{scheme}://HOST:PORT?tls=true`; an authority's file needs a configuration, which \
+                 `mooltiroute check --hop URL` prints"
+            ),
+            (Self::Setting, _) => {
+                format!("write settings as in `{scheme}://HOST:PORT?KEY=VALUE`")
+            }
+        }
+    }
+}
+
+/// Returns the scheme of the hop `name`, which is that of its kind with a number.
+fn scheme(name: &str) -> &str {
+    match name.trim_end_matches(super::NUMBER) {
+        "http-connect" => "http",
+        // The number of this kind ends its name.
+        "socks" => "socks5",
+        kind => kind,
+    }
+}

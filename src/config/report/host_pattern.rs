@@ -1,0 +1,147 @@
+//! Says which host pattern is meant by a URL, a mask, or a pattern of another program.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use mooltiroute_hops::Authority;
+
+use crate::router::HostPattern;
+
+/// Returns what to write instead of `text`, if that is clear. If not `is_shown`, nothing of it is repeated.
+pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
+    if is_regular_expression(text) {
+        return Some("regular expressions are not understood; write a name, or `\"*.example.com\"` for all names below \
+                     one"
+        .to_owned());
+    }
+    // Elsewhere, such a pattern matches the name itself too.
+    if let Some(name) = text.strip_prefix('.').or_else(|| text.strip_prefix("+.")) {
+        let is_shown = is_shown && name.parse::<HostPattern>().is_ok();
+        let name = if is_shown { name } else { "HOST" };
+        return Some(format!("write `hosts: [\"{name}\", \"*.{name}\"]`"));
+    }
+    // A `@` may belong to credentials, and the place where they end is uncertain.
+    let (pattern, port) = match text.contains('@') {
+        true => (None, None),
+        false => meant(text)?,
+    };
+    let pattern = pattern.filter(|pattern| is_shown && pattern.parse::<HostPattern>().is_ok());
+    let pattern = pattern.as_deref().unwrap_or("HOST");
+    let quote = if pattern == "HOST" { "" } else { "\"" };
+    let ports = match port {
+        Some(port) if is_shown => format!(" and `ports: [{port}]`"),
+        _ => String::new(),
+    };
+    Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
+}
+
+/// Returns the pattern and the port that `text` means. Without a pattern, the host alone is to be written.
+fn meant(text: &str) -> Option<(Option<String>, Option<u16>)> {
+    if let Some(network) = masked(text).or_else(|| starred(text)) {
+        return Some((Some(network.trunc().to_string()), None));
+    }
+    if text.chars().any(|one| one.is_whitespace() || one == ',') {
+        return None;
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text),
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // `10.0.0.0/99` is a network with a mistake, and no URL.
+    let is_url = scheme.is_some() || (host.len() < rest.len() && !is_address(host));
+    if let Ok(authority) = host.parse::<Authority>() {
+        let host = authority.host().to_string();
+        let host = host.trim_matches(['[', ']']).to_owned();
+        return Some((Some(host), Some(authority.port())));
+    }
+    // `*.example.com:443` is no host, so that it is not parsed as one.
+    if let Some((host, port)) = host.rsplit_once(':')
+        && let Ok(port) = port.parse::<u16>()
+        && !host.contains(':')
+    {
+        return Some((Some(host.to_owned()), Some(port)));
+    }
+    is_url.then(|| (Some(host.to_owned()), None))
+}
+
+fn is_address(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// Reads a network with its mask, such as `10.0.0.0/255.0.0.0`.
+fn masked(text: &str) -> Option<Ipv4Net> {
+    let (address, mask) = text.split_once('/')?;
+    let mask = mask.parse::<Ipv4Addr>().ok()?;
+    Ipv4Net::with_netmask(address.parse().ok()?, mask).ok()
+}
+
+/// Reads a network with stars, such as `10.0.*` or `192.168.*.*`.
+fn starred(text: &str) -> Option<Ipv4Net> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let fixed = parts.iter().take_while(|part| **part != "*").count();
+    let is_starred = fixed < parts.len() && parts[fixed..].iter().all(|part| *part == "*");
+    if !is_starred || !(1..=3).contains(&fixed) || parts.len() > 4 {
+        return None;
+    }
+    let mut octets = [0; 4];
+    for (octet, part) in octets.iter_mut().zip(&parts[..fixed]) {
+        *octet = part.parse().ok()?;
+    }
+    Ipv4Net::new(octets.into(), 8 * u8::try_from(fixed).ok()?).ok()
+}
+
+fn is_regular_expression(text: &str) -> bool {
+    text.starts_with('^') || text.ends_with('$') || text.contains("\\.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(instead(text, true).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_url_and_what_other_programs_write_become_a_pattern() {
+        check("https://api.example.com/v1", Some("write `hosts: [\"api.example.com\"]`"));
+        check("api.example.com/v1", Some("write `hosts: [\"api.example.com\"]`"));
+        check("https://a.test:8443/?x", Some("write `hosts: [\"a.test\"]` and `ports: [8443]`"));
+        check("a.test:443", Some("write `hosts: [\"a.test\"]` and `ports: [443]`"));
+        check("*.a.test:443", Some("write `hosts: [\"*.a.test\"]` and `ports: [443]`"));
+        check("[::1]:443", Some("write `hosts: [\"::1\"]` and `ports: [443]`"));
+        check("https://*.a.test/", Some("write `hosts: [\"*.a.test\"]`"));
+        check(".example.com", Some("write `hosts: [\"example.com\", \"*.example.com\"]`"));
+        check("+.a.test", Some("write `hosts: [\"a.test\", \"*.a.test\"]`"));
+        check("10.0.*", Some("write `hosts: [\"10.0.0.0/16\"]`"));
+        check("192.168.*.*", Some("write `hosts: [\"192.168.0.0/16\"]`"));
+        check("10.1.2.3/255.0.0.0", Some("write `hosts: [\"10.0.0.0/8\"]`"));
+    }
+
+    #[test]
+    fn what_is_not_clear_gets_no_suggestion() {
+        for text in [
+            "10.0.0.0/99",
+            "10.0.0.0/255.0.255.0",
+            "*",
+            "a*.test",
+            "*.*",
+            "256.*",
+            "a b",
+            "a,b",
+            "",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn credentials_and_hidden_values_are_not_repeated() {
+        check("https://joe:hunter2@a.test/", Some("write `hosts: [HOST]`"));
+        assert_eq!(instead("a.test:443", false).as_deref(), Some("write `hosts: [HOST]`"));
+        let told = instead("^.*hunter2$", false).unwrap();
+        assert!(told.starts_with("regular expressions") && !told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,397 @@
+//! The keys of other programs, each with the line to write instead.
+
+use mooltiroute_hops::Key;
+
+/// Keys that mean the same in other programs, with what to write here.
+struct OtherKeys {
+    /// The keys, in lower case and with `_`.
+    keys: &'static [&'static str],
+    /// The advice. `PORT` in it stands for a number that is written at the key.
+    help: &'static str,
+    /// A key that must be known beside it, so that the advice is possible; empty if there is none.
+    needs: &'static str,
+}
+
+/// Returns what to write instead of `name` below `above`, if other programs have such a key.
+pub(super) fn instead(above: &[Key], name: &str, known: &[&str]) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let others = table(above)?.iter().find(|others| others.keys.contains(&&*name))?;
+    let is_possible = others.needs.is_empty() || known.contains(&others.needs);
+    is_possible.then_some(others.help)
+}
+
+fn table(above: &[Key]) -> Option<&'static [OtherKeys]> {
+    let names: Vec<&str> = above
+        .iter()
+        .map(|key| match key {
+            Key::Name(name) => name.as_str(),
+            Key::Index(_) => "",
+        })
+        .collect();
+    Some(match names[..] {
+        [] => &TOP,
+        ["server"] => &SERVER,
+        ["timeouts"] => &TIMEOUTS,
+        ["limits"] => &LIMITS,
+        ["log"] => &LOG,
+        ["hops", _] => &HOP,
+        ["hops", _, "tls"] => &HOP_TLS,
+        ["chains", _] => &CHAIN,
+        ["routes", _] => &ROUTE,
+        _ => return None,
+    })
+}
+
+/// Describes keys that need no other key.
+const fn keys(keys: &'static [&'static str], help: &'static str) -> OtherKeys {
+    OtherKeys { keys, help, needs: "" }
+}
+
+impl OtherKeys {
+    const fn beside(self, needs: &'static str) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+/// Of clash, gost, haproxy, squid, px, cntlm and nginx, beside those that name a proxy.
+const TOP: [OtherKeys; 11] = [
+    keys(
+        &[
+            "port",
+            "http_port",
+            "mixed_port",
+            "socks_port",
+            "socks5_port",
+            "listen_port",
+            "bind",
+            "bind_address",
+            "listen_address",
+            "listeners",
+            "listener",
+            "services",
+            "frontend",
+            "frontends",
+            "inbound",
+            "inbounds",
+        ],
+        "write `server: { listen: \"127.0.0.1:PORT\" }`; one port speaks HTTP and SOCKS",
+    ),
+    keys(
+        &["allow_lan"],
+        "clients of other machines need credentials: write `server: { listen: \"0.0.0.0:8888\", auth: { username: NAME, \
+         password: \"${PASSWORD}\" } }`",
+    ),
+    keys(&["rules", "rule", "acl", "acls", "http_access", "never_direct", "always_direct"], ROUTES),
+    keys(
+        &["noproxy", "bypass_list", "proxy_bypass", "skip_proxy"],
+        "write a route: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`",
+    ),
+    keys(
+        &["proxy_groups", "proxy_group", "pool", "pools", "balance", "balancer", "load_balancer"],
+        "write a choice among hops as a hop: `hops: { NAME: { kind: pool, members: [HOP, HOP] } }` and `chains: { default: \
+         [NAME] }`",
+    ),
+    keys(
+        &[
+            "cache_peer",
+            "parent_proxy",
+            "upstream_proxy",
+            "proxy_pass",
+            "proxy_url",
+            "forward",
+            "forwards",
+            "outbound",
+            "outbounds",
+            "nodes",
+            "backend",
+            "backends",
+        ],
+        "write a proxy as a hop, and a chain through it: `hops: { NAME: { kind: http-connect, address: \"HOST:PORT\" } }` \
+         and `chains: { default: [NAME] }`",
+    ),
+    keys(
+        &["authentication", "users", "basic_auth", "credentials"],
+        "credentials of clients are `server: { auth: { username: NAME, password: \"${PASSWORD}\" } }`; those for a proxy \
+         are written in its hop",
+    ),
+    keys(
+        &["domain", "ntdomain"],
+        "write the domain into the username of a hop, as in `username: 'DOMAIN\\NAME'`",
+    ),
+    keys(
+        &["log_level", "loglevel", "verbose", "verbosity", "debug"],
+        "write `log: { level: debug }`, or another level",
+    ),
+    keys(&["log_file", "logfile", "access_log", "error_log"], LOG_FILE),
+    keys(
+        &["maxconn", "max_connections", "worker_connections"],
+        "write `limits: { connections: 10000 }`",
+    ),
+];
+
+const SERVER: [OtherKeys; 7] = [
+    keys(
+        &[
+            "port",
+            "http_port",
+            "host",
+            "hostname",
+            "bind",
+            "bind_address",
+            "address",
+            "addr",
+            "ip",
+            "interface",
+            "endpoint",
+            "listen_address",
+            "listen_port",
+            "socks_port",
+            "socks5_port",
+            "mixed_port",
+        ],
+        "write address and port as `listen: \"127.0.0.1:PORT\"`; one port speaks HTTP and SOCKS",
+    ),
+    keys(
+        &[
+            "user",
+            "username",
+            "users",
+            "pass",
+            "passwd",
+            "password",
+            "credentials",
+            "authentication",
+            "basic_auth",
+        ],
+        "write `auth: { username: NAME, password: \"${PASSWORD}\" }`",
+    ),
+    keys(&["threads", "worker_processes", "worker_threads", "nbthread"], "write `workers: 2`"),
+    keys(
+        &["tls", "ssl", "https", "cert", "certificate", "key", "private_key"],
+        "write `listen: { address: \"127.0.0.1:8443\", tls: { cert: FILE, key: FILE } }`",
+    ),
+    keys(
+        &["maxconn", "max_connections", "connections", "worker_connections"],
+        "write `limits: { connections: 10000 }`, outside of `server`",
+    ),
+    keys(&["timeout"], "write `timeouts: { connect: 10s }`, outside of `server`"),
+    keys(
+        &["log_level", "loglevel", "verbose", "debug"],
+        "write `log: { level: debug }`, outside of `server`",
+    ),
+];
+
+const TIMEOUTS: [OtherKeys; 4] = [
+    keys(&["dial", "tcp"], "write `connect: 10s`"),
+    keys(&["tunnel", "idle_timeout"], "write `idle: 1h`"),
+    keys(
+        &["shutdown", "grace", "graceful", "graceful_shutdown", "shutdown_timeout"],
+        "write `drain: 30s`",
+    ),
+    keys(&["http_request", "request", "client_header", "read_header"], "write `header: 30s`"),
+];
+
+const LIMITS: [OtherKeys; 2] = [
+    keys(
+        &[
+            "maxconn",
+            "max_conn",
+            "max_conns",
+            "max_connections",
+            "max_clients",
+            "worker_connections",
+        ],
+        "write `connections: 10000`",
+    ),
+    keys(
+        &["header_size", "max_header_size", "max_header_bytes", "request_header_max_size"],
+        "write `header_bytes: 64KiB`",
+    ),
+];
+
+const LOG: [OtherKeys; 5] = [
+    keys(
+        &[
+            "file",
+            "files",
+            "path",
+            "filename",
+            "file_name",
+            "logfile",
+            "log_file",
+            "output",
+            "outputs",
+            "target",
+            "dir",
+            "directory",
+            "access_log",
+            "error_log",
+        ],
+        LOG_FILE,
+    ),
+    keys(&["verbose", "debug"], "write `level: debug`"),
+    keys(&["quiet", "silent"], "write `level: error`"),
+    keys(&["json"], "write `format: json`"),
+    keys(
+        &["rotate", "rotation", "max_size", "maxsize", "max_age", "max_backups", "backups"],
+        "the log goes to standard error; the program that keeps it, such as journald or logrotate, rotates it",
+    ),
+];
+
+const HOP: [OtherKeys; 15] = [
+    keys(
+        &["domain", "workgroup", "ntdomain"],
+        "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
+    )
+    .beside("username"),
+    keys(&["ssl", "https", "secure"], "write `tls: true`").beside("tls"),
+    keys(
+        &[
+            "ca",
+            "cafile",
+            "ca_file",
+            "cacert",
+            "verify",
+            "insecure",
+            "skip_verify",
+            "skip_cert_verify",
+            "allow_insecure",
+            "certificate",
+        ],
+        "certificates are always checked; write the authority to trust as `tls: { ca: FILE }`",
+    )
+    .beside("tls"),
+    keys(&["sni", "servername", "server_name"], "write `tls: { server_name: NAME }`").beside("tls"),
+    keys(
+        &["scheme", "protocol", "proxy_type"],
+        "the `kind` says it: `http-connect` for an HTTP proxy, with `tls: true` for an HTTPS one, or `socks5`",
+    ),
+    keys(&["hosts", "no_proxy", "noproxy", "bypass", "domains", "ports_allowed"], ROUTES),
+    keys(
+        &["host", "hostname", "server", "ip", "port", "addr", "endpoint", "url", "uri", "proxy"],
+        "write host and port in one, as `address: \"HOST:PORT\"`",
+    )
+    .beside("address"),
+    keys(
+        &["credentials", "login", "userinfo", "userpass", "user_pass", "auth_user"],
+        "write `username: NAME` and `password: \"${PASSWORD}\"`",
+    )
+    .beside("username"),
+    keys(
+        &["authentication", "auth_type", "authtype", "auth_method", "auth_scheme", "auth_schemes"],
+        "write `auth: [negotiate, ntlm]`, with the schemes to use",
+    )
+    .beside("auth"),
+    keys(&["ntlm", "ntlmv2", "use_ntlm"], "write `auth: [ntlm]`").beside("auth"),
+    keys(&["negotiate", "spnego", "gssapi", "sspi"], "write `auth: [negotiate]`").beside("auth"),
+    keys(&["digest"], "write `auth: [digest]`").beside("auth"),
+    keys(
+        &["timeout", "connect_timeout", "timeouts"],
+        "timeouts are the same for all hops; write `timeouts: { connect: 10s }`, outside of `hops`",
+    ),
+    keys(
+        &["hops", "nodes", "servers", "proxies", "backends", "upstreams", "items", "children"],
+        "write `members: [HOP, HOP]`",
+    )
+    .beside("members"),
+    keys(
+        &["balance", "strategy", "policy", "algorithm", "selector", "lb_policy", "method", "mode"],
+        "write `pick: round-robin`, or `failover`, `random`, `sticky` or `least-used`",
+    )
+    .beside("pick"),
+];
+
+const HOP_TLS: [OtherKeys; 4] = [
+    keys(&["enabled", "enable", "on"], "write `tls: true`"),
+    keys(
+        &["cafile", "ca_file", "cacert", "ca_cert", "ca_certs", "ca_bundle", "root_ca"],
+        "write `ca: FILE`, a PEM file with the authority to trust",
+    ),
+    keys(&["sni", "servername", "peer_name"], "write `server_name: NAME`"),
+    keys(
+        &[
+            "verify",
+            "insecure",
+            "skip_verify",
+            "skip_cert_verify",
+            "allow_insecure",
+            "insecure_skip_verify",
+        ],
+        "certificates are always checked; write the authority to trust as `ca: FILE`",
+    ),
+];
+
+const CHAIN: [OtherKeys; 1] =
+    [keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`")];
+
+const ROUTE: [OtherKeys; 4] = [
+    keys(
+        &[
+            "domain",
+            "domains",
+            "domain_suffix",
+            "dstdomain",
+            "dst",
+            "destination",
+            "destinations",
+            "hostname",
+            "hostnames",
+            "url",
+            "urls",
+            "match",
+            "pattern",
+            "patterns",
+            "ip",
+            "cidr",
+            "ip_cidr",
+        ],
+        "write `hosts: [HOST]`, with names such as `\"*.example.com\"` or networks such as `10.0.0.0/8`",
+    ),
+    keys(
+        &[
+            "via", "hop", "hops", "proxy", "proxies", "use", "outbound", "upstream", "action",
+            "then", "through", "forward", "backend", "policy", "pool",
+        ],
+        "write `chain: CHAIN`, and the hops of the chain as `chains: { CHAIN: [HOP] }`",
+    ),
+    keys(&["dst_port", "dport", "destination_port"], "write `ports: [443]`"),
+    keys(
+        &["path", "paths", "path_prefix", "regex", "method", "methods"],
+        "a route sees only the host and the port of a target: write `hosts: [HOST]` and `ports: [443]`",
+    ),
+];
+
+const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
+const LOG_FILE: &str =
+    "the log goes to standard error; write it to a file with `mooltiroute run 2>> FILE`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_in_a_table_twice() {
+        let tables: [&[OtherKeys]; 9] =
+            [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE];
+        for table in tables {
+            let mut all: Vec<_> = table.iter().flat_map(|others| others.keys).collect();
+            let count = all.len();
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), count);
+            assert!(
+                all.iter()
+                    .all(|key| key.bytes().all(|one| !one.is_ascii_uppercase() && one != b'-'))
+            );
+        }
+    }
+
+    #[test]
+    fn advice_is_given_only_if_it_is_possible() {
+        let hop = [Key::Name("hops".into()), Key::Name("a".into())];
+        assert_eq!(instead(&hop, "Skip-Verify", &["ca"]), None);
+        assert!(instead(&hop, "Skip-Verify", &["tls"]).is_some());
+        assert_eq!(instead(&hop, "hops", &["address"]), None);
+        assert_eq!(instead(&[Key::Name("x-mine".into())], "port", &[]), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! Values that people write from habit, each with the value to write instead.
+
+use mooltiroute_hops::{Fault, Key, KeyPath};
+use serde_yaml::Value;
+
+use crate::config::{
+    report::{host_pattern, suggest::same_name},
+    yaml::tree::Tree,
+};
+
+impl Tree {
+    /// Returns what to write instead of the value at `path`, if its meaning is clear. Nothing of a hidden value is shown.
+    pub(super) fn value_instead(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
+        let value = self.value(path)?;
+        let name = |key: &'_ Key| match key {
+            Key::Name(name) => Some(name.clone()),
+            Key::Index(_) => None,
+        };
+        let section = path.keys().first().and_then(name)?;
+        let key = path.keys().iter().rev().find_map(name)?;
+        let text = value.as_str().map(str::trim);
+        let is_shown = !self.is_hidden(path);
+        let specific = match (&*section, &*key) {
+            ("hops", "tls") => text.filter(|text| is_path(text)).map(|_| CA_FILE.to_owned()),
+            ("hops", "auth") => auth_instead(value),
+            ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
+            ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
+                Some(SESSION.to_owned())
+            }
+            ("server", "listen" | "address") => listen_instead(value, is_shown),
+            ("server", "via") if value.is_bool() => {
+                Some("write a name, as in `via: NAME`, or `via: none`".to_owned())
+            }
+            ("server", "protocols") => text
+                .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
+                .map(|_| HTTPS_LISTENER.to_owned()),
+            ("routes", "hosts") => text.and_then(|text| host_pattern::instead(text, is_shown)),
+            ("timeouts", _) => duration_instead(&key, value, is_shown),
+            _ => None,
+        };
+        let switch = || match fault {
+            Fault::WrongType { expected, .. } if expected.starts_with("`true`") => {
+                switch(value).map(|is_on| format!("write `{key}: {is_on}`"))
+            }
+            _ => None,
+        };
+        specific.or_else(switch)
+    }
+}
+
+/// Returns whether words that are no boolean of YAML mean `true` or `false`.
+fn switch(value: &Value) -> Option<bool> {
+    if let Some(number) = value.as_u64() {
+        return [false, true].get(usize::try_from(number).ok()?).copied();
+    }
+    match &*value.as_str()?.trim().to_ascii_lowercase() {
+        "on" | "yes" | "y" | "true" | "1" | "enabled" | "enable" | "always" => Some(true),
+        "off" | "no" | "n" | "false" | "0" | "disabled" | "disable" | "never" | "none" => {
+            Some(false)
+        }
+        _ => None,
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    const ENDINGS: [&str; 4] = [".pem", ".crt", ".cer", ".ca-bundle"];
+    text.contains(['/', '\\']) || ENDINGS.iter().any(|end| text.to_ascii_lowercase().ends_with(end))
+}
+
+/// Returns the list of schemes that is meant by a value of `auth`.
+fn auth_instead(value: &Value) -> Option<String> {
+    if let Some(mapping) = value.as_mapping() {
+        let scheme = ["type", "scheme", "schemes", "method", "kind"]
+            .iter()
+            .find_map(|key| same_name(mapping.get(*key)?.as_str()?, SCHEMES));
+        let has = |keys: &[&str]| keys.iter().any(|key| mapping.contains_key(*key));
+        let auth = scheme.map(|scheme| format!("`auth: [{scheme}]`"));
+        return match (auth, has(&["username", "user", "password", "pass"])) {
+            (Some(auth), true) => {
+                Some(format!("write {auth}, {LOGIN}, each indented as `auth` is"))
+            }
+            (Some(auth), false) => Some(format!("write {auth}")),
+            (None, true) => Some(format!("write {LOGIN} in place of `auth`, indented as it is")),
+            (None, false) => None,
+        };
+    }
+    if value.is_bool() {
+        return Some(AUTH_EXAMPLE.to_owned());
+    }
+    let text = value.as_str()?.trim();
+    match &*text.to_ascii_lowercase() {
+        "none" | "off" | "no" | "anonymous" => return Some("leave `auth` out".to_owned()),
+        "any" | "all" | "auto" | "anyauth" => {
+            return Some(format!("write `auth: [{}]`", SCHEMES.join(", ")));
+        }
+        _ => {}
+    }
+    let words = text.split([',', ' ', '|', ';', '+', '/']).filter(|word| !word.is_empty());
+    let schemes: Option<Vec<_>> = words.map(|word| same_name(word, SCHEMES)).collect();
+    match schemes {
+        Some(schemes) if schemes.len() > 1 => {
+            Some(format!("write `auth: [{}]`", schemes.join(", ")))
+        }
+        None if text.contains(':') => Some(format!("write {LOGIN} in place of `auth`")),
+        _ => None,
+    }
+}
+
+/// Returns the address that is meant by a port, or by an address of another form.
+fn listen_instead(value: &Value, is_shown: bool) -> Option<String> {
+    let port = match value {
+        Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
+        Value::String(text) => {
+            let text = text.trim();
+            let rest = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+            rest.parse::<u16>().ok()
+        }
+        _ => None,
+    }?;
+    match is_shown {
+        true => Some(format!("write `listen: \"127.0.0.1:{port}\"`")),
+        false => Some("write `listen: \"127.0.0.1:PORT\"`".to_owned()),
+    }
+}
+
+/// Returns a duration with its unit. A bare number is not enough to tell seconds from milliseconds.
+fn duration_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
+    let number = match value {
+        Value::Number(number) => number.as_u64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if !is_shown {
+        return None;
+    }
+    if number == 0 {
+        return Some(format!("write `{key}: 0s`"));
+    }
+    Some(format!("write `{key}: {number}s` for seconds, or `{key}: {number}ms` for milliseconds"))
+}
+
+const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
+const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";
+const AUTH_EXAMPLE: &str = "write the schemes to use, as in `auth: [negotiate, ntlm]`";
+const CA_FILE: &str = "write `tls: { ca: FILE }`, with a PEM file of the authority to trust";
+const HTTPS_LISTENER: &str = "an HTTPS proxy is an address with TLS: write `listen: { address: \"127.0.0.1:8443\", tls: { cert: \
+                              FILE, key: FILE } }`";
+const SESSION: &str = "write `session: rotate` for a new exit each time, or a number such as `session: 1` to keep one; with \
+                       `sessions: by-client`, clients name theirs in the username, as in `session-NAME`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(instead: Option<String>, expected: &str) {
+        assert_eq!(instead.unwrap_or_default(), expected);
+    }
+
+    fn yaml(text: &str) -> Value {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn schemes_are_found_in_what_other_programs_call_authentication() {
+        let check = |text: &str, expected: &str| check(auth_instead(&yaml(text)), expected);
+        check("ntlm, Basic", "write `auth: [ntlm, basic]`");
+        check("NTLM|Kerberos", "write `auth: [ntlm, negotiate]`");
+        check("any", "write `auth: [negotiate, ntlm, digest, basic]`");
+        check("joe:hunter2", &format!("write {LOGIN} in place of `auth`"));
+        check("hunter2", "");
+        check("{ hunter2: x }", "");
+        check("{ type: ntlm }", "write `auth: [ntlm]`");
+        check(
+            "{ user: joe, pass: hunter2 }",
+            &format!("write {LOGIN} in place of `auth`, indented as it is"),
+        );
+    }
+
+    #[test]
+    fn a_port_becomes_an_address_and_nothing_else_does() {
+        for port in ["8888", "':8888'", "'*:8888'", "'8888'"] {
+            check(listen_instead(&yaml(port), true), "write `listen: \"127.0.0.1:8888\"`");
+        }
+        check(listen_instead(&yaml("8888"), false), "write `listen: \"127.0.0.1:PORT\"`");
+        for other in ["70000", "[1]", "localhost", "'[::1]'"] {
+            check(listen_instead(&yaml(other), true), "");
+        }
+    }
+
+    #[test]
+    fn only_words_that_are_clear_are_switches() {
+        for (text, expected) in [
+            ("'off'", Some(false)),
+            ("Yes", Some(true)),
+            ("1", Some(true)),
+            ("2", None),
+            ("auto", None),
+            ("-1", None),
+        ] {
+            assert_eq!(switch(&yaml(text)), expected, "{text}");
+        }
+    }
+}
