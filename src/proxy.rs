@@ -136,7 +136,7 @@ impl Loaded {
         let overridden = config.overridden.clone();
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
         let first = Generation::first(config, addresses.clone(), &network);
-        network.put_in_force(first.outcomes());
+        network.put_in_force(first.outcomes(), first.follows_network());
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();

@@ -41,6 +41,8 @@ struct Clock {
 
 /// One call.
 struct Job {
+    /// Set when the thread begins with it.
+    has_begun: Arc<AtomicBool>,
     query: Query,
     surroundings: Arc<dyn Surroundings>,
     reply: Box<dyn FnOnce(Result<Outcome, PacError>) + Send>,
@@ -76,16 +78,22 @@ impl PacRunner {
     }
 
     /// Calls the script with `query`. Its thread calls `reply` with the outcome, after those of all earlier calls. The
-    /// caller limits its wait, since a thread that is stuck never replies.
+    /// caller limits its wait, since a thread that is stuck never replies. The flag that is returned is set when the call
+    /// begins: one that has not begun may be made again, on the thread that takes the place of a stuck one.
     pub fn ask(
         &self,
         query: Query,
         surroundings: Arc<dyn Surroundings>,
         reply: impl FnOnce(Result<Outcome, PacError>) + Send + 'static,
-    ) {
-        if let Err((job, error)) = self.send(Job { query, surroundings, reply: Box::new(reply) }) {
+    ) -> Arc<AtomicBool> {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&has_begun);
+        let job = Job { has_begun: own, query, surroundings, reply: Box::new(reply) };
+        if let Err((job, error)) = self.send(job) {
+            job.has_begun.store(true, Ordering::Relaxed);
             (job.reply)(Err(error));
         }
+        has_begun
     }
 
     /// Hands `job` to the thread, or to another one if that is stuck.
@@ -148,7 +156,8 @@ impl Worker {
 
 /// Serves calls until nobody can make any more.
 fn serve(mut engine: Engine, jobs: &Receiver<Job>, clock: &Clock) {
-    for Job { query, surroundings, reply } in jobs {
+    for Job { has_begun, query, surroundings, reply } in jobs {
+        has_begun.store(true, Ordering::Relaxed);
         clock.begin();
         let outcome = engine.call(&query, surroundings);
         clock.end();

@@ -119,6 +119,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
+        describe::decider(hop, "    ", out)?;
         for Readiness { scheme, credentials } in readiness(hop) {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,

@@ -1,6 +1,7 @@
 //! Resolves every name to the thing that it names, or lists every problem.
 
 mod chains;
+mod deciders;
 mod hops;
 mod listen;
 mod origins;
@@ -88,6 +89,7 @@ impl<'a> Resolver<'a> {
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
+        self.check_deciders(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();

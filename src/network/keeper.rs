@@ -10,13 +10,13 @@ use tracing::debug;
 
 use super::{Interfaces, Network, Question, ask, ask::Answer, events::NetworkEvents};
 
-/// Keeps the facts of a [`Network`] up to date while a configuration has conditions.
+/// Keeps the facts of a [`Network`] up to date while a configuration depends on it.
 ///
 /// It sleeps until something arrives: an event, an answer, or a request that depends on a fact. Its only timers run
 /// for a few seconds after an event.
 pub(crate) struct NetworkKeeper {
     network: Arc<Network>,
-    /// Open while there are conditions.
+    /// Open while something depends on the network.
     events: Option<NetworkEvents>,
     asks: JoinSet<(u64, Question, Answer)>,
     unrest: Option<Unrest>,
@@ -42,7 +42,7 @@ impl NetworkKeeper {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
-            if !self.network.facts().has_conditions() {
+            if !self.network.facts().are_needed() {
                 (self.events, self.unrest) = (None, None);
                 self.repeats.clear();
                 self.asks.abort_all();
@@ -86,7 +86,7 @@ impl NetworkKeeper {
         if self.unrest.take().is_some() {
             debug!("the network has changed");
             self.look_at_interfaces();
-            self.network.facts().is_settling = false;
+            self.network.facts().settle();
             let now = Instant::now();
             self.repeats = REPEATS.map(|after| now + after).to_vec();
         } else {

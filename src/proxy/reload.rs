@@ -204,7 +204,7 @@ impl Reloads {
         let last = self.shared().live().current();
         let changed = last.outline.changes(&config.outline);
         if changed.is_empty() {
-            last.network().put_in_force(last.outcomes());
+            last.network().put_in_force(last.outcomes(), last.follows_network());
             return Ok(());
         }
         let prepared = self.listeners.prepare(&config.server.listen);
@@ -278,7 +278,7 @@ impl Reloads {
         let generation = next.number();
         self.shared().live().replace(next);
         let next = self.shared().live().current();
-        next.network().put_in_force(next.outcomes());
+        next.network().put_in_force(next.outcomes(), next.follows_network());
         self.server.keep_warm();
         let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);

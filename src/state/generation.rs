@@ -14,6 +14,7 @@ use crate::{
     metrics::Metrics,
     network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
+    state::hop_services::HopServices,
     system::memory::{Held, Peaks},
     upstream::{
         chain::{Chain, ChainHop, StepTimeouts},
@@ -212,6 +213,7 @@ impl Generation {
             Arc::new(chain.metered(meter).warmed(warm))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
+        attach_services(&hops, (&chains, &dependences), &network, timeouts.connect);
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let (rules, routes) = routes.into_iter().map(|route| (route.rule, route.chain)).unzip();
@@ -263,6 +265,11 @@ impl Generation {
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
         let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
         self.hops.iter().filter_map(conditional)
+    }
+
+    /// Whether a hop has to hear of changes of the network, beside those with conditions.
+    pub(crate) fn follows_network(&self) -> bool {
+        self.built_hops().any(|(_, hop)| hop.decider().is_some())
     }
 
     /// The facts about the network.
@@ -318,6 +325,28 @@ impl Generation {
         let index = *self.routes.get(route)?;
         let (chain, dependence) = (self.chains.get(index)?, self.dependences.get(index)?.as_ref());
         Some(Way { route: route + 1, chain, dependence })
+    }
+}
+
+/// Gives each hop that has to ask before it can choose the chain through which it asks. A hop that was kept from the
+/// last generation asks through the chains of this one from now on.
+fn attach_services(
+    hops: &[NamedHop],
+    (chains, dependences): (&[Arc<Chain>], &[Option<Dependence>]),
+    network: &Arc<Network>,
+    patience: std::time::Duration,
+) {
+    for named in hops {
+        let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
+        let via = chains.iter().position(|chain| &**chain.name() == decider.via());
+        let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
+        decider.attach(Arc::new(HopServices {
+            hop: Arc::clone(&named.name),
+            chain: chain.unwrap_or_default(),
+            dependence: via.and_then(|index| dependences.get(index)?.clone()),
+            patience,
+            network: Arc::clone(network),
+        }));
     }
 }
 

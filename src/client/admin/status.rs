@@ -1,5 +1,6 @@
 //! How the proxy is at one moment: what `/status`, `/metrics` and `mooltiroute status` tell. None of it is a secret.
 
+mod deciders;
 mod pools;
 mod prometheus;
 
@@ -7,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, process, sync::atomic::Orderin
 
 use serde::Serialize;
 
-use self::pools::Pool;
+use self::{deciders::PacFile, pools::Pool};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
@@ -56,6 +57,8 @@ pub(crate) struct Status {
     pub conditions: BTreeMap<String, Condition>,
     /// The hops that choose among several members.
     pub pools: BTreeMap<String, Pool>,
+    /// The PAC files, by the hops that choose by them.
+    pub pac_files: BTreeMap<String, PacFile>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Failures of targets themselves, and not of hops.
@@ -173,6 +176,7 @@ impl Status {
                 })
                 .collect(),
             pools: Pool::all(&current),
+            pac_files: PacFile::all(&current),
             warm: metrics
                 .warm
                 .all()

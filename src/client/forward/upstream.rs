@@ -75,6 +75,9 @@ impl Upstream {
         request: Request<'_>,
         line: RequestLine<'_>,
     ) -> Result<bool, ChainError> {
+        if !chain.agrees(request, &self.passage).await {
+            return Ok(false);
+        }
         let Some(hop) = &self.end.hop else { return Ok(true) };
         let fields = chain.authorize(hop, &mut self.tunnel, request, line).await?;
         let is_ready = fields.is_some();

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal};
+use mooltiroute_hops::{HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal};
 
 use super::texts;
 use crate::{
@@ -129,6 +129,10 @@ fn hop_failed(error: &HopError) -> Verdict {
     }
     if let HopError::NoCredentials(missing) = error {
         return no_credentials(missing);
+    }
+    if let HopError::NoChoice(reason) = error {
+        let NoChoice { summary, advice, .. } = &**reason;
+        return Verdict::new(ProxyError::ProxyConfiguration, summary.clone(), advice.clone());
     }
     let (error, summary, advice) = match error {
         HopError::Io(_) => (ProxyError::ConnectionTerminated, "connection broke", texts::HUNG_UP),
