@@ -1,14 +1,15 @@
 //! The command line, as types.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{
     Args, CommandFactory as _, Parser, Subcommand, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
+use clap_complete::engine::ArgValueCompleter;
 
-use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides};
+use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
 
 /// A local proxy that routes each request through a chain of hops.
 ///
@@ -28,6 +29,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the proxy in the foreground
+    #[command(after_help = "Examples:\n  \
+        mooltiroute run\n  \
+        mooltiroute run -c config.d --listen 127.0.0.1:3128\n  \
+        mooltiroute run --no-corporate --log-level debug\n  \
+        mooltiroute run --hop http://proxy.corp.example:3128 --hop socks5://127.0.0.1:1080")]
     Run(Run),
     /// Validate the configuration and show what it means
     Check(Check),
@@ -42,7 +48,14 @@ pub enum Command {
     /// Save it beside the files (`mooltiroute schema > schema.json`). Editors that use yaml-language-server then complete
     /// and check every file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
-    /// Print the completion script of a shell
+    /// Print the script by which a shell completes the command line
+    ///
+    /// It completes commands, flags and values, with the names of the hops of the configuration. The shell runs this
+    /// program for each of them, so the script stays the same when the program or the configuration changes.
+    #[command(after_help = "Examples:\n  \
+        source <(mooltiroute completions bash)                in ~/.bashrc\n  \
+        source <(mooltiroute completions zsh)                 in ~/.zshrc, after compinit\n  \
+        mooltiroute completions fish | source                 in ~/.config/fish/config.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -78,7 +91,7 @@ pub enum Command {
 pub struct Run {
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<ListenAddress>,
@@ -90,7 +103,7 @@ pub struct Run {
     pub log_level: Option<Level>,
     /// Write log lines in this format, instead of `log.format`
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
-    pub log_format: Option<config::Format>,
+    pub log_format: Option<config::LogFormat>,
 }
 
 /// Flags of `check`.
@@ -99,11 +112,12 @@ pub struct Run {
     mooltiroute check\n  \
     mooltiroute check -c config.d --format json\n  \
     mooltiroute check --graph\n  \
-    mooltiroute check --graph=mermaid > routes.mmd")]
+    mooltiroute check --graph=mermaid > routes.mmd\n  \
+    mooltiroute check --hop http://proxy.corp.example:3128 > config.yaml")]
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// Draw the routes, the chains and their hops, instead of describing them
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
     pub graph: Option<Picture>,
@@ -137,7 +151,7 @@ pub struct Explain {
     pub url: String,
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -164,7 +178,7 @@ pub struct Probe {
     pub url: String,
     /// The configuration.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: ConfigOrHops,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,
@@ -181,6 +195,9 @@ pub struct Probe {
 
 /// Flags of `init`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute init\n  \
+    mooltiroute init ~/.config/mooltiroute/config.d")]
 pub struct Init {
     /// A directory that is empty or does not exist yet
     #[arg(value_name = "DIR", default_value = "config.d", value_hint = ValueHint::DirPath)]
@@ -199,6 +216,9 @@ pub enum Format {
 
 /// Flags of `status`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute status\n  \
+    mooltiroute status --address 127.0.0.1:3128 --format json")]
 pub struct Status {
     /// The configuration.
     #[command(flatten)]
@@ -368,11 +388,23 @@ pub struct Switches {
     #[arg(long)]
     pub no_corporate: bool,
     /// Leave this hop out of all chains; may be repeated
-    #[arg(long, value_name = "HOP")]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
     pub disable: Vec<String>,
     /// Enable this hop even if the configuration disables it; may be repeated
-    #[arg(long, value_name = "HOP")]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
     pub enable: Vec<String>,
+}
+
+/// The place of the configuration, or hops to use instead of one.
+#[derive(Debug, Default, Args)]
+pub struct ConfigOrHops {
+    /// The place of the configuration.
+    #[command(flatten)]
+    pub place: ConfigPath,
+    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
+    /// passed in this order. Other users of this machine can see credentials on a command line
+    #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
+    pub hops: Vec<HopUrl>,
 }
 
 /// The place of the configuration.
@@ -384,6 +416,12 @@ pub struct ConfigPath {
     pub path: Option<PathBuf>,
 }
 
+/// Takes over a URL. It is checked later, since an error of clap would quote it.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn hop_url(text: &str) -> Result<HopUrl, Infallible> {
+    Ok(HopUrl::new(text))
+}
+
 impl Cli {
     /// Returns the command to execute. `-c PATH` may be given before the command as well as after it.
     ///
@@ -392,7 +430,7 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, clap::Error> {
         let Self { command, mut run } = self;
         let Some(mut command) = command else { return Ok(Command::Run(run)) };
-        if let (Some(path), Some(config)) = (run.config.path.take(), command.config()) {
+        if let (Some(path), Some(config)) = (run.config.place.path.take(), command.config()) {
             config.path.get_or_insert(path);
         }
         if let Command::Run(flags) = &mut command {
@@ -413,10 +451,10 @@ impl Command {
     /// Returns the configuration flag of commands that read one.
     fn config(&mut self) -> Option<&mut ConfigPath> {
         match self {
-            Self::Run(flags) => Some(&mut flags.config),
-            Self::Check(flags) => Some(&mut flags.config),
-            Self::Explain(flags) => Some(&mut flags.config),
-            Self::Probe(flags) => Some(&mut flags.config),
+            Self::Run(flags) => Some(&mut flags.config.place),
+            Self::Check(flags) => Some(&mut flags.config.place),
+            Self::Explain(flags) => Some(&mut flags.config.place),
+            Self::Probe(flags) => Some(&mut flags.config.place),
             Self::Status(flags) => Some(&mut flags.config),
             Self::Ps(flags) => Some(&mut flags.proxy.config),
             #[cfg(feature = "top")]
@@ -444,6 +482,7 @@ impl Run {
 
     /// Adds the flags that were given before the word `run`.
     fn inherit(&mut self, earlier: Self) {
+        self.config.hops.splice(0..0, earlier.config.hops);
         self.listen.extend(earlier.listen);
         self.log_level = self.log_level.or(earlier.log_level);
         self.log_format = self.log_format.or(earlier.log_format);
@@ -456,6 +495,7 @@ impl Run {
     fn given(&self) -> Option<&'static str> {
         let Switches { no_corporate, disable, enable } = &self.switches;
         let flags = [
+            ("--hop", !self.config.hops.is_empty()),
             ("--listen", !self.listen.is_empty()),
             ("--no-corporate", *no_corporate),
             ("--disable", !disable.is_empty()),
@@ -505,8 +545,8 @@ fn levels() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|name| name.parse())
 }
 
-fn formats() -> impl TypedValueParser<Value = config::Format> {
-    PossibleValuesParser::new(config::Format::ALL.map(config::Format::name))
+fn formats() -> impl TypedValueParser<Value = config::LogFormat> {
+    PossibleValuesParser::new(config::LogFormat::ALL.map(config::LogFormat::name))
         .try_map(|name| name.parse())
 }
 

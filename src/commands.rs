@@ -1,6 +1,7 @@
 //! The commands, one file per command.
 
 pub mod check;
+pub mod complete;
 pub mod completions;
 mod describe;
 pub mod env;
@@ -33,8 +34,11 @@ use serde_json::json;
 use terminal_size::{Height, Width};
 
 use crate::{
-    cli::{Cli, Command, ConfigPath, Format},
-    config::{Environment, Loader, Overrides, Problems, Source},
+    cli::{Cli, Command, ConfigOrHops, Format},
+    config::{
+        Environment, Loader, Overrides, Problems, Source,
+        hop_url::{InvalidHopUrl, UrlChain},
+    },
 };
 
 use self::{json::ShownProblem, wrap::Wrapped};
@@ -76,19 +80,48 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
 ///
 /// If `path` does not exist, the problem is written in `format`, and the exit status is returned as the error.
 fn loader(
-    path: &ConfigPath,
+    config: &ConfigOrHops,
     overrides: Overrides,
     format: Format,
     registry: Registry,
     environment: &Environment,
 ) -> Result<Loader, ExitCode> {
-    match Source::find(path.path.clone(), environment) {
-        Ok(source) => Ok(Loader::new(source, overrides, registry, environment.clone())),
+    let (source, environment) = match hops_of(config, &registry, environment) {
+        Ok(found) => found,
+        Err(error) => {
+            complain(&error);
+            return Err(ExitCode::from(USAGE));
+        }
+    };
+    let source = source.map_or_else(|| Source::find(config.place.path.clone(), &environment), Ok);
+    match source {
+        Ok(source) => Ok(Loader::new(source, overrides, registry, environment)),
         Err(problems) if format == Format::Json => {
             Err(status(write_json_problems(&problems, &mut stdout())))
         }
         Err(problems) => Err(complain(&problems)),
     }
+}
+
+/// Returns the configuration that the hops of the command line mean, if it names some, and the environment with their
+/// credentials.
+fn hops_of(
+    ConfigOrHops { hops, .. }: &ConfigOrHops,
+    registry: &Registry,
+    environment: &Environment,
+) -> Result<(Option<Source>, Environment), InvalidHopUrl> {
+    if hops.is_empty() {
+        return Ok((None, environment.clone()));
+    }
+    let UrlChain { yaml, variables } = UrlChain::new(hops, registry)?;
+    let has_credentials = !variables.is_empty();
+    let source = Source::CommandLine { text: yaml.into(), has_credentials };
+    Ok((Some(source), environment.clone().with_variables(variables)))
+}
+
+/// Returns whether `loader` reads hops with credentials from the command line, which other users of this machine can see.
+fn shows_credentials(loader: &Loader) -> bool {
+    matches!(loader.source(), Source::CommandLine { has_credentials: true, .. })
 }
 
 /// The result of a command that looks at a configuration.
@@ -187,3 +220,6 @@ const USAGE: u8 = 2;
 
 /// A longer line of text is hard to read.
 const LINE_CHARS_MAX: usize = 120;
+
+const VISIBLE_CREDENTIALS: &str = "other users of this machine can see the credentials on the command line; `mooltiroute \
+                                   check --hop URL` prints a configuration to use instead";

@@ -4,3 +4,4 @@ pub(crate) mod keepalive;
 pub(crate) mod lazy_timer;
 pub(crate) mod read_ahead;
 pub(crate) mod relay;
+pub(crate) mod send_queue;

@@ -67,7 +67,7 @@ impl Loaded {
     pub fn new(loader: Loader) -> Result<Self, Problems> {
         let mut watch = match loader.source() {
             Source::Path(path) => Some(Watch::new(path)),
-            Source::Text(_) | Source::Embedded => None,
+            Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
         };
         let mut named = Vec::new();
         let config = loop {

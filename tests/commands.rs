@@ -136,12 +136,163 @@ fn what_init_writes_is_valid_and_is_never_written_over() {
 fn shells_and_manuals_get_every_command() {
     let directory = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let completion = said(&command(directory.path(), &["completions", shell]));
-        assert!(completion.contains("explain") && completion.contains("no-corporate"), "{shell}");
+        let script = command(directory.path(), &["completions", shell]);
+        assert!(script.status.success(), "{shell}");
+        assert!(said(&script).contains("MOOLTIROUTE_COMPLETE"), "{shell}");
     }
     assert!(command(directory.path(), &["man", "pages"]).status.success());
     let page = fs::read_to_string(directory.path().join("pages/mooltiroute-explain.1")).unwrap();
     assert!(page.contains("without connecting"), "{page}");
+}
+
+/// Returns what a shell offers for the last of `words`.
+fn candidates(directory: &Path, words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .args(["--", "mooltiroute"])
+        .args(words)
+        .current_dir(directory)
+        .env_clear()
+        .env("MOOLTIROUTE_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+        .output()
+        .unwrap();
+    said(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_the_hops_of_the_configuration_that_is_named() {
+    let directory = directory();
+    let offered = |words: &[&str]| candidates(directory.path(), words);
+    assert_eq!(offered(&["run", "-c", "a.yaml", "--enable", ""]), ["corporate", "exit", "spare"]);
+    assert_eq!(offered(&["run", "--config=a.yaml", "--disable", "s"]), ["spare"]);
+    assert_eq!(offered(&["run", "-c", "missing", "--enable", ""]), [""; 0]);
+    let levels = offered(&["run", "--log-level", ""]);
+    assert_eq!(levels, ["off", "error", "warn", "info", "debug", "trace"]);
+    assert!(offered(&["expl"]).contains(&"explain".to_owned()));
+    assert!(offered(&["check", "-c", "a"]).contains(&"a.yaml".to_owned()));
+}
+
+#[test]
+fn a_configuration_is_drawn_for_terminals_and_documents() {
+    let drawn = |arguments: &[&str]| {
+        let directory = directory();
+        let output = command(directory.path(), arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    assert_eq!(
+        drawn(&["check", "-c", "a.yaml", "--graph"]),
+        "\
+1. localhost, 127.0.0.0/8     ──▶ direct  ──▶ target
+2. *.example.com on port 8443 ──▶ fast    ──▶ exit ──▶ target
+3. *.example.com              ──▶ default ──▶ corporate ──▶ exit ──▶ target  (switched off: spare)
+"
+    );
+    assert_eq!(
+        drawn(&["check", "-c", "a.yaml", "--graph=mermaid"]),
+        "\
+flowchart LR
+  r0[\"1. localhost, 127.0.0.0/8\"]
+  r1[\"2. *.example.com on port 8443\"]
+  r2[\"3. *.example.com\"]
+  target([\"target\"])
+  c0{{\"chain direct\"}}
+  c1{{\"chain default (switched off: spare)\"}}
+  c1h0[\"corporate<br/>http-connect, proxy.corp.example:3128\"]
+  c1h1[\"exit<br/>webshare, p.webshare.io:80\"]
+  c2{{\"chain fast\"}}
+  c2h0[\"exit<br/>webshare, p.webshare.io:80\"]
+  r0 --> c0
+  r1 --> c2
+  r2 --> c1
+  c0 --> target
+  c1 --> c1h0
+  c1h0 --> c1h1
+  c1h1 --> target
+  c2 --> c2h0
+  c2h0 --> target
+"
+    );
+    assert_eq!(
+        drawn(&["explain", "https://www.example.com:8443/", "-c", "a.yaml", "--graph=dot"]),
+        "\
+digraph mooltiroute {
+  rankdir=LR;
+  node [shape=box];
+  r0 [label=\"2. *.example.com on port 8443\"];
+  target [label=\"www.example.com:8443\", shape=ellipse];
+  c0 [label=\"chain fast\", shape=hexagon];
+  c0h0 [label=\"exit\\nwebshare, p.webshare.io:80\"];
+  r0 -> c0;
+  c0 -> c0h0;
+  c0h0 -> target;
+}
+"
+    );
+    let output =
+        command(directory().path(), &["explain", "a.example:1", "-c", "a.yaml", "--graph"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("No route matches"), "{}", said(&output));
+}
+
+#[test]
+fn explain_says_if_a_client_would_be_refused_for_its_username() {
+    let directory = directory();
+    let text = CONFIG.replace("kind: webshare,", "kind: webshare, sessions: by-client,");
+    fs::write(directory.path().join("b.yaml"), text).unwrap();
+    let explained = |file: &str, client: &str| {
+        let url = "https://www.example.com:8443/";
+        let output = command(directory.path(), &["explain", url, "-c", file, "--as", client]);
+        (output.status.code(), said(&output))
+    };
+    let (status, text) = explained("b.yaml", "session-alice,country-us");
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(":8443 as session-alice,country-us\n"), "{text}");
+    let (status, text) = explained("b.yaml", "country-us");
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("refused with 400") && text.contains("write `session-NAME` too"),
+        "{text}"
+    );
+    let (status, text) = explained("a.yaml", "session-alice");
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("no hop of chain `fast` has `sessions: by-client`"), "{text}");
+    assert_eq!(explained("b.yaml", "alice").0, Some(2));
+}
+
+#[test]
+fn hops_of_the_command_line_become_a_file_that_means_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("http://joe:{CANARY}@proxy.example:3128");
+    let hops = ["--hop", &url, "--hop", "socks5://127.0.0.1:1080?tls=true"];
+    let output = command(directory.path(), &[&["check"][..], &hops].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("other users of this machine"));
+    assert!(!said(&output).contains(CANARY), "{}", said(&output));
+    fs::write(directory.path().join("made.yaml"), &output.stdout).unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .args(["check", "-c", "made.yaml", "--format", "json"])
+        .current_dir(directory.path())
+        .env_clear()
+        .envs([("HTTP_CONNECT_USERNAME", "joe"), ("HTTP_CONNECT_PASSWORD", CANARY)])
+        .output()
+        .unwrap();
+    let of_file: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert_eq!(of_file["valid"], true, "{of_file}");
+    let json = command(directory.path(), &[&["check", "--format", "json"][..], &hops].concat());
+    let of_hops: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&of_file["hops"], &of_file["chains"]), (&of_hops["hops"], &of_hops["chains"]));
+
+    let wrong = command(directory.path(), &["check", "--hop", &format!("webshare://joe:{CANARY}")]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        said(&wrong).contains("the first URL has credentials without an `@`"),
+        "{}",
+        said(&wrong)
+    );
+    let both = command(directory.path(), &["check", "-c", "made.yaml", "--hop", &url]);
+    assert_eq!(both.status.code(), Some(2));
+    assert!(!said(&wrong).contains(CANARY) && !said(&both).contains(CANARY));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The reasons why a hop could not be passed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -27,6 +27,9 @@ pub enum HopError {
     /// The answer does not follow this hop's protocol.
     #[error("its answer is not understood: {0}")]
     Malformed(&'static str),
+    /// The hop speaks another protocol than its settings say.
+    #[error("it speaks {0}")]
+    OtherProtocol(Spoken),
     /// The answer's head does not end.
     #[error("the head of its answer is over {limit} bytes")]
     HeadTooLarge {
@@ -89,6 +92,44 @@ impl From<NoChoice> for HopError {
 impl From<MissingCredentials> for HopError {
     fn from(missing: MissingCredentials) -> Self {
         Self::NoCredentials(Box::new(missing))
+    }
+}
+
+/// A protocol that a hop speaks in place of the expected one, as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spoken {
+    /// TLS, although the settings say none.
+    Tls,
+    /// Something else than TLS, although the settings say TLS.
+    NoTls,
+    /// HTTP.
+    Http,
+    /// SOCKS5.
+    Socks5,
+}
+
+impl Spoken {
+    /// Returns the protocol whose answer begins with `bytes`: an alert or a handshake of TLS (RFC 8446 §5.1), a status line
+    /// of HTTP, or the version of SOCKS5.
+    pub fn from_answer(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Some(Self::Tls),
+            [5, ..] => Some(Self::Socks5),
+            [b'H', ..] => Some(Self::Http),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::NoTls => "no TLS",
+            Self::Http => "HTTP",
+            Self::Socks5 => "SOCKS5",
+        })
     }
 }
 

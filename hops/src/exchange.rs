@@ -342,7 +342,8 @@ mod tests {
         let not_http =
             "its answer is not understood: this is not HTTP; is the address, or `tls`, right?";
         check("SSH-2.0-OpenSSH\r\n", Err(not_http));
-        check("\x15\x03\x01", Err(not_http));
+        check("\x15\x03\x01", Err("it speaks TLS"));
+        check("\x05\u{7f}", Err("it speaks SOCKS5"));
         let broken = Err("its answer is not understood: the status line is broken");
         check("HTTP/1.1 2000 OK\r\n\r\n", broken);
         check("HTTP/1.1 20x OK\r\n\r\n", broken);

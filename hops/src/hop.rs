@@ -216,6 +216,24 @@ pub enum ChooseError {
     Failed(#[from] HopError),
 }
 
+/// The settings that the parts of `KIND://USERNAME:PASSWORD@ADDRESS` stand for.
+///
+/// Settings after a `?` need no such name: they are written as `KEY=VALUE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UrlKeys {
+    /// The setting of the host and the port.
+    pub address: &'static str,
+    /// The setting of the username.
+    pub username: &'static str,
+    /// The setting of the password.
+    pub password: &'static str,
+}
+
+impl UrlKeys {
+    /// The names that most kinds use.
+    pub const USUAL: Self = Self { address: "address", username: "username", password: "password" };
+}
+
 /// The settings of one kind of hop, as an operator writes them.
 ///
 /// Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is an error and not a silent default. Editors show the
@@ -268,6 +286,13 @@ pub enum ChooseError {
 pub trait HopConfig: DeserializeOwned + JsonSchema + 'static {
     /// The name that operators write as `kind:`, in kebab-case.
     const KIND: &'static str;
+
+    /// The settings that the parts of a URL stand for, when a hop of this kind is written as one.
+    const URL: UrlKeys = UrlKeys::USUAL;
+
+    /// The settings whose values may be shown, since none of them can hold a secret. `check` lists those that are
+    /// written.
+    const SHOWN: &'static [&'static str] = &[];
 
     /// Checks the settings and builds the hop. Opens no connection; may read the files that the settings name.
     ///

@@ -18,12 +18,12 @@ use crate::Registry;
 /// ```
 pub fn builtin() -> Registry {
     let registry = Registry::default()
-        .with::<http_connect::Config>()
-        .with::<pool::Config>()
-        .with::<rotating::Config>()
-        .with::<socks5::Config>()
-        .with::<webshare::Config>();
+        .with::<http_connect::HttpConnectConfig>()
+        .with::<pool::PoolConfig>()
+        .with::<rotating::RotatingConfig>()
+        .with::<socks5::Socks5Config>()
+        .with::<webshare::WebshareConfig>();
     #[cfg(feature = "pac")]
-    let registry = registry.with::<pac::Config>();
+    let registry = registry.with::<pac::PacConfig>();
     registry
 }

@@ -1,14 +1,14 @@
-//! Header fields that pass between the client's CONNECT and that of the last hop.
+//! Header fields that pass between the client's CONNECT and those that the hops receive.
 
 use std::{fmt, sync::Arc};
 
-use crate::{Field, FieldName, InvalidSetting, Key, Secret, Tunnel, field::is_value};
+use crate::{Field, FieldName, InvalidSetting, Key, Request, Secret, field::is_value};
 
 /// The names of fields that pass from a client's CONNECT to the last hop, and from its answer to the client.
 ///
 /// Some providers choose the exit by a header field, and name the exit in another one. The fields travel on the
-/// [`Tunnel`]: the chain puts them there before the last hop is asked, [`Exchange`](crate::exchange::Exchange) adds them
-/// to the CONNECT, and keeps those of the answer.
+/// [`Tunnel`](crate::Tunnel): the chain puts them there before the last hop is asked,
+/// [`Exchange`](crate::exchange::Exchange) adds them to the CONNECT, and keeps those of the answer.
 #[derive(Clone, Debug, Default)]
 pub struct PassHeaders {
     to_hop: Arc<[FieldName]>,
@@ -58,22 +58,38 @@ impl PassHeaders {
         Ok(Self { to_hop: to_hop.into(), to_client: to_client.into() })
     }
 
-    /// Has the next CONNECT on `tunnel` carry the fields of `client`. A value that is not printable ASCII is left out,
-    /// since it could mean something else to the hop.
-    pub fn prepare(&self, tunnel: &mut Tunnel, client: Option<&dyn ClientFields>) {
+    /// Returns the listed fields of `client`.
+    fn sent(&self, client: &dyn ClientFields) -> Vec<Field> {
         let mut sent = Vec::new();
-        if let Some(client) = client {
-            for name in self.to_hop.iter() {
-                client.visit(name.as_str(), &mut |value| sent.extend(passable(name, value)));
-            }
+        for name in self.to_hop.iter() {
+            client.visit(name.as_str(), &mut |value| sent.extend(passable(name.as_str(), value)));
         }
-        let is_needed = !sent.is_empty() || !self.to_client.is_empty();
-        let wanted = Arc::clone(&self.to_client);
-        tunnel.set_passed(is_needed.then(|| PassedFields { sent, wanted, returned: Vec::new() }));
+        sent
     }
 }
 
 impl PassedFields {
+    /// Returns what the CONNECT that serves `request` carries, or `None` if it carries nothing: the client's fields that
+    /// `listed` names, and, if this proxy is to be named, the client's `Via` with this proxy added.
+    ///
+    /// A value that is not printable ASCII is left out, since it could mean something else to the hop.
+    pub(crate) fn new(request: Request<'_>, listed: Option<&PassHeaders>) -> Option<Self> {
+        let client = request.fields;
+        let mut sent = match (listed, client) {
+            (Some(listed), Some(client)) => listed.sent(client),
+            _ => Vec::new(),
+        };
+        if let Some(own) = request.via {
+            if let Some(client) = client {
+                client.visit("Via", &mut |value| sent.extend(passable("Via", value)));
+            }
+            sent.push(Field::new("Via", Secret::new(format!("1.1 {own}"))));
+        }
+        let wanted = listed.map_or_else(Arc::default, |listed| Arc::clone(&listed.to_client));
+        let is_needed = !sent.is_empty() || !wanted.is_empty();
+        is_needed.then(|| Self { sent, wanted, returned: Vec::new() })
+    }
+
     /// The fields to add to the CONNECT.
     pub(crate) fn sent(&self) -> &[Field] {
         &self.sent
@@ -84,7 +100,7 @@ impl PassedFields {
         for name in self.wanted.iter() {
             let is_it = |known: &[u8]| known.eq_ignore_ascii_case(name.as_str().as_bytes());
             let values = answer.iter().filter(|(known, _)| is_it(known)).map(|(_, value)| value);
-            self.returned.extend(values.filter_map(|value| passable(name, value)));
+            self.returned.extend(values.filter_map(|value| passable(name.as_str(), value)));
         }
     }
 
@@ -100,9 +116,9 @@ impl PassedFields {
 }
 
 /// Returns the field that passes on `value`, or `None` if the next reader could read the value in another way.
-fn passable(name: &FieldName, value: &[u8]) -> Option<Field> {
+fn passable(name: &str, value: &[u8]) -> Option<Field> {
     let value = str::from_utf8(value).ok().filter(|value| is_value(value))?;
-    Some(Field::new(name.as_str().to_owned(), Secret::new(value)))
+    Some(Field::new(name.to_owned(), Secret::new(value)))
 }
 
 #[cfg(test)]
@@ -110,7 +126,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::exchange;
+    use crate::{Preferences, Tunnel, exchange};
 
     #[derive(Debug)]
     struct Client(Vec<(&'static str, &'static [u8])>);
@@ -144,8 +160,9 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nx-ip : 192.0.2.1\r\nX-IP: 192.0.2.2\r\nX-Other: no\r\nX-IP: b\x01d\r\n\r\n";
         hop.write_all(answer).await.unwrap();
         let mut tunnel = Tunnel::layered(near);
-        pass.prepare(&mut tunnel, Some(&client));
-        let next = "a.example:443".parse().unwrap();
+        let (next, preferences) = ("a.example:443".parse().unwrap(), Preferences::default());
+        let request = Request::new(&next, &preferences).with_fields(Some(&client));
+        tunnel.prepare_connect(request, Some(&pass));
         let mut tunnel = exchange::connect(tunnel, &next, &[], 4096).await.unwrap();
         let returned: Vec<_> = tunnel
             .take_returned_fields()
@@ -160,6 +177,23 @@ mod tests {
         hop.read_to_string(&mut asked).await.unwrap();
         let passed = "X-Country: us\r\nx-a: one\r\nx-a: two\r\n\r\n";
         assert!(asked.ends_with(passed) && !asked.contains("Evil"), "{asked}");
+    }
+
+    #[test]
+    fn a_named_proxy_follows_the_names_that_the_client_sent() {
+        let client = Client(vec![("via", b"1.0 a"), ("Via", b"1.1 b (c)"), ("Via", b"1.1 d\r\n")]);
+        let (next, preferences) = ("a.example:443".parse().unwrap(), Preferences::default());
+        let request = Request::new(&next, &preferences);
+        let values = |request, listed| {
+            let passed = PassedFields::new(request, listed)?;
+            let values = passed.sent().iter().map(|field| field.value.expose().to_owned());
+            Some(values.collect::<Vec<_>>())
+        };
+        let client = request.with_fields(Some(&client));
+        assert_eq!(values(client, None), None);
+        assert_eq!(values(request.marked(Some("m")), None).unwrap(), ["1.1 m"]);
+        let all = values(client.marked(Some("m")), Some(&PassHeaders::default()));
+        assert_eq!(all.unwrap(), ["1.0 a", "1.1 b (c)", "1.1 m"]);
     }
 
     #[test]

@@ -20,12 +20,14 @@ pub struct Request<'a> {
     pub fields: Option<&'a dyn ClientFields>,
     /// The first line of a plain request. `None` if the client wants a tunnel.
     pub plain: Option<RequestLine<'a>>,
+    /// The pseudonym of this proxy for the `Via` field of each CONNECT on the way, if it is to have one.
+    pub via: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     /// For a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences, fields: None, plain: None }
+        Self { target, preferences, fields: None, via: None, plain: None }
     }
 
     /// Adds the header fields of the client's CONNECT.
@@ -38,6 +40,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn with_plain(self, line: RequestLine<'a>) -> Self {
         Self { plain: Some(line), ..self }
+    }
+
+    /// Has each CONNECT on the way name this proxy by `via` (RFC 9110 §7.6.3).
+    #[must_use]
+    pub fn marked(self, via: Option<&'a str>) -> Self {
+        Self { via, ..self }
     }
 }
 

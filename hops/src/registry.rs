@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use schemars::{Schema, SchemaGenerator};
 
-use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings};
+use crate::{BuildContext, Hop, HopConfig, InvalidSetting, Settings, UrlKeys};
 
 /// The kinds of hop that a program knows, by name. A value that is passed, not a global.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Registry {
 pub struct Kind {
     build: Build,
     schema: fn(&mut SchemaGenerator) -> Schema,
+    url_keys: UrlKeys,
+    shown: &'static [&'static str],
 }
 
 type Build = fn(&Settings, &BuildContext<'_>) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>>;
@@ -25,7 +27,9 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
-        self.kinds.insert(C::KIND, Kind { build: build::<C>, schema: C::json_schema });
+        let kind =
+            Kind { build: build::<C>, schema: C::json_schema, url_keys: C::URL, shown: C::SHOWN };
+        self.kinds.insert(C::KIND, kind);
         self
     }
 
@@ -59,6 +63,16 @@ impl Kind {
     /// The schema of its settings.
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         (self.schema)(generator)
+    }
+
+    /// Returns the settings that the parts of a hop's URL stand for.
+    pub fn url_keys(&self) -> UrlKeys {
+        self.url_keys
+    }
+
+    /// Returns the settings whose values may be shown.
+    pub fn shown(&self) -> &'static [&'static str] {
+        self.shown
     }
 }
 

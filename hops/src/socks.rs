@@ -5,7 +5,7 @@ mod v5;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub use self::v5::{Method, ReplyCode, UserPassword};
+pub use self::v5::{AuthMethod, ReplyCode, UserPassword};
 use crate::{Authority, HopError, Meaning, Party, Refusal, Tunnel};
 
 /// Has the SOCKS5 proxy that `tunnel` reaches connect it to `next`.
@@ -38,7 +38,7 @@ pub async fn connect(
     credentials: Option<&UserPassword>,
 ) -> Result<Tunnel, HopError> {
     let mut seen = BytesMut::with_capacity(READ_BYTES);
-    let method = if credentials.is_some() { Method::UserPassword } else { Method::None };
+    let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
         let said = "none of the offered authentication methods";
@@ -161,7 +161,9 @@ mod tests {
     fn an_answer_that_is_not_socks5_is_an_error() {
         let not_socks =
             "its answer is not understood: this is not SOCKS5; is the address, or `tls`, right?";
-        check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err(not_socks));
+        check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err("it speaks HTTP"));
+        check(b"\x15\x03\x01", false, Err("it speaks TLS"));
+        check(b"SSH-2.0", false, Err(not_socks));
         check(
             b"\x05\x02\x05\x00",
             true,

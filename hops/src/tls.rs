@@ -25,7 +25,7 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector, TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, ClientConfig, InvalidMessage, RootCertStore,
         client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
         crypto::{self, CryptoProvider},
         pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -33,7 +33,7 @@ use tokio_rustls::{
 };
 
 use self::pinned::PinnedVerifier;
-use crate::{BuildContext, HopError, Host, InvalidSetting, Stream, Tunnel};
+use crate::{BuildContext, HopError, Host, InvalidSetting, Spoken, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +104,7 @@ impl TlsClient {
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
             Ok(stream) => Ok(layer(stream)),
             Err(error) if is_about_certificate(&error) => Err(HopError::Certificate(error)),
+            Err(error) if is_not_tls(&error) => Err(HopError::OtherProtocol(Spoken::NoTls)),
             Err(error) => Err(HopError::Tls(error)),
         }
     }
@@ -123,6 +124,12 @@ fn system_verifier(
 /// Makes a tunnel of an established TLS connection, with a server or with a client.
 pub fn layer(stream: impl Into<TlsStream<Tunnel>>) -> Tunnel {
     Tunnel::layered(TlsLayer(stream.into()))
+}
+
+/// Returns whether the peer sent something that is no record of TLS.
+fn is_not_tls(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 fn is_about_certificate(error: &io::Error) -> bool {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{Field, pass_headers::PassedFields};
+use crate::{Field, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -85,13 +85,15 @@ impl Tunnel {
         self.io.bottom()
     }
 
-    /// Takes the fields that [`PassHeaders`](crate::PassHeaders) asked for, from the answer to the last CONNECT.
+    /// Takes the fields that [`PassHeaders`] asked for, from the answer to the last CONNECT.
     pub fn take_returned_fields(&mut self) -> Vec<Field> {
         self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
     }
 
-    pub(crate) fn set_passed(&mut self, passed: Option<PassedFields>) {
-        self.passed = passed.map(Box::new);
+    /// Has the next CONNECT on this tunnel carry the fields of `request` that it is to carry: those that `listed` names,
+    /// and `Via`. No other field of an earlier CONNECT is left.
+    pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
+        self.passed = PassedFields::new(request, listed).map(Box::new);
     }
 
     pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {

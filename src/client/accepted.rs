@@ -53,7 +53,10 @@ impl Accepted {
                 return None;
             }
         };
-        client.first_bytes(wait, alarm, shutdown).await.ok()?;
+        if client.first_bytes(wait, alarm, shutdown).await.is_err() {
+            client.end().await;
+            return None;
+        }
         Some(client)
     }
 }

@@ -80,7 +80,9 @@ pub(crate) async fn open<P: TunnelProtocol>(
             None => return killed(client, &account),
         }
     };
-    let request = Request::new(&target, &preferences).with_fields(answers.fields());
+    let request = Request::new(&target, &preferences)
+        .with_fields(answers.fields())
+        .marked(generation.via.as_deref());
     let upstream = chain.travel(request, Destination::Target, &round);
     let mut upstream = match account.unless_killed(upstream).await {
         Some(Ok(connected)) => {

@@ -125,6 +125,15 @@ impl Client {
         self.stream.reset_on_close();
     }
 
+    /// Closes a connection without a request. TLS says so first (RFC 8446 section 6.1), or the client would have to
+    /// take the end for an attack.
+    pub async fn end(mut self) {
+        if self.is_tls {
+            // A client that takes nothing is not waited for: the connection closes all the same.
+            let _ = timeout(FAREWELL_MAX, self.stream.shutdown()).await;
+        }
+    }
+
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
     pub async fn close_with(self, reply: &Reply, is_head: bool) {
         self.close_after(&reply.message(is_head)).await;
@@ -197,6 +206,8 @@ const READ_BYTES: usize = 4096;
 const DISCARD_BYTES: usize = 32 * 1024;
 /// How long a client may pause, after its answer, in what it still sends.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);
+/// How long the last message of TLS may wait for room.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// How long a client may go on sending.
 const LINGER_MAX: Duration = Duration::from_secs(20);
 /// How much a client may go on sending.

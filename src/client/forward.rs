@@ -35,7 +35,7 @@ use crate::{
     },
     config::Protocol,
     http::{RequestHead, Resource, Target},
-    io::lazy_timer::Alarm,
+    io::{lazy_timer::Alarm, send_queue::not_sent},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
 };
@@ -196,7 +196,14 @@ async fn pass(
     let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
     passed.status = exchange.status();
-    passed.sent += exchange.sent();
-    passed.received += exchange.received();
-    (ending, exchange.hearing())
+    let (mut sent, mut received, hearing) =
+        (exchange.sent(), exchange.received(), exchange.hearing());
+    if ending.is_broken() {
+        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
+        sent = sent.saturating_sub(left(&upstream.tunnel));
+        received = received.saturating_sub(left(&client.stream));
+    }
+    passed.sent += sent;
+    passed.received += received;
+    (ending, hearing)
 }

@@ -70,7 +70,10 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
             Arrival::Head(head) => return last(client, &head, shared).await,
-            Arrival::Idle | Arrival::End => return None,
+            Arrival::Idle | Arrival::End => {
+                client.end().await;
+                return None;
+            }
             Arrival::Slow | Arrival::Bad(_) => {
                 refuse(client, arrival).await;
                 return None;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Listener, Loader, NamedHop, Overrides},
+    config::{Config, Environment, Listener, Loader, NamedHop, Overrides, Source},
     network::Network,
 };
 
@@ -32,7 +32,12 @@ pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> Exit
 /// Writes the picture that `flags` ask for, or what the configuration means.
 fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
     let Some(picture) = flags.graph else {
-        return check(loader, flags.format, &mut super::answer(flags.format));
+        return match loader.source() {
+            Source::CommandLine { text, .. } if flags.format == Format::Human => {
+                write_file(loader, text)
+            }
+            _ => check(loader, flags.format, &mut super::answer(flags.format)),
+        };
     };
     match loader.load() {
         Ok(config) => {
@@ -43,6 +48,18 @@ fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
             write_problems(loader, &problems, flags.format, &mut super::answer(flags.format))
         }
     }
+}
+
+/// Writes the file that means the same as the hops of the command line, or every problem of these hops.
+fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
+    if let Err(problems) = loader.load() {
+        return write_problems(loader, &problems, Format::Human, &mut super::answer(Format::Human));
+    }
+    if super::shows_credentials(loader) {
+        let _ = writeln!(anstream::stderr(), "mooltiroute: {}", super::VISIBLE_CREDENTIALS);
+    }
+    write!(super::stdout(), "{text}")?;
+    Ok(Verdict::Valid)
 }
 
 /// Loads the configuration, and writes what it means or every problem.
@@ -109,9 +126,15 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
                 if let Some(address) = built.describe().address {
                     write!(out, ", {address}")?;
                 }
-                write!(out, "{}", describe::member_count(&**built))?;
+                // Their names say more than their number.
+                if !hop.settings.iter().any(|setting| setting.key == "members") {
+                    write!(out, "{}", describe::member_count(&**built))?;
+                }
             }
             None => write!(out, ", with variables that are not set")?,
+        }
+        for setting in &*hop.settings {
+            write!(out, ", {} {}", setting.key, setting.value)?;
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;

@@ -14,10 +14,7 @@ use crate::cli::Cli;
 
 /// Writes the completion script of `shell` to standard output.
 pub fn run(shell: Shell) -> ExitCode {
-    // Generated into a buffer first, since the generator panics if a write fails.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mooltiroute", &mut script);
-    exit(super::stdout().write_all(&script))
+    exit(super::complete::script(shell).and_then(|script| super::stdout().write_all(&script)))
 }
 
 /// Writes the manual page of the program and of each command into `directory`.

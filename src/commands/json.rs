@@ -1,11 +1,13 @@
 //! Describes parts of a configuration for programs (`--format json`).
 
+use std::collections::BTreeMap;
+
 use mooltiroute_hops::Readiness;
 use serde::Serialize;
 
 use crate::{
     config::{
-        Chain, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
+        ChainConfig, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
     },
     network::{Network, ShownCondition},
 };
@@ -18,6 +20,7 @@ pub(super) struct ShownHop<'a> {
     condition: Option<ShownCondition>,
     on_leave: OnLeave,
     address: Option<String>,
+    settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
     members: Vec<ShownMember<'a>>,
@@ -105,6 +108,7 @@ impl<'a> ShownHop<'a> {
         let enabled = hop.is_enabled;
         let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
         let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
+        let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
         let members = hop.hop.iter().flat_map(|hop| hop.members());
         let members = members
             .map(|member| ShownMember {
@@ -119,6 +123,7 @@ impl<'a> ShownHop<'a> {
             condition: hop.condition.as_ref().map(|condition| network.shown(condition)),
             on_leave: hop.on_leave,
             address,
+            settings,
             credentials,
             members,
             decides_by: hop.hop.as_ref().and_then(|hop| hop.decider()).map(|decider| {
@@ -156,7 +161,7 @@ impl<'a> From<&'a Credential> for ShownCredential<'a> {
 }
 
 impl<'a> ShownChain<'a> {
-    pub(super) fn new(chain: &'a Chain, config: &'a Config) -> Self {
+    pub(super) fn new(chain: &'a ChainConfig, config: &'a Config) -> Self {
         Self {
             name: &chain.name,
             hops: chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect(),

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use mooltiroute_hops::Registry;
 use tokio::runtime::Builder;
+use tracing::warn;
 
 use crate::{
-    cli::Run,
+    cli::{Format, Run},
     commands::complain,
-    config::{Environment, Loader, Source},
+    config::Environment,
     log,
     proxy::Loaded,
     system::{
@@ -32,11 +33,13 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     if let Err(error) = threads::check_supply() {
         return complain(&format_args!("{NO_THREADS} ({error})"));
     }
-    let source = match Source::find(flags.config.path.clone(), environment) {
-        Ok(source) => source,
-        Err(problem) => return complain(&problem),
+    let loaded =
+        super::loader(&flags.config, flags.overrides(), Format::Human, registry, environment);
+    let loader = match loaded {
+        Ok(loader) => loader,
+        Err(status) => return status,
     };
-    let loader = Loader::new(source, flags.overrides(), registry, environment.clone());
+    let shows_credentials = super::shows_credentials(&loader);
     let loaded = match Loaded::new(loader) {
         Ok(loaded) => loaded,
         Err(problems) => return complain(&problems),
@@ -48,6 +51,9 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(log) => log,
         Err(error) => return complain(&error),
     };
+    if shows_credentials {
+        warn!("{}", super::VISIBLE_CREDENTIALS);
+    }
     memory::allow_heaps(loaded.config().server.workers.get());
     open_files::raise(loaded.config().limits.connections);
     // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor

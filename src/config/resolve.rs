@@ -6,6 +6,7 @@ mod hops;
 mod listen;
 mod origins;
 mod routes;
+mod shown;
 mod unused;
 
 use std::{
@@ -21,11 +22,11 @@ use serde::de::DeserializeOwned;
 use crate::network::Network;
 
 use crate::config::{
-    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol, Server,
-    Timeouts, raw,
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol,
+    ServerConfig, Timeouts, raw,
     report::{
         first_problems::Found,
-        problem::{NAME_BYTES_MAX, is_name},
+        problem::{NAME_CHARS_MAX, is_name},
         suggest::nearest,
     },
     units::Period,
@@ -85,7 +86,7 @@ impl<'a> Resolver<'a> {
         let limits = self.limits();
         let context = self.context.another().with_head_bytes_max(limits.header_bytes);
         self.context = context.with_handshake(timeouts.handshake);
-        let log = self.section::<raw::Log>("log");
+        let log = self.section::<raw::RawLog>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
@@ -159,13 +160,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn server(&mut self) -> Server {
-        let raw::Server { listen, protocols, workers, auth, via, upgrades } =
+    fn server(&mut self) -> ServerConfig {
+        let raw::RawServer { listen, protocols, workers, auth, via, upgrades } =
             self.section("server");
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
-        if via.as_deref().is_some_and(|via| !is_name(via)) {
+        if via.as_deref().is_some_and(|via| !(via.is_ascii() && is_name(via))) {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,
@@ -176,7 +177,7 @@ impl<'a> Resolver<'a> {
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
-        Server { listen, protocols, workers, auth, credentials, via, upgrades }
+        ServerConfig { listen, protocols, workers, auth, credentials, via, upgrades }
     }
 
     /// Checks that `server.protocols` names at least one protocol, and none twice.
@@ -209,8 +210,8 @@ impl<'a> Resolver<'a> {
         protocols.into_iter().map(String::into_boxed_str).collect()
     }
 
-    fn auth(&mut self, raw: raw::Auth) -> Option<Auth> {
-        let raw::Auth { username, password, password_file } = raw;
+    fn auth(&mut self, raw: raw::RawAuth) -> Option<Auth> {
+        let raw::RawAuth { username, password, password_file } = raw;
         let (path, context) = (KeyPath::of(["server", "auth"]), self.context());
         let auth = credentials::password(password, password_file.as_deref(), &context)
             .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
@@ -229,7 +230,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn timeouts(&mut self) -> Timeouts {
-        let raw = self.section::<raw::Timeouts>("timeouts");
+        let raw = self.section::<raw::RawTimeouts>("timeouts");
         let limit = |Period(period): Period| Some(period).filter(|period| !period.is_zero());
         for (key, Period(period)) in [
             ("header", raw.header),
@@ -254,7 +255,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn limits(&mut self) -> Limits {
-        let raw = self.section::<raw::Limits>("limits");
+        let raw = self.section::<raw::RawLimits>("limits");
         if raw.connections == 0 {
             self.invalid(&KeyPath::of(["limits", "connections"]), "must be at least 1");
         }
@@ -322,7 +323,7 @@ impl<'a> Resolver<'a> {
         for name in &names {
             if (!is_name(name) || name.contains('<')) && !self.problems.skips() {
                 let message = format!(
-                    "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_BYTES_MAX} of them"
+                    "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_CHARS_MAX} of them"
                 );
                 let path = path.clone().then(Key::Name(name.clone()));
                 self.problems.push(self.tree.problem(&path, Part::Key, "name", message));

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::KeyPath;
+use mooltiroute_hops::{KeyPath, Secret};
 use zeroize::Zeroize as _;
 
 use crate::config::report::problem::{Place, Problem, Problems};
@@ -21,6 +21,13 @@ pub enum Source {
     Path(PathBuf),
     /// A text, for a program that brings its own; nothing of it is watched.
     Text(Arc<str>),
+    /// The text that hops of the command line mean.
+    CommandLine {
+        /// The text, in which variables stand for credentials.
+        text: Arc<str>,
+        /// Whether it has such variables.
+        has_credentials: bool,
+    },
     /// The one in the program, for when there is no other.
     Embedded,
 }
@@ -53,6 +60,17 @@ impl Environment {
     /// Returns the environment of this process.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name), "")
+    }
+
+    /// Returns this environment with more `variables`, which win over others of their names.
+    #[must_use]
+    pub fn with_variables(self, variables: Vec<(String, Secret)>) -> Self {
+        let others = self.variables;
+        let find = move |name: &str| {
+            let own = variables.iter().find(|(known, _)| known == name);
+            own.map(|(_, value)| value.expose().into()).or_else(|| others(name))
+        };
+        Self { variables: Arc::new(find), directory: self.directory }
     }
 
     /// The value of a variable.
@@ -167,7 +185,7 @@ impl Source {
         match self {
             Self::Path(path) if path.is_dir() => path,
             Self::Path(path) => path.parent().unwrap_or(Path::new("")),
-            Self::Text(_) | Self::Embedded => Path::new(""),
+            Self::Text(_) | Self::CommandLine { .. } | Self::Embedded => Path::new(""),
         }
     }
 
@@ -182,6 +200,7 @@ impl Source {
         let path = match self {
             Self::Path(path) => path,
             Self::Text(text) => return given("(given)", text),
+            Self::CommandLine { text, .. } => return given("--hop", text),
             Self::Embedded => return given("(built in)", EMBEDDED),
         };
         let paths = match files(path) {
@@ -208,6 +227,7 @@ impl fmt::Display for Source {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Text(_) => f.write_str("the configuration of the program"),
+            Self::CommandLine { .. } => f.write_str("the hops of the command line"),
             Self::Embedded => f.write_str("the built-in configuration"),
         }
     }

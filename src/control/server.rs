@@ -42,7 +42,7 @@ impl ControlServer {
         info!(path = %endpoint.path().display(), "control socket");
         let config = match loader.source() {
             Source::Path(path) => std::path::absolute(path).ok(),
-            Source::Text(_) | Source::Embedded => None,
+            Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
         };
         let config = config.map(PathBuf::into_os_string);
         let config = config.map(|path| path.to_string_lossy().into_owned());

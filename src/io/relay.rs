@@ -12,7 +12,6 @@ mod direction;
 mod pool;
 #[cfg_attr(not(target_os = "linux"), path = "relay/no_splice.rs")]
 mod splice;
-mod unsent;
 
 use std::{
     fmt,
@@ -30,7 +29,7 @@ use self::{
     delivery::Delivery,
     direction::{Break, Direction},
 };
-use crate::metrics::CountBytes;
+use crate::{io::send_queue::not_sent, metrics::CountBytes};
 
 /// Two connections, and the state of the copying between them.
 #[derive(Debug)]
@@ -115,17 +114,19 @@ impl Relay {
         })
         .await;
         if end != End::Closed {
+            self.forget_unsent();
             self.reset();
         }
         end
     }
 
-    /// Returns how many bytes from the client the upstream took.
+    /// Returns how many bytes from the client the upstream took. After a broken end, those that never left are taken
+    /// off, as far as the system tells.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
     }
 
-    /// Returns how many bytes from the upstream the client took.
+    /// Returns how many bytes from the upstream the client took, in the same way.
     pub fn received(&self) -> u64 {
         self.inward.moved()
     }
@@ -246,6 +247,13 @@ impl Relay {
         }
     }
 
+    /// Takes the bytes off the counts that are still in the send queues of sockets which will be reset.
+    fn forget_unsent(&mut self) {
+        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
+        self.outward.take_back(left(&self.upstream));
+        self.inward.take_back(left(&self.client));
+    }
+
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
     fn reset(&self) {
         self.client.reset_on_close();
@@ -274,7 +282,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         join,
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
         task::JoinHandle,
     };
 
@@ -295,9 +303,15 @@ mod tests {
 
     /// Two ends of a connection.
     async fn sockets() -> (TcpStream, TcpStream) {
+        sockets_with(|_| ()).await
+    }
+
+    /// Two ends of a connection, the second with the options that `set` sets.
+    async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (near, far) =
-            join!(listener.accept(), TcpStream::connect(listener.local_addr().unwrap()));
+        let far = TcpSocket::new_v4().unwrap();
+        set(&far);
+        let (near, far) = join!(listener.accept(), far.connect(listener.local_addr().unwrap()));
         (near.unwrap().0, far.unwrap())
     }
 
@@ -520,7 +534,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
-        let (client, _client_far) = sockets().await;
+        let (client, _client_far) = sockets_with(|far| {
+            // A fixed size: the system would enlarge the queue while the clock below jumps ahead, and each byte that
+            // moves begins the wait anew.
+            far.set_recv_buffer_size(64 * 1024).unwrap();
+        })
+        .await;
         let (upstream, mut upstream_far) = sockets().await;
         let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
         let begun = Instant::now();

@@ -68,6 +68,11 @@ impl FromStr for HostPattern {
     type Err = InvalidPattern;
 
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        // A name in letters of other languages is what its punycode is: that is what clients ask for.
+        if !text.is_ascii() {
+            let ascii = idna::domain_to_ascii(text).map_err(|_| InvalidPattern::Unknown)?;
+            return if ascii.is_ascii() { ascii.parse() } else { Err(InvalidPattern::Unknown) };
+        }
         if let Some((address, prefix)) = text.split_once('/') {
             return network(parse_address(address).ok_or(InvalidPattern::Unknown)?, prefix);
         }
@@ -119,7 +124,7 @@ impl JsonSchema for HostPattern {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": r"^(\*\.)?[A-Za-z0-9_.-]+$|^[0-9.]+/[0-9]+$|^\[?[0-9A-Fa-f:.]+\]?(/[0-9]+)?$",
+            "pattern": r"^(\*\.)?[A-Za-z0-9_.-]+$|^[0-9.]+/[0-9]+$|^\[?[0-9A-Fa-f:.]+\]?(/[0-9]+)?$|[^\x00-\x7F]",
             "examples": ["www.example.com", "*.example.com", "10.0.0.0/8"],
         })
     }
@@ -179,6 +184,8 @@ mod tests {
     #[test]
     fn patterns_read_and_show() {
         check("Example.COM.", Ok("example.com"));
+        check("Bücher.example", Ok("xn--bcher-kva.example"));
+        check("*.日本.example", Ok("*.xn--wgv71a.example"));
         check("*.Corp.example", Ok("*.corp.example"));
         check("127.0.0.1", Ok("127.0.0.1"));
         check("127.0.0.0/8", Ok("127.0.0.0/8"));
@@ -207,6 +214,7 @@ mod tests {
         check("10.0.0.0/", Err(E::Prefix));
         check("10.1.0.0/8", Err(E::HostBits("10.0.0.0/8".parse().unwrap())));
         check("example.com/24", Err(E::Unknown));
-        check("bücher.example", Err(E::Unknown));
+        check("bücher .example", Err(E::Unknown));
+        check("bücher.example:443", Err(E::Port));
     }
 }

@@ -92,7 +92,7 @@ pub(crate) struct Registration {
 
 /// The facts of a connection that is about to be registered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct ConnectionFacts<'a> {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The protocol that the client speaks.
@@ -117,8 +117,12 @@ impl Connections {
     }
 
     /// Adds a connection, which `task` serves.
-    pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
-        let Facts { peer, protocol, method, target, way, generation, session } = facts;
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        facts: ConnectionFacts<'_>,
+        task: &Waker,
+    ) -> Registration {
+        let ConnectionFacts { peer, protocol, method, target, way, generation, session } = facts;
         let row = Arc::new(OpenConnection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             sent: AtomicU64::new(0),
@@ -206,10 +210,9 @@ impl OpenConnection {
         *lock(&self.passage) = passage;
     }
 
-    /// Returns the word for its protocol in the log and in lists: CONNECT of HTTP has one of its own.
+    /// Returns the word for its protocol in the log and in lists.
     pub(crate) fn protocol_name(&self) -> &'static str {
         match self.protocol {
-            Protocol::Http if self.method == "CONNECT" => "connect",
             Protocol::Http => "http",
             Protocol::Socks5 => "socks5",
             Protocol::Socks4a => "socks4a",

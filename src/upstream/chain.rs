@@ -100,7 +100,7 @@ pub(crate) enum Destination<'a> {
 
 /// The end of one attempt to connect.
 #[derive(Clone, Copy)]
-enum End<'a> {
+enum AttemptEnd<'a> {
     /// The last hop is asked for the target.
     Target(Request<'a>),
     /// The last hop is asked to take a plain request.
@@ -139,7 +139,7 @@ impl FailedAttempt {
 }
 
 /// The hop of a step, with its index in the journey; the target if there is no hop.
-type At<'a> = (usize, Option<&'a ChosenHop>);
+type StepPlace<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,13 +350,15 @@ impl Chain {
         loop {
             attempts += 1;
             let end = match destination {
-                Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
-                Destination::Target | Destination::Forwarder(_) => End::Target(request),
-                Destination::LastHop => End::LastHop,
+                Destination::Forwarder(line) if journey.is_forwarded() => {
+                    AttemptEnd::Forwarder(line)
+                }
+                Destination::Target | Destination::Forwarder(_) => AttemptEnd::Target(request),
+                Destination::LastHop => AttemptEnd::LastHop,
             };
-            match self.attempt(&journey, request.target, end, trace).await {
+            match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
-                    let is_at_hop = !matches!(end, End::Target(_));
+                    let is_at_hop = !matches!(end, AttemptEnd::Target(_));
                     return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
                 }
                 Err(mut failed) => {
@@ -375,11 +377,12 @@ impl Chain {
     async fn attempt<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
-        end: End<'_>,
+        request: Request<'_>,
+        end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
-        if let (Some(warm), End::Target(_)) = (&self.warm, end)
+        let target = request.target;
+        if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
             debug!(chain = %self.name, "a spare tunnel is used");
@@ -392,7 +395,7 @@ impl Chain {
                 done => return done,
             }
         }
-        let tunnel = self.reach_last(journey, target, trace).await?;
+        let tunnel = self.reach_last(journey, request, trace).await?;
         self.reach_end(tunnel, journey, target, end, trace).await
     }
 
@@ -400,12 +403,12 @@ impl Chain {
     async fn reach_last<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        target: &Authority,
+        request: Request<'_>,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hops = journey.hops();
         let connect = journey.within_deadline(self.timeouts.connect);
-        let stop = hops.first().map_or(target, |hop| &hop.address);
+        let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
         let dial = pin!(async {
             let addresses = self.dialer.look_up(stop).await?;
@@ -428,6 +431,7 @@ impl Chain {
                 }
             };
             if let Some(next) = hops.get(index + 1) {
+                tunnel.prepare_connect(request, None);
                 tunnel = self.extend(tunnel, journey, index, &next.address, trace).await?;
             }
         }
@@ -440,23 +444,22 @@ impl Chain {
         mut tunnel: Tunnel,
         journey: &Journey<'_>,
         target: &Authority,
-        end: End<'_>,
+        end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         let Some(index) = journey.hops().len().checked_sub(1) else {
             return Ok((tunnel, Arc::default()));
         };
         match end {
-            End::LastHop => Ok((tunnel, Arc::default())),
-            End::Target(request) => {
-                if let Some(pass_headers) = journey.hops()[index].link.pass_headers() {
-                    pass_headers.prepare(&mut tunnel, request.fields);
-                }
+            AttemptEnd::LastHop => Ok((tunnel, Arc::default())),
+            AttemptEnd::Target(request) => {
+                let listed = journey.hops()[index].link.pass_headers();
+                tunnel.prepare_connect(request, listed);
                 let target = request.target;
                 let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }
-            End::Forwarder(line) => {
+            AttemptEnd::Forwarder(line) => {
                 let last = &journey.hops()[index];
                 let fields = match last.link.authorize(&mut tunnel, line) {
                     Eventual::Ready(Ok(fields)) => fields,
@@ -499,7 +502,7 @@ impl Chain {
     /// Waits for one step, as long as it may take.
     async fn step<T, E: Into<Cause>>(
         &self,
-        at: At<'_>,
+        at: StepPlace<'_>,
         step: Step,
         stop: &Authority,
         timeout: Duration,
@@ -534,15 +537,15 @@ impl Chain {
         let Stage { step, stop, protocol, .. } = stage;
         let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
         let (hop, protocol) = (hop.map(display), protocol.map(display));
-        let duration = begun.elapsed().as_micros() as f64 / 1e6;
+        let duration_seconds = begun.elapsed().as_micros() as f64 / 1e6;
         let error = error.map(|error| with_causes(error));
         let error = error.as_deref();
         let (chain, step) = (&self.name, step.name());
         let message = if error.is_none() { "step done" } else { "step failed" };
-        debug!(%chain, %step, hop, %stop, protocol, duration, error, "{message}");
+        debug!(%chain, %step, hop, %stop, protocol, duration_seconds, error, "{message}");
     }
 
-    fn stage(&self, (_, hop): At<'_>, step: Step, stop: &Authority) -> Stage {
+    fn stage(&self, (_, hop): StepPlace<'_>, step: Step, stop: &Authority) -> Stage {
         let member = hop.and_then(|hop| hop.member());
         let protocol = hop.and_then(|hop| hop.link.entered_by());
         let named = hop.and_then(|hop| self.hops.get(hop.position));

@@ -8,7 +8,9 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{Certificates, Proxy, exchange, fill, first_difference, head, within};
+use crate::support::{
+    Certificates, Proxy, exchange, fill, first_difference, head, pause, status, within,
+};
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -50,6 +52,49 @@ async fn bytes_that_the_client_delivered_before_a_reset_arrive() {
         let event = chain.0[0].event("tunnel closed").await;
         assert_eq!(event.field("sent"), BYTES.to_string(), "{hops} hops");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn bytes_that_a_broken_client_never_got_are_not_counted() {
+    // The rest of the body never comes, so the request goes on until the client breaks it off.
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * BYTES);
+    let answer = [answer.as_bytes(), &fill(BYTES)].concat();
+    for message in ["tunnel closed", "request"] {
+        let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::start("chains: { default: [] }").await;
+        let target = origin.local_addr().unwrap();
+        let is_tunnel = message == "tunnel closed";
+        let client = async {
+            if is_tunnel {
+                return slow_client(proxy.address(), target).await;
+            }
+            let mut client = slow_connection(proxy.address()).await;
+            let request = format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            client
+        };
+        let (client, accepted) = tokio::join!(client, origin.accept());
+        let mut origin = accepted.unwrap().0;
+        origin.write_all(&answer).await.unwrap();
+        within("more is copied than the client has room for", async {
+            while copied_by(&proxy).await < 150_000 {
+                pause().await;
+            }
+        })
+        .await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        let event = proxy.event(message).await;
+        let received: u64 = event.field("received").parse().unwrap();
+        assert!((1..100_000).contains(&received), "{message}: {received} bytes");
+    }
+}
+
+/// Returns how many bytes to clients the proxy has copied.
+#[cfg(target_os = "linux")]
+async fn copied_by(proxy: &Proxy) -> u64 {
+    status(proxy.address()).await["chains"]["default"]["bytes_received"].as_u64().unwrap()
 }
 
 #[tokio::test]
@@ -117,13 +162,18 @@ impl Chain {
 
 /// Opens a tunnel with a receive buffer that holds a small part of what comes.
 async fn slow_client(proxy: SocketAddr, target: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
-    let mut client = socket.connect(proxy).await.unwrap();
+    let mut client = slow_connection(proxy).await;
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(head(&mut client).await, "HTTP/1.1 200 Connection established\r\n\r\n");
     client
+}
+
+/// Connects with such a receive buffer.
+async fn slow_connection(proxy: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
+    socket.connect(proxy).await.unwrap()
 }
 
 /// Reads everything, and then the reset.

@@ -23,6 +23,7 @@ mod flapping;
 mod flips;
 mod hop_answers;
 mod hop_switch;
+mod hop_urls;
 mod hops;
 mod limits;
 mod listeners;

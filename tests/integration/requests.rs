@@ -270,13 +270,22 @@ async fn an_access_line_tells_the_way_of_a_request() {
     let event = proxy.event("request").await;
     let fields = ["method", "target", "status"].map(|field| event.field(field));
     assert_eq!(fields, ["GET", &origin.address().to_string(), "200"]);
-    let fields =
-        ["id", "client", "route", "chain", "generation", "sent", "received", "duration", "end"];
+    let fields = [
+        "id",
+        "client",
+        "route",
+        "chain",
+        "generation",
+        "sent",
+        "received",
+        "duration_seconds",
+        "end",
+    ];
     for field in fields {
         assert_ne!(event.field(field), "", "{field} of {event:?}");
     }
     assert_eq!(["protocol", "attempts"].map(|field| event.field(field)), ["http", "1"]);
-    assert!(event.number("connect") <= event.number("duration"), "{event:?}");
+    assert!(event.number("connect_seconds") <= event.number("duration_seconds"), "{event:?}");
 }
 
 #[tokio::test]
@@ -290,7 +299,7 @@ async fn an_access_line_says_that_a_connection_served_before() {
         client.write_all(request.as_bytes()).await.unwrap();
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
         let event = proxy.event_after(seen, "request").await;
-        let fields = (event.field("attempts"), !event.field("connect").is_empty());
+        let fields = (event.field("attempts"), !event.field("connect_seconds").is_empty());
         assert_eq!(fields, (attempts.to_owned(), connects), "{event:?}");
     }
 }

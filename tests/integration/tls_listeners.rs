@@ -334,6 +334,22 @@ fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_idle_client_gets_a_close_notify() {
+    let certificates = Certificates::new();
+    let yaml = format!("{DIRECT}timeouts: {{ header: 300ms }}\n");
+    let proxy = proxy(&certificates.listener_tls(), &yaml).await;
+    let mut silent = tls(&proxy, &certificates).await;
+    // Without that message, reading fails at the end.
+    let end = within("the proxy closes", silent.read_to_end(&mut Vec::new())).await;
+    assert_eq!(end.unwrap(), 0);
+    // A client that ends first gets one too.
+    let mut leaving = tls(&proxy, &certificates).await;
+    leaving.shutdown().await.unwrap();
+    let end = within("the proxy closes", leaving.read_to_end(&mut Vec::new())).await;
+    assert_eq!(end.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_client_over_the_limit_is_told_so_inside_tls() {
     let certificates = Certificates::new();
     let yaml = format!("limits: {{ connections: 1 }}\n{DIRECT}");

@@ -186,13 +186,13 @@ async fn an_access_line_tells_the_way_of_a_tunnel() {
     let fields = ["client", "method", "target", "chain", "status", "sent", "received"];
     let expected = [&client.to_string(), "CONNECT", "origin.test:443", "default", "200", "4", "5"];
     assert_eq!(fields.map(|field| event.field(field)), expected);
-    for field in ["id", "route", "generation", "duration", "end"] {
+    for field in ["id", "route", "generation", "duration", "duration_seconds", "end"] {
         assert_ne!(event.field(field), "", "{field} of {event:?}");
     }
     let hops = format!("corporate@{}", hop.address());
     let fields = ["protocol", "hops", "attempts"].map(|field| event.field(field));
-    assert_eq!(fields, ["connect", &hops, "1"]);
-    assert!(event.number("connect") <= event.number("duration"), "{event:?}");
+    assert_eq!(fields, ["http", &hops, "1"]);
+    assert!(event.number("connect_seconds") <= event.number("duration_seconds"), "{event:?}");
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn an_access_line_names_the_member_and_the_attempts_or_the_stage_that_fail
     let event = proxy.event("request failed").await;
     let fields = ["hop", "stage", "attempts", "hops"].map(|field| event.field(field));
     assert_eq!(fields, ["dead", "dial", "1", ""]);
-    assert!(event.number("duration") > 0.0, "{event:?}");
+    assert!(event.number("duration_seconds") > 0.0, "{event:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 use bytes::BytesMut;
 
 use super::body::Framing;
-use crate::{HopError, Refusal};
+use crate::{HopError, Refusal, Spoken};
 
 /// Finds the end of a head that arrives in pieces. It remembers how far it has looked, so a head that arrives byte by
 /// byte costs no more than its length.
@@ -53,7 +53,10 @@ fn begins_as_http(line: &[u8]) -> Result<(), HopError> {
     if line[..count] == HTTP[..count] {
         return Ok(());
     }
-    Err(HopError::Malformed("this is not HTTP; is the address, or `tls`, right?"))
+    Err(match Spoken::from_answer(line) {
+        Some(spoken) if spoken != Spoken::Http => HopError::OtherProtocol(spoken),
+        _ => HopError::Malformed("this is not HTTP; is the address, or `tls`, right?"),
+    })
 }
 
 /// The head of an answer.

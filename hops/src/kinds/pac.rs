@@ -18,10 +18,10 @@ mod script;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering};
 
-pub use self::config::Config;
+pub use self::config::PacConfig;
 use self::{
     asked::Asked,
-    choice::{Choosing, Wish},
+    choice::{Choosing, PacRequest},
     plan::{Plan, Rules, Verdict},
     remote::Remote,
     script::Script,
@@ -157,7 +157,7 @@ impl Hop for Pac {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let wish = Wish::of(request);
+        let wish = PacRequest::of(request);
         if let Some(verdict) = self.known(request) {
             return match verdict {
                 Ok(plan) => Choosing::new(self, plan, wish).next(),

@@ -17,7 +17,7 @@ use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
     Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
-    Tunnel, async_trait, field,
+    Tunnel, UrlKeys, async_trait, field,
     socks::UserPassword,
     tls::{TlsClient, TlsSettings},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// `{COUNTRY}`, `{city}`, `{session}` and `{ttl}`; a part in `[...]` disappears if a value in it is unset.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct RotatingConfig {
     /// Where the gateway listens, as `host:port`.
     address: Authority,
     /// Ports to try in turn if the previous hop refuses the port of `address`.
@@ -98,15 +98,27 @@ struct ProviderSession {
 /// The parts that all sessions share.
 #[derive(Debug)]
 struct Provider {
-    config: Config,
+    config: RotatingConfig,
     alternatives: Vec<Authority>,
     tls: Option<TlsClient>,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
-impl HopConfig for Config {
+impl HopConfig for RotatingConfig {
     const KIND: &'static str = "rotating";
+    const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
+    const SHOWN: &'static [&'static str] = &[
+        "ports",
+        "protocol",
+        "tls",
+        "country",
+        "city",
+        "session",
+        "ttl",
+        "sessions",
+        "session_id",
+    ];
 
     fn build(mut self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;
@@ -127,7 +139,7 @@ impl HopConfig for Config {
     }
 }
 
-impl Config {
+impl RotatingConfig {
     fn check(&self) -> Result<(), InvalidSetting> {
         if self.ports.len() > PORTS_MAX {
             return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
@@ -345,7 +357,8 @@ mod tests {
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
-        let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
+        let config =
+            settings.read::<RotatingConfig>().map_err(|invalid| invalid[0].path().to_string())?;
         let built = config.build(&BuildContext::new(".".as_ref()));
         built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }

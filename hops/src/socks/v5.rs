@@ -4,18 +4,18 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use crate::{Authority, HopError, Host, InvalidSetting, Meaning, Party, Refusal, Secret};
+use crate::{Authority, HopError, Host, InvalidSetting, Meaning, Party, Refusal, Secret, Spoken};
 
 /// A method of authentication (RFC 1928 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum AuthMethod {
     /// No authentication.
     None,
     /// Username and password (RFC 1929).
     UserPassword,
 }
 
-impl Method {
+impl AuthMethod {
     /// The code on the wire.
     pub fn code(self) -> u8 {
         match self {
@@ -90,21 +90,21 @@ impl ReplyCode {
 }
 
 /// Offers one method.
-pub(super) fn greeting(method: Method) -> [u8; 3] {
+pub(super) fn greeting(method: AuthMethod) -> [u8; 3] {
     [VERSION, 1, method.code()]
 }
 
 type Parsed<T> = Result<Option<(T, usize)>, HopError>;
 
 /// Reads the method that the proxy chose; none if it accepts none of those offered.
-pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<Method>> {
+pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
     match *seen {
         [] | [VERSION] => Ok(None),
         [VERSION, code, ..] => {
-            let known = [Method::None, Method::UserPassword];
+            let known = [AuthMethod::None, AuthMethod::UserPassword];
             Ok(Some((known.into_iter().find(|method| method.code() == code), 2)))
         }
-        _ => Err(NOT_SOCKS),
+        _ => Err(not_socks(seen)),
     }
 }
 
@@ -150,14 +150,20 @@ pub(super) fn reply(seen: &[u8]) -> Parsed<ReplyCode> {
         [VERSION, 0, _, NAME] => return Ok(None),
         [VERSION, 0, _, NAME, length, ..] => 1 + usize::from(length),
         [VERSION, ..] => return Err(HopError::Malformed("it has an unknown type of address")),
-        _ => return Err(NOT_SOCKS),
+        _ => return Err(not_socks(seen)),
     };
     let length = HEAD_BYTES + address_bytes + PORT_BYTES;
     Ok((seen.len() >= length).then_some((ReplyCode(0), length)))
 }
 
-const NOT_SOCKS: HopError =
-    HopError::Malformed("this is not SOCKS5; is the address, or `tls`, right?");
+/// Returns the error for an answer that begins with `seen`.
+fn not_socks(seen: &[u8]) -> HopError {
+    match Spoken::from_answer(seen) {
+        Some(spoken) if spoken != Spoken::Socks5 => HopError::OtherProtocol(spoken),
+        _ => HopError::Malformed("this is not SOCKS5; is the address, or `tls`, right?"),
+    }
+}
+
 const VERSION: u8 = 5;
 /// The version of RFC 1929's messages.
 const PASSWORD_VERSION: u8 = 1;

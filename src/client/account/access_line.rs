@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use tracing::{Level, event_enabled, field::display, info, warn};
 
 use crate::{
-    log::{DirectLog, Line},
+    log::{DirectLog, LogLine},
     state::connections::OpenConnection,
     upstream::chain::Passage,
 };
@@ -73,11 +73,12 @@ impl<'a> AccessLine<'a> {
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (row.session.as_deref(), row.generation.number());
-        let (duration, connect) = (seconds(self.duration), passage.connect.map(seconds));
+        let (duration, duration_seconds) = (self.duration, seconds(self.duration));
+        let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         info!(
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, sent, received,
-            duration, connect, attempts, %end, "{message}"
+            ?duration, duration_seconds, connect_seconds, attempts, %end, "{message}"
         );
     }
 
@@ -107,17 +108,18 @@ impl<'a> AccessLine<'a> {
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (row.session.as_deref(), row.generation.number());
-        let (duration, connect) = (seconds(self.duration), passage.connect.map(seconds));
+        let (duration, duration_seconds) = (self.duration, seconds(self.duration));
+        let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         let (hop, stage) = (hop.map(display), stage.map(display));
         warn!(
-            id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, duration,
-            connect, attempts, hop, stage, error, "{FAILED}"
+            id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, ?duration,
+            duration_seconds, connect_seconds, attempts, hop, stage, error, "{FAILED}"
         );
     }
 
     /// Writes what was asked for and which way it went.
-    fn write_request(&self, line: &mut Line<'_>) {
+    fn write_request(&self, line: &mut LogLine<'_>) {
         let Self { row, status, passage, .. } = self;
         line.number("id", row.id);
         line.socket("client", row.peer);
@@ -136,11 +138,12 @@ impl<'a> AccessLine<'a> {
         line.number("status", u64::from(*status));
     }
 
-    fn write_times(&self, line: &mut Line<'_>) {
+    fn write_times(&self, line: &mut LogLine<'_>) {
         let Self { passage, duration, .. } = self;
-        line.seconds("duration", *duration);
+        line.display("duration", &format_args!("{duration:?}"));
+        line.seconds("duration_seconds", *duration);
         if let Some(connect) = passage.connect {
-            line.seconds("connect", connect);
+            line.seconds("connect_seconds", connect);
         }
         line.number("attempts", u64::from(passage.attempts));
     }
@@ -169,9 +172,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Environment, Format, Loader, Overrides, Protocol, Source},
+        config::{Environment, Loader, LogFormat, Overrides, Protocol, Source},
         state::{
-            connections::{Connections, Facts, Registration},
+            connections::{ConnectionFacts, Connections, Registration},
             generation::Generation,
         },
         upstream::chain::TakenHop,
@@ -207,19 +210,20 @@ mod tests {
         let (peer, protocol, method) =
             ("127.0.0.1:5000".parse().unwrap(), Protocol::Http, "CONNECT");
         let generation = &generation;
-        let facts = Facts { peer, protocol, method, target: &target, way, generation, session };
+        let facts =
+            ConnectionFacts { peer, protocol, method, target: &target, way, generation, session };
         Arc::new(Connections::default()).register(facts, Waker::noop())
     }
 
     /// Returns the lines that `log` writes as events of `tracing`, and directly.
-    fn both_ways(format: Format, log: impl Fn(Option<&DirectLog>)) -> (String, String) {
+    fn both_ways(format: LogFormat, log: impl Fn(Option<&DirectLog>)) -> (String, String) {
         let (events, lines) = (Written::default(), Written::default());
         let (direct, flush) = DirectLog::to(lines.clone(), format);
         let writer = events.clone();
         let layer = layer().with_writer(move || writer.clone()).with_target(false);
         let boxed: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match format {
-            Format::Text => Box::new(layer.with_ansi(false)),
-            Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
+            LogFormat::Text => Box::new(layer.with_ansi(false)),
+            LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
         };
         with_default(tracing_subscriber::registry().with(boxed), || {
             log(None);
@@ -238,12 +242,12 @@ mod tests {
             line.passed(passed, log);
             line.failed(failed, log);
         };
-        let (events, lines) = both_ways(Format::Text, log);
+        let (events, lines) = both_ways(LogFormat::Text, log);
         for (event, line) in events.lines().zip(lines.lines()) {
             assert_eq!(event.split_once('Z').unwrap().1, line.split_once('Z').unwrap().1);
         }
         assert_eq!(lines.lines().next().unwrap().split_once('Z').unwrap().1, expected);
-        let (events, lines) = both_ways(Format::Json, log);
+        let (events, lines) = both_ways(LogFormat::Json, log);
         let parsed = |text: &str| {
             let values = text.lines().map(|line| serde_json::from_str(line).unwrap());
             let mut values: Vec<serde_json::Value> = values.collect();
@@ -261,9 +265,9 @@ mod tests {
         let passage = Passage::default();
         check(
             &AccessLine { row: direct.row(), status: 200, passage, duration },
-            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=connect method=CONNECT \
+            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default generation=1 status=200 sent=4 received=5 \
-             duration=1.234567 attempts=0 end=client left",
+             duration=1.234567s duration_seconds=1.234567 attempts=0 end=client left",
         );
         let hops = "hops:\n  a: { kind: http-connect, address: \"a.test:1\" }\n  \
                     b: { kind: pool, members: [a, a] }\nchains: { default: [a, b] }\n";
@@ -277,10 +281,10 @@ mod tests {
         let passage = Passage { taken: Some([taken].into()), attempts: 3, connect };
         check(
             &AccessLine { row: hops.row(), status: 200, passage, duration },
-            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=connect method=CONNECT \
+            "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default hops=a@a.test:1,b.members[1]@b.test:2 \
-             session=\"alice\" generation=1 status=200 sent=4 received=5 duration=1.234567 \
-             connect=0.654321 attempts=3 end=client left",
+             session=\"alice\" generation=1 status=200 sent=4 received=5 duration=1.234567s duration_seconds=1.234567 \
+             connect_seconds=0.654321 attempts=3 end=client left",
         );
     }
 }

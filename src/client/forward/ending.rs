@@ -59,6 +59,11 @@ pub(crate) enum Next<T> {
 }
 
 impl Ending {
+    /// Returns whether the exchange was interrupted, so that bytes of it may never leave.
+    pub(super) fn is_broken(&self) -> bool {
+        !matches!(self, Self::Whole { .. } | Self::Switched | Self::Refused(..))
+    }
+
     /// Decides what becomes of the client's connection. `tunnel` is called only for a switch of protocols.
     pub(crate) fn next<T>(self, tunnel: impl FnOnce() -> Option<T>) -> Next<T> {
         match self {

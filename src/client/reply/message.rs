@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
-use super::{texts, verdict::Verdict};
+use super::{texts, verdict::FailureVerdict};
 use crate::{
     error::with_causes,
     proxy_error::ProxyError,
@@ -132,7 +132,7 @@ impl Reply {
 
     /// Explains why the chain did not reach the target.
     pub fn unreachable(error: &ChainError) -> Self {
-        let verdict = Verdict::from(error);
+        let verdict = FailureVerdict::from(error);
         let details = with_causes(&error.cause);
         let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
         Self {
@@ -221,7 +221,7 @@ impl Reply {
     fn proxy_status(&self) -> String {
         let mut field = format!("mooltiroute; error={}", self.error.name());
         if let Some(next_hop) = &self.next_hop {
-            let _ = write!(field, "; next-hop={}", quoted(next_hop));
+            let _ = write!(field, "; next-hop={}", quoted(&percent_encoded(next_hop)));
         }
         if let Some(status) = self.received_status {
             let _ = write!(field, "; received-status={status}");
@@ -283,6 +283,22 @@ fn standard_phrase(status: u16) -> &'static str {
         508 => "Loop Detected",
         _ => "Error",
     }
+}
+
+/// Returns `name` with `%XX` in place of each byte that is not ASCII, so that a hop `größe` can still be told from
+/// others.
+fn percent_encoded(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return name.into();
+    }
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        let _ = match byte.is_ascii() {
+            true => write!(encoded, "{}", char::from(byte)),
+            false => write!(encoded, "%{byte:02X}"),
+        };
+    }
+    encoded.into()
 }
 
 /// Returns a quoted string of RFC 9651 §3.3.3, which has printable ASCII only.

@@ -49,8 +49,15 @@ pub(super) const SILENT_HOP: &str = "It accepted the connection and says nothing
                                      whether the hop is overloaded, or raise `timeouts.handshake`.";
 
 // Failures of a hop.
-pub(super) const HUNG_UP: &str =
-    "It hung up instead of answering. Try again; if it stays so, look at its log.";
+pub(super) const HUNG_UP: &str = "It hung up instead of answering. If it never answers, check whether this port speaks TLS (`tls: true`) or not \
+     (`tls: false`), and look at its log.";
+pub(super) const SPEAKS_TLS: &str = "This port seems to speak TLS: set `tls: true` for this hop.";
+pub(super) const SPEAKS_NO_TLS: &str =
+    "This port does not seem to speak TLS: set `tls: false` for this hop.";
+pub(super) const SPEAKS_HTTP: &str =
+    "This port seems to be an HTTP proxy: write `kind: http-connect` for this hop.";
+pub(super) const SPEAKS_SOCKS5: &str =
+    "This port seems to be a SOCKS5 proxy: write `kind: socks5` for this hop.";
 pub(super) const KEEPS_CLOSING: &str =
     "It closes the connection after each step of its authentication. Look at its log.";
 pub(super) const NOT_A_PROXY: &str =

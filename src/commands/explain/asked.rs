@@ -1,6 +1,6 @@
 //! The request that a client would make.
 
-use std::{fmt, num::NonZeroU16, str::FromStr};
+use std::{borrow::Cow, fmt, num::NonZeroU16, str::FromStr};
 
 use mooltiroute_hops::{Authority, InvalidAuthority};
 use thiserror::Error;
@@ -45,7 +45,8 @@ impl FromStr for Asked {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self { target: text.parse()?, form: Form::Tunnel, path: "/".into() });
+            let target = ascii(text)?.parse()?;
+            return Ok(Self { target, form: Form::Tunnel, path: "/".into() });
         };
         const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
         const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
@@ -60,8 +61,21 @@ impl FromStr for Asked {
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let path = rest[authority.len()..].split('#').next().unwrap_or_default();
         let path = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
-        Ok(Self { target: Authority::with_default_port(host, port)?, form, path })
+        Ok(Self { target: Authority::with_default_port(&ascii(host)?, port)?, form, path })
     }
+}
+
+/// Returns `authority` with its host as clients ask for it: a name in other letters as punycode (UTS #46).
+fn ascii(authority: &str) -> Result<Cow<'_, str>, InvalidUrl> {
+    if authority.is_ascii() {
+        return Ok(authority.into());
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, format!(":{port}")),
+        None => (authority, String::new()),
+    };
+    let host = idna::domain_to_ascii(host).map_err(|_| InvalidAuthority::InvalidName)?;
+    Ok((host + &port).into())
 }
 
 impl Form {
@@ -107,6 +121,8 @@ mod tests {
             Some("a plain request to http://a.example:8080"),
         );
         check("a.example:22", Some("CONNECT a.example:22"));
+        check("https://bücher.example/", Some("CONNECT xn--bcher-kva.example:443"));
+        check("日本.example:22", Some("CONNECT xn--wgv71a.example:22"));
         for wrong in [
             "",
             "a.example",

@@ -186,18 +186,19 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
     Ok(())
 }
 
-/// Returns whether `text` may be shown as a key or a name.
+/// Returns whether `text` may be shown as a key or a name. The letters of every language are allowed.
 pub(crate) fn is_name(text: &str) -> bool {
-    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.<".contains(&byte);
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid)
+    let is_valid = |one: char| one.is_alphanumeric() || "-_.<".contains(one);
+    let is_short = text.chars().nth(NAME_CHARS_MAX).is_none();
+    !text.is_empty() && is_short && text.chars().all(is_valid)
 }
 
 /// Returns whether `text` may be shown as an unknown key. A misplaced credential nearly always contains a digit.
 pub(crate) fn is_word(text: &str) -> bool {
-    is_name(text) && !text.bytes().any(|byte| byte.is_ascii_digit())
+    is_name(text) && !text.chars().any(char::is_numeric)
 }
 
-pub(crate) const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_CHARS_MAX: usize = 64;
 
 struct Colours {
     bold: &'static str,

@@ -3,7 +3,7 @@
 /// Returns the one of `known` that `name` is most likely a misspelling of.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of the lengths, and a long text is not a misspelling.
-    if name.len() > crate::config::report::problem::NAME_BYTES_MAX {
+    if name.chars().nth(crate::config::report::problem::NAME_CHARS_MAX).is_some() {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
@@ -22,7 +22,10 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Names that other programs use for a setting, with ours.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("http", "http-connect"),
+    ("kerberos", "negotiate"),
+    ("verbose", "debug"),
     ("host", "address"),
     ("port", "address"),
     ("server", "address"),

@@ -3,14 +3,14 @@
 use mooltiroute_hops::KeyPath;
 
 use crate::config::resolve::{Names, Resolver};
-use crate::config::{Chain, NamedHop};
+use crate::config::{ChainConfig, NamedHop};
 
 impl Resolver<'_> {
     /// Checks the chains through which such hops ask, and those that hold them.
     pub(crate) fn check_deciders(
         &mut self,
         hops: &[NamedHop],
-        chains: &[Chain],
+        chains: &[ChainConfig],
         chain_names: &Names,
     ) {
         for hop in hops {
@@ -45,7 +45,7 @@ impl Resolver<'_> {
 }
 
 /// Returns whether a hop of `chain` chooses by what is asked for, also one that is switched off now.
-fn holds_decider(chain: &Chain, hops: &[NamedHop]) -> bool {
+fn holds_decider(chain: &ChainConfig, hops: &[NamedHop]) -> bool {
     let is_decider =
         |hop: &NamedHop| hop.hop.as_ref().is_some_and(|built| built.decider().is_some());
     let on = chain.hops.iter().filter_map(|index| hops.get(*index));

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::unsent::queued;
+use crate::io::send_queue::queued;
 
 /// A wait until the peer of a socket has acknowledged everything that was written to the socket.
 ///

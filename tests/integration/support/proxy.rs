@@ -135,14 +135,26 @@ impl Proxy {
         Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await
     }
 
+    /// Runs it on hops of the command line, without a file.
+    pub(crate) async fn of_hops(urls: &[&str]) -> Self {
+        let arguments: Vec<_> = urls.iter().flat_map(|url| ["--hop", url]).collect();
+        let arguments = [&["--listen", "127.0.0.1:0"], &*arguments].concat();
+        Self::run_on(ConfigDir::new(""), &arguments, command(PROGRAM)).await
+    }
+
     async fn run(
         config: ConfigDir,
         path: Option<&Path>,
         arguments: &[&str],
-        mut command: Command,
+        command: Command,
     ) -> Self {
-        let path = path.unwrap_or(config.path());
-        command.arg("run").arg("-c").arg(path).args(["--log-format", "json"]);
+        let path = path.unwrap_or(config.path()).to_str().unwrap().to_owned();
+        Self::run_on(config, &[&["-c", &path], arguments].concat(), command).await
+    }
+
+    /// Runs it with `arguments`, with its control socket in the runtime directory of `config`.
+    async fn run_on(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
+        command.args(["run", "--log-format", "json"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         in_runtime(&mut command, config.runtime());
         let mut process = Process::start(&mut command);

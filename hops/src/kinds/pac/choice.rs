@@ -19,14 +19,14 @@ use crate::{
 pub(super) struct Choosing {
     pac: Arc<Pac>,
     plan: Arc<Plan>,
-    wish: Arc<Wish>,
+    wish: Arc<PacRequest>,
     /// The ways that it has tried, by their places in the plan.
     tried: Vec<usize>,
 }
 
 /// The request of a connection, kept for the case that its hop fails.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct PacRequest {
     target: Authority,
     preferences: Preferences,
 }
@@ -43,7 +43,7 @@ struct Way {
     is_settled: AtomicBool,
 }
 
-impl Wish {
+impl PacRequest {
     pub(super) fn of(request: Request<'_>) -> Arc<Self> {
         let (target, preferences) = (request.target.clone(), request.preferences.clone());
         Arc::new(Self { target, preferences })
@@ -51,7 +51,7 @@ impl Wish {
 }
 
 impl Choosing {
-    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<Wish>) -> Self {
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<PacRequest>) -> Self {
         Self { pac, plan, wish, tried: Vec::new() }
     }
 

@@ -22,7 +22,7 @@ use crate::{
 /// The settings of a hop that is chosen by a PAC file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct PacConfig {
     /// The address of the PAC file, `http://` or `https://`. It is fetched when a request needs it, and again after ten
     /// minutes and after a change of the network.
     url: Option<PacUrl>,
@@ -61,7 +61,7 @@ fn direct() -> String {
     "direct".to_owned()
 }
 
-impl HopConfig for Config {
+impl HopConfig for PacConfig {
     const KIND: &'static str = "pac";
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
@@ -93,7 +93,7 @@ impl HopConfig for Config {
     }
 }
 
-impl Config {
+impl PacConfig {
     /// Finds the hops that entries stand for, each once.
     fn members(
         &self,

@@ -144,11 +144,16 @@ impl Tree {
         }
     }
 
-    /// Whether the value at `path` must not be shown: a variable has a part in it, an alias shares it, or it could be the
-    /// end of a secret.
-    pub(super) fn is_hidden(&self, path: &KeyPath) -> bool {
+    /// Returns whether the value at `path` must not be shown, since a variable has a part in it, an alias shares it, or it
+    /// could be the end of a secret.
+    pub(in crate::config) fn is_hidden(&self, path: &KeyPath) -> bool {
+        self.is_from_elsewhere(path) || self.hides(path)
+    }
+
+    /// Returns whether a variable has a part in the value at `path`, or an alias shares it.
+    pub(in crate::config) fn is_from_elsewhere(&self, path: &KeyPath) -> bool {
         let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
-        is_shared || self.variables.contains_key(path) || self.hides(path)
+        is_shared || self.variables.contains_key(path)
     }
 
     /// Returns the first values that are written in an odd way.

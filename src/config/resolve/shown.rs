@@ -1,0 +1,76 @@
+//! Lists the settings of hops that may be shown.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use mooltiroute_hops::{Key, KeyPath};
+use serde_yaml::Value;
+
+use crate::config::{Credential, ShownSetting, report::problem::is_name, resolve::Resolver};
+
+impl Resolver<'_> {
+    /// Returns the settings of the hop at `path` that are written and that its kind allows to be shown.
+    ///
+    /// A value from a variable, or one that an alias shares, may be a secret all the same. So may one after a credential
+    /// in the same line, as its end if it has a comma and no quotes. Both are left out.
+    pub(crate) fn shown_settings(&self, path: &KeyPath, kind: &str) -> Arc<[ShownSetting]> {
+        let Some(kind) = self.registry.kind(kind) else { return Arc::default() };
+        let shown = kind.shown().iter().filter_map(|key| {
+            let path = path.clone().then(Key::Name((*key).to_owned()));
+            let value = self.value_in_words(&path)?;
+            Some(ShownSetting { key, value })
+        });
+        shown.collect()
+    }
+
+    fn value_in_words(&self, path: &KeyPath) -> Option<String> {
+        Some(match self.tree.value(path)? {
+            Value::Bool(value) => value.to_string(),
+            Value::Number(value) => value.to_string(),
+            Value::String(text) => {
+                let is_known = self.is_known(path, text) && !self.tree.is_from_elsewhere(path);
+                let shown = if is_known { Some(&**text) } else { self.tree.shown(path) };
+                shown?.to_owned()
+            }
+            Value::Sequence(list) => {
+                let mut words = String::new();
+                for index in 0..list.len().min(ITEMS_MAX) {
+                    let item = self.value_in_words(&path.clone().then(Key::Index(index)))?;
+                    let comma = if index == 0 { "" } else { ", " };
+                    let _ = write!(words, "{comma}{item}");
+                }
+                if list.len() > ITEMS_MAX {
+                    let _ = write!(words, " and {} more", list.len() - ITEMS_MAX);
+                }
+                words
+            }
+            // A hop within a hop, as a pool has them.
+            Value::Mapping(_) => {
+                let of = |key: &str| {
+                    let path = path.clone().then(Key::Name(key.to_owned()));
+                    let text = self.tree.value(&path)?.as_str()?;
+                    let is_address = text.parse::<mooltiroute_hops::Authority>().is_ok();
+                    let is_kind = key == "kind" && self.registry.kind(text).is_some();
+                    let is_shown = is_kind || (is_address && !self.tree.is_hidden(&path));
+                    is_shown.then(|| text.to_owned())
+                };
+                of("address").or_else(|| of("kind"))?
+            }
+            Value::Null | Value::Tagged(_) => return None,
+        })
+    }
+}
+
+impl Resolver<'_> {
+    /// Returns whether `text`, which is at `path` in a hop, is the name of a hop, or a value of a hop without credentials.
+    fn is_known(&self, path: &KeyPath, text: &str) -> bool {
+        let [section, hop, ..] = path.keys() else { return false };
+        let is_hop = self.tree.value(&KeyPath::of(["hops", text])).is_some();
+        let hop = KeyPath::from(vec![section.clone(), hop.clone()]);
+        let names = self.tree.names(&hop).unwrap_or_default();
+        let is_open = !names.iter().any(|name| Credential::is_named_so(name));
+        is_hop || (is_open && is_name(text) && matches!(path.keys().last(), Some(Key::Name(_))))
+    }
+}
+
+/// More items of a list are counted and not shown.
+const ITEMS_MAX: usize = 12;
