@@ -1,6 +1,6 @@
 //! PAC files: the JavaScript function `FindProxyForURL(url, host)` by which a company says which proxy serves what.
 //!
-//! A PAC file is a program of somebody else, so this package runs it with limits and without any I/O:
+//! A PAC file is a program from outside, so this package runs it with limits and without any I/O:
 //!
 //! - [`PacRunner`] owns the thread on which a script runs. A call has [a tenth of a second](CALL_MAX) of processor time
 //!   and a script 16 MiB of memory. A call that exceeds them is an error, and the next one starts from a fresh script.
@@ -8,7 +8,7 @@
 //!   time. They must be there at once. A name whose addresses are not known yet ends the call with
 //!   [`Outcome::Lookup`]; the caller looks the name up and calls again. So a name server that says nothing delays only
 //!   the request that needs it, and never the thread.
-//! - [`decode`] reads the bytes of a file, whose encoding is anyone's guess.
+//! - [`decode`] reads the bytes of a file, whose encoding may not be given.
 //!
 //! ```
 //! use std::{net::IpAddr, sync::{Arc, mpsc}, time::SystemTime};
@@ -76,8 +76,8 @@ pub enum Outcome {
 
 /// The facts that a script may ask for. None of these functions may block: they run on the thread of the script.
 pub trait Surroundings: fmt::Debug + Send + Sync {
-    /// Returns the addresses of `name`: none if it has no address or can't be looked up, `None` if nobody has looked
-    /// yet.
+    /// Returns the addresses of `name`: none if it has no address or can't be looked up, `None` if it was not
+    /// looked up yet.
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>>;
 
     /// Returns the addresses by which this machine reaches other networks, the best first.

@@ -154,7 +154,7 @@ impl Worker {
     }
 }
 
-/// Serves calls until nobody can make any more.
+/// Serves calls until the runner is gone.
 fn serve(mut engine: Engine, jobs: &Receiver<Job>, clock: &Clock) {
     for Job { has_begun, query, surroundings, reply } in jobs {
         has_begun.store(true, Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl Script {
     ) -> Verdict {
         let slot = self.answers.slot(&asked);
         let facts = PacFacts { names: Arc::clone(&self.names), services };
-        // Whoever comes first asks. If that client leaves, the next one that waits takes over.
+        // The first request asks. If its client leaves, the next one that waits takes over.
         let kept = slot.get_or_init(|| async {
             let (verdict, period) = self.ask(&asked, rules, members, Arc::new(facts)).await;
             Kept::for_period(verdict, period)
