@@ -11,7 +11,6 @@ mod ask;
 mod condition;
 mod events;
 mod facts;
-mod glob;
 mod interfaces;
 mod keeper;
 mod readiness;
@@ -25,9 +24,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub(crate) use mooltiroute_hops::Glob;
+
 pub(crate) use self::{
     condition::{NetworkCondition, Question, Requirement},
-    glob::Glob,
     keeper::NetworkKeeper,
     shown::ShownCondition,
     truth::Truth,
@@ -102,12 +102,20 @@ impl Network {
         self.facts().causes()
     }
 
-    /// Puts in force the outcomes that a configuration was built with.
+    /// Returns a number that differs after each change of the network. It stays the same if nothing of the configuration
+    /// depends on the network.
+    pub(crate) fn changes_so_far(&self) -> u64 {
+        self.facts().changes()
+    }
+
+    /// Puts in force the outcomes that a configuration was built with. `is_followed` says whether hops have to hear of
+    /// changes that no condition depends on.
     pub(crate) fn put_in_force(
         &self,
         outcomes: impl IntoIterator<Item = (Arc<NetworkCondition>, bool)>,
+        is_followed: bool,
     ) {
-        self.facts().put_in_force(outcomes.into_iter().collect());
+        self.facts().put_in_force(outcomes.into_iter().collect(), is_followed);
         // A fact may have changed since the configuration was built.
         self.announce();
         self.wanted.notify_one();

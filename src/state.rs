@@ -2,4 +2,5 @@
 
 pub(crate) mod connections;
 pub(crate) mod generation;
+mod hop_services;
 pub(crate) mod shared;

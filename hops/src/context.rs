@@ -163,6 +163,16 @@ impl<'a> BuildContext<'a> {
         Ok(Secret::new(text))
     }
 
+    /// Reads a file that need not be in UTF-8. Its content counts as in [`read`](Self::read).
+    ///
+    /// # Errors
+    /// It can't be read, is no regular file or is too large.
+    pub fn read_binary(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let (path, bytes) = self.read_bytes(path)?;
+        self.files.borrow_mut().insert(path, self.hasher.hash_one(&bytes[..]));
+        Ok(bytes.to_vec())
+    }
+
     /// Notes a file that a library reads by itself, and returns its full path. Its content counts as in
     /// [`read`](Self::read).
     ///

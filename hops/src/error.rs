@@ -49,6 +49,9 @@ pub enum HopError {
     /// twice for a connection, within `timeouts.handshake`.
     #[error("it asks for one new connection after another")]
     Again(Arc<dyn Link>),
+    /// The hop could not choose who serves a request.
+    #[error("{}", .0.details)]
+    NoChoice(Box<NoChoice>),
     /// A reason particular to the kind.
     #[error("{0}")]
     Other(String),
@@ -67,6 +70,23 @@ pub struct MissingCredentials {
     pub is_timeout: bool,
     /// How long the credentials will not be tried again, to keep the account from being locked.
     pub retry_after: Option<Duration>,
+}
+
+/// The reason why a hop could not choose who serves a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoChoice {
+    /// A few words, for a status line.
+    pub summary: String,
+    /// One clause about the failure.
+    pub details: String,
+    /// Sentences that say what to do.
+    pub advice: String,
+}
+
+impl From<NoChoice> for HopError {
+    fn from(reason: NoChoice) -> Self {
+        Self::NoChoice(Box::new(reason))
+    }
 }
 
 impl From<MissingCredentials> for HopError {

@@ -89,7 +89,7 @@ pub struct Exchange<'t> {
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Body {
-    /// At most [`BODY_BYTES_MAX`] bytes of it.
+    /// At most as many bytes of it as were asked for.
     pub bytes: Vec<u8>,
     /// Whether that is the whole body.
     pub is_whole: bool,
@@ -208,9 +208,22 @@ impl<'t> Exchange<'t> {
     /// # Errors
     /// The connection failed before the end of the body.
     pub async fn body(&mut self, answer: &Answer) -> Result<Body, HopError> {
+        self.body_up_to(answer, BODY_BYTES_MAX).await
+    }
+
+    /// Reads the body of `answer` as far as `bytes_max`. The fields of a 2xx must have been
+    /// [read](Answer::with_fields).
+    ///
+    /// # Errors
+    /// As [`body`](Self::body).
+    pub async fn body_up_to(
+        &mut self,
+        answer: &Answer,
+        bytes_max: usize,
+    ) -> Result<Body, HopError> {
+        let mut decoder = BodyDecoder::new(answer.framing());
         // This must read exactly the body. One byte too few would begin the next answer, and one too many would be
         // taken from it.
-        let mut decoder = BodyDecoder::new(answer.framing());
         let (mut seen, mut bytes) = (BytesMut::new(), Vec::new());
         // Framing counts too, so that a body of tiny chunks comes to an end.
         let mut read_bytes = 0;
@@ -218,7 +231,7 @@ impl<'t> Exchange<'t> {
             match decoder.decode(&mut seen, &mut bytes) {
                 Progress::End => break true,
                 Progress::Broken => break false,
-                Progress::NeedMore if read_bytes > BODY_BYTES_MAX => break false,
+                Progress::NeedMore if read_bytes > bytes_max => break false,
                 Progress::NeedMore => {}
             }
             match self.tunnel.read_buf(&mut seen).await? {
@@ -231,8 +244,8 @@ impl<'t> Exchange<'t> {
         };
         self.tunnel.unread(Bytes::from(seen));
         // The last read may go beyond the limit by its own size.
-        let is_whole = is_whole && bytes.len() <= BODY_BYTES_MAX;
-        bytes.truncate(BODY_BYTES_MAX);
+        let is_whole = is_whole && bytes.len() <= bytes_max;
+        bytes.truncate(bytes_max);
         Ok(Body { bytes, is_whole })
     }
 }

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::{
-    Authority, BuildContext, Eventual, HopError, InvalidPreferences, InvalidSettings, Link,
-    Readiness, Request,
+    Authority, BuildContext, Decider, Eventual, HopError, InvalidPreferences, InvalidSettings,
+    Link, Readiness, Request,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -63,6 +63,11 @@ pub trait Hop: fmt::Debug + Send + Sync {
     /// As [`Link::readiness`], if all links of this hop are alike.
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
+    }
+
+    /// Returns the side of this hop that decides by what is asked for. Most kinds have none.
+    fn decider(&self) -> Option<&dyn Decider> {
+        None
     }
 
     /// Chooses the link that carries `request`.
@@ -141,8 +146,9 @@ impl<'a> MemberStatus<'a> {
 /// The link that carries a connection, and the selection that learns from the outcome.
 #[derive(Debug)]
 pub struct Chosen {
-    /// The link.
-    pub link: Arc<dyn Link>,
+    /// The link. `None` leaves the hop out of its chain for this connection: the stop before it connects to the one
+    /// behind it.
+    pub link: Option<Arc<dyn Link>>,
     /// The selection that learns from the outcome. A hop without a choice has none.
     pub selection: Option<Box<dyn Selection>>,
 }
@@ -150,17 +156,17 @@ pub struct Chosen {
 impl Chosen {
     /// Chooses `link`. The hop does not learn from the outcome.
     pub fn new(link: Arc<dyn Link>) -> Self {
-        Self { link, selection: None }
+        Self { link: Some(link), selection: None }
+    }
+
+    /// Leaves the hop out, without an interest in the outcome.
+    pub fn left_out() -> Self {
+        Self { link: None, selection: None }
     }
 
     /// The name of the chosen link below its hop, such as `members[0]`.
     pub fn member(&self) -> Option<String> {
         self.selection.as_ref().map(|selection| selection.member())
-    }
-
-    /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.
-    pub fn is_in_use(&self) -> Option<bool> {
-        self.selection.as_ref().and_then(|selection| selection.is_in_use())
     }
 
     /// Reports that the link did its part for a connection.

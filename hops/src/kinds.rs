@@ -2,6 +2,8 @@
 
 mod gateway;
 pub mod http_connect;
+#[cfg(feature = "pac")]
+pub mod pac;
 pub mod pool;
 pub mod rotating;
 pub mod socks5;
@@ -15,10 +17,13 @@ use crate::Registry;
 /// assert!(mooltiroute_hops::kinds::builtin().kind("socks5").is_some());
 /// ```
 pub fn builtin() -> Registry {
-    Registry::default() //
+    let registry = Registry::default()
         .with::<http_connect::HttpConnectConfig>()
         .with::<pool::PoolConfig>()
         .with::<rotating::RotatingConfig>()
         .with::<socks5::Socks5Config>()
-        .with::<webshare::WebshareConfig>()
+        .with::<webshare::WebshareConfig>();
+    #[cfg(feature = "pac")]
+    let registry = registry.with::<pac::PacConfig>();
+    registry
 }

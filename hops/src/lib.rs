@@ -14,6 +14,7 @@
 //! `examples/custom_hop.rs` of the program is such a kind in one file.
 //!
 //! - [`Hop`], [`Link`], [`HopConfig`]: the seam.
+//! - [`Decider`], [`Services`]: for a hop that has to ask before it can choose.
 //! - [`Tunnel`], [`Stream`]: the connection that is handed from hop to hop.
 //! - [`HopError`], [`Refusal`], [`MissingCredentials`]: the reasons why a hop was not passed.
 //! - [`Authority`], [`Host`]: a checked host and port.
@@ -30,10 +31,12 @@ mod calendar;
 mod context;
 mod country;
 pub mod credentials;
+mod decider;
 mod error;
 mod eventual;
 pub mod exchange;
 mod field;
+mod glob;
 mod hop;
 pub mod kinds;
 mod link;
@@ -57,9 +60,11 @@ pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
-    error::{HopError, MissingCredentials, Spoken},
+    decider::{Decider, DeciderState, Decision, Foresight, OpenError, Services},
+    error::{HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
+    glob::Glob,
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
     link::{Link, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Authority, ClientFields, Country};
+use crate::{Authority, ClientFields, Country, RequestLine};
 
 /// The purpose of one connection. More facts may be added in time.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Request<'a> {
     pub preferences: &'a Preferences,
     /// The header fields of the client's CONNECT, if it speaks HTTP.
     pub fields: Option<&'a dyn ClientFields>,
+    /// The first line of a plain request. `None` if the client wants a tunnel.
+    pub plain: Option<RequestLine<'a>>,
     /// The pseudonym of this proxy for the `Via` field of each CONNECT on the way, if it is to have one.
     pub via: Option<&'a str>,
 }
@@ -25,13 +27,19 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Creates the request of a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences, fields: None, via: None }
+        Self { target, preferences, fields: None, via: None, plain: None }
     }
 
     /// Adds the header fields of the client's CONNECT.
     #[must_use]
     pub fn with_fields(self, fields: Option<&'a dyn ClientFields>) -> Self {
         Self { fields, ..self }
+    }
+
+    /// Makes it a plain request with this first line.
+    #[must_use]
+    pub fn with_plain(self, line: RequestLine<'a>) -> Self {
+        Self { plain: Some(line), ..self }
     }
 
     /// Has each CONNECT on the way name this proxy by `via` (RFC 9110 §7.6.3).

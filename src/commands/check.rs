@@ -149,6 +149,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
+        describe::decider(hop, "    ", out)?;
         for Readiness { scheme, credentials } in readiness(hop) {
             // Whether a ticket or a library is there is no matter of the configuration, so nothing is invalid
             // without it.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mooltiroute_hops::Hop;
+use mooltiroute_hops::{DeciderState, Hop};
 
 use crate::{
     config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
@@ -56,6 +56,26 @@ pub(super) fn condition(
         writeln!(out, "{indent}when it is switched off, its tunnels are cut")?;
     }
     Ok(())
+}
+
+/// Describes where a hop that chooses by what is asked for has its rules from, and how they are read.
+pub(super) fn decider(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { return Ok(()) };
+    let DeciderState { source, loaded, .. } = decider.state();
+    match (loaded, decider.via()) {
+        (Some(_), _) => writeln!(out, "{indent}chosen by the PAC file {source}")?,
+        (None, "direct") => {
+            writeln!(
+                out,
+                "{indent}chosen by the PAC file {source}, fetched when a request needs it"
+            )?;
+        }
+        (None, via) => writeln!(
+            out,
+            "{indent}chosen by the PAC file {source}, fetched through chain {via} when a request needs it"
+        )?,
+    }
+    decider.terms().iter().try_for_each(|term| writeln!(out, "{indent}{term}"))
 }
 
 /// Says where credentials come from, with a comma before each.

@@ -1,6 +1,7 @@
 //! `mooltiroute explain`: shows the route and the hops that a request would take, and why.
 
 mod asked;
+mod decided;
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{self as hops, Authority, ChooseError, Eventual, Preferences, Registry};
+use mooltiroute_hops::{
+    self as hops, Authority, ChooseError, Decision, Eventual, Preferences, Registry,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,6 +31,7 @@ use crate::{
 };
 
 pub use self::asked::{Asked, Form, InvalidUrl};
+use self::decided::DecidedHop;
 
 /// Runs the command.
 pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> ExitCode {
@@ -122,6 +126,7 @@ pub fn explain(
             describe_routes(&config, &asked.target, found, out)?;
             if let Some(way) = &way {
                 way.describe(out)?;
+                way.decided.iter().try_for_each(|decided| decided.describe(out))?;
                 way.describe_conditions(&loader.network, out)?;
             }
             if let Some(refusal) = &refusal {
@@ -155,7 +160,8 @@ pub fn explain(
             writeln!(out, "{explained:#}")?;
         }
     }
-    let is_served = found.is_some() && refusal.is_none();
+    let is_decided = way.as_ref().is_none_or(ExplainedWay::is_decided);
+    let is_served = found.is_some() && refusal.is_none() && is_decided;
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
@@ -214,6 +220,9 @@ struct ExplainedWay<'a> {
     direct: bool,
     steps: Vec<ExplainedStep<'a>>,
     switched_off: Vec<&'a str>,
+    /// The choices of hops that choose by what is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decided: Vec<DecidedHop<'a>>,
     /// The conditions of the hops, with their present values.
     conditions: BTreeMap<&'a str, ShownCondition>,
     #[serde(skip)]
@@ -246,6 +255,16 @@ impl<'a> ExplainedWay<'a> {
         let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));
         let conditions = conditional.iter().filter_map(shown).collect();
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
+        let decided: Vec<_> = hops.iter().filter_map(|hop| DecidedHop::new(hop, asked)).collect();
+        let taken = |hop: &'a NamedHop| match decided.iter().find(|one| one.hop == &*hop.name) {
+            None => Some(hop),
+            Some(one) => match &one.decision {
+                Decision::Hop(name) => config.hops.iter().find(|hop| hop.name == *name),
+                Decision::LeftOut => None,
+                _ => Some(hop),
+            },
+        };
+        let hops: Vec<&NamedHop> = hops.into_iter().filter_map(taken).collect();
         let address =
             |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
         let mut steps = Vec::new();
@@ -292,9 +311,15 @@ impl<'a> ExplainedWay<'a> {
             direct: hops.is_empty(),
             steps,
             switched_off: switched_off.iter().map(|name| &**name).collect(),
+            decided,
             conditions,
             conditional,
         }
+    }
+
+    /// Whether every hop knows who serves the request.
+    fn is_decided(&self) -> bool {
+        self.decided.iter().all(DecidedHop::is_served)
     }
 
     /// Shows what the hops of this chain depend on. This command asks nothing, so what has to be asked is undecided here.

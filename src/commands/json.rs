@@ -24,6 +24,9 @@ pub(super) struct ShownHop<'a> {
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
     members: Vec<ShownMember<'a>>,
+    /// Left out if the hop does not choose by what is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decides_by: Option<ShownDecider>,
     /// Left out if the hop has no schemes to choose from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     auth: Vec<ShownReadiness>,
@@ -33,6 +36,15 @@ pub(super) struct ShownHop<'a> {
 struct ShownMember<'a> {
     name: &'a str,
     address: Option<String>,
+}
+
+/// Where a hop has the rules from by which it chooses.
+#[derive(Serialize)]
+struct ShownDecider {
+    source: String,
+    via: String,
+    /// How the rules are read.
+    terms: Vec<String>,
 }
 
 /// An authentication scheme, and whether this machine can use it now.
@@ -117,6 +129,13 @@ impl<'a> ShownHop<'a> {
             settings,
             credentials,
             members,
+            decides_by: hop.hop.as_ref().and_then(|hop| hop.decider()).map(|decider| {
+                ShownDecider {
+                    source: decider.state().source,
+                    via: decider.via().to_owned(),
+                    terms: decider.terms(),
+                }
+            }),
             auth,
         }
     }

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod chains;
+mod deciders;
 mod hops;
 mod listen;
 mod origins;
@@ -95,6 +96,7 @@ impl<'a> Resolver<'a> {
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         self.check_budgets(&hops, &chains, &chain_names);
+        self.check_deciders(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();

@@ -24,8 +24,12 @@ pub(super) struct Facts {
     pub(super) interfaces: Option<Interfaces>,
     known: HashMap<Question, KnownFact>,
     epoch: u64,
+    /// Counts the changes of the network: the beginning of each and its end.
+    changes: u64,
     /// The conditions of the configuration in force, with the outcomes that are.
     in_force: HashMap<Arc<NetworkCondition>, bool>,
+    /// Whether a hop has to hear of changes that no condition depends on.
+    is_followed: bool,
     /// The conditions that were decided at some time.
     decided: HashSet<Arc<NetworkCondition>>,
     /// The conditions whose questions have been waited for long enough, in this epoch.
@@ -71,12 +75,18 @@ impl Facts {
         questions(self.in_force.keys())
     }
 
-    pub(super) fn has_conditions(&self) -> bool {
-        !self.in_force.is_empty()
+    /// Returns whether the network has to be watched.
+    pub(super) fn are_needed(&self) -> bool {
+        self.is_followed || !self.in_force.is_empty()
     }
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Returns a number that differs after each change of the network.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Starts a new epoch, since the network has changed.
@@ -84,9 +94,17 @@ impl Facts {
         // Answers of the epoch before stay, but `answer` passes over them. The wait of requests and what was given
         // up begin again, since the new network may answer.
         self.epoch += 1;
+        self.changes += 1;
         self.is_settling = true;
         self.waiting_since = None;
         self.given_up.clear();
+    }
+
+    /// Notes that the network is at rest. What was learned since the beginning of the epoch may be of a network that was
+    /// not complete.
+    pub(super) fn settle(&mut self) {
+        self.is_settling = false;
+        self.changes += 1;
     }
 
     /// Records what `question` of this epoch led to.
@@ -154,7 +172,12 @@ impl Facts {
         self.in_force.get(condition).copied()
     }
 
-    pub(super) fn put_in_force(&mut self, outcomes: HashMap<Arc<NetworkCondition>, bool>) {
+    pub(super) fn put_in_force(
+        &mut self,
+        outcomes: HashMap<Arc<NetworkCondition>, bool>,
+        is_followed: bool,
+    ) {
+        self.is_followed = is_followed;
         // Only a new condition may have questions that were never asked.
         let has_new = outcomes.keys().any(|condition| !self.in_force.contains_key(condition));
         self.wants_answers |= has_new;
@@ -250,10 +273,10 @@ mod tests {
         for unknown in [true, false] {
             let (mut facts, condition) = (Facts::default(), condition(unknown));
             assert_eq!(facts.is_on(&condition), unknown, "before anything is known");
-            facts.put_in_force([(Arc::clone(&condition), unknown)].into());
+            facts.put_in_force([(Arc::clone(&condition), unknown)].into(), false);
             hear(&mut facts, Finding::NoAddress);
             assert!(!facts.is_on(&condition));
-            facts.put_in_force([(Arc::clone(&condition), false)].into());
+            facts.put_in_force([(Arc::clone(&condition), false)].into(), false);
             facts.begin_epoch();
             hear(&mut facts, Finding::Nothing("silence".into()));
             assert!(!facts.is_on(&condition), "requests wait, so nothing is changed yet");

@@ -10,13 +10,13 @@ use tracing::debug;
 
 use super::{Interfaces, Network, Question, ask, ask::Finding, events::NetworkEvents};
 
-/// Keeps the facts of a [`Network`] up to date while a configuration has conditions.
+/// Keeps the facts of a [`Network`] up to date while a configuration depends on it.
 ///
 /// It sleeps until something arrives: an event, an answer, or a request that depends on a fact. Its only timers run
 /// for a few seconds after an event.
 pub(crate) struct NetworkKeeper {
     network: Arc<Network>,
-    /// Open while there are conditions.
+    /// Open while something depends on the network.
     events: Option<NetworkEvents>,
     asks: JoinSet<(u64, Question, Finding)>,
     unrest: Option<Unrest>,
@@ -42,8 +42,8 @@ impl NetworkKeeper {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) -> Infallible {
         loop {
-            if !self.network.facts().has_conditions() {
-                // A configuration without conditions pays for none of this: no watch, no timer, no question.
+            if !self.network.facts().are_needed() {
+                // A configuration that needs nothing of the network pays for none of this: no watch, no timer, no question.
                 (self.events, self.unrest) = (None, None);
                 self.repeats.clear();
                 self.asks.abort_all();
@@ -95,7 +95,7 @@ impl NetworkKeeper {
             // are compared then.
             debug!("the network has changed");
             self.look_at_interfaces();
-            self.network.facts().is_settling = false;
+            self.network.facts().settle();
             let now = Instant::now();
             self.repeats = REPEATS.map(|after| now + after).to_vec();
         } else {

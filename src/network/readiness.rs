@@ -125,7 +125,7 @@ mod tests {
         let when = Requirement::Resolves { name: "proxy.test".into(), into: Vec::new() };
         let condition = Arc::new(NetworkCondition { when, unknown: true });
         let mut facts = Facts::default();
-        facts.put_in_force([(Arc::clone(&condition), true)].into());
+        facts.put_in_force([(Arc::clone(&condition), true)].into(), false);
         facts.wants_answers = false;
         (facts, [condition])
     }
@@ -160,7 +160,7 @@ mod tests {
         hear(&mut facts, Finding::NoAddress, now);
         let readiness = facts.readiness(&conditions, now, PATIENCE);
         assert_eq!(readiness.waiting, Some(Waiting::ForReload));
-        facts.put_in_force([(Arc::clone(&conditions[0]), false)].into());
+        facts.put_in_force([(Arc::clone(&conditions[0]), false)].into(), false);
         assert_eq!(facts.readiness(&conditions, now, PATIENCE).waiting, None);
         facts.begin_epoch();
         let after = facts.readiness(&conditions, now, PATIENCE);
@@ -172,7 +172,7 @@ mod tests {
         let (mut facts, conditions) = setup();
         let now = Instant::now();
         hear(&mut facts, Finding::NoAddress, now);
-        facts.put_in_force([(Arc::clone(&conditions[0]), false)].into());
+        facts.put_in_force([(Arc::clone(&conditions[0]), false)].into(), false);
         for (after, asks) in [(Duration::ZERO, false), (FRESH / 2, false), (FRESH, true)] {
             let readiness = facts.readiness(&conditions, now + after, PATIENCE);
             assert_eq!((readiness.asks, readiness.waiting), (asks, None), "{after:?}");

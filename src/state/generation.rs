@@ -16,6 +16,7 @@ use crate::{
     metrics::Metrics,
     network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
+    state::hop_services::HopServices,
     system::memory::{Held, Peaks},
     upstream::{
         chain::{Chain, ChainAccounts, ChainHop, StepTimeouts},
@@ -242,6 +243,7 @@ impl Generation {
             Arc::new(chain.warmed(warm))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
+        attach_services(&hops, (&chains, &dependences), &network, timeouts.connect);
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let route_accounts = routes.iter().map(|route| {
@@ -300,6 +302,11 @@ impl Generation {
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
         let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
         self.hops.iter().filter_map(conditional)
+    }
+
+    /// Whether a hop has to hear of changes of the network, beside those with conditions.
+    pub(crate) fn follows_network(&self) -> bool {
+        self.built_hops().any(|(_, hop)| hop.decider().is_some())
     }
 
     /// The facts about the network.
@@ -393,6 +400,28 @@ fn route_name(rule: &Rule, chain: &str) -> Arc<str> {
 
 /// The letters of a route's targets in its name.
 const ROUTE_NAME_MAX: usize = 120;
+
+/// Gives each hop that has to ask before it can choose the chain through which it asks. A hop that was kept from the
+/// last generation asks through the chains of this one from now on.
+fn attach_services(
+    hops: &[NamedHop],
+    (chains, dependences): (&[Arc<Chain>], &[Option<Dependence>]),
+    network: &Arc<Network>,
+    patience: std::time::Duration,
+) {
+    for named in hops {
+        let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
+        let via = chains.iter().position(|chain| &**chain.name() == decider.via());
+        let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
+        decider.attach(Arc::new(HopServices {
+            hop: Arc::clone(&named.name),
+            chain: chain.unwrap_or_default(),
+            dependence: via.and_then(|index| dependences.get(index)?.clone()),
+            patience,
+            network: Arc::clone(network),
+        }));
+    }
+}
 
 /// Returns the spares of a chain, if it has any: those of the `last` generation if they pass the same hops.
 fn warm(

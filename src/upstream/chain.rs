@@ -51,6 +51,8 @@ pub(crate) struct Chain {
     warm: Option<Arc<Warm>>,
     takes_preferences: bool,
     requires_session: bool,
+    /// Whether a hop chooses by what is asked for.
+    has_deciders: bool,
 }
 
 /// A hop of a chain, with its name.
@@ -82,6 +84,8 @@ pub(crate) struct Connected {
 /// The last hop of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct LastHop {
+    /// Its position in the chain.
+    pub position: usize,
     /// The link that was chosen for the connection.
     pub link: Arc<dyn Link>,
     /// Its name below the hop that chose it.
@@ -122,9 +126,10 @@ struct Arrived<'a> {
     attempts: u32,
 }
 
-/// The error of one attempt, and the position of the hop that met it.
+/// The error of one attempt, and the hop that met it.
 struct FailedAttempt {
-    position: usize,
+    /// The index of the hop in its journey.
+    index: usize,
     error: ChainError,
     /// The link to go on with after the chain has dialled again.
     again: Option<Arc<dyn Link>>,
@@ -138,7 +143,7 @@ impl FailedAttempt {
     }
 }
 
-/// The hop of a step, by its position; the target if there is no hop.
+/// The hop of a step, with its index in the journey; the target if there is no hop.
 type StepPlace<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
@@ -171,6 +176,7 @@ impl Chain {
             // them.
             takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
             requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
+            has_deciders: hops.iter().any(|hop| hop.hop.decider().is_some()),
             hops,
         }
     }
@@ -219,8 +225,11 @@ impl Chain {
     }
 
     /// Whether a spare made for one request serves another. It does not if a hop before the last one may treat clients
-    /// differently.
+    /// differently, or if a hop chooses by the target, and may leave itself out.
     pub(crate) fn can_be_warm(hops: &[ChainHop]) -> bool {
+        if hops.iter().any(|hop| hop.hop.decider().is_some()) {
+            return false;
+        }
         let before = hops.split_last().map(|(_, before)| before);
         before.is_some_and(|before| before.iter().all(|hop| !hop.hop.describe().takes_preferences))
     }
@@ -293,6 +302,25 @@ impl Chain {
         line: RequestLine<'_>,
     ) -> Result<Connected, ChainError> {
         self.travel(request, Destination::Forwarder(line), &()).await
+    }
+
+    /// Returns whether the hops that choose by what is asked for would choose for `request` as they did for a connection
+    /// that took `passage`.
+    pub(crate) async fn agrees(&self, request: Request<'_>, passage: &Passage) -> bool {
+        if !self.has_deciders {
+            return true;
+        }
+        for (position, hop) in self.hops.iter().enumerate() {
+            let Some(decider) = hop.hop.decider() else { continue };
+            let taken = passage.taken.iter().flat_map(|taken| taken.iter());
+            let taken = taken.clone().find(|taken| taken.position == position);
+            let member = taken.filter(|taken| taken.address.is_some());
+            let member = member.and_then(|taken| taken.member.as_deref());
+            if !decider.agrees(request, member).wait().await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Prepares another plain request on a connection that ends at `last`. Returns the fields that the hop needs, or
@@ -444,11 +472,11 @@ impl Chain {
         trace.passed(|| self.stage(first, Step::Dial, stop));
         // Strictly one hop after the other. A hop that refuses its CONNECT would also read the one
         // that was sent ahead, with the credentials of the next hop in it.
-        for (position, hop) in hops.iter().enumerate() {
-            let at = (position, Some(hop));
-            tunnel = self.counted_at(position, tunnel);
+        for (index, hop) in hops.iter().enumerate() {
+            let at = (index, Some(hop));
+            tunnel = self.counted_at(hop.position, tunnel);
             // A hop without TLS is entered at once. Then there is no step to time or to report.
-            tunnel = match hop.chosen.link.enter(tunnel) {
+            tunnel = match hop.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
                 enter => {
                     let connect = journey.within_deadline(self.timeouts.connect);
@@ -458,11 +486,11 @@ impl Chain {
                     entered
                 }
             };
-            if let Some(next) = hops.get(position + 1) {
+            if let Some(next) = hops.get(index + 1) {
                 // Of the client's fields, only `Via` goes to a hop on the way. `pass_headers` is
                 // about the last hop.
                 tunnel.prepare_connect(request, None);
-                tunnel = self.extend(tunnel, journey, position, &next.address, trace).await?;
+                tunnel = self.extend(tunnel, journey, index, &next.address, trace).await?;
             }
         }
         Ok(tunnel)
@@ -478,7 +506,7 @@ impl Chain {
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         // Without hops, the tunnel was dialled to the target and is at its end already.
-        let Some(position) = journey.hops().len().checked_sub(1) else {
+        let Some(index) = journey.hops().len().checked_sub(1) else {
             return Ok((tunnel, Arc::default()));
         };
         match end {
@@ -486,26 +514,26 @@ impl Chain {
             AttemptEnd::Target(request) => {
                 // Prepared again for the last hop: a spare carries no fields of any client, and a
                 // tunnel may still have those of the CONNECT before.
-                let listed = journey.hops()[position].chosen.link.pass_headers();
+                let listed = journey.hops()[index].link.pass_headers();
                 tunnel.prepare_connect(request, listed);
                 let target = request.target;
-                let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
+                let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }
             AttemptEnd::Forwarder(line) => {
                 // The request itself is sent later, by the exchange. This is for the fields that
                 // the hop needs in it, which may take rounds of authentication on this very
                 // connection.
-                let last = &journey.hops()[position];
-                let fields = match last.chosen.link.authorize(&mut tunnel, line) {
+                let last = &journey.hops()[index];
+                let fields = match last.link.authorize(&mut tunnel, line) {
                     Eventual::Ready(Ok(fields)) => fields,
                     work => {
-                        let (at, asked) = ((position, Some(last)), Instant::now());
+                        let (at, asked) = ((index, Some(last)), Instant::now());
                         let timeout = journey.within_deadline(self.timeouts.handshake);
                         let work = pin!(work.wait());
                         let fields = self.step(at, Step::Extend, target, timeout, work).await;
                         let fields = fields.map_err(|failed| failed.asked_at(asked))?;
-                        self.meter.agreed(position, asked.elapsed());
+                        self.meter.agreed(last.position, asked.elapsed());
                         trace.passed(|| self.stage(at, Step::Extend, target));
                         fields
                     }
@@ -515,24 +543,24 @@ impl Chain {
         }
     }
 
-    /// Has the hop at `position` extend the tunnel to `next`.
+    /// Has the hop at `index` of the journey extend the tunnel to `next`.
     async fn extend<T: Trace>(
         &self,
         tunnel: Tunnel,
         journey: &Journey<'_>,
-        position: usize,
+        index: usize,
         next: &Authority,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
-        let hop = &journey.hops()[position];
+        let hop = &journey.hops()[index];
         // If the hop asks for a new connection, its timeout still counts from here.
-        let (at, asked) = ((position, Some(hop)), Instant::now());
-        let extend = pin!(hop.chosen.link.extend(tunnel, next));
+        let (at, asked) = ((index, Some(hop)), Instant::now());
+        let extend = pin!(hop.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
         let extended = self.step(at, Step::Extend, next, timeout, extend).await;
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
         // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
-        self.meter.agreed(position, asked.elapsed());
+        self.meter.agreed(hop.position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
     }
@@ -562,7 +590,7 @@ impl Chain {
         // to be asked here: a detour may replace the link, and with it that knowledge.
         let mut again = None;
         match (at.1, &mut cause) {
-            (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.chosen.link.explain(refusal),
+            (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.link.explain(refusal),
             (Some(_), Cause::Hop(HopError::Again(link))) => again = Some(Arc::clone(link)),
             _ => {}
         }
@@ -570,7 +598,7 @@ impl Chain {
         if let Some(begun) = begun {
             self.log_step(&error.stage, begun, Some(&error));
         }
-        Err(FailedAttempt { position: at.0, error, again, asked: Instant::now() })
+        Err(FailedAttempt { index: at.0, error, again, asked: Instant::now() })
     }
 
     /// Logs a step that has ended, so that the debug log explains a failure.
@@ -586,15 +614,17 @@ impl Chain {
         debug!(%chain, %step, hop, %stop, protocol, duration_seconds, error, "{message}");
     }
 
-    fn stage(&self, (position, hop): StepPlace<'_>, step: Step, stop: &Authority) -> Stage {
-        let member = hop.and_then(|hop| hop.chosen.member());
-        let protocol = hop.and_then(|hop| hop.chosen.link.entered_by());
-        let stage = Stage::new(self.hops.get(position), member, step, stop.clone());
+    fn stage(&self, (_, hop): StepPlace<'_>, step: Step, stop: &Authority) -> Stage {
+        let member = hop.and_then(|hop| hop.member());
+        let protocol = hop.and_then(|hop| hop.link.entered_by());
+        let named = hop.and_then(|hop| self.hops.get(hop.position));
+        let stage = Stage::new(named, member, step, stop.clone());
         Stage { protocol, ..stage }
     }
 
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
-        Stage::new(self.hops.last(), last.member.clone(), Step::Extend, target.clone())
+        let named = self.hops.get(last.position);
+        Stage::new(named, last.member.clone(), Step::Extend, target.clone())
     }
 
     /// Describes a failed TLS handshake with the target, which the user of the tunnel makes at its end.

@@ -30,6 +30,7 @@ mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod pac;
 mod passed_fields;
 mod pinned_certificates;
 mod pools;

@@ -117,6 +117,15 @@ impl Answer {
         self.status < 200
     }
 
+    /// Reads the fields of a 2xx too. For answers to other requests than CONNECT.
+    #[must_use]
+    pub fn with_fields(mut self) -> Self {
+        if self.fields.is_empty() {
+            self.fields = fields(&self.head);
+        }
+        self
+    }
+
     /// Reads the fields of a 2xx, which are not parsed otherwise.
     pub(super) fn fields_of_success(&self) -> Vec<(Box<[u8]>, Vec<u8>)> {
         fields(&self.head)

@@ -227,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn connect_has_the_operators_fields_and_ours_last() {
         let yaml = "{address: 'a.example:1', username: u, password: p, headers: {X-B: b, X-A: a}}";
-        let link = choose(build(yaml).unwrap()).await.link;
+        let link = choose(build(yaml).unwrap()).await.link.unwrap();
         let (near, mut far) = duplex(1024);
         let answer = "HTTP/1.1 200 OK\r\n\r\n";
         far.write_all(answer.as_bytes()).await.unwrap();
@@ -286,7 +286,7 @@ mod tests {
     async fn a_missing_ticket_leaves_the_next_listed_scheme() {
         let yaml = "{address: 'a.example:1', auth: [negotiate, basic], username: u, password: p, \
                     kerberos: {ccache: 'FILE:/nonexistent/tickets'}}";
-        let link = choose(build(yaml).unwrap()).await.link;
+        let link = choose(build(yaml).unwrap()).await.link.unwrap();
         let (near, mut far) = duplex(4096);
         let challenge = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\
                          Proxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_rejected_basic_password_is_sent_once_for_plain_requests_too() {
         let hop = build("{address: 'a.example:1', username: u, password: p}").unwrap();
-        let link = choose(hop).await.link;
+        let link = choose(hop).await.link.unwrap();
         let (near, mut far) = duplex(1024);
         far.write_all(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         let next = "b.example:2".parse().unwrap();

@@ -1,6 +1,6 @@
 //! `kind: pool`: several hops. Each connection takes one of them.
 
-mod health;
+pub(super) mod health;
 mod list;
 mod member;
 mod members_from;
@@ -98,6 +98,11 @@ fn written_members(
         let below =
             |one: InvalidSetting| one.below(Key::Index(index)).below(Key::Name("members".into()));
         match member.build(context) {
+            Ok(Some(hop)) if hop.decider().is_some() => {
+                is_whole = false;
+                let message = "may leave itself out of a chain, which a member of a pool can't";
+                invalid.push(below(InvalidSetting::new("", message)));
+            }
             Ok(built) => members.extend(built.map(|hop| {
                 let identity = stable_number(&format!("members[{index}]"));
                 PoolMember::new(hop, format!("members[{index}]").into(), identity)
@@ -250,7 +255,8 @@ mod tests {
     }
 
     fn hosts(pool: &Arc<dyn Hop>, count: usize) -> String {
-        let host = |_| pick(pool, "t.example:1", "").link.address().to_string()[..1].to_owned();
+        let host =
+            |_| pick(pool, "t.example:1", "").link.unwrap().address().to_string()[..1].to_owned();
         (0..count).map(host).collect()
     }
 
@@ -267,7 +273,9 @@ mod tests {
     #[test]
     fn a_session_or_a_host_stays_with_its_member() {
         let pool = pool(&format!("members: {MEMBERS}, pick: sticky")).unwrap();
-        let host = |target: &str, said: &str| pick(&pool, target, said).link.address().to_string();
+        let host = |target: &str, said: &str| {
+            pick(&pool, target, said).link.unwrap().address().to_string()
+        };
         assert_eq!(host("x.example:1", ""), host("X.example:2", ""));
         assert_eq!(host("x.example:1", "session-a"), host("y.example:1", "session-a"));
         let all: std::collections::BTreeSet<_> =
@@ -276,7 +284,7 @@ mod tests {
         // A member that fails moves its own sessions alone.
         let before: Vec<_> = (0..50).map(|n| host(&format!("h{n}.example:1"), "")).collect();
         let failing = pick(&pool, "x.example:1", "");
-        let gone = failing.link.address().to_string();
+        let gone = failing.link.as_ref().unwrap().address().to_string();
         drop(now(failing.instead()));
         let after: Vec<_> = (0..50).map(|n| host(&format!("h{n}.example:1"), "")).collect();
         let is_moved = |(old, new): (&String, &String)| old != new;
@@ -413,7 +421,11 @@ mod tests {
         let mut chosen = Some(pick(&pool, "t.example:1", ""));
         let mut seen = Vec::new();
         while let Some(now_chosen) = chosen {
-            seen.push(format!("{} {}", now_chosen.member().unwrap(), now_chosen.link.address()));
+            seen.push(format!(
+                "{} {}",
+                now_chosen.member().unwrap(),
+                now_chosen.link.as_ref().unwrap().address()
+            ));
             chosen = now(now_chosen.instead());
         }
         assert_eq!(
@@ -448,7 +460,11 @@ mod tests {
         };
         let (before, after) = (sticky(&mut (0..200)), sticky(&mut (0..200).filter(|n| *n != 7)));
         let host = |pool: &Arc<dyn Hop>, number: usize| {
-            pick(pool, "t.example:1", &format!("session-{number}")).link.address().to_string()
+            pick(pool, "t.example:1", &format!("session-{number}"))
+                .link
+                .unwrap()
+                .address()
+                .to_string()
         };
         for number in 0..500 {
             let old = host(&before, number);

@@ -324,7 +324,7 @@ mod tests {
     fn choose(hop: Arc<dyn Hop>, said: &Preferences) -> Result<Arc<dyn Link>, ChooseError> {
         let target = "a.example:80".parse().unwrap();
         match hop.choose(Request::new(&target, said)) {
-            Eventual::Ready(chosen) => chosen.map(|chosen| chosen.link),
+            Eventual::Ready(chosen) => chosen.map(|chosen| chosen.link.unwrap()),
             Eventual::Pending(_) => panic!("there is nothing to wait for"),
         }
     }

@@ -280,7 +280,7 @@ mod tests {
         let taken = TakenHop {
             position: 1,
             member: Some("members[1]".into()),
-            address: "b.test:2".parse().unwrap(),
+            address: Some("b.test:2".parse().unwrap()),
         };
         let connect = Some(Duration::from_micros(654_321));
         let passage = Passage { taken: Some([taken].into()), attempts: 3, connect };

@@ -1,6 +1,7 @@
 //! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
 //! secret.
 
+mod deciders;
 mod pools;
 mod prometheus;
 
@@ -11,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 
-use self::pools::Pool;
+use self::{deciders::PacFile, pools::Pool};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     config::Per,
@@ -62,6 +63,8 @@ pub(crate) struct StatusDocument {
     pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
     pub pools: BTreeMap<String, Pool>,
+    /// The PAC files, by the hops that choose by them.
+    pub pac_files: BTreeMap<String, PacFile>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Bytes on the wire by hop, as a provider bills them, in this process and those before it.
@@ -227,6 +230,7 @@ impl StatusDocument {
                 })
                 .collect(),
             pools: Pool::all(&current),
+            pac_files: PacFile::all(&current),
             warm: metrics
                 .warm
                 .all()

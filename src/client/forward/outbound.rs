@@ -91,22 +91,27 @@ impl<'a> Plan<'a> {
     pub(super) async fn open(&self) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
         // (Digest covers method and URI).
+        let uri = self.absolute();
+        let line = self.line(&uri);
         let connected = if self.may_be_forwarded() {
-            self.chain.connect_plain(self.request(), self.line(&self.absolute())).await?
+            self.chain.connect_plain(self.request(line), line).await?
         } else {
-            self.chain.connect_through(self.request()).await?
+            self.chain.connect_through(self.request(line)).await?
         };
         Ok(Upstream::of(connected, self))
     }
 
     /// Prepares `kept` for this request. Returns whether it can carry it.
     pub(super) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
-        kept.prepare(self.chain, self.request(), self.line(&self.absolute())).await
+        let uri = self.absolute();
+        let line = self.line(&uri);
+        kept.prepare(self.chain, self.request(line), line).await
     }
 
-    fn request(&self) -> Request<'_> {
+    fn request<'l>(&'l self, line: RequestLine<'l>) -> Request<'l> {
         Request::new(self.resource.authority(), &self.key.preferences)
             .marked(self.generation.via.as_deref())
+            .with_plain(line)
     }
 
     fn absolute(&self) -> AbsoluteTarget<'_> {
@@ -237,7 +242,8 @@ impl<'a> Outbound<'a> {
 
     /// The hop that answers the request itself, or `None` if the origin does.
     fn answering_hop(&self) -> Option<&'a Arc<str>> {
-        self.end.hop.as_ref().and(self.plan.chain.hops().last()).map(|last| &last.name)
+        let last = self.end.hop.as_ref()?;
+        self.plan.chain.hops().get(last.position).map(|hop| &hop.name)
     }
 
     /// The name of the upstream in an error.

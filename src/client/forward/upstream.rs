@@ -83,6 +83,9 @@ impl Upstream {
         request: Request<'_>,
         line: RequestLine<'_>,
     ) -> Result<bool, ChainError> {
+        if !chain.agrees(request, &self.passage).await {
+            return Ok(false);
+        }
         // Only a hop may want new fields for each request, or a new connection.
         let Some(hop) = &self.end.hop else { return Ok(true) };
         let fields = chain.authorize(hop, &mut self.tunnel, request, line).await?;

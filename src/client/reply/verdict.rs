@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use mooltiroute_hops::{HopError, Meaning, MissingCredentials, Party, Refusal, Spoken};
+use mooltiroute_hops::{HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken};
 
 use super::{message::standard_phrase, texts};
 use crate::{
@@ -145,6 +145,14 @@ fn hop_failed(error: &HopError) -> FailureVerdict {
     }
     if let HopError::NoCredentials(missing) = error {
         return no_credentials(missing);
+    }
+    if let HopError::NoChoice(reason) = error {
+        let NoChoice { summary, advice, .. } = &**reason;
+        return FailureVerdict::new(
+            ProxyError::ProxyConfiguration,
+            summary.clone(),
+            advice.clone(),
+        );
     }
     let (error, summary, advice) = match error {
         HopError::OtherProtocol(spoken) => return other_protocol(*spoken),

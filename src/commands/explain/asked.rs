@@ -5,13 +5,16 @@ use std::{borrow::Cow, fmt, num::NonZeroU16, str::FromStr};
 use mooltiroute_hops::{Authority, InvalidAuthority};
 use thiserror::Error;
 
-/// The request that a client would make, without the path, query and user information of its URL.
+/// The request that a client would make, without the user information of its URL. `Display` leaves out path and query,
+/// which may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The target.
     pub target: Authority,
     /// The form of the request.
     pub form: Form,
+    /// Path and query.
+    pub(super) path: Box<str>,
 }
 
 /// The form of a request.
@@ -42,7 +45,8 @@ impl FromStr for Asked {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self { target: ascii(text)?.parse()?, form: Form::Tunnel });
+            let target = ascii(text)?.parse()?;
+            return Ok(Self { target, form: Form::Tunnel, path: "/".into() });
         };
         const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
         const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
@@ -56,7 +60,9 @@ impl FromStr for Asked {
         // As in a browser, credentials in the URL are for the target and not part of the address.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        Ok(Self { target: Authority::with_default_port(&ascii(host)?, port)?, form })
+        let path = rest[authority.len()..].split('#').next().unwrap_or_default();
+        let path = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
+        Ok(Self { target: Authority::with_default_port(&ascii(host)?, port)?, form, path })
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
+    pac_files(&status["pac_files"], out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
     pools(&status["pools"], out)?;
@@ -73,6 +74,23 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
             let [said, value, reason] = ["fact", "value", "reason"].map(|key| word(&fact[key]));
             let age = fact["age_seconds"].as_u64().map(|age| format!(", {age} s ago"));
             writeln!(out, "  {said}: {value} ({reason}{})", age.unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists the PAC files with their state.
+fn pac_files(files: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (hop, file) in files.as_object().into_iter().flatten() {
+        let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
+            (Some(_), _) => format!("loaded {}", word(&file["loaded_at"])),
+            (None, Some(_)) => "not loaded: its requests are refused".to_owned(),
+            (None, None) => "fetched when a request needs it".to_owned(),
+        };
+        writeln!(out, "\n{hop} is chosen by {}, {state}", word(&file["source"]))?;
+        if !file["problem"].is_null() {
+            let at = word(&file["checked_at"]);
+            writeln!(out, "  {RED}failed{RESET} {at}: {}", word(&file["problem"]))?;
         }
     }
     Ok(())

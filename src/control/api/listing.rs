@@ -80,7 +80,7 @@ fn hops(row: &OpenConnection) -> Vec<ListedHop> {
         ListedHop {
             name: hop.name.to_string(),
             member: taken.and_then(|taken| taken.member.as_deref().map(str::to_owned)),
-            address: taken.map(|taken| taken.address.to_string()),
+            address: taken.and_then(|taken| taken.address.as_ref()).map(ToString::to_string),
         }
     };
     row.chain.hops().iter().enumerate().map(hop).collect()

@@ -129,7 +129,7 @@ impl fmt::Display for Stage {
         };
         let Some(hop) = self.hop_name() else { return write!(f, "the {what} the target `{stop}`") };
         match step {
-            Step::Choose => write!(f, "hop `{hop}`, told what the client prefers"),
+            Step::Choose => write!(f, "hop `{hop}`, asked who serves the request"),
             Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}` at `{stop}`"),
             Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
         }

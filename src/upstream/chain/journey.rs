@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, Chosen, HopError, Link, Party, Request, Reuse};
+use mooltiroute_hops::{
+    Authority, Chosen, Eventual, HopError, Link, Party, Request, Reuse, Selection,
+};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -13,6 +15,8 @@ use crate::{error::with_causes, upstream::warm::Path};
 pub(super) struct Journey<'a> {
     chain: &'a Chain,
     hops: Vec<ChosenHop>,
+    /// The hops of the chain that this connection does not take, in their order.
+    left_out: Vec<LeftOutHop>,
     /// How many more times a hop may have a new connection.
     agains_left: usize,
     /// The time by which a hop that asked for a new connection must have done its part.
@@ -21,11 +25,20 @@ pub(super) struct Journey<'a> {
 
 /// One hop of a journey, as chosen for its request.
 pub(super) struct ChosenHop {
-    pub(super) chosen: Chosen,
+    /// Its position in the chain. A journey may have fewer hops than its chain.
+    pub(super) position: usize,
+    pub(super) link: Arc<dyn Link>,
+    selection: Option<Box<dyn Selection>>,
     /// The one of its addresses that is tried.
     pub(super) address: Authority,
     /// The addresses that the hop before refused to connect to.
     refused: Vec<Authority>,
+}
+
+/// A hop that a journey does not take, because that was its choice.
+struct LeftOutHop {
+    position: usize,
+    selection: Option<Box<dyn Selection>>,
 }
 
 impl<'a> Journey<'a> {
@@ -33,10 +46,12 @@ impl<'a> Journey<'a> {
     pub(super) async fn new(chain: &'a Chain, request: Request<'_>) -> Result<Self, ChainError> {
         // All hops choose before the first one is dialled, since each one is asked for the address
         // of the one behind it.
-        let mut hops = Vec::with_capacity(chain.hops.len());
+        let hops = Vec::with_capacity(chain.hops.len());
+        let (left_out, agains_left) = (Vec::new(), AGAINS_MAX);
+        let mut journey = Self { chain, hops, left_out, agains_left, deadline: None };
         for (position, hop) in chain.hops.iter().enumerate() {
             match Arc::clone(&hop.hop).choose(request).wait().await {
-                Ok(chosen) => hops.push(chain.chosen(position, chosen)),
+                Ok(chosen) => journey.take(position, journey.hops.len(), chosen),
                 Err(error) => {
                     let stop = request.target.clone();
                     let stage = Stage::new(Some(hop), None, Step::Choose, stop);
@@ -44,7 +59,19 @@ impl<'a> Journey<'a> {
                 }
             }
         }
-        Ok(Self { chain, hops, agains_left: AGAINS_MAX, deadline: None })
+        Ok(journey)
+    }
+
+    /// Takes the choice of the hop at `position` of the chain: puts it at `index` of the way, or leaves it out.
+    fn take(&mut self, position: usize, index: usize, chosen: Chosen) {
+        let Chosen { link, selection } = chosen;
+        match link {
+            Some(link) => {
+                let hop = self.chain.chosen(position, link, selection);
+                self.hops.insert(index, hop);
+            }
+            None => self.left_out.push(LeftOutHop { position, selection }),
+        }
     }
 
     pub(super) fn hops(&self) -> &[ChosenHop] {
@@ -53,33 +80,39 @@ impl<'a> Journey<'a> {
 
     /// Whether the last hop takes plain requests.
     pub(super) fn is_forwarded(&self) -> bool {
-        self.hops.last().is_some_and(|last| last.chosen.link.forwards())
+        self.hops.last().is_some_and(|last| last.link.forwards())
     }
 
     /// Whether every hop lets the connection carry more than one request.
     pub(super) fn reuse(&self) -> Reuse {
-        let is_once = self.hops.iter().any(|hop| hop.chosen.link.reuse() == Reuse::Never);
+        let is_once = self.hops.iter().any(|hop| hop.link.reuse() == Reuse::Never);
         if is_once { Reuse::Never } else { Reuse::SameClient }
     }
 
     /// Returns the choices of the hops that had one. Most chains have none, and then this allocates nothing.
     pub(super) fn taken(&self) -> Arc<[TakenHop]> {
-        let taken = |(position, hop): (usize, &ChosenHop)| {
-            let member = hop.chosen.member();
-            let has_choice = member.is_some() || !hop.chosen.link.alternatives().is_empty();
+        let taken = |hop: &ChosenHop| {
+            let member = hop.member();
+            let has_choice = member.is_some() || !hop.link.alternatives().is_empty();
             has_choice.then(|| TakenHop {
-                position,
+                position: hop.position,
                 member: member.map(String::into_boxed_str),
-                address: hop.address.clone(),
+                address: Some(hop.address.clone()),
             })
         };
-        let taken: Vec<_> = self.hops.iter().enumerate().filter_map(taken).collect();
+        let left_out = |hop: &LeftOutHop| TakenHop {
+            position: hop.position,
+            member: Some(DIRECT.into()),
+            address: None,
+        };
+        let taken = self.hops.iter().filter_map(taken);
+        let taken: Vec<_> = taken.chain(self.left_out.iter().map(left_out)).collect();
         if taken.is_empty() { Arc::default() } else { taken.into() }
     }
 
     /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
-        self.hops.iter().map(|hop| (hop.address.clone(), hop.chosen.member())).collect()
+        self.hops.iter().map(|hop| (hop.address.clone(), hop.member())).collect()
     }
 
     /// Shortens a timeout to what is left for a hop that asked for a new connection.
@@ -94,15 +127,15 @@ impl<'a> Journey<'a> {
     pub(super) fn arrive(self) -> Option<LastHop> {
         // All hops did their part. An address is remembered only after others were refused: without
         // that, it is the first one, or is remembered already.
-        for (position, hop) in self.hops.iter().enumerate() {
-            self.reached(position, hop);
+        for hop in &self.hops {
+            self.reached(hop);
             if !hop.refused.is_empty() {
-                self.chain.remember(position, Some(hop.address.clone()));
+                self.chain.remember(hop.position, Some(hop.address.clone()));
             }
         }
         self.hops.into_iter().last().map(|hop| {
-            let member = hop.chosen.member();
-            LastHop { link: hop.chosen.link, member }
+            let member = hop.member();
+            LastHop { position: hop.position, link: hop.link, member }
         })
     }
 
@@ -118,63 +151,83 @@ impl<'a> Journey<'a> {
     /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
     ///    know another hop in its place. If a hop says that it can't reach the *next* one, that one failed.
     ///
-    /// A failure to reach the target itself is final: another hop would meet it too. Every hop before the one that
-    /// failed has done its part, and hears so, since its health does not depend on the hops behind it.
+    /// A failure to reach the target itself is final: another hop would meet it too. The one exception is a hop that was
+    /// left out: if the target can't be dialled without it, its selection may know a way with a hop.
+    ///
+    /// Every hop before the one that failed has done its part, and hears so, since its health does not depend on the hops
+    /// behind it.
     pub(super) async fn detour(&mut self, failed: FailedAttempt) -> Result<(), ChainError> {
-        let FailedAttempt { position, mut error, again, asked } = failed;
+        let FailedAttempt { index, mut error, again, asked } = failed;
         // Kind 1. The link that comes back has what the old connection taught, such as a challenge.
         if let Some(link) = again
-            && self.ask_again(position, link, asked)
+            && self.ask_again(index, link, asked)
         {
             return Ok(());
         }
         // The deadline was for the hop that asked again. Another way has the full timeouts.
         self.deadline = None;
         // Kind 2.
-        if self.tries_another_address(position, &mut error) {
+        if self.tries_another_address(index, &mut error) {
             return Ok(());
         }
         // Kind 3, or the end. If the target failed, no hop is responsible, and all of them learn
         // that they worked.
-        let Some(failed) = self.failed_hop(position, &error) else {
+        let Some(failed) = self.failed_hop(index, &error) else {
             self.reached_before(self.hops.len());
-            return Err(error);
+            return self.try_without_leaving_out(error).await;
         };
         self.reached_before(failed);
-        // The address may be what failed, so the next connection begins with the first one again.
-        self.chain.remember(failed, None);
         let hop = self.hops.remove(failed);
+        // The address may be what failed, so the next connection begins with the first one again.
+        self.chain.remember(hop.position, None);
         // Logged only when connections begin to leave the member out: each later failure of it
         // would say the same.
-        let name = hop.chosen.member();
-        if hop.chosen.is_in_use() == Some(true) {
-            let (hop, member) = (self.hop_name(failed), name.as_deref());
+        let name = hop.member();
+        if hop.is_in_use() == Some(true) {
+            let (hop, member) = (self.hop_name(hop.position), name.as_deref());
             warn!(hop, member, error = with_causes(&error), "pool member left");
         }
+        let position = hop.position;
         // Reports the failure and asks for another member in one call, so neither can be forgotten.
-        match hop.chosen.instead().wait().await {
+        match hop.instead().wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
-                self.hops.insert(failed, self.chain.chosen(failed, other));
+                self.take(position, failed, other);
                 Ok(())
             }
             None => Err(error),
         }
     }
 
-    /// Reports that every hop before `position` did its part.
-    fn reached_before(&self, position: usize) {
-        self.hops.iter().enumerate().take(position).for_each(|(at, hop)| self.reached(at, hop));
+    /// The target could not be reached. If it was dialled because a hop was left out, has that hop choose again.
+    async fn try_without_leaving_out(&mut self, error: ChainError) -> Result<(), ChainError> {
+        if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(_)) {
+            return Err(error);
+        }
+        while let Some(LeftOutHop { position, selection }) = self.left_out.pop() {
+            let Some(selection) = selection else { continue };
+            if let Some(other) = selection.instead().wait().await {
+                debug!(other = other.member(), "a hop that was left out is tried");
+                self.take(position, 0, other);
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    /// Reports that every hop before `index` did its part.
+    fn reached_before(&self, index: usize) {
+        self.hops.iter().take(index).for_each(|hop| self.reached(hop));
     }
 
     /// Reports that a hop did its part. Logs it if connections left its member out until now.
-    fn reached(&self, position: usize, hop: &ChosenHop) {
+    fn reached(&self, hop: &ChosenHop) {
         // A member that was left out is tried by one connection after a pause. If that works, other
         // connections use it again, which operators want to see.
-        let was_left_out = hop.chosen.is_in_use() == Some(false);
-        hop.chosen.reached();
-        if was_left_out && hop.chosen.is_in_use() == Some(true) {
-            let (name, member) = (self.hop_name(position), hop.chosen.member());
+        let was_left_out = hop.is_in_use() == Some(false);
+        hop.reached();
+        if was_left_out && hop.is_in_use() == Some(true) {
+            let (name, member) = (self.hop_name(hop.position), hop.member());
             info!(hop = name, member, "pool member back");
         }
     }
@@ -184,23 +237,23 @@ impl<'a> Journey<'a> {
     }
 
     /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.
-    fn ask_again(&mut self, position: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
+    fn ask_again(&mut self, index: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
         // Counted for the whole journey, so that hops which close each connection can't keep the
         // client waiting.
-        let Some(hop) = self.hops.get_mut(position).filter(|_| self.agains_left > 0) else {
+        let Some(hop) = self.hops.get_mut(index).filter(|_| self.agains_left > 0) else {
             return false;
         };
         self.agains_left -= 1;
-        debug!(position, "the hop is asked again, over a new connection");
-        hop.chosen.link = link;
+        debug!(hop.position, "the hop is asked again, over a new connection");
+        hop.link = link;
         // From the first time that the hop was asked: new connections don't prolong its handshake.
         self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
         true
     }
 
     /// Chooses another address of the next hop, if the one that was tried is forbidden. Returns whether there is one.
-    fn tries_another_address(&mut self, position: usize, error: &mut ChainError) -> bool {
-        let next = position + 1;
+    fn tries_another_address(&mut self, index: usize, error: &mut ChainError) -> bool {
+        let next = index + 1;
         let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(hop)) =
             (error.stage.step, &error.cause, self.hops.get_mut(next))
         else {
@@ -215,8 +268,8 @@ impl<'a> Journey<'a> {
         // Each address is tried once. One that is forbidden now is not the first choice of the next
         // connection, even if it worked before.
         hop.refused.push(hop.address.clone());
-        self.chain.remember(next, None);
-        let mut addresses = addresses(&*hop.chosen.link);
+        self.chain.remember(hop.position, None);
+        let mut addresses = addresses(&*hop.link);
         match addresses.find(|address| !hop.refused.contains(address)).cloned() {
             Some(other) => {
                 debug!(forbidden = %hop.address, %other, "another address of the hop is tried");
@@ -232,27 +285,32 @@ impl<'a> Journey<'a> {
     }
 
     /// Returns the position of the hop that did not do its part, or `None` if the target can't be reached.
-    fn failed_hop(&self, position: usize, error: &ChainError) -> Option<usize> {
+    fn failed_hop(&self, index: usize, error: &ChainError) -> Option<usize> {
         // "I can't reach the next stop" is about the next hop if there is one. Behind the last hop
         // it is about the target, which no other hop would reach either.
         let is_about_next = error.stage.step == Step::Extend
             && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next);
-        let failed = if is_about_next { position + 1 } else { position };
+        let failed = if is_about_next { index + 1 } else { index };
         (failed < self.hops.len()).then_some(failed)
     }
 }
 
 impl Chain {
-    /// Returns a chosen hop with the address that served last, if it still has that address.
-    fn chosen(&self, position: usize, chosen: Chosen) -> ChosenHop {
+    /// Begins with the address of the hop that served last.
+    fn chosen(
+        &self,
+        position: usize,
+        link: Arc<dyn Link>,
+        selection: Option<Box<dyn Selection>>,
+    ) -> ChosenHop {
         let remembered = self.remembered.get(position).and_then(|slot| slot.load_full());
         // An edit, or the choice of another member, may have made the remembered address a wrong
         // one.
         let is_known =
-            |known: &Arc<Authority>| addresses(&*chosen.link).any(|address| *address == **known);
+            |known: &Arc<Authority>| addresses(&*link).any(|address| *address == **known);
         let known = remembered.filter(is_known);
-        let address = known.map_or_else(|| chosen.link.address().clone(), |known| (*known).clone());
-        ChosenHop { chosen, address, refused: Vec::new() }
+        let address = known.map_or_else(|| link.address().clone(), |known| (*known).clone());
+        ChosenHop { position, link, selection, address, refused: Vec::new() }
     }
 
     fn remember(&self, position: usize, address: Option<Authority>) {
@@ -262,10 +320,38 @@ impl Chain {
     }
 }
 
+impl ChosenHop {
+    /// The name of the chosen link below its hop, such as `members[0]`.
+    pub(super) fn member(&self) -> Option<String> {
+        self.selection.as_ref().map(|selection| selection.member())
+    }
+
+    /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.
+    fn is_in_use(&self) -> Option<bool> {
+        self.selection.as_ref().and_then(|selection| selection.is_in_use())
+    }
+
+    fn reached(&self) {
+        if let Some(selection) = &self.selection {
+            selection.reached();
+        }
+    }
+
+    /// Reports that the link failed, and chooses another one. Returns `None` if all were tried.
+    fn instead(self) -> Eventual<'static, Option<Chosen>> {
+        match self.selection {
+            Some(selection) => selection.instead(),
+            None => Eventual::Ready(None),
+        }
+    }
+}
+
 fn addresses(link: &dyn Link) -> impl Iterator<Item = &Authority> {
     std::iter::once(link.address()).chain(link.alternatives())
 }
 
+/// The name in the place of a member for a hop that was left out.
+const DIRECT: &str = "direct";
 /// How many whole new connections the hops of one journey may ask for.
 const AGAINS_MAX: usize = 2;
 
@@ -397,7 +483,7 @@ mod tests {
         assert_eq!(journey.hops()[1].address, *stop);
         let stage = Stage::new(chain.hops.get(1), None, Step::Extend, (*stop).clone());
         let error = chain.error(stage, HopError::Closed.into());
-        let failed = FailedAttempt { position: 1, error, again: None, asked: Instant::now() };
+        let failed = FailedAttempt { index: 1, error, again: None, asked: Instant::now() };
         journey.detour(failed).await.unwrap_err();
         assert!(chain.remembered[1].load().is_none());
     }
@@ -443,7 +529,7 @@ mod tests {
 
         fn at(self: Arc<Self>, index: usize) -> Option<Chosen> {
             let link = Arc::clone(self.links.get(index)?);
-            Some(Chosen { link, selection: Some(Box::new(RowChoice(self, index))) })
+            Some(Chosen { link: Some(link), selection: Some(Box::new(RowChoice(self, index))) })
         }
 
         fn counts(&self) -> Vec<(usize, usize)> {
@@ -504,7 +590,7 @@ mod tests {
         let error = chain.connect_through(Request::new(&target, &preferences)).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "chain `default` failed at hop `pool`, told what the client prefers"
+            "chain `default` failed at hop `pool`, asked who serves the request"
         );
     }
 

@@ -22,10 +22,10 @@ pub(crate) struct Passage {
 pub(crate) struct TakenHop {
     /// The position of the hop in its chain.
     pub position: usize,
-    /// The name of the member below its hop, such as `members[0]`.
+    /// The name of the member below its hop, such as `members[0]`; `direct` if the hop was left out.
     pub member: Option<Box<str>>,
-    /// The address of the hop or its member.
-    pub address: Authority,
+    /// The address of the hop or its member; `None` if the hop was left out.
+    pub address: Option<Authority>,
 }
 
 /// Shows the hops of a chain in their order of travel, each with the member and address that served.
@@ -50,7 +50,8 @@ impl Passage {
 }
 
 impl fmt::Display for HopsTaken<'_> {
-    /// Writes `NAME[.MEMBER]@ADDRESS` for each hop, with commas between them.
+    /// Writes `NAME[.MEMBER]@ADDRESS` for each hop, with commas between them. A hop that was left out
+    /// has no address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, hop) in self.chain.hops().iter().enumerate() {
             let taken = self.taken.iter().find(|taken| taken.position == position);
@@ -61,7 +62,8 @@ impl fmt::Display for HopsTaken<'_> {
             }
             // A hop without a choice is not in `taken`. Its address is the one that was written.
             let description = hop.hop.describe();
-            if let Some(address) = taken.map(|taken| &taken.address).or(description.address) {
+            if let Some(address) = taken.map_or(description.address, |taken| taken.address.as_ref())
+            {
                 write!(f, "@{address}")?;
             }
         }

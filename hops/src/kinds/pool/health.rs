@@ -13,12 +13,12 @@ use tokio::time::Instant;
 /// A member that failed is left out for a pause. After it, one connection at a time tries it; the pause doubles with
 /// each such trial that fails. Members that never failed take no room.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<HashMap<usize, Illness>>);
+pub(in crate::kinds) struct Health(Mutex<HashMap<usize, Illness>>);
 
 /// A member that a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) member: usize,
+pub(in crate::kinds) struct Taken {
+    pub(in crate::kinds) member: usize,
     /// Whether the connection is the one that tries a member which was ill.
     is_trial: bool,
 }
@@ -33,7 +33,10 @@ struct Illness {
 impl Health {
     /// Takes the first of `order` that is well or may be tried. If there is none, takes the one that may be tried soonest,
     /// since a connection that is never tried has failed for certain.
-    pub(super) fn take(&self, order: impl Iterator<Item = usize> + Clone) -> Option<Taken> {
+    pub(in crate::kinds) fn take(
+        &self,
+        order: impl Iterator<Item = usize> + Clone,
+    ) -> Option<Taken> {
         let mut members = self.members();
         let now = Instant::now();
         let is_ready = |index: &usize| {
@@ -52,12 +55,12 @@ impl Health {
     }
 
     /// The member did its part.
-    pub(super) fn reached(&self, taken: Taken) {
+    pub(in crate::kinds) fn reached(&self, taken: Taken) {
         self.members().remove(&taken.member);
     }
 
     /// The member did not do its part.
-    pub(super) fn failed(&self, taken: Taken) {
+    pub(in crate::kinds) fn failed(&self, taken: Taken) {
         let mut members = self.members();
         let known = members.get(&taken.member).copied();
         // Connections that were under way when it failed first say nothing new.
@@ -72,7 +75,7 @@ impl Health {
     }
 
     /// Nothing was learned of the member.
-    pub(super) fn released(&self, taken: Taken) {
+    pub(in crate::kinds) fn released(&self, taken: Taken) {
         if let Some(illness) = self.members().get_mut(&taken.member)
             && taken.is_trial
         {
@@ -81,12 +84,12 @@ impl Health {
     }
 
     /// Returns whether connections use the member, and don't leave it out.
-    pub(super) fn is_in_use(&self, member: usize) -> bool {
+    pub(in crate::kinds) fn is_in_use(&self, member: usize) -> bool {
         !self.members().contains_key(&member)
     }
 
     /// Returns the members that are left out, with the time until each is tried again.
-    pub(super) fn left_out(&self) -> HashMap<usize, Duration> {
+    pub(in crate::kinds) fn left_out(&self) -> HashMap<usize, Duration> {
         let (members, now) = (self.members(), Instant::now());
         let left = |(member, illness): (&usize, &Illness)| {
             (*member, illness.until.saturating_duration_since(now))
@@ -96,7 +99,7 @@ impl Health {
 
     /// Returns how many members have a state.
     #[cfg(test)]
-    pub(super) fn ill(&self) -> usize {
+    pub(in crate::kinds::pool) fn ill(&self) -> usize {
         self.members().len()
     }
 

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// A pattern of a whole name: `*` stands for any characters, `?` for exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Glob(Box<str>);
+pub struct Glob(Box<str>);
 
 impl Glob {
     /// Returns the pattern that is written as `text`.
-    pub(crate) fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
@@ -17,7 +17,7 @@ impl Glob {
     /// A star first takes nothing. When a later part does not fit, the last star takes one character more. Earlier stars
     /// never need to: whatever fits after them fits after the last one too. So the time is at most the product of both
     /// lengths, however many stars a hostile pattern has.
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut at, mut read) = (0, 0);
         let mut last_star = None;

@@ -1,0 +1,260 @@
+//! `kind: pac`: a PAC file chooses among other hops.
+//!
+//! The file names proxies, and the configuration says which hop each of them stands for, so that credentials come from
+//! the operator and never from the file. A script runs in [`mooltiroute_pac`]; this module asks it, keeps its answers,
+//! and fails over along the list that it returns.
+
+mod answer;
+mod answers;
+mod asked;
+mod choice;
+mod config;
+mod fetch;
+mod names;
+mod pattern;
+mod plan;
+mod remote;
+mod script;
+
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering};
+
+pub use self::config::PacConfig;
+use self::{
+    asked::Asked,
+    choice::{Choosing, PacRequest},
+    plan::{Plan, Rules, Verdict},
+    remote::Remote,
+    script::Script,
+};
+use super::pool::health::Health;
+use crate::{
+    ChooseError, Chosen, Decider, DeciderState, Decision, Description, Eventual, Foresight, Hop,
+    MemberStatus, Request, Services,
+};
+
+/// A hop whose requests are served by the hops that a PAC file chooses.
+#[derive(Debug)]
+struct Pac {
+    source: Source,
+    rules: Rules,
+    members: Vec<PacMember>,
+    health: Health,
+    services: Mutex<Option<Arc<dyn Services>>>,
+    takes_preferences: bool,
+    requires_session: bool,
+}
+
+/// A hop that entries of the file stand for.
+#[derive(Debug)]
+struct PacMember {
+    name: Arc<str>,
+    /// `None` if it is switched off.
+    hop: Option<Arc<dyn Hop>>,
+    /// Connections that it carried.
+    reached: AtomicU64,
+    /// Connections that it failed.
+    failed: AtomicU64,
+}
+
+/// Where the script comes from.
+#[derive(Debug)]
+enum Source {
+    /// A file, which is a part of the configuration.
+    File { shown: String, script: Arc<Script> },
+    /// A URL, which is fetched when a request needs it.
+    Url(Arc<Remote>),
+}
+
+impl PacMember {
+    fn new(name: Arc<str>, hop: Option<Arc<dyn Hop>>) -> Self {
+        Self { name, hop, reached: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    }
+}
+
+impl Pac {
+    /// Returns the verdict on a request if nothing has to be waited for.
+    fn known(&self, request: Request<'_>) -> Option<Verdict> {
+        let services = self.services();
+        let script = match &self.source {
+            Source::File { script, .. } => Arc::clone(script),
+            Source::Url(remote) => remote.ready(services.as_ref()?)?,
+        };
+        script.follow_network(services.as_deref());
+        script.known(request)
+    }
+
+    /// Returns the verdict on a request. Fetches the script, runs it and looks up names as needed.
+    async fn verdict(&self, asked: Asked) -> Verdict {
+        let services = self.services();
+        let script = match (&self.source, &services) {
+            (Source::File { script, .. }, _) => Arc::clone(script),
+            (Source::Url(remote), Some(services)) => match remote.script(services).await {
+                Ok(script) => script,
+                Err(failure) => return Err(Arc::new(failure)),
+            },
+            (Source::Url(remote), None) => return Err(Arc::new(remote.not_fetched())),
+        };
+        script.follow_network(services.as_deref());
+        script.verdict(asked, &self.rules, &self.members, services).await
+    }
+
+    fn services(&self) -> Option<Arc<dyn Services>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns whether connections by `plan` now go through `member`, or without a hop if that is `None`.
+    fn is_first(&self, plan: &Plan, member: Option<&str>) -> bool {
+        let first = plan.candidates().find(|candidate| match candidate.member() {
+            Some(index) => self.health.is_in_use(index),
+            None => true,
+        });
+        // If all are left out, one is as good as another.
+        let Some(first) = first else { return true };
+        match (first.member().and_then(|index| self.members.get(index)), member) {
+            (None, None) => true,
+            (Some(first), Some(member)) => {
+                let rest = member.strip_prefix(&*first.name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Hop for Pac {
+    fn describe(&self) -> Description<'_> {
+        Description {
+            takes_preferences: self.takes_preferences,
+            requires_session: self.requires_session,
+            ..Description::default()
+        }
+    }
+
+    fn members(&self) -> Vec<MemberStatus<'_>> {
+        let left_out = self.health.left_out();
+        let on = |(index, member): (usize, &'_ PacMember)| {
+            member.hop.as_ref().map(|_| (index, left_out.get(&index).copied()))
+        };
+        let on: Vec<_> = self.members.iter().enumerate().filter_map(on).collect();
+        let status = |(index, left_out)| {
+            let member: &PacMember = self.members.get(index)?;
+            let address = member.hop.as_ref().and_then(|hop| hop.describe().address);
+            Some(MemberStatus {
+                reached: member.reached.load(Ordering::Relaxed),
+                failed: member.failed.load(Ordering::Relaxed),
+                left_out,
+                ..MemberStatus::new(&member.name, address)
+            })
+        };
+        on.into_iter().filter_map(status).collect()
+    }
+
+    fn decider(&self) -> Option<&dyn Decider> {
+        Some(self)
+    }
+
+    fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let wish = PacRequest::of(request);
+        if let Some(verdict) = self.known(request) {
+            return match verdict {
+                Ok(plan) => Choosing::new(self, plan, wish).next(),
+                Err(failure) => Eventual::Ready(Err(failure.to_error().into())),
+            };
+        }
+        let asked = Asked::new(request);
+        Eventual::later(async move {
+            match self.verdict(asked).await {
+                Ok(plan) => Choosing::new(self, plan, wish).next().wait().await,
+                Err(failure) => Err(failure.to_error().into()),
+            }
+        })
+    }
+}
+
+impl Decider for Pac {
+    fn attach(&self, services: Arc<dyn Services>) {
+        *self.services.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
+    }
+
+    fn via(&self) -> &str {
+        &self.rules.via
+    }
+
+    fn agrees<'a>(&'a self, request: Request<'_>, member: Option<&str>) -> Eventual<'a, bool> {
+        if let Some(verdict) = self.known(request) {
+            return Eventual::Ready(verdict.is_ok_and(|plan| self.is_first(&plan, member)));
+        }
+        let (asked, member) = (Asked::new(request), member.map(str::to_owned));
+        Eventual::later(async move {
+            let verdict = self.verdict(asked).await;
+            verdict.is_ok_and(|plan| self.is_first(&plan, member.as_deref()))
+        })
+    }
+
+    fn foresee(&self, request: Request<'_>) -> Foresight {
+        match &self.source {
+            Source::Url(remote) => {
+                Foresight::new(Decision::Unknown, None, format!("{} is not fetched", remote.url()))
+            }
+            Source::File { script, .. } => {
+                let verdict = script.foresee(&Asked::new(request), &self.rules, &self.members);
+                verdict.map_or_else(|unknown| unknown, |verdict| self.foreseen(verdict))
+            }
+        }
+    }
+
+    fn state(&self) -> DeciderState {
+        match &self.source {
+            Source::File { shown, script } => DeciderState {
+                source: shown.clone(),
+                loaded: Some(script.loaded),
+                checked: Some(script.loaded),
+                problem: None,
+            },
+            Source::Url(remote) => remote.shown(),
+        }
+    }
+
+    fn terms(&self) -> Vec<String> {
+        self.rules.terms()
+    }
+}
+
+impl Pac {
+    fn foreseen(&self, verdict: Verdict) -> Foresight {
+        match verdict {
+            Ok(plan) => {
+                let first = plan.candidates().next();
+                let (decision, reason) = self.rules.explain(first, &self.members);
+                Foresight::new(decision, Some(plan.answer.to_string()), reason)
+            }
+            Err(failure) => {
+                let answer = failure.answer.clone();
+                Foresight::new(Decision::Refused, answer, failure.details.clone())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Authority, HopError, Link, Tunnel, async_trait};
+
+    /// A hop at one address.
+    #[derive(Debug)]
+    pub(super) struct Fixed(pub(super) Authority);
+
+    #[async_trait]
+    impl Link for Fixed {
+        fn address(&self) -> &Authority {
+            &self.0
+        }
+
+        async fn extend(&self, tunnel: Tunnel, _: &Authority) -> Result<Tunnel, HopError> {
+            Ok(tunnel)
+        }
+    }
+}

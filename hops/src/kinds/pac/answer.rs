@@ -1,0 +1,119 @@
+//! The text that a PAC file returns.
+
+use std::num::NonZeroU16;
+
+use thiserror::Error;
+
+use crate::{Authority, Host};
+
+/// An entry of the list that a PAC file returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// No proxy.
+    Direct,
+    /// The proxy at this address. Its protocol is that of the hop which it stands for.
+    Proxy(Authority),
+}
+
+/// Why a text is no list of proxies.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum NoList {
+    #[error("it returned an empty text")]
+    Empty,
+    #[error("it returned `{0}`, which is no list of proxies")]
+    Entry(String),
+}
+
+/// Reads a list such as `PROXY a.example:3128; DIRECT`.
+///
+/// # Errors
+/// It is empty, or one of its parts is no entry. A part that can't be read may have been meant to keep requests from
+/// going another way, so none is skipped.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, NoList> {
+    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    let entries: Vec<_> = parts.map(entry).collect::<Result<_, _>>()?;
+    if entries.is_empty() { Err(NoList::Empty) } else { Ok(entries) }
+}
+
+fn entry(part: &str) -> Result<Entry, NoList> {
+    let no_entry = || NoList::Entry(shown(part));
+    let mut words = part.split_ascii_whitespace();
+    let (keyword, address) = (words.next().unwrap_or_default(), words.next());
+    if words.next().is_some() {
+        return Err(no_entry());
+    }
+    const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
+    const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
+    const SOCKS: NonZeroU16 = NonZeroU16::new(1080).unwrap();
+    let default_port = match (&*keyword.to_ascii_uppercase(), address) {
+        ("DIRECT", None) => return Ok(Entry::Direct),
+        ("PROXY" | "HTTP", Some(_)) => HTTP,
+        ("HTTPS", Some(_)) => HTTPS,
+        ("SOCKS" | "SOCKS4" | "SOCKS5", Some(_)) => SOCKS,
+        _ => return Err(no_entry()),
+    };
+    let address = Authority::with_default_port(address.unwrap_or_default(), default_port);
+    address.map(|address| Entry::Proxy(lower(address))).map_err(|_| no_entry())
+}
+
+/// Writes the host in small letters, so that equal entries look the same.
+fn lower(address: Authority) -> Authority {
+    match (address.host(), NonZeroU16::new(address.port())) {
+        (Host::Name(name), Some(port)) => {
+            Authority::new(Host::Name(name.to_ascii_lowercase().into()), port)
+        }
+        _ => address,
+    }
+}
+
+/// Makes a text of a script fit for a log or a status line.
+pub(super) fn shown(text: &str) -> String {
+    let shorter = text.chars().take(SHOWN_MAX);
+    shorter.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+const SHOWN_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let read = parse(text).unwrap().into_iter().map(|entry| match entry {
+            Entry::Direct => "DIRECT".to_owned(),
+            Entry::Proxy(address) => address.to_string(),
+        });
+        assert_eq!(read.collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    #[test]
+    fn every_keyword_of_a_list_is_read() {
+        check("DIRECT", &["DIRECT"]);
+        check(" proxy A.example:3128 ;\n\tDirect; ", &["a.example:3128", "DIRECT"]);
+        check("PROXY a;HTTP b;HTTPS c", &["a:80", "b:80", "c:443"]);
+        check("SOCKS a;SOCKS4 b;SOCKS5 [::1]:9", &["a:1080", "b:1080", "[::1]:9"]);
+    }
+
+    #[test]
+    fn a_text_that_is_no_list_is_refused() {
+        for text in [
+            "a.example:3128",
+            "PROXY",
+            "PROXY a b",
+            "DIRECT a:1",
+            "PROXY a:0",
+            "QUIC a:443; DIRECT",
+            "PROXY a:1, PROXY b:2",
+            "null",
+            "<html>",
+        ] {
+            assert!(matches!(parse(text), Err(NoList::Entry(_))), "{text}");
+        }
+        assert_eq!(parse(" ;; "), Err(NoList::Empty));
+        assert_eq!(
+            parse("b\u{e4}d\r\n").unwrap_err().to_string(),
+            "it returned `b?d`, which is no list of proxies"
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! The way that one connection takes through a plan, and what is learned from it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    Pac, PacMember,
+    plan::{Candidate, Failure, Plan},
+};
+use crate::{
+    Authority, ChooseError, Chosen, Eventual, InvalidPreferences, Preferences, Request, Selection,
+    kinds::pool::health::Taken,
+};
+
+/// A connection that chooses among the ways of a plan.
+#[derive(Debug)]
+pub(super) struct Choosing {
+    pac: Arc<Pac>,
+    plan: Arc<Plan>,
+    wish: Arc<PacRequest>,
+    /// The ways that it has tried, by their places in the plan.
+    tried: Vec<usize>,
+}
+
+/// The request of a connection, kept for the case that its hop fails.
+#[derive(Debug)]
+pub(super) struct PacRequest {
+    target: Authority,
+    preferences: Preferences,
+}
+
+/// A way that a connection takes.
+#[derive(Debug)]
+struct Way {
+    choosing: Choosing,
+    /// The member, unless the hop is left out.
+    taken: Option<Taken>,
+    /// The choice that the member itself made, if it had one.
+    inner: Option<Box<dyn Selection>>,
+    /// Whether it is known how it went.
+    is_settled: AtomicBool,
+}
+
+impl PacRequest {
+    pub(super) fn of(request: Request<'_>) -> Arc<Self> {
+        let (target, preferences) = (request.target.clone(), request.preferences.clone());
+        Arc::new(Self { target, preferences })
+    }
+}
+
+impl Choosing {
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<PacRequest>) -> Self {
+        Self { pac, plan, wish, tried: Vec::new() }
+    }
+
+    /// Takes the first way that was not tried yet and whose hop is well. Direct is always well; so is a refusal, which
+    /// ends the search.
+    ///
+    /// A hop may have to wait for its own choice. Then the rest of the search waits with it, and is boxed.
+    pub(super) fn next(mut self) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
+        while let Some((taken, candidate)) = self.take() {
+            let index = match candidate {
+                Candidate::Member { index, .. } => index,
+                Candidate::Direct { .. } => return Eventual::Ready(Ok(Way::direct(self))),
+                Candidate::Refuse { entry } => {
+                    let failure = Failure::unknown_entry(&entry, &self.plan.answer);
+                    return Eventual::Ready(Err(failure.to_error().into()));
+                }
+            };
+            let Some(hop) = self.pac.members.get(index).and_then(|member| member.hop.clone())
+            else {
+                continue;
+            };
+            let wish = Arc::clone(&self.wish);
+            let way = Way::new(self.clone(), Some(taken));
+            match hop.choose(Request::new(&wish.target, &wish.preferences)) {
+                Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
+                // Dropping the way gives its hop back.
+                Eventual::Ready(Err(error)) => unmet = error,
+                Eventual::Pending(choice) => {
+                    return Eventual::later(async move {
+                        match choice.await {
+                            Ok(chosen) => Ok(way.of(chosen)),
+                            Err(error) => {
+                                drop(way);
+                                if self.is_over() { Err(error) } else { self.next().wait().await }
+                            }
+                        }
+                    });
+                }
+            }
+        }
+        Eventual::Ready(Err(unmet))
+    }
+
+    fn is_over(&self) -> bool {
+        self.tried.len() >= self.plan.candidates().count()
+    }
+
+    /// Takes a way by the health of the hops.
+    fn take(&mut self) -> Option<(Taken, Candidate)> {
+        let members = self.pac.members.len();
+        // The ways without a hop are known by numbers that no member has, so they never fail.
+        let number = |(place, candidate): (usize, &Candidate)| {
+            (place, candidate.member().unwrap_or(members + place))
+        };
+        let plan = Arc::clone(&self.plan);
+        let left = plan.candidates().enumerate().filter(|(place, _)| !self.tried.contains(place));
+        let left: Vec<(usize, usize)> = left.map(number).collect();
+        let taken = self.pac.health.take(left.iter().map(|(_, number)| *number))?;
+        let (place, _) = left.iter().find(|(_, number)| *number == taken.member)?;
+        self.tried.push(*place);
+        Some((taken, plan.candidate(*place)?.clone()))
+    }
+}
+
+impl Clone for Choosing {
+    fn clone(&self) -> Self {
+        Self {
+            pac: Arc::clone(&self.pac),
+            plan: Arc::clone(&self.plan),
+            wish: Arc::clone(&self.wish),
+            tried: self.tried.clone(),
+        }
+    }
+}
+
+impl Way {
+    fn new(choosing: Choosing, taken: Option<Taken>) -> Self {
+        Self { choosing, taken, inner: None, is_settled: AtomicBool::new(false) }
+    }
+
+    /// Leaves the hop out.
+    fn direct(choosing: Choosing) -> Chosen {
+        // A target that can't be reached without a hop may be reached with the next one of the plan.
+        let has_more = !choosing.is_over();
+        let selection = has_more.then(|| Box::new(Self::new(choosing, None)) as Box<dyn Selection>);
+        Chosen { selection, ..Chosen::left_out() }
+    }
+
+    /// Makes the choice of a hop this way's own.
+    fn of(mut self, chosen: Chosen) -> Chosen {
+        self.inner = chosen.selection;
+        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
+    }
+
+    fn member(&self) -> Option<&PacMember> {
+        self.choosing.pac.members.get(self.taken?.member)
+    }
+
+    /// Returns whether it was not known yet how it went, and makes it so.
+    fn settle(&self) -> bool {
+        !self.is_settled.swap(true, Ordering::Relaxed)
+    }
+
+    /// The hop failed, with everything that it may choose among: takes another way.
+    fn next_way(self) -> Eventual<'static, Option<Chosen>> {
+        self.settle();
+        if let (Some(taken), Some(member)) = (self.taken, self.member()) {
+            self.choosing.pac.health.failed(taken);
+            member.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        match self.choosing.clone().next() {
+            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
+            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
+        }
+    }
+}
+
+impl Selection for Way {
+    fn member(&self) -> String {
+        let name = self.member().map_or("direct", |member| &*member.name);
+        match &self.inner {
+            Some(inner) => format!("{name}.{}", inner.member()),
+            None => name.to_owned(),
+        }
+    }
+
+    fn is_in_use(&self) -> Option<bool> {
+        let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
+        inner.or_else(|| Some(self.choosing.pac.health.is_in_use(self.taken?.member)))
+    }
+
+    fn reached(&self) {
+        if let Some(inner) = &self.inner {
+            inner.reached();
+        }
+        if self.settle()
+            && let (Some(taken), Some(member)) = (self.taken, self.member())
+        {
+            self.choosing.pac.health.reached(taken);
+            member.reached.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return self.next_way() };
+        match inner.instead() {
+            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
+            Eventual::Ready(None) => self.next_way(),
+            Eventual::Pending(chosen) => Eventual::later(async move {
+                match chosen.await {
+                    Some(chosen) => Some((*self).of(chosen)),
+                    None => self.next_way().wait().await,
+                }
+            }),
+        }
+    }
+}
+
+impl Drop for Way {
+    /// A connection that was cancelled says nothing about the hop.
+    fn drop(&mut self) {
+        if self.settle()
+            && let Some(taken) = self.taken
+        {
+            self.choosing.pac.health.released(taken);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which entries of a PAC file stand for which hop.
+
+use std::{borrow::Cow, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{Authority, Glob, Host};
+
+/// A pattern of the proxies that a PAC file names: a glob of the host, and a port if it has one. Case does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntryPattern {
+    host: Glob,
+    port: Option<u16>,
+}
+
+/// Patterns and the names of the hops that they lead to, in written order.
+#[derive(Debug, Default)]
+pub(super) struct Mapping(pub(super) Vec<(String, EntryPattern, String)>);
+
+impl EntryPattern {
+    /// Reads `GLOB` or `GLOB:PORT`. An IPv6 address has brackets, as elsewhere.
+    ///
+    /// # Errors
+    /// Says what is wrong, as a clause about the pattern.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let lower = text.to_ascii_lowercase();
+        if lower.contains(['/', '@', ' ']) {
+            return Err(NO_HOST);
+        }
+        let (host, port) = match lower.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => {
+                let port = port.parse().ok().filter(|port| *port > 0);
+                (host, Some(port.ok_or("has a port that is not a number from 1 to 65535")?))
+            }
+            _ => (&*lower, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(NO_HOST);
+        }
+        Ok(Self { host: Glob::new(host), port })
+    }
+
+    /// Returns whether the pattern stands for a proxy at `address`.
+    pub(super) fn matches(&self, address: &Authority) -> bool {
+        let host = match address.host() {
+            Host::Name(name) => name.trim_end_matches('.').to_ascii_lowercase(),
+            Host::Address(address) => address.to_string(),
+        };
+        self.port.is_none_or(|port| port == address.port()) && self.host.matches(&host)
+    }
+}
+
+const NO_HOST: &str =
+    "is no pattern of a host; write as in `proxy*.corp.example`, perhaps with `:3128`";
+
+impl JsonSchema for Mapping {
+    fn schema_name() -> Cow<'static, str> {
+        "PacHops".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+impl<'de> Deserialize<'de> for Mapping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MappingVisitor)
+    }
+}
+
+struct MappingVisitor;
+
+impl<'de> de::Visitor<'de> for MappingVisitor {
+    type Value = Mapping;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of patterns to names of hops")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Mapping, A::Error> {
+        let mut mapping = Mapping::default();
+        while let Some(text) = map.next_key::<String>()? {
+            let pattern = EntryPattern::parse(&text)
+                .map_err(|wrong| de::Error::custom(format!("has a key that {wrong}")))?;
+            mapping.0.push((text, pattern, map.next_value()?));
+        }
+        Ok(mapping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_a_glob_of_the_host_and_perhaps_a_port() {
+        for (pattern, address, expected) in [
+            ("proxy*.corp.example", "Proxy1.Corp.Example:3128", true),
+            ("PROXY*.corp.example", "proxy.corp.example.:80", true),
+            ("proxy*.corp.example", "proxy1.corp.example.evil.test:80", false),
+            ("proxy.corp.example:3128", "proxy.corp.example:3128", true),
+            ("proxy.corp.example:3128", "proxy.corp.example:80", false),
+            ("*:8080", "10.0.0.1:8080", true),
+            ("10.0.0.?", "10.0.0.1:8080", true),
+            ("[::1]:3128", "[::1]:3128", true),
+            ("[2001:db8::*]", "[2001:db8::7]:1", true),
+            ("*", "anything.example:1", true),
+        ] {
+            let read = EntryPattern::parse(pattern).unwrap();
+            assert_eq!(read.matches(&address.parse().unwrap()), expected, "{pattern} {address}");
+        }
+        for wrong in ["", ":80", "a:0", "a:x", "http://a", "u@a", "a b"] {
+            assert!(EntryPattern::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! From the text of a PAC file to the hops that a request may take.
+
+use std::sync::Arc;
+
+use mooltiroute_pac::PacError;
+
+use super::{
+    PacMember,
+    answer::{self, Entry, shown},
+    config::Otherwise,
+    pattern::EntryPattern,
+};
+use crate::{Authority, Decision, HopError, NoChoice};
+
+/// How the entries of a list are read.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Patterns as written and as read, with the index of the member that they lead to.
+    pub(super) patterns: Vec<(Box<str>, EntryPattern, usize)>,
+    pub(super) unknown: Unknown,
+    pub(super) otherwise: Otherwise,
+    pub(super) via: Box<str>,
+}
+
+/// What becomes of an entry that no pattern matches.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    Refuse,
+    /// This member takes it.
+    Member {
+        index: usize,
+        name: Box<str>,
+    },
+}
+
+/// The ways that one answer allows, in their order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The text of the script.
+    pub(super) answer: Box<str>,
+    candidates: Vec<Candidate>,
+}
+
+/// One way of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Candidate {
+    /// The hop is left out. It is `otherwise` if the script gave no list.
+    Direct { otherwise: bool },
+    /// A member takes the request, because of this entry.
+    Member { index: usize, entry: Authority },
+    /// The request is refused, because of this entry.
+    Refuse { entry: Authority },
+}
+
+/// The plan for a request, or why there is none.
+pub(super) type Verdict = Result<Arc<Plan>, Arc<Failure>>;
+
+/// Why a request has no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// A few words.
+    pub(super) summary: String,
+    /// A clause.
+    pub(super) details: String,
+    pub(super) advice: &'static str,
+    /// The text of the script, if it gave one.
+    pub(super) answer: Option<String>,
+}
+
+impl Plan {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter()
+    }
+
+    pub(super) fn candidate(&self, index: usize) -> Option<&Candidate> {
+        self.candidates.get(index)
+    }
+}
+
+impl Candidate {
+    /// Returns the index of the member, if one takes the request.
+    pub(super) fn member(&self) -> Option<usize> {
+        match self {
+            Self::Member { index, .. } => Some(*index),
+            Self::Direct { .. } | Self::Refuse { .. } => None,
+        }
+    }
+}
+
+impl Rules {
+    /// Turns the answer of a script into a plan.
+    ///
+    /// An entry whose hop is switched off is skipped. An entry that nothing is known about ends the list: what follows it
+    /// was meant for the case that it fails, which can't be known.
+    pub(super) fn plan(&self, text: &str, members: &[PacMember]) -> Verdict {
+        let entries = match answer::parse(text) {
+            Ok(entries) => entries,
+            Err(no_list) => return self.fall_through(text, Failure::no_list(&no_list, text)),
+        };
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let candidate = match entry {
+                Entry::Direct => Candidate::Direct { otherwise: false },
+                Entry::Proxy(entry) => match self.member(&entry) {
+                    None => {
+                        candidates.push(Candidate::Refuse { entry });
+                        break;
+                    }
+                    Some(index) if members.get(index).is_none_or(|one| one.hop.is_none()) => {
+                        continue;
+                    }
+                    Some(index) => Candidate::Member { index, entry },
+                },
+            };
+            // Several entries may stand for one hop, which is tried once.
+            let is_known = |known: &Candidate| match (known.member(), candidate.member()) {
+                (Some(known), Some(index)) => known == index,
+                _ => *known == candidate,
+            };
+            if !candidates.iter().any(is_known) {
+                candidates.push(candidate);
+            }
+        }
+        if candidates.is_empty() {
+            return Err(Arc::new(Failure::all_off(text)));
+        }
+        Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
+    }
+
+    /// Turns the failure of a script into a plan, if the operator knows that it falls through.
+    pub(super) fn failed(&self, error: &PacError) -> Verdict {
+        let failure = Failure::script(error);
+        match error {
+            PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction => {
+                self.fall_through("", failure)
+            }
+            // It may have an answer, and was not let to give it.
+            _ => Err(Arc::new(failure)),
+        }
+    }
+
+    fn fall_through(&self, text: &str, failure: Failure) -> Verdict {
+        match self.otherwise {
+            Otherwise::Refuse => Err(Arc::new(failure)),
+            Otherwise::Direct => {
+                let candidates = vec![Candidate::Direct { otherwise: true }];
+                Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
+            }
+        }
+    }
+
+    /// Returns the member that `entry` stands for.
+    fn member(&self, entry: &Authority) -> Option<usize> {
+        let mut patterns = self.patterns.iter();
+        match (patterns.find(|(_, pattern, _)| pattern.matches(entry)), &self.unknown) {
+            (Some((_, _, index)), _) | (None, Unknown::Member { index, .. }) => Some(*index),
+            (None, Unknown::Refuse) => None,
+        }
+    }
+
+    /// Says in words why a candidate is one.
+    pub(super) fn explain(
+        &self,
+        candidate: Option<&Candidate>,
+        members: &[PacMember],
+    ) -> (Decision, String) {
+        match candidate {
+            Some(Candidate::Direct { otherwise: true }) => {
+                (Decision::LeftOut, "it gave no list, and `otherwise` is `direct`".into())
+            }
+            Some(Candidate::Direct { .. }) => (Decision::LeftOut, "`DIRECT`".into()),
+            Some(Candidate::Member { index, entry }) => {
+                let name = members.get(*index).map_or("".into(), |member| Arc::clone(&member.name));
+                let mut patterns = self.patterns.iter();
+                let why = match patterns.find(|(_, pattern, _)| pattern.matches(entry)) {
+                    Some((text, ..)) => format!("`{entry}` matches `{text}`"),
+                    None => format!("`{entry}` matches no pattern, and `unknown` is `{name}`"),
+                };
+                (Decision::Hop(name), why)
+            }
+            Some(Candidate::Refuse { entry }) => {
+                (Decision::Refused, format!("`{entry}` matches no pattern of `hops`"))
+            }
+            None => (Decision::Refused, "nothing is left to try".into()),
+        }
+    }
+
+    /// Describes the rules, a line each.
+    pub(super) fn terms(&self) -> Vec<String> {
+        let unknown = match &self.unknown {
+            Unknown::Refuse => "a proxy that matches no pattern is refused".to_owned(),
+            Unknown::Member { name, .. } => {
+                format!("a proxy that matches no pattern is taken for {name}: `unknown: {name}`")
+            }
+        };
+        let otherwise = match self.otherwise {
+            Otherwise::Refuse => "a request for which it fails or returns no list is refused",
+            Otherwise::Direct => {
+                "a request for which it fails or returns no list goes round this hop: `otherwise: direct`"
+            }
+        };
+        vec![unknown, otherwise.to_owned()]
+    }
+}
+
+impl Failure {
+    fn no_list(no_list: &answer::NoList, text: &str) -> Self {
+        Self {
+            summary: "the PAC file gave no list of proxies".into(),
+            details: format!("the PAC file gave no list: {no_list}"),
+            advice: FIX_FILE,
+            answer: Some(shown(text)),
+        }
+    }
+
+    fn all_off(text: &str) -> Self {
+        Self {
+            summary: "the hop of the PAC file's choice is switched off".into(),
+            details: format!(
+                "every hop that the PAC file chose is switched off: `{}`",
+                shown(text)
+            ),
+            advice: "Switch the hop on, or route this host another way.",
+            answer: Some(shown(text)),
+        }
+    }
+
+    pub(super) fn unknown_entry(entry: &Authority, answer: &str) -> Self {
+        Self {
+            summary: format!("the PAC file chose {entry}, which is no hop"),
+            details: format!("the PAC file chose `{entry}`, which matches no pattern of `hops`"),
+            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.",
+            answer: Some(answer.to_owned()),
+        }
+    }
+
+    fn script(error: &PacError) -> Self {
+        let summary = match error {
+            PacError::TooSlow(_) | PacError::Stuck => "the PAC file takes too long",
+            PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
+            PacError::NotText(_) => "the PAC file gave no answer",
+            _ => "the PAC file failed",
+        };
+        let details = format!("the PAC file gave no answer: {error}");
+        Self { summary: summary.into(), details, advice: FIX_FILE, answer: None }
+    }
+
+    pub(super) fn too_many_names(count: usize) -> Self {
+        Self {
+            summary: "the PAC file takes too long".into(),
+            details: format!("the PAC file asks for the addresses of over {count} names"),
+            advice: FIX_FILE,
+            answer: None,
+        }
+    }
+
+    pub(super) fn not_loaded(url: &str, why: &str) -> Self {
+        Self {
+            summary: format!("no PAC file: {}", shown(why)),
+            details: format!("the PAC file {url} can't be used: {why}"),
+            advice: "Check the `url` of this hop, and whether this machine reaches it. It is asked for again soon.",
+            answer: None,
+        }
+    }
+
+    /// Returns the error that the chain gets.
+    pub(super) fn to_error(&self) -> HopError {
+        let Self { summary, details, advice, .. } = self.clone();
+        NoChoice { summary, details, advice: advice.to_owned() }.into()
+    }
+}
+
+const FIX_FILE: &str = "Tell the one who keeps the PAC file, or write `otherwise: direct` in this hop if such \
+                        requests are meant to go without a proxy.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members() -> Vec<PacMember> {
+        let hop = Arc::new(crate::kinds::pac::tests::Fixed("a.example:1".parse().unwrap()));
+        let on = |name: &str| PacMember::new(name.into(), Some(Arc::clone(&hop) as _));
+        vec![on("one"), on("two"), PacMember::new("off".into(), None)]
+    }
+
+    fn rules(unknown: Unknown, otherwise: Otherwise) -> Rules {
+        let pattern = |text: &str, index| (text.into(), EntryPattern::parse(text).unwrap(), index);
+        let patterns = vec![pattern("one*", 0), pattern("two", 1), pattern("off", 2)];
+        Rules { patterns, unknown, otherwise, via: "direct".into() }
+    }
+
+    fn shown_plan(rules: &Rules, text: &str) -> String {
+        match rules.plan(text, &members()) {
+            Ok(plan) => {
+                let shown = plan.candidates().map(|candidate| match candidate {
+                    Candidate::Direct { otherwise } => format!("direct {otherwise}"),
+                    Candidate::Member { index, entry } => format!("{index} {entry}"),
+                    Candidate::Refuse { entry } => format!("refuse {entry}"),
+                });
+                shown.collect::<Vec<_>>().join(", ")
+            }
+            Err(failure) => failure.summary.clone(),
+        }
+    }
+
+    #[test]
+    fn entries_become_ways_in_their_order() {
+        let rules = rules(Unknown::Refuse, Otherwise::Refuse);
+        for (text, expected) in [
+            ("PROXY one1:1; PROXY two:2; DIRECT", "0 one1:1, 1 two:2, direct false"),
+            ("PROXY one1:1; PROXY one2:1; PROXY one1:2", "0 one1:1"),
+            ("DIRECT; DIRECT; PROXY two", "direct false, 1 two:80"),
+            ("PROXY off:1; PROXY two:2", "1 two:2"),
+            ("PROXY off:1; DIRECT", "direct false"),
+            ("PROXY off:1", "the hop of the PAC file's choice is switched off"),
+            ("PROXY two:2; PROXY x:1; DIRECT", "1 two:2, refuse x:1"),
+            ("PROXY x:1", "refuse x:1"),
+            ("", "the PAC file gave no list of proxies"),
+            ("two:2", "the PAC file gave no list of proxies"),
+        ] {
+            assert_eq!(shown_plan(&rules, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_entries_and_missing_lists_go_where_the_operator_says() {
+        let unknown = Unknown::Member { index: 1, name: "two".into() };
+        let rules = rules(unknown, Otherwise::Direct);
+        assert_eq!(shown_plan(&rules, "PROXY x:1; DIRECT"), "1 x:1, direct false");
+        assert_eq!(shown_plan(&rules, "nonsense"), "direct true");
+        assert!(rules.failed(&PacError::NotText("null")).is_ok());
+        assert!(rules.failed(&PacError::Stuck).is_err(), "it may have an answer");
+        assert!(rules.failed(&PacError::TooSlow(std::time::Duration::ZERO)).is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! A script that is loaded, with what it answered lately.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use mooltiroute_pac::{Outcome, PacError, PacRunner, looks_at_url};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    PacMember,
+    answers::{Answers, Kept},
+    asked::Asked,
+    names::{Names, PacFacts},
+    plan::{Failure, Rules, Verdict},
+};
+use crate::{Decision, Foresight, Request, Services};
+
+/// A script on its thread, its answers, and the names that it asked for.
+#[derive(Debug)]
+pub(super) struct Script {
+    runner: PacRunner,
+    answers: Answers,
+    names: Arc<Names>,
+    /// The network in which the answers were given.
+    epoch: AtomicU64,
+    pub(super) loaded: SystemTime,
+}
+
+impl Script {
+    /// Loads a script, and waits until that is done.
+    ///
+    /// # Errors
+    /// It can't be loaded.
+    pub(super) fn load(text: &str) -> Result<Self, PacError> {
+        Ok(Self::new(PacRunner::load(text.into())?, text))
+    }
+
+    /// Loads a script. Blocks no thread.
+    ///
+    /// # Errors
+    /// It can't be loaded.
+    pub(super) async fn load_later(text: &str) -> Result<Self, PacError> {
+        let (sender, receiver) = oneshot::channel();
+        let runner = PacRunner::start(text.into(), move |loaded| {
+            // The receiver may have given up.
+            let _ = sender.send(loaded);
+        })?;
+        match timeout(REPLY_MAX, receiver).await {
+            Ok(Ok(loaded)) => loaded.map(|()| Self::new(runner, text)),
+            Ok(Err(_)) | Err(_) => Err(PacError::Stuck),
+        }
+    }
+
+    fn new(runner: PacRunner, text: &str) -> Self {
+        Self {
+            runner,
+            answers: Answers::new(looks_at_url(text)),
+            names: Arc::default(),
+            epoch: AtomicU64::new(0),
+            loaded: SystemTime::now(),
+        }
+    }
+
+    /// Notes that the script was loaded in the network of this epoch.
+    pub(super) fn begin_in(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Forgets the answers of another network.
+    pub(super) fn follow_network(&self, services: Option<&dyn Services>) {
+        let Some(services) = services else { return };
+        let epoch = services.network_epoch();
+        if self.epoch.load(Ordering::Relaxed) != epoch
+            && self.epoch.swap(epoch, Ordering::Relaxed) != epoch
+        {
+            self.names.clear();
+            self.answers.clear();
+        }
+    }
+
+    /// Returns the verdict on `request`, if it is known.
+    pub(super) fn known(&self, request: Request<'_>) -> Option<Verdict> {
+        self.answers.known(request)
+    }
+
+    /// Returns the verdict on a request.
+    pub(super) async fn verdict(
+        &self,
+        asked: Asked,
+        rules: &Rules,
+        members: &[PacMember],
+        services: Option<Arc<dyn Services>>,
+    ) -> Verdict {
+        let slot = self.answers.slot(&asked);
+        let facts = PacFacts { names: Arc::clone(&self.names), services };
+        // The first request asks. If its client leaves, the next one that waits takes over.
+        let kept = slot.get_or_init(|| async {
+            let (verdict, period) = self.ask(&asked, rules, members, Arc::new(facts)).await;
+            Kept::for_period(verdict, period)
+        });
+        kept.await.verdict.clone()
+    }
+
+    /// Calls the script, again and again until every name that it asks for is looked up. Returns the verdict, and how
+    /// long it counts.
+    async fn ask(
+        &self,
+        asked: &Asked,
+        rules: &Rules,
+        members: &[PacMember],
+        facts: Arc<PacFacts>,
+    ) -> (Verdict, Duration) {
+        for _ in 0..=LOOKUPS_MAX {
+            match self.call(asked, Arc::clone(&facts)).await {
+                Ok(Outcome::Answer(text)) => return (rules.plan(&text, members), KEEP),
+                Ok(Outcome::Lookup(name)) => self.names.look_up(&name).await,
+                // The reason may be gone in a moment.
+                Err(error @ (PacError::Busy | PacError::Stuck | PacError::NoThread(_))) => {
+                    return (rules.failed(&error), KEEP_TROUBLE);
+                }
+                Err(error) => return (rules.failed(&error), KEEP),
+            }
+        }
+        (Err(Arc::new(Failure::too_many_names(LOOKUPS_MAX))), KEEP)
+    }
+
+    /// Calls the script once. A call that waits behind one that is stuck is made again: the script gets another thread
+    /// then.
+    async fn call(&self, asked: &Asked, facts: Arc<PacFacts>) -> Result<Outcome, PacError> {
+        for _ in 0..CALLS_MAX {
+            let (sender, receiver) = oneshot::channel();
+            let has_begun =
+                self.runner.ask(asked.query(), Arc::clone(&facts) as _, move |outcome| {
+                    // The client may have left.
+                    let _ = sender.send(outcome);
+                });
+            match timeout(REPLY_MAX, receiver).await {
+                Ok(Ok(outcome)) => return outcome,
+                Ok(Err(_)) | Err(_) if has_begun.load(Ordering::Relaxed) => break,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        Err(PacError::Stuck)
+    }
+
+    /// Calls the script once, for a command that looks nothing up.
+    ///
+    /// # Errors
+    /// It asks for a name.
+    pub(super) fn foresee(
+        &self,
+        asked: &Asked,
+        rules: &Rules,
+        members: &[PacMember],
+    ) -> Result<Verdict, Foresight> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let facts = PacFacts { names: Arc::clone(&self.names), services: None };
+        self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
+            let _ = sender.send(outcome);
+        });
+        match receiver.recv_timeout(REPLY_MAX).unwrap_or(Err(PacError::Stuck)) {
+            Ok(Outcome::Answer(text)) => Ok(rules.plan(&text, members)),
+            Ok(Outcome::Lookup(name)) => {
+                let name = super::answer::shown(&name);
+                let reason =
+                    format!("it asks for the addresses of `{name}`, which are not looked up here");
+                Err(Foresight::new(Decision::Unknown, None, reason))
+            }
+            Err(error) => Ok(rules.failed(&error)),
+        }
+    }
+}
+
+/// How long an answer counts. Scripts may look at the time of day, and addresses change.
+const KEEP: Duration = Duration::from_secs(60);
+/// How long a failure counts that is not the script's own.
+const KEEP_TROUBLE: Duration = Duration::from_secs(1);
+/// The longest wait for the thread of the script. Its own limits are much shorter.
+const REPLY_MAX: Duration = Duration::from_secs(2);
+/// The attempts to have a call begin.
+const CALLS_MAX: usize = 3;
+/// The names that one call may ask for.
+const LOOKUPS_MAX: usize = 20;

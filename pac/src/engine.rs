@@ -1,0 +1,199 @@
+//! A script that is loaded, on the thread that runs it.
+
+use std::{rc::Rc, sync::Arc};
+
+use rquickjs::{
+    CatchResultExt as _, CaughtError, Context, Ctx, Error, Function, Runtime, Value,
+    context::{EvalOptions, intrinsic},
+};
+
+use crate::{
+    CALL_MAX, LOAD_MAX, Outcome, PacError, Place, Query, Surroundings,
+    budget::Budget,
+    functions::{self, Call},
+};
+
+/// A script that is loaded. It belongs to one thread; see [`PacRunner`](crate::PacRunner) for one that has its own.
+pub struct Engine {
+    text: Arc<str>,
+    loaded: Loaded,
+}
+
+/// The script in its JavaScript engine. A field is dropped before the ones below it.
+struct Loaded {
+    context: Context,
+    call: Rc<Call>,
+    budget: Rc<Budget>,
+    _runtime: Runtime,
+}
+
+/// The parts of JavaScript that scripts get: what browsers that run PAC files have had for long, without anything that
+/// runs later, such as promises.
+type Intrinsics = (
+    intrinsic::Date,
+    intrinsic::Eval,
+    intrinsic::RegExpCompiler,
+    intrinsic::RegExp,
+    intrinsic::Json,
+    intrinsic::MapSet,
+);
+
+impl Engine {
+    /// Loads `text`, which takes as long as [`LOAD_MAX`].
+    ///
+    /// # Errors
+    /// The text is no script, its top level fails, or it has no function.
+    pub fn load(text: Arc<str>) -> Result<Self, PacError> {
+        let loaded = Loaded::new(&text)?;
+        Ok(Self { text, loaded })
+    }
+
+    /// Calls the script.
+    ///
+    /// A call that fails may have left anything behind, such as memory that is used up. So the next one finds the script
+    /// as it was when it had just been loaded.
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub fn call(
+        &mut self,
+        query: &Query,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Outcome, PacError> {
+        let outcome = self.loaded.call(query, surroundings);
+        if outcome.is_err() {
+            self.loaded = Loaded::new(&self.text)?;
+        }
+        outcome
+    }
+}
+
+impl Loaded {
+    fn new(text: &str) -> Result<Self, PacError> {
+        if text.trim_start().starts_with('<') {
+            return Err(PacError::Html);
+        }
+        let no_engine = |error: Error| PacError::NoThread(error.to_string());
+        let runtime = Runtime::new().map_err(no_engine)?;
+        runtime.set_memory_limit(MEMORY_MAX);
+        runtime.set_max_stack_size(STACK_MAX);
+        let (budget, call) = (Rc::new(Budget::default()), Rc::new(Call::default()));
+        let watched = Rc::clone(&budget);
+        runtime.set_interrupt_handler(Some(Box::new(move || watched.is_used_up())));
+        budget.begin(LOAD_MAX);
+        let context = Context::custom::<Intrinsics>(&runtime).map_err(no_engine)?;
+        context.with(|context| functions::define(&context, &call)).map_err(no_engine)?;
+        let loaded = Self { context, call, budget, _runtime: runtime };
+        loaded.context.with(|context| loaded.run(&context, text))?;
+        Ok(loaded)
+    }
+
+    /// Runs the top level of the script.
+    fn run(&self, context: &Ctx<'_>, text: &str) -> Result<(), PacError> {
+        let mut options = EvalOptions::default();
+        options.strict = false;
+        options.filename = Some(FILE_NAME.into());
+        let done = context.eval_with_options::<Value<'_>, _>(text, options);
+        done.catch(context).map_err(|error| match self.explain(&error) {
+            PacError::Threw { message, place } if is_syntax_error(&error) => {
+                PacError::Syntax { message, place }
+            }
+            other => other,
+        })?;
+        function(context).map(|_| ())
+    }
+
+    fn call(
+        &self,
+        query: &Query,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Outcome, PacError> {
+        self.budget.begin(CALL_MAX);
+        self.call.begin(surroundings);
+        let answer = self.context.with(|context| self.answer(&context, query));
+        match self.call.end() {
+            Some(name) if !self.budget.is_exceeded() => Ok(Outcome::Lookup(name)),
+            _ => answer.map(Outcome::Answer),
+        }
+    }
+
+    fn answer(&self, context: &Ctx<'_>, query: &Query) -> Result<String, PacError> {
+        let function = function(context)?;
+        let answer = function.call::<_, Value<'_>>((&*query.url, &*query.host)).catch(context);
+        let answer = answer.map_err(|error| self.explain(&error))?;
+        let Some(text) = answer.as_string() else {
+            return Err(PacError::NotText(answer.type_name()));
+        };
+        let text = text.to_string().map_err(|_| PacError::NotText("half a character"))?;
+        if text.len() > ANSWER_BYTES_MAX {
+            return Err(PacError::TooLong(ANSWER_BYTES_MAX));
+        }
+        Ok(text)
+    }
+
+    fn explain(&self, error: &CaughtError<'_>) -> PacError {
+        if self.budget.is_exceeded() {
+            return PacError::TooSlow(self.budget.whole());
+        }
+        let (message, place) = match error {
+            CaughtError::Exception(exception) => {
+                let stack = exception.stack().unwrap_or_default();
+                (exception.message().unwrap_or_default(), place(&stack))
+            }
+            CaughtError::Value(value) => (shown(value), None),
+            CaughtError::Error(error) => (error.to_string(), None),
+        };
+        let message = message.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
+        PacError::Threw { message, place }
+    }
+}
+
+/// Returns the function of the script, which may have another one in its place by now.
+fn function<'js>(context: &Ctx<'js>) -> Result<Function<'js>, PacError> {
+    // Microsoft's form for IPv6 is the second one.
+    let names = ["FindProxyForURL", "FindProxyForURLEx"];
+    let mut found = names.iter().filter_map(|name| {
+        let found = context.globals().get::<_, Option<Function<'js>>>(*name);
+        found.catch(context).ok().flatten()
+    });
+    found.next().ok_or(PacError::NoFunction)
+}
+
+fn is_syntax_error(error: &CaughtError<'_>) -> bool {
+    let CaughtError::Exception(exception) = error else { return false };
+    exception.as_object().get::<_, String>("name").is_ok_and(|name| name == "SyntaxError")
+}
+
+/// Returns a thrown value as text.
+fn shown(value: &Value<'_>) -> String {
+    let text = value.as_string().and_then(|text| text.to_string().ok());
+    text.unwrap_or_else(|| format!("a value of type {}", value.type_name()))
+}
+
+/// Finds the place in the script where an exception came from: its innermost frame that is not one of ours.
+fn place(stack: &str) -> Option<Place> {
+    let frames = stack.lines().filter_map(|frame| frame.split_once(FILE_NAME_AND_COLON));
+    let mut places = frames.filter_map(|(_, at)| {
+        let (line, column) = at.trim_end_matches(')').split_once(':')?;
+        Some(Place { line: line.parse().ok()?, column: column.parse().ok()? })
+    });
+    places.next()
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("bytes", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+/// The name of the script in the engine's traces.
+const FILE_NAME: &str = "pac";
+const FILE_NAME_AND_COLON: &str = "pac:";
+/// The memory of a script. The largest that companies have take about a tenth.
+const MEMORY_MAX: usize = 16 << 20;
+/// The stack of a script: half of what its thread has.
+const STACK_MAX: usize = 512 << 10;
+/// The bytes of an answer. A list of a hundred proxies has three thousand.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+/// The characters of an exception's text that are shown.
+const MESSAGE_MAX: usize = 200;

@@ -1,0 +1,91 @@
+//! PAC files: the JavaScript function `FindProxyForURL(url, host)` by which a company says which proxy serves what.
+//!
+//! A PAC file is a program from outside, so this package runs it with limits and without any I/O:
+//!
+//! - [`PacRunner`] owns the thread on which a script runs. A call has [a tenth of a second](CALL_MAX) of processor time
+//!   and a script 16 MiB of memory. A call that exceeds them is an error, and the next one starts from a fresh script.
+//! - [`Surroundings`] are the only facts that a script can ask for: addresses of names, addresses of this machine, the
+//!   time. They must be there at once. A name whose addresses are not known yet ends the call with
+//!   [`Outcome::Lookup`]; the caller looks the name up and calls again. So a name server that says nothing delays only
+//!   the request that needs it, and never the thread.
+//! - [`decode`] reads the bytes of a file, whose encoding may not be given.
+//!
+//! ```
+//! use std::{net::IpAddr, sync::{Arc, mpsc}, time::SystemTime};
+//! use mooltiroute_pac::{Outcome, PacRunner, Query, Surroundings};
+//!
+//! #[derive(Debug)]
+//! struct Nowhere;
+//!
+//! impl Surroundings for Nowhere {
+//!     fn addresses(&self, _name: &str) -> Option<Vec<IpAddr>> { None }
+//!     fn own_addresses(&self) -> Vec<IpAddr> { Vec::new() }
+//!     fn now(&self) -> SystemTime { SystemTime::now() }
+//!     fn alert(&self, _text: &str) {}
+//! }
+//!
+//! let text = "function FindProxyForURL(url, host) {
+//!     return isPlainHostName(host) ? 'DIRECT' : 'PROXY proxy.example:3128';
+//! }";
+//! let runner = PacRunner::load(text.into()).unwrap();
+//! let (sender, receiver) = mpsc::channel();
+//! let query = Query { url: "https://www.example/".into(), host: "www.example".into() };
+//! runner.ask(query, Arc::new(Nowhere), move |outcome| sender.send(outcome).unwrap());
+//! assert_eq!(receiver.recv().unwrap(), Ok(Outcome::Answer("PROXY proxy.example:3128".into())));
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod budget;
+mod engine;
+mod error;
+mod functions;
+mod runner;
+mod text;
+mod url_use;
+
+use std::{fmt, net::IpAddr, time::SystemTime};
+
+pub use crate::{
+    budget::{CALL_MAX, LOAD_MAX},
+    engine::Engine,
+    error::{PacError, Place},
+    runner::PacRunner,
+    text::decode,
+    url_use::looks_at_url,
+};
+
+/// The arguments of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The URL of the request.
+    pub url: Box<str>,
+    /// Its host. An IPv6 address has no brackets here.
+    pub host: Box<str>,
+}
+
+/// The end of a call that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The text that the script returned.
+    Answer(String),
+    /// The script asked for the addresses of this name, which are not known yet.
+    Lookup(String),
+}
+
+/// The facts that a script may ask for. None of these functions may block: they run on the thread of the script.
+pub trait Surroundings: fmt::Debug + Send + Sync {
+    /// Returns the addresses of `name`: none if it has no address or can't be looked up, `None` if it was not
+    /// looked up yet.
+    fn addresses(&self, name: &str) -> Option<Vec<IpAddr>>;
+
+    /// Returns the addresses by which this machine reaches other networks, the best first.
+    fn own_addresses(&self) -> Vec<IpAddr>;
+
+    /// Returns the present time.
+    fn now(&self) -> SystemTime;
+
+    /// Takes a message that the script has for a person.
+    fn alert(&self, text: &str);
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return "PROXY proxy.corp.example:8080";
+}

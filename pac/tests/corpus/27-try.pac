@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  try { return undefinedFunction(host); } catch (error) { return "PROXY caught:1"; }
+}

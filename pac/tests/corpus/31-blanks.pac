@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return "  PROXY   a:1 ;DIRECT;  ";
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return "\x50ROXY \u0061:1";
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return shExpMatch(host, "*") && shExpMatch(url, "*://*") ? "PROXY all:1" : "DIRECT";
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return dateRange("JAN", "DEC") ? "PROXY year:1" : "DIRECT";
+}

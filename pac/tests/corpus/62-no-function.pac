@@ -1,0 +1,1 @@
+var nothing = 1;

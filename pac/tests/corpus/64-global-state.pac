@@ -1,0 +1,5 @@
+var calls = 0;
+function FindProxyForURL(url, host) {
+  calls++;
+  return "PROXY p:" + calls;
+}

@@ -1,0 +1,183 @@
+//! Scripts that are broken or hostile.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on must stop")]
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant, SystemTime},
+};
+
+use mooltiroute_pac::{Engine, Outcome, PacError, PacRunner, Place, Query, Surroundings};
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
+        Some(Vec::new())
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn alert(&self, _: &str) {}
+}
+
+fn query(host: &str) -> Query {
+    Query { url: format!("https://{host}/").into(), host: host.into() }
+}
+
+fn call(body: &str) -> Result<Outcome, PacError> {
+    let text = format!("function FindProxyForURL(url, host) {{ {body} }}");
+    Engine::load(text.into()).unwrap().call(&query("a.example"), Arc::new(Nothing))
+}
+
+#[track_caller]
+fn threw(body: &str) -> (String, Option<Place>) {
+    match call(body) {
+        Err(PacError::Threw { message, place }) => (message, place),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_text_that_is_no_script_is_refused_with_its_place() {
+    let error = |text: &str| Engine::load(text.into()).unwrap_err();
+    let syntax = error("function FindProxyForURL(url, host) {\n  return 'DIRECT'\n  oops oops\n}");
+    assert_eq!(syntax.place().unwrap().line, 3, "{syntax}");
+    assert!(matches!(syntax, PacError::Syntax { .. }));
+    assert_eq!(error("\n <!DOCTYPE html><p>404"), PacError::Html);
+    assert_eq!(error(""), PacError::NoFunction);
+    assert_eq!(error("var FindProxyForURL = 1;"), PacError::NoFunction);
+    assert!(matches!(error("nothing.here();"), PacError::Threw { .. }));
+    assert!(matches!(error("while (true) {}"), PacError::TooSlow(_)));
+    assert!(
+        Engine::load("function FindProxyForURLEx(url, host) { return 'DIRECT'; }".into()).is_ok()
+    );
+}
+
+#[test]
+fn an_answer_that_is_no_text_is_an_error() {
+    assert_eq!(call(""), Err(PacError::NotText("undefined")));
+    assert_eq!(call("return null;"), Err(PacError::NotText("null")));
+    assert_eq!(call("return 7;"), Err(PacError::NotText("int")));
+    assert_eq!(call("return '\\ud800';"), Err(PacError::NotText("half a character")));
+    assert!(matches!(call("return new Array(1e5).join('x');"), Err(PacError::TooLong(_))));
+    assert_eq!(call("return '';"), Ok(Outcome::Answer(String::new())));
+}
+
+#[test]
+fn an_exception_is_shown_with_its_place() {
+    let (message, place) = threw("\n  throw new Error('no such site');");
+    assert_eq!((&*message, place.unwrap().line), ("no such site", 2));
+    assert_eq!(threw("throw 'plain';").0, "plain");
+    assert_eq!(threw("throw {};").0, "a value of type object");
+    assert_eq!(threw("throw new Error(new Array(1e5).join('x'));").0.len(), 200);
+    assert!(threw("return shExpMatch(host, '[');").1.is_some());
+}
+
+#[test]
+fn endless_work_ends_within_the_budget() {
+    for body in [
+        "while (true) {}",
+        "for (;;) { try { for (;;) {} } catch (e) {} }",
+        "function f() { try { f(); } finally { f(); } } f();",
+        "return /^(a+)+$/.test('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!');",
+        "while (true) { 'x'.replace(/x/, 'y'); }",
+        "while (true) { shExpMatch(host, '*'); }",
+    ] {
+        let began = Instant::now();
+        let outcome = call(body);
+        assert!(matches!(outcome, Err(PacError::TooSlow(_))), "{body}: {outcome:?}");
+        // The budget is of processor time, and other tests run beside this one.
+        assert!(began.elapsed() < Duration::from_secs(5), "{body}");
+    }
+}
+
+#[test]
+fn memory_and_stack_have_an_end() {
+    for body in [
+        "var list = []; while (true) list.push(new Array(1000).join('x') + list.length);",
+        "var text = 'x'; while (true) text += text;",
+        "return 'x'.repeat(1e9);",
+        "(function f() { return 1 + f(); })();",
+    ] {
+        let outcome = call(body);
+        let is_ended = matches!(outcome, Err(PacError::Threw { .. } | PacError::TooSlow(_)));
+        assert!(is_ended, "{body}: {outcome:?}");
+    }
+    let deep = format!("var x = {}{};", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(Engine::load(deep.into()).is_err());
+}
+
+#[test]
+fn a_call_that_fails_leaves_nothing_behind() {
+    let text = "var kept = [], calls = 0;
+        function FindProxyForURL(url, host) {
+            calls += 1;
+            while (host === 'bomb.example') kept.push(new Array(1000).join('x') + kept.length);
+            return 'PROXY p' + calls + ':1';
+        }";
+    let mut engine = Engine::load(text.into()).unwrap();
+    let mut ask = |host: &str| engine.call(&query(host), Arc::new(Nothing));
+    let answer = |text: &str| Ok(Outcome::Answer(text.to_owned()));
+    assert_eq!(ask("a.example"), answer("PROXY p1:1"));
+    assert_eq!(ask("a.example"), answer("PROXY p2:1"));
+    assert!(ask("bomb.example").is_err());
+    assert_eq!(ask("a.example"), answer("PROXY p1:1"));
+}
+
+#[test]
+fn a_runner_goes_on_after_an_endless_loop() {
+    let text = "function FindProxyForURL(url, host) {
+        while (host === 'loop.example') {}
+        return 'DIRECT';
+    }";
+    let runner = PacRunner::load(text.into()).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    for host in ["loop.example", "a.example"] {
+        let sender = sender.clone();
+        runner.ask(query(host), Arc::new(Nothing), move |outcome| sender.send(outcome).unwrap());
+    }
+    assert!(matches!(receiver.recv().unwrap(), Err(PacError::TooSlow(_))));
+    assert_eq!(receiver.recv().unwrap(), Ok(Outcome::Answer("DIRECT".into())));
+}
+
+#[test]
+fn a_thread_that_can_not_be_interrupted_is_replaced() {
+    // A search that takes minutes inside one function of the engine.
+    let text = "function FindProxyForURL(url, host) {
+        if (host === 'search.example') {
+            var half = new Array(1 << 20).join('a');
+            (half + half).indexOf(half + 'b');
+        }
+        return 'DIRECT';
+    }";
+    let runner = PacRunner::load(text.into()).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let ask = |host: &str| {
+        let sender = sender.clone();
+        // The thread that is stuck comes back after the test.
+        runner.ask(query(host), Arc::new(Nothing), move |outcome| drop(sender.send(outcome)));
+    };
+    ask("search.example");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        ask("a.example");
+        match receiver.recv_timeout(Duration::from_millis(100)) {
+            Ok(outcome) => break assert_eq!(outcome, Ok(Outcome::Answer("DIRECT".into()))),
+            Err(_) => assert!(Instant::now() < deadline, "the thread was not replaced"),
+        }
+    }
+}
+
+#[test]
+fn a_script_that_can_not_be_loaded_starts_no_runner() {
+    assert!(matches!(PacRunner::load("oops oops".into()), Err(PacError::Syntax { .. })));
+    assert!(matches!(PacRunner::load("while (true) {}".into()), Err(PacError::TooSlow(_))));
+}

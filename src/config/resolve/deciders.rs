@@ -1,0 +1,54 @@
+//! Checks the chains around hops that choose by what is asked for, such as by a PAC file.
+
+use mooltiroute_hops::KeyPath;
+
+use crate::config::resolve::{Names, Resolver};
+use crate::config::{ChainConfig, NamedHop};
+
+impl Resolver<'_> {
+    /// Checks the chains through which such hops ask, and those that hold them.
+    pub(crate) fn check_deciders(
+        &mut self,
+        hops: &[NamedHop],
+        chains: &[ChainConfig],
+        chain_names: &Names,
+    ) {
+        for hop in hops {
+            let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
+            let path = KeyPath::of(["hops", &hop.name, "via"]);
+            match chains.iter().find(|chain| &*chain.name == decider.via()) {
+                Some(chain) if holds_decider(chain, hops) => {
+                    // The hop would wait for itself, or for one that waits for it.
+                    let message =
+                        "names a chain with a hop that has to ask itself before it can choose";
+                    self.invalid(&path, message);
+                }
+                Some(_) => {}
+                None => self.unknown_via(&path, chain_names),
+            }
+        }
+        for chain in chains.iter().filter(|chain| chain.warm > 0 && holds_decider(chain, hops)) {
+            let path = KeyPath::of(["chains", &chain.name, "warm"]);
+            let message = "can't be used: a hop of this chain chooses for each target, so no tunnel can be kept ready";
+            self.invalid(&path, message);
+        }
+    }
+
+    fn unknown_via(&mut self, path: &KeyPath, chain_names: &Names) {
+        let Some(known) = chain_names else { return };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let problem = self.unknown_name(path, path, "chain", &known);
+        if !self.failed.contains(path) && !self.problems.skips() {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// Returns whether a hop of `chain` chooses by what is asked for, also one that is switched off now.
+fn holds_decider(chain: &ChainConfig, hops: &[NamedHop]) -> bool {
+    let is_decider =
+        |hop: &NamedHop| hop.hop.as_ref().is_some_and(|built| built.decider().is_some());
+    let on = chain.hops.iter().filter_map(|index| hops.get(*index));
+    let off = hops.iter().filter(|hop| chain.switched_off.contains(&hop.name));
+    on.chain(off).any(is_decider)
+}

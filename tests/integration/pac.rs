@@ -1,0 +1,684 @@
+//! Hops that a PAC file chooses: what it says is done, and no more.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, Step, USERNAME,
+    Way, connect, exchange, free_port, head, open, pause, run, status, within,
+};
+
+/// A proxy that refuses everything, and is recognised by its name in the refusal.
+async fn named(name: &str) -> Double {
+    let refusal = format!("HTTP/1.1 403 {name}\r\nContent-Length: 0\r\n\r\n");
+    Double::start([Step::Answer(refusal)]).await
+}
+
+/// A configuration with the hops `corporate` and `other`, and with `office`, which has these settings beside them.
+fn yaml(corporate: &Double, other: &Double, office: &str) -> String {
+    format!(
+        "timeouts: {{ connect: 3s }}\nhops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
+         other: {{ kind: http-connect, address: \"{}\" }}\n  \
+         office: {{ kind: pac, hops: {{ \"proxy*.corp.example\": corporate, \"*:9999\": other }}, {office} }}\n\
+         chains: {{ default: [office] }}\n",
+        corporate.address(),
+        other.address()
+    )
+}
+
+const FILE: &str = "file: office.pac";
+
+/// Two proxies, and a Mooltiroute with the PAC file `script`.
+async fn with_file(script: &str, office: &str) -> (Double, Double, Proxy) {
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let config = ConfigDir::new(&yaml(&corporate, &other, office));
+    config.write("office.pac", script);
+    let proxy = Proxy::on(config, &[]).await;
+    (corporate, other, proxy)
+}
+
+/// Says which way a tunnel to `target` goes: a name of a proxy, `direct`, or the status line.
+async fn way(proxy: &Proxy, target: impl std::fmt::Display) -> String {
+    let answer = connect(proxy.address(), target).await;
+    let line = answer.head.lines().next().unwrap_or_default().to_owned();
+    match line.as_str() {
+        "HTTP/1.1 200 Connection established" => "direct".into(),
+        refused if refused.contains("403 Corporate") => "corporate".into(),
+        refused if refused.contains("403 Other") => "other".into(),
+        _ => line,
+    }
+}
+
+fn returning(answer: &str) -> String {
+    format!("function FindProxyForURL(url, host) {{ return {answer}; }}")
+}
+
+fn stdout(output: std::process::Output) -> String {
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const BY_HOST: &str = "function FindProxyForURL(url, host) {
+    if (host === '127.0.0.1') return 'DIRECT';
+    if (dnsDomainIs(host, '.other.test')) return 'HTTPS exit.example:9999';
+    return url.substring(0, 8) === 'https://' ? 'PROXY Proxy7.CORP.example:3128; DIRECT' : 'DIRECT';
+}";
+
+#[tokio::test]
+async fn the_file_chooses_the_hop_and_direct_leaves_it_out() {
+    let echo = EchoOrigin::start().await;
+    let (_corporate, _other, proxy) = with_file(BY_HOST, FILE).await;
+    for (target, expected) in [
+        ("www.corp.test:443", "corporate"),
+        ("WWW.OTHER.test:443", "other"),
+        ("a.other.test:80", "other"),
+        (&echo.address().to_string(), "direct"),
+    ] {
+        assert_eq!(way(&proxy, target).await, expected, "{target}");
+    }
+    let closed = proxy.event("tunnel closed").await;
+    assert_eq!(closed.field("hops"), "office.direct", "{closed:?}");
+}
+
+#[tokio::test]
+async fn credentials_come_from_the_hop_and_never_from_the_file() {
+    let Some(squid) = Squid::start(SquidRules::Basic).await else { return };
+    let echo = EchoOrigin::start().await;
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", username: {USERNAME}, password: {PASSWORD} }}\n  \
+         office: {{ kind: pac, file: office.pac, hops: {{ \"proxy*\": corporate }} }}\nchains: {{ default: [office] }}\n",
+        squid.address()
+    );
+    let config = ConfigDir::new(&yaml);
+    // The name of the entry does not exist, and is not looked up.
+    config.write("office.pac", &returning("'PROXY proxy.nowhere.invalid:8080'"));
+    let proxy = Proxy::on(config, &[]).await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    tunnel.write_all(b"through squid").await.unwrap();
+    crate::support::assert_reads(&mut tunnel, "through squid").await;
+    drop(tunnel);
+    let passed = squid.passed_at_least(1).await;
+    assert_eq!((passed[0].method.as_str(), passed[0].user.as_str()), ("CONNECT", USERNAME));
+}
+
+#[tokio::test]
+async fn an_edit_of_the_file_is_a_reload_and_a_broken_one_is_refused() {
+    let echo = EchoOrigin::start().await;
+    let (_corporate, _other, proxy) = with_file(&returning("'DIRECT'"), FILE).await;
+    assert_eq!(way(&proxy, echo.address()).await, "direct");
+    for (save, (answer, expected)) in Way::ALL.into_iter().zip([
+        ("PROXY proxy1.corp.example", "corporate"),
+        ("PROXY x:9999", "other"),
+        ("DIRECT", "direct"),
+    ]) {
+        let seen = proxy.events().len();
+        proxy.config().save("office.pac", &returning(&format!("'{answer}'")), save);
+        proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(way(&proxy, echo.address()).await, expected, "{save:?}");
+    }
+    let seen = proxy.events().len();
+    proxy
+        .config()
+        .write("office.pac", "function FindProxyForURL(url, host) {\n  return 'DIRECT\n}");
+    proxy.event_after(seen, "config rejected").await;
+    assert_eq!(way(&proxy, echo.address()).await, "direct");
+    let rejected = status(proxy.address()).await["rejected"]["problems"].to_string();
+    assert!(rejected.contains("office.pac") && rejected.contains("line 2"), "{rejected}");
+    let check = run(["check", "-c", proxy.config().path().to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn the_list_is_failed_over_by_the_health_of_its_hops() {
+    let dead = free_port();
+    let (corporate, echo) = (named("Corporate").await, EchoOrigin::start().await);
+    let yaml = format!(
+        "hops:\n  dead: {{ kind: http-connect, address: \"127.0.0.1:{dead}\" }}\n  \
+         corporate: {{ kind: http-connect, address: \"{}\" }}\n  off: {{ kind: http-connect, address: \"a.test:1\", enabled: false }}\n  \
+         office: {{ kind: pac, file: office.pac, hops: {{ dead: dead, corp: corporate, off: off }} }}\n\
+         chains: {{ default: [office] }}\n",
+        corporate.address()
+    );
+    let config = ConfigDir::new(&yaml);
+    let script = "function FindProxyForURL(url, host) {
+        if (host === 'off.test') return 'PROXY off:1';
+        if (host === 'skip.test') return 'PROXY off:1; PROXY corp:1';
+        if (host === 'refused.invalid') return 'DIRECT; PROXY corp:1';
+        return host === '127.0.0.1' ? 'PROXY dead:1; DIRECT' : 'PROXY dead:1; PROXY dead:2; PROXY corp:1';
+    }";
+    config.write("office.pac", script);
+    let proxy = Proxy::on(config, &[]).await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    let left = proxy.event("pool member left").await;
+    assert_eq!(["hop", "member"].map(|field| left.field(field)), ["office", "dead"]);
+    assert_eq!(way(&proxy, echo.address()).await, "direct");
+    assert_eq!(way(&proxy, "skip.test:443").await, "corporate");
+    let refused = way(&proxy, "off.test:443").await;
+    assert!(refused.starts_with("HTTP/1.1 502") && refused.contains("switched off"), "{refused}");
+    // The name does not exist, so the direct way fails and the proxy is next.
+    assert_eq!(way(&proxy, "refused.invalid:443").await, "corporate");
+    let pool = &status(proxy.address()).await["pools"]["office"];
+    assert_eq!(pool["members"], 2, "{pool}");
+    let dead = pool["shown"].as_array().unwrap().iter().find(|one| one["name"] == "dead").unwrap();
+    assert_eq!(
+        (&dead["working"], &dead["failed"]),
+        (&Value::Bool(false), &Value::from(1)),
+        "{pool}"
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_that_no_pattern_matches_is_refused_or_goes_where_the_operator_says() {
+    let script = returning(
+        "host === 'list.test' ? 'PROXY proxy1.corp.example; PROXY x:1' : 'PROXY x.example:1; DIRECT'",
+    );
+    let (_corporate, _other, proxy) = with_file(&script, FILE).await;
+    let refused = way(&proxy, "127.0.0.1:9").await;
+    assert!(refused.starts_with("HTTP/1.1 502") && refused.contains("x.example:1"), "{refused}");
+    assert_eq!(way(&proxy, "list.test:443").await, "corporate");
+    drop(proxy);
+    let (_corporate, _other, proxy) = with_file(&script, "file: office.pac, unknown: other").await;
+    assert_eq!(way(&proxy, "www.test:443").await, "other");
+}
+
+#[tokio::test]
+async fn a_file_without_an_answer_is_a_502_unless_it_is_known_to_fall_through() {
+    let echo = EchoOrigin::start().await;
+    let script = "function FindProxyForURL(url, host) {
+        if (host === 'throws.test') throw new Error('no');
+        if (host === 'text.test') return 'proxy.corp.example:3128';
+        if (host === 'null.test') return null;
+        if (host === 'empty.test') return '';
+    }";
+    let (_corporate, _other, proxy) = with_file(script, FILE).await;
+    for host in
+        ["throws.test:1", "text.test:1", "null.test:1", "empty.test:1", &echo.address().to_string()]
+    {
+        let answer = way(&proxy, host).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 502 Bad Gateway (office: the PAC file "),
+            "{host}: {answer}"
+        );
+    }
+    drop(proxy);
+    let (_corporate, _other, proxy) =
+        with_file(script, "file: office.pac, otherwise: direct").await;
+    assert_eq!(way(&proxy, echo.address()).await, "direct");
+    let check = stdout(run(["check", "-c", proxy.config().path().to_str().unwrap()]));
+    assert!(check.contains("goes round this hop: `otherwise: direct`"), "{check}");
+}
+
+#[tokio::test]
+async fn a_loop_or_a_bomb_for_one_host_holds_up_no_other() {
+    let script = "var kept = [];
+    function FindProxyForURL(url, host) {
+        while (host === 'loop.test') {}
+        while (host === 'bomb.test') kept.push(new Array(1000).join('x') + kept.length);
+        return 'PROXY proxy1.corp.example';
+    }";
+    let (_corporate, _other, proxy) = with_file(script, FILE).await;
+    let began = Instant::now();
+    let hostile = async {
+        let asked = (0..20).map(|number| {
+            let host = if number % 2 == 0 { "loop.test:443" } else { "bomb.test:443" };
+            way(&proxy, host)
+        });
+        for answer in futures(asked).await {
+            assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+        }
+    };
+    let honest = async {
+        for number in 0..20 {
+            assert_eq!(way(&proxy, format!("host-{number}.test:443")).await, "corporate");
+        }
+        began.elapsed()
+    };
+    let ((), took) = tokio::join!(hostile, honest);
+    // Each hostile host is asked about once: its verdict is kept.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+}
+
+/// Waits for all of `works`.
+async fn futures<T>(works: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut works: Vec<_> = works.map(|work| Box::pin(work)).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        works.retain_mut(|work| match work.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => {
+                done.push(value);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if works.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
+
+#[tokio::test]
+async fn a_kept_connection_carries_only_requests_that_the_file_sends_the_same_way() {
+    let origin = HttpOrigin::plain().await;
+    let forwarder = Double::start([
+        Step::Answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst".into()),
+        Step::Answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond".into()),
+    ])
+    .await;
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
+         office: {{ kind: pac, file: office.pac, hops: {{ \"*\": corporate }} }}\nchains: {{ default: [office] }}\n",
+        forwarder.address()
+    );
+    let config = ConfigDir::new(&yaml);
+    // The path decides for the origin, which is the same host and port each time.
+    config.write(
+        "office.pac",
+        &returning("host === 'a.test' || shExpMatch(url, '*/proxied') ? 'PROXY p:1' : 'DIRECT'"),
+    );
+    let proxy = Proxy::on(config, &[]).await;
+    let mut client = open(proxy.address()).await;
+    let address = origin.address();
+    for (url, expected) in [
+        ("http://a.test/".to_owned(), "first"),
+        (format!("http://{address}/bytes/7"), "200 OK"),
+        (format!("http://{address}/proxied"), "first"),
+        ("http://a.test/again".to_owned(), "second"),
+    ] {
+        let request =
+            format!("GET {url} HTTP/1.1\r\nHost: {}\r\n\r\n", url.split('/').nth(2).unwrap());
+        client.write_all(request.as_bytes()).await.unwrap();
+        let head = head(&mut client).await;
+        let length = if expected == "200 OK" { 7 } else { expected.len() };
+        let mut body = vec![0; length];
+        within("the body", tokio::io::AsyncReadExt::read_exact(&mut client, &mut body))
+            .await
+            .unwrap();
+        let whole = format!("{head}{}", String::from_utf8_lossy(&body));
+        assert!(whole.contains(expected), "{url}: {whole}");
+    }
+    let sent = forwarder.sent();
+    assert!(!sent.contains("/bytes/7"), "{sent}");
+}
+
+#[tokio::test]
+async fn explain_names_the_hop_that_the_file_chose_and_why() {
+    let (_corporate, _other, proxy) = with_file(BY_HOST, FILE).await;
+    let path = proxy.config().path().to_str().unwrap();
+    let explain = |url: &str, format: &str| run(["explain", url, "-c", path, "--format", format]);
+    let json = |url: &str| serde_json::from_str::<Value>(&stdout(explain(url, "json"))).unwrap();
+    let chosen = json("https://www.corp.test/");
+    assert_eq!(chosen["chain"]["steps"][0]["hop"], "corporate", "{chosen}");
+    let decided = &chosen["chain"]["decided"][0];
+    assert_eq!(decided["answer"], "PROXY Proxy7.CORP.example:3128; DIRECT", "{decided}");
+    assert_eq!((&decided["choice"], &decided["taken"]), (&"hop".into(), &"corporate".into()));
+    let direct = json("http://www.corp.test/");
+    assert_eq!(
+        (&direct["chain"]["direct"], &direct["chain"]["steps"][0]["hop"]),
+        (&true.into(), &Value::Null)
+    );
+    assert_eq!(direct["chain"]["steps"].as_array().unwrap().len(), 1, "{direct}");
+    let text = stdout(explain("https://www.corp.test/", "human"));
+    for words in [
+        "office is chosen by the PAC file office.pac",
+        "PROXY Proxy7.CORP.example:3128",
+        "`proxy*.corp.example`",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn explain_says_what_it_can_not_know_and_ends_with_1() {
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let config = ConfigDir::new(&yaml(&corporate, &other, FILE));
+    let path = config.path().to_str().unwrap();
+    let explain = || run(["explain", "https://www.test/", "-c", path]);
+    for (script, words) in [
+        (returning("dnsResolve('intra.test')"), "`intra.test`"),
+        (returning("'PROXY x:1'"), "`x:1` matches no pattern"),
+        (returning("null"), "its function returned null"),
+        (
+            "function FindProxyForURL(url, host) { for (;;) {} }".to_owned(),
+            "takes longer than 100 ms",
+        ),
+    ] {
+        config.write("office.pac", &script);
+        let output = explain();
+        assert_eq!(output.status.code(), Some(1), "{script}");
+        let text = stdout(output);
+        assert!(text.contains(words), "{script}: {text}");
+    }
+    let server = Double::start([Step::Listen]).await;
+    config.write(
+        "10-test.yaml",
+        &yaml(&corporate, &other, &format!("url: \"http://{}/\"", server.address())),
+    );
+    let output = explain();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(output);
+    assert!(text.contains("is not fetched") && text.contains("mooltiroute probe"), "{text}");
+    assert!(server.record().now().is_empty(), "it opens no connection");
+}
+
+#[tokio::test]
+async fn names_are_looked_up_for_the_file() {
+    let script = "function FindProxyForURL(url, host) {
+        if (!isResolvable('localhost')) return 'PROXY x:9999';
+        return isInNet(host, '127.0.0.0', '255.0.0.0') ? 'PROXY proxy1.corp.example' : 'PROXY x:9999';
+    }";
+    let (_corporate, _other, proxy) = with_file(script, FILE).await;
+    assert_eq!(way(&proxy, "localhost:443").await, "corporate");
+    assert_eq!(way(&proxy, "127.1.2.3:443").await, "corporate");
+    assert_eq!(way(&proxy, "10.1.2.3:443").await, "other");
+}
+
+#[tokio::test]
+async fn plain_requests_have_their_url_without_user_default_port_and_fragment() {
+    let script = "function FindProxyForURL(url, host) {
+        return 'PROXY ' + encodeURIComponent(url).replace(/%/g, '-') + ':1';
+    }";
+    let (_corporate, _other, proxy) = with_file(script, FILE).await;
+    for (asked, seen) in [
+        ("http://User:Pass@WWW.test:80/A?b=1", "http-3a-2f-2fwww.test-2fa-3fb-3d1"),
+        ("http://www.test:8080/", "http-3a-2f-2fwww.test-3a8080-2f"),
+    ] {
+        let host = asked
+            .split('@')
+            .next_back()
+            .unwrap()
+            .trim_start_matches("http://")
+            .split('/')
+            .next()
+            .unwrap();
+        let request = format!("GET {asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(proxy.address(), request.as_bytes()).await;
+        assert!(answer.contains(seen), "{asked}: {answer}");
+    }
+    let answer = way(&proxy, "WWW.test:443").await;
+    assert!(answer.contains("https-3a-2f-2fwww.test-2f:1"), "{answer}");
+    let answer = way(&proxy, "www.test:80").await;
+    assert!(answer.contains("https-3a-2f-2fwww.test-3a80-2f:1"), "{answer}");
+}
+
+#[tokio::test]
+async fn settings_that_can_not_work_are_refused_with_their_place() {
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let config = ConfigDir::new("");
+    config.write("office.pac", &returning("'DIRECT'"));
+    config.write("bad.pac", "<!DOCTYPE html><title>404</title>");
+    let check = |office: &str| {
+        config.write("10-test.yaml", &yaml(&corporate, &other, office));
+        let output = run(["check", "-c", config.path().to_str().unwrap()]);
+        (output.status.code(), stdout(output))
+    };
+    assert_eq!(check(FILE).0, Some(0));
+    for (office, words) in [
+        ("file: bad.pac", "it is HTML, and not a PAC file"),
+        ("file: missing.pac", "there is no such file"),
+        ("unknown: refuse", "url"),
+        ("file: office.pac, url: \"http://a/\"", "write one of the two"),
+        ("url: \"pac.example\"", "is no URL"),
+        ("url: \"http://u:p@a/\"", "credentials"),
+        ("url: \"file:///etc/x.pac\"", "`file`"),
+        ("url: \"http://a/\", via: nowhere", "unknown chain"),
+        ("url: \"http://a/\", via: default", "has to ask itself"),
+        ("url: \"http://a/\", tls: true", "without TLS"),
+        ("file: office.pac, unknown: nobody", "unknown hop"),
+        ("file: office.pac, otherwise: proxy", "otherwise"),
+    ] {
+        let (code, text) = check(office);
+        assert_eq!(code, Some(1), "{office}: {text}");
+        assert!(text.contains(words), "{office}: {text}");
+    }
+    for (from, to, words) in [
+        ("\"*:9999\": other", "\"*:9999\": nobody", "unknown hop"),
+        ("\"*:9999\": other", "\"*:9999\": office", "names a hop that holds this one"),
+        ("\"*:9999\": other", "\"http://a\": other", "is no pattern of a host"),
+        ("[office]", "{ hops: [office], warm: 2 }", "no tunnel can be kept ready"),
+        ("[office] }", "[pool] }\nx-none: {}", "unknown hop"),
+    ] {
+        config.write("10-test.yaml", &yaml(&corporate, &other, FILE).replace(from, to));
+        let output = run(["check", "-c", config.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{to}");
+        let text = stdout(output);
+        assert!(text.contains(words), "{to}: {text}");
+    }
+}
+
+/// A server of the PAC file `script`, which answers each request with it and a tag.
+async fn server(script: &str) -> Double {
+    Double::start(serving(script)).await
+}
+
+fn serving(script: &str) -> [Step; 2] {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: {}\r\n\r\n", script.len());
+    [Step::Answer(head + script), Step::End]
+}
+
+fn answering(answer: &str) -> [Step; 2] {
+    [Step::Answer(answer.to_owned()), Step::End]
+}
+
+async fn with_url(server: &Double, more: &str) -> (Double, Double, Proxy) {
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let office = format!("url: \"http://{}/proxy.pac\"{more}", server.address());
+    let proxy = Proxy::start(&yaml(&corporate, &other, &office)).await;
+    (corporate, other, proxy)
+}
+
+async fn pac_file(proxy: &Proxy) -> Value {
+    status(proxy.address()).await["pac_files"]["office"].clone()
+}
+
+/// Waits until tunnels go `expected`.
+async fn comes(proxy: &Proxy, expected: &str) {
+    within(&format!("tunnels go {expected}"), async {
+        while way(proxy, "www.test:443").await != expected {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_once_and_only_when_a_request_needs_it() {
+    let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    let before = pac_file(&proxy).await;
+    assert_eq!((&before["loaded"], &before["checked_at"]), (&Value::Bool(false), &Value::Null));
+    assert!(server.record().now().is_empty(), "no request, no fetch");
+    let asked = (0..20).map(|number| way(&proxy, format!("host-{number}.test:443")));
+    for answer in futures(asked).await {
+        assert_eq!(answer, "corporate");
+    }
+    let fetches = server.record().now();
+    assert_eq!(fetches.len(), 1, "{fetches:?}");
+    let request = fetches[0].text();
+    assert!(request.starts_with("GET /proxy.pac HTTP/1.1\r\n"), "{request}");
+    let after = pac_file(&proxy).await;
+    assert_eq!(
+        (&after["loaded"], &after["problem"]),
+        (&Value::Bool(true), &Value::Null),
+        "{after}"
+    );
+    proxy.event("PAC file loaded").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_delays_no_start_and_its_requests_are_refused_until_it_speaks() {
+    let server = Double::start([Step::Listen]).await;
+    let began = Instant::now();
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it listens at once");
+    let refused = way(&proxy, "www.test:443").await;
+    assert!(refused.starts_with("HTTP/1.1 502 Bad Gateway (office: no PAC file: "), "{refused}");
+    let state = pac_file(&proxy).await;
+    assert!(state["problem"].as_str().unwrap().contains("takes longer than 10 s"), "{state}");
+    let logged = proxy.event("PAC file not loaded").await;
+    assert_eq!(logged.field("hop"), "office");
+    server.becomes(serving(&returning("'PROXY proxy1.corp.example'")));
+    comes(&proxy, "corporate").await;
+    assert_eq!(pac_file(&proxy).await["problem"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_file_is_told_and_asked_for_again() {
+    let long =
+        "HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n".to_owned() + &"x".repeat(5 << 20);
+    let server =
+        Double::start(answering("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")).await;
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    let tells = async |words: &str| {
+        within(words, async {
+            loop {
+                let refused = way(&proxy, "www.test:443").await;
+                assert!(refused.starts_with("HTTP/1.1 502"), "{refused}");
+                let state = pac_file(&proxy).await;
+                if state["problem"].as_str().is_some_and(|problem| problem.contains(words)) {
+                    break;
+                }
+                pause().await;
+            }
+        })
+        .await;
+    };
+    tells("404 Not Found").await;
+    server.becomes(answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><h1>Hi</h1> ",
+    ));
+    tells("it is HTML").await;
+    server.becomes(answering(&long));
+    tells("it has over 4 MiB").await;
+    server.becomes(answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfunction"));
+    tells("closed the connection").await;
+    let problem = stdout(run(["status", "--address", &proxy.address().to_string()]));
+    assert!(problem.contains("office is chosen by http://"), "{problem}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_and_old_encodings_are_read() {
+    let latin = Double::start(answering("")).await;
+    let server = Double::start([
+        Step::Answer(format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://{}/new.pac\r\nContent-Length: 0\r\n\r\n",
+            latin.address()
+        )),
+        Step::End,
+    ])
+    .await;
+    let script = format!("\u{feff}// \u{e4}\n{}", returning("'PROXY proxy1.corp.example'"));
+    latin.becomes(answering(&format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{script}")));
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    assert!(latin.sent().starts_with("GET /new.pac "), "{}", latin.sent());
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_through_the_chain_that_is_named() {
+    let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+    let exit = Proxy::start("chains: { default: [] }\n").await;
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let office = format!("url: \"http://{}/proxy.pac\", via: way", server.address());
+    let yaml = yaml(&corporate, &other, &office).replace(
+        "chains: {",
+        &format!(
+            "  exit: {{ kind: http-connect, address: \"{}\" }}\nchains: {{ way: [exit],",
+            exit.address()
+        ),
+    );
+    let proxy = Proxy::start(&yaml).await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    assert_eq!(exit.event("tunnel closed").await.field("target"), server.address().to_string());
+}
+
+#[tokio::test]
+async fn a_file_that_the_proxy_would_have_to_serve_itself_is_a_loop_and_no_hang() {
+    let port = free_port();
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let config = ConfigDir::new(&yaml(
+        &corporate,
+        &other,
+        &format!("url: \"http://127.0.0.1:{port}/proxy.pac\""),
+    ));
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    let proxy = Proxy::on(config, &[]).await;
+    let refused = way(&proxy, "www.test:443").await;
+    assert!(refused.starts_with("HTTP/1.1 502"), "{refused}");
+    let problem = pac_file(&proxy).await["problem"].to_string();
+    assert!(problem.contains("this proxy itself"), "{problem}");
+}
+
+#[tokio::test]
+async fn probe_follows_the_file() {
+    let (_corporate, _other, proxy) = with_file(BY_HOST, FILE).await;
+    let path = proxy.config().path().to_str().unwrap().to_owned();
+    let probe = async |url: &'static str| crate::support::run_probe(&path, &[url], "json").await;
+    let output = probe("https://www.corp.test/").await;
+    let probed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(probed["steps"][0]["hop"], "office.corporate", "{probed}");
+}
+
+/// A network that changes: the file is asked for again with its tag, and answers of the old network are forgotten.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_change_of_the_network_has_the_file_fetched_again_and_the_last_good_one_kept() {
+    use crate::support::{Namespace, Says};
+    Namespace::run(Says::NoSuchName, |namespace| async move {
+        let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+        let (_corporate, _other, proxy) = with_url(&server, "").await;
+        assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+        server.becomes(answering("HTTP/1.1 304 Not Modified\r\n\r\n"));
+        namespace.add_link("event");
+        within("another fetch", async {
+            while server.record().now().len() < 2 {
+                assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+                pause().await;
+            }
+        })
+        .await;
+        assert!(server.sent().contains("If-None-Match: \"one\"\r\n"), "{}", server.sent());
+        // A server that is broken in the next network: the last good file stays in use, and the status says why.
+        server.becomes(answering("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"));
+        namespace.ip("link set event up");
+        within("the failure", async {
+            while pac_file(&proxy).await["problem"].is_null() {
+                assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+                pause().await;
+            }
+        })
+        .await;
+        let state = pac_file(&proxy).await;
+        assert!(state["problem"].as_str().unwrap().contains("500 Oops"), "{state}");
+        assert_eq!(state["loaded"], true);
+        server.becomes(serving(&returning("'PROXY x:9999'")));
+        namespace.ip("link set event down");
+        comes(&proxy, "other").await;
+    });
+}
+
+/// A silent name server holds up the request that needs it for two seconds, and no other.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_server_that_says_nothing_holds_up_only_the_request_that_needs_it() {
+    use crate::support::{Namespace, Says};
+    Namespace::run(Says::Nothing, |_namespace| async move {
+        let script = "function FindProxyForURL(url, host) {
+            if (host === 'slow.test') return isResolvable('intra.test') ? 'PROXY x:9999' : 'PROXY proxy1.corp.example';
+            return 'PROXY x:9999';
+        }";
+        let (_corporate, _other, proxy) = with_file(script, FILE).await;
+        let began = Instant::now();
+        let slow = async { (way(&proxy, "slow.test:443").await, began.elapsed()) };
+        let fast = async { (way(&proxy, "fast.test:443").await, began.elapsed()) };
+        let ((slow, slow_took), (fast, fast_took)) = tokio::join!(slow, fast);
+        assert_eq!((slow.as_str(), fast.as_str()), ("corporate", "other"));
+        assert!(
+            (Duration::from_millis(900)..Duration::from_secs(6)).contains(&slow_took),
+            "{slow_took:?}"
+        );
+        assert!(fast_took < slow_took, "{fast_took:?}");
+    });
+}
