@@ -56,10 +56,10 @@ async fn a_client_that_sends_everything_first_reads_its_refusal() {
     for Refusal { proxy, target, status, _peer } in refusals().await {
         for _ in 0..3 {
             let mut client = open(proxy.address()).await;
-            let head = format!(
+            let request = format!(
                 "POST http://{target}/ HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
             );
-            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(request.as_bytes()).await.unwrap();
             within("all is taken", client.write_all(&body)).await.unwrap();
             // Not to the end: an origin that answers after it has the whole body leaves the connection open.
             let told = head(&mut client).await;
