@@ -31,7 +31,7 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     // A name that is near is right in a URL too; other advice is a line of YAML.
     let is_near = *code == "unknown-value" && help.as_ref().is_some_and(|help| help.ends_with('?'));
     let help = match help {
-        Some(help) if is_near => format!("{help} {example}"),
+        Some(help) if is_near => help.clone(),
         _ => example,
     };
     Problem::new(&mooltiroute_hops::KeyPath::default(), code, message).with_help(help)

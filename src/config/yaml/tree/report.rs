@@ -84,17 +84,20 @@ impl Tree {
                 return self.unknown_key(&path, &[common, known].concat());
             }
             Fault::UnknownValue { known } => {
-                let written = self.shown(&path);
+                let text = self.value(&path).and_then(Value::as_str);
+                let word = self.shown(&path).filter(|text| is_word(text));
+                let suggestion = text
+                    .and_then(|text| same_name(text, known))
+                    .or_else(|| nearest(word?, known.iter().copied()));
+                // People also write a password as `auth`. Elsewhere, one would nearly always have a digit.
+                let is_auth = path.keys().iter().any(|key| *key == Key::Name("auth".into()));
+                let written = word.filter(|_| suggestion.is_some() || !is_auth);
                 let message = match written {
                     Some(text) => {
                         format!("unknown value `{text}`; known values: {}", known.join(", "))
                     }
                     None => format!("unknown value; known values: {}", known.join(", ")),
                 };
-                let text = self.value(&path).and_then(Value::as_str);
-                let suggestion = text
-                    .and_then(|text| same_name(text, known))
-                    .or_else(|| nearest(written?, known.iter().copied()));
                 (Part::Value, "unknown-value", message, suggestion)
             }
             Fault::MissingKey(key) => {
