@@ -103,7 +103,7 @@ pub struct Run {
     pub log_level: Option<Level>,
     /// Write log lines in this format, instead of `log.format`
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
-    pub log_format: Option<config::Format>,
+    pub log_format: Option<config::LogFormat>,
 }
 
 /// Flags of `check`.
@@ -545,8 +545,8 @@ fn levels() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|name| name.parse())
 }
 
-fn formats() -> impl TypedValueParser<Value = config::Format> {
-    PossibleValuesParser::new(config::Format::ALL.map(config::Format::name))
+fn formats() -> impl TypedValueParser<Value = config::LogFormat> {
+    PossibleValuesParser::new(config::LogFormat::ALL.map(config::LogFormat::name))
         .try_map(|name| name.parse())
 }
 

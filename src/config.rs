@@ -25,8 +25,8 @@ pub use self::{
     listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{
-        Auth, Chain, Config, Format, Level, Limits, Log, NamedHop, Protocol, Route, Server,
-        ShownSetting, Timeouts, UnknownName,
+        Auth, ChainConfig, Config, Level, Limits, Log, LogFormat, NamedHop, Protocol, Route,
+        ServerConfig, ShownSetting, Timeouts, UnknownName,
     },
     raw::OnLeave,
     report::problem::{Place, Problem, Problems},

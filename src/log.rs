@@ -24,18 +24,18 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub(crate) use self::{line::Line, queue::Flush};
 use self::{
     line::LineFormat,
     queue::{Queue, queue},
 };
-use crate::config::{Format, Level, Log};
+pub(crate) use self::{line::LogLine, queue::Flush};
+use crate::config::{Level, Log, LogFormat};
 
 /// Changes the level and format of the log while the process runs.
 #[derive(Clone)]
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
-    lines: reload::Handle<Lines, Filtered>,
+    lines: reload::Handle<LineLayer, Filtered>,
     direct: DirectLog,
     directives: Option<Targets>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct DirectLog {
 }
 
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
-type Lines = Box<dyn Layer<Filtered> + Send + Sync>;
+type LineLayer = Box<dyn Layer<Filtered> + Send + Sync>;
 
 /// Starts the log of this process. `directives` is the text of `RUST_LOG`, such as
 /// `info,mooltiroute::client=debug`; if given, it replaces `log.level`. The last lines are written when the [`Flush`] is
@@ -103,7 +103,7 @@ impl DirectLog {
         &self,
         level: TracingLevel,
         message: &str,
-        write: impl FnOnce(&mut Line<'_>),
+        write: impl FnOnce(&mut LogLine<'_>),
     ) -> bool {
         let format = match self.format.load(Relaxed) {
             COLOURED => return false,
@@ -112,7 +112,7 @@ impl DirectLog {
         };
         let now = SystemTime::now();
         self.queue.push(|out, clock| {
-            let mut line = Line::begin(out, format, (clock, now), level, message);
+            let mut line = LogLine::begin(out, format, (clock, now), level, message);
             write(&mut line);
             line.end();
         });
@@ -121,17 +121,17 @@ impl DirectLog {
 
     /// Returns a log that writes to `out` in `format`.
     #[cfg(test)]
-    pub(crate) fn to(out: impl io::Write + Send + 'static, format: Format) -> (Self, Flush) {
+    pub(crate) fn to(out: impl io::Write + Send + 'static, format: LogFormat) -> (Self, Flush) {
         let (queue, flush) = queue(out).unwrap();
-        let format = if format == Format::Json { JSON } else { TEXT };
+        let format = if format == LogFormat::Json { JSON } else { TEXT };
         (Self { queue, format: Arc::new(format.into()) }, flush)
     }
 
-    fn set_format(&self, format: Format) {
+    fn set_format(&self, format: LogFormat) {
         let format = match format {
-            Format::Text if io::stderr().is_terminal() => COLOURED,
-            Format::Text => TEXT,
-            Format::Json => JSON,
+            LogFormat::Text if io::stderr().is_terminal() => COLOURED,
+            LogFormat::Text => TEXT,
+            LogFormat::Json => JSON,
         };
         self.format.store(format, Relaxed);
     }
@@ -151,14 +151,14 @@ fn targets(level: Level) -> Targets {
         .with_targets([("mooltiroute", ours), ("mooltiroute_hops", ours)])
 }
 
-fn layer<S>(format: Format, queue: &Queue) -> Box<dyn Layer<S> + Send + Sync>
+fn layer<S>(format: LogFormat, queue: &Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let layer = lines::layer().with_writer(queue.clone()).with_target(false);
     match format {
-        Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
 

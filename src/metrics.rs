@@ -35,7 +35,7 @@ pub(crate) struct Metrics {
     /// Failures at the target itself, and not at a hop.
     pub target: Arc<HopCounts>,
     /// Reloads by outcome.
-    pub reloads: Reloads,
+    pub reloads: ReloadCounts,
     /// Spare tunnels, by chain.
     pub warm: ByName<WarmCounts>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct HopCounts {
 
 /// Reloads by outcome.
 #[derive(Debug, Default)]
-pub(crate) struct Reloads {
+pub(crate) struct ReloadCounts {
     /// A new generation came in force.
     pub applied: AtomicU64,
     /// Nothing had changed that has a meaning.

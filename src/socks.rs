@@ -36,13 +36,13 @@ pub enum LoginPolicy {
 /// The exchange with one client, up to its request.
 #[derive(Debug)]
 pub struct SocksServer {
-    state: State,
+    state: HandshakeState,
     policy: LoginPolicy,
 }
 
 /// The message that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HandshakeState {
     Version4,
     Greeting,
     Password,
@@ -116,8 +116,8 @@ impl SocksServer {
     /// Begins with a client that speaks `version`. SOCKS4 has no password, so `policy` is for SOCKS5 only.
     pub fn new(version: SocksVersion, policy: LoginPolicy) -> Self {
         let state = match version {
-            SocksVersion::V4 => State::Version4,
-            SocksVersion::V5 => State::Greeting,
+            SocksVersion::V4 => HandshakeState::Version4,
+            SocksVersion::V5 => HandshakeState::Greeting,
         };
         Self { state, policy }
     }
@@ -128,19 +128,21 @@ impl SocksServer {
     /// The reason why the client is not served; answer with [`refusal`](Self::refusal).
     pub fn step(&mut self, seen: &mut BytesMut) -> Result<SocksStep, SocksError> {
         let parsed = match self.state {
-            State::Version4 => v4::request(seen)?.map(by_connecting),
-            State::Request => v5::request(seen)?.map(|(target, length)| {
+            HandshakeState::Version4 => v4::request(seen)?.map(by_connecting),
+            HandshakeState::Request => v5::request(seen)?.map(|(target, length)| {
                 by_connecting((SocksRequest { target, user: vec![] }, length))
             }),
-            State::Password => {
+            HandshakeState::Password => {
                 v5::login(seen)?.map(|(login, length)| (SocksStep::Login(login), length))
             }
-            State::Greeting => match v5::greeting(seen) {
+            HandshakeState::Greeting => match v5::greeting(seen) {
                 Some((offered, length)) => {
                     let method = offered.choose(self.policy).ok_or(SocksError::Method)?;
                     self.state = match method {
-                        mooltiroute_hops::socks::Method::None => State::Request,
-                        mooltiroute_hops::socks::Method::UserPassword => State::Password,
+                        mooltiroute_hops::socks::AuthMethod::None => HandshakeState::Request,
+                        mooltiroute_hops::socks::AuthMethod::UserPassword => {
+                            HandshakeState::Password
+                        }
                     };
                     Some((SocksStep::Send([v5::VERSION, method.code()]), length))
                 }
@@ -154,7 +156,7 @@ impl SocksServer {
 
     /// Accepts the client's credentials. Returns the message that says so.
     pub fn accept_login(&mut self) -> [u8; 2] {
-        self.state = State::Request;
+        self.state = HandshakeState::Request;
         [v5::PASSWORD_VERSION, 0]
     }
 
@@ -168,16 +170,16 @@ impl SocksServer {
     /// Returns the message that ends the exchange in its present state. Only a reply to the request has room for `code`.
     pub fn refusal(&self, code: ReplyCode) -> Vec<u8> {
         match self.state {
-            State::Greeting => vec![v5::VERSION, v5::NO_METHOD],
-            State::Password => vec![v5::PASSWORD_VERSION, 1],
-            State::Version4 | State::Request => self.reply(code),
+            HandshakeState::Greeting => vec![v5::VERSION, v5::NO_METHOD],
+            HandshakeState::Password => vec![v5::PASSWORD_VERSION, 1],
+            HandshakeState::Version4 | HandshakeState::Request => self.reply(code),
         }
     }
 
     /// Returns the version that the client speaks.
     pub fn version(&self) -> SocksVersion {
         match self.state {
-            State::Version4 => SocksVersion::V4,
+            HandshakeState::Version4 => SocksVersion::V4,
             _ => SocksVersion::V5,
         }
     }

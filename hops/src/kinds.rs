@@ -16,9 +16,9 @@ use crate::Registry;
 /// ```
 pub fn builtin() -> Registry {
     Registry::default() //
-        .with::<http_connect::Config>()
-        .with::<pool::Config>()
-        .with::<rotating::Config>()
-        .with::<socks5::Config>()
-        .with::<webshare::Config>()
+        .with::<http_connect::HttpConnectConfig>()
+        .with::<pool::PoolConfig>()
+        .with::<rotating::RotatingConfig>()
+        .with::<socks5::Socks5Config>()
+        .with::<webshare::WebshareConfig>()
 }

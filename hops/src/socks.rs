@@ -5,7 +5,7 @@ mod v5;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub use self::v5::{Method, ReplyCode, UserPassword};
+pub use self::v5::{AuthMethod, ReplyCode, UserPassword};
 use crate::{Authority, HopError, Meaning, Party, Refusal, Tunnel};
 
 /// Has the SOCKS5 proxy that `tunnel` reaches connect it to `next`.
@@ -38,7 +38,7 @@ pub async fn connect(
     credentials: Option<&UserPassword>,
 ) -> Result<Tunnel, HopError> {
     let mut seen = BytesMut::with_capacity(READ_BYTES);
-    let method = if credentials.is_some() { Method::UserPassword } else { Method::None };
+    let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
         let said = "none of the offered authentication methods";

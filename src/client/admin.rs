@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::{
     client::{
-        admin::{metrics_format::MetricsFormat, status::Status},
+        admin::{metrics_format::MetricsFormat, status::StatusDocument},
         connection::{Client, is_head},
         reply::Reply,
     },
@@ -56,7 +56,7 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
-    let page: fn(&Asked<'_>) -> Page = match path {
+    let page: fn(&AskedPage<'_>) -> Page = match path {
         b"/healthz" => health,
         b"/status" => status_page,
         b"/metrics" => metrics,
@@ -81,11 +81,11 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
     }
-    Ok(page(&Asked { shared, head, local, is_tls: client.is_tls }))
+    Ok(page(&AskedPage { shared, head, local, is_tls: client.is_tls }))
 }
 
 /// A request for a page that may be served.
-struct Asked<'a> {
+struct AskedPage<'a> {
     shared: &'a Shared,
     head: &'a RequestHead,
     /// The address that the client has connected to.
@@ -94,22 +94,22 @@ struct Asked<'a> {
     is_tls: bool,
 }
 
-fn health(_: &Asked<'_>) -> Page {
+fn health(_: &AskedPage<'_>) -> Page {
     Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
 }
 
-fn status_page(asked: &Asked<'_>) -> Page {
-    Page { content_type: "application/json", body: Status::of(asked.shared).to_json() }
+fn status_page(asked: &AskedPage<'_>) -> Page {
+    Page { content_type: "application/json", body: StatusDocument::of(asked.shared).to_json() }
 }
 
-fn metrics(asked: &Asked<'_>) -> Page {
+fn metrics(asked: &AskedPage<'_>) -> Page {
     let format = MetricsFormat::accepted_by(asked.head.fields());
-    let body = Status::of(asked.shared).into_metrics(format);
+    let body = StatusDocument::of(asked.shared).into_metrics(format);
     Page { content_type: format.content_type(), body }
 }
 
 /// The script names the proxy as the client that asks for it does, since others may not reach it by that name.
-fn proxy_pac(asked: &Asked<'_>) -> Page {
+fn proxy_pac(asked: &AskedPage<'_>) -> Page {
     let proxy = autoconfig::proxy_address(asked.head.host().unwrap_or_default(), asked.local);
     let answer = format!("{} {proxy}", if asked.is_tls { "HTTPS" } else { "PROXY" });
     let body = autoconfig::script(&asked.shared.live().current(), &answer);

@@ -9,7 +9,7 @@ use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
     config::Protocol,
     state::{
-        connections::Facts,
+        connections::ConnectionFacts,
         generation::{Generation, Way},
         shared::Shared,
     },
@@ -71,7 +71,7 @@ impl Ask<'_> {
         let preferences = self.preferences(way, generation)?;
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
-        let facts = Facts { peer, protocol, method, target, way, generation, session };
+        let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
         let table = shared.connections();
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
         let id = row.row().id;

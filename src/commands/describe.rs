@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use mooltiroute_hops::Hop;
 
 use crate::{
-    config::{Chain, Config, Credential, NamedHop, OnLeave, Route},
+    config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
     network::Network,
     router::Condition,
 };
 
 /// Describes the hops of a chain.
-pub(super) fn path(chain: &Chain, config: &Config) -> String {
+pub(super) fn path(chain: &ChainConfig, config: &Config) -> String {
     let hops: Vec<&str> = chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect();
     let mut words = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
     if !chain.switched_off.is_empty() {

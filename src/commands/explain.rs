@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::{Explain, Format, Picture},
     client::reply::Reply,
-    config::{Chain, Config, Environment, Loader, NamedHop, Route},
+    config::{ChainConfig, Config, Environment, Loader, NamedHop, Route},
     network::{Network, ShownCondition, Truth},
     router::{Condition, Query, Router, Rule},
 };
@@ -52,7 +52,7 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
         Ok(loader) => loader,
         Err(status) => return status,
     };
-    let question = Question { asked, client };
+    let question = Inquiry { asked, client };
     super::status(match flags.graph {
         None => explain(&loader, &question, flags.format, &mut super::answer(flags.format)),
         Some(picture) => draw(&loader, &question, picture),
@@ -61,7 +61,7 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
 
 /// A request, and the preferences of the client that makes it.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct Inquiry {
     /// The request.
     pub asked: Asked,
     /// The preferences that the client's username states.
@@ -69,7 +69,7 @@ pub struct Question {
 }
 
 /// Draws the route and the chain that the request of `question` would take.
-fn draw(loader: &Loader, question: &Question, picture: Picture) -> io::Result<Verdict> {
+fn draw(loader: &Loader, question: &Inquiry, picture: Picture) -> io::Result<Verdict> {
     let mut out = super::answer(Format::Human);
     let config = match loader.load() {
         Ok(config) => config,
@@ -93,7 +93,7 @@ fn draw(loader: &Loader, question: &Question, picture: Picture) -> io::Result<Ve
 /// Writing to `out` failed.
 pub fn explain(
     loader: &Loader,
-    question: &Question,
+    question: &Inquiry,
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<Verdict> {
@@ -101,14 +101,15 @@ pub fn explain(
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
-    let Question { asked, client } = question;
+    let Inquiry { asked, client } = question;
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
     let route = found.map(|index| &config.routes[index]);
     let refusal = route.zip(client.as_ref()).and_then(|(route, client)| {
         refusal(&config, &config.chains[route.chain], &asked.target, client)
     });
-    let way = found.map(|index| Way::new(&config, &config.routes[index], asked, &loader.network));
+    let way = found
+        .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
     match format {
         Format::Human => {
             match client {
@@ -156,7 +157,7 @@ pub fn explain(
 /// Returns the reason why `chain` can't meet the preferences of `client`, in the words that the client would get.
 fn refusal(
     config: &Config,
-    chain: &Chain,
+    chain: &ChainConfig,
     target: &Authority,
     client: &Preferences,
 ) -> Option<String> {
@@ -200,10 +201,10 @@ const NO_ROUTE: &str = "No route matches: the client gets an error, and no conne
 
 /// The steps of a request through a chain.
 #[derive(Serialize)]
-struct Way<'a> {
+struct ExplainedWay<'a> {
     name: &'a str,
     direct: bool,
-    steps: Vec<Step<'a>>,
+    steps: Vec<ExplainedStep<'a>>,
     switched_off: Vec<&'a str>,
     /// The conditions of the hops, with their present values.
     conditions: BTreeMap<&'a str, ShownCondition>,
@@ -213,7 +214,7 @@ struct Way<'a> {
 
 /// One stop, and the request that it receives.
 #[derive(Serialize)]
-struct Step<'a> {
+struct ExplainedStep<'a> {
     /// The hop's name, or `None` for the target.
     hop: Option<&'a str>,
     kind: Option<&'a str>,
@@ -225,9 +226,9 @@ struct Step<'a> {
     words: String,
 }
 
-impl<'a> Way<'a> {
+impl<'a> ExplainedWay<'a> {
     fn new(config: &'a Config, route: &Route, asked: &Asked, network: &Network) -> Self {
-        let Chain { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
+        let ChainConfig { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
         let is_on_way = |hop: &&NamedHop| {
             hop.condition.as_ref().is_some_and(|condition| depends_on.contains(condition))
         };
@@ -249,7 +250,7 @@ impl<'a> Way<'a> {
                 }
                 None => format!("CONNECT {}", asked.target),
             };
-            steps.push(Step {
+            steps.push(ExplainedStep {
                 hop: Some(&hop.name),
                 kind: Some(&hop.kind),
                 address: address(hop).map(|address| address.to_string()).unwrap_or_default(),
@@ -264,7 +265,7 @@ impl<'a> Way<'a> {
                 Form::Tunnel => "what the client sends through the tunnel",
                 Form::Plain => "the request in origin-form",
             };
-            steps.push(Step {
+            steps.push(ExplainedStep {
                 hop: None,
                 kind: None,
                 address: asked.target.to_string(),
@@ -304,7 +305,7 @@ impl<'a> Way<'a> {
         let is_direct = if *direct { ", which goes direct" } else { "" };
         writeln!(out, "\nchain {name}{is_direct}")?;
         for (position, step) in steps.iter().enumerate() {
-            let Step { hop, kind, address, request, words, .. } = step;
+            let ExplainedStep { hop, kind, address, request, words, .. } = step;
             match (hop, kind) {
                 (Some(hop), Some(kind)) => {
                     writeln!(out, "  {}. {hop}: {kind}, {address}{words}", position + 1)?;

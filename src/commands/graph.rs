@@ -8,7 +8,7 @@ use std::{
 use super::describe;
 use crate::{
     cli::Picture,
-    config::{Chain, Config, Route},
+    config::{ChainConfig, Config, Route},
 };
 
 /// The parts of a picture: each route with the chain that it leads to, and each chain with its stops.
@@ -197,7 +197,7 @@ impl Graph {
 }
 
 impl DrawnChain {
-    fn new(chain: &Chain, config: &Config) -> Self {
+    fn new(chain: &ChainConfig, config: &Config) -> Self {
         let hops = chain.hops.iter().map(|hop| {
             let hop = &config.hops[*hop];
             let address = hop.hop.as_ref().and_then(|built| built.describe().address.cloned());

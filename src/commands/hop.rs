@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use self::{
     origins::{Origins, OriginsError},
-    target::{NoTarget, Target},
+    target::{NoTarget, SwitchTarget},
 };
 use super::{Verdict, complain};
 use crate::{
@@ -27,8 +27,8 @@ use crate::{
     },
     control::{
         api::Checked,
-        client::{Control, NoAnswer, NoProxy, Wanted},
-        verdict::{self, Outcome, ToldProblem},
+        client::{Control, NoAnswer, NoProxy, WantedProxy},
+        verdict::{self, ReloadOutcome, ToldProblem},
     },
     system::replace_file::replace_file,
 };
@@ -87,9 +87,9 @@ fn set(
     environment: &Environment,
 ) -> Result<String, HopError> {
     let name = flags.name.as_str();
-    let target = Target::find(&source, name)?;
+    let target = SwitchTarget::find(&source, name)?;
     let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
-    let running = match Control::find(&Wanted::Config(Some(path.clone())), environment) {
+    let running = match Control::find(&WantedProxy::Config(Some(path.clone())), environment) {
         Ok(control) => Some(control),
         Err(NoProxy::NotRunning(_)) => None,
         Err(error) => return Err(error.into()),
@@ -127,7 +127,7 @@ fn set(
 
 /// Returns the new text, and what has to be remembered. Returns `None` if the file says so already.
 fn edited(
-    target: &Target,
+    target: &SwitchTarget,
     state: HopState,
     known: Option<&Origin>,
 ) -> Result<Option<(String, Option<Origin>)>, HopError> {
@@ -164,7 +164,7 @@ fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
 }
 
 /// Replaces the file, unless it was changed since it was read.
-fn write(target: &Target, text: &str) -> Result<(), HopError> {
+fn write(target: &SwitchTarget, text: &str) -> Result<(), HopError> {
     let file = target.path.display().to_string();
     if fs::read(&target.path).ok().as_deref() != Some(target.text.as_bytes()) {
         return Err(HopError::Disturbed(file));
@@ -173,22 +173,26 @@ fn write(target: &Target, text: &str) -> Result<(), HopError> {
 }
 
 /// Waits until the running proxy has taken the edit. If it rejects it, the old text comes back.
-fn in_force(control: &Control, target: &Target, flags: &cli::Hop) -> Result<String, HopError> {
+fn in_force(
+    control: &Control,
+    target: &SwitchTarget,
+    flags: &cli::Hop,
+) -> Result<String, HopError> {
     let (name, state) = (&target.name, flags.state);
-    let reload = || control.post::<verdict::Verdict>("/v1/reload", &json!({}));
+    let reload = || control.post::<verdict::ReloadVerdict>("/v1/reload", &json!({}));
     let Ok(verdict) = reload() else {
         return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
     };
     let generation = verdict.generation;
     let mut said = match verdict.verdict {
-        Outcome::Applied | Outcome::Unchanged => {
+        ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
             format!("{name} is {state}; generation {generation} is in force")
         }
-        Outcome::Unsettled => format!(
+        ReloadOutcome::Unsettled => format!(
             "{name} is {state} in {}; generation {generation} stays in force until the files come to rest",
             target.path.display()
         ),
-        Outcome::Rejected => {
+        ReloadOutcome::Rejected => {
             let problems = verdict.problems;
             return Err(match replace_file(&target.path, target.text.as_bytes()) {
                 Ok(()) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     config::{
-        Chain, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
+        ChainConfig, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
     },
     network::{Network, ShownCondition},
 };
@@ -142,7 +142,7 @@ impl<'a> From<&'a Credential> for ShownCredential<'a> {
 }
 
 impl<'a> ShownChain<'a> {
-    pub(super) fn new(chain: &'a Chain, config: &'a Config) -> Self {
+    pub(super) fn new(chain: &'a ChainConfig, config: &'a Config) -> Self {
         Self {
             name: &chain.name,
             hops: chain.hops.iter().map(|hop| &*config.hops[*hop].name).collect(),

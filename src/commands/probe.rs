@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 pub use self::errand::Errand;
 use self::{
     steps::{Steps, milliseconds},
-    visit::{Answer, Visit},
+    visit::{ProbeAnswer, Visit},
 };
 use super::{USAGE, Verdict, complain, write_problems};
 use crate::{
@@ -164,10 +164,10 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
     loader.load()
 }
 
-fn describe(answer: Option<&Answer>, out: &mut dyn Write) -> io::Result<()> {
+fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
     match answer {
         None => writeln!(out, "\nthe tunnel is open"),
-        Some(Answer { status, reason, exit, perhaps_by }) => {
+        Some(ProbeAnswer { status, reason, exit, perhaps_by }) => {
             writeln!(out, "\nanswer        {status} {reason}")?;
             if let Some(hop) = perhaps_by {
                 writeln!(out, "              of the target, or of `{hop}`, which does not say")?;

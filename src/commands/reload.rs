@@ -11,13 +11,13 @@ use super::{complain, running};
 use crate::{
     cli::{self, Format},
     config::Environment,
-    control::verdict::{Outcome, OverriddenSetting, Verdict},
+    control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict},
 };
 
 /// Runs the command.
 pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
     let verdict = running::find(&flags.proxy, environment).and_then(|control| {
-        control.post::<Verdict>("/v1/reload", &json!({})).map_err(|error| error.to_string())
+        control.post::<ReloadVerdict>("/v1/reload", &json!({})).map_err(|error| error.to_string())
     });
     let out = &mut super::stdout();
     super::status(match (verdict, flags.format) {
@@ -36,36 +36,36 @@ pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
 }
 
 /// Returns whether the files are in force.
-fn command_verdict(verdict: &Verdict) -> super::Verdict {
+fn command_verdict(verdict: &ReloadVerdict) -> super::Verdict {
     match verdict.verdict {
-        Outcome::Applied | Outcome::Unchanged => super::Verdict::Valid,
-        Outcome::Rejected | Outcome::Unsettled => super::Verdict::Invalid,
+        ReloadOutcome::Applied | ReloadOutcome::Unchanged => super::Verdict::Valid,
+        ReloadOutcome::Rejected | ReloadOutcome::Unsettled => super::Verdict::Invalid,
     }
 }
 
 /// Writes `verdict` for people.
-pub(super) fn write(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<()> {
     let generation = verdict.generation;
     match verdict.verdict {
-        Outcome::Applied => {
+        ReloadOutcome::Applied => {
             writeln!(out, "generation {generation} is in force")?;
             for changed in &verdict.changed {
                 writeln!(out, "  {changed}")?;
             }
         }
-        Outcome::Unchanged => {
+        ReloadOutcome::Unchanged => {
             writeln!(
                 out,
                 "generation {generation} stays in force: the configuration means the same"
             )?;
         }
-        Outcome::Rejected => {
+        ReloadOutcome::Rejected => {
             for problem in &verdict.problems {
                 writeln!(out, "{}", problem.text)?;
             }
             writeln!(out, "\nrejected; generation {generation} stays in force")?;
         }
-        Outcome::Unsettled => {
+        ReloadOutcome::Unsettled => {
             writeln!(
                 out,
                 "the files change too fast to be read; generation {generation} stays in force, and the proxy tries again"

@@ -5,7 +5,7 @@ use std::{net::ToSocketAddrs as _, path::PathBuf};
 use crate::{
     cli::ProxyChoice,
     config::{Environment, Source},
-    control::client::{Control, Wanted},
+    control::client::{Control, WantedProxy},
 };
 
 /// Finds the running proxy that `choice` names, through its control socket.
@@ -17,11 +17,11 @@ pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Co
     Control::find(&wanted, environment).map_err(|error| error.to_string())
 }
 
-fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<Wanted, String> {
+fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy, String> {
     if let Some(text) = &choice.address {
         let found = text.to_socket_addrs();
         let found = found.map_err(|error| format!("--address {text}: {error}"))?;
-        return Ok(Wanted::Listener(found.collect()));
+        return Ok(WantedProxy::Listener(found.collect()));
     }
     let path = |source: Source| match source {
         Source::Path(path) => Some(path),
@@ -29,10 +29,10 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<Wanted, Str
     };
     // The proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {
-        return Ok(Wanted::Config(Some(named)));
+        return Ok(WantedProxy::Config(Some(named)));
     }
     let source = Source::find(None, environment).map_err(|problems| problems.to_string())?;
-    Ok(Wanted::Usual(path(source)))
+    Ok(WantedProxy::Usual(path(source)))
 }
 
 /// Returns the configuration that the flag or the variable names.

@@ -5,7 +5,7 @@ use std::{hash::RandomState, path::PathBuf, sync::Arc};
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use crate::config::{
-    Config, Environment, Format, Level, ListenAddress, Problem, Problems, Server, Source,
+    Config, Environment, Level, ListenAddress, LogFormat, Problem, Problems, ServerConfig, Source,
     edit::EditedFile,
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
@@ -28,7 +28,7 @@ pub struct Overrides {
     /// Replaces `log.level`.
     pub log_level: Option<Level>,
     /// Replaces `log.format`.
-    pub log_format: Option<Format>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// Loads one source, as often as needed.
@@ -136,7 +136,7 @@ impl Loader {
     }
 
     /// Returns the section `server` as far as it can be read, whatever else is wrong.
-    pub fn server(&self) -> Server {
+    pub fn server(&self) -> ServerConfig {
         let (texts, _) = self.source.read();
         let (mut tree, _) = Tree::new(texts);
         self.apply_overrides(&mut tree);

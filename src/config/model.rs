@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The listeners, and who may use them.
-    pub server: Server,
+    pub server: ServerConfig,
     /// The timeouts.
     pub timeouts: Timeouts,
     /// The limits.
@@ -27,7 +27,7 @@ pub struct Config {
     /// All hops, sorted by name.
     pub hops: Vec<NamedHop>,
     /// All chains. The built-in `direct` is the first.
-    pub chains: Vec<Chain>,
+    pub chains: Vec<ChainConfig>,
     /// All routes in written order, never empty. The first that matches applies.
     pub routes: Vec<Route>,
     /// The fingerprint, to compare with another configuration.
@@ -42,7 +42,7 @@ pub struct Config {
 
 /// The listeners, and who may use them.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerConfig {
     /// The listeners, never empty.
     pub listen: Vec<Listener>,
     /// The credentials that clients must present, if any.
@@ -120,7 +120,7 @@ pub struct Log {
     /// The least important level that is logged.
     pub level: Level,
     /// The format of a line.
-    pub format: Format,
+    pub format: LogFormat,
     /// Whether each tunnel and request gets a line when it ends.
     pub access: bool,
 }
@@ -146,7 +146,7 @@ pub enum Level {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum LogFormat {
     /// Text for people.
     Text,
     /// One JSON object per line.
@@ -190,7 +190,7 @@ pub struct ShownSetting {
 
 /// Hops in the order of travel.
 #[derive(Clone, Debug, Default)]
-pub struct Chain {
+pub struct ChainConfig {
     /// Its name.
     pub name: Arc<str>,
     /// The hops in force, as indices into [`Config::hops`]; each has a `hop`.
@@ -247,7 +247,7 @@ impl Level {
     }
 }
 
-impl Format {
+impl LogFormat {
     /// All formats.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
@@ -283,4 +283,4 @@ macro_rules! by_name {
     )*};
 }
 
-by_name!(Level, Format);
+by_name!(Level, LogFormat);

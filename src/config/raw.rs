@@ -15,9 +15,9 @@ use serde::{
     },
 };
 
-pub(crate) use self::listen::{Listen, ListenTls, Listeners};
+pub(crate) use self::listen::{Listen, ListenTls, RawListeners};
 use crate::config::{
-    Format, Level, Protocol, WorkerCount,
+    Level, LogFormat, Protocol, WorkerCount,
     units::{Period, Size},
 };
 use crate::router::HostPattern;
@@ -32,10 +32,10 @@ pub(crate) const SECTIONS: [&str; 7] =
 /// The listeners, and the clients that may use them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
-pub(crate) struct Server {
+pub(crate) struct RawServer {
     /// The address to listen on (an IP address and a port, or `localhost` and a port for both loopback addresses), or a
     /// list of addresses. An address outside loopback requires `auth`. An entry may be a mapping of `address` and `tls`.
-    pub(crate) listen: Listeners,
+    pub(crate) listen: RawListeners,
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.
     pub(crate) protocols: Vec<Protocol>,
@@ -43,7 +43,7 @@ pub(crate) struct Server {
     /// connection goes to the thread that serves the fewest, and stays there. A change takes effect at the next start.
     pub(crate) workers: WorkerCount,
     /// The Basic credentials that clients must send. Without it, clients need none.
-    pub(crate) auth: Option<Auth>,
+    pub(crate) auth: Option<RawAuth>,
     /// The pseudonym for a `Via` field in plain requests, in their responses and in each CONNECT to a hop. `none`
     /// adds no field.
     pub(crate) via: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct Server {
 /// The Basic credentials that clients must send.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `username` and `password`")]
-pub(crate) struct Auth {
+pub(crate) struct RawAuth {
     /// The username. It can't contain a colon.
     pub(crate) username: Secret,
     /// The password. Prefer a variable, as in `"${NAME}"`.
@@ -67,7 +67,7 @@ pub(crate) struct Auth {
 /// How long things may take.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connect`")]
-pub(crate) struct Timeouts {
+pub(crate) struct RawTimeouts {
     /// How long a client may take to send a request head, from its first byte to its last. In SOCKS, everything up to the
     /// end of the request counts. A TLS handshake with a client may take as long before that.
     pub(crate) header: Period,
@@ -90,7 +90,7 @@ pub(crate) struct Timeouts {
 /// How much is accepted from clients and upstreams.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `connections`")]
-pub(crate) struct Limits {
+pub(crate) struct RawLimits {
     /// How many clients may be connected at once, at least 1. One more is answered with 503.
     pub(crate) connections: usize,
     /// How large the head of a message may be, from `1KiB` to `1MiB`: a client's request, an origin's answer, a hop's
@@ -103,18 +103,18 @@ pub(crate) struct Limits {
 /// The log: its level, its format, and whether it has a line per request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `level`")]
-pub(crate) struct Log {
+pub(crate) struct RawLog {
     /// The least important level that is logged.
     pub(crate) level: Level,
     /// The format of the log.
-    pub(crate) format: Format,
+    pub(crate) format: LogFormat,
     /// Whether every tunnel and request is logged when it ends. Failures are always logged.
     pub(crate) access: bool,
 }
 
 /// A chain: a list of hops, or the long form.
 #[derive(Debug)]
-pub(crate) struct Chain {
+pub(crate) struct RawChain {
     pub(crate) hops: Vec<String>,
     pub(crate) warm: usize,
     /// Which of the two it is; paths of problems differ.
@@ -135,7 +135,7 @@ struct LongChain {
 /// Which targets take which chain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
-pub(crate) struct Route {
+pub(crate) struct RawRoute {
     /// Host names, `*.suffix` for all names below one, addresses, and networks. Without it, every host matches.
     pub(crate) hosts: Option<Vec<HostPattern>>,
     /// Ports. Without it, every port matches.
@@ -144,12 +144,12 @@ pub(crate) struct Route {
     pub(crate) chain: String,
 }
 
-impl Default for Server {
+impl Default for RawServer {
     fn default() -> Self {
         let upgrades = vec!["websocket".to_owned()];
         let protocols = Protocol::ALL.to_vec();
         Self {
-            listen: Listeners::default(),
+            listen: RawListeners::default(),
             protocols,
             workers: WorkerCount::default(),
             auth: None,
@@ -159,7 +159,7 @@ impl Default for Server {
     }
 }
 
-impl Default for Timeouts {
+impl Default for RawTimeouts {
     fn default() -> Self {
         let seconds = |seconds| Period(Duration::from_secs(seconds));
         Self {
@@ -175,38 +175,38 @@ impl Default for Timeouts {
     }
 }
 
-impl Default for Limits {
+impl Default for RawLimits {
     fn default() -> Self {
         Self { connections: 10_000, header_bytes: Size(64 * 1024), header_fields: 500 }
     }
 }
 
-impl Default for Log {
+impl Default for RawLog {
     fn default() -> Self {
-        Self { level: Level::Info, format: Format::Text, access: true }
+        Self { level: Level::Info, format: LogFormat::Text, access: true }
     }
 }
 
-impl<'de> Deserialize<'de> for Chain {
+impl<'de> Deserialize<'de> for RawChain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct EitherForm;
 
         impl<'de> Visitor<'de> for EitherForm {
-            type Value = Chain;
+            type Value = RawChain;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of hops, such as `[NAME]`, or a mapping of `hops` and `warm`")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Chain, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RawChain, A::Error> {
                 let hops = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-                Ok(Chain { hops, warm: 0, is_long: false })
+                Ok(RawChain { hops, warm: 0, is_long: false })
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Chain, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawChain, A::Error> {
                 let LongChain { hops, warm } =
                     LongChain::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Chain { hops, warm, is_long: true })
+                Ok(RawChain { hops, warm, is_long: true })
             }
         }
 
@@ -214,7 +214,7 @@ impl<'de> Deserialize<'de> for Chain {
     }
 }
 
-impl JsonSchema for Chain {
+impl JsonSchema for RawChain {
     fn schema_name() -> Cow<'static, str> {
         "Chain".into()
     }

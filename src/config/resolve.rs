@@ -21,8 +21,8 @@ use serde::de::DeserializeOwned;
 use crate::network::Network;
 
 use crate::config::{
-    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol, Server,
-    Timeouts, raw,
+    Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol,
+    ServerConfig, Timeouts, raw,
     report::{
         first_problems::Found,
         problem::{NAME_CHARS_MAX, is_name},
@@ -85,7 +85,7 @@ impl<'a> Resolver<'a> {
         let limits = self.limits();
         let context = self.context.another().with_head_bytes_max(limits.header_bytes);
         self.context = context.with_handshake(timeouts.handshake);
-        let log = self.section::<raw::Log>("log");
+        let log = self.section::<raw::RawLog>("log");
         let log = Log { level: log.level, format: log.format, access: log.access };
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
@@ -158,8 +158,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn server(&mut self) -> Server {
-        let raw::Server { listen, protocols, workers, auth, via, upgrades } =
+    fn server(&mut self) -> ServerConfig {
+        let raw::RawServer { listen, protocols, workers, auth, via, upgrades } =
             self.section("server");
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
@@ -175,7 +175,7 @@ impl<'a> Resolver<'a> {
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
-        Server { listen, protocols, workers, auth, credentials, via, upgrades }
+        ServerConfig { listen, protocols, workers, auth, credentials, via, upgrades }
     }
 
     /// Checks that `server.protocols` names at least one protocol, and none twice.
@@ -208,8 +208,8 @@ impl<'a> Resolver<'a> {
         protocols.into_iter().map(String::into_boxed_str).collect()
     }
 
-    fn auth(&mut self, raw: raw::Auth) -> Option<Auth> {
-        let raw::Auth { username, password, password_file } = raw;
+    fn auth(&mut self, raw: raw::RawAuth) -> Option<Auth> {
+        let raw::RawAuth { username, password, password_file } = raw;
         let (path, context) = (KeyPath::of(["server", "auth"]), self.context());
         let auth = credentials::password(password, password_file.as_deref(), &context)
             .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
@@ -228,7 +228,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn timeouts(&mut self) -> Timeouts {
-        let raw = self.section::<raw::Timeouts>("timeouts");
+        let raw = self.section::<raw::RawTimeouts>("timeouts");
         let limit = |Period(period): Period| Some(period).filter(|period| !period.is_zero());
         for (key, Period(period)) in [
             ("header", raw.header),
@@ -253,7 +253,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn limits(&mut self) -> Limits {
-        let raw = self.section::<raw::Limits>("limits");
+        let raw = self.section::<raw::RawLimits>("limits");
         if raw.connections == 0 {
             self.invalid(&KeyPath::of(["limits", "connections"]), "must be at least 1");
         }

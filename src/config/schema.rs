@@ -21,18 +21,18 @@ pub fn schema(registry: &Registry) -> Value {
         registry.names().filter_map(|name| Some((name, registry.kind(name)?))).collect();
     let kinds: Vec<_> =
         kinds.into_iter().map(|(name, kind)| (name, part(kind.schema(&mut generator)))).collect();
-    let chain = part(generator.subschema_for::<raw::Chain>());
-    let route = part(generator.subschema_for::<raw::Route>());
+    let chain = part(generator.subschema_for::<raw::RawChain>());
+    let route = part(generator.subschema_for::<raw::RawRoute>());
     let names = json!({ "pattern": r"^[^\x00-,/:-@\[-^`{-\x7F]{1,64}$" });
     let mut schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A file of a Mooltiroute configuration",
         "type": ["object", "null"],
         "properties": {
-            "server": section::<raw::Server>(&mut generator),
-            "timeouts": section::<raw::Timeouts>(&mut generator),
-            "limits": section::<raw::Limits>(&mut generator),
-            "log": section::<raw::Log>(&mut generator),
+            "server": section::<raw::RawServer>(&mut generator),
+            "timeouts": section::<raw::RawTimeouts>(&mut generator),
+            "limits": section::<raw::RawLimits>(&mut generator),
+            "log": section::<raw::RawLog>(&mut generator),
             "hops": {
                 "description": "The upstreams, by the names that chains have for them.",
                 "type": ["object", "null"],

@@ -15,9 +15,9 @@ pub(crate) struct Size(pub(crate) usize);
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct PeriodVisitor;
 
-        impl de::Visitor<'_> for Visitor {
+        impl de::Visitor<'_> for PeriodVisitor {
             type Value = Period;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,15 +33,15 @@ impl<'de> Deserialize<'de> for Period {
             }
         }
 
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(PeriodVisitor)
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct SizeVisitor;
 
-        impl de::Visitor<'_> for Visitor {
+        impl de::Visitor<'_> for SizeVisitor {
             type Value = Size;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Size {
             }
         }
 
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(SizeVisitor)
     }
 }
 

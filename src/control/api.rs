@@ -18,9 +18,9 @@ pub(crate) use self::{
     listing::{ListedConnection, ListedHop},
     overview::Overview,
 };
-use super::verdict::{ReloadOrders, ToldProblem, Verdict};
+use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem};
 use crate::{
-    client::admin::status::Status,
+    client::admin::status::StatusDocument,
     config::{Loader, edit::EditedFile},
     state::{connections::OpenConnection, shared::Shared},
 };
@@ -53,7 +53,7 @@ pub(crate) struct ProxyIdentity {
 
 /// A request that was understood.
 #[derive(Debug)]
-pub(crate) enum Call {
+pub(crate) enum ApiCall {
     /// `GET /v1/proxy`
     Identify,
     /// `GET /v1/status`
@@ -127,7 +127,7 @@ impl ProxyIdentity {
     }
 }
 
-impl Call {
+impl ApiCall {
     /// Reads a request.
     ///
     /// # Errors
@@ -168,15 +168,15 @@ impl Api {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub(crate) async fn answer(self, call: Call) -> Result<Vec<u8>, Refused> {
+    pub(crate) async fn answer(self, call: ApiCall) -> Result<Vec<u8>, Refused> {
         match call {
-            Call::Identify => self.identify(),
-            Call::Status => Ok(Status::of(&self.shared).to_json().into_bytes()),
-            Call::Connections => self.connections().await,
-            Call::Overview => json(&Overview::of(&self.shared)),
-            Call::Kill(order) => self.kill(&order),
-            Call::Reload => self.reload().await,
-            Call::Check(edit) => self.check(edit).await,
+            ApiCall::Identify => self.identify(),
+            ApiCall::Status => Ok(StatusDocument::of(&self.shared).to_json().into_bytes()),
+            ApiCall::Connections => self.connections().await,
+            ApiCall::Overview => json(&Overview::of(&self.shared)),
+            ApiCall::Kill(order) => self.kill(&order),
+            ApiCall::Reload => self.reload().await,
+            ApiCall::Check(edit) => self.check(edit).await,
         }
     }
 
@@ -209,7 +209,7 @@ impl Api {
     }
 
     async fn reload(&self) -> Result<Vec<u8>, Refused> {
-        let verdict: Verdict = self.orders.reload().await.ok_or(Refused::Ending)?;
+        let verdict: ReloadVerdict = self.orders.reload().await.ok_or(Refused::Ending)?;
         json(&verdict)
     }
 

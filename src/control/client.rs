@@ -29,7 +29,7 @@ pub(crate) struct Control {
 
 /// The proxy that a command means.
 #[derive(Debug)]
-pub(crate) enum Wanted {
+pub(crate) enum WantedProxy {
     /// The one that listens on one of these addresses.
     Listener(Vec<SocketAddr>),
     /// The one that was started with this configuration. `None` is the built-in one.
@@ -42,22 +42,22 @@ pub(crate) enum Wanted {
 #[derive(Debug, Error)]
 pub(crate) enum NoProxy {
     /// There is no such proxy.
-    #[error("no proxy runs with this configuration{}", Others(.0))]
+    #[error("no proxy runs with this configuration{}", OtherProxies(.0))]
     NotRunning(Vec<ProxyIdentity>),
     /// Several proxies fit.
-    #[error("several proxies run with this configuration; choose one with --address{}", Others(.0))]
+    #[error("several proxies run with this configuration; choose one with --address{}", OtherProxies(.0))]
     Ambiguous(Vec<ProxyIdentity>),
 }
 
 /// Lists the proxies that run.
-struct Others<'a>(&'a [ProxyIdentity]);
+struct OtherProxies<'a>(&'a [ProxyIdentity]);
 
 impl Control {
     /// Finds the proxy of this user that `wanted` describes.
     ///
     /// # Errors
     /// There is none, or more than one.
-    pub(crate) fn find(wanted: &Wanted, environment: &Environment) -> Result<Self, NoProxy> {
+    pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
         let mut running: Vec<Self> = sockets(&directories(environment))
             .into_iter()
             .filter_map(|socket| {
@@ -69,7 +69,7 @@ impl Control {
             .collect();
         let fits = |control: &Self| wanted.fits(&control.identity);
         let count = running.iter().filter(|control| fits(control)).count();
-        let is_only_one = matches!(wanted, Wanted::Usual(_)) && running.len() == 1;
+        let is_only_one = matches!(wanted, WantedProxy::Usual(_)) && running.len() == 1;
         let position = match count {
             0 if is_only_one => Some(0),
             1 => running.iter().position(fits),
@@ -104,7 +104,7 @@ impl Control {
     }
 }
 
-impl Wanted {
+impl WantedProxy {
     fn fits(&self, proxy: &ProxyIdentity) -> bool {
         match self {
             Self::Listener(addresses) => proxy
@@ -130,7 +130,7 @@ fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
-impl fmt::Display for Others<'_> {
+impl fmt::Display for OtherProxies<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return Ok(());

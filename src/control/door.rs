@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     HEAD_BYTES_MAX,
-    api::{Api, Call, Refused},
+    api::{Api, ApiCall, Refused},
 };
 use crate::http::{BodyLength, Fields, HeadLimits, HeadReader, RequestHead, Target};
 
@@ -42,7 +42,7 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: 
 }
 
 /// Reads a request, and finds out what it asks for.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Call, Refused>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<ApiCall, Refused>> {
     let mut seen = BytesMut::new();
     let mut reader = HeadReader::new(HeadLimits { bytes: HEAD_BYTES_MAX, fields: 100 });
     let head = loop {
@@ -71,7 +71,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Call, 
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(Call::read(head.method(), path(&head), &seen[..length]))
+    Ok(ApiCall::read(head.method(), path(&head), &seen[..length]))
 }
 
 fn path(head: &RequestHead) -> &str {

@@ -26,7 +26,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::config::Environment;
 
 /// A connection of a client that runs as the same user.
-pub(crate) type Accepted = UnixStream;
+pub(crate) type AcceptedCaller = UnixStream;
 /// A connection of a command to a proxy, which blocks.
 pub(crate) type Connection = BlockingStream;
 
@@ -182,7 +182,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The system's error.
-    pub(crate) async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Option<AcceptedCaller>> {
         let (stream, _) = self.listener.accept().await?;
         let is_ours = stream.peer_cred()?.uid() == geteuid().as_raw();
         Ok(is_ours.then_some(stream))

@@ -17,7 +17,7 @@ use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 use crate::config::Environment;
 
 /// A connection of a client.
-pub(crate) type Accepted = NamedPipeServer;
+pub(crate) type AcceptedCaller = NamedPipeServer;
 /// A connection of a command to a proxy, which blocks.
 pub(crate) type Connection = File;
 
@@ -95,7 +95,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The system's error.
-    pub(crate) async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Option<AcceptedCaller>> {
         self.next.connect().await?;
         let next = ServerOptions::new().create(&self.path)?;
         Ok(Some(std::mem::replace(&mut self.next, next)))

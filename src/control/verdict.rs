@@ -7,9 +7,9 @@ use crate::config::{Problem, Problems};
 
 /// The outcome of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Verdict {
+pub(crate) struct ReloadVerdict {
     /// Which outcome it is.
-    pub verdict: Outcome,
+    pub verdict: ReloadOutcome,
     /// The generation that is in force now.
     pub generation: u64,
     /// The settings that changed, with their new values unless those could be secret.
@@ -26,7 +26,7 @@ pub(crate) struct Verdict {
 /// The kind of outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub(crate) enum ReloadOutcome {
     /// A new generation came in force.
     Applied,
     /// The files mean the same as the generation in force.
@@ -57,7 +57,7 @@ pub(crate) struct OverriddenSetting {
 
 /// A request to reload. The verdict is sent back.
 #[derive(Debug)]
-pub(crate) struct ReloadOrder(pub oneshot::Sender<Verdict>);
+pub(crate) struct ReloadOrder(pub oneshot::Sender<ReloadVerdict>);
 
 /// Gives orders to reload.
 #[derive(Clone, Debug)]
@@ -71,16 +71,16 @@ impl ReloadOrders {
     }
 
     /// Orders a reload and waits for the verdict. Returns `None` if the proxy is about to end.
-    pub(crate) async fn reload(&self) -> Option<Verdict> {
+    pub(crate) async fn reload(&self) -> Option<ReloadVerdict> {
         let (verdict, told) = oneshot::channel();
         self.0.send(ReloadOrder(verdict)).await.ok()?;
         told.await.ok()
     }
 }
 
-impl Verdict {
+impl ReloadVerdict {
     /// Creates a verdict without details.
-    pub(crate) fn new(verdict: Outcome, generation: u64) -> Self {
+    pub(crate) fn new(verdict: ReloadOutcome, generation: u64) -> Self {
         let (changed, problems, overridden) = (Vec::new(), Vec::new(), Vec::new());
         Self { verdict, generation, changed, problems, overridden }
     }

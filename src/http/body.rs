@@ -10,7 +10,7 @@ use super::{
 /// Takes the body of one message off a buffer that grows as bytes arrive, and leaves what follows it.
 #[derive(Clone, Debug)]
 pub struct BodyReader {
-    state: State,
+    state: BodyState,
 }
 
 /// The next piece of a body.
@@ -27,7 +27,7 @@ pub enum Decoded {
 }
 
 #[derive(Clone, Debug)]
-enum State {
+enum BodyState {
     Length(u64),
     Chunked(ChunkedReader),
     UntilClose,
@@ -46,10 +46,10 @@ impl BodyReader {
 
     fn new(length: BodyLength, trailers: TrailerRules) -> Self {
         let state = match length {
-            BodyLength::Empty => State::Length(0),
-            BodyLength::Length(bytes) => State::Length(bytes),
-            BodyLength::Chunked => State::Chunked(ChunkedReader::new(trailers)),
-            BodyLength::UntilClose => State::UntilClose,
+            BodyLength::Empty => BodyState::Length(0),
+            BodyLength::Length(bytes) => BodyState::Length(bytes),
+            BodyLength::Chunked => BodyState::Chunked(ChunkedReader::new(trailers)),
+            BodyLength::UntilClose => BodyState::UntilClose,
         };
         Self { state }
     }
@@ -60,21 +60,21 @@ impl BodyReader {
     /// If the body is not valid; the connection must close.
     pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Decoded, BadBody> {
         Ok(match &mut self.state {
-            State::Length(0) => Decoded::End,
-            State::Length(_) | State::UntilClose if seen.is_empty() => Decoded::NeedMore,
-            State::Length(left) => {
+            BodyState::Length(0) => Decoded::End,
+            BodyState::Length(_) | BodyState::UntilClose if seen.is_empty() => Decoded::NeedMore,
+            BodyState::Length(left) => {
                 // The smaller of the two is a length in memory, so it fits in `usize`.
                 let bytes = (*left).min(seen.len() as u64);
                 *left -= bytes;
                 Decoded::Data(seen.split_to(bytes as usize).freeze())
             }
-            State::Chunked(reader) => match reader.decode(seen)? {
+            BodyState::Chunked(reader) => match reader.decode(seen)? {
                 Chunked::Data(data) => Decoded::Data(data),
                 Chunked::Trailers(trailers) => Decoded::Trailers(trailers),
                 Chunked::End => Decoded::End,
                 Chunked::NeedMore => Decoded::NeedMore,
             },
-            State::UntilClose => Decoded::Data(seen.split().freeze()),
+            BodyState::UntilClose => Decoded::Data(seen.split().freeze()),
         })
     }
 
@@ -83,8 +83,8 @@ impl BodyReader {
     /// # Errors
     /// If bytes are missing.
     pub fn end(&mut self) -> Result<(), Truncated> {
-        if matches!(self.state, State::UntilClose) {
-            self.state = State::Length(0);
+        if matches!(self.state, BodyState::UntilClose) {
+            self.state = BodyState::Length(0);
         }
         if self.is_at_end() { Ok(()) } else { Err(Truncated) }
     }
@@ -92,23 +92,23 @@ impl BodyReader {
     /// Whether the body is complete, so that another message follows.
     pub fn is_at_end(&self) -> bool {
         match &self.state {
-            State::Length(left) => *left == 0,
-            State::Chunked(reader) => reader.is_at_end(),
-            State::UntilClose => false,
+            BodyState::Length(left) => *left == 0,
+            BodyState::Chunked(reader) => reader.is_at_end(),
+            BodyState::UntilClose => false,
         }
     }
 
     /// Returns how many bytes are left, if that is known: they can be moved without being parsed.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
-            State::Length(left) => Some(left),
-            State::Chunked(_) | State::UntilClose => None,
+            BodyState::Length(left) => Some(left),
+            BodyState::Chunked(_) | BodyState::UntilClose => None,
         }
     }
 
     /// Counts `bytes` of a body of known length that were moved past this reader.
     pub fn skip(&mut self, bytes: u64) {
-        if let State::Length(left) = &mut self.state {
+        if let BodyState::Length(left) = &mut self.state {
             *left = left.saturating_sub(bytes);
         }
     }

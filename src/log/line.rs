@@ -18,7 +18,7 @@ use crate::decimal::Decimal;
 
 /// One line of the log, while it is written.
 #[derive(Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct LogLine<'a> {
     out: &'a mut Vec<u8>,
     format: LineFormat,
 }
@@ -39,7 +39,7 @@ pub(super) struct Clock {
     text: String,
 }
 
-impl<'a> Line<'a> {
+impl<'a> LogLine<'a> {
     /// Begins a line with the time, the level and the message.
     pub(super) fn begin(
         out: &'a mut Vec<u8>,
@@ -260,16 +260,16 @@ mod tests {
 
     use super::*;
 
-    fn line(format: LineFormat, write: impl FnOnce(&mut Line<'_>)) -> String {
+    fn line(format: LineFormat, write: impl FnOnce(&mut LogLine<'_>)) -> String {
         let (mut out, mut clock) = (Vec::new(), Clock::default());
         let time = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
-        let mut line = Line::begin(&mut out, format, (&mut clock, time), Level::INFO, "request");
+        let mut line = LogLine::begin(&mut out, format, (&mut clock, time), Level::INFO, "request");
         write(&mut line);
         line.end();
         String::from_utf8(out).unwrap()
     }
 
-    fn write(line: &mut Line<'_>) {
+    fn write(line: &mut LogLine<'_>) {
         line.number("status", 200);
         line.seconds("duration", Duration::from_micros(12_000_345));
         line.word("stage", "dial");

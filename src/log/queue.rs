@@ -22,14 +22,14 @@ use super::line::Clock;
 
 /// Accepts lines without blocking, and drops those that find no room.
 #[derive(Clone, Debug)]
-pub(super) struct Queue(Arc<Shared>);
+pub(super) struct Queue(Arc<SharedQueue>);
 
 /// Ends the thread when dropped, after it has written the remaining lines or has taken too long.
-pub(crate) struct Flush(Arc<Shared>);
+pub(crate) struct Flush(Arc<SharedQueue>);
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedQueue {
+    state: Mutex<QueueState>,
     /// Tells the thread that there is work.
     came: Condvar,
     /// Tells [`Flush`] that the thread has ended.
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// The lines, each with its line feed.
     lines: Vec<u8>,
     clock: Clock,
@@ -54,15 +54,18 @@ struct State {
 /// # Errors
 /// The system has no thread to spare.
 pub(super) fn queue(out: impl Write + Send + 'static) -> io::Result<(Queue, Flush)> {
-    let shared =
-        Arc::new(Shared { state: Mutex::default(), came: Condvar::new(), ended: Condvar::new() });
+    let shared = Arc::new(SharedQueue {
+        state: Mutex::default(),
+        came: Condvar::new(),
+        ended: Condvar::new(),
+    });
     let lines = Arc::clone(&shared);
     thread::Builder::new().name("log".into()).spawn(move || lines.write_to(out))?;
     Ok((Queue(Arc::clone(&shared)), Flush(shared)))
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,7 +73,7 @@ impl Shared {
     /// it writes must neither block nor log.
     fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         let mut state = self.lock();
-        let State { lines, clock, lost, .. } = &mut *state;
+        let QueueState { lines, clock, lost, .. } = &mut *state;
         let before = lines.len();
         write(lines, clock);
         if lines.len() > ROOM {

@@ -19,7 +19,7 @@ use crate::system::open_files;
 
 /// The result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Finding {
     /// The name has these addresses.
     Addresses(Vec<IpAddr>),
     /// There is no such name, or it has no address.
@@ -33,7 +33,7 @@ pub(super) enum Answer {
 }
 
 /// Asks `question`, and waits a bounded time for the answer.
-pub(super) async fn ask(question: Question) -> Answer {
+pub(super) async fn ask(question: Question) -> Finding {
     match question {
         Question::Addresses(name) => look_up(name, Instant::now() + LOOKUP_MAX).await,
         Question::Connection(address) => connect(&address).await,
@@ -46,43 +46,43 @@ pub(super) async fn ask(question: Question) -> Answer {
 /// The standard library's look-up hides whether a name server has said that the name does not exist or whether none
 /// has answered. The codes of getaddrinfo tell that apart. A thread waits for the answer, longer than this function if
 /// the name server is silent: the system's own limits end it.
-async fn look_up(name: Arc<str>, until: Instant) -> Answer {
+async fn look_up(name: Arc<str>, until: Instant) -> Finding {
     let addresses = move || dns_lookup::lookup_host(&name).map(|found| found.collect::<Vec<_>>());
     match timeout_at(until, spawn_blocking(addresses)).await {
-        Ok(Ok(Ok(found))) if found.is_empty() => Answer::NoAddress,
-        Ok(Ok(Ok(found))) => Answer::Addresses(found.iter().map(IpAddr::to_canonical).collect()),
+        Ok(Ok(Ok(found))) if found.is_empty() => Finding::NoAddress,
+        Ok(Ok(Ok(found))) => Finding::Addresses(found.iter().map(IpAddr::to_canonical).collect()),
         Ok(Ok(Err(error))) => failed(error.kind()),
-        Ok(Err(_)) => Answer::Nothing("the look-up did not end".into()),
-        Err(_) => Answer::Nothing("the name server does not answer".into()),
+        Ok(Err(_)) => Finding::Nothing("the look-up did not end".into()),
+        Err(_) => Finding::Nothing("the name server does not answer".into()),
     }
 }
 
 /// Tells an answer that there is no address from everything that is no answer: SERVFAIL, silence, no name server.
-fn failed(kind: LookupErrorKind) -> Answer {
+fn failed(kind: LookupErrorKind) -> Finding {
     match kind {
         // Linux says this only if a name server did. Other systems also say it when there is no network.
         LookupErrorKind::NoName | LookupErrorKind::NoData => {
             let may_be_offline = cfg!(not(target_os = "linux"));
             if may_be_offline && Interfaces::list().is_none_or(|all| all.is_offline()) {
-                return Answer::Nothing("this machine has no network".into());
+                return Finding::Nothing("this machine has no network".into());
             }
-            Answer::NoAddress
+            Finding::NoAddress
         }
         LookupErrorKind::Again => {
-            Answer::Nothing("no name server answers, or it can't look the name up now".into())
+            Finding::Nothing("no name server answers, or it can't look the name up now".into())
         }
-        _ => Answer::Nothing("the system's resolver failed".into()),
+        _ => Finding::Nothing("the system's resolver failed".into()),
     }
 }
 
 /// Connects to any address of `target`. A name that can't be looked up leaves it open whether the target is there.
-async fn connect(target: &Authority) -> Answer {
+async fn connect(target: &Authority) -> Finding {
     let until = Instant::now() + CONNECT_MAX;
     let addresses = match target.host() {
         Host::Address(address) => vec![*address],
         Host::Name(name) => match look_up(name.clone(), until).await {
-            Answer::Addresses(addresses) => addresses,
-            Answer::NoAddress => return Answer::NotConnected,
+            Finding::Addresses(addresses) => addresses,
+            Finding::NoAddress => return Finding::NotConnected,
             other => return other,
         },
     };
@@ -93,14 +93,14 @@ async fn connect(target: &Authority) -> Answer {
     let mut lacks_descriptors = false;
     while let Ok(Some(attempt)) = timeout_at(until, attempts.join_next()).await {
         match attempt {
-            Ok(Ok(_)) => return Answer::Connected,
+            Ok(Ok(_)) => return Finding::Connected,
             Ok(Err(error)) => lacks_descriptors |= open_files::are_exhausted(&error),
             Err(_) => {}
         }
     }
     match lacks_descriptors {
-        true => Answer::Nothing("this process has too many open files".into()),
-        false => Answer::NotConnected,
+        true => Finding::Nothing("this process has too many open files".into()),
+        false => Finding::NotConnected,
     }
 }
 

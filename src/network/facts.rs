@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Interfaces, NetworkCondition, Question, Requirement, Truth, ask::Answer, condition::questions,
+    Interfaces, NetworkCondition, Question, Requirement, Truth, ask::Finding, condition::questions,
 };
 
 /// The present facts, and what is in force because of earlier ones.
@@ -22,7 +22,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) interfaces: Option<Interfaces>,
-    known: HashMap<Question, Known>,
+    known: HashMap<Question, KnownFact>,
     epoch: u64,
     /// The conditions of the configuration in force, with the outcomes that are.
     in_force: HashMap<Arc<NetworkCondition>, bool>,
@@ -42,7 +42,7 @@ pub(super) struct Facts {
 
 /// The last answer to a question, and the failure of a later attempt.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownFact {
     /// The last answer that decided it.
     answer: Option<Decided>,
     /// Why the last attempt did not, if it did not.
@@ -52,7 +52,7 @@ pub(super) struct Known {
 /// An answer that decides a question.
 #[derive(Debug)]
 pub(super) struct Decided {
-    pub(super) answer: Answer,
+    pub(super) answer: Finding,
     epoch: u64,
     pub(super) at: SystemTime,
     pub(super) instant: Instant,
@@ -88,14 +88,16 @@ impl Facts {
     }
 
     /// Records what `question` of this epoch led to.
-    pub(super) fn heard(&mut self, question: Question, answer: Answer) {
+    pub(super) fn heard(&mut self, question: Question, answer: Finding) {
         let (epoch, known) = (self.epoch, self.known.entry(question).or_default());
         match answer {
-            Answer::Nothing(why) => known.failure = Some(why),
+            Finding::Nothing(why) => known.failure = Some(why),
             answer => {
                 let (at, instant) = (SystemTime::now(), Instant::now());
-                *known =
-                    Known { answer: Some(Decided { answer, epoch, at, instant }), failure: None };
+                *known = KnownFact {
+                    answer: Some(Decided { answer, epoch, at, instant }),
+                    failure: None,
+                };
             }
         }
     }
@@ -189,14 +191,14 @@ impl Facts {
     }
 }
 
-fn holds(requirement: &Requirement, answer: &Answer) -> Truth {
+fn holds(requirement: &Requirement, answer: &Finding) -> Truth {
     match (requirement, answer) {
-        (Requirement::Resolves { into, .. }, Answer::Addresses(addresses)) => {
+        (Requirement::Resolves { into, .. }, Finding::Addresses(addresses)) => {
             let is_in = |address: &IpAddr| into.iter().any(|network| network.contains(address));
             (into.is_empty() || addresses.iter().any(is_in)).into()
         }
-        (_, Answer::Connected) => Truth::True,
-        (_, Answer::Nothing(_)) => Truth::Undecided,
+        (_, Finding::Connected) => Truth::True,
+        (_, Finding::Nothing(_)) => Truth::Undecided,
         _ => Truth::False,
     }
 }
@@ -211,11 +213,11 @@ mod tests {
         Arc::new(NetworkCondition { when, unknown })
     }
 
-    fn addresses(list: &[&str]) -> Answer {
-        Answer::Addresses(list.iter().map(|address| address.parse().unwrap()).collect())
+    fn addresses(list: &[&str]) -> Finding {
+        Finding::Addresses(list.iter().map(|address| address.parse().unwrap()).collect())
     }
 
-    fn hear(facts: &mut Facts, answer: Answer) {
+    fn hear(facts: &mut Facts, answer: Finding) {
         facts.heard(Question::Addresses("proxy.test".into()), answer);
         facts.remember_decided();
     }
@@ -228,9 +230,9 @@ mod tests {
         assert_eq!(facts.truth(&condition.when), Truth::True);
         hear(&mut facts, addresses(&["192.0.2.1", "2001:db8::1"]));
         assert_eq!(facts.truth(&condition.when), Truth::False);
-        hear(&mut facts, Answer::NoAddress);
+        hear(&mut facts, Finding::NoAddress);
         assert_eq!(facts.truth(&condition.when), Truth::False);
-        hear(&mut facts, Answer::Nothing("silence".into()));
+        hear(&mut facts, Finding::Nothing("silence".into()));
         assert_eq!(facts.truth(&condition.when), Truth::False, "nothing has happened since");
     }
 
@@ -240,15 +242,15 @@ mod tests {
             let (mut facts, condition) = (Facts::default(), condition(unknown));
             assert_eq!(facts.is_on(&condition), unknown, "before anything is known");
             facts.put_in_force([(Arc::clone(&condition), unknown)].into());
-            hear(&mut facts, Answer::NoAddress);
+            hear(&mut facts, Finding::NoAddress);
             assert!(!facts.is_on(&condition));
             facts.put_in_force([(Arc::clone(&condition), false)].into());
             facts.begin_epoch();
-            hear(&mut facts, Answer::Nothing("silence".into()));
+            hear(&mut facts, Finding::Nothing("silence".into()));
             assert!(!facts.is_on(&condition), "requests wait, so nothing is changed yet");
             facts.given_up.insert(Arc::clone(&condition));
             assert!(facts.is_on(&condition), "nothing goes direct");
-            hear(&mut facts, Answer::NoAddress);
+            hear(&mut facts, Finding::NoAddress);
             assert!(!facts.is_on(&condition));
         }
     }

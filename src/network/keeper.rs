@@ -8,7 +8,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Interfaces, Network, Question, ask, ask::Answer, events::NetworkEvents};
+use super::{Interfaces, Network, Question, ask, ask::Finding, events::NetworkEvents};
 
 /// Keeps the facts of a [`Network`] up to date while a configuration has conditions.
 ///
@@ -18,7 +18,7 @@ pub(crate) struct NetworkKeeper {
     network: Arc<Network>,
     /// Open while there are conditions.
     events: Option<NetworkEvents>,
-    asks: JoinSet<(u64, Question, Answer)>,
+    asks: JoinSet<(u64, Question, Finding)>,
     unrest: Option<Unrest>,
     /// When to ask again after an event, the next one last.
     repeats: Vec<Instant>,
@@ -132,7 +132,7 @@ impl NetworkKeeper {
         }
     }
 
-    fn heard(&mut self, heard: Result<(u64, Question, Answer), JoinError>) {
+    fn heard(&mut self, heard: Result<(u64, Question, Finding), JoinError>) {
         let Ok((epoch, question, answer)) = heard else { return };
         {
             let mut facts = self.network.facts();

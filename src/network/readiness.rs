@@ -111,7 +111,7 @@ const LOOK_MIN: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Question, Requirement, ask::Answer};
+    use crate::network::{Question, Requirement, ask::Finding};
 
     fn setup() -> (Facts, [Arc<NetworkCondition>; 1]) {
         let when = Requirement::Resolves { name: "proxy.test".into(), into: Vec::new() };
@@ -122,7 +122,7 @@ mod tests {
         (facts, [condition])
     }
 
-    fn hear(facts: &mut Facts, answer: Answer, now: Instant) {
+    fn hear(facts: &mut Facts, answer: Finding, now: Instant) {
         facts.heard(Question::Addresses("proxy.test".into()), answer);
         facts.wants_answers = false;
         facts.last_asked = Some(now);
@@ -136,7 +136,7 @@ mod tests {
         let begun = Instant::now();
         let first = facts.readiness(&conditions, begun, PATIENCE);
         assert!(matches!(first.waiting, Some(Waiting::ForFacts(_))) && first.asks);
-        hear(&mut facts, Answer::Nothing("silence".into()), begun);
+        hear(&mut facts, Finding::Nothing("silence".into()), begun);
         let soon = facts.readiness(&conditions, begun + RETRY / 2, PATIENCE);
         assert!(soon.waiting.is_some() && !soon.asks, "once a second is enough");
         let late = facts.readiness(&conditions, begun + PATIENCE, PATIENCE);
@@ -149,7 +149,7 @@ mod tests {
     fn an_outcome_that_is_not_in_force_is_waited_for() {
         let (mut facts, conditions) = setup();
         let now = Instant::now();
-        hear(&mut facts, Answer::NoAddress, now);
+        hear(&mut facts, Finding::NoAddress, now);
         let readiness = facts.readiness(&conditions, now, PATIENCE);
         assert_eq!(readiness.waiting, Some(Waiting::ForReload));
         facts.put_in_force([(Arc::clone(&conditions[0]), false)].into());
@@ -163,13 +163,13 @@ mod tests {
     fn answers_are_asked_for_again_after_half_a_minute_of_traffic_or_a_failed_dial() {
         let (mut facts, conditions) = setup();
         let now = Instant::now();
-        hear(&mut facts, Answer::NoAddress, now);
+        hear(&mut facts, Finding::NoAddress, now);
         facts.put_in_force([(Arc::clone(&conditions[0]), false)].into());
         for (after, asks) in [(Duration::ZERO, false), (FRESH / 2, false), (FRESH, true)] {
             let readiness = facts.readiness(&conditions, now + after, PATIENCE);
             assert_eq!((readiness.asks, readiness.waiting), (asks, None), "{after:?}");
         }
-        hear(&mut facts, Answer::NoAddress, now);
+        hear(&mut facts, Finding::NoAddress, now);
         assert!(!facts.hop_failed(&conditions, now));
         assert!(facts.hop_failed(&conditions, now + RETRY));
         assert!(!facts.hop_failed(&conditions, now + RETRY), "it is being asked already");

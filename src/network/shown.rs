@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{NetworkCondition, Requirement, Truth, ask::Answer, facts::Facts};
+use super::{NetworkCondition, Requirement, Truth, ask::Finding, facts::Facts};
 use crate::timestamp::rfc_3339;
 
 /// A condition, its present value, and what it depends on.
@@ -69,17 +69,17 @@ impl ShownFact {
     }
 }
 
-fn answered(answer: &Answer) -> String {
+fn answered(answer: &Finding) -> String {
     match answer {
-        Answer::Addresses(addresses) => {
+        Finding::Addresses(addresses) => {
             let shown: Vec<_> = addresses.iter().take(4).map(ToString::to_string).collect();
             let more = if addresses.len() > shown.len() { ", …" } else { "" };
             format!("its addresses are {}{more}", shown.join(", "))
         }
-        Answer::NoAddress => "the name has no address".into(),
-        Answer::Connected => "the connection was accepted".into(),
-        Answer::NotConnected => "the connection was not accepted".into(),
-        Answer::Nothing(why) => why.to_string(),
+        Finding::NoAddress => "the name has no address".into(),
+        Finding::Connected => "the connection was accepted".into(),
+        Finding::NotConnected => "the connection was not accepted".into(),
+        Finding::Nothing(why) => why.to_string(),
     }
 }
 

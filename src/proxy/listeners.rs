@@ -24,7 +24,7 @@ use crate::{
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    open: Vec<Open>,
+    open: Vec<OpenListener>,
     bind: Binder,
 }
 
@@ -35,8 +35,8 @@ type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
 pub(crate) type TlsInForce = Arc<ArcSwapOption<TlsServer>>;
 
 #[derive(Debug)]
-struct Open {
-    place: Place,
+struct OpenListener {
+    place: ListenPlace,
     tls: TlsInForce,
     /// Closes it. A supervisor's is left alone: clients that wait there when this process ends are for the next one.
     closes: Option<DropGuard>,
@@ -44,7 +44,7 @@ struct Open {
 
 /// The address of a socket.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ListenPlace {
     wanted: Wanted,
     /// The address that the socket is bound to.
     actual: SocketAddr,
@@ -69,7 +69,7 @@ pub(crate) struct Prepared {
 
 #[derive(Debug)]
 struct Bound {
-    place: Place,
+    place: ListenPlace,
     listener: TcpListener,
 }
 
@@ -157,9 +157,9 @@ impl Listeners {
             passed.set_nonblocking(true)?;
             set_options(SockRef::from(&passed))?;
             let listener = TcpListener::from_std(passed)?;
-            let place = Place { wanted: Wanted { address, twins: 0 }, actual: address };
+            let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
             let tls = TlsInForce::default();
-            self.open.push(Open { place, tls: Arc::clone(&tls), closes: None });
+            self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes: None });
             Ok(Begun { listener, address, tls, closed: CancellationToken::new() })
         });
         begun.collect()
@@ -253,7 +253,7 @@ impl Listeners {
         let bound = (self.bind)(SocketAddr::new(wanted.address.ip(), port)).map_err(fail)?;
         let actual = bound.local_addr().map_err(fail)?;
         let listener = TcpListener::from_std(bound).map_err(fail)?;
-        Ok(Ensured::Bound(Bound { place: Place { wanted, actual }, listener }))
+        Ok(Ensured::Bound(Bound { place: ListenPlace { wanted, actual }, listener }))
     }
 
     /// Returns the addresses that are listened on once `prepared` is in force.
@@ -275,7 +275,7 @@ impl Listeners {
         let begun = bound.into_iter().map(|Bound { place, listener }| {
             let (closed, tls) = (CancellationToken::new(), TlsInForce::default());
             let closes = Some(closed.clone().drop_guard());
-            self.open.push(Open { place, tls: Arc::clone(&tls), closes });
+            self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes });
             Begun { listener, address: place.actual, tls, closed }
         });
         let begun = begun.collect();
@@ -308,12 +308,12 @@ impl Prepared {
 /// A socket that is open already, or that was bound now.
 #[derive(Debug)]
 enum Ensured {
-    Open(Place),
+    Open(ListenPlace),
     Bound(Bound),
 }
 
 impl Ensured {
-    fn place(&self) -> Place {
+    fn place(&self) -> ListenPlace {
         match self {
             Self::Open(place) => *place,
             Self::Bound(bound) => bound.place,

@@ -15,7 +15,9 @@ use crate::{
     config::{Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts},
     control::{
         ControlServer,
-        verdict::{Outcome, OverriddenSetting, ReloadOrder, ReloadOrders, ToldProblem, Verdict},
+        verdict::{
+            OverriddenSetting, ReloadOrder, ReloadOrders, ReloadOutcome, ReloadVerdict, ToldProblem,
+        },
     },
     log::LogControl,
     metrics::Metrics,
@@ -213,14 +215,14 @@ impl Reloads {
         Ok(())
     }
 
-    async fn attempt(&mut self, call: Call) -> Verdict {
+    async fn attempt(&mut self, call: Call) -> ReloadVerdict {
         let config = match self.load().await {
             Some(Ok(config)) => config,
             Some(Err(problems)) => return self.reject(problems, call),
             None => {
                 debug!("the files change too fast to be read");
                 let generation = self.shared().live().current().number();
-                return Verdict::new(Outcome::Unsettled, generation);
+                return ReloadVerdict::new(ReloadOutcome::Unsettled, generation);
             }
         };
         for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
@@ -240,7 +242,7 @@ impl Reloads {
             } else {
                 debug!("an edit that changes no meaning");
             }
-            return self.in_force(Outcome::Unchanged, Vec::new());
+            return self.in_force(ReloadOutcome::Unchanged, Vec::new());
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
@@ -258,7 +260,7 @@ impl Reloads {
         prepared: Prepared,
         changed: &[String],
         cause: Option<String>,
-    ) -> Verdict {
+    ) -> ReloadVerdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
         announce(&config);
         self.written.clone_from(&config.written);
@@ -293,7 +295,7 @@ impl Reloads {
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }
-        self.in_force(Outcome::Applied, changed)
+        self.in_force(ReloadOutcome::Applied, changed)
     }
 
     /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
@@ -318,13 +320,13 @@ impl Reloads {
     }
 
     /// Returns the verdict on a configuration that is in force now.
-    fn in_force(&self, outcome: Outcome, changed: Vec<String>) -> Verdict {
+    fn in_force(&self, outcome: ReloadOutcome, changed: Vec<String>) -> ReloadVerdict {
         let overridden = self.overridden.iter().map(|Overridden { path, option, .. }| {
             OverriddenSetting { path: path.clone(), option: (*option).to_owned() }
         });
         let overridden = overridden.collect();
         let generation = self.shared().live().current().number();
-        Verdict { changed, overridden, ..Verdict::new(outcome, generation) }
+        ReloadVerdict { changed, overridden, ..ReloadVerdict::new(outcome, generation) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -345,10 +347,13 @@ impl Reloads {
         was_rejected
     }
 
-    fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> Verdict {
+    fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> ReloadVerdict {
         let generation = self.shared().live().current().number();
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
-        let verdict = Verdict { problems: told, ..Verdict::new(Outcome::Rejected, generation) };
+        let verdict = ReloadVerdict {
+            problems: told,
+            ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
+        };
         // One save can be seen as several changes; the same problems are logged once.
         if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
             return verdict;

@@ -4,7 +4,7 @@ use std::{net::IpAddr, num::NonZeroU16};
 
 use mooltiroute_hops::{
     Authority, Host,
-    socks::{Method, ReplyCode},
+    socks::{AuthMethod, ReplyCode},
 };
 use zeroize::Zeroizing;
 
@@ -19,9 +19,11 @@ pub(super) struct Offered {
 
 impl Offered {
     /// Returns the method to use; `None` if no offered one is accepted.
-    pub(super) fn choose(self, policy: LoginPolicy) -> Option<Method> {
-        let (none, password) =
-            (self.none.then_some(Method::None), self.password.then_some(Method::UserPassword));
+    pub(super) fn choose(self, policy: LoginPolicy) -> Option<AuthMethod> {
+        let (none, password) = (
+            self.none.then_some(AuthMethod::None),
+            self.password.then_some(AuthMethod::UserPassword),
+        );
         match policy {
             LoginPolicy::Required => password,
             LoginPolicy::Preferred => password.or(none),
@@ -34,8 +36,9 @@ impl Offered {
 pub(super) fn greeting(seen: &[u8]) -> Option<(Offered, usize)> {
     let (&[_, count], rest) = seen.split_first_chunk()?;
     let methods = rest.get(..count.into())?;
-    let offers = |method: Method| methods.contains(&method.code());
-    let offered = Offered { none: offers(Method::None), password: offers(Method::UserPassword) };
+    let offers = |method: AuthMethod| methods.contains(&method.code());
+    let offered =
+        Offered { none: offers(AuthMethod::None), password: offers(AuthMethod::UserPassword) };
     Some((offered, 2 + methods.len()))
 }
 

@@ -92,7 +92,7 @@ pub(crate) struct Registration {
 
 /// The facts of a connection that is about to be registered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct ConnectionFacts<'a> {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The protocol that the client speaks.
@@ -117,8 +117,12 @@ impl Connections {
     }
 
     /// Adds a connection, which `task` serves.
-    pub(crate) fn register(self: &Arc<Self>, facts: Facts<'_>, task: &Waker) -> Registration {
-        let Facts { peer, protocol, method, target, way, generation, session } = facts;
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        facts: ConnectionFacts<'_>,
+        task: &Waker,
+    ) -> Registration {
+        let ConnectionFacts { peer, protocol, method, target, way, generation, session } = facts;
         let row = Arc::new(OpenConnection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             sent: AtomicU64::new(0),

@@ -185,10 +185,10 @@ impl Generation {
     ) -> Self {
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let Lasting { metrics, peaks, network } = lasting;
-        let dependence = |chain: &config::Chain| Dependence::new(&network, &chain.depends_on);
+        let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
         let dependences: Vec<_> = chains.iter().map(dependence).collect();
         let is_direct =
-            |chain: &config::Chain| chain.hops.is_empty() && chain.switched_off.is_empty();
+            |chain: &config::ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
         let always_direct = chains.iter().map(is_direct).collect();
         let dialer = Dialer::new(listening.clone());
         let steps = StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake };

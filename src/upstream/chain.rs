@@ -96,7 +96,7 @@ pub(crate) enum Destination<'a> {
 
 /// The end of one attempt to connect.
 #[derive(Clone, Copy)]
-enum End<'a> {
+enum AttemptEnd<'a> {
     /// The last hop is asked for the target.
     Target(Request<'a>),
     /// The last hop is asked to take a plain request.
@@ -134,7 +134,7 @@ impl FailedAttempt {
 }
 
 /// The hop of a step, by its position; the target if there is no hop.
-type At<'a> = (usize, Option<&'a ChosenHop>);
+type StepPlace<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,13 +322,15 @@ impl Chain {
         loop {
             attempts += 1;
             let end = match destination {
-                Destination::Forwarder(line) if journey.is_forwarded() => End::Forwarder(line),
-                Destination::Target | Destination::Forwarder(_) => End::Target(request),
-                Destination::LastHop => End::LastHop,
+                Destination::Forwarder(line) if journey.is_forwarded() => {
+                    AttemptEnd::Forwarder(line)
+                }
+                Destination::Target | Destination::Forwarder(_) => AttemptEnd::Target(request),
+                Destination::LastHop => AttemptEnd::LastHop,
             };
             match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
-                    let is_at_hop = !matches!(end, End::Target(_));
+                    let is_at_hop = !matches!(end, AttemptEnd::Target(_));
                     return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
                 }
                 Err(mut failed) => {
@@ -348,11 +350,11 @@ impl Chain {
         &self,
         journey: &Journey<'_>,
         request: Request<'_>,
-        end: End<'_>,
+        end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         let target = request.target;
-        if let (Some(warm), End::Target(_)) = (&self.warm, end)
+        if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end)
             && let Some(spare) = warm.take(&journey.path(), target).await
         {
             debug!(chain = %self.name, "a spare tunnel is used");
@@ -414,22 +416,22 @@ impl Chain {
         mut tunnel: Tunnel,
         journey: &Journey<'_>,
         target: &Authority,
-        end: End<'_>,
+        end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
         let Some(position) = journey.hops().len().checked_sub(1) else {
             return Ok((tunnel, Arc::default()));
         };
         match end {
-            End::LastHop => Ok((tunnel, Arc::default())),
-            End::Target(request) => {
+            AttemptEnd::LastHop => Ok((tunnel, Arc::default())),
+            AttemptEnd::Target(request) => {
                 let listed = journey.hops()[position].chosen.link.pass_headers();
                 tunnel.prepare_connect(request, listed);
                 let target = request.target;
                 let tunnel = self.extend(tunnel, journey, position, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }
-            End::Forwarder(line) => {
+            AttemptEnd::Forwarder(line) => {
                 let last = &journey.hops()[position];
                 let fields = match last.chosen.link.authorize(&mut tunnel, line) {
                     Eventual::Ready(Ok(fields)) => fields,
@@ -472,7 +474,7 @@ impl Chain {
     /// Waits for one step, as long as it may take.
     async fn step<T, E: Into<Cause>>(
         &self,
-        at: At<'_>,
+        at: StepPlace<'_>,
         step: Step,
         stop: &Authority,
         timeout: Duration,
@@ -515,7 +517,7 @@ impl Chain {
         debug!(%chain, %step, hop, %stop, protocol, duration_seconds, error, "{message}");
     }
 
-    fn stage(&self, (position, hop): At<'_>, step: Step, stop: &Authority) -> Stage {
+    fn stage(&self, (position, hop): StepPlace<'_>, step: Step, stop: &Authority) -> Stage {
         let member = hop.and_then(|hop| hop.chosen.member());
         let protocol = hop.and_then(|hop| hop.chosen.link.entered_by());
         let stage = Stage::new(self.hops.get(position), member, step, stop.clone());

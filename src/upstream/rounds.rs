@@ -75,7 +75,7 @@ struct Alike {
 }
 
 /// A request in the queue, removed from it when dropped.
-struct Waiting<'a>(&'a Rounds, u64);
+struct WaitingRound<'a>(&'a Rounds, u64);
 
 enum Turn {
     Granted,
@@ -114,7 +114,7 @@ impl Rounds {
             alike.waiting += 1;
             Arc::clone(&alike.freed)
         };
-        let waiting = Waiting(self, key);
+        let waiting = WaitingRound(self, key);
         loop {
             let mut changed = pin!(freed.notified());
             // Before the look, so that no change falls between the two.
@@ -200,7 +200,7 @@ impl Drop for Round {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRound<'_> {
     fn drop(&mut self) {
         self.0.change(self.1, |alike| alike.waiting -= 1);
     }

@@ -31,7 +31,7 @@ use crate::{
 /// The settings of an HTTP proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct HttpConnectConfig {
     /// Where the proxy listens, as `host:port`.
     address: Authority,
     /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
@@ -94,7 +94,7 @@ struct HttpConnect {
     head_bytes_max: usize,
 }
 
-impl HopConfig for Config {
+impl HopConfig for HttpConnectConfig {
     const KIND: &'static str = "http-connect";
     const SHOWN: &'static [&'static str] = &["auth", "tls", "plain"];
 
@@ -199,7 +199,9 @@ mod tests {
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let settings: Settings = serde_yaml::from_str(yaml).unwrap();
-        let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
+        let config = settings
+            .read::<HttpConnectConfig>()
+            .map_err(|invalid| invalid[0].path().to_string())?;
         let built = config.build(&BuildContext::new(".".as_ref()));
         built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }

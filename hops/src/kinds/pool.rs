@@ -27,7 +27,7 @@ use crate::{
 /// The settings of a pool.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct PoolConfig {
     /// Names of hops, or hops written out as below `hops`. A member that is not enabled is left out.
     #[serde(default)]
     members: Option<Vec<Member>>,
@@ -65,7 +65,7 @@ struct Pool {
     requires_session: bool,
 }
 
-impl HopConfig for Config {
+impl HopConfig for PoolConfig {
     const KIND: &'static str = "pool";
     const SHOWN: &'static [&'static str] = &["members", "pick"];
 
@@ -222,7 +222,9 @@ mod tests {
             context: &BuildContext<'_>,
         ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
             let (mut settings, registry) = (settings.clone(), Registry::default());
-            let registry = registry.with::<crate::kinds::http_connect::Config>().with::<Config>();
+            let registry = registry
+                .with::<crate::kinds::http_connect::HttpConnectConfig>()
+                .with::<PoolConfig>();
             let kind: String = settings.take("kind").unwrap().read().unwrap();
             registry.kind(&kind).unwrap().build(&settings, context)
         }

@@ -26,7 +26,7 @@ use crate::{
 /// `{COUNTRY}`, `{city}`, `{session}` and `{ttl}`; a part in `[...]` disappears if a value in it is unset.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct RotatingConfig {
     /// Where the gateway listens, as `host:port`.
     address: Authority,
     /// Ports to try in turn if the previous hop refuses the port of `address`.
@@ -98,14 +98,14 @@ struct ProviderSession {
 /// The parts that all sessions share.
 #[derive(Debug)]
 struct Provider {
-    config: Config,
+    config: RotatingConfig,
     alternatives: Vec<Authority>,
     tls: Option<TlsClient>,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
 }
 
-impl HopConfig for Config {
+impl HopConfig for RotatingConfig {
     const KIND: &'static str = "rotating";
     const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
     const SHOWN: &'static [&'static str] = &[
@@ -139,7 +139,7 @@ impl HopConfig for Config {
     }
 }
 
-impl Config {
+impl RotatingConfig {
     fn check(&self) -> Result<(), InvalidSetting> {
         if self.ports.len() > PORTS_MAX {
             return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
@@ -357,7 +357,8 @@ mod tests {
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
-        let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string())?;
+        let config =
+            settings.read::<RotatingConfig>().map_err(|invalid| invalid[0].path().to_string())?;
         let built = config.build(&BuildContext::new(".".as_ref()));
         built.map_err(|invalid| Vec::from(invalid)[0].path().to_string())
     }

@@ -15,7 +15,7 @@ use crate::{
 /// The settings of a SOCKS5 proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct Socks5Config {
     /// The address of the proxy, as `host:port`.
     address: Authority,
     /// The username, of 1 to 255 bytes; needs `password`. With it, "no authentication" is not offered.
@@ -37,7 +37,7 @@ struct Socks5 {
     credentials: Option<UserPassword>,
 }
 
-impl HopConfig for Config {
+impl HopConfig for Socks5Config {
     const KIND: &'static str = "socks5";
     const SHOWN: &'static [&'static str] = &["tls"];
 
@@ -87,7 +87,8 @@ mod tests {
         let build = |yaml: &str| {
             let text = format!("{{address: 'a.example:1080'{yaml}}}");
             let settings: Settings = serde_yaml::from_str(&text).unwrap();
-            let config = settings.read::<Config>().map_err(|invalid| invalid[0].path().to_string());
+            let config =
+                settings.read::<Socks5Config>().map_err(|invalid| invalid[0].path().to_string());
             let built = config?.build(&BuildContext::new(".".as_ref()));
             built.map(|_| ()).map_err(|invalid| Vec::from(invalid)[0].path().to_string())
         };

@@ -12,7 +12,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::username::{Session, Wish};
+use self::username::{ExitWish, Session};
 use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
@@ -24,7 +24,7 @@ use crate::{
 /// The settings of Webshare's gateway.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct WebshareConfig {
     /// Where the gateway listens, as `host:port`.
     #[schemars(extend("default" = "p.webshare.io:80"))]
     address: Option<Authority>,
@@ -101,7 +101,7 @@ struct ByClient {
     session_max: NonZeroU64,
 }
 
-impl HopConfig for Config {
+impl HopConfig for WebshareConfig {
     const KIND: &'static str = "webshare";
     const SHOWN: &'static [&'static str] =
         &["ports", "protocol", "country", "city", "session", "sessions"];
@@ -125,15 +125,18 @@ impl HopConfig for Config {
             }
         }
         let (address, alternatives) = addresses(self.address, self.ports)?;
-        let wish =
-            Wish { countries: &self.country.0, city: self.city.as_deref(), session: self.session };
+        let wish = ExitWish {
+            countries: &self.country.0,
+            city: self.city.as_deref(),
+            session: self.session,
+        };
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let requires_session = self.sessions.are_required();
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient | Sessions::ByClientRequired => {
                 // Reports here what would fail for every client.
-                Wish { session: Session::Number(1), ..wish }.written_into(&username)?;
+                ExitWish { session: Session::Number(1), ..wish }.written_into(&username)?;
                 Some(ByClient {
                     protocol: self.protocol,
                     username,
@@ -156,7 +159,7 @@ impl HopConfig for Config {
 
 /// Returns the login that asks for `wish`, and whether a connection may be used again.
 fn login_for(
-    wish: &Wish<'_>,
+    wish: &ExitWish<'_>,
     username: &Secret,
     password: &Secret,
     protocol: GatewayProtocol,
@@ -183,7 +186,7 @@ impl ByClient {
         };
         let country = preferences.country.map(|country| [country]);
         let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
-        let wish = Wish { countries, city: self.city.as_deref(), session };
+        let wish = ExitWish { countries, city: self.city.as_deref(), session };
         // All parts were checked when the hop was built.
         login_for(&wish, &self.username, &self.password, self.protocol)
             .map_err(|_| InvalidPreferences::Unknown)
@@ -327,7 +330,7 @@ mod tests {
     fn check(yaml: &str, expected: Result<&str, &str>) {
         let text = format!("{{username: useruser, password: passpass, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
-        let kind = Registry::default().with::<Config>().kind("webshare").unwrap();
+        let kind = Registry::default().with::<WebshareConfig>().kind("webshare").unwrap();
         let built = kind.build(&settings, &BuildContext::new(".".as_ref()));
         let shown = built.map(|hop| {
             let link = choose(hop, &Preferences::default()).unwrap();
@@ -357,7 +360,8 @@ mod tests {
     #[track_caller]
     fn check_client(yaml: &str, said: &str, expected: Result<&str, InvalidPreferences>) {
         let text = format!("{{username: user, password: pass, sessions: by-client, {yaml}}}");
-        let config: Config = serde_yaml::from_str::<Settings>(&text).unwrap().read().unwrap();
+        let config: WebshareConfig =
+            serde_yaml::from_str::<Settings>(&text).unwrap().read().unwrap();
         let hop = config.build(&BuildContext::new(".".as_ref())).unwrap();
         let chosen = choose(hop, &said.parse().unwrap());
         let expected = expected

@@ -8,14 +8,14 @@ use crate::{Authority, HopError, Host, InvalidSetting, Meaning, Party, Refusal, 
 
 /// A method of authentication (RFC 1928 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum AuthMethod {
     /// No authentication.
     None,
     /// Username and password (RFC 1929).
     UserPassword,
 }
 
-impl Method {
+impl AuthMethod {
     /// The code on the wire.
     pub fn code(self) -> u8 {
         match self {
@@ -90,18 +90,18 @@ impl ReplyCode {
 }
 
 /// Offers one method.
-pub(super) fn greeting(method: Method) -> [u8; 3] {
+pub(super) fn greeting(method: AuthMethod) -> [u8; 3] {
     [VERSION, 1, method.code()]
 }
 
 type Parsed<T> = Result<Option<(T, usize)>, HopError>;
 
 /// Reads the method that the proxy chose; none if it accepts none of those offered.
-pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<Method>> {
+pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
     match *seen {
         [] | [VERSION] => Ok(None),
         [VERSION, code, ..] => {
-            let known = [Method::None, Method::UserPassword];
+            let known = [AuthMethod::None, AuthMethod::UserPassword];
             Ok(Some((known.into_iter().find(|method| method.code() == code), 2)))
         }
         _ => Err(not_socks(seen)),

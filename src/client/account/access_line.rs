@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use tracing::{Level, event_enabled, field::display, info, warn};
 
 use crate::{
-    log::{DirectLog, Line},
+    log::{DirectLog, LogLine},
     state::connections::OpenConnection,
     upstream::chain::Passage,
 };
@@ -119,7 +119,7 @@ impl<'a> AccessLine<'a> {
     }
 
     /// Writes what was asked for and which way it went.
-    fn write_request(&self, line: &mut Line<'_>) {
+    fn write_request(&self, line: &mut LogLine<'_>) {
         let Self { row, status, passage, .. } = self;
         line.number("id", row.id);
         line.socket("client", row.peer);
@@ -138,7 +138,7 @@ impl<'a> AccessLine<'a> {
         line.number("status", u64::from(*status));
     }
 
-    fn write_times(&self, line: &mut Line<'_>) {
+    fn write_times(&self, line: &mut LogLine<'_>) {
         let Self { passage, duration, .. } = self;
         line.display("duration", &format_args!("{duration:?}"));
         line.seconds("duration_seconds", *duration);
@@ -172,9 +172,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Environment, Format, Loader, Overrides, Protocol, Source},
+        config::{Environment, Loader, LogFormat, Overrides, Protocol, Source},
         state::{
-            connections::{Connections, Facts, Registration},
+            connections::{ConnectionFacts, Connections, Registration},
             generation::Generation,
         },
         upstream::chain::TakenHop,
@@ -210,19 +210,20 @@ mod tests {
         let (peer, protocol, method) =
             ("127.0.0.1:5000".parse().unwrap(), Protocol::Http, "CONNECT");
         let generation = &generation;
-        let facts = Facts { peer, protocol, method, target: &target, way, generation, session };
+        let facts =
+            ConnectionFacts { peer, protocol, method, target: &target, way, generation, session };
         Arc::new(Connections::default()).register(facts, Waker::noop())
     }
 
     /// Returns the lines that `log` writes as events of `tracing`, and directly.
-    fn both_ways(format: Format, log: impl Fn(Option<&DirectLog>)) -> (String, String) {
+    fn both_ways(format: LogFormat, log: impl Fn(Option<&DirectLog>)) -> (String, String) {
         let (events, lines) = (Written::default(), Written::default());
         let (direct, flush) = DirectLog::to(lines.clone(), format);
         let writer = events.clone();
         let layer = layer().with_writer(move || writer.clone()).with_target(false);
         let boxed: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match format {
-            Format::Text => Box::new(layer.with_ansi(false)),
-            Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
+            LogFormat::Text => Box::new(layer.with_ansi(false)),
+            LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
         };
         with_default(tracing_subscriber::registry().with(boxed), || {
             log(None);
@@ -241,12 +242,12 @@ mod tests {
             line.passed(passed, log);
             line.failed(failed, log);
         };
-        let (events, lines) = both_ways(Format::Text, log);
+        let (events, lines) = both_ways(LogFormat::Text, log);
         for (event, line) in events.lines().zip(lines.lines()) {
             assert_eq!(event.split_once('Z').unwrap().1, line.split_once('Z').unwrap().1);
         }
         assert_eq!(lines.lines().next().unwrap().split_once('Z').unwrap().1, expected);
-        let (events, lines) = both_ways(Format::Json, log);
+        let (events, lines) = both_ways(LogFormat::Json, log);
         let parsed = |text: &str| {
             let values = text.lines().map(|line| serde_json::from_str(line).unwrap());
             let mut values: Vec<serde_json::Value> = values.collect();

@@ -21,7 +21,7 @@ use crate::{
 
 /// The state of the proxy at one moment.
 #[derive(Debug, Serialize)]
-pub(crate) struct Status {
+pub(crate) struct StatusDocument {
     /// The version of the program.
     pub version: &'static str,
     /// The number of its process.
@@ -39,11 +39,11 @@ pub(crate) struct Status {
     /// The configuration that was rejected since then, until a valid one comes.
     pub rejected: Option<Rejected>,
     /// Reloads by outcome.
-    pub reloads: Reloads,
+    pub reloads: ReloadStatus,
     /// The addresses that it listens on.
     pub listeners: Vec<SocketAddr>,
     /// Clients' connections.
-    pub connections: Connections,
+    pub connections: ConnectionStatus,
     /// Whether it is about to end.
     pub draining: bool,
     /// The generations in use, the one in force last.
@@ -51,9 +51,9 @@ pub(crate) struct Status {
     /// By chain.
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
-    pub hops: BTreeMap<String, Hop>,
+    pub hops: BTreeMap<String, HopTotals>,
     /// The conditions of the network, by the hops that they switch.
-    pub conditions: BTreeMap<String, Condition>,
+    pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
     pub pools: BTreeMap<String, Pool>,
     /// Spare tunnels, by the chains that keep them.
@@ -73,7 +73,7 @@ pub(crate) struct Rejected {
 
 /// Reloads by outcome.
 #[derive(Debug, Serialize)]
-pub(crate) struct Reloads {
+pub(crate) struct ReloadStatus {
     /// A new generation came in force.
     pub applied: u64,
     /// Nothing had changed that has a meaning.
@@ -84,7 +84,7 @@ pub(crate) struct Reloads {
 
 /// Clients' connections.
 #[derive(Debug, Serialize)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionStatus {
     /// How many are open.
     pub open: usize,
     /// How many may be.
@@ -106,7 +106,7 @@ pub(crate) struct InUse {
 
 /// A condition of the network, and the hop that it switches.
 #[derive(Debug, Serialize)]
-pub(crate) struct Condition {
+pub(crate) struct ConditionStatus {
     /// Whether the hop is on in the generation in force.
     pub enabled: bool,
     /// The condition with its present value.
@@ -116,7 +116,7 @@ pub(crate) struct Condition {
 
 /// The traffic of a hop, and its failures.
 #[derive(Debug, Serialize)]
-pub(crate) struct Hop {
+pub(crate) struct HopTotals {
     /// Its counts.
     #[serde(flatten)]
     pub totals: Totals,
@@ -129,7 +129,7 @@ pub(crate) struct Hop {
     pub handshakes: Buckets,
 }
 
-impl Status {
+impl StatusDocument {
     /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
         let current = shared.live().current();
@@ -146,13 +146,16 @@ impl Status {
             generation: current.number(),
             generation_since: rfc_3339(current.since),
             rejected: shared.rejection().as_deref().map(Rejected::from),
-            reloads: Reloads {
+            reloads: ReloadStatus {
                 applied: metrics.reloads.applied.load(Relaxed),
                 unchanged: metrics.reloads.unchanged.load(Relaxed),
                 rejected: metrics.reloads.rejected.load(Relaxed),
             },
             listeners: current.listening.clone(),
-            connections: Connections { open: shared.open(), limit: current.limits.connections },
+            connections: ConnectionStatus {
+                open: shared.open(),
+                limit: current.limits.connections,
+            },
             draining: shared.shutdown().draining.is_cancelled(),
             generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains
@@ -161,7 +164,7 @@ impl Status {
                 .collect(),
             hops: hops
                 .into_iter()
-                .map(|(name, counts)| (name.to_string(), Hop::from(&*counts)))
+                .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
                 .collect(),
             conditions: current
                 .hops()
@@ -169,7 +172,7 @@ impl Status {
                 .filter_map(|hop| {
                     let shown = current.network().shown(hop.condition.as_ref()?);
                     let enabled = hop.is_enabled;
-                    Some((hop.name.to_string(), Condition { enabled, shown }))
+                    Some((hop.name.to_string(), ConditionStatus { enabled, shown }))
                 })
                 .collect(),
             pools: Pool::all(&current),
@@ -217,7 +220,7 @@ impl From<&Generation> for InUse {
     }
 }
 
-impl From<&HopCounts> for Hop {
+impl From<&HopCounts> for HopTotals {
     fn from(counts: &HopCounts) -> Self {
         let handshakes = counts.handshakes.buckets();
         let mean = (handshakes.count > 0).then(|| handshakes.seconds / handshakes.count as f64);

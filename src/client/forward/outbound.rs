@@ -6,7 +6,7 @@ use mooltiroute_hops::{Preferences, Refusal, Request, RequestLine, Reuse};
 
 use super::{
     ending::Ending,
-    upstream::{End, Key, Upstream},
+    upstream::{Key, Upstream, UpstreamEnd},
 };
 use crate::{
     client::reply::{Reply, with_causes},
@@ -41,7 +41,7 @@ pub(crate) struct Plan<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Outbound<'a> {
     pub(super) plan: &'a Plan<'a>,
-    pub(super) end: &'a End,
+    pub(super) end: &'a UpstreamEnd,
 }
 
 impl<'a> Plan<'a> {

@@ -20,11 +20,11 @@ pub(super) struct Pump {
     body: BodyReader,
     is_chunked: bool,
     read_bytes: usize,
-    state: State,
+    state: PumpState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum PumpState {
     Passing,
     /// All of it is in the outbox.
     Whole,
@@ -52,7 +52,7 @@ impl Pump {
             body,
             is_chunked: to == BodyLength::Chunked,
             read_bytes: READ_BYTES_MIN,
-            state: State::Passing,
+            state: PumpState::Passing,
         }
     }
 
@@ -72,13 +72,13 @@ impl Pump {
         W: AsyncWrite + Unpin,
     {
         loop {
-            if !outbox.has_room() || !matches!(self.state, State::Passing) {
+            if !outbox.has_room() || !matches!(self.state, PumpState::Passing) {
                 ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
             }
             match self.state {
-                State::Passing => {}
-                State::Whole => return Poll::Ready(Ok(())),
-                State::Broken(bad) => return Poll::Ready(Err(Stuck::Bad(bad))),
+                PumpState::Passing => {}
+                PumpState::Whole => return Poll::Ready(Ok(())),
+                PumpState::Broken(bad) => return Poll::Ready(Err(Stuck::Bad(bad))),
             }
             match self.body.decode(seen) {
                 Ok(Decoded::Data(data)) => outbox.put(data, self.is_chunked),
@@ -88,7 +88,7 @@ impl Pump {
                     ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
                     self.read(ready!(read_ahead::poll_read(cx, reader, seen, self.read_bytes)))?;
                 }
-                Err(bad) => self.state = State::Broken(bad),
+                Err(bad) => self.state = PumpState::Broken(bad),
             }
         }
     }
@@ -97,7 +97,7 @@ impl Pump {
         if self.is_chunked {
             chunked::write_end(head, trailers, outbox.collected());
         }
-        self.state = State::Whole;
+        self.state = PumpState::Whole;
     }
 
     fn read(&mut self, read: io::Result<usize>) -> Result<(), Stuck> {

@@ -17,14 +17,14 @@ pub(crate) struct Upstream {
     pub(super) tunnel: Tunnel,
     /// Bytes read ahead.
     pub(super) seen: BytesMut,
-    pub(super) end: End,
+    pub(super) end: UpstreamEnd,
     key: Key,
     passage: Passage,
 }
 
 /// The end of a connection, which decides what it can carry.
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(super) struct UpstreamEnd {
     /// The last hop, if that forwards requests for any origin. Otherwise the connection ends at `origin`.
     pub(super) hop: Option<LastHop>,
     /// The fields that this hop needs in the next request.
@@ -51,7 +51,7 @@ impl Upstream {
         let Connected { tunnel, last, is_at_hop, fields, reuse, passage } = connected;
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
-        let end = End { hop, fields, origin, reuse };
+        let end = UpstreamEnd { hop, fields, origin, reuse };
         Self { tunnel, seen: BytesMut::new(), end, key: plan.key.clone(), passage }
     }
 
@@ -116,7 +116,7 @@ impl Upstream {
     }
 }
 
-impl End {
+impl UpstreamEnd {
     /// Returns the end of a connection to `origin` itself.
     #[cfg(test)]
     pub(super) fn at_origin(origin: Authority) -> Self {

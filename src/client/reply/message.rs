@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
-use super::{texts, verdict::Verdict};
+use super::{texts, verdict::FailureVerdict};
 use crate::{
     error::with_causes,
     proxy_error::ProxyError,
@@ -132,7 +132,7 @@ impl Reply {
 
     /// Explains why the chain did not reach the target.
     pub fn unreachable(error: &ChainError) -> Self {
-        let verdict = Verdict::from(error);
+        let verdict = FailureVerdict::from(error);
         let details = with_causes(&error.cause);
         let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
         Self {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The meaning of an error to a client.
-pub(super) struct Verdict {
+pub(super) struct FailureVerdict {
     /// The status to answer with.
     pub(super) status: u16,
     /// The error type of the `Proxy-Status` field.
@@ -30,7 +30,7 @@ pub(super) struct Verdict {
     pub(super) field: Option<Cow<'static, str>>,
 }
 
-impl Verdict {
+impl FailureVerdict {
     fn new(
         error: ProxyError,
         summary: impl Into<Cow<'static, str>>,
@@ -47,7 +47,7 @@ impl Verdict {
     }
 }
 
-impl From<&ChainError> for Verdict {
+impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let stage = &error.stage;
         match &error.cause {
@@ -63,25 +63,33 @@ impl From<&ChainError> for Verdict {
     }
 }
 
-fn timed_out(stage: &Stage) -> Verdict {
+fn timed_out(stage: &Stage) -> FailureVerdict {
     match stage.step {
-        Step::Enter if stage.hop.is_none() => {
-            Verdict::new(ProxyError::ConnectionTimeout, "no answer to TLS", texts::SILENT_TARGET)
-        }
-        Step::Extend => {
-            Verdict::new(ProxyError::HttpResponseTimeout, "no answer to CONNECT", texts::SILENT_HOP)
-        }
+        Step::Enter if stage.hop.is_none() => FailureVerdict::new(
+            ProxyError::ConnectionTimeout,
+            "no answer to TLS",
+            texts::SILENT_TARGET,
+        ),
+        Step::Extend => FailureVerdict::new(
+            ProxyError::HttpResponseTimeout,
+            "no answer to CONNECT",
+            texts::SILENT_HOP,
+        ),
         step => {
             let summary = if step == Step::Dial { "connect timed out" } else { "no answer" };
-            Verdict::new(ProxyError::ConnectionTimeout, summary, texts::slow_to_connect(stage))
+            FailureVerdict::new(
+                ProxyError::ConnectionTimeout,
+                summary,
+                texts::slow_to_connect(stage),
+            )
         }
     }
 }
 
-fn not_dialled(stage: &Stage, error: &DialError) -> Verdict {
+fn not_dialled(stage: &Stage, error: &DialError) -> FailureVerdict {
     match error {
         DialError::Loop => {
-            Verdict::new(ProxyError::ProxyLoopDetected, "this proxy itself", texts::LOOP)
+            FailureVerdict::new(ProxyError::ProxyLoopDetected, "this proxy itself", texts::LOOP)
         }
         DialError::Lookup(source) | DialError::Connect(source)
             if open_files::are_exhausted(source) =>
@@ -89,20 +97,20 @@ fn not_dialled(stage: &Stage, error: &DialError) -> Verdict {
             no_descriptors()
         }
         DialError::Lookup(_) => {
-            Verdict::new(ProxyError::Dns, "name lookup failed", texts::look_up(stage))
+            FailureVerdict::new(ProxyError::Dns, "name lookup failed", texts::look_up(stage))
         }
         DialError::NoAddress => {
-            Verdict::new(ProxyError::Dns, "name has no address", texts::look_up(stage))
+            FailureVerdict::new(ProxyError::Dns, "name has no address", texts::look_up(stage))
         }
         DialError::Connect(source) => not_connected(stage, source),
     }
 }
 
 /// Reports that this process has no descriptor for the upstream connection. Neither target nor hop is responsible.
-fn no_descriptors() -> Verdict {
-    Verdict {
+fn no_descriptors() -> FailureVerdict {
+    FailureVerdict {
         field: Some(texts::RETRY_IN_A_SECOND.into()),
-        ..Verdict::new(
+        ..FailureVerdict::new(
             ProxyError::ConnectionLimitReached,
             "too many open files here",
             texts::NO_DESCRIPTORS,
@@ -110,22 +118,22 @@ fn no_descriptors() -> Verdict {
     }
 }
 
-fn not_connected(stage: &Stage, source: &io::Error) -> Verdict {
+fn not_connected(stage: &Stage, source: &io::Error) -> FailureVerdict {
     let (error, summary) = match source.kind() {
         io::ErrorKind::TimedOut => (ProxyError::ConnectionTimeout, "connect timed out"),
         io::ErrorKind::ConnectionRefused => (ProxyError::ConnectionRefused, "connection refused"),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             let error = ProxyError::DestinationIpUnroutable;
-            return Verdict::new(error, "network unreachable", texts::NO_NETWORK);
+            return FailureVerdict::new(error, "network unreachable", texts::NO_NETWORK);
         }
         _ => (ProxyError::DestinationUnavailable, "connect failed"),
     };
-    Verdict::new(error, summary, texts::is_it_up(stage))
+    FailureVerdict::new(error, summary, texts::is_it_up(stage))
 }
 
-fn hop_failed(error: &HopError) -> Verdict {
+fn hop_failed(error: &HopError) -> FailureVerdict {
     if let HopError::Other(why) = error {
-        return Verdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
+        return FailureVerdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
     }
     if let HopError::NoCredentials(missing) = error {
         return no_credentials(missing);
@@ -151,12 +159,12 @@ fn hop_failed(error: &HopError) -> Verdict {
         HopError::Tls(_) => (ProxyError::TlsProtocol, "TLS failed", texts::HOP_TLS),
         _ => (ProxyError::HttpProtocol, "failed", texts::CHECK_SETTINGS),
     };
-    Verdict::new(error, summary, advice)
+    FailureVerdict::new(error, summary, advice)
 }
 
-fn no_credentials(missing: &MissingCredentials) -> Verdict {
+fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
     let (summary, advice) = (missing.summary.clone(), missing.advice.clone());
-    let mut verdict = Verdict::new(ProxyError::ProxyConfiguration, summary, advice);
+    let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
     }
@@ -165,7 +173,7 @@ fn no_credentials(missing: &MissingCredentials) -> Verdict {
 }
 
 /// Judges a hop whose first bytes are those of another protocol than its settings say.
-fn other_protocol(spoken: Spoken) -> Verdict {
+fn other_protocol(spoken: Spoken) -> FailureVerdict {
     let (error, summary, advice) = match spoken {
         Spoken::Tls => (ProxyError::HttpProtocol, "speaks TLS", texts::SPEAKS_TLS),
         Spoken::NoTls => (ProxyError::TlsProtocol, "speaks no TLS", texts::SPEAKS_NO_TLS),
@@ -173,22 +181,22 @@ fn other_protocol(spoken: Spoken) -> Verdict {
         Spoken::Socks5 => (ProxyError::HttpProtocol, "speaks SOCKS5", texts::SPEAKS_SOCKS5),
         _ => (ProxyError::HttpProtocol, "answer not understood", texts::CHECK_SETTINGS),
     };
-    Verdict::new(error, summary, advice)
+    FailureVerdict::new(error, summary, advice)
 }
 
 /// Judges an error of TLS with the target itself.
-fn target_failed(error: &HopError) -> Verdict {
+fn target_failed(error: &HopError) -> FailureVerdict {
     match error {
-        HopError::Certificate(_) => Verdict::new(
+        HopError::Certificate(_) => FailureVerdict::new(
             ProxyError::TlsCertificate,
             "certificate not accepted",
             texts::TARGET_CERTIFICATE,
         ),
-        _ => Verdict::new(ProxyError::TlsProtocol, "TLS failed", texts::TARGET_TLS),
+        _ => FailureVerdict::new(ProxyError::TlsProtocol, "TLS failed", texts::TARGET_TLS),
     }
 }
 
-fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
+fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
     let (error, advice) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
@@ -213,7 +221,7 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> Verdict {
         _ => (ProxyError::HttpProtocol, texts::UNCLEAR.into()),
     };
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
-    let mut verdict = Verdict::new(error, refusal_summary(refusal), advice);
+    let mut verdict = FailureVerdict::new(error, refusal_summary(refusal), advice);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();

@@ -12,7 +12,7 @@ use crate::config::{
 
 /// The file to edit.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct SwitchTarget {
     /// The hop.
     pub name: String,
     /// The path of the file itself, without links.
@@ -48,7 +48,7 @@ pub(super) enum NoTarget {
     },
 }
 
-impl Target {
+impl SwitchTarget {
     /// Finds the file whose value of `enabled` applies: of those that have one, the last. If none has, the switch belongs
     /// beside the kind of the hop.
     ///

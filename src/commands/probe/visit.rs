@@ -39,7 +39,7 @@ pub(super) struct Visit<'a, 'out> {
 
 /// The answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ProbeAnswer {
     pub(super) status: u16,
     pub(super) reason: String,
     /// The address in the body, if the body is an address and nothing else.
@@ -53,7 +53,7 @@ impl Visit<'_, '_> {
     ///
     /// # Errors
     /// The reply that a client of the proxy would get.
-    pub(super) async fn make(&self) -> Result<Option<Answer>, Reply> {
+    pub(super) async fn make(&self) -> Result<Option<ProbeAnswer>, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         let request = Request::new(target, preferences);
         let connected = match &self.errand.work {
@@ -94,7 +94,7 @@ impl Visit<'_, '_> {
     }
 
     /// Makes the request as the proxy would for a client, which is the other end of a pipe.
-    async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<Answer, Reply> {
+    async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<ProbeAnswer, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         let Target::Resource(resource) = head.target() else {
             return Err(Reply::no_route(target));
@@ -145,7 +145,7 @@ impl Visit<'_, '_> {
         let reason = String::from_utf8_lossy(head.reason());
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         let perhaps_by = hop.filter(|_| status >= 500).cloned();
-        Ok(Answer { status, reason, exit, perhaps_by })
+        Ok(ProbeAnswer { status, reason, exit, perhaps_by })
     }
 }
 

@@ -10,49 +10,49 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// A value, and the bytes that it takes without its anchor and tag.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct OutlineNode {
     pub(super) bytes: Range<usize>,
-    pub(super) content: Content,
+    pub(super) content: OutlineContent,
 }
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum OutlineContent {
     Scalar(String),
     List,
-    Mapping(Vec<Entry>),
+    Mapping(Vec<OutlineEntry>),
     Alias,
 }
 
 /// A key and its value.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct OutlineEntry {
     pub(super) name: String,
     pub(super) key: Range<usize>,
-    pub(super) value: Node,
+    pub(super) value: OutlineNode,
 }
 
 /// A list or mapping whose end has not come.
-struct Open {
+struct OpenNode {
     start: usize,
     /// The end of the last scalar in it.
     last: usize,
     is_list: bool,
     key: Option<(String, Range<usize>)>,
-    entries: Vec<Entry>,
+    entries: Vec<OutlineEntry>,
 }
 
-impl Node {
+impl OutlineNode {
     /// Returns the entry called `name`, if this is a mapping that has one of its own.
-    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
-        let Content::Mapping(entries) = &self.content else { return None };
+    pub(super) fn entry(&self, name: &str) -> Option<&OutlineEntry> {
+        let OutlineContent::Mapping(entries) = &self.content else { return None };
         entries.iter().find(|entry| entry.name == name)
     }
 }
 
 /// Reads `text`. Returns `None` if it is empty or can't be read.
-pub(super) fn read(text: &str) -> Option<Node> {
-    let lines = Lines::of(text);
-    let mut open: Vec<Open> = Vec::new();
+pub(super) fn read(text: &str) -> Option<OutlineNode> {
+    let lines = OutlineLines::of(text);
+    let mut open: Vec<OpenNode> = Vec::new();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.ok()?;
         let bytes = lines.byte(span.start.line(), span.start.col())?
@@ -69,21 +69,22 @@ pub(super) fn read(text: &str) -> Option<Node> {
                     }
                     _ => bytes.start..bytes.start + text[bytes].trim_end().len(),
                 };
-                Node { bytes, content: Content::Scalar(scalar.into_owned()) }
+                OutlineNode { bytes, content: OutlineContent::Scalar(scalar.into_owned()) }
             }
-            Event::Alias(_) => Node { bytes, content: Content::Alias },
+            Event::Alias(_) => OutlineNode { bytes, content: OutlineContent::Alias },
             Event::MappingStart(..) | Event::SequenceStart(..) => {
                 let is_list = matches!(event, Event::SequenceStart(..));
                 let (start, last) = (bytes.start, bytes.end);
-                open.push(Open { start, last, is_list, key: None, entries: Vec::new() });
+                open.push(OpenNode { start, last, is_list, key: None, entries: Vec::new() });
                 continue;
             }
             Event::MappingEnd | Event::SequenceEnd => {
-                let Open { start, last, is_list, entries, .. } = open.pop()?;
+                let OpenNode { start, last, is_list, entries, .. } = open.pop()?;
                 let is_flow = text[..bytes.end].ends_with(['}', ']']) && !bytes.is_empty();
                 let end = if is_flow { bytes.end } else { last };
-                let content = if is_list { Content::List } else { Content::Mapping(entries) };
-                Node { bytes: start..end, content }
+                let content =
+                    if is_list { OutlineContent::List } else { OutlineContent::Mapping(entries) };
+                OutlineNode { bytes: start..end, content }
             }
             _ => continue,
         };
@@ -93,16 +94,16 @@ pub(super) fn read(text: &str) -> Option<Node> {
     None
 }
 
-impl Open {
-    fn take(&mut self, node: Node) -> Option<()> {
+impl OpenNode {
+    fn take(&mut self, node: OutlineNode) -> Option<()> {
         self.last = self.last.max(node.bytes.end);
         match self.key.take() {
             _ if self.is_list => {}
             None => match node.content {
-                Content::Scalar(name) => self.key = Some((name, node.bytes)),
+                OutlineContent::Scalar(name) => self.key = Some((name, node.bytes)),
                 _ => return None,
             },
-            Some((name, key)) => self.entries.push(Entry { name, key, value: node }),
+            Some((name, key)) => self.entries.push(OutlineEntry { name, key, value: node }),
         }
         Some(())
     }
@@ -126,12 +127,12 @@ fn quoted_end(text: &str, start: usize) -> usize {
 }
 
 /// The offsets at which the lines of a text begin.
-struct Lines<'a> {
+struct OutlineLines<'a> {
     text: &'a str,
     starts: Vec<usize>,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> OutlineLines<'a> {
     fn of(text: &'a str) -> Self {
         let bytes = text.as_bytes();
         let is_end = |index: usize| match bytes[index] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::outline::{self, Content, Entry, Node};
+use super::outline::{self, OutlineContent, OutlineEntry, OutlineNode};
 
 /// The text of a file after a switch.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ pub(crate) fn hop_names(text: &str) -> Vec<String> {
     let root = outline::read(body(text).1);
     let hops = root.as_ref().and_then(|root| root.entry("hops"));
     match hops.map(|hops| &hops.value.content) {
-        Some(Content::Mapping(entries)) => entries.iter().map(|hop| hop.name.clone()).collect(),
+        Some(OutlineContent::Mapping(entries)) => {
+            entries.iter().map(|hop| hop.name.clone()).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -148,20 +150,22 @@ fn body(text: &str) -> (&str, &str) {
     text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
 }
 
-fn hop<'a>(root: &'a Node, name: &str) -> Option<&'a Entry> {
+fn hop<'a>(root: &'a OutlineNode, name: &str) -> Option<&'a OutlineEntry> {
     root.entry("hops")?.value.entry(name)
 }
 
 /// Adds a switch to a hop that has none: on a line of its own behind the kind, or within the braces.
 ///
 /// A line goes behind that of the kind and not before that of the next key, whose comment may be above it.
-fn add(body: &str, hop: &Entry, word: &str) -> Result<Option<Switched>, Uneditable> {
-    let Content::Mapping(entries) = &hop.value.content else { return Err(Uneditable::NoMapping) };
+fn add(body: &str, hop: &OutlineEntry, word: &str) -> Result<Option<Switched>, Uneditable> {
+    let OutlineContent::Mapping(entries) = &hop.value.content else {
+        return Err(Uneditable::NoMapping);
+    };
     let first = entries.first().ok_or(Uneditable::Unusual)?;
     let kind = entries.iter().find(|entry| entry.name == "kind");
     let is_flow = body[..first.key.start].trim_end().ends_with('{');
-    let is_on_one_line = |entry: &&Entry| {
-        matches!(entry.value.content, Content::Scalar(_))
+    let is_on_one_line = |entry: &&OutlineEntry| {
+        matches!(entry.value.content, OutlineContent::Scalar(_))
             && !body[entry.key.start..entry.value.bytes.end].contains(['\n', '\r'])
     };
     let kind = kind.filter(is_on_one_line);
@@ -183,7 +187,7 @@ fn add(body: &str, hop: &Entry, word: &str) -> Result<Option<Switched>, Uneditab
 }
 
 /// Returns the bytes between the colon of `entry` and the end of its value, with the white space before the value.
-fn after_colon(body: &str, entry: &Entry) -> Result<Range<usize>, Uneditable> {
+fn after_colon(body: &str, entry: &OutlineEntry) -> Result<Range<usize>, Uneditable> {
     let behind = &body[entry.key.end..];
     let colon = behind.find(|character: char| !character.is_whitespace());
     let colon = colon.filter(|at| behind[*at..].starts_with(':')).ok_or(Uneditable::Unusual)?;
@@ -199,8 +203,8 @@ fn split_space(written: &str) -> (&str, &str) {
 }
 
 /// Returns the word of a plain switch as it is written, and whether it means on.
-fn boolean(value: &Node) -> Option<(&str, bool)> {
-    let Content::Scalar(text) = &value.content else { return None };
+fn boolean(value: &OutlineNode) -> Option<(&str, bool)> {
+    let OutlineContent::Scalar(text) = &value.content else { return None };
     match text.as_str() {
         "true" | "True" | "TRUE" => Some((text, true)),
         "false" | "False" | "FALSE" => Some((text, false)),

@@ -16,7 +16,7 @@ use crate::config::ListenAddress;
 
 /// The value of `server.listen`: one entry or a list of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Listeners(pub(crate) Vec<Listen>);
+pub(crate) struct RawListeners(pub(crate) Vec<Listen>);
 
 /// One entry of `server.listen`: an address, or a mapping of `address` and `tls`.
 #[derive(Clone, Debug)]
@@ -53,14 +53,14 @@ pub(crate) struct ListenTls {
 #[derive(Clone, Copy, Debug)]
 struct Address(ListenAddress);
 
-impl Default for Listeners {
+impl Default for RawListeners {
     fn default() -> Self {
         let address = ListenAddress::Socket(SocketAddr::from(([127, 0, 0, 1], 8888)));
         Self(vec![Listen { address, tls: None, is_mapping: false }])
     }
 }
 
-impl<'de> Deserialize<'de> for Listeners {
+impl<'de> Deserialize<'de> for RawListeners {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ListenersVisitor)
     }
@@ -69,22 +69,22 @@ impl<'de> Deserialize<'de> for Listeners {
 struct ListenersVisitor;
 
 impl<'de> Visitor<'de> for ListenersVisitor {
-    type Value = Listeners;
+    type Value = RawListeners;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an address such as `127.0.0.1:8888`, or a list of them")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Listeners, E> {
-        Listen::deserialize(text.into_deserializer()).map(|one| Listeners(vec![one]))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawListeners, E> {
+        Listen::deserialize(text.into_deserializer()).map(|one| RawListeners(vec![one]))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listeners, A::Error> {
-        Listen::deserialize(MapAccessDeserializer::new(map)).map(|one| Listeners(vec![one]))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawListeners, A::Error> {
+        Listen::deserialize(MapAccessDeserializer::new(map)).map(|one| RawListeners(vec![one]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Listeners, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Listeners)
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RawListeners, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(RawListeners)
     }
 }
 
@@ -123,14 +123,14 @@ impl<'de> Deserialize<'de> for Address {
 }
 
 /// Writes the default of `server.listen` into the schema.
-impl Serialize for Listeners {
+impl Serialize for RawListeners {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         OneOrList(self.0.iter().map(|listen| listen.address.to_string()).collect())
             .serialize(serializer)
     }
 }
 
-impl JsonSchema for Listeners {
+impl JsonSchema for RawListeners {
     fn schema_name() -> Cow<'static, str> {
         "Listeners".into()
     }

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use mooltiroute_hops::{Key, KeyPath};
 
 use crate::config::resolve::{Names, Part, Resolver, some_of};
-use crate::config::{Chain, NamedHop, raw};
+use crate::config::{ChainConfig, NamedHop, raw};
 
 impl Resolver<'_> {
     /// Returns the chains in written order, after the built-in one, and their names.
-    pub(crate) fn chains(&mut self, hops: &[NamedHop], hop_names: &Names) -> (Vec<Chain>, Names) {
-        let direct = Chain { name: DIRECT.into(), ..Chain::default() };
+    pub(crate) fn chains(
+        &mut self,
+        hops: &[NamedHop],
+        hop_names: &Names,
+    ) -> (Vec<ChainConfig>, Names) {
+        let direct = ChainConfig { name: DIRECT.into(), ..ChainConfig::default() };
         let section = KeyPath::of(["chains"]);
         let mut names = self.names(&section);
         let mut chains = vec![direct];
@@ -22,12 +26,12 @@ impl Resolver<'_> {
                 continue;
             }
             let chain = self.chain(&path, hops, hop_names);
-            chains.push(Chain { name: name.into(), ..chain });
+            chains.push(ChainConfig { name: name.into(), ..chain });
         }
         if let Some(names) = &mut names
             && self.implies_default(hops, names)
         {
-            let default = Chain { name: DEFAULT.into(), ..Chain::default() };
+            let default = ChainConfig { name: DEFAULT.into(), ..ChainConfig::default() };
             chains.push(default);
             names.push(DEFAULT.to_owned());
         }
@@ -56,9 +60,9 @@ impl Resolver<'_> {
     }
 
     /// Reads the chain at `path`. An invalid chain still defines its name.
-    fn chain(&mut self, path: &KeyPath, hops: &[NamedHop], hop_names: &Names) -> Chain {
-        let mut chain = Chain::default();
-        let Some(raw) = self.read::<raw::Chain>(path) else { return chain };
+    fn chain(&mut self, path: &KeyPath, hops: &[NamedHop], hop_names: &Names) -> ChainConfig {
+        let mut chain = ChainConfig::default();
+        let Some(raw) = self.read::<raw::RawChain>(path) else { return chain };
         chain.warm = raw.warm;
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
         if chain.warm > WARM_MAX {

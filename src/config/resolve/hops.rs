@@ -11,7 +11,7 @@ use crate::config::resolve::{Names, Part, Resolver};
 use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
 /// A hop that is not built yet.
-struct Plan {
+struct HopPlan {
     index: usize,
     path: KeyPath,
     kind: Kind,
@@ -22,7 +22,7 @@ struct Plan {
 
 /// The hops that other hops may name as members: those built so far, and those that are disabled.
 #[derive(Debug)]
-struct Known<'a> {
+struct KnownHops<'a> {
     registry: &'a Registry,
     hops: &'a BTreeMap<Arc<str>, Option<Arc<dyn Hop>>>,
     asked: RefCell<Vec<Arc<str>>>,
@@ -56,7 +56,7 @@ impl Resolver<'_> {
     /// A hop asks for its members while it is built, and only then is it known which they are. So the list is walked again
     /// and again, and each pass builds the hops whose members exist by now. A pass that builds nothing ends it: the hops
     /// that are left name missing hops, or each other in a circle.
-    fn build(&mut self, hops: &mut [NamedHop], mut plans: Vec<Plan>, names: &Names) {
+    fn build(&mut self, hops: &mut [NamedHop], mut plans: Vec<HopPlan>, names: &Names) {
         let off = hops.iter().filter(|hop| !hop.is_enabled);
         let mut known: BTreeMap<_, _> = off.map(|hop| (Arc::clone(&hop.name), None)).collect();
         loop {
@@ -64,7 +64,7 @@ impl Resolver<'_> {
             let count = plans.len();
             for plan in plans {
                 let siblings =
-                    Known { registry: self.registry, hops: &known, asked: RefCell::default() };
+                    KnownHops { registry: self.registry, hops: &known, asked: RefCell::default() };
                 let context = self.context().with_siblings(&siblings);
                 let built = plan.kind.build(&plan.settings, &context);
                 let files = context.fingerprint();
@@ -137,7 +137,7 @@ impl Resolver<'_> {
     }
 
     /// Reports the hops that can't be built, because they name missing hops or each other.
-    fn unresolved(&mut self, waiting: &[(Plan, Vec<InvalidSetting>)], names: &Names) {
+    fn unresolved(&mut self, waiting: &[(HopPlan, Vec<InvalidSetting>)], names: &Names) {
         let Some(names) = names else { return };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         for (plan, invalid) in waiting {
@@ -170,7 +170,7 @@ impl Resolver<'_> {
     }
 
     /// Reads a hop. An invalid hop still defines its name.
-    fn hop(&mut self, index: usize, name: &str) -> (NamedHop, Option<Plan>) {
+    fn hop(&mut self, index: usize, name: &str) -> (NamedHop, Option<HopPlan>) {
         let path = KeyPath::of(["hops", name]);
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
         let mut named = NamedHop {
@@ -219,7 +219,7 @@ impl Resolver<'_> {
         let unknown: Vec<_> = failed.collect();
         unknown.iter().for_each(|path| settings.forget(path));
         let is_whole = unknown.is_empty();
-        (named, Some(Plan { index, path, kind, settings, is_whole }))
+        (named, Some(HopPlan { index, path, kind, settings, is_whole }))
     }
 
     /// Reads the kind of the hop at `path`, which may be unknown.
@@ -282,7 +282,7 @@ impl Hop for MembersOff {
     }
 }
 
-impl Siblings for Known<'_> {
+impl Siblings for KnownHops<'_> {
     fn hop(&self, name: &str) -> Result<Option<Arc<dyn Hop>>, InvalidSetting> {
         let (name, hop) = self.hops.get_key_value(name).ok_or_else(InvalidSetting::unknown_hop)?;
         self.asked.borrow_mut().push(Arc::clone(name));

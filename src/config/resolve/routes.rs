@@ -9,13 +9,13 @@ use crate::config::resolve::{
     chains::{DEFAULT, DIRECT},
 };
 use crate::{
-    config::{Chain, Problem, Route, raw},
+    config::{ChainConfig, Problem, Route, raw},
     router::{Router, Rule},
 };
 
 impl Resolver<'_> {
     /// Reads the routes in written order. If none is written, everything takes chain `default`.
-    pub(crate) fn routes(&mut self, chains: &[Chain], chain_names: &Names) -> Vec<Route> {
+    pub(crate) fn routes(&mut self, chains: &[ChainConfig], chain_names: &Names) -> Vec<Route> {
         let section = KeyPath::of(["routes"]);
         let count = match self.tree.length(&section) {
             Ok(count) => count,
@@ -70,7 +70,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn default_route(&mut self, chains: &[Chain], chain_names: &Names) -> Option<Route> {
+    fn default_route(&mut self, chains: &[ChainConfig], chain_names: &Names) -> Option<Route> {
         let path = KeyPath::of(["chains", "default"]);
         let Some(chain) = chains.iter().position(|chain| &*chain.name == DEFAULT) else {
             if chain_names.is_some() && !self.problems.skips() {
@@ -97,7 +97,7 @@ impl Resolver<'_> {
         chains: &HashMap<&str, usize>,
         chain_names: &Names,
     ) -> Option<Route> {
-        let raw::Route { hosts, ports, chain } = self.read(path)?;
+        let raw::RawRoute { hosts, ports, chain } = self.read(path)?;
         for (key, is_empty) in [
             ("hosts", hosts.as_ref().is_some_and(Vec::is_empty)),
             ("ports", ports.as_ref().is_some_and(Vec::is_empty)),

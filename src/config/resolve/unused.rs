@@ -5,11 +5,16 @@ use std::collections::HashSet;
 use mooltiroute_hops::KeyPath;
 
 use crate::config::resolve::{Part, Resolver};
-use crate::config::{Chain, NamedHop, Route};
+use crate::config::{ChainConfig, NamedHop, Route};
 
 impl Resolver<'_> {
     /// Warns of hops in no chain, and of chains of no route.
-    pub(crate) fn warn_of_unused(&mut self, hops: &[NamedHop], chains: &[Chain], routes: &[Route]) {
+    pub(crate) fn warn_of_unused(
+        &mut self,
+        hops: &[NamedHop],
+        chains: &[ChainConfig],
+        routes: &[Route],
+    ) {
         // If there are problems, a thing may only seem unused.
         if !self.problems.is_empty() || !self.is_complete {
             return;

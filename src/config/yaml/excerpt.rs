@@ -79,8 +79,8 @@ impl SourceLine<'_> {
             let (first, last) = within(span);
             let text: String = chars[first..last].iter().collect();
             let is_shown = match part {
-                Part::Key => is_key_shown(path),
-                Part::Value => span.start.0 == span.end.0 && is_harmless(path, &text),
+                ExcerptPart::Key => is_key_shown(path),
+                ExcerptPart::Value => span.start.0 == span.end.0 && is_harmless(path, &text),
             };
             shown[first..last].fill(is_shown);
             is_token[first..last].fill(true);
@@ -184,7 +184,7 @@ impl SourceLine<'_> {
 
 /// Which part of a setting a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum ExcerptPart {
     Key,
     Value,
 }
@@ -202,7 +202,7 @@ fn visit<'a>(
     node: &'a Node,
     path: &mut Vec<&'a str>,
     window: (usize, usize, usize),
-    found: &mut impl FnMut(&[&'a str], Span, Part),
+    found: &mut impl FnMut(&[&'a str], Span, ExcerptPart),
 ) {
     let (number, first, last) = window;
     let Span { start, end } = node.span;
@@ -210,7 +210,7 @@ fn visit<'a>(
         return;
     }
     match &node.content {
-        Content::Scalar(_) => found(path, node.span, Part::Value),
+        Content::Scalar(_) => found(path, node.span, ExcerptPart::Value),
         Content::Nothing | Content::Unread => {}
         Content::List(list) => {
             for node in list {
@@ -223,7 +223,7 @@ fn visit<'a>(
                 // A key without a value may be the end of a text with a comma that is not in quotes.
                 let has_value = !matches!(entry.value.content, Content::Nothing);
                 if has_value && (entry.key.start.0..=entry.key.end.0).contains(&number) {
-                    found(path, entry.key, Part::Key);
+                    found(path, entry.key, ExcerptPart::Key);
                 }
                 visit(&entry.value, path, window, found);
                 path.pop();

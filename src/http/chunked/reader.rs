@@ -12,7 +12,7 @@ use crate::http::{BadBody, Fields};
 /// limits.
 #[derive(Clone, Debug)]
 pub struct ChunkedReader {
-    state: State,
+    state: ChunkState,
     /// How many more bytes extensions had than data.
     extension_bytes: u64,
     trailers: TrailerRules,
@@ -41,7 +41,7 @@ pub enum Chunked {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum ChunkState {
     /// In the size of a chunk, after this many digits.
     Size { size: u64, digits: u8 },
     /// After the size, before a `;` or the end of the line.
@@ -62,7 +62,7 @@ enum State {
     End,
 }
 
-impl Default for State {
+impl Default for ChunkState {
     fn default() -> Self {
         Self::Size { size: 0, digits: 0 }
     }
@@ -71,7 +71,7 @@ impl Default for State {
 impl ChunkedReader {
     /// Creates a reader at the start of a body.
     pub fn new(trailers: TrailerRules) -> Self {
-        Self { state: State::default(), extension_bytes: 0, trailers }
+        Self { state: ChunkState::default(), extension_bytes: 0, trailers }
     }
 
     /// Takes the next piece off the front of `seen`.
@@ -81,22 +81,22 @@ impl ChunkedReader {
     pub fn decode(&mut self, seen: &mut BytesMut) -> Result<Chunked, BadBody> {
         loop {
             match self.state {
-                State::Data { left } => {
+                ChunkState::Data { left } => {
                     let bytes = left.min(seen.len() as u64);
                     if bytes == 0 {
                         return Ok(Chunked::NeedMore);
                     }
                     self.extension_bytes = self.extension_bytes.saturating_sub(bytes);
                     self.state = if bytes == left {
-                        State::DataCr
+                        ChunkState::DataCr
                     } else {
-                        State::Data { left: left - bytes }
+                        ChunkState::Data { left: left - bytes }
                     };
                     // `bytes` is at most a length in memory, so it fits in `usize`.
                     return Ok(Chunked::Data(seen.split_to(bytes as usize).freeze()));
                 }
-                State::Trailers { searched } => return self.trailers(seen, searched),
-                State::End => return Ok(Chunked::End),
+                ChunkState::Trailers { searched } => return self.trailers(seen, searched),
+                ChunkState::End => return Ok(Chunked::End),
                 _ => match seen.first() {
                     Some(&byte) => {
                         self.state = self.step(byte)?;
@@ -110,39 +110,45 @@ impl ChunkedReader {
 
     /// Whether the end has been reached.
     pub fn is_at_end(&self) -> bool {
-        matches!(self.state, State::End)
+        matches!(self.state, ChunkState::End)
     }
 
     /// Returns the state after `byte`, which is part of a size line or of the end of a chunk.
-    fn step(&mut self, byte: u8) -> Result<State, BadBody> {
+    fn step(&mut self, byte: u8) -> Result<ChunkState, BadBody> {
         Ok(match (self.state, byte) {
-            (State::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
+            (ChunkState::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
                 if digits == SIZE_DIGITS_MAX {
                     return Err(BadBody::ChunkSize);
                 }
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                State::Size { size: size << 4 | digit, digits: digits + 1 }
+                ChunkState::Size { size: size << 4 | digit, digits: digits + 1 }
             }
-            (State::Size { digits: 0, .. }, _) => return Err(BadBody::ChunkSize),
-            (State::Size { size, .. } | State::Space { size }, b' ' | b'\t') => {
+            (ChunkState::Size { digits: 0, .. }, _) => return Err(BadBody::ChunkSize),
+            (ChunkState::Size { size, .. } | ChunkState::Space { size }, b' ' | b'\t') => {
                 self.count_extension_byte()?;
-                State::Space { size }
+                ChunkState::Space { size }
             }
-            (State::Size { size, .. } | State::Space { size }, b';') => State::Extension { size },
+            (ChunkState::Size { size, .. } | ChunkState::Space { size }, b';') => {
+                ChunkState::Extension { size }
+            }
             (
-                State::Size { size, .. } | State::Space { size } | State::Extension { size },
+                ChunkState::Size { size, .. }
+                | ChunkState::Space { size }
+                | ChunkState::Extension { size },
                 b'\r',
-            ) => State::SizeLf { size },
-            (State::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
+            ) => ChunkState::SizeLf { size },
+            (ChunkState::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_extension_byte()?;
-                State::Extension { size }
+                ChunkState::Extension { size }
             }
-            (State::Extension { .. }, _) => return Err(BadBody::ChunkExtension),
-            (State::Size { .. } | State::Space { .. }, _) => return Err(BadBody::ChunkSize),
-            (State::SizeLf { size: 0 }, b'\n') => State::Trailers { searched: 0 },
-            (State::SizeLf { size }, b'\n') => State::Data { left: size },
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::default(),
+            (ChunkState::Extension { .. }, _) => return Err(BadBody::ChunkExtension),
+            (ChunkState::Size { .. } | ChunkState::Space { .. }, _) => {
+                return Err(BadBody::ChunkSize);
+            }
+            (ChunkState::SizeLf { size: 0 }, b'\n') => ChunkState::Trailers { searched: 0 },
+            (ChunkState::SizeLf { size }, b'\n') => ChunkState::Data { left: size },
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => ChunkState::default(),
             _ => return Err(BadBody::ChunkEnd),
         })
     }
@@ -159,26 +165,26 @@ impl ChunkedReader {
     fn trailers(&mut self, seen: &mut BytesMut, searched: usize) -> Result<Chunked, BadBody> {
         if seen.starts_with(b"\r\n") {
             seen.advance(2);
-            self.state = State::End;
+            self.state = ChunkState::End;
             return Ok(Chunked::End);
         }
         if self.trailers == TrailerRules::Mended && seen.starts_with(b"\n") {
             seen.advance(1);
-            self.state = State::End;
+            self.state = ChunkState::End;
             return Ok(Chunked::End);
         }
         let Some(end) = trailers::section_end(seen, searched, self.trailers) else {
             if seen.len() >= trailers::BYTES_MAX {
                 return Err(BadBody::TrailersTooLarge);
             }
-            self.state = State::Trailers { searched: seen.len() };
+            self.state = ChunkState::Trailers { searched: seen.len() };
             return Ok(Chunked::NeedMore);
         };
         if end > trailers::BYTES_MAX {
             return Err(BadBody::TrailersTooLarge);
         }
         let trailers = trailers::parse(seen.split_to(end).freeze(), self.trailers)?;
-        self.state = State::End;
+        self.state = ChunkState::End;
         Ok(Chunked::Trailers(trailers))
     }
 }

@@ -22,8 +22,8 @@ use super::{
 #[derive(Default)]
 pub(super) struct Direction {
     /// Held only while bytes are in flight.
-    held: Option<Held>,
-    state: State,
+    held: Option<InFlight>,
+    state: DirectionState,
     /// Whether the last read was so large that the kernel moves the next one better.
     is_bulk: bool,
     /// Whether writing to the reader's connection failed, so that its end is part of the break.
@@ -31,13 +31,13 @@ pub(super) struct Direction {
     moved: u64,
 }
 
-enum Held {
+enum InFlight {
     Buffer { buffer: Buffer, start: usize, end: usize },
     Pipe(Pipe),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum DirectionState {
     #[default]
     Open,
     /// The reader has ended and the writer is to be told.
@@ -73,7 +73,7 @@ impl Direction {
 
     /// Returns whether no more bytes will pass.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Ended | State::Broken(_))
+        matches!(self.state, DirectionState::Ended | DirectionState::Broken(_))
     }
 
     #[cfg(test)]
@@ -98,7 +98,7 @@ impl Direction {
     pub(super) fn abandon(&mut self) {
         if !self.is_over() {
             self.release();
-            self.state = State::Broken(Break::Write { is_end_unclean: true });
+            self.state = DirectionState::Broken(Break::Write { is_end_unclean: true });
         }
     }
 
@@ -113,14 +113,16 @@ impl Direction {
         reader: &mut Tunnel,
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Break>> {
-        while self.state == State::Open {
+        while self.state == DirectionState::Open {
             if let Err(error) = ready!(self.poll_write(cx, writer)) {
                 return self.fail_write(&error);
             }
             match self.poll_read(cx, reader, writer) {
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) if !self.is_reader_broken => self.state = State::Ending,
-                Poll::Ready(_) => self.state = State::Flushing,
+                Poll::Ready(Ok(false)) if !self.is_reader_broken => {
+                    self.state = DirectionState::Ending
+                }
+                Poll::Ready(_) => self.state = DirectionState::Flushing,
                 Poll::Pending => {
                     // A layer such as TLS may hold back written bytes, and the next ones may come much later.
                     return match Pin::new(writer).poll_flush(cx) {
@@ -140,21 +142,21 @@ impl Direction {
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Break>> {
         match self.state {
-            State::Ending => match ready!(Pin::new(writer).poll_shutdown(cx)) {
+            DirectionState::Ending => match ready!(Pin::new(writer).poll_shutdown(cx)) {
                 // Some systems say this if the writer is gone. Then there is no peer to pass the end on to.
                 Err(error) if error.kind() != ErrorKind::NotConnected => {
                     return self.fail_write(&error);
                 }
-                _ => self.state = State::Ended,
+                _ => self.state = DirectionState::Ended,
             },
-            State::Flushing => match ready!(Pin::new(writer).poll_flush(cx)) {
+            DirectionState::Flushing => match ready!(Pin::new(writer).poll_flush(cx)) {
                 Err(error) => return self.fail_write(&error),
-                Ok(()) => self.state = State::Broken(Break::Read),
+                Ok(()) => self.state = DirectionState::Broken(Break::Read),
             },
-            State::Open | State::Ended | State::Broken(_) => {}
+            DirectionState::Open | DirectionState::Ended | DirectionState::Broken(_) => {}
         }
         match self.state {
-            State::Broken(broke) => Poll::Ready(Err(broke)),
+            DirectionState::Broken(broke) => Poll::Ready(Err(broke)),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -168,7 +170,7 @@ impl Direction {
         self.release();
         let has_ended = cfg!(target_os = "linux") && error.kind() == ErrorKind::BrokenPipe;
         let broke = Break::Write { is_end_unclean: !has_ended };
-        self.state = State::Broken(broke);
+        self.state = DirectionState::Broken(broke);
         Poll::Ready(Err(broke))
     }
 
@@ -191,7 +193,7 @@ impl Direction {
         let end = space.filled().len();
         self.is_bulk = end == buffer.len();
         if end > 0 {
-            self.held = Some(Held::Buffer { buffer, start: 0, end });
+            self.held = Some(InFlight::Buffer { buffer, start: 0, end });
             return Poll::Ready(Ok(true));
         }
         pool::give_back(buffer);
@@ -208,7 +210,7 @@ impl Direction {
             Poll::Ready(Ok(count @ 1..)) => {
                 // For a few bytes, two more system calls cost more than a copy.
                 self.is_bulk = count >= BULK_BYTES_MIN;
-                self.held = Some(Held::Pipe(pipe));
+                self.held = Some(InFlight::Pipe(pipe));
                 Poll::Ready(Ok(true))
             }
             other => {
@@ -222,14 +224,14 @@ impl Direction {
     fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Tunnel) -> Poll<io::Result<()>> {
         match &mut self.held {
             None => return Poll::Ready(Ok(())),
-            Some(Held::Pipe(pipe)) => {
+            Some(InFlight::Pipe(pipe)) => {
                 // The pipe was filled for a bare socket, and a socket stays bare.
                 let Some(socket) = writer.bare() else {
                     return Poll::Ready(Err(ErrorKind::NotConnected.into()));
                 };
                 ready!(pipe.poll_drain(cx, socket, &mut self.moved))?;
             }
-            Some(Held::Buffer { buffer, start, end }) => {
+            Some(InFlight::Buffer { buffer, start, end }) => {
                 while start < end {
                     let count =
                         ready!(Pin::new(&mut *writer).poll_write(cx, &buffer[*start..*end]))?;
@@ -247,8 +249,8 @@ impl Direction {
 
     fn release(&mut self) {
         match self.held.take() {
-            Some(Held::Buffer { buffer, .. }) => pool::give_back(buffer),
-            Some(Held::Pipe(pipe)) => pipe.give_back(),
+            Some(InFlight::Buffer { buffer, .. }) => pool::give_back(buffer),
+            Some(InFlight::Pipe(pipe)) => pipe.give_back(),
             None => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::{Authority, InvalidAuthority, Secret};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListedProxy {
     /// The scheme, if the line is a URL.
-    pub(super) scheme: Option<Scheme>,
+    pub(super) scheme: Option<ListScheme>,
     pub(super) address: Authority,
     /// Username and password.
     pub(super) login: Option<(Secret, Secret)>,
@@ -29,7 +29,7 @@ pub(super) struct ListedProxy {
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Scheme {
+pub(super) enum ListScheme {
     /// HTTP, with CONNECT.
     #[default]
     Http,
@@ -101,9 +101,9 @@ fn by_colons(line: &str) -> Option<Result<ListedProxy, InvalidLine>> {
 
 fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
     let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        "socks5" | "socks5h" => Scheme::Socks5,
+        "http" => ListScheme::Http,
+        "https" => ListScheme::Https,
+        "socks5" | "socks5h" => ListScheme::Socks5,
         _ => return Err(InvalidLine::Scheme),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -115,7 +115,7 @@ fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
 }
 
 fn proxy(
-    scheme: Option<Scheme>,
+    scheme: Option<ListScheme>,
     address: &str,
     login: Option<(Cow<'_, str>, Cow<'_, str>)>,
 ) -> Result<ListedProxy, InvalidLine> {

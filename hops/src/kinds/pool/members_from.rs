@@ -8,7 +8,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     PoolMember,
-    list::{InvalidLine, ListedProxy, Scheme, parse_line},
+    list::{InvalidLine, ListScheme, ListedProxy, parse_line},
 };
 use crate::{
     BuildContext, InvalidSetting, InvalidSettings, Key, Settings, preferences::stable_number,
@@ -23,7 +23,7 @@ pub(super) struct MembersFrom {
     file: PathBuf,
     /// The protocol of lines that are no URL.
     #[serde(default)]
-    scheme: Scheme,
+    scheme: ListScheme,
 }
 
 impl MembersFrom {
@@ -93,14 +93,14 @@ impl ListedProxy {
     }
 
     /// Returns the settings of a hop that reaches this proxy.
-    fn settings(&self, default: Scheme) -> Settings {
+    fn settings(&self, default: ListScheme) -> Settings {
         let scheme = self.scheme.unwrap_or(default);
-        let kind = if scheme == Scheme::Socks5 { "socks5" } else { "http-connect" };
+        let kind = if scheme == ListScheme::Socks5 { "socks5" } else { "http-connect" };
         let mut settings = Mapping::new();
         let mut set = |key: &str, value: Value| settings.insert(key.into(), value);
         set("kind", kind.into());
         set("address", self.address.to_string().into());
-        if scheme == Scheme::Https {
+        if scheme == ListScheme::Https {
             set("tls", true.into());
         }
         if let Some((user, password)) = &self.login {

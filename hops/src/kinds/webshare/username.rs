@@ -25,13 +25,13 @@ pub(super) enum Session {
 
 /// The wishes beside the account: `{username}[-{cc}]*[-city_{name}][-{session}|-rotate]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish<'a> {
+pub(super) struct ExitWish<'a> {
     pub(super) countries: &'a [Country],
     pub(super) city: Option<&'a str>,
     pub(super) session: Session,
 }
 
-impl Wish<'_> {
+impl ExitWish<'_> {
     /// The username that asks for all of it.
     pub(super) fn written_into(&self, bare: &Secret) -> Result<Secret, InvalidSetting> {
         let added = [("country", !self.countries.is_empty()), ("city", self.city.is_some())];
@@ -153,7 +153,7 @@ mod tests {
         expected: Result<&str, &str>,
     ) {
         let countries: Vec<_> = countries.iter().map(|code| code.parse().unwrap()).collect();
-        let wish = Wish { countries: &countries, city, session };
+        let wish = ExitWish { countries: &countries, city, session };
         let written = wish.written_into(&Secret::new(bare));
         let written = written.as_ref().map(Secret::expose).map_err(|e| e.path().to_string());
         assert_eq!(written.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));

@@ -9,14 +9,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Hop, Status, pools::MemberCounts};
+use super::{HopTotals, StatusDocument, pools::MemberCounts};
 use crate::metrics::{Failure, Totals};
 
 /// Writes `status` in the text format of OpenMetrics 1.0.
 ///
 /// Every name has the prefix `mooltiroute_`, and the value of a label is a name of the configuration or a word of the
 /// program.
-pub(super) fn open_metrics(status: Status) -> String {
+pub(super) fn open_metrics(status: StatusDocument) -> String {
     let mut registry = Registry::with_prefix("mooltiroute");
     registry.register_collector(Box::new(Exposition(status)));
     let mut text = String::new();
@@ -30,7 +30,7 @@ pub(super) fn open_metrics(status: Status) -> String {
 /// Samples are the same in both formats, and so are their names. The formats differ in the comments: OpenMetrics gives a
 /// family its bare name and adds `_total` or `_info` to its samples, while Prometheus gives the family the name that its
 /// samples have; Prometheus has no type `info`, and no mark at the end. So the comments of each family are rewritten.
-pub(super) fn prometheus(status: Status) -> String {
+pub(super) fn prometheus(status: StatusDocument) -> String {
     let open_metrics = open_metrics(status);
     let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 16);
     let mut help = "";
@@ -57,7 +57,7 @@ pub(super) fn prometheus(status: Status) -> String {
 }
 
 #[derive(Debug)]
-struct Exposition(Status);
+struct Exposition(StatusDocument);
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -73,7 +73,7 @@ impl Collector for Exposition {
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn process(&mut self, status: &Status) -> fmt::Result {
+    fn process(&mut self, status: &StatusDocument) -> fmt::Result {
         let version = [("version", status.version)];
         self.family("build", "The version of the program, as a label", MetricType::Info)?
             .encode_info(&version)?;
@@ -115,7 +115,7 @@ impl Out<'_> {
         )
     }
 
-    fn chains(&mut self, status: &Status) -> fmt::Result {
+    fn chains(&mut self, status: &StatusDocument) -> fmt::Result {
         let chains: Vec<_> = status.chains.iter().map(|(name, totals)| (&**name, totals)).collect();
         self.totals("", "chain", &chains)?;
         let help = "Connections that found a spare tunnel (hit) or none (miss), and spare tunnels found dead (stale)";
@@ -135,7 +135,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn hops(&mut self, status: &Status) -> fmt::Result {
+    fn hops(&mut self, status: &StatusDocument) -> fmt::Result {
         let hops: Vec<_> = status.hops.iter().map(|(name, hop)| (&**name, &hop.totals)).collect();
         self.totals("hop_", "hop", &hops)?;
         let help = "Failures by hop (empty for the target), stage and RFC 9209 error type";
@@ -149,7 +149,7 @@ impl Out<'_> {
         }
         let help = "Seconds until a hop agreed to a tunnel";
         let mut handshakes = self.family("hop_handshake_seconds", help, MetricType::Histogram)?;
-        for (name, Hop { handshakes: buckets, .. }) in &status.hops {
+        for (name, HopTotals { handshakes: buckets, .. }) in &status.hops {
             handshakes.encode_family(&[("hop", &**name)])?.encode_histogram::<NoLabelSet>(
                 buckets.seconds,
                 buckets.count,
@@ -161,7 +161,7 @@ impl Out<'_> {
     }
 
     /// Writes how the members of pools do. The labels of a long list are bounded: what is not shown has the label `other`.
-    fn pools(&mut self, status: &Status) -> fmt::Result {
+    fn pools(&mut self, status: &StatusDocument) -> fmt::Result {
         let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
         let mut members = self.family("pool_members", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
@@ -180,8 +180,8 @@ impl Out<'_> {
                 up.encode_family(&labels)?.encode_gauge(&u64::from(member.working))?;
             }
         }
-        type Pick = fn(&MemberCounts) -> u64;
-        let counters: [(&str, &str, Pick); 2] = [
+        type OfMember = fn(&MemberCounts) -> u64;
+        let counters: [(&str, &str, OfMember); 2] = [
             ("pool_member_connections", "Connections that a member of a pool carried", |counts| {
                 counts.reached
             }),
@@ -204,8 +204,8 @@ impl Out<'_> {
 
     /// Writes the counts that chains and hops have in common.
     fn totals(&mut self, prefix: &str, label: &str, all: &[(&str, &Totals)]) -> fmt::Result {
-        type Pick = fn(&Totals) -> u64;
-        let counters: [(&str, &str, Pick); 3] = [
+        type OfTotals = fn(&Totals) -> u64;
+        let counters: [(&str, &str, OfTotals); 3] = [
             ("requests", "Plain HTTP requests received", |totals| totals.requests),
             ("tunnels", "Tunnels opened", |totals| totals.tunnels_opened),
             (

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    client::forward::upstream::End,
+    client::forward::upstream::UpstreamEnd,
     config::{Environment, Loader, Overrides, Source},
     http::{BodyReader, Decoded, HeadLimits, RequestHead, Target},
     io::lazy_timer,
@@ -48,7 +48,7 @@ where
     let plan = Plan::new(&head, resource, way.chain, Preferences::default(), generation);
     let (mut client, client_far) = duplex(room);
     let (mut upstream, upstream_far) = duplex(room);
-    let end = End::at_origin(resource.authority().clone());
+    let end = UpstreamEnd::at_origin(resource.authority().clone());
     let (mut client_seen, mut upstream_seen) = (BytesMut::new(), BytesMut::new());
     let mut timer = pin!(lazy_timer::timer());
     let exchange = async {
