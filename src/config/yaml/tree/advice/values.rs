@@ -27,7 +27,12 @@ impl Tree {
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
                 Some(SESSION.to_owned())
             }
-            ("server", "listen" | "address") => listen_instead(value, is_shown),
+            ("server", "listen" | "address") => {
+                // An entry of a list has no key of its own.
+                let is_entry = matches!(path.keys().last(), Some(Key::Index(_)));
+                let key = if is_entry { "" } else { &*format!("{key}: ") };
+                listen_instead(key, value, is_shown)
+            }
             ("server", "via") if value.is_bool() => {
                 Some("write a name, as in `via: NAME`, or `via: none`".to_owned())
             }
@@ -107,7 +112,7 @@ fn auth_instead(value: &Value) -> Option<String> {
 }
 
 /// Returns the address that is meant by a port, or by an address of another form.
-fn listen_instead(value: &Value, is_shown: bool) -> Option<String> {
+fn listen_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
     let port = match value {
         Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
         Value::String(text) => {
@@ -118,8 +123,8 @@ fn listen_instead(value: &Value, is_shown: bool) -> Option<String> {
         _ => None,
     }?;
     match is_shown {
-        true => Some(format!("write `listen: \"127.0.0.1:{port}\"`")),
-        false => Some("write `listen: \"127.0.0.1:PORT\"`".to_owned()),
+        true => Some(format!("write `{key}\"127.0.0.1:{port}\"`")),
+        false => Some(format!("write `{key}\"127.0.0.1:PORT\"`")),
     }
 }
 
@@ -180,11 +185,17 @@ mod tests {
     #[test]
     fn a_port_becomes_an_address_and_nothing_else_does() {
         for port in ["8888", "':8888'", "'*:8888'", "'8888'"] {
-            check(listen_instead(&yaml(port), true), "write `listen: \"127.0.0.1:8888\"`");
+            check(
+                listen_instead("listen: ", &yaml(port), true),
+                "write `listen: \"127.0.0.1:8888\"`",
+            );
         }
-        check(listen_instead(&yaml("8888"), false), "write `listen: \"127.0.0.1:PORT\"`");
+        check(
+            listen_instead("listen: ", &yaml("8888"), false),
+            "write `listen: \"127.0.0.1:PORT\"`",
+        );
         for other in ["70000", "[1]", "localhost", "'[::1]'"] {
-            check(listen_instead(&yaml(other), true), "");
+            check(listen_instead("listen: ", &yaml(other), true), "");
         }
     }
 
