@@ -12,6 +12,7 @@ mod opening;
 mod origin;
 mod pass;
 mod peer;
+mod picture;
 mod plan;
 mod process;
 mod programs;
@@ -20,6 +21,7 @@ mod results;
 mod role;
 mod suite;
 mod table;
+mod tls_ends;
 mod usage;
 
 use std::env;
@@ -40,6 +42,9 @@ pub(crate) fn main() {
     let results = suite::run(plan.allowed());
     let table = table::render(&results);
     println!("\n{table}");
+    if has("--picture") {
+        println!("{}", picture::render(&results));
+    }
     if has("--write") {
         document::write(&results, &table);
     }

@@ -1,6 +1,6 @@
 //! The main promise: `corporate` is switched off and on by editing a file, and nobody is disturbed.
 //!
-//! `MOOLTIROUTE_FLIPS=200` has it flip as often, under 20 clients of each sort, and show how long each flip took.
+//! `MOOLTIROUTE_FLIPS=200` has it flip as often, and show how long each flip took.
 
 use std::{
     net::SocketAddr,
@@ -102,10 +102,8 @@ impl Load {
     }
 
     fn chosen() -> Self {
-        match std::env::var("MOOLTIROUTE_FLIPS") {
-            Ok(flips) => Self { flips: flips.parse().unwrap(), clients: 20 },
-            Err(_) => Self { flips: 50, clients: 10 },
-        }
+        let flips = std::env::var("MOOLTIROUTE_FLIPS").map_or(50, |flips| flips.parse().unwrap());
+        Self { flips, clients: 10 }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Writes `BENCHMARKS.md` from the method and the results of a run.
+//! Writes `BENCHMARKS.md` and its picture from the method and the results of a run.
 
 use std::{fmt::Write as _, fs, path::Path, time::SystemTime};
 
-use super::results::Results;
+use super::{picture, results::Results};
 
-/// Fills the placeholders of the method and replaces `BENCHMARKS.md`.
+/// Fills the placeholders of the method, and replaces `BENCHMARKS.md` and the picture in it.
 pub(super) fn write(results: &Results, table: &str) {
     let text = METHOD
         .replace("{rounds}", &results.plan.rounds.to_string())
@@ -12,10 +12,13 @@ pub(super) fn write(results: &Results, table: &str) {
         .replace("{openings}", &results.plan.openings.to_string())
         .replace("{crowds}", &results.plan.crowds.to_string())
         .replace("{machine}", &machine(results))
+        .replace("{picture}", PICTURE)
         .replace("{table}", table);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");
-    fs::write(&file, text).unwrap();
-    println!("written: {}", file.display());
+    for (name, text) in [("BENCHMARKS.md", text), ("BENCHMARKS.svg", picture::render(results))] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        fs::write(&file, text).unwrap();
+        println!("written: {}", file.display());
+    }
 }
 
 /// Returns a list of the machine and the versions of the programs.
@@ -41,4 +44,6 @@ fn machine(results: &Results) -> String {
     text
 }
 
+/// The picture exists once this has been written, so the method can't link to it.
+const PICTURE: &str = "![Processor time of each program without hops, in multiples of the bare relay](BENCHMARKS.svg)";
 const METHOD: &str = include_str!("../method.md");

@@ -10,6 +10,9 @@ pub(super) enum Figure {
     Latency,
     RequestRate,
     RequestCpu,
+    /// Of all processes but the proxy: clients, hops, origin.
+    BulkOthers,
+    RequestOthers,
     Idle,
     Start,
     Resident,
@@ -33,6 +36,8 @@ impl Figure {
             Self::Latency => "added µs",
             Self::RequestRate => "requests/s",
             Self::RequestCpu => "CPU µs/request",
+            Self::BulkOthers => "others' CPU s/GB",
+            Self::RequestOthers => "others' CPU µs/request",
             Self::Idle => "KiB/idle tunnel",
             Self::Start => "start ms",
             Self::Resident => "RSS MB",
@@ -56,6 +61,7 @@ impl Figure {
             | Self::MessageRate => 0,
             Self::Latency
             | Self::RequestCpu
+            | Self::RequestOthers
             | Self::Idle
             | Self::Start
             | Self::Resident
@@ -64,7 +70,7 @@ impl Figure {
             | Self::ResidentUsed
             | Self::Growth
             | Self::ResidentClosed => 1,
-            Self::BulkRate | Self::BulkCpu | Self::RoundTrips => 2,
+            Self::BulkRate | Self::BulkCpu | Self::BulkOthers | Self::RoundTrips => 2,
         }
     }
 

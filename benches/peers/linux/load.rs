@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) elapsed: Duration,
     /// The processor time of the proxy.
     pub(super) cpu: Duration,
+    /// The processor time of everything else that the benchmark runs: clients, hops, origin.
+    pub(super) others: Duration,
 }
 
 /// The number of errors, and the text of the first.
@@ -175,7 +177,7 @@ fn spread<S>(
 ) -> Tally {
     let [taken, done] = [const { AtomicU64::new(0) }; 2];
     let errors = Mutex::new(Errors::default());
-    let before = Cpu::of(process);
+    let (before, all_before) = (Cpu::of(process), Cpu::of(std::process::id()));
     let begun = Instant::now();
     let client = || {
         let mut state = None;
@@ -206,7 +208,10 @@ fn spread<S>(
     // The proxy has not seen the last close yet.
     thread::sleep(SETTLED);
     let cpu = Cpu::of(process).since(&before);
-    Tally { done: done.into_inner(), errors: errors.into_inner().unwrap(), elapsed, cpu }
+    // The proxy is a child of this process.
+    let others = Cpu::of(std::process::id()).since(&all_before).saturating_sub(cpu);
+    let (done, errors) = (done.into_inner(), errors.into_inner().unwrap());
+    Tally { done, errors, elapsed, cpu, others }
 }
 
 impl Errors {

@@ -1,8 +1,8 @@
 //! The hops and the origin behind the proxies.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use super::{process::Process, role::Role};
+use super::{process::Process, role::Role, tls_ends::Credentials};
 
 /// The hops and the origin, while they run.
 #[derive(Debug)]
@@ -10,22 +10,40 @@ pub(super) struct Network {
     _processes: Vec<Process>,
     hops: Vec<SocketAddr>,
     origin: SocketAddr,
+    /// The first hop behind TLS.
+    secure_hop: SocketAddr,
+    credentials: Arc<Credentials>,
 }
 
 impl Network {
     pub(super) fn start() -> Self {
         let parts =
             [Role::Hop(vec![]), Role::Hop(vec![]), Role::Origin].map(|role| Process::part(&role));
-        let (processes, mut addresses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let (mut processes, mut addresses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let origin = addresses.pop().unwrap();
-        Self { _processes: processes, hops: addresses, origin }
+        let credentials = Arc::new(Credentials::new());
+        let role = Role::TlsEnd(addresses[0], credentials.path().to_owned());
+        let (process, secure_hop) = Process::part(&role);
+        processes.push(process);
+        Self { _processes: processes, hops: addresses, origin, secure_hop, credentials }
     }
 
     /// The hops and the origin at the end of a slow line, which ends with this value.
     pub(super) fn far(&self) -> Self {
         let (process, link) = Process::part(&Role::Link(self.hops[0]));
         let hops = [link].into_iter().chain(self.hops[1..].iter().copied()).collect();
-        Self { _processes: vec![process], hops, origin: self.origin }
+        let (_processes, credentials) = (vec![process], Arc::clone(&self.credentials));
+        Self { _processes, hops, credentials, ..*self }
+    }
+
+    /// Returns the first hop behind TLS.
+    pub(super) fn secure_hop(&self) -> SocketAddr {
+        self.secure_hop
+    }
+
+    /// Returns the directory of the certificate and its key.
+    pub(super) fn credentials(&self) -> &Path {
+        self.credentials.path()
     }
 
     pub(super) fn origin(&self) -> SocketAddr {

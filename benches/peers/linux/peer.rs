@@ -44,10 +44,26 @@ pub(super) enum Sort {
     Warm,
     /// Another proxy.
     Other,
+    /// Mooltiroute with two threads.
+    OursTwo,
+    /// A proxy whose clients come by TLS.
+    TlsListener(Side),
+    /// A proxy whose only hop is behind TLS.
+    TlsHop(Side),
     /// Mooltiroute, asked by SOCKS5.
     OursSocks,
     /// Another proxy that speaks SOCKS5.
     OtherSocks,
+}
+
+/// The part that a program plays in a measurement with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Ours,
+    /// Another proxy.
+    Proxy,
+    /// A relay that adds or removes TLS and moves all bytes to the first stop.
+    Passage,
 }
 
 /// The values that a program is configured with.
@@ -61,6 +77,8 @@ pub(super) struct Setting<'a> {
     pub(super) hops: &'a [SocketAddr],
     /// The first stop: the first hop, or the origin.
     pub(super) first: SocketAddr,
+    /// The directory of the certificate and its key.
+    pub(super) credentials: &'a Path,
 }
 
 /// A running peer.
@@ -69,6 +87,8 @@ pub(super) struct Running {
     // First, so that it has ended before its directory is removed.
     process: Process,
     _directory: TempDir,
+    /// Speaks TLS in the place of the clients.
+    _tls: Option<Process>,
     pub(super) door: Door,
     /// The time from its start until it accepted.
     pub(super) started: Duration,
@@ -95,28 +115,48 @@ impl Peer {
     pub(super) fn start(&self, network: &Network, hops: usize) -> Result<Running, String> {
         let directory = scratch();
         let listen = process::free_address();
-        let stops = network.stops(hops);
+        let mut stops = network.stops(hops);
+        let mut hops = network.hops(hops).to_vec();
+        if let Sort::TlsHop(_) = self.sort {
+            (stops[0], hops) = (network.secure_hop(), vec![network.secure_hop()]);
+        }
         let mut command = match self.sort {
             Sort::Limit => Role::Relay(stops.clone()).command(listen),
-            Sort::Least => Role::Hop(network.hops(hops).to_vec()).command(listen),
+            Sort::Least => Role::Hop(hops.clone()).command(listen),
             Sort::Passage
             | Sort::Ours
             | Sort::Warm
             | Sort::Other
+            | Sort::OursTwo
+            | Sort::TlsListener(_)
+            | Sort::TlsHop(_)
             | Sort::OursSocks
             | Sort::OtherSocks => Command::new(&self.program),
         };
-        let (hops, origin) = (network.hops(hops), network.origin());
-        let setting = Setting { listen, directory: directory.path(), hops, first: stops[0] };
+        let (origin, credentials, first) = (network.origin(), network.credentials(), stops[0]);
+        let directory_path = directory.path();
+        let setting =
+            Setting { listen, directory: directory_path, hops: &hops, first, credentials };
         (self.prepare)(&setting, &mut command);
         let (process, started) = Process::listening(command, listen, directory.path())?;
+        let tls = matches!(self.sort, Sort::TlsListener(_))
+            .then(|| Process::part(&Role::TlsBegin(listen, credentials.to_owned())));
+        let (tls, listen) = tls.map_or((None, listen), |(process, begin)| (Some(process), begin));
         let door = match self.sort {
             Sort::Limit => Door::relay(listen, &[origin]),
-            Sort::Passage => Door::relay(listen, &stops),
-            Sort::Least | Sort::Ours | Sort::Warm | Sort::Other => Door::proxy(listen, origin),
+            Sort::Passage | Sort::TlsListener(Side::Passage) | Sort::TlsHop(Side::Passage) => {
+                Door::relay(listen, &stops)
+            }
+            Sort::Least
+            | Sort::Ours
+            | Sort::OursTwo
+            | Sort::Warm
+            | Sort::Other
+            | Sort::TlsListener(_)
+            | Sort::TlsHop(_) => Door::proxy(listen, origin),
             Sort::OursSocks | Sort::OtherSocks => Door::socks(listen, origin),
         };
-        Ok(Running { process, _directory: directory, door, started })
+        Ok(Running { process, _directory: directory, _tls: tls, door, started })
     }
 }
 

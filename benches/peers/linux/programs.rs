@@ -3,8 +3,9 @@
 use std::{env, fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use super::{
-    peer::{Setting, Sort},
+    peer::{Setting, Side, Sort},
     process::find,
+    tls_ends::{AUTHORITY, BOTH, CERTIFICATE, KEY, NAME},
 };
 
 /// A program that may be installed.
@@ -19,7 +20,7 @@ pub(super) struct Known {
 }
 
 /// All programs, in the order of the table.
-pub(super) const ALL: [Known; 13] = [
+pub(super) const ALL: [Known; 20] = [
     Known {
         name: "bare relay",
         sort: Sort::Limit,
@@ -50,7 +51,7 @@ pub(super) const ALL: [Known; 13] = [
         find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
         version: Some("--version"),
         hops_max: 2,
-        prepare: |setting, command| mooltiroute(setting, command, 0),
+        prepare: |setting, command| mooltiroute(setting, command, &Ours::ONE),
     },
     Known {
         name: "Mooltiroute (4 warm)",
@@ -58,7 +59,19 @@ pub(super) const ALL: [Known; 13] = [
         find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
         version: None,
         hops_max: 2,
-        prepare: |setting, command| mooltiroute(setting, command, WARM),
+        prepare: |setting, command| {
+            mooltiroute(setting, command, &Ours { warm: WARM, ..Ours::ONE })
+        },
+    },
+    Known {
+        name: "Mooltiroute (2 workers)",
+        sort: Sort::OursTwo,
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 2,
+        prepare: |setting, command| {
+            mooltiroute(setting, command, &Ours { workers: 2, ..Ours::ONE })
+        },
     },
     Known {
         name: "squid",
@@ -106,7 +119,7 @@ pub(super) const ALL: [Known; 13] = [
         find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
         version: None,
         hops_max: 2,
-        prepare: |setting, command| mooltiroute(setting, command, 0),
+        prepare: |setting, command| mooltiroute(setting, command, &Ours::ONE),
     },
     Known {
         name: "microsocks",
@@ -124,18 +137,104 @@ pub(super) const ALL: [Known; 13] = [
         hops_max: 0,
         prepare: dante,
     },
+    Known {
+        name: "Mooltiroute (TLS listener)",
+        sort: Sort::TlsListener(Side::Ours),
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 0,
+        prepare: |setting, command| {
+            mooltiroute(setting, command, &Ours { tls_listener: true, ..Ours::ONE })
+        },
+    },
+    Known {
+        name: "haproxy (TLS listener)",
+        sort: Sort::TlsListener(Side::Passage),
+        find: || find("haproxy"),
+        version: None,
+        hops_max: 0,
+        prepare: haproxy_tls_listener,
+    },
+    Known {
+        name: "squid (TLS listener)",
+        sort: Sort::TlsListener(Side::Proxy),
+        find: || find("squid"),
+        version: None,
+        hops_max: 0,
+        prepare: squid_tls_listener,
+    },
+    Known {
+        name: "Mooltiroute (TLS hop)",
+        sort: Sort::TlsHop(Side::Ours),
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 1,
+        prepare: |setting, command| {
+            mooltiroute(setting, command, &Ours { tls_hop: true, ..Ours::ONE })
+        },
+    },
+    Known {
+        name: "Mooltiroute (TLS hop, 2 workers)",
+        sort: Sort::TlsHop(Side::Ours),
+        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        version: None,
+        hops_max: 1,
+        prepare: |setting, command| {
+            mooltiroute(setting, command, &Ours { tls_hop: true, workers: 2, ..Ours::ONE })
+        },
+    },
+    Known {
+        name: "haproxy (TLS hop)",
+        sort: Sort::TlsHop(Side::Passage),
+        find: || find("haproxy"),
+        version: None,
+        hops_max: 1,
+        prepare: haproxy_tls_hop,
+    },
 ];
 
-fn mooltiroute(setting: &Setting<'_>, command: &mut Command, warm: u64) {
+/// The settings of Mooltiroute in which its rows differ.
+struct Ours {
+    /// The number of spare tunnels.
+    warm: u64,
+    workers: usize,
+    tls_listener: bool,
+    tls_hop: bool,
+}
+
+impl Ours {
+    /// One thread, and the defaults.
+    const ONE: Self = Self { warm: 0, workers: 1, tls_listener: false, tls_hop: false };
+}
+
+fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
+    let file = |name: &str| setting.credentials.join(name).display().to_string();
+    let listen = match ours.tls_listener {
+        false => format!("\"{}\"", setting.listen),
+        true => format!(
+            "[ {{ address: \"{}\", tls: {{ cert: '{}', key: '{}' }} }} ]",
+            setting.listen,
+            file(CERTIFICATE),
+            file(KEY)
+        ),
+    };
+    let hop_tls = match ours.tls_hop {
+        false => String::new(),
+        true => format!(", tls: {{ ca: '{}', server_name: {NAME} }}", file(AUTHORITY)),
+    };
     let mut config = format!(
-        "server: {{ listen: \"{}\" }}\nlog: {{ level: warn, access: false }}\nhops:\n",
-        setting.listen
+        "server: {{ listen: {listen}, workers: {} }}\nlog: {{ level: warn, access: false }}\nhops:\n",
+        ours.workers
     );
     let mut names = Vec::new();
     for (number, hop) in setting.hops.iter().enumerate() {
-        let _ = writeln!(config, "  hop{number}: {{ kind: http-connect, address: \"{hop}\" }}");
+        let _ = writeln!(
+            config,
+            "  hop{number}: {{ kind: http-connect, address: \"{hop}\"{hop_tls} }}"
+        );
         names.push(format!("hop{number}"));
     }
+    let warm = ours.warm;
     let chain = match warm {
         0 => format!("[{}]", names.join(", ")),
         _ => format!("{{ hops: [{}], warm: {warm} }}", names.join(", ")),
@@ -148,23 +247,57 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command, warm: u64) {
 }
 
 fn haproxy(setting: &Setting<'_>, command: &mut Command) {
+    haproxy_with(setting, command, ["", "", ""]);
+}
+
+fn haproxy_tls_listener(setting: &Setting<'_>, command: &mut Command) {
+    let bind = format!("ssl crt {}", setting.credentials.join(BOTH).display());
+    haproxy_with(setting, command, ["nbthread 1", &bind, ""]);
+}
+
+fn haproxy_tls_hop(setting: &Setting<'_>, command: &mut Command) {
+    let authority = setting.credentials.join(AUTHORITY);
+    let server = format!(
+        "ssl ca-file {} verify required verifyhost {NAME} sni str({NAME})",
+        authority.display()
+    );
+    haproxy_with(setting, command, ["nbthread 1", "", &server]);
+}
+
+/// Configures haproxy with these additions to its sections `global`, `bind` and `server`.
+fn haproxy_with(setting: &Setting<'_>, command: &mut Command, [global, bind, server]: [&str; 3]) {
     let config = format!(
-        "global\n  maxconn {TUNNELS_MAX}\n  maxpipes 64\n\
+        "global\n  maxconn {TUNNELS_MAX}\n  maxpipes 64\n  {global}\n\
          defaults\n  mode tcp\n  option splice-auto\n  timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n\
-         listen bench\n  bind {} backlog 4096\n  server first {}\n",
+         listen bench\n  bind {} backlog 4096 {bind}\n  server first {} {server}\n",
         setting.listen, setting.first
     );
     command.arg("-db").arg("-f").arg(write(setting, "haproxy.cfg", &config));
 }
 
 fn squid(setting: &Setting<'_>, command: &mut Command) {
+    squid_at(setting, command, &format!("http_port {}", setting.listen));
+}
+
+fn squid_tls_listener(setting: &Setting<'_>, command: &mut Command) {
+    let [certificate, key] = [CERTIFICATE, KEY].map(|file| setting.credentials.join(file));
+    let port = format!(
+        "https_port {} tls-cert={} tls-key={}",
+        setting.listen,
+        certificate.display(),
+        key.display()
+    );
+    squid_at(setting, command, &port);
+}
+
+/// Configures squid with this line for its port.
+fn squid_at(setting: &Setting<'_>, command: &mut Command, port: &str) {
     let directory = setting.directory.display();
     let mut config = format!(
-        "http_port {}\nvisible_hostname squid.test\npid_filename none\ncoredump_dir none\n\
+        "{port}\nvisible_hostname squid.test\npid_filename none\ncoredump_dir none\n\
          pinger_enable off\ncache deny all\ncache_mem 8 MB\nmax_filedescriptors {}\n\
          shutdown_lifetime 0 seconds\ncache_log {directory}/cache.log\naccess_log none\n\
          http_access allow localhost\nhttp_access deny all\n",
-        setting.listen,
         2 * TUNNELS_MAX,
     );
     if let [hop] = setting.hops {

@@ -90,7 +90,7 @@ impl Results {
 
     /// Returns whether Mooltiroute and the limit had no error.
     pub(super) fn is_sound(&self) -> bool {
-        [Sort::Limit, Sort::Ours, Sort::Warm].into_iter().all(|sort| {
+        [Sort::Limit, Sort::Ours, Sort::OursTwo, Sort::Warm].into_iter().all(|sort| {
             self.place(sort).is_some_and(|place| {
                 Table::ALL.into_iter().filter(|table| table.has(sort)).all(|table| {
                     table.hops().all(|hops| self.errors(table, (hops, place)) == Some(0))

@@ -4,13 +4,14 @@ use std::{
     env,
     io::{self, Read as _, Write as _},
     net::SocketAddr,
+    path::PathBuf,
     process::{self, Command},
     thread,
 };
 
 use tokio::{net::TcpListener, runtime};
 
-use super::{hop, link, origin, relay};
+use super::{hop, link, origin, relay, tls_ends};
 
 /// The role of a child process.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub(super) enum Role {
     Relay(Vec<SocketAddr>),
     /// A slow line to this stop.
     Link(SocketAddr),
+    /// TLS that ends here, on the way to this stop. The credentials are in this directory.
+    TlsEnd(SocketAddr, PathBuf),
+    /// TLS that begins here, on the way to this stop.
+    TlsBegin(SocketAddr, PathBuf),
 }
 
 impl Role {
@@ -37,6 +42,8 @@ impl Role {
             "origin" => Some(Self::Origin),
             "hop" => Some(Self::Hop(stops_in_order())),
             "relay" => Some(Self::Relay(stops_in_order())),
+            "tls-end" => Some(Self::TlsEnd(stops[0].parse().unwrap(), (&stops[1]).into())),
+            "tls-begin" => Some(Self::TlsBegin(stops[0].parse().unwrap(), (&stops[1]).into())),
             "link" => Some(Self::Link(stops[0].parse().unwrap())),
             other => panic!("no part is called {other}"),
         }
@@ -50,6 +57,10 @@ impl Role {
             Self::Origin => command.arg("origin"),
             Self::Hop(hops) => command.arg("hop").args(hops.iter().map(ToString::to_string)),
             Self::Relay(stops) => command.arg("relay").args(stops.iter().map(ToString::to_string)),
+            Self::TlsEnd(stop, files) => command.arg("tls-end").arg(stop.to_string()).arg(files),
+            Self::TlsBegin(stop, files) => {
+                command.arg("tls-begin").arg(stop.to_string()).arg(files)
+            }
             Self::Link(stop) => command.arg("link").arg(stop.to_string()),
         };
         command.env(ADDRESS, address.to_string());
@@ -72,6 +83,8 @@ impl Role {
                 Self::Origin => origin::serve(listener).await,
                 Self::Hop(hops) => hop::serve(listener, hops).await,
                 Self::Relay(stops) => relay::serve(listener, stops).await,
+                Self::TlsEnd(stop, files) => tls_ends::end(listener, stop, &files).await,
+                Self::TlsBegin(stop, files) => tls_ends::begin(listener, stop, &files).await,
                 Self::Link(stop) => {
                     let listener = listener.into_std().unwrap();
                     listener.set_nonblocking(false).unwrap();

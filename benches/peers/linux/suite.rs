@@ -20,9 +20,11 @@ use super::{
 pub(super) fn run(plan: Plan) -> Results {
     let mut results = Results::new(plan);
     let network = Network::start();
-    for hops in Table::Ways.hops() {
-        eprintln!("through {hops} hops");
-        measure_ways(&plan, &network, hops, &mut results);
+    for (table, title) in [(Table::Ways, "through"), (Table::Secure, "with TLS, through")] {
+        for hops in table.hops() {
+            eprintln!("{title} {hops} hops");
+            measure_ways(table, &network, hops, &mut results);
+        }
     }
     for place in Table::Ways.places(&results.peers, 0) {
         eprintln!("{}: start, idle tunnels", results.peers[place].name);
@@ -36,14 +38,15 @@ pub(super) fn run(plan: Plan) -> Results {
 }
 
 /// Measures everything that is measured in rounds.
-fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Results) {
+fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Results) {
+    let plan = results.plan;
     let stops = network.stops(hops);
     // The time of a message with nothing but the hops in between.
     let bare = Door::relay(stops[0], &stops);
     let mut running: Vec<(Way, Running)> = Vec::new();
-    for place in Table::Ways.places(&results.peers, hops) {
+    for place in table.places(&results.peers, hops) {
         let way = (hops, place);
-        let started = start(network, Table::Ways, way, results);
+        let started = start(network, table, way, results);
         running.extend(started.map(|running| (way, running)));
     }
     for (_, running) in &running {
@@ -55,19 +58,19 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
         order.rotate_left(round % running.len());
         for (way, running) in &order {
             let tally = load::tunnels(&running.door, running.process(), plan.tunnels);
-            keep(results, *way, &tally, Figure::TunnelRate, Figure::TunnelCpu, 1e6);
+            keep(results, (table, *way), &tally, &TUNNEL);
         }
         for (way, running) in &order {
             let tally = load::bulk(&running.door, running.process(), plan.bulk_bytes);
             let tally = Tally { done: tally.done / 1_000_000, ..tally };
-            keep(results, *way, &tally, Figure::BulkRate, Figure::BulkCpu, 1e3);
+            keep(results, (table, *way), &tally, &BULK);
         }
         let doors: Vec<_> =
             iter::once(&bare).chain(order.iter().map(|(_, running)| &running.door)).collect();
-        keep_round_trips(results, &order, load::round_trips(&doors, plan.messages));
+        keep_round_trips(results, table, &order, load::round_trips(&doors, plan.messages));
         for (way, running) in &order {
             let tally = load::requests(&running.door, running.process(), plan.requests);
-            keep(results, *way, &tally, Figure::RequestRate, Figure::RequestCpu, 1e6);
+            keep(results, (table, *way), &tally, &REQUEST);
         }
         eprintln!("  round {} of {}", round + 1, plan.rounds);
     }
@@ -76,6 +79,7 @@ fn measure_ways(plan: &Plan, network: &Network, hops: usize, results: &mut Resul
 /// Adds how much longer a message took than the first of `times`, which is without a proxy.
 fn keep_round_trips(
     results: &mut Results,
+    table: Table,
     order: &[&(Way, Running)],
     mut times: Vec<io::Result<Duration>>,
 ) {
@@ -88,7 +92,7 @@ fn keep_round_trips(
             }
             Err(error) => {
                 let errors = Errors { count: 1, first: Some(error) };
-                results.fail(Table::Ways, *way, "messages", &errors);
+                results.fail(table, *way, "messages", &errors);
                 results.push(*way, Figure::Latency, f64::NAN);
             }
         }
@@ -135,20 +139,51 @@ pub(super) fn start(
     }
 }
 
-/// Adds a rate per second (for bytes in thousands of the tally's unit) and the cost of each.
-fn keep(
-    results: &mut Results,
-    way: Way,
-    tally: &Tally,
+/// The figures of one load.
+struct LoadFigures {
     rate: Figure,
+    /// The cost of one for the proxy.
     cost: Figure,
+    /// The cost of one for everything else.
+    others: Option<Figure>,
+    /// Divides the number per second.
+    rate_unit: f64,
+    /// Multiplies the seconds that one costs.
     cost_unit: f64,
-) {
-    results.fail(Table::Ways, way, cost.title(), &tally.errors);
+}
+
+const TUNNEL: LoadFigures = LoadFigures {
+    rate: Figure::TunnelRate,
+    cost: Figure::TunnelCpu,
+    others: None,
+    rate_unit: 1.0,
+    cost_unit: 1e6,
+};
+/// The tally counts megabytes.
+const BULK: LoadFigures = LoadFigures {
+    rate: Figure::BulkRate,
+    cost: Figure::BulkCpu,
+    others: Some(Figure::BulkOthers),
+    rate_unit: 1e3,
+    cost_unit: 1e3,
+};
+const REQUEST: LoadFigures = LoadFigures {
+    rate: Figure::RequestRate,
+    cost: Figure::RequestCpu,
+    others: Some(Figure::RequestOthers),
+    rate_unit: 1.0,
+    cost_unit: 1e6,
+};
+
+/// Adds the figures of a load.
+fn keep(results: &mut Results, (table, way): (Table, Way), tally: &Tally, figures: &LoadFigures) {
+    results.fail(table, way, figures.cost.title(), &tally.errors);
     let done = if tally.done > 0 { tally.done as f64 } else { f64::NAN };
-    let rate_unit = if rate == Figure::BulkRate { 1e3 } else { 1.0 };
-    results.push(way, rate, done / tally.elapsed.as_secs_f64() / rate_unit);
-    results.push(way, cost, tally.cpu.as_secs_f64() / done * cost_unit);
+    results.push(way, figures.rate, done / tally.elapsed.as_secs_f64() / figures.rate_unit);
+    results.push(way, figures.cost, tally.cpu.as_secs_f64() / done * figures.cost_unit);
+    if let Some(others) = figures.others {
+        results.push(way, others, tally.others.as_secs_f64() / done * figures.cost_unit);
+    }
 }
 
 /// Gives a process time to finish its work after a start or a load.

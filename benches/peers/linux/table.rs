@@ -4,7 +4,7 @@ use std::{fmt::Write as _, ops::RangeInclusive};
 
 use super::{
     figures::Figure,
-    peer::{Peer, Sort},
+    peer::{Peer, Side, Sort},
     results::Results,
 };
 
@@ -13,6 +13,8 @@ use super::{
 pub(super) enum Table {
     /// Costs and throughput.
     Ways,
+    /// Costs and throughput with TLS before or behind the proxy.
+    Secure,
     /// The time to open a tunnel if the first hop is far away.
     Opening,
     /// The effect of very many tunnels on a process.
@@ -20,12 +22,13 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 3] = [Self::Ways, Self::Opening, Self::Crowd];
+    pub(super) const ALL: [Self; 4] = [Self::Ways, Self::Secure, Self::Opening, Self::Crowd];
 
     /// The numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,
+            Self::Secure => 0..=1,
             Self::Opening => 2..=2,
             Self::Crowd => 0..=0,
         }
@@ -34,22 +37,35 @@ impl Table {
     /// Whether this table shows peers of this sort.
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
-            Self::Ways => sort != Sort::Warm,
-            Self::Opening => !matches!(sort, Sort::Least | Sort::OursSocks | Sort::OtherSocks),
+            Self::Ways => !matches!(sort, Sort::Warm | Sort::TlsListener(_) | Sort::TlsHop(_)),
+            Self::Secure => matches!(sort, Sort::TlsListener(_) | Sort::TlsHop(_)),
+            Self::Opening => !matches!(
+                sort,
+                Sort::Least
+                    | Sort::OursTwo
+                    | Sort::TlsListener(_)
+                    | Sort::TlsHop(_)
+                    | Sort::OursSocks
+                    | Sort::OtherSocks
+            ),
             Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
         }
     }
 
     /// Returns the indexes of the peers in this table that can go through so many hops.
     pub(super) fn places(self, peers: &[Peer], hops: usize) -> Vec<usize> {
-        let is_there =
-            |place: &usize| self.has(peers[*place].sort) && hops <= peers[*place].hops_max;
+        let is_there = |place: &usize| {
+            let peer = &peers[*place];
+            let is_fit = hops > 0 || !matches!(peer.sort, Sort::TlsHop(_));
+            self.has(peer.sort) && is_fit && hops <= peer.hops_max
+        };
         (0..peers.len()).filter(is_there).collect()
     }
 
     fn title(self) -> &'static str {
         match self {
             Self::Ways => "Through 0, 1 and 2 hops",
+            Self::Secure => "TLS with clients, and with a hop",
             Self::Opening => "Until a tunnel is open, with 50 ms a round trip",
             Self::Crowd => "Many tunnels, one of a hundred active",
         }
@@ -68,6 +84,17 @@ impl Table {
                 Figure::Idle,
                 Figure::Start,
                 Figure::Resident,
+            ],
+            Self::Secure => &[
+                Figure::TunnelRate,
+                Figure::TunnelCpu,
+                Figure::BulkRate,
+                Figure::BulkCpu,
+                Figure::BulkOthers,
+                Figure::Latency,
+                Figure::RequestRate,
+                Figure::RequestCpu,
+                Figure::RequestOthers,
             ],
             Self::Opening => &[Figure::Opening, Figure::RoundTrips],
             Self::Crowd => &[
@@ -95,7 +122,10 @@ impl Table {
             for sort in [Sort::Ours, Sort::Warm].into_iter().filter(|sort| self.has(*sort)) {
                 rows.extend(self.comparisons(results, hops, sort));
             }
-            rows.extend(self.protocols(results, hops));
+            for sort in [Sort::OursTwo, Sort::OursSocks] {
+                rows.extend(self.to_ours(results, hops, sort));
+            }
+            rows.extend(self.secure(results, hops));
         }
         rows
     }
@@ -122,16 +152,35 @@ impl Table {
         rows
     }
 
-    /// Returns a row with the ratios of a SOCKS5 client to one that speaks HTTP, both through Mooltiroute.
-    fn protocols(self, results: &Results, hops: usize) -> Option<Vec<String>> {
-        let place = results.place(Sort::OursSocks).filter(|_| self.has(Sort::OursSocks))?;
-        let http = results.place(Sort::Ours)?;
-        let (socks, ours) = (results.peers[place].name, results.peers[http].name);
+    /// Returns a row with the ratios of Mooltiroute used in another way to Mooltiroute with its defaults.
+    fn to_ours(self, results: &Results, hops: usize, sort: Sort) -> Option<Vec<String>> {
+        let place = results.place(sort).filter(|_| self.has(sort))?;
+        Some(self.pair(results, hops, [place, results.place(Sort::Ours)?]))
+    }
+
+    /// Returns rows with the ratios of Mooltiroute to haproxy with the same use of TLS, and of two workers to one.
+    fn secure(self, results: &Results, hops: usize) -> Vec<Vec<String>> {
+        let places = self.places(&results.peers, hops);
+        let of = |side| {
+            let is_meant =
+                move |sort| sort == Sort::TlsListener(side) || sort == Sort::TlsHop(side);
+            let places = places.iter().copied();
+            places.filter(|place| is_meant(results.peers[*place].sort)).collect::<Vec<_>>()
+        };
+        let (ours, passages) = (of(Side::Ours), of(Side::Passage));
+        let others = ours.iter().flat_map(|one| passages.iter().map(|other| [*one, *other]));
+        let workers = ours.windows(2).map(|pair| [pair[1], pair[0]]);
+        others.chain(workers).map(|pair| self.pair(results, hops, pair)).collect()
+    }
+
+    /// Returns a row with the ratios of one peer to another.
+    fn pair(self, results: &Results, hops: usize, [one, other]: [usize; 2]) -> Vec<String> {
+        let names = [one, other].map(|place| results.peers[place].name);
         let ratio = |figure| {
-            let ratio = results.ratio((hops, place), http, figure);
+            let ratio = results.ratio((hops, one), other, figure);
             ratio.map_or_else(dash, |ratio| format!("×{ratio:.2}"))
         };
-        Some(self.row(hops, &format!("*{socks} to {ours}*"), ratio, dash()))
+        self.row(hops, &format!("*{} to {}*", names[0], names[1]), ratio, dash())
     }
 
     fn titles(self) -> Vec<String> {
@@ -161,7 +210,8 @@ pub(super) fn render(results: &Results) -> String {
     }
     let mut remarks = results.remarks.clone();
     for hops in Table::Ways.hops() {
-        let unable = results.peers.iter().filter(|peer| hops > peer.hops_max);
+        let unable =
+            results.peers.iter().filter(|peer| Table::Ways.has(peer.sort) && hops > peer.hops_max);
         remarks.extend(
             unable.map(|peer| format!("{} can't be told to go through {hops} hops", peer.name)),
         );

@@ -95,3 +95,52 @@ fn scheme(name: &str) -> &str {
         kind => kind,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mooltiroute_hops::kinds;
+
+    use crate::config::{
+        Environment, Loader, Overrides, Source,
+        hop_url::{HopUrl, UrlChain},
+    };
+
+    /// Returns what loading these URLs says.
+    fn told(urls: &[&str]) -> String {
+        let urls: Vec<_> = urls.iter().map(|url| HopUrl::new(url)).collect();
+        let UrlChain { yaml, variables } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
+        let source = Source::CommandLine { text: yaml.into(), has_credentials: true };
+        let environment = Environment::new(|_| None, "").with_variables(variables);
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        loader.load().map_or_else(|problems| problems.to_string(), |_| "valid".to_owned())
+    }
+
+    #[test]
+    fn a_problem_names_the_url_and_its_part() {
+        let check = |urls: &[&str], expected: &str| {
+            let told = told(urls);
+            assert!(told.contains(expected), "{told}");
+            assert!(!told.contains("hunter2") && !told.contains(" | "), "{told}");
+        };
+        check(
+            &["http://a:1", "http://proxy"],
+            "--hop: the second URL, its host and port: the port is missing",
+        );
+        check(&["socks5://a:1", "http://proxy"], "write `http://HOST:PORT`");
+        check(&["http://joe:hunter2@a:1?auth=kerberos"], "help: did you mean `negotiate`?");
+        check(&["http://a:1?auth=ntlm"], "`http://USERNAME:PASSWORD@HOST:PORT?auth=ntlm`");
+        check(
+            &["http://a:1?tls=hunter2.pem"],
+            "--hop: the first URL, `tls` after the `?`: expected",
+        );
+        check(&["http://a:1?color=hunter2"], "`color` after the `?`: unknown key");
+        check(&["socks5://a:99999"], "write `socks5://HOST:PORT`");
+    }
+
+    #[test]
+    fn auth_is_a_scheme_or_a_list_of_them() {
+        for auth in ["ntlm", "[ntlm]", "[ntlm,basic]", "basic"] {
+            assert_eq!(told(&[&format!("http://joe:hunter2@a:1?auth={auth}")]), "valid", "{auth}");
+        }
+    }
+}
