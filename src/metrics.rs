@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{proxy_error::ProxyError, usage::Usage};
+use crate::{proxy_error::ProxyError, usage::UsageLedger};
 
 pub(crate) use self::{
     histogram::{Buckets, Histogram},
@@ -39,7 +39,7 @@ pub(crate) struct Metrics {
     /// Spare tunnels, by chain.
     pub warm: ByName<WarmCounts>,
     /// Bytes on the wire.
-    pub usage: Arc<Usage>,
+    pub usage: Arc<UsageLedger>,
 }
 
 /// The counts of things that have names in the configuration.

@@ -4,8 +4,8 @@
 //! in the tunnel. So bytes are counted where they leave and enter a stream, below each hop, and not where the client's
 //! bytes are copied:
 //!
-//! - [`Wire`] counts one stream, for each hop that the stream passes. Moving bytes only adds to two numbers.
-//! - [`Usage`] has an [`Account`] for each hop, chain, route, session and target. Wires are folded into accounts when they
+//! - [`CountedWire`] counts one stream, for each hop that the stream passes. Moving bytes only adds to two numbers.
+//! - [`UsageLedger`] has an [`UsageAccount`] for each hop, chain, route, session and target. Wires are folded into accounts when they
 //!   end and every other second while bytes move.
 //! - [`BudgetUse`] is what is used of a hop's [`Budget`] in the current period.
 //! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy folds and saves them; it sleeps while nothing moves.
@@ -27,17 +27,17 @@ use std::{
 use mooltiroute_hops::Authority;
 
 pub(crate) use self::{
-    account::Account,
+    account::UsageAccount,
     budget::BudgetUse,
     store::{BudgetRecord, Sum, UsageFile, UsageRecord},
-    wire::{Owner, RecentOwner, Wire, owned_by},
+    wire::{CountedWire, Owner, RecentOwner, owned_by},
 };
 use self::{book::Book, wire::Wires};
 use crate::config::Budget;
 
 /// Everything that is counted, for the life of the process and, by way of a file, beyond it.
 #[derive(Debug)]
-pub(crate) struct Usage {
+pub(crate) struct UsageLedger {
     /// By hop.
     pub hops: Book,
     /// By chain.
@@ -76,7 +76,7 @@ pub(crate) enum Woken {
     Over,
 }
 
-impl Default for Usage {
+impl Default for UsageLedger {
     fn default() -> Self {
         Self {
             hops: Book::default(),
@@ -91,9 +91,9 @@ impl Default for Usage {
     }
 }
 
-impl Usage {
+impl UsageLedger {
     /// Begins to count a new stream.
-    pub(crate) fn wire(&self) -> Arc<Wire> {
+    pub(crate) fn wire(&self) -> Arc<CountedWire> {
         self.wires.begin(Arc::clone(&self.activity))
     }
 
@@ -113,9 +113,9 @@ impl Usage {
     /// looks up no name.
     pub(crate) fn begin_request(
         &self,
-        chain: &[Arc<Account>],
+        chain: &[Arc<UsageAccount>],
         recent: &mut RecentOwner,
-        (route, target, session): (&Arc<Account>, &Authority, Option<&str>),
+        (route, target, session): (&Arc<UsageAccount>, &Authority, Option<&str>),
     ) -> Owner {
         let owner = recent.owner(route, target, session, || {
             let target = self.targets.account(&target.to_string().into());

@@ -4,7 +4,7 @@ mod period;
 
 use std::sync::Arc;
 
-pub(crate) use self::period::Period;
+pub(crate) use self::period::BudgetPeriod;
 pub use self::period::{Per, Zone};
 
 /// A limit on the bytes of a hop.

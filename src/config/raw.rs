@@ -147,7 +147,7 @@ pub(crate) struct RawRoute {
 /// A limit on the bytes that a hop may carry in a period, counted on the wire as a provider bills them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `bytes` and `per`")]
-pub(crate) struct Budget {
+pub(crate) struct RawBudget {
     /// The bytes of one period, up and down, such as `5GiB`.
     pub(crate) bytes: Size,
     /// The length of a period.
@@ -187,9 +187,9 @@ fn utc() -> String {
 
 impl<'de> Deserialize<'de> for Then {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EitherForm;
+        struct ChainForm;
 
-        impl<'de> Visitor<'de> for EitherForm {
+        impl<'de> Visitor<'de> for ChainForm {
             type Value = Then;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Then {
             }
         }
 
-        deserializer.deserialize_any(EitherForm)
+        deserializer.deserialize_any(ChainForm)
     }
 }
 
@@ -280,9 +280,9 @@ impl<'de> Deserialize<'de> for RawChain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // An untagged enum of serde would try both forms and report neither mistake, only that no form fits.
         // The visitor keeps the path and the words of the form that was written.
-        struct EitherForm;
+        struct ThenForm;
 
-        impl<'de> Visitor<'de> for EitherForm {
+        impl<'de> Visitor<'de> for ThenForm {
             type Value = RawChain;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,7 +301,7 @@ impl<'de> Deserialize<'de> for RawChain {
             }
         }
 
-        deserializer.deserialize_any(EitherForm)
+        deserializer.deserialize_any(ThenForm)
     }
 }
 

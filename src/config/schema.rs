@@ -101,7 +101,7 @@ fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Va
                 json!("keep"),
             ),
         ),
-        ("budget".to_owned(), part(generator.subschema_for::<raw::Budget>())),
+        ("budget".to_owned(), part(generator.subschema_for::<raw::RawBudget>())),
         ("rotate_after".to_owned(), rotate_after),
     ]);
     let mut keys: Vec<String> = common.keys().cloned().collect();

@@ -12,7 +12,7 @@ use crate::{
     config::Consequence,
     state::shared::Shared,
     upstream::chain::Chain,
-    usage::{Activity, BudgetUse, Usage, UsageFile, Woken},
+    usage::{Activity, BudgetUse, UsageFile, UsageLedger, Woken},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -26,8 +26,8 @@ pub(crate) struct UsageKeeper {
 }
 
 /// The work of the thread.
-struct Work {
-    usage: Arc<Usage>,
+struct KeeperWork {
+    usage: Arc<UsageLedger>,
     file: Option<UsageFile>,
     shared: Weak<Shared>,
     /// Whether the last write failed, which is logged once.
@@ -47,7 +47,7 @@ impl UsageKeeper {
         }
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
-        let mut work = Work { usage, file, shared, is_failing: false, saved: None, total };
+        let mut work = KeeperWork { usage, file, shared, is_failing: false, saved: None, total };
         let thread = thread::Builder::new().name("usage".into()).spawn(move || work.run());
         let thread = thread
             .inspect_err(|error| warn!(%error, "usage is not kept: there is no thread for it"))
@@ -72,7 +72,7 @@ impl Drop for UsageKeeper {
     }
 }
 
-fn restore(usage: &Usage, file: &UsageFile) {
+fn restore(usage: &UsageLedger, file: &UsageFile) {
     match file.read() {
         Ok(Some(record)) => usage.restore(&record),
         Ok(None) => {}
@@ -89,7 +89,7 @@ fn restore(usage: &Usage, file: &UsageFile) {
     }
 }
 
-impl Work {
+impl KeeperWork {
     /// Folds, enforces and saves until the end.
     ///
     /// A worker counts first and then reads the flag of [`Activity`], both without a barrier, since it does so for every

@@ -22,7 +22,7 @@ use crate::{
         dial::Dialer,
         warm::Warm,
     },
-    usage::Account,
+    usage::UsageAccount,
 };
 
 pub(crate) use self::budgets::OverBudget;
@@ -45,7 +45,7 @@ pub(crate) struct Generation {
     /// For each route, the chain it leads to.
     routes: Vec<usize>,
     /// For each route, the account of what it carries.
-    route_accounts: Vec<Arc<Account>>,
+    route_accounts: Vec<Arc<UsageAccount>>,
     chains: Vec<Arc<Chain>>,
     /// For each chain, whether it is written without a hop.
     always_direct: Vec<bool>,
@@ -100,7 +100,7 @@ pub(crate) struct Way<'a> {
     /// The route that matched, counted from one.
     pub route: usize,
     /// The account of what this route carries.
-    pub account: &'a Arc<Account>,
+    pub account: &'a Arc<UsageAccount>,
     /// The chain it leads to.
     pub chain: &'a Arc<Chain>,
     /// The conditions of the network that the hops of the chain depend on, if there are any.

@@ -51,17 +51,17 @@ impl Workers {
         let others = self.running.iter().map(|worker| worker.runtime.clone());
         let members = iter::once(Handle::current()).chain(others);
         Arc::new(Crew(
-            members.map(|runtime| Member { runtime, open: AtomicUsize::new(0) }).collect(),
+            members.map(|runtime| CrewMember { runtime, open: AtomicUsize::new(0) }).collect(),
         ))
     }
 }
 
 /// All workers, with the number of connections that each of them serves.
 #[derive(Debug)]
-pub(crate) struct Crew(Vec<Member>);
+pub(crate) struct Crew(Vec<CrewMember>);
 
 #[derive(Debug)]
-struct Member {
+struct CrewMember {
     runtime: Handle,
     open: AtomicUsize,
 }

@@ -17,7 +17,7 @@ use crate::config::Budget;
 /// are folded in, about once a second for each stream, so a lock does for it. Requests read a copy of the one fact that
 /// they need: whether the budget is used up.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct UsageAccount {
     requests: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
@@ -28,7 +28,7 @@ pub(crate) struct Account {
     is_reached: AtomicBool,
 }
 
-impl Account {
+impl UsageAccount {
     pub(super) fn add_request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
@@ -141,7 +141,7 @@ mod tests {
             then: Consequence::Refuse,
             cuts: false,
         };
-        let account = Account::default();
+        let account = UsageAccount::default();
         account.add(100, 0);
         account.set_budget(Some(budget.clone()));
         assert!(account.exhausted().is_none(), "it counts from now on");

@@ -5,16 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Account, Sum, lock};
+use super::{Sum, UsageAccount, lock};
 
 /// The accounts of one sort of thing, by name. Clients choose the names of sessions and targets, so there are at most
 /// [`NAMES_MAX`]; what comes after them is counted together.
 #[derive(Debug, Default)]
-pub(crate) struct Book(Mutex<BTreeMap<Arc<str>, Arc<Account>>>);
+pub(crate) struct Book(Mutex<BTreeMap<Arc<str>, Arc<UsageAccount>>>);
 
 impl Book {
     /// Returns the account of `name`.
-    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
+    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<UsageAccount> {
         let mut accounts = lock(&self.0);
         if let Some(known) = accounts.get(name) {
             return Arc::clone(known);
@@ -34,7 +34,7 @@ impl Book {
     }
 
     /// Returns all accounts, sorted by name.
-    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<Account>)> {
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<UsageAccount>)> {
         let accounts = lock(&self.0);
         accounts.iter().map(|(name, one)| (Arc::clone(name), Arc::clone(one))).collect()
     }

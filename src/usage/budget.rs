@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Budget, Period};
+use crate::config::{Budget, BudgetPeriod};
 
 /// The part of a budget that is used, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BudgetUse {
     /// The period, in seconds since 1970.
-    pub period: Period,
+    pub period: BudgetPeriod,
     /// The bytes so far in this period.
     pub used: u64,
     /// Requests that were refused or sent another way since the process began.
@@ -26,7 +26,7 @@ pub(crate) struct BudgetUse {
 #[derive(Debug)]
 pub(super) struct Spending {
     budget: Budget,
-    period: Period,
+    period: BudgetPeriod,
     used: u64,
     logged: Logged,
     refused: u64,
@@ -58,7 +58,7 @@ impl Spending {
         next
     }
 
-    fn adopt(&mut self, period: Period, used: u64, logged: Logged) {
+    fn adopt(&mut self, period: BudgetPeriod, used: u64, logged: Logged) {
         if self.period == period {
             self.used = self.used.saturating_add(used);
             // A limit that was raised may be reached again, and is logged again.
@@ -159,7 +159,7 @@ mod tests {
         spending.add(20, at(7199));
         assert!(spending.is_reached() && spending.take_news() && !spending.take_news());
         let used = spending.now(at(7199));
-        assert_eq!((used.used, used.period), (100, Period { start: 3600, end: 7200 }));
+        assert_eq!((used.used, used.period), (100, BudgetPeriod { start: 3600, end: 7200 }));
         let next = spending.now(at(7200));
         assert_eq!((next.used, next.is_reached, spending.is_reached()), (0, false, false));
     }

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetUse, Usage, book::Book};
+use super::{BudgetUse, UsageLedger, book::Book};
 use crate::config::{Environment, Source};
 
 /// All accounts at one moment, as the file has them.
@@ -64,7 +64,7 @@ pub(crate) struct Sum {
 pub(crate) struct UsageFile(PathBuf);
 
 impl UsageRecord {
-    pub(super) fn of(usage: &Usage, since: SystemTime) -> Self {
+    pub(super) fn of(usage: &UsageLedger, since: SystemTime) -> Self {
         let sums = |book: &Book| {
             let sums = book.all().into_iter().map(|(name, one)| (name.to_string(), one.sum()));
             sums.filter(|(_, sum)| *sum != Sum::default()).collect()
@@ -87,7 +87,7 @@ impl UsageRecord {
     }
 
     /// Adds these accounts to those of `usage`. Returns when counting began.
-    pub(super) fn restore_into(&self, usage: &Usage) -> Option<SystemTime> {
+    pub(super) fn restore_into(&self, usage: &UsageLedger) -> Option<SystemTime> {
         let restore = |sums: &BTreeMap<String, Sum>, book: &Book| {
             for (name, sum) in sums {
                 book.account(&Arc::from(name.as_str())).restore(*sum);
@@ -233,13 +233,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = UsageFile(directory.path().join("a/usage.json"));
         assert_eq!(file.read().unwrap(), None);
-        let usage = Usage::default();
+        let usage = UsageLedger::default();
         usage.hops.account(&"exit".into()).restore(Sum { requests: 1, sent: 2, received: 3 });
         let record = usage.record();
         file.write(&record).unwrap();
         file.write(&record).unwrap();
         assert_eq!(file.read().unwrap(), Some(record.clone()));
-        let later = Usage::default();
+        let later = UsageLedger::default();
         later.restore(&record);
         assert_eq!(later.record(), record);
         #[cfg(unix)]
@@ -257,11 +257,11 @@ mod tests {
     fn a_failed_write_leaves_the_old_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = UsageFile(directory.path().join("usage.json"));
-        let record = Usage::default().record();
+        let record = UsageLedger::default().record();
         file.write(&record).unwrap();
         // Something that can't be replaced by a file is where the new one would be written.
         fs::create_dir(directory.path().join("usage.json.new")).unwrap();
-        assert!(file.write(&Usage::default().record()).is_err());
+        assert!(file.write(&UsageLedger::default().record()).is_err());
         assert_eq!(file.read().unwrap(), Some(record));
     }
 

@@ -10,10 +10,10 @@ use std::{
 
 use mooltiroute_hops::{Authority, CountWire, Stream as _, Tunnel};
 
-use super::{Account, Activity, lock};
+use super::{Activity, UsageAccount, lock};
 
 /// The accounts of a request beside those of its chain and hops: its route, its target, its session.
-pub(crate) type Owner = Arc<[Arc<Account>]>;
+pub(crate) type Owner = Arc<[Arc<UsageAccount>]>;
 
 /// The owner of the last request of one client, for the next one, which often asks for the same.
 #[derive(Debug, Default)]
@@ -34,19 +34,19 @@ struct Recent {
 /// made and another one uses passes through a lock in between, so the second reads what the first wrote. Everyone else
 /// only reads the counts.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct CountedWire {
     sent: AtomicU64,
     received: AtomicU64,
     activity: Arc<Activity>,
     shares: Mutex<Shares>,
-    registration: Mutex<Option<Registration>>,
+    registration: Mutex<Option<WirePlace>>,
 }
 
 /// Those who get the bytes of a stream.
 #[derive(Debug, Default)]
 struct Shares {
     /// The chain, and each hop that the stream passes, with the count up to which it has got its share.
-    passed: Vec<(Arc<Account>, [u64; 2])>,
+    passed: Vec<(Arc<UsageAccount>, [u64; 2])>,
     /// The request that uses the stream at the moment.
     owner: Option<Owner>,
     owned: [u64; 2],
@@ -59,19 +59,19 @@ pub(super) struct Wires(Arc<Mutex<Slots>>);
 /// A slab: freed places are used again.
 #[derive(Debug, Default)]
 struct Slots {
-    places: Vec<Option<Weak<Wire>>>,
+    places: Vec<Option<Weak<CountedWire>>>,
     free: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Registration {
+struct WirePlace {
     slots: Weak<Mutex<Slots>>,
     place: usize,
 }
 
-impl Wire {
+impl CountedWire {
     /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
-    pub(crate) fn passes(&self, account: &Arc<Account>, ahead: usize) {
+    pub(crate) fn passes(&self, account: &Arc<UsageAccount>, ahead: usize) {
         let [sent, received] = self.counts();
         let from = [sent, received.saturating_sub(ahead as u64)];
         lock(&self.shares).passed.push((Arc::clone(account), from));
@@ -111,7 +111,7 @@ impl RecentOwner {
     /// Returns the owner of a request, which `look_up` finds if the previous request had another one.
     pub(super) fn owner(
         &mut self,
-        route: &Arc<Account>,
+        route: &Arc<UsageAccount>,
         target: &Authority,
         session: Option<&str>,
         look_up: impl FnOnce() -> Owner,
@@ -132,13 +132,13 @@ impl RecentOwner {
 
 /// Counts the bytes of the connection below `tunnel` for `owner` from now on, and those that it opened with.
 pub(crate) fn owned_by(tunnel: &Tunnel, owner: &Owner) {
-    let wire = tunnel.bottom_wire().and_then(|wire| wire.as_any().downcast_ref::<Wire>());
+    let wire = tunnel.bottom_wire().and_then(|wire| wire.as_any().downcast_ref::<CountedWire>());
     if let Some(wire) = wire {
         wire.owned_by(owner);
     }
 }
 
-impl CountWire for Wire {
+impl CountWire for CountedWire {
     fn sent(&self, bytes: usize) {
         self.sent.store(self.sent.load(Relaxed) + bytes as u64, Relaxed);
         self.activity.begins();
@@ -154,10 +154,10 @@ impl CountWire for Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for CountedWire {
     fn drop(&mut self) {
         self.fold();
-        if let Some(Registration { slots, place }) = lock(&self.registration).take()
+        if let Some(WirePlace { slots, place }) = lock(&self.registration).take()
             && let Some(slots) = slots.upgrade()
         {
             lock(&slots).remove(place);
@@ -167,8 +167,8 @@ impl Drop for Wire {
 
 impl Wires {
     /// Begins to count a stream.
-    pub(super) fn begin(&self, activity: Arc<Activity>) -> Arc<Wire> {
-        let wire = Arc::new(Wire {
+    pub(super) fn begin(&self, activity: Arc<Activity>) -> Arc<CountedWire> {
+        let wire = Arc::new(CountedWire {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             activity,
@@ -176,7 +176,7 @@ impl Wires {
             registration: Mutex::default(),
         });
         let place = lock(&self.0).add(Arc::downgrade(&wire));
-        *lock(&wire.registration) = Some(Registration { slots: Arc::downgrade(&self.0), place });
+        *lock(&wire.registration) = Some(WirePlace { slots: Arc::downgrade(&self.0), place });
         wire
     }
 
@@ -188,7 +188,7 @@ impl Wires {
 }
 
 impl Slots {
-    fn add(&mut self, wire: Weak<Wire>) -> usize {
+    fn add(&mut self, wire: Weak<CountedWire>) -> usize {
         if let Some(place) = self.free.pop()
             && let Some(free) = self.places.get_mut(place)
         {
@@ -214,7 +214,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    fn sum(account: &Account) -> (u64, u64) {
+    fn sum(account: &UsageAccount) -> (u64, u64) {
         let sum = account.sum();
         (sum.sent, sum.received)
     }
@@ -223,7 +223,7 @@ mod tests {
     fn each_hop_gets_the_bytes_from_its_own_connect_on() {
         let (wires, activity) = (Wires::default(), Arc::<Activity>::default());
         let wire = wires.begin(Arc::clone(&activity));
-        let [first, second, route]: [Arc<Account>; 3] = Default::default();
+        let [first, second, route]: [Arc<UsageAccount>; 3] = Default::default();
         wire.passes(&first, 0);
         wire.sent(10);
         wire.received(7);
@@ -236,7 +236,7 @@ mod tests {
         wires.fold();
         wires.fold();
         assert_eq!((sum(&first), sum(&second), sum(&route)), ((15, 8), (5, 3), (15, 8)));
-        let later: Arc<Account> = Arc::default();
+        let later: Arc<UsageAccount> = Arc::default();
         wire.owned_by(&vec![Arc::clone(&later)].into());
         wire.sent(1);
         drop(wire);

@@ -22,7 +22,7 @@ use crate::{
         shared::{Rejection, Shared},
     },
     timestamp::rfc_3339,
-    usage::{Account, Sum},
+    usage::{Sum, UsageAccount},
 };
 
 /// The state of the proxy at one moment.
@@ -159,7 +159,7 @@ pub(crate) struct BudgetStatus {
 }
 
 impl BudgetStatus {
-    fn of(account: &Account) -> Option<Self> {
+    fn of(account: &UsageAccount) -> Option<Self> {
         let (budget, used) = account.budget_use()?;
         Some(Self {
             bytes: budget.bytes,

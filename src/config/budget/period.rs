@@ -29,7 +29,7 @@ pub struct Zone(TimeZone);
 
 /// A period, in seconds since 1970. The end does not belong to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Period {
+pub(crate) struct BudgetPeriod {
     /// Its first second.
     pub start: i64,
     /// The first second of the next one.
@@ -57,15 +57,15 @@ impl Per {
     ///
     /// A day of a zone may have 23 or 25 hours, so the end is found by the calendar and not by adding seconds. Times that
     /// the calendar does not have are in a period of their own, which begins with the hour.
-    pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> Period {
+    pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> BudgetPeriod {
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
         let bounds = bounds(self, &now.to_zoned(zone.0.clone()));
         bounds.map_or_else(
             |_| {
                 let start = now.as_second() - now.as_second().rem_euclid(3600);
-                Period { start, end: start + 3600 }
+                BudgetPeriod { start, end: start + 3600 }
             },
-            |(start, end)| Period {
+            |(start, end)| BudgetPeriod {
                 start: start.timestamp().as_second(),
                 end: end.timestamp().as_second(),
             },
@@ -106,7 +106,7 @@ fn bounds(per: Per, now: &Zoned) -> Result<(Zoned, Zoned), jiff::Error> {
     })
 }
 
-impl Period {
+impl BudgetPeriod {
     /// Returns whether `now` is behind it.
     pub(crate) fn is_over(self, now: SystemTime) -> bool {
         seconds(now) >= self.end

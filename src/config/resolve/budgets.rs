@@ -13,7 +13,7 @@ use crate::config::{
 impl Resolver<'_> {
     /// Reads the budget at `path`. The chain that it names is checked by [`check_budgets`](Self::check_budgets).
     pub(super) fn budget(&mut self, path: &KeyPath) -> Option<Budget> {
-        let raw = self.read::<raw::Budget>(path)?;
+        let raw = self.read::<raw::RawBudget>(path)?;
         let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
         let bytes = raw.bytes.0 as u64;
         if bytes == 0 {

@@ -12,7 +12,7 @@ use super::{Generation, Way};
 use crate::{
     config::{Budget, Consequence, Per},
     upstream::chain::Chain,
-    usage::{Account, BudgetUse},
+    usage::{BudgetUse, UsageAccount},
 };
 
 /// A budget that is used up.
@@ -31,7 +31,7 @@ pub(crate) struct OverBudget {
 /// A hop whose budget is used up.
 struct UsedUp<'a> {
     hop: &'a Arc<str>,
-    account: &'a Account,
+    account: &'a UsageAccount,
     budget: Budget,
     used: BudgetUse,
 }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use mooltiroute_hops::Tunnel;
 
 use super::Chain;
-use crate::usage::{Account, Usage, Wire};
+use crate::usage::{CountedWire, UsageAccount, UsageLedger};
 
 /// The accounts that the connections of a chain count for.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainAccounts {
-    usage: Arc<Usage>,
+    usage: Arc<UsageLedger>,
     /// The account of the chain, and then those of its hops.
-    all: Box<[Arc<Account>]>,
+    all: Box<[Arc<UsageAccount>]>,
 }
 
 impl ChainAccounts {
     /// Returns the accounts of the chain `name` along `hops`.
     pub(crate) fn new<'a>(
-        usage: &Arc<Usage>,
+        usage: &Arc<UsageLedger>,
         name: &Arc<str>,
         hops: impl Iterator<Item = &'a Arc<str>>,
     ) -> Self {
@@ -28,7 +28,7 @@ impl ChainAccounts {
     }
 
     /// The account of the chain, and then those of its hops.
-    pub(crate) fn all(&self) -> &[Arc<Account>] {
+    pub(crate) fn all(&self) -> &[Arc<UsageAccount>] {
         &self.all
     }
 }
@@ -53,9 +53,9 @@ impl Chain {
 
 /// Counts the bytes of `tunnel` from here on for `account` too. A tunnel that a hop has wrapped, as in TLS, is a new
 /// stream and gets a counter of its own; the one below it goes on.
-fn count(tunnel: Tunnel, usage: &Arc<Usage>, account: Option<&Arc<Account>>) -> Tunnel {
+fn count(tunnel: Tunnel, usage: &Arc<UsageLedger>, account: Option<&Arc<UsageAccount>>) -> Tunnel {
     let Some(account) = account else { return tunnel };
-    let known = tunnel.wire().and_then(|wire| wire.as_any().downcast_ref::<Wire>());
+    let known = tunnel.wire().and_then(|wire| wire.as_any().downcast_ref::<CountedWire>());
     if let Some(wire) = known {
         wire.passes(account, tunnel.ahead());
         return tunnel;
