@@ -254,7 +254,7 @@ pub struct Service {
     pub print: bool,
 }
 
-/// What `service` does.
+/// An action of `service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ServiceAction {
     /// Write the definition of the service, and start it now and with each session.
@@ -274,7 +274,7 @@ pub struct Usage {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// What to show the bytes of [default: hops and budgets]
+    /// The kind of things to show the bytes of [default: hops and budgets]
     #[arg(long, value_name = "WHAT")]
     pub by: Option<UsageBy>,
     /// The format of the output

@@ -89,7 +89,7 @@ impl Foresight {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeciderState {
-    /// Where it is read from.
+    /// The file or URL that it is read from.
     pub source: String,
     /// When what is in use was read. `None` if nothing is in use.
     pub loaded: Option<SystemTime>,

@@ -38,7 +38,7 @@ struct ShownMember<'a> {
     address: Option<String>,
 }
 
-/// Where a hop has the rules from by which it chooses.
+/// The source of the rules by which a hop chooses.
 #[derive(Serialize)]
 struct ShownDecider {
     source: String,

@@ -158,7 +158,7 @@ pub(crate) struct RawBudget {
     /// The part of `bytes` after which a warning is logged.
     #[serde(default)]
     pub(crate) warn: Percent,
-    /// What becomes of new requests once it is used up: `refuse`, or a mapping of `chain`, the chain to take instead.
+    /// How new requests are treated once it is used up: `refuse`, or a mapping of `chain`, the chain to take instead.
     #[serde(default)]
     pub(crate) then: Then,
     /// Whether open tunnels are ended too once it is used up.
@@ -166,7 +166,7 @@ pub(crate) struct RawBudget {
     pub(crate) cut: bool,
 }
 
-/// What becomes of new requests once a budget is used up.
+/// How new requests are treated once a budget is used up.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Then {
     #[default]

@@ -75,8 +75,10 @@ fn section<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 /// completed by another file.
 fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Value {
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-    let mut rotate_after = part(generator.subschema_for::<Period>());
-    rotate_after["description"] = ROTATE_AFTER.into();
+    let rotate_after =
+        described(part(generator.subschema_for::<Period>()), ROTATE_AFTER, Value::Null);
+    let mut budget = part(generator.subschema_for::<raw::RawBudget>());
+    budget["default"] = Value::Null;
     let common = Map::from_iter([
         (
             "kind".to_owned(),
@@ -101,7 +103,7 @@ fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Va
                 json!("keep"),
             ),
         ),
-        ("budget".to_owned(), part(generator.subschema_for::<raw::RawBudget>())),
+        ("budget".to_owned(), budget),
         ("rotate_after".to_owned(), rotate_after),
     ]);
     let mut keys: Vec<String> = common.keys().cloned().collect();

@@ -1,4 +1,4 @@
-//! What is used of a budget.
+//! The bytes that are used of a budget.
 
 use std::time::SystemTime;
 

@@ -32,7 +32,7 @@ pub(crate) struct UsageRecord {
     pub sessions: BTreeMap<String, Sum>,
     /// By target.
     pub targets: BTreeMap<String, Sum>,
-    /// What is used of budgets, by hop.
+    /// The bytes that are used of budgets, by hop.
     pub budgets: BTreeMap<String, BudgetRecord>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct BudgetRecord {
     pub bytes: u64,
     /// The length of a period.
     pub per: String,
-    /// What is used.
+    /// The bytes that are used.
     #[serde(flatten)]
     pub used: BudgetUse,
 }

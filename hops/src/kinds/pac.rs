@@ -56,7 +56,7 @@ struct PacMember {
     failed: AtomicU64,
 }
 
-/// Where the script comes from.
+/// The source of the script.
 #[derive(Debug)]
 enum Source {
     /// A file, which is a part of the configuration.

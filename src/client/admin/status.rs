@@ -69,7 +69,7 @@ pub(crate) struct StatusDocument {
     pub warm: BTreeMap<String, WarmTotals>,
     /// Bytes on the wire by hop, as a provider bills them, in this process and those before it.
     pub wire: BTreeMap<String, Sum>,
-    /// What is used of budgets, by hop.
+    /// The use of budgets, by hop.
     pub budgets: BTreeMap<String, BudgetStatus>,
     /// Failures of targets themselves, and not of hops.
     pub target_failures: Vec<Failure>,
@@ -142,7 +142,7 @@ pub(crate) struct HopTotals {
     pub handshakes: Buckets,
 }
 
-/// What is used of the budget of a hop.
+/// The use of the budget of a hop.
 #[derive(Debug, Serialize)]
 pub(crate) struct BudgetStatus {
     /// The limit in bytes.

@@ -12,7 +12,7 @@ use crate::config::NamedHop;
 #[derive(Serialize)]
 pub(super) struct DecidedHop<'a> {
     pub(super) hop: &'a str,
-    /// Where its rules come from.
+    /// The source of its rules.
     source: String,
     /// The text that those gave, such as `PROXY a.example:3128; DIRECT`.
     answer: Option<String>,

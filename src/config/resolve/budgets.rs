@@ -44,7 +44,8 @@ impl Resolver<'_> {
         Some(age)
     }
 
-    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up.
+    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up; and that no hop
+    /// has a budget or an age for its tunnels which would not hold.
     pub(crate) fn check_budgets(
         &mut self,
         hops: &[NamedHop],
@@ -52,6 +53,19 @@ impl Resolver<'_> {
         names: &Names,
     ) {
         for (index, hop) in hops.iter().enumerate() {
+            // Bytes and tunnels belong to the hop that stands in the chain. If that one chooses this hop, its settings
+            // are the ones that hold, and settings here would promise a limit that is none.
+            if self.held.contains(&hop.name) {
+                let has = [
+                    ("budget", hop.budget.is_some()),
+                    ("rotate_after", hop.rotate_after.is_some()),
+                ];
+                for (key, _) in has.iter().filter(|(_, has)| *has) {
+                    let message = "does not hold for connections that another hop chooses this hop for; \
+                                   give it to the hop that chooses";
+                    self.invalid(&KeyPath::of(["hops", &hop.name, key]), message);
+                }
+            }
             let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
             let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
             match chains.iter().find(|chain| chain.name == *name) {

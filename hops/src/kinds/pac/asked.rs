@@ -1,4 +1,4 @@
-//! What a PAC file is asked: the URL and the host of a request, in canonical form.
+//! The question to a PAC file: the URL and the host of a request, in canonical form.
 
 use std::borrow::Cow;
 

@@ -38,15 +38,15 @@ pub struct PacConfig {
     /// hops. The first that matches counts. Credentials and address are those of the hop.
     #[serde(default)]
     hops: Mapping,
-    /// What becomes of a request for a proxy that no pattern matches: `refuse`, or the name of the hop to take.
+    /// How to treat a request for a proxy that no pattern matches: `refuse`, or the name of the hop to take.
     #[serde(default)]
     unknown: Option<String>,
-    /// What becomes of a request for which the file has no list, because it fails or returns something else.
+    /// How to treat a request for which the file has no list, because it fails or returns something else.
     #[serde(default)]
     otherwise: Otherwise,
 }
 
-/// What becomes of a request for which a PAC file has no list.
+/// How to treat a request for which a PAC file has no list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Otherwise {

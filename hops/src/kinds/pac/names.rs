@@ -85,7 +85,7 @@ impl Names {
     }
 }
 
-/// What a script may ask for, without waiting.
+/// The facts that a script may ask for, without waiting.
 #[derive(Debug)]
 pub(super) struct PacFacts {
     pub(super) names: Arc<Names>,

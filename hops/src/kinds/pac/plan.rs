@@ -22,7 +22,7 @@ pub(super) struct Rules {
     pub(super) via: Box<str>,
 }
 
-/// What becomes of an entry that no pattern matches.
+/// How to treat an entry that no pattern matches.
 #[derive(Debug)]
 pub(super) enum Unknown {
     Refuse,

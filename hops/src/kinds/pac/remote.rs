@@ -33,7 +33,7 @@ pub(super) struct Remote {
     fetched: Notify,
 }
 
-/// What is known of the file.
+/// The state of the file.
 #[derive(Debug, Default)]
 struct RemoteState {
     /// The last good one.
@@ -55,7 +55,7 @@ struct RemoteState {
     problem: Option<String>,
 }
 
-/// What a request finds.
+/// The file as a request finds it.
 enum Found {
     Script(Arc<Script>),
     /// A fetch is under way. The script is good for the case that it takes long.

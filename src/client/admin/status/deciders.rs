@@ -10,7 +10,7 @@ use crate::{state::generation::Generation, timestamp::rfc_3339};
 /// A PAC file, by which a hop chooses.
 #[derive(Debug, Serialize)]
 pub(crate) struct PacFile {
-    /// Where it is read from.
+    /// The file or URL that it is read from.
     pub source: String,
     /// Whether requests can be served.
     pub loaded: bool,
