@@ -113,14 +113,15 @@ impl UrlChain {
     /// The first URL that is none. Wrong settings are found when the configuration is loaded.
     pub fn new(urls: &[HopUrl], registry: &Registry) -> Result<Self, InvalidHopUrl> {
         let mut yaml = "hops:\n".to_owned();
-        let (mut variables, mut names) = (Vec::new(), Vec::<String>::new());
+        let (mut variables, mut names, mut kinds) =
+            (Vec::new(), Vec::<String>::new(), Vec::<&str>::new());
         for (position, HopUrl(url)) in urls.iter().enumerate() {
             let parts = Parts::read(url.expose(), registry);
             let parts = parts.map_err(|fault| InvalidHopUrl { position, fault })?;
             // The names appear in messages and in the printed file, so the first hop of a kind has the plain
             // name of its kind.
-            let earlier =
-                names.iter().filter(|name| name.trim_end_matches(NUMBER) == parts.kind).count();
+            let earlier = kinds.iter().filter(|kind| **kind == parts.kind).count();
+            kinds.push(parts.kind);
             let name = match earlier {
                 0 => parts.kind.to_owned(),
                 count => format!("{}-{}", parts.kind, count + 1),
@@ -302,9 +303,6 @@ fn ordinal(position: usize) -> String {
     }
 }
 
-/// The end of the name of a second hop of one kind.
-const NUMBER: [char; 11] = ['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
-
 #[cfg(test)]
 mod tests {
     use mooltiroute_hops::kinds;
@@ -314,6 +312,13 @@ mod tests {
     fn chain(urls: &[&str]) -> Result<UrlChain, InvalidHopUrl> {
         let urls: Vec<_> = urls.iter().map(|url| HopUrl::new(url)).collect();
         UrlChain::new(&urls, &kinds::builtin())
+    }
+
+    #[test]
+    fn hops_of_one_kind_are_numbered_also_if_the_kind_ends_with_a_digit() {
+        let chain = chain(&["socks5://a:1", "http://b:2", "socks5://c:3", "socks5://d:4"]);
+        let yaml = chain.unwrap().yaml;
+        assert!(yaml.ends_with("[socks5, http-connect, socks5-2, socks5-3]\n"), "{yaml}");
     }
 
     #[test]

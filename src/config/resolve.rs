@@ -180,7 +180,9 @@ impl<'a> Resolver<'a> {
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
-        if via.as_deref().is_some_and(|via| !(via.is_ascii() && is_name(via))) {
+        // `is_name` accepts `<` only because it also judges the key `<<`.
+        let is_pseudonym = |via: &str| via.is_ascii() && is_name(via) && !via.contains('<');
+        if via.as_deref().is_some_and(|via| !is_pseudonym(via)) {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,

@@ -86,14 +86,12 @@ impl UrlPart {
     }
 }
 
-/// Returns the scheme of the hop `name`, which is that of its kind with a number.
+/// Returns the scheme of the hop `name`, which is its kind, perhaps with a number as in `socks5-2`.
 fn scheme(name: &str) -> &str {
-    match name.trim_end_matches(super::NUMBER) {
-        "http-connect" => "http",
-        // The number of this kind ends its name.
-        "socks" => "socks5",
-        kind => kind,
-    }
+    let is_number = |end: &str| end.chars().all(|one| one.is_ascii_digit());
+    let kind =
+        name.rsplit_once('-').filter(|(_, end)| is_number(end)).map_or(name, |(kind, _)| kind);
+    if kind == "http-connect" { "http" } else { kind }
 }
 
 #[cfg(test)]
