@@ -44,7 +44,12 @@ impl NetworkKeeper {
         loop {
             if !self.network.facts().are_needed() {
                 // A configuration that needs nothing of the network pays for none of this: no watch, no timer, no question.
-                (self.events, self.unrest) = (None, None);
+                self.events = None;
+                // The end of unrest can't be noticed without the watch. If conditions came back, their requests would
+                // wait for it.
+                if self.unrest.take().is_some() {
+                    self.network.facts().settle();
+                }
                 self.repeats.clear();
                 self.asks.abort_all();
                 self.network.wanted.notified().await;
