@@ -114,9 +114,9 @@ impl Spoken {
     /// status line of HTTP, or the version of SOCKS5.
     pub fn from_answer(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            // An answer can arrive byte by byte, and the first one decides. A second one, if it is there, must be
-            // TLS's major version.
-            [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Some(Self::Tls),
+            // An answer can arrive byte by byte, so the first one decides, whatever follows: the same answer must
+            // not lead to another message because it came in pieces.
+            [0x15 | 0x16, ..] => Some(Self::Tls),
             [5, ..] => Some(Self::Socks5),
             [b'H', ..] => Some(Self::Http),
             _ => None,

@@ -170,6 +170,8 @@ mod tests {
             "its answer is not understood: this is not SOCKS5; is the address, or `tls`, right?";
         check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err("it speaks HTTP"));
         check(b"\x15\x03\x01", false, Err("it speaks TLS"));
+        check(b"\x15\xff", false, Err("it speaks TLS"));
+        check(b"\x05\x00\x16\xff", false, Err("it speaks TLS"));
         check(b"SSH-2.0", false, Err(not_socks));
         check(
             b"\x05\x02\x05\x00",
