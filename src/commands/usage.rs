@@ -27,7 +27,9 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
     let record = match file.read() {
         Ok(Some(record)) => record,
         Ok(None) => {
-            return complain(&format_args!("nothing was counted yet: there is no `{path}`"));
+            return complain(&format_args!(
+                "nothing was counted yet: there is no `{path}`; a running proxy writes it within ten seconds of the first request"
+            ));
         }
         Err(error) => return complain(&format_args!("`{path}` can't be read: {error}")),
     };
