@@ -40,6 +40,7 @@ pub(crate) mod network;
 pub mod proxy;
 pub(crate) mod proxy_error;
 pub(crate) mod router;
+pub(crate) mod slab;
 pub(crate) mod socks;
 pub(crate) mod state;
 pub(crate) mod system;

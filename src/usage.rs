@@ -1,4 +1,4 @@
-//! The bytes that hops are billed for: counted on the wire, kept across restarts, and held against budgets.
+//! Counts the bytes that providers bill, keeps the counts across restarts, and compares them with budgets.
 //!
 //! A provider bills every byte that crosses its proxy: CONNECT and its answer, TLS with the proxy itself, and everything
 //! in the tunnel. So bytes are counted where they leave and enter a stream, below each hop, and not where the client's
@@ -6,8 +6,8 @@
 //!
 //! - [`CountedWire`] counts one stream, for each hop that the stream passes. Moving bytes only adds to two numbers.
 //! - [`UsageLedger`] has an [`UsageAccount`] for each hop, chain, route, session and target. Wires are folded into accounts when they
-//!   end and every other second while bytes move.
-//! - [`BudgetUse`] is what is used of a hop's [`Budget`] in the current period.
+//!   end and every second while bytes move.
+//! - [`BudgetUse`] is the part of a hop's [`Budget`] that is used in the current period.
 //! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy folds and saves them; it sleeps while nothing moves.
 
 mod account;
@@ -35,7 +35,7 @@ pub(crate) use self::{
 use self::{book::Book, wire::Wires};
 use crate::config::Budget;
 
-/// Everything that is counted, for the life of the process and, by way of a file, beyond it.
+/// All counts of this process. A file keeps them across restarts.
 #[derive(Debug)]
 pub(crate) struct UsageLedger {
     /// By hop.
@@ -53,7 +53,7 @@ pub(crate) struct UsageLedger {
     since: Mutex<SystemTime>,
 }
 
-/// Tells the keeper that something is to be counted. Setting it again while it is set costs one load.
+/// Wakes the keeper when something is counted. Setting it again while it is set costs one load.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     is_moving: AtomicBool,
@@ -118,8 +118,8 @@ impl UsageLedger {
         (route, target, session): (&Arc<UsageAccount>, &Authority, Option<&str>),
     ) -> Owner {
         let owner = recent.owner(route, target, session, || {
-            let target = self.targets.account(&target.to_string().into());
-            let session = session.map(|session| self.sessions.account(&session.into()));
+            let target = self.targets.account(&target.to_string());
+            let session = session.map(|session| self.sessions.account(session));
             [Arc::clone(route), target].into_iter().chain(session).collect()
         });
         owner.iter().chain(chain).for_each(|account| account.add_request());
@@ -139,7 +139,7 @@ impl UsageLedger {
         }
     }
 
-    /// Puts these budgets in force, by hop. A budget that stays the same goes on, with what was used of it.
+    /// Puts these budgets in force, by hop. A budget that stays the same keeps its use.
     pub(crate) fn set_budgets<'a>(
         &self,
         budgets: impl IntoIterator<Item = (&'a Arc<str>, &'a Budget)>,
@@ -199,6 +199,6 @@ impl Activity {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // One that panicked while it held the lock left numbers that are still right.
+    // A thread that panicked while it held the lock left valid numbers behind.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! `mooltiroute service`: starts the proxy with the user's session. Nothing of it needs an administrator.
+//! `mooltiroute service`: starts the proxy when the user logs in. Needs no administrator rights.
 
 mod launchd;
 mod systemd;
@@ -21,7 +21,7 @@ use crate::{
     config::{Environment, Source},
 };
 
-/// The program and its configuration, as a service manager is to run them.
+/// The program that the service manager runs, and its configuration.
 #[derive(Debug)]
 struct Program {
     executable: PathBuf,
@@ -36,7 +36,7 @@ struct Definition {
     content: Vec<u8>,
 }
 
-/// A service manager of users, by the commands that it is told with. Commands are tried in order.
+/// A per-user service manager. Each method that returns commands returns them in the order in which they run.
 trait Manager {
     /// Returns the file that describes the service.
     fn definition(&self, program: &Program) -> Result<Definition, ServiceError>;
@@ -131,7 +131,7 @@ fn uninstall(manager: &dyn Manager) -> Result<String, ServiceError> {
         return Err(ServiceError::Foreign(path));
     }
     for command in manager.stop() {
-        // A service that is not there is stopped already.
+        // The command fails if the service is not loaded, which is fine here.
         execute(&command)?;
     }
     match fs::remove_file(&path) {
@@ -176,20 +176,15 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// Returns an absolute path from the environment.
-fn directory(environment: &Environment, variable: &str) -> Option<PathBuf> {
-    environment.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
 /// Returns the service manager of this system.
 fn manager(environment: &Environment) -> Box<dyn Manager> {
     if cfg!(target_os = "macos") {
-        Box::new(launchd::Launchd { home: directory(environment, "HOME") })
+        Box::new(launchd::Launchd { home: environment.absolute_path("HOME") })
     } else if cfg!(windows) {
-        Box::new(task::ScheduledTask { directory: directory(environment, "LOCALAPPDATA") })
+        Box::new(task::ScheduledTask { directory: environment.absolute_path("LOCALAPPDATA") })
     } else {
-        let user = directory(environment, "XDG_CONFIG_HOME");
-        let user = user.or_else(|| Some(directory(environment, "HOME")?.join(".config")));
+        let user = environment.absolute_path("XDG_CONFIG_HOME");
+        let user = user.or_else(|| Some(environment.absolute_path("HOME")?.join(".config")));
         Box::new(systemd::Systemd { config: user })
     }
 }

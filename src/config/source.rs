@@ -78,6 +78,12 @@ impl Environment {
         (self.variables)(name)
     }
 
+    /// Returns the path in a variable, unless it is relative: that would be another place for each program that reads
+    /// the variable. The XDG Base Directory Specification says to ignore it too.
+    pub(crate) fn absolute_path(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
     /// Returns the directory for data that must outlive a process: the supervisor's, or else the user's.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         let set = |name| {
@@ -98,11 +104,7 @@ impl Environment {
 
     /// Returns the user's directory for configurations.
     fn user_directory(&self) -> Option<PathBuf> {
-        let set = |name| {
-            // The XDG Base Directory Specification says to ignore relative paths.
-            let path = self.variable(name).map(PathBuf::from);
-            path.filter(|path| path.is_absolute())
-        };
+        let set = |name| self.absolute_path(name);
         if let Some(directory) = set("XDG_CONFIG_HOME") {
             return Some(directory);
         }
@@ -324,3 +326,29 @@ const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [
 /// All files together.
 const BYTES_MAX: usize = 2 << 20;
 const FILES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_directory_of_a_service_comes_before_that_of_the_user() {
+        let of = |names: &'static [(&str, &str)]| {
+            let value = |name: &str| names.iter().find(|(known, _)| *known == name);
+            let find = move |name: &str| value(name).map(|(_, value)| (*value).into());
+            Environment::new(find, Path::new("")).state_directory()
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(
+            of(&[("XDG_STATE_HOME", "/home/a/state")]),
+            Some("/home/a/state/mooltiroute".into())
+        );
+        assert_eq!(
+            of(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "b")]),
+            Some("/home/a/.local/state/mooltiroute".into())
+        );
+        let service = &[("STATE_DIRECTORY", "/var/lib/m:/var/lib/n"), ("XDG_STATE_HOME", "/s")];
+        assert_eq!(of(service), Some("/var/lib/m".into()));
+    }
+}

@@ -88,17 +88,12 @@ pub(crate) enum UnsafeDirectory {
 /// commands look in all of them, since they may run in another environment than the proxy.
 pub(crate) fn directories(environment: &Environment) -> Vec<PathBuf> {
     let uid = geteuid().as_raw();
-    // A relative path would be another directory for each program that reads the variable.
-    let variable = |name| {
-        let path = environment.variable(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    let of_session = variable("XDG_RUNTIME_DIR");
+    let of_session = environment.absolute_path("XDG_RUNTIME_DIR");
     // The path that systemd uses, for commands whose environment lacks the variable, as under cron.
     let usual = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
     let usual = usual.filter(|path| path.is_dir() && of_session.as_ref() != Some(path));
     // In a shared directory the name has the number of the user, since each user needs a directory of their own.
-    let shared = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
+    let shared = environment.absolute_path("TMPDIR").unwrap_or_else(|| "/tmp".into());
     let mut directories: Vec<_> =
         of_session.into_iter().chain(usual).map(|path| path.join("mooltiroute")).collect();
     directories.push(shared.join(format!("mooltiroute-{uid}")));

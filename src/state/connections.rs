@@ -24,6 +24,7 @@ use crate::{
     config::Protocol,
     log::DirectLog,
     metrics::CountBytes,
+    slab::Slab,
     state::generation::{Generation, Way},
     upstream::chain::{Chain, Passage},
 };
@@ -32,16 +33,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     next_id: AtomicU64,
-    rows: Mutex<Rows>,
+    rows: Mutex<Slab<Arc<OpenConnection>>>,
     failures: RecentFailures,
     log: OnceLock<DirectLog>,
-}
-
-/// A slab: freed places are used again, so a row is added and removed in constant time.
-#[derive(Debug, Default)]
-struct Rows {
-    places: Vec<Option<Arc<OpenConnection>>>,
-    free: Vec<usize>,
 }
 
 /// One request or tunnel.
@@ -148,7 +142,7 @@ impl Connections {
     /// Returns the connections that are open now, the oldest first.
     pub(crate) fn list(&self) -> Vec<Arc<OpenConnection>> {
         // Sorted after the lock is released, so that a long table delays no connection.
-        let mut rows: Vec<_> = lock(&self.rows).places.iter().flatten().cloned().collect();
+        let mut rows: Vec<_> = lock(&self.rows).iter().cloned().collect();
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -167,29 +161,6 @@ impl Connections {
             row.id
         };
         meant.map(kill).collect()
-    }
-}
-
-impl Rows {
-    fn add(&mut self, row: Arc<OpenConnection>) -> usize {
-        if let Some(place) = self.free.pop()
-            && let Some(free) = self.places.get_mut(place)
-        {
-            *free = Some(row);
-            return place;
-        }
-        self.places.push(Some(row));
-        self.places.len() - 1
-    }
-
-    fn remove(&mut self, place: usize) -> Option<Arc<OpenConnection>> {
-        let row = self.places.get_mut(place)?.take();
-        self.free.push(place);
-        if self.free.len() == self.places.len() {
-            // The memory of a busy hour is released in the first quiet moment.
-            *self = Self::default();
-        }
-        row
     }
 }
 

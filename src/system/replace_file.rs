@@ -18,6 +18,9 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     if written.is_err() {
         // It may never have been made.
         let _ = fs::remove_file(&new);
+    } else if let Some(directory) = path.parent() {
+        // The rename itself is on disk once the directory is. Systems that can't open a directory do without.
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
     written
 }

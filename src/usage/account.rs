@@ -11,7 +11,7 @@ use std::{
 use super::{BudgetUse, Sum, budget::Spending, lock};
 use crate::config::Budget;
 
-/// The requests and bytes of one hop, chain, route, session or target; of a hop with a budget, also what is left of it.
+/// The requests and bytes of one hop, chain, route, session or target, and the use of its budget if it has one.
 ///
 /// Workers add to an account at the same time, so its counts are atomic. What is used of a budget changes only when bytes
 /// are folded in, about once a second for each stream, so a lock does for it. Requests read a copy of the one fact that
@@ -40,9 +40,14 @@ impl UsageAccount {
         }
         self.sent.fetch_add(sent, Relaxed);
         self.received.fetch_add(received, Relaxed);
-        if self.is_limited.load(Relaxed) {
+        if self.is_limited() {
             self.spend(|spending| spending.add(sent + received, SystemTime::now()));
         }
+    }
+
+    /// Returns whether there is a budget.
+    pub(super) fn is_limited(&self) -> bool {
+        self.is_limited.load(Relaxed)
     }
 
     /// Returns the counts.
@@ -89,7 +94,7 @@ impl UsageAccount {
 
     /// Returns the budget of the hop if it is used up now.
     ///
-    /// It is asked for each request, and costs one read unless the answer is yes.
+    /// Each request calls this. It costs one read unless the budget is used up.
     pub(crate) fn exhausted(&self) -> Option<(Budget, BudgetUse)> {
         if !self.is_reached.load(Relaxed) {
             return None;
@@ -105,9 +110,9 @@ impl UsageAccount {
         self.spend(Spending::refuse);
     }
 
-    /// Returns the budget if the log has not yet been told that it is nearly used, or used up.
+    /// Returns the budget if it is nearly used up, or used up, and that was not logged yet.
     pub(crate) fn take_news(&self) -> Option<(Budget, BudgetUse)> {
-        if !self.is_limited.load(Relaxed) {
+        if !self.is_limited() {
             return None;
         }
         self.spend(|spending| {

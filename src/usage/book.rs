@@ -7,20 +7,20 @@ use std::{
 
 use super::{Sum, UsageAccount, lock};
 
-/// The accounts of one sort of thing, by name. Clients choose the names of sessions and targets, so there are at most
-/// [`NAMES_MAX`]; what comes after them is counted together.
+/// Accounts of one kind, by name. Clients choose the names of sessions and targets, so there are at most
+/// [`NAMES_MAX`]. Further names share one account.
 #[derive(Debug, Default)]
 pub(crate) struct Book(Mutex<BTreeMap<Arc<str>, Arc<UsageAccount>>>);
 
 impl Book {
     /// Returns the account of `name`.
-    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<UsageAccount> {
+    pub(crate) fn account(&self, name: &str) -> Arc<UsageAccount> {
         let mut accounts = lock(&self.0);
         if let Some(known) = accounts.get(name) {
             return Arc::clone(known);
         }
-        let name = if accounts.len() < NAMES_MAX { Arc::clone(name) } else { OTHERS.into() };
-        Arc::clone(accounts.entry(name).or_default())
+        let name = if accounts.len() < NAMES_MAX { name } else { OTHERS };
+        Arc::clone(accounts.entry(name.into()).or_default())
     }
 
     /// Returns the sum of all counts.
@@ -40,7 +40,7 @@ impl Book {
     }
 }
 
-/// More than anyone reads; a table of them has a megabyte or two.
+/// More than an operator reads. A table of them takes one or two megabytes.
 const NAMES_MAX: usize = 10_000;
 /// No host and no session has parentheses in its name.
 const OTHERS: &str = "(others)";
@@ -53,7 +53,7 @@ mod tests {
     fn names_from_outside_are_bounded_and_none_is_lost() {
         let book = Book::default();
         for number in 0..NAMES_MAX + 10 {
-            book.account(&number.to_string().into()).add(1, 0);
+            book.account(&number.to_string()).add(1, 0);
         }
         let all = book.all();
         assert_eq!(all.len(), NAMES_MAX + 1);

@@ -32,7 +32,7 @@ pub(super) struct Spending {
     refused: u64,
 }
 
-/// The last event of a period that the log has been told.
+/// The last event of a period that was logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Logged {
     #[default]
@@ -51,7 +51,7 @@ impl Spending {
         &self.budget
     }
 
-    /// Returns this spending under other terms. The bytes count on if the period is the same.
+    /// Returns this spending under another budget. The bytes are kept if the period is the same.
     pub(super) fn under(self, budget: Budget, now: SystemTime) -> Self {
         let mut next = Self { refused: self.refused, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);

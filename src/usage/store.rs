@@ -2,18 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{BudgetUse, UsageLedger, book::Book};
-use crate::config::{Environment, Source};
+use crate::{
+    config::{Environment, Source},
+    system::replace_file::replace_file,
+};
 
 /// All accounts at one moment, as the file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +91,7 @@ impl UsageRecord {
     pub(super) fn restore_into(&self, usage: &UsageLedger) -> Option<SystemTime> {
         let restore = |sums: &BTreeMap<String, Sum>, book: &Book| {
             for (name, sum) in sums {
-                book.account(&Arc::from(name.as_str())).restore(*sum);
+                book.account(name).restore(*sum);
             }
         };
         restore(&self.hops, &usage.hops);
@@ -99,7 +100,7 @@ impl UsageRecord {
         restore(&self.sessions, &usage.sessions);
         restore(&self.targets, &usage.targets);
         for (name, record) in &self.budgets {
-            usage.hops.account(&Arc::from(name.as_str())).restore_spending(record.used);
+            usage.hops.account(name).restore_spending(record.used);
         }
         UNIX_EPOCH.checked_add(Duration::from_secs(self.since))
     }
@@ -120,7 +121,7 @@ impl UsageFile {
             Source::Text(_) | Source::CommandLine { .. } => return None,
             Source::Embedded => "usage.json".to_owned(),
         };
-        Some(Self(state_directory(environment)?.join(name)))
+        Some(Self(environment.state_directory()?.join(name)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -146,28 +147,16 @@ impl UsageFile {
         Ok(Some(record))
     }
 
-    /// Replaces the file in one step: at any moment there is either the old one or the new one, also after a crash.
+    /// Replaces the file in one step: at any moment there is either the old one or the new one, also after a crash. Only
+    /// its owner can read it, since it names sessions and targets.
     ///
     /// # Errors
     /// The directory or the file can't be written, for example because the disk is full. The old file stays.
     pub(crate) fn write(&self, record: &UsageRecord) -> io::Result<()> {
-        let directory = self.0.parent().unwrap_or(Path::new(""));
-        fs::create_dir_all(directory)?;
-        let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(".new");
-        let new = directory.join(name);
-        let written = private_file(&new).and_then(|mut file| {
-            file.write_all(&serde_json::to_vec(record)?)?;
-            file.sync_all()
-        });
-        if let Err(error) = written.and_then(|()| fs::rename(&new, &self.0)) {
-            // A part of a file would only take room on a disk that is full.
-            let _ = fs::remove_file(&new);
-            return Err(error);
+        if let Some(directory) = self.0.parent() {
+            fs::create_dir_all(directory)?;
         }
-        // The rename itself is on disk once the directory is. Systems that can't open a directory do without.
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
-        Ok(())
+        replace_file(&self.0, &serde_json::to_vec(record)?)
     }
 
     /// Moves a file that can't be read out of the way, so that nothing of it is lost.
@@ -176,41 +165,6 @@ impl UsageFile {
         fs::rename(&self.0, &aside)?;
         Ok(aside)
     }
-}
-
-/// Returns the directory for files that outlive a process, if the environment names one.
-pub(crate) fn state_directory(environment: &Environment) -> Option<PathBuf> {
-    let set = |name| {
-        let path = environment.variable(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    // systemd separates several directories by colons.
-    let of_service = environment.variable("STATE_DIRECTORY").and_then(|value| {
-        let value = value.into_string().ok()?;
-        value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
-    });
-    if let Some(directory) = of_service {
-        return Some(directory);
-    }
-    let user = if let Some(state) = set("XDG_STATE_HOME") {
-        Some(state)
-    } else if cfg!(windows) {
-        set("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        set("HOME").map(|home| home.join("Library/Application Support"))
-    } else {
-        set("HOME").map(|home| home.join(".local/state"))
-    };
-    user.map(|user| user.join("mooltiroute"))
-}
-
-/// Opens an empty file that only its owner can read: it names sessions and targets.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// FNV-1a: the name of a file must be the same in every process.
@@ -234,7 +188,7 @@ mod tests {
         let file = UsageFile(directory.path().join("a/usage.json"));
         assert_eq!(file.read().unwrap(), None);
         let usage = UsageLedger::default();
-        usage.hops.account(&"exit".into()).restore(Sum { requests: 1, sent: 2, received: 3 });
+        usage.hops.account("exit").restore(Sum { requests: 1, sent: 2, received: 3 });
         let record = usage.record();
         file.write(&record).unwrap();
         file.write(&record).unwrap();
@@ -260,36 +214,9 @@ mod tests {
         let record = UsageLedger::default().record();
         file.write(&record).unwrap();
         // Something that can't be replaced by a file is where the new one would be written.
-        fs::create_dir(directory.path().join("usage.json.new")).unwrap();
+        let new = format!(".usage.json.{}.new", std::process::id());
+        fs::create_dir(directory.path().join(new)).unwrap();
         assert!(file.write(&UsageLedger::default().record()).is_err());
         assert_eq!(file.read().unwrap(), Some(record));
-    }
-
-    #[test]
-    fn the_directory_of_a_service_comes_first() {
-        let of = |names: &'static [(&str, &str)]| {
-            let value = |name: &str| names.iter().find(|(known, _)| *known == name);
-            let environment = Environment::new(
-                move |name| value(name).map(|(_, value)| (*value).into()),
-                Path::new(""),
-            );
-            state_directory(&environment)
-        };
-        let user = ("XDG_STATE_HOME", "/home/a/state");
-        assert_eq!(of(&[]), None);
-        #[cfg(unix)]
-        {
-            assert_eq!(
-                of(&[("XDG_STATE_HOME", "/home/a/state")]),
-                Some(PathBuf::from("/home/a/state/mooltiroute"))
-            );
-            let _ = user;
-            assert_eq!(
-                of(&[("STATE_DIRECTORY", "/var/lib/m:/var/lib/n"), ("XDG_STATE_HOME", "/s")]),
-                Some("/var/lib/m".into())
-            );
-        }
-        #[cfg(not(unix))]
-        let _ = user;
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use mooltiroute_hops::{Authority, CountWire, Stream as _, Tunnel};
 
 use super::{Activity, UsageAccount, lock};
+use crate::slab::Slab;
 
 /// The accounts of a request beside those of its chain and hops: its route, its target, its session.
 pub(crate) type Owner = Arc<[Arc<UsageAccount>]>;
@@ -30,19 +31,20 @@ struct Recent {
 /// Counts one stream.
 ///
 /// A stream has one user at a time, so a count needs no atomic addition: it is read, and the sum is written back. That
-/// holds with several workers too. A connection stays with the one that accepted it, and a spare tunnel that one worker
-/// made and another one uses passes through a lock in between, so the second reads what the first wrote. Everyone else
-/// only reads the counts.
+/// holds with several workers too. A connection stays with the worker that serves it, and a spare tunnel that one worker
+/// made and another one uses passes through a lock in between, so the second reads what the first wrote. All other threads
+/// only read the counts.
 #[derive(Debug)]
 pub(crate) struct CountedWire {
     sent: AtomicU64,
     received: AtomicU64,
     activity: Arc<Activity>,
     shares: Mutex<Shares>,
-    registration: Mutex<Option<WirePlace>>,
+    open: Arc<Mutex<Slab<Weak<CountedWire>>>>,
+    place: usize,
 }
 
-/// Those who get the bytes of a stream.
+/// The accounts that receive the bytes of a stream.
 #[derive(Debug, Default)]
 struct Shares {
     /// The chain, and each hop that the stream passes, with the count up to which it has got its share.
@@ -54,20 +56,7 @@ struct Shares {
 
 /// The streams that are open.
 #[derive(Debug, Default)]
-pub(super) struct Wires(Arc<Mutex<Slots>>);
-
-/// A slab: freed places are used again.
-#[derive(Debug, Default)]
-struct Slots {
-    places: Vec<Option<Weak<CountedWire>>>,
-    free: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct WirePlace {
-    slots: Weak<Mutex<Slots>>,
-    place: usize,
-}
+pub(super) struct Wires(Arc<Mutex<Slab<Weak<CountedWire>>>>);
 
 impl CountedWire {
     /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
@@ -77,19 +66,38 @@ impl CountedWire {
         lock(&self.shares).passed.push((Arc::clone(account), from));
     }
 
-    /// Counts the bytes that no request has got so far, and those to come, for `owner`.
+    /// Counts the bytes from now on for `owner`, and also the earlier ones if no request has claimed them.
     fn owned_by(&self, owner: &Owner) {
-        self.fold();
-        lock(&self.shares).owner = Some(Arc::clone(owner));
-        self.fold();
+        let mut shares = lock(&self.shares);
+        let is_same = shares.owner.as_ref().is_some_and(|present| Arc::ptr_eq(present, owner));
+        // The next request of one client for the same target changes nothing. Only a budget has to see the bytes of the
+        // request before now, and not when the keeper folds next.
+        if is_same && !shares.passed.iter().any(|(account, _)| account.is_limited()) {
+            return;
+        }
+        if !is_same {
+            shares.fold(self.counts());
+            shares.owner = Some(Arc::clone(owner));
+        }
+        shares.fold(self.counts());
     }
 
-    /// Gives each account its share of what was counted since the last time.
+    /// Gives each account its share of the bytes that were counted since the last time.
     fn fold(&self) {
         let mut shares = lock(&self.shares);
         // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
-        let now = self.counts();
-        let Shares { passed, owner, owned } = &mut *shares;
+        shares.fold(self.counts());
+    }
+
+    fn counts(&self) -> [u64; 2] {
+        [self.sent.load(Relaxed), self.received.load(Relaxed)]
+    }
+}
+
+impl Shares {
+    /// Gives each account its share up to `now`.
+    fn fold(&mut self, now: [u64; 2]) {
+        let Self { passed, owner, owned } = self;
         for (account, until) in passed {
             account.add(now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1]));
             *until = [now[0].max(until[0]), now[1].max(until[1])];
@@ -100,10 +108,6 @@ impl CountedWire {
             }
             *owned = now;
         }
-    }
-
-    fn counts(&self) -> [u64; 2] {
-        [self.sent.load(Relaxed), self.received.load(Relaxed)]
     }
 }
 
@@ -157,56 +161,28 @@ impl CountWire for CountedWire {
 impl Drop for CountedWire {
     fn drop(&mut self) {
         self.fold();
-        if let Some(WirePlace { slots, place }) = lock(&self.registration).take()
-            && let Some(slots) = slots.upgrade()
-        {
-            lock(&slots).remove(place);
-        }
+        lock(&self.open).remove(self.place);
     }
 }
 
 impl Wires {
     /// Begins to count a stream.
     pub(super) fn begin(&self, activity: Arc<Activity>) -> Arc<CountedWire> {
-        let wire = Arc::new(CountedWire {
+        Arc::new_cyclic(|wire| CountedWire {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             activity,
             shares: Mutex::default(),
-            registration: Mutex::default(),
-        });
-        let place = lock(&self.0).add(Arc::downgrade(&wire));
-        *lock(&wire.registration) = Some(WirePlace { slots: Arc::downgrade(&self.0), place });
-        wire
+            open: Arc::clone(&self.0),
+            place: lock(&self.0).add(Weak::clone(wire)),
+        })
     }
 
+    /// Gives the accounts their shares of all open streams.
     pub(super) fn fold(&self) {
-        // Upgraded one by one and not under the lock: the last owner of a stream takes the lock when it drops it.
-        let open: Vec<_> = lock(&self.0).places.iter().flatten().cloned().collect();
-        open.iter().filter_map(Weak::upgrade).for_each(|wire| wire.fold());
-    }
-}
-
-impl Slots {
-    fn add(&mut self, wire: Weak<CountedWire>) -> usize {
-        if let Some(place) = self.free.pop()
-            && let Some(free) = self.places.get_mut(place)
-        {
-            *free = Some(wire);
-            return place;
-        }
-        self.places.push(Some(wire));
-        self.places.len() - 1
-    }
-
-    fn remove(&mut self, place: usize) {
-        if let Some(slot) = self.places.get_mut(place) {
-            *slot = None;
-            self.free.push(place);
-        }
-        if self.free.len() == self.places.len() {
-            *self = Self::default();
-        }
+        // Folded and dropped after the lock is released: the last owner of a stream takes the lock when it drops it.
+        let open: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|wire| wire.fold());
     }
 }
 
@@ -241,6 +217,6 @@ mod tests {
         wire.sent(1);
         drop(wire);
         assert_eq!((sum(&first), sum(&route), sum(&later)), ((16, 8), (15, 8), (1, 0)));
-        assert!(lock(&wires.0).places.is_empty());
+        assert_eq!(lock(&wires.0).iter().count(), 0);
     }
 }

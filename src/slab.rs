@@ -1,0 +1,62 @@
+//! Things that come and go, each at a place of its own.
+
+/// A list in which freed places are used again, so adding and removing take constant time.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Slab<T> {
+    /// Adds `item`, and returns its place.
+    pub(crate) fn add(&mut self, item: T) -> usize {
+        if let Some(place) = self.free.pop()
+            && let Some(free) = self.places.get_mut(place)
+        {
+            *free = Some(item);
+            return place;
+        }
+        self.places.push(Some(item));
+        self.places.len() - 1
+    }
+
+    /// Removes the item at `place`, if there is one.
+    pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
+        let item = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        if self.free.len() == self.places.len() {
+            // The memory of a busy hour is released in the first quiet moment.
+            *self = Self::default();
+        }
+        Some(item)
+    }
+
+    /// Returns the items by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_place_is_used_again_and_an_empty_slab_holds_no_memory() {
+        let mut slab = Slab::default();
+        assert_eq!([slab.add('a'), slab.add('b'), slab.add('c')], [0, 1, 2]);
+        assert_eq!((slab.remove(1), slab.remove(1), slab.remove(9)), (Some('b'), None, None));
+        assert_eq!(slab.add('d'), 1);
+        assert_eq!(slab.iter().collect::<String>(), "adc");
+        for place in 0..3 {
+            slab.remove(place).unwrap();
+        }
+        assert_eq!(slab.places.capacity() + slab.free.capacity(), 0);
+    }
+}
