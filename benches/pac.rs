@@ -1,4 +1,4 @@
-//! Measures what a PAC file costs: a call of the script, and a choice whose answer is known. `cargo bench --bench pac`
+//! Measures the cost of a PAC file: a call of the script, and a choice whose answer is cached. `cargo bench --bench pac`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]
 
@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// What scripts of companies do: some comparisons of hosts and networks, and a list of proxies.
+/// A typical company's script: a few comparisons of hosts and networks, and a list of proxies.
 const SCRIPT: &str = "function FindProxyForURL(url, host) {
     if (isPlainHostName(host) || dnsDomainIs(host, '.corp.example')) return 'DIRECT';
     if (shExpMatch(host, '*.partner.example')) return 'PROXY proxy3.corp.example:3128';

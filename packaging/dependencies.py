@@ -138,7 +138,7 @@ def main():
     parser.add_argument("output", choices=["licences", "sbom"])
     parser.add_argument("--target", default=None, help="the Rust target (default: this machine's)")
     arguments = parser.parse_args()
-    # The same bytes on Windows.
+    # Write the same bytes on every system.
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     target = arguments.target or host()
     root, packages, edges = linked(metadata(target))

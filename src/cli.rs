@@ -50,9 +50,9 @@ pub enum Command {
     /// Save it beside the files (`mooltiroute schema > schema.json`). Editors that use yaml-language-server then complete
     /// and check every file that begins with the line `# yaml-language-server: $schema=schema.json`.
     Schema,
-    /// Print the script by which a shell completes the command line
+    /// Print a shell's completion script
     ///
-    /// It completes commands, flags and values, with the names of the hops of the configuration. The shell runs this
+    /// It completes commands, flags, values and the names of the configured hops. The shell runs this
     /// program for each of them, so the script stays the same when the program or the configuration changes.
     #[command(after_help = "Examples:\n  \
         source <(mooltiroute completions bash)                in ~/.bashrc\n  \
@@ -86,7 +86,7 @@ pub enum Command {
     Env(Env),
     /// Run a command whose requests go through the proxy
     Exec(Exec),
-    /// Start the proxy with your session, or stop doing so; needs no administrator
+    /// Start the proxy when you log in, or stop doing so; needs no administrator rights
     Service(Service),
     /// Show the bytes that hops, chains, routes, sessions and targets have used
     Usage(Usage),
@@ -482,7 +482,7 @@ pub struct ConfigPath {
     pub path: Option<PathBuf>,
 }
 
-/// Takes over a URL. It is checked later, since an error of clap would quote it.
+/// Accepts any text. `UrlChain::new` checks it later, since an error of clap would quote it.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
 fn hop_url(text: &str) -> Result<HopUrl, Infallible> {
     Ok(HopUrl::new(text))

@@ -3,7 +3,7 @@
 //! - `cargo bench --bench peers` takes some minutes and prints tables.
 //! - `cargo bench --bench peers -- --quick` takes seconds and shows that everything works; its figures mean little.
 //! - `cargo bench --bench peers -- --write` also updates `BENCHMARKS.md` and `BENCHMARKS.svg`.
-//! - `--picture` prints the picture instead of writing it.
+//! - `--picture` also prints the picture, as SVG.
 //!
 //! Processor time and memory come from Linux's `/proc`, so other systems only build it.
 

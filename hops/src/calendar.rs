@@ -2,8 +2,8 @@
 
 /// Counts the days from 1970 to the first of a month, which is from 1 to 12. The result is negative before 1970.
 ///
-/// A year begins in March here, so that a leap day is the last day of a year. The months before one then have `(153 m
-/// + 2) / 5` days together.
+/// A year begins in March here, so that a leap day is the last day of a year. The months before month `m` then have
+/// `(153 m + 2) / 5` days together.
 pub(crate) fn days_before(year: i64, month: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 - DAYS_TO_1970

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{Authority, Eventual, Request, Tunnel};
 
-/// The side of a [`Hop`](crate::Hop) whose choice depends on what is asked for, and on a source that may change.
+/// A [`Hop`](crate::Hop) that chooses by the request and by a source that can change, such as a PAC file.
 ///
 /// Such a hop may have to ask before it can choose, which it does through [`Services`]. It can be left out of its chain
 /// ([`Chosen::left_out`](crate::Chosen::left_out)), and connections through it carry only requests for which it

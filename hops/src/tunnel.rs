@@ -46,7 +46,7 @@ pub trait CountWire: fmt::Debug + Send + Sync {
     /// Adds bytes that came from the stream.
     fn received(&self, bytes: usize);
 
-    /// The counter itself, for the one who made it.
+    /// Returns the counter, so that the code that made it can downcast it.
     fn as_any(&self) -> &dyn Any;
 }
 

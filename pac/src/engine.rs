@@ -39,7 +39,7 @@ type Intrinsics = (
 );
 
 impl Engine {
-    /// Loads `text`, which takes as long as [`LOAD_MAX`].
+    /// Loads `text` within [`LOAD_MAX`] of processor time.
     ///
     /// # Errors
     /// The text is no script, its top level fails, or it has no function.
@@ -148,7 +148,7 @@ impl Loaded {
     }
 }
 
-/// Returns the function of the script, which may have another one in its place by now.
+/// Returns the function to call. It is looked up for each call, since the script may replace it.
 fn function<'js>(context: &Ctx<'js>) -> Result<Function<'js>, PacError> {
     // Microsoft's form for IPv6 is the second one.
     let names = ["FindProxyForURL", "FindProxyForURLEx"];

@@ -30,7 +30,7 @@ logged() {
   fail "the log never says: $1"
 }
 
-# Wine before 8.9 lacks the library that Rust's standard library takes random numbers from, so one stands in for it.
+# Wine before 8.9 lacks bcryptprimitives.dll, which gives Rust's standard library random numbers. Build a substitute.
 if [ ! -e /usr/lib/x86_64-linux-gnu/wine/x86_64-windows/bcryptprimitives.dll ]; then
   printf '%s\n' '#include <windows.h>' '#include <ntsecapi.h>' \
     '__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, size); }' \

@@ -1,6 +1,6 @@
 //! Advice on a command line that clap does not understand.
 //!
-//! clap suggests names that look alike, such as `hop` for `stop`. People rather write what other proxies have, such as
+//! clap suggests names that look alike, such as `hop` for `stop`. People more often write the flags of other proxies, such as
 //! `--port 3128` or `start`, so the error says which flag or command of this program does that.
 
 use std::{ffi::OsString, net::SocketAddr};
@@ -50,7 +50,7 @@ fn with_advice(mut error: Error, arguments: &[OsString]) -> Error {
     error
 }
 
-/// Hides what may have credentials in it.
+/// Hides quoted words that may contain credentials.
 fn hide_urls(error: &mut Error) {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue]
     {
@@ -82,7 +82,7 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             }
             let word = word.split('=').next()?;
             let value = value_of(word, arguments);
-            // Elsewhere these are a password and a log too.
+            // In other programs `-p` may also be a password, and `-l` a log file.
             let is_listen = value.as_deref().is_some_and(|value| listen_address(value).is_some());
             if ["-p", "-l"].contains(&word) && !is_listen {
                 return None;
@@ -135,7 +135,7 @@ fn with_value(help: &str, value: Option<&str>) -> String {
     }
 }
 
-/// Returns the address that a port or an address of other programs means.
+/// Returns the listen address for `text`, which is a port or an IP address with a port.
 fn listen_address(text: &str) -> Option<String> {
     match text.trim_start_matches(':').parse::<u16>() {
         Ok(port) => Some(format!("127.0.0.1:{port}")),
@@ -286,7 +286,7 @@ const FLAGS: [OtherWords; 16] = [
     (&["--quiet", "-q", "--silent"], "write `--log-level error`"),
     (
         &["--daemon", "--background", "-D", "--detach", "--daemonize"],
-        "the proxy runs in the foreground; end the line with `&`, or start it as a service",
+        "the proxy runs in the foreground; end the line with `&`, or write `mooltiroute service install`",
     ),
     (
         &["--config-file", "--conf", "--cfg", "--config-dir", "--configuration", "-C"],

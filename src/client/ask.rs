@@ -59,7 +59,8 @@ pub(crate) enum Denial {
 impl Ask<'_> {
     /// Finds the way, reads the preferences, and registers the request as open.
     ///
-    /// `recent` is that of the client's connection. It is asynchronous only to learn which task to wake when someone ends the request; it never waits.
+    /// `recent` is kept for the client's connection. The function is asynchronous only to get the waker of its task, which
+    /// a kill wakes. It never waits.
     ///
     /// # Errors
     /// The reason why the request is not even tried.

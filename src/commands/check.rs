@@ -132,7 +132,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
                 if let Some(address) = built.describe().address {
                     write!(out, ", {address}")?;
                 }
-                // Their names say more than their number.
+                // `members` below lists the names, so the count would be redundant.
                 if !hop.settings.iter().any(|setting| setting.key == "members") {
                     write!(out, "{}", describe::member_count(&**built))?;
                 }
@@ -151,8 +151,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         }
         describe::decider(hop, "    ", out)?;
         for Readiness { scheme, credentials } in readiness(hop) {
-            // Whether a ticket or a library is there is no matter of the configuration, so nothing is invalid
-            // without it.
+            // A missing ticket or library is a problem of this machine, so the configuration stays valid.
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
                 Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,

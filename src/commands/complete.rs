@@ -1,7 +1,7 @@
 //! Completes a command line while it is typed, with the names of hops from the configuration.
 //!
-//! The script that a shell loads knows nothing: it runs this program with [`VARIABLE`] set, which then answers with the
-//! candidates instead of doing its work. So the candidates always fit the program and the configuration.
+//! The shell's script contains no candidates. It runs this program with [`VARIABLE`] set, and the program prints the
+//! candidates and exits. So they always match the program and the configuration.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -65,7 +65,7 @@ fn named_path(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
 }
 
 const PROGRAM: &str = "mooltiroute";
-/// The variable by which a shell asks.
+/// The environment variable that makes the program print candidates.
 const VARIABLE: &str = "MOOLTIROUTE_COMPLETE";
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(super) fn condition(
     Ok(())
 }
 
-/// Describes where a hop that chooses by what is asked for has its rules from, and how they are read.
+/// Describes the PAC file of a hop that decides per request: its source, and how its rules are read.
 pub(super) fn decider(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { return Ok(()) };
     let DeciderState { source, loaded, .. } = decider.state();

@@ -220,7 +220,7 @@ struct ExplainedWay<'a> {
     direct: bool,
     steps: Vec<ExplainedStep<'a>>,
     switched_off: Vec<&'a str>,
-    /// The choices of hops that choose by what is asked for.
+    /// The decisions of hops that decide per request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     decided: Vec<DecidedHop<'a>>,
     /// The conditions of the hops, with their present values.
@@ -317,7 +317,7 @@ impl<'a> ExplainedWay<'a> {
         }
     }
 
-    /// Whether every hop knows who serves the request.
+    /// Returns whether every hop that decides per request has found a way to serve this one.
     fn is_decided(&self) -> bool {
         self.decided.iter().all(DecidedHop::is_served)
     }

@@ -24,7 +24,7 @@ pub(super) struct ShownHop<'a> {
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
     members: Vec<ShownMember<'a>>,
-    /// Left out if the hop does not choose by what is asked for.
+    /// Omitted unless the hop decides per request.
     #[serde(skip_serializing_if = "Option::is_none")]
     decides_by: Option<ShownDecider>,
     /// Left out if the hop has no schemes to choose from.

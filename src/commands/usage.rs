@@ -107,7 +107,7 @@ fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io:
     Ok(())
 }
 
-/// Writes a number of bytes with a unit that leaves few digits.
+/// Formats a number of bytes with the largest unit that fits.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;

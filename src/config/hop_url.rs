@@ -27,7 +27,7 @@ pub struct UrlChain {
     pub variables: Vec<(String, Secret)>,
 }
 
-/// A URL that is no hop. The URL is not quoted, since it may hold a credential.
+/// A malformed URL of a hop. It is not quoted, since it may contain a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("--hop: {} {fault}", ordinal(*position))]
 pub struct InvalidHopUrl {
@@ -110,7 +110,7 @@ impl UrlChain {
     /// Writes the configuration of a chain `default` through `urls`, in the order of travel.
     ///
     /// # Errors
-    /// The first URL that is none. Wrong settings are found when the configuration is loaded.
+    /// The first malformed URL. Invalid settings are found when the configuration is loaded.
     pub fn new(urls: &[HopUrl], registry: &Registry) -> Result<Self, InvalidHopUrl> {
         let mut yaml = "hops:\n".to_owned();
         let (mut variables, mut names, mut kinds) =

@@ -63,7 +63,7 @@ impl Loader {
         }
     }
 
-    /// The surroundings of the process that the configuration depends on.
+    /// Returns the variables and the directory that the configuration depends on.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

@@ -82,7 +82,7 @@ pub struct Auth {
     pub password: Secret,
 }
 
-/// The limits of time.
+/// The time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The limit for a client's request head.

@@ -58,7 +58,7 @@ pub struct Relay {
 pub struct Patience {
     /// The limit while both directions are open. `None` means no limit.
     pub idle: Option<Duration>,
-    /// The age from which a second without a byte is the end. `None` means never.
+    /// The age after which a second without a byte ends the tunnel. `None` means never.
     pub rotate_after: Option<Duration>,
     /// The limit once one direction has ended, and for the delivery of the last bytes before a reset.
     pub half_closed: Duration,
@@ -326,7 +326,7 @@ impl Relay {
             && is_taken(&self.upstream)
     }
 
-    /// Ends both directions in order, as peers do that have nothing more to say.
+    /// Ends both directions cleanly.
     ///
     /// Nothing is on its way by then, so both ends are sent at once. A peer that takes nothing is not waited for.
     async fn finish(&mut self) {
@@ -339,7 +339,7 @@ impl Relay {
         let _ = timeout(QUIET, both).await;
     }
 
-    /// Takes the bytes off the counts that are still in the send queues of sockets which will be reset.
+    /// Subtracts from the counts the bytes that are still in the send queues, since the reset discards them.
     fn forget_unsent(&mut self) {
         let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
         self.outward.take_back(left(&self.upstream));

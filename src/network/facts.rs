@@ -28,7 +28,7 @@ pub(super) struct Facts {
     changes: u64,
     /// The conditions of the configuration in force, with the outcomes that are.
     in_force: HashMap<Arc<NetworkCondition>, bool>,
-    /// Whether a hop has to hear of changes that no condition depends on.
+    /// Whether hops have to be notified of changes that no condition depends on.
     is_followed: bool,
     /// The conditions that were decided at some time.
     decided: HashSet<Arc<NetworkCondition>>,

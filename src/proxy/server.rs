@@ -197,7 +197,7 @@ impl Door {
     /// Accepts a client if one waits. Returns whether one did.
     async fn next_waiting(&mut self) -> bool {
         self.room().await;
-        // The timeout polls once before it expires, which is how a client that waits is told from none.
+        // The timeout polls once before it expires, so it accepts a client only if one waits already.
         let accepted = time::timeout(Duration::ZERO, self.listener.accept()).await;
         let is_client = matches!(accepted, Ok(Ok(_)));
         if let Ok(accepted) = accepted {

@@ -1,4 +1,4 @@
-//! The thread that folds, saves and enforces.
+//! Runs the thread that folds counts into accounts, saves them and enforces budgets.
 
 use std::{
     sync::{Arc, Weak},
@@ -93,7 +93,7 @@ impl KeeperWork {
     /// Folds, enforces and saves until the end.
     ///
     /// A worker counts first and then reads the flag of [`Activity`], both without a barrier, since it does so for every
-    /// message. So it may count while this thread clears the flag, see the flag of before, and wake nobody. That can
+    /// message. So it may count while this thread clears the flag, still see the old flag, and not wake this thread. That can
     /// only be missed by the fold that follows at once. The thread therefore sleeps only after a fold, a tick later,
     /// which has found nothing.
     fn run(&mut self) {
@@ -137,7 +137,7 @@ impl KeeperWork {
         saved.is_ok()
     }
 
-    /// Logs what became of budgets, and ends tunnels of those that are used up and say so.
+    /// Logs budgets that are nearly or completely used up. Cuts the connections through a hop if its budget asks for that.
     fn enforce(&self) {
         for (hop, account) in self.usage.hops.all() {
             let Some((budget, used)) = account.take_news() else { continue };

@@ -69,7 +69,7 @@ impl FromStr for HostPattern {
     type Err = InvalidPattern;
 
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
-        // A name in letters of other languages is what its punycode is: that is what clients ask for.
+        // Clients ask for an internationalised name by its punycode, so the pattern is kept in that form.
         if !text.is_ascii() {
             let ascii = idna::domain_to_ascii(text).map_err(|_| InvalidPattern::Unknown)?;
             return if ascii.is_ascii() { ascii.parse() } else { Err(InvalidPattern::Unknown) };

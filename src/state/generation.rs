@@ -304,7 +304,7 @@ impl Generation {
         self.hops.iter().filter_map(conditional)
     }
 
-    /// Whether a hop has to hear of changes of the network, beside those with conditions.
+    /// Returns whether a hop without a condition depends on the network too, as one with a PAC file does.
     pub(crate) fn follows_network(&self) -> bool {
         self.built_hops().any(|(_, hop)| hop.decider().is_some())
     }

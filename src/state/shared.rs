@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     connections: Arc<Connections>,
     /// Client connections that are served. There are never more than `limits.connections`.
     served: AtomicUsize,
-    /// Client connections over the limit, which are open until they have been told so.
+    /// Client connections over the limit, which are open until they are answered.
     turned_away: AtomicUsize,
     /// How many connections there were.
     admitted: AtomicU64,
@@ -125,7 +125,7 @@ impl Shared {
         };
         // Boxed, so that requests that depend on nothing don't keep room for it.
         Box::pin(dependence.settle(generation.timeouts.connect)).await?;
-        // What was waited for may have caused a reload. Its outcomes hold in the generation that is current now.
+        // The outcome of the wait may have caused a reload, so the generation is read again.
         Ok(self.live.current())
     }
 
@@ -165,7 +165,7 @@ impl Shared {
         self.served.load(Ordering::Relaxed) + self.turned_away()
     }
 
-    /// Returns how many client connections over the limit are open until they have been told so.
+    /// Returns how many client connections over the limit are still open.
     pub(crate) fn turned_away(&self) -> usize {
         self.turned_away.load(Ordering::Relaxed)
     }

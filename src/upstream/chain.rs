@@ -51,7 +51,7 @@ pub(crate) struct Chain {
     warm: Option<Arc<Warm>>,
     takes_preferences: bool,
     requires_session: bool,
-    /// Whether a hop chooses by what is asked for.
+    /// Whether a hop chooses by the request.
     has_deciders: bool,
 }
 
@@ -304,8 +304,8 @@ impl Chain {
         self.travel(request, Destination::Forwarder(line), &()).await
     }
 
-    /// Returns whether the hops that choose by what is asked for would choose for `request` as they did for a connection
-    /// that took `passage`.
+    /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
+    /// `passage`.
     pub(crate) async fn agrees(&self, request: Request<'_>, passage: &Passage) -> bool {
         if !self.has_deciders {
             return true;

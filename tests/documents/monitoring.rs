@@ -39,7 +39,7 @@ fn dashboard_and_rules_use_documented_metrics() {
 }
 
 #[test]
-fn the_dashboard_is_whole() {
+fn every_panel_of_the_dashboard_has_a_query() {
     let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! Hops that a PAC file chooses: what it says is done, and no more.
+//! Hops chosen by a PAC file.
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{ConfigDir, Program, run};
 
-/// A user with a `systemctl` that notes what it is told, and fails for words that the test chooses.
+/// A user whose `systemctl` records its arguments, and fails for those that the test chooses.
 struct User(TempDir);
 
 impl User {
@@ -107,6 +107,6 @@ fn systemd_accepts_the_unit() {
     let verified =
         Command::new(verify.path()).args(["--user", "verify"]).arg(&unit).output().unwrap();
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    // What it says of other units of the machine is none of ours.
+    // Complaints about other units of the machine don't count.
     assert!(!said.contains("mooltiroute.service:"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Bytes as providers bill them, what becomes of them over restarts, and the budgets that limit them.
+//! Bytes as providers bill them, their counts across restarts, and budgets.
 
 use std::{fs, path::Path};
 
@@ -33,7 +33,7 @@ async fn opening_double() -> Double {
     Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await
 }
 
-/// Waits until the file of usage says something.
+/// Waits until the saved counts satisfy `is_it`, and returns them.
 async fn saved(config: &ConfigDir, is_it: impl Fn(&Value) -> bool) -> Value {
     let directory = config.path().join(".state/mooltiroute");
     within("usage is saved", async {
@@ -118,7 +118,7 @@ async fn several_workers_count_every_byte() {
     };
     let clients: JoinSet<_> = (0..CLIENTS).map(client).collect();
     clients.join_all().await;
-    // Lets go of the spare tunnels, so that their hops log them too.
+    // Closes the spare tunnels, so that the hops log them too.
     let seen = proxy.events().len();
     proxy.config().write("10-test.yaml", &yaml(0));
     proxy.event_after(seen, "config reloaded").await;

@@ -1,4 +1,4 @@
-//! Several threads that serve connections: everything that holds for one of them holds for all of them together.
+//! With several workers, limits, counts, reloads and the drain are exact over all of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -44,6 +44,6 @@ fn machine(results: &Results) -> String {
     text
 }
 
-/// The picture exists once this has been written, so the method can't link to it.
+/// The method can't link to the picture, because its links are checked and the picture may not exist yet.
 const PICTURE: &str = "![Processor time of each program without hops, in multiples of the bare relay](BENCHMARKS.svg)";
 const METHOD: &str = include_str!("../method.md");

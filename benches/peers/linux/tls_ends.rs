@@ -33,7 +33,7 @@ impl Credentials {
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
-        // OpenSSL takes a certificate with the name of its issuer for one that is signed by itself.
+        // OpenSSL treats a certificate whose subject equals its issuer as self-signed.
         params.distinguished_name.push(DnType::CommonName, NAME);
         let certificate = params.signed_by(&key, &issuer).unwrap().pem();
         let key = key.serialize_pem();

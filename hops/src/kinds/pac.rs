@@ -32,7 +32,7 @@ use crate::{
     MemberStatus, Request, Services,
 };
 
-/// A hop whose requests are served by the hops that a PAC file chooses.
+/// A hop that hands each request to the hop that a PAC file chooses.
 #[derive(Debug)]
 struct Pac {
     source: Source,

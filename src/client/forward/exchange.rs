@@ -445,13 +445,13 @@ where
         None
     }
 
-    /// Waits until the earliest deadline. Returns what was waited for in vain.
+    /// Waits until the earliest deadline. Returns the wait that timed out.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         self.note_quiet();
         let stall = self.outbound.stall_timeout();
         let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
         // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
-        // that says what was in vain.
+        // that names the one that timed out.
         let due = [
             (self.head_due(), Wait::Head),
             (stalled(&self.to_upstream), Wait::Upstream),

@@ -43,7 +43,7 @@ impl Manager for Systemd {
         vec![
             words(&["systemctl", "--user", "daemon-reload"]),
             words(&["systemctl", "--user", "enable", UNIT]),
-            // A proxy that runs already is to run the new definition.
+            // `restart` also makes a running proxy pick up the new definition.
             words(&["systemctl", "--user", "restart", UNIT]),
         ]
     }

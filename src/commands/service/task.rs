@@ -10,7 +10,7 @@ use super::{Definition, MARK, Manager, Program, ServiceError, launchd::escaped, 
 /// The task scheduler.
 #[derive(Debug)]
 pub(super) struct ScheduledTask {
-    /// The directory where the definition is kept, so that it can be told from a task of someone else.
+    /// The directory for the definition. A definition there marks the task as one of this command.
     pub(super) directory: Option<PathBuf>,
 }
 

@@ -55,8 +55,8 @@ impl Zone {
 impl Per {
     /// Returns the period that `now` is in.
     ///
-    /// A day of a zone may have 23 or 25 hours, so the end is found by the calendar and not by adding seconds. Times that
-    /// the calendar does not have are in a period of their own, which begins with the hour.
+    /// A day may have 23 or 25 hours, so the end is found with the calendar and not by adding seconds. A time outside
+    /// the range of the calendar gets a period of one hour.
     pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> BudgetPeriod {
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
         let bounds = bounds(self, &now.to_zoned(zone.0.clone()));
@@ -107,7 +107,7 @@ fn bounds(per: Per, now: &Zoned) -> Result<(Zoned, Zoned), jiff::Error> {
 }
 
 impl BudgetPeriod {
-    /// Returns whether `now` is behind it.
+    /// Returns whether the period has ended by `now`.
     pub(crate) fn is_over(self, now: SystemTime) -> bool {
         seconds(now) >= self.end
     }

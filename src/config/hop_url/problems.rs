@@ -1,8 +1,7 @@
 //! Problems of hops that the command line names, in terms of their URLs.
 //!
-//! The URLs become the text of a configuration, which is checked like any other. A line and a column of that text mean
-//! nothing to its reader, who has never seen it, and so does advice about keys. So a problem names the URL and its part
-//! instead.
+//! The URLs become the text of a configuration, which is checked like any other. The operator never sees that text, so
+//! its lines, columns and keys would mean nothing to them. A problem names the URL and the part of it instead.
 
 use mooltiroute_hops::Key;
 
@@ -28,7 +27,7 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     let part = UrlPart::of(key);
     let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
     let example = part.example(scheme(name), key);
-    // A name that is near is right in a URL too; other advice is a line of YAML.
+    // A suggested name fits a URL too. Any other advice shows YAML, so an example URL replaces it.
     let is_near = *code == "unknown-value" && help.as_ref().is_some_and(|help| help.ends_with('?'));
     let help = match help {
         Some(help) if is_near => help.clone(),

@@ -1,4 +1,4 @@
-//! Says which host pattern is meant by a URL, a mask, or a pattern of another program.
+//! Suggests a host pattern for a URL, a network with a mask, or a pattern of another program.
 
 use std::net::Ipv4Addr;
 
@@ -35,7 +35,7 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
     Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
 }
 
-/// Returns the pattern and the port that `text` means. Without a pattern, the host alone is to be written.
+/// Returns the pattern that `text` means, and its port if it has one.
 fn meant(text: &str) -> Option<(Option<String>, Option<u16>)> {
     if let Some(network) = masked(text).or_else(|| starred(text)) {
         return Some((Some(network.trunc().to_string()), None));

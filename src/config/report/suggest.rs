@@ -21,7 +21,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().find(|one| is_related(&plain(one)) || elsewhere == Some(*one))
 }
 
-/// Returns the one of `known` that `name` means exactly: it is written in another way, or it is the word of other programs.
+/// Returns the one of `known` that `name` spells differently, or that other programs call `name`.
 ///
 /// It is one of `known` and not a part of `name`, so it may be shown even if `name` may not.
 pub(crate) fn same_name<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {

@@ -44,8 +44,8 @@ impl Resolver<'_> {
         Some(age)
     }
 
-    /// Checks that the chains which budgets name exist, and don't pass the hop whose budget is used up; and that no hop
-    /// has a budget or an age for its tunnels which would not hold.
+    /// Checks that the chains of budgets exist and avoid the exhausted hop, and that no hop has a `budget` or a
+    /// `rotate_after` without effect.
     pub(crate) fn check_budgets(
         &mut self,
         hops: &[NamedHop],
@@ -53,8 +53,8 @@ impl Resolver<'_> {
         names: &Names,
     ) {
         for (index, hop) in hops.iter().enumerate() {
-            // Bytes and tunnels belong to the hop that stands in the chain. If that one chooses this hop, its settings
-            // are the ones that hold, and settings here would promise a limit that is none.
+            // Bytes and tunnels are counted for the hop in the chain. If that hop chooses this one, only its own
+            // settings apply, and a limit here would have no effect.
             if self.held.contains(&hop.name) {
                 let has = [
                     ("budget", hop.budget.is_some()),

@@ -10,8 +10,8 @@ use crate::config::{Credential, ShownSetting, report::problem::is_name, resolve:
 impl Resolver<'_> {
     /// Returns the settings of the hop at `path` that are written and that its kind allows to be shown.
     ///
-    /// A value from a variable, or one that an alias shares, may be a secret all the same. So may one after a credential
-    /// in the same line, as its end if it has a comma and no quotes. Both are left out.
+    /// Left out are values that may still be secret: one from a variable, one that an alias shares, and one after a
+    /// credential in the same line, which may be the rest of an unquoted credential with a comma.
     pub(crate) fn shown_settings(&self, path: &KeyPath, kind: &str) -> Arc<[ShownSetting]> {
         let Some(kind) = self.registry.kind(kind) else { return Arc::default() };
         let shown = kind.shown().iter().filter_map(|key| {

@@ -63,7 +63,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     if let Some(control) = line.chars().position(|one| one.is_control() && one != '\t') {
         return (SyntaxFault::ControlCharacter, (at.0, control + 1));
     }
-    // An escape that is none and an open quote come before the rest: what follows them is scanned as a part
+    // An invalid escape and an open quote come before the rest: what follows them is scanned as a part
     // of the text in quotes, so nothing else that was found there is reliable.
     let scanned = scan(text, at);
     if let Some((escape, at)) = scanned.bad_escape {

@@ -35,7 +35,7 @@ pub(super) struct ChosenHop {
     refused: Vec<Authority>,
 }
 
-/// A hop that a journey does not take, because that was its choice.
+/// A hop that chose to be left out of a journey.
 struct LeftOutHop {
     position: usize,
     selection: Option<Box<dyn Selection>>,
@@ -154,7 +154,7 @@ impl<'a> Journey<'a> {
     /// A failure to reach the target itself is final: another hop would meet it too. The one exception is a hop that was
     /// left out: if the target can't be dialled without it, its selection may know a way with a hop.
     ///
-    /// Every hop before the one that failed has done its part, and hears so, since its health does not depend on the hops
+    /// Every hop before the failed one did its part, and is reported as working: its health does not depend on the hops
     /// behind it.
     pub(super) async fn detour(&mut self, failed: FailedAttempt) -> Result<(), ChainError> {
         let FailedAttempt { index, mut error, again, asked } = failed;
@@ -199,7 +199,7 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The target could not be reached. If it was dialled because a hop was left out, has that hop choose again.
+    /// Lets a hop that was left out choose again, if the target was dialled without any hop and could not be reached.
     async fn try_without_leaving_out(&mut self, error: ChainError) -> Result<(), ChainError> {
         if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(_)) {
             return Err(error);
@@ -284,7 +284,7 @@ impl<'a> Journey<'a> {
         true
     }
 
-    /// Returns the position of the hop that did not do its part, or `None` if the target can't be reached.
+    /// Returns the index of the hop that failed, or `None` if the target can't be reached.
     fn failed_hop(&self, index: usize, error: &ChainError) -> Option<usize> {
         // "I can't reach the next stop" is about the next hop if there is one. Behind the last hop
         // it is about the target, which no other hop would reach either.

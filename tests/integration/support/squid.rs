@@ -121,7 +121,7 @@ impl Squid {
         log.lines().filter_map(parse).collect()
     }
 
-    /// What has ended so far: its method, and the bytes that squid received from its client and sent to it.
+    /// Returns the method of each ended request, and the bytes that squid received from and sent to its client.
     pub(crate) fn bytes(&self) -> Vec<(String, u64, u64)> {
         let log = fs::read_to_string(self.directory.path().join("bytes.log")).unwrap_or_default();
         let parse = |line: &str| {

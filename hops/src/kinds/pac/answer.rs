@@ -27,8 +27,8 @@ pub(super) enum NoList {
 /// Reads a list such as `PROXY a.example:3128; DIRECT`.
 ///
 /// # Errors
-/// It is empty, or one of its parts is no entry. A part that can't be read may have been meant to keep requests from
-/// going another way, so none is skipped.
+/// The list is empty, or a part of it is not an entry. An unreadable part is never skipped, since it may be there to
+/// keep requests from the entries after it.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, NoList> {
     let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
     let entries: Vec<_> = parts.map(entry).collect::<Result<_, _>>()?;
@@ -66,7 +66,7 @@ fn lower(address: Authority) -> Authority {
     }
 }
 
-/// Makes a text of a script fit for a log or a status line.
+/// Makes text from a script safe for a log or a status line: printable ASCII, and short.
 pub(super) fn shown(text: &str) -> String {
     let shorter = text.chars().take(SHOWN_MAX);
     shorter.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()

@@ -1,4 +1,4 @@
-//! The verdicts that a script gave lately.
+//! A cache of a script's recent verdicts.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Authority, Request};
 
-/// Verdicts by host and port. A known one costs a look into a table.
+/// Recent verdicts, by host and port or by URL.
 #[derive(Debug)]
 pub(super) struct Answers {
     /// Whether plain requests for different URLs of a host may have different answers.
@@ -22,10 +22,10 @@ pub(super) struct Answers {
     slots: Mutex<Slots>,
 }
 
-/// One verdict, once it is there. Requests that come meanwhile wait for it, so that the script is asked once.
+/// A verdict that may still be pending. Concurrent requests wait for it, so that the script is called once.
 pub(super) type Slot = Arc<OnceCell<Kept>>;
 
-/// A verdict and the time for which it counts.
+/// A verdict and the time at which it expires.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) verdict: Verdict,
@@ -89,7 +89,7 @@ impl Answers {
 }
 
 impl Kept {
-    /// Keeps `verdict` from now on, as long as `period`.
+    /// Makes a verdict that expires after `period`.
     pub(super) fn for_period(verdict: Verdict, period: Duration) -> Self {
         Self { verdict, until: Instant::now() + period }
     }
@@ -99,5 +99,5 @@ impl Kept {
     }
 }
 
-/// The verdicts that are kept.
+/// The most verdicts that are kept. The next one clears them all.
 const ANSWERS_MAX: usize = 4096;

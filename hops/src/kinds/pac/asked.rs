@@ -11,7 +11,7 @@ use crate::{Authority, Host, Request, RequestLine};
 pub(super) struct Asked {
     /// The target, with a host in small letters.
     pub(super) target: Authority,
-    /// Path and query of a plain request; `None` for a tunnel, of which nothing but the target is known.
+    /// The path and query of a plain request. `None` for a tunnel, which shows the proxy nothing but its target.
     pub(super) path: Option<Box<str>>,
 }
 

@@ -1,4 +1,4 @@
-//! The way that one connection takes through a plan, and what is learned from it.
+//! Chooses a hop of a plan for one connection, and records how the hop did.
 
 use std::sync::{
     Arc,
@@ -39,7 +39,7 @@ struct Way {
     taken: Option<Taken>,
     /// The choice that the member itself made, if it had one.
     inner: Option<Box<dyn Selection>>,
-    /// Whether it is known how it went.
+    /// Whether the outcome was reported to the health of the hops.
     is_settled: AtomicBool,
 }
 
@@ -55,8 +55,8 @@ impl Choosing {
         Self { pac, plan, wish, tried: Vec::new() }
     }
 
-    /// Takes the first way that was not tried yet and whose hop is well. Direct is always well; so is a refusal, which
-    /// ends the search.
+    /// Takes the first untried way whose hop is healthy. Going direct always counts as healthy, and so does a refusal,
+    /// which ends the search.
     ///
     /// A hop may have to wait for its own choice. Then the rest of the search waits with it, and is boxed.
     pub(super) fn next(mut self) -> Eventual<'static, Result<Chosen, ChooseError>> {
@@ -103,7 +103,7 @@ impl Choosing {
     /// Takes a way by the health of the hops.
     fn take(&mut self) -> Option<(Taken, Candidate)> {
         let members = self.pac.members.len();
-        // The ways without a hop are known by numbers that no member has, so they never fail.
+        // A way without a hop gets a number beyond those of the members, so no failure is ever recorded for it.
         let number = |(place, candidate): (usize, &Candidate)| {
             (place, candidate.member().unwrap_or(members + place))
         };
@@ -135,7 +135,7 @@ impl Way {
 
     /// Leaves the hop out.
     fn direct(choosing: Choosing) -> Chosen {
-        // A target that can't be reached without a hop may be reached with the next one of the plan.
+        // If the target can't be reached directly, the next entry of the plan may reach it.
         let has_more = !choosing.is_over();
         let selection = has_more.then(|| Box::new(Self::new(choosing, None)) as Box<dyn Selection>);
         Chosen { selection, ..Chosen::left_out() }
@@ -151,12 +151,12 @@ impl Way {
         self.choosing.pac.members.get(self.taken?.member)
     }
 
-    /// Returns whether it was not known yet how it went, and makes it so.
+    /// Marks the outcome as reported. Returns `false` if it already was.
     fn settle(&self) -> bool {
         !self.is_settled.swap(true, Ordering::Relaxed)
     }
 
-    /// The hop failed, with everything that it may choose among: takes another way.
+    /// Records that the hop failed, with all of its own members, and takes another way.
     fn next_way(self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
         if let (Some(taken), Some(member)) = (self.taken, self.member()) {

@@ -155,8 +155,8 @@ impl PacConfig {
     }
 }
 
-/// Loads a script from a file. A file that is no script is an error of the configuration: the last good one stays in
-/// force then.
+/// Loads a script from a file. A broken script is a configuration error, so the last good configuration stays in
+/// force.
 fn load(file: &std::path::Path, context: &BuildContext<'_>) -> Result<Script, InvalidSetting> {
     let shown = file.display();
     let bytes = context.read_binary(file).map_err(|error| {

@@ -25,9 +25,9 @@ pub(super) struct PacUrl {
 /// A file that was fetched.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// It is the one that is known.
+    /// The file has not changed.
     NotModified,
-    /// It is another one.
+    /// The file is new or has changed.
     File { bytes: Vec<u8>, charset: Option<String>, etag: Option<String> },
 }
 
@@ -80,7 +80,7 @@ impl Server<'_> {
             let Some(there) = url.joined(&next) else {
                 return Err(FetchError::Elsewhere(super::answer::shown(&next)));
             };
-            // TLS was set up for one server.
+            // The TLS client is for one server, so a redirect from or to another one can't be followed with TLS.
             let is_same_server = there.authority == url.authority && there.is_tls == url.is_tls;
             if !is_same_server && (there.is_tls || url.is_tls) {
                 return Err(FetchError::Elsewhere(there.to_string()));
@@ -124,7 +124,7 @@ impl Server<'_> {
             return Err(FetchError::TooLarge);
         }
         let charset = value("Content-Type").as_deref().and_then(charset);
-        // A tag with a control character would be a field of its own in the next request.
+        // The tag is sent back in the next request, where a line end in it would start another field.
         let etag = value("ETag").filter(|etag| !etag.chars().any(char::is_control));
         Ok(Response::File(Fetched::File { bytes: body.bytes, charset, etag }))
     }

@@ -44,8 +44,8 @@ impl Names {
         Some(found.addresses.clone())
     }
 
-    /// Looks `name` up by the system's resolver, as a dial does. A name server that says nothing within
-    /// [`LOOKUP_MAX`] has no address to tell.
+    /// Looks up `name` with the system's resolver, as a dial does. Without an answer within [`LOOKUP_MAX`], the name
+    /// counts as one without an address.
     pub(super) async fn look_up(&self, name: &str) {
         let found = timeout(LOOKUP_MAX, self.found(name)).await;
         let (addresses, keep) = match found {
@@ -134,7 +134,7 @@ const LOOKUP_MAX: Duration = Duration::from_secs(2);
 const LOOKUPS_AT_ONCE: usize = 8;
 /// How long an address counts.
 const KEEP: Duration = Duration::from_secs(60);
-/// How long it counts that a name server said nothing.
+/// How long a look-up without an answer is remembered.
 const KEEP_SILENCE: Duration = Duration::from_secs(5);
 /// The names that are kept.
 const NAMES_MAX: usize = 4096;

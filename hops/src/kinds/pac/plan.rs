@@ -1,4 +1,4 @@
-//! From the text of a PAC file to the hops that a request may take.
+//! Turns the answer of a PAC file into the hops that a request may take.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) enum Unknown {
 /// The ways that one answer allows, in their order.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The text of the script.
+    /// The answer of the script, shortened for logs.
     pub(super) answer: Box<str>,
     candidates: Vec<Candidate>,
 }
@@ -90,8 +90,8 @@ impl Candidate {
 impl Rules {
     /// Turns the answer of a script into a plan.
     ///
-    /// An entry whose hop is switched off is skipped. An entry that nothing is known about ends the list: what follows it
-    /// was meant for the case that it fails, which can't be known.
+    /// An entry whose hop is switched off is skipped. An entry that matches no pattern ends the list: the entries
+    /// after it are for the case that its proxy fails, and that can't be known.
     pub(super) fn plan(&self, text: &str, members: &[PacMember]) -> Verdict {
         let entries = match answer::parse(text) {
             Ok(entries) => entries,
@@ -127,14 +127,14 @@ impl Rules {
         Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
     }
 
-    /// Turns the failure of a script into a plan, if the operator knows that it falls through.
+    /// Returns the verdict after a failed call: to go direct, if `otherwise` allows that after this error.
     pub(super) fn failed(&self, error: &PacError) -> Verdict {
         let failure = Failure::script(error);
         match error {
             PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction => {
                 self.fall_through("", failure)
             }
-            // It may have an answer, and was not let to give it.
+            // The script may have an answer that it could not deliver.
             _ => Err(Arc::new(failure)),
         }
     }

@@ -44,7 +44,7 @@ struct RemoteState {
     epoch: Option<u64>,
     /// When it was last asked for.
     checked: Option<SystemTime>,
-    /// When a request that comes later has it fetched.
+    /// The time from which a request starts another fetch.
     due: Option<Instant>,
     /// The pause after the next failure.
     pause: Duration,
@@ -58,7 +58,7 @@ struct RemoteState {
 /// The file as a request finds it.
 enum Found {
     Script(Arc<Script>),
-    /// A fetch is under way. The script is good for the case that it takes long.
+    /// A fetch is under way. If it takes too long, requests use this script.
     Fetching(Option<Arc<Script>>),
     Failed(Failure),
 }
@@ -154,7 +154,7 @@ impl Remote {
     }
 }
 
-/// One fetch. However it ends, requests that wait hear of it.
+/// One fetch. Its end wakes the requests that wait for it, even if its task is dropped.
 struct Fetch {
     remote: Arc<Remote>,
     services: Arc<dyn Services>,

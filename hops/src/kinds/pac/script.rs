@@ -129,8 +129,8 @@ impl Script {
         (Err(Arc::new(Failure::too_many_names(LOOKUPS_MAX))), KEEP)
     }
 
-    /// Calls the script once. A call that waits behind one that is stuck is made again: the script gets another thread
-    /// then.
+    /// Calls the script once. A call that waits behind a stuck one is repeated, on the thread that replaces the stuck
+    /// one.
     async fn call(&self, asked: &Asked, facts: Arc<PacFacts>) -> Result<Outcome, PacError> {
         for _ in 0..CALLS_MAX {
             let (sender, receiver) = oneshot::channel();
@@ -178,7 +178,7 @@ impl Script {
 
 /// How long an answer counts. Scripts may look at the time of day, and addresses change.
 const KEEP: Duration = Duration::from_secs(60);
-/// How long a failure counts that is not the script's own.
+/// How long a failure is kept that the script did not cause.
 const KEEP_TROUBLE: Duration = Duration::from_secs(1);
 /// The longest wait for the thread of the script. Its own limits are much shorter.
 const REPLY_MAX: Duration = Duration::from_secs(2);

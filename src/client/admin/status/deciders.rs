@@ -1,4 +1,4 @@
-//! The hops that choose by what is asked for, and the state of their rules.
+//! The state of the PAC files, for the status of a running proxy.
 
 use std::collections::BTreeMap;
 
