@@ -40,7 +40,7 @@ pub(crate) struct CountedWire {
     received: AtomicU64,
     activity: Arc<Activity>,
     shares: Mutex<Shares>,
-    open: Arc<Mutex<Slab<Weak<CountedWire>>>>,
+    open: Arc<Mutex<Slab<Weak<Self>>>>,
     place: usize,
 }
 
