@@ -7,8 +7,8 @@ use mooltiroute_hops::Tunnel;
 use super::Chain;
 use crate::usage::{CountedWire, UsageAccount, UsageLedger};
 
-/// The accounts that the connections of a chain count for.
-#[derive(Clone, Debug)]
+/// The accounts that the connections of a chain count for. By default there are none, and nothing is counted.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ChainAccounts {
     usage: Arc<UsageLedger>,
     /// The account of the chain, and then those of its hops.
@@ -46,10 +46,8 @@ impl Chain {
 
     /// Counts the bytes of `tunnel` from here on for the account at `index` of all.
     fn counted_by(&self, index: usize, tunnel: Tunnel) -> Tunnel {
-        match &self.accounts {
-            Some(ChainAccounts { usage, all }) => count(tunnel, usage, all.get(index)),
-            None => tunnel,
-        }
+        let ChainAccounts { usage, all } = &self.accounts;
+        count(tunnel, usage, all.get(index))
     }
 }
 
