@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, num::NonZeroU16};
 use mooltiroute_hops::{Authority, Host};
 
 use crate::{
-    router::{HostPattern, Parts, Rule},
+    router::{HostPattern, Parts, Query, Rule},
     state::generation::Generation,
 };
 
@@ -20,7 +20,8 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
         .take(EXAMPLES_MAX)
         .filter_map(|(name, target)| {
             // A target that either configuration has no route for can't have moved from hops to direct.
-            let (before, after) = (old.way(&target)?.chain, new.way(&target)?.chain);
+            let query = Query { target: &target };
+            let (before, after) = (old.way(&query)?.chain, new.way(&query)?.chain);
             let is_direct_now = !before.hops().is_empty() && after.hops().is_empty();
             is_direct_now.then(|| format!("{name} (chain {})", before.name()))
         })
