@@ -110,14 +110,22 @@ impl Pac {
         });
         // If all are left out, one is as good as another.
         let Some(first) = first else { return true };
-        match (first.member().and_then(|index| self.members.get(index)), member) {
+        match (first.member(), member) {
             (None, None) => true,
-            (Some(first), Some(member)) => {
-                let rest = member.strip_prefix(&*first.name);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }
+            (Some(first), Some(member)) => self.index_of(member) == Some(first),
             _ => false,
         }
+    }
+
+    /// Returns the index of the hop that `member` is in: a hop's name, perhaps with its own choice after a dot. Names
+    /// may have dots, so this is the longest name that fits.
+    fn index_of(&self, member: &str) -> Option<usize> {
+        let fits = |name: &str| {
+            let rest = member.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let fitting = self.members.iter().enumerate().filter(|(_, member)| fits(&member.name));
+        fitting.max_by_key(|(_, member)| member.name.len()).map(|(index, _)| index)
     }
 }
 
@@ -241,7 +249,45 @@ impl Pac {
 
 #[cfg(test)]
 mod tests {
+    use super::{plan::Unknown, *};
     use crate::{Authority, HopError, Link, Tunnel, async_trait};
+
+    #[test]
+    fn a_name_with_a_dot_does_not_pass_for_the_hop_of_the_part_before_it() {
+        let hop: Arc<dyn Hop> = Arc::new(Fixed("a.example:1".parse().unwrap()));
+        let member = |name: &str| PacMember::new(name.into(), Some(Arc::clone(&hop)));
+        let text = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
+        let script = Arc::new(Script::load(text).unwrap());
+        let pattern = pattern::EntryPattern::parse("*").unwrap();
+        let rules = Rules {
+            patterns: vec![("*".into(), pattern, 0)],
+            unknown: Unknown::Refuse,
+            otherwise: Default::default(),
+            via: "direct".into(),
+        };
+        let members = vec![member("a"), member("a.b"), member("b")];
+        let plan = rules.plan("PROXY p:1", &members).unwrap();
+        let pac = Pac {
+            source: Source::File { shown: "x.pac".into(), script },
+            rules,
+            members,
+            health: Default::default(),
+            services: Default::default(),
+            takes_preferences: false,
+            requires_session: false,
+        };
+        for (member, expected) in [
+            (Some("a"), true),
+            (Some("a.members[0]"), true),
+            (Some("a.b"), false),
+            (Some("a.b.members[0]"), false),
+            (Some("ab"), false),
+            (Some("b"), false),
+            (None, false),
+        ] {
+            assert_eq!(pac.is_first(&plan, member), expected, "{member:?}");
+        }
+    }
 
     /// A hop at one address.
     #[derive(Debug)]
