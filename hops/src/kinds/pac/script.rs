@@ -97,7 +97,7 @@ impl Script {
         services: Option<Arc<dyn Services>>,
     ) -> Verdict {
         let slot = self.answers.slot(&asked);
-        let facts = PacFacts { names: Arc::clone(&self.names), services };
+        let facts = PacFacts::new(Arc::clone(&self.names), services);
         // The first request asks. If its client leaves, the next one that waits takes over.
         let kept = slot.get_or_init(|| async {
             let (verdict, period) = self.ask(&asked, rules, members, Arc::new(facts)).await;
@@ -115,10 +115,11 @@ impl Script {
         members: &[PacMember],
         facts: Arc<PacFacts>,
     ) -> (Verdict, Duration) {
-        for _ in 0..=LOOKUPS_MAX {
+        for lookups_left in (0..=LOOKUPS_MAX).rev() {
             match self.call(asked, Arc::clone(&facts)).await {
                 Ok(Outcome::Answer(text)) => return (rules.plan(&text, members), KEEP),
-                Ok(Outcome::Lookup(name)) => self.names.look_up(&name).await,
+                Ok(Outcome::Lookup(_)) if lookups_left == 0 => break,
+                Ok(Outcome::Lookup(name)) => facts.look_up(name).await,
                 // The reason may be gone in a moment.
                 Err(error @ (PacError::Busy | PacError::Stuck | PacError::NoThread(_))) => {
                     return (rules.failed(&error), KEEP_TROUBLE);
@@ -159,7 +160,7 @@ impl Script {
         members: &[PacMember],
     ) -> Result<Verdict, Foresight> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let facts = PacFacts { names: Arc::clone(&self.names), services: None };
+        let facts = PacFacts::new(Arc::clone(&self.names), None);
         self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
             let _ = sender.send(outcome);
         });
