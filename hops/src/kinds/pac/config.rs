@@ -37,9 +37,11 @@ pub struct PacConfig {
     /// Which proxies of the file stand for which hops: patterns of `host` or `host:port`, with `*` and `?`, and names of
     /// hops. The first that matches counts. Credentials and address are those of the hop.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     hops: Mapping,
     /// How to treat a request for a proxy that no pattern matches: `refuse`, or the name of the hop to take.
     #[serde(default)]
+    #[schemars(extend("default" = "refuse"))]
     unknown: Option<String>,
     /// How to treat a request for which the file has no list, because it fails or returns something else.
     #[serde(default)]
