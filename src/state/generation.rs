@@ -300,8 +300,7 @@ impl Generation {
 
     /// The conditions of the network, each with the outcome that this generation was built with.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
-        let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
-        self.hops.iter().filter_map(conditional)
+        outcomes(&self.hops)
     }
 
     /// Returns whether a hop without a condition depends on the network too, as one with a PAC file does.
@@ -388,6 +387,11 @@ impl Generation {
     }
 }
 
+/// The conditions of the network, each with the outcome that `hops` were built with.
+fn outcomes(hops: &[NamedHop]) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
+    hops.iter().filter_map(|hop| Some((hop.condition.clone()?, hop.is_enabled)))
+}
+
 /// Returns the name of a route in accounts. Its number would not do: it changes when a route is added before it.
 fn route_name(rule: &Rule, chain: &str) -> Arc<str> {
     let mut targets = rule.to_string();
@@ -413,10 +417,13 @@ fn attach_services(
         let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
         let via = chains.iter().position(|chain| &**chain.name() == decider.via());
         let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
+        let dependence = via.and_then(|index| dependences.get(index)?.clone());
+        let conditions = dependence.as_ref().map_or(&[][..], Dependence::conditions);
         decider.attach(Arc::new(HopServices {
             hop: Arc::clone(&named.name),
             chain: chain.unwrap_or_default(),
-            dependence: via.and_then(|index| dependences.get(index)?.clone()),
+            outcomes: outcomes(hops).filter(|(one, _)| conditions.contains(one)).collect(),
+            dependence,
             patience,
             network: Arc::clone(network),
         }));

@@ -7,6 +7,7 @@
 mod answer;
 mod answers;
 mod asked;
+mod attached;
 mod choice;
 mod config;
 mod fetch;
@@ -16,11 +17,15 @@ mod plan;
 mod remote;
 mod script;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use self::config::PacConfig;
 use self::{
     asked::Asked,
+    attached::Attached,
     choice::{Choosing, PacRequest},
     plan::{Plan, Rules, Verdict},
     remote::Remote,
@@ -39,7 +44,7 @@ struct Pac {
     rules: Rules,
     members: Vec<PacMember>,
     health: Health,
-    services: Mutex<Option<Arc<dyn Services>>>,
+    services: Arc<Attached>,
     takes_preferences: bool,
     requires_session: bool,
 }
@@ -74,32 +79,24 @@ impl PacMember {
 impl Pac {
     /// Returns the verdict on a request if nothing has to be waited for.
     fn known(&self, request: Request<'_>) -> Option<Verdict> {
-        let services = self.services();
+        let epoch = self.services.present().map(|services| services.network_epoch());
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote.ready(services.as_ref()?)?,
+            Source::Url(remote) => remote.ready(epoch?)?,
         };
-        script.follow_network(services.as_deref());
+        script.follow_network(epoch);
         script.known(request)
     }
 
     /// Returns the verdict on a request. Fetches the script, runs it and looks up names as needed.
     async fn verdict(&self, asked: Asked) -> Verdict {
-        let services = self.services();
-        let script = match (&self.source, &services) {
-            (Source::File { script, .. }, _) => Arc::clone(script),
-            (Source::Url(remote), Some(services)) => match remote.script(services).await {
-                Ok(script) => script,
-                Err(failure) => return Err(Arc::new(failure)),
-            },
-            (Source::Url(remote), None) => return Err(Arc::new(remote.not_fetched())),
+        let script = match &self.source {
+            Source::File { script, .. } => Arc::clone(script),
+            Source::Url(remote) => remote.script().await.map_err(Arc::new)?,
         };
-        script.follow_network(services.as_deref());
+        let services = self.services.present();
+        script.follow_network(services.as_ref().map(|services| services.network_epoch()));
         script.verdict(asked, &self.rules, &self.members, services).await
-    }
-
-    fn services(&self) -> Option<Arc<dyn Services>> {
-        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns whether connections by `plan` now go through `member`, or without a hop if that is `None`.
@@ -184,7 +181,7 @@ impl Hop for Pac {
 
 impl Decider for Pac {
     fn attach(&self, services: Arc<dyn Services>) {
-        *self.services.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
+        self.services.replace(services);
     }
 
     fn via(&self) -> &str {

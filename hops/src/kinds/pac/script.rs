@@ -71,10 +71,9 @@ impl Script {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Forgets the answers of another network.
-    pub(super) fn follow_network(&self, services: Option<&dyn Services>) {
-        let Some(services) = services else { return };
-        let epoch = services.network_epoch();
+    /// Forgets the answers of another network. `epoch` is that of the present one, if networks are told apart.
+    pub(super) fn follow_network(&self, epoch: Option<u64>) {
+        let Some(epoch) = epoch else { return };
         if self.epoch.load(Ordering::Relaxed) != epoch
             && self.epoch.swap(epoch, Ordering::Relaxed) != epoch
         {
