@@ -14,7 +14,7 @@ use mooltiroute_hops::Hop;
 use crate::{
     config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
-    network::{Dependence, Network},
+    network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
     state::hop_services::HopServices,
     system::memory::{Held, Peaks},
@@ -300,11 +300,9 @@ impl Generation {
 
     /// Puts the outcomes in force that this generation was built with.
     pub(crate) fn put_outcomes_in_force(&self) {
-        let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
-        let outcomes = self.hops.iter().filter_map(conditional);
         // A hop without a condition depends on the network too if it has a PAC file.
         let is_followed = self.built_hops().any(|(_, hop)| hop.decider().is_some());
-        self.network.put_in_force(outcomes, is_followed);
+        self.network.put_in_force(outcomes(&self.hops), is_followed);
     }
 
     /// The facts about the network.
@@ -386,6 +384,11 @@ impl Generation {
     }
 }
 
+/// The conditions of the network, each with the outcome that `hops` were built with.
+fn outcomes(hops: &[NamedHop]) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
+    hops.iter().filter_map(|hop| Some((hop.condition.clone()?, hop.is_enabled)))
+}
+
 /// Returns the name of a route in accounts. Its number would not do: it changes when a route is added before it.
 fn route_name(rule: &Rule, chain: &str) -> Arc<str> {
     let mut targets = rule.to_string();
@@ -411,10 +414,13 @@ fn attach_services(
         let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
         let via = chains.iter().position(|chain| &**chain.name() == decider.via());
         let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
+        let dependence = via.and_then(|index| dependences.get(index)?.clone());
+        let conditions = dependence.as_ref().map_or(&[][..], Dependence::conditions);
         decider.attach(Arc::new(HopServices {
             hop: Arc::clone(&named.name),
             chain: chain.unwrap_or_default(),
-            dependence: via.and_then(|index| dependences.get(index)?.clone()),
+            outcomes: outcomes(hops).filter(|(one, _)| conditions.contains(one)).collect(),
+            dependence,
             patience,
             network: Arc::clone(network),
         }));
