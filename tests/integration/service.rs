@@ -83,6 +83,20 @@ fn uninstalling_runs_nothing_if_no_service_was_installed() {
 }
 
 #[test]
+fn only_the_installation_can_be_printed() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    assert_eq!(user.run(config.path(), &["install"]).status.code(), Some(0));
+    let (unit, told) = (fs::read(user.unit()).unwrap(), user.told());
+    for action in ["uninstall", "status"] {
+        let refused = user.run(config.path(), &[action, "--print"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{action}: {said}");
+        assert!(said.contains("`--print` goes with `install`"), "{action}: {said}");
+        assert_eq!((fs::read(user.unit()).unwrap(), user.told()), (unit.clone(), told.clone()));
+    }
+}
+
+#[test]
 fn a_service_of_someone_else_is_left_alone_and_failures_are_told() {
     let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
     fs::create_dir_all(user.unit().parent().unwrap()).unwrap();
