@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, open, resources,
-    rest, skip, status, within,
+    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, in_runtime,
+    open, resources, rest, skip, status, within,
 };
 
 #[tokio::test]
@@ -115,6 +115,7 @@ async fn a_full_disk_under_the_log_stops_nothing() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
     command.args(["--log-level", "trace", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+    in_runtime(command.as_std_mut(), config.runtime());
     let mut proxy = command.stderr(full).kill_on_drop(true).spawn().unwrap();
     within("it listens", async {
         while TcpStream::connect(address).await.is_err() {
@@ -166,6 +167,7 @@ async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
         command.args(["--reuid=64321", "--regid=64321", "--clear-groups"]).arg(prlimit.path());
         command.arg(format!("--nproc={processes}")).arg(&program).arg("-c").arg(&config);
         command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
+        in_runtime(command.as_std_mut(), directory.path());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut words = Vec::new();

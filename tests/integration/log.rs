@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::support::{
     ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
-    free_port, head, open, pause, within,
+    free_port, head, in_runtime, open, pause, within,
 };
 
 #[tokio::test]
@@ -140,6 +140,7 @@ impl Unread {
         fcntl_setpipe_size(&end, 4096).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
         command.args(["--log-format", "json", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+        in_runtime(command.as_std_mut(), config.runtime());
         let process = command.stderr(Stdio::from(end)).kill_on_drop(true).spawn().unwrap();
         within("it listens", async {
             while TcpStream::connect(address).await.is_err() {

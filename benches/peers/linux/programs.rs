@@ -244,6 +244,9 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
     let file = write(setting, "config.yaml", &config);
     command.args(["run", "-c"]).arg(file);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+    // Counts and the control socket go to the directory of the run, and not to the user's.
+    command.env("XDG_STATE_HOME", setting.directory).env_remove("STATE_DIRECTORY");
+    command.env("XDG_RUNTIME_DIR", setting.directory);
 }
 
 fn haproxy(setting: &Setting<'_>, command: &mut Command) {
