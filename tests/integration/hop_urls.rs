@@ -34,11 +34,7 @@ async fn a_plain_request_passes_a_hop_of_the_command_line_with_its_credentials()
     let origin = HttpOrigin::plain().await;
     let url = format!("http-connect://{USERNAME}:{PASSWORD}@{}", squid.address());
     let proxy = Proxy::of_hops(&[&url]).await;
-    let target = origin.address();
-    let request = format!(
-        "GET http://{target}/bytes/9 HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
-    );
-    let answer = exchange(proxy.address(), request.as_bytes()).await;
+    let answer = exchange(proxy.address(), origin.request("/bytes/9").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(squid.passed_at_least(1).await[0].user, USERNAME);
 }

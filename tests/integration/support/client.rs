@@ -59,6 +59,12 @@ pub(crate) async fn socks_connect(proxy: SocketAddr, target: SocketAddr) -> TcpS
     stream
 }
 
+/// Sends a few bytes through a tunnel to an echo, and reads them back.
+pub(crate) async fn ping(tunnel: &mut TcpStream) {
+    tunnel.write_all(b"ping").await.unwrap();
+    assert_reads(tunnel, "ping").await;
+}
+
 /// Reads a head to its empty line, and no byte more.
 pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
