@@ -86,11 +86,9 @@ impl Ask<'_> {
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
-        let owner = way.chain.accounts().map(|chain| {
-            let usage = &generation.metrics().usage;
-            usage.begin_request(chain.all(), recent, (way.account, target, session))
-        });
-        Ok((Account::new(row).owned_by(owner), preferences))
+        let (usage, chain) = (&generation.metrics().usage, way.chain.accounts());
+        let owner = usage.begin_request(chain.all(), recent, (way.account, target, session));
+        Ok((Account::new(row, owner), preferences))
     }
 
     /// Returns the route and the chain that the target takes.

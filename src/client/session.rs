@@ -34,9 +34,13 @@ use crate::{
 /// Everything that is logged meanwhile at `debug` is in a span with the number of the connection, its peer and the
 /// thread that serves it.
 pub(crate) async fn run(accepted: Accepted, admission: Admission) {
-    let (connection, thread) = (admission.number(), thread::current());
-    let worker = thread.name();
-    let span = debug_span!("client", connection, peer = %accepted.peer, worker);
+    // The fields are made only if the span is enabled.
+    let span = debug_span!(
+        "client",
+        connection = admission.number(),
+        peer = %accepted.peer,
+        worker = thread::current().name(),
+    );
     serve(accepted, admission).instrument(span).await;
 }
 

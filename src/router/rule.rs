@@ -106,6 +106,7 @@ impl Condition {
         }
     }
 }
+
 /// Describes the targets, as in `*.example.com on port 443`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ use mooltiroute_hops::{Authority, Hop};
 use crate::{
     config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
-    network::{Dependence, Network, NetworkCondition},
+    network::{Dependence, Network},
     router::{Query, Router, Rule},
     state::hop_services::HopServices,
     system::memory::{Held, Peaks},
@@ -298,15 +298,13 @@ impl Generation {
         &self.peaks
     }
 
-    /// The conditions of the network, each with the outcome that this generation was built with.
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
+    /// Puts the outcomes in force that this generation was built with.
+    pub(crate) fn put_outcomes_in_force(&self) {
         let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
-        self.hops.iter().filter_map(conditional)
-    }
-
-    /// Returns whether a hop without a condition depends on the network too, as one with a PAC file does.
-    pub(crate) fn follows_network(&self) -> bool {
-        self.built_hops().any(|(_, hop)| hop.decider().is_some())
+        let outcomes = self.hops.iter().filter_map(conditional);
+        // A hop without a condition depends on the network too if it has a PAC file.
+        let is_followed = self.built_hops().any(|(_, hop)| hop.decider().is_some());
+        self.network.put_in_force(outcomes, is_followed);
     }
 
     /// The facts about the network.

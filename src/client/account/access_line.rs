@@ -145,7 +145,7 @@ impl<'a> AccessLine<'a> {
 
     fn write_times(&self, line: &mut LogLine<'_>) {
         let Self { passage, duration, .. } = self;
-        line.display("duration", &format_args!("{duration:?}"));
+        line.duration("duration", *duration);
         line.seconds("duration_seconds", *duration);
         if let Some(connect) = passage.connect {
             line.seconds("connect_seconds", connect);

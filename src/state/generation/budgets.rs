@@ -77,7 +77,7 @@ impl Generation {
 impl<'a> UsedUp<'a> {
     /// Returns the first hop of `chain` whose budget is used up. Without such a hop it costs one read for each.
     fn first(chain: &'a Chain) -> Option<Self> {
-        let (_, hops) = chain.accounts()?.all().split_first()?;
+        let (_, hops) = chain.accounts().all().split_first()?;
         chain.hops().iter().zip(hops).find_map(|(hop, account)| {
             let (budget, used) = account.exhausted()?;
             Some(Self { hop: &hop.name, account, budget, used })
