@@ -6,10 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, run, within,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, ping, run,
 };
 
 /// Two hops as people write them, with comments, quotes and odd spaces.
@@ -206,6 +206,7 @@ async fn a_hundred_switches_disturb_nobody() {
         let mut count = 0;
         while stopped.try_recv().is_err() {
             let mut tunnel = connect(address, target).await.tunnel();
+            // The hop answers with these words itself.
             tunnel.write_all(b"through").await.unwrap();
             assert_reads(&mut tunnel, "through").await;
             count += 1;
@@ -220,9 +221,7 @@ async fn a_hundred_switches_disturb_nobody() {
             out.contains(&format!("corporate is {state}; generation {} ", number + 3)),
             "{out}"
         );
-        kept.write_all(b"ping").await.unwrap();
-        let mut answer = [0; 4];
-        within("the echo", kept.read_exact(&mut answer)).await.unwrap();
+        ping(&mut kept).await;
     }
     stop.send(()).unwrap();
     assert!(load.await.unwrap() > FLIPS / 10);

@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
@@ -60,7 +60,7 @@ pub(crate) async fn socks_connect(proxy: SocketAddr, target: SocketAddr) -> TcpS
 }
 
 /// Sends a few bytes through a tunnel to an echo, and reads them back.
-pub(crate) async fn ping(tunnel: &mut TcpStream) {
+pub(crate) async fn ping(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     tunnel.write_all(b"ping").await.unwrap();
     assert_reads(tunnel, "ping").await;
 }
