@@ -135,7 +135,7 @@ async fn web_pages_and_nonsense_are_refused() {
         format!("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
     for byte in request.bytes() {
         stream.write_all(&[byte]).await.unwrap();
-        tokio::task::yield_now().await;
+        pause().await;
     }
     let mut answer = String::new();
     within("the answer", stream.read_to_string(&mut answer)).await.unwrap();

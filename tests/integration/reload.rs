@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect,
-    free_port, head, open, run, within,
+    free_port, head, open, pause, ping, run, within,
 };
 
 #[tokio::test]
@@ -377,12 +377,11 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
     connect(address, echo.address()).await.tunnel();
     within("the old one is let go", async {
         while TcpStream::connect(proxy.address()).await.is_ok() {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     })
     .await;
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
 }
 
 #[tokio::test]
@@ -413,7 +412,7 @@ async fn listeners_of_both_families_come_and_go_live() {
         for gone in last.iter().filter(|address| !listen.contains(address)) {
             within("one that is not named is let go", async {
                 while TcpStream::connect(gone).await.is_ok() {
-                    tokio::task::yield_now().await;
+                    pause().await;
                 }
             })
             .await;
@@ -425,8 +424,7 @@ async fn listeners_of_both_families_come_and_go_live() {
         }
         last = listen;
     }
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
 }
 
 fn generation(event: &Event) -> u64 {

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify};
 
 use crate::support::{
-    Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, head, open, rest, within,
+    Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, head, open, ping, rest,
+    within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -24,8 +25,7 @@ async fn open_tunnels_end_by_themselves() {
             while TcpStream::connect(proxy.address()).await.is_ok() {}
         })
         .await;
-        tunnel.write_all(b"still here").await.unwrap();
-        assert_reads(&mut tunnel, "still here").await;
+        ping(&mut tunnel).await;
         drop(tunnel);
         assert_eq!(proxy.exit().await.code(), Some(0), "{signal:?}");
         assert_eq!(proxy.events().last().unwrap().message(), "stopped");

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::support::{
     BASIC, Double, EchoOrigin, HttpOrigin, Network, PASSWORD, Program, Proxy, SocksProxy, Step,
-    USERNAME, WAYS, assert_reads, first_difference, open, rest, two_hops, within,
+    USERNAME, WAYS, assert_reads, first_difference, open, ping, rest, two_hops, within,
 };
 
 /// Success, and the address that is not told.
@@ -204,8 +204,7 @@ async fn codes_of_a_socks_hop_about_the_target_are_handed_on() {
     let mut tunnel = asked(&proxy, &connect_to(echo.address())).await;
     let mut told = [0; 12];
     within("success", tunnel.read_exact(&mut told)).await.unwrap();
-    tunnel.write_all(b"hello").await.unwrap();
-    assert_reads(&mut tunnel, "hello").await;
+    ping(&mut tunnel).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tokio_rustls::{
 
 use crate::support::{
     Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
-    exchange, fill, first_difference, open, rest, run, within,
+    exchange, fill, first_difference, open, ping, rest, run, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -289,8 +289,7 @@ async fn a_new_certificate_serves_new_connections_and_a_bad_one_none() {
     drop(tls(&proxy, &new).await);
     let refused = connect_tls(proxy.address(), &old, None).await.unwrap_err();
     assert!(refused.to_string().contains("certificate"), "{refused}");
-    kept.write_all(b"still here").await.unwrap();
-    assert_reads(&mut kept, "still here").await;
+    ping(&mut kept).await;
     assert!(proxy.events().iter().all(|event| event.message() != "not listening any more"));
 }
 

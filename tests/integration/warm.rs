@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Proxy, Way, assert_reads, connect, head, pause, status, within,
+    ConfigDir, EchoOrigin, Network, Proxy, Way, connect, head, pause, ping, status, within,
 };
 
 #[tokio::test]
@@ -109,8 +109,7 @@ async fn forward(mut client: TcpStream) -> io::Result<()> {
 
 async fn echo_once(proxy: SocketAddr, echo: SocketAddr) {
     let mut tunnel = connect(proxy, echo).await.tunnel();
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(&mut tunnel, "ping").await;
+    ping(&mut tunnel).await;
 }
 
 /// Hits, misses, stale ones and those that wait.

@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
@@ -57,6 +57,12 @@ pub(crate) async fn socks_connect(proxy: SocketAddr, target: SocketAddr) -> TcpS
     within("the answer to SOCKS", stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer[..4], [5, 0, 5, 0], "{answer:?}");
     stream
+}
+
+/// Sends a few bytes through a tunnel to an echo, and reads them back.
+pub(crate) async fn ping(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    tunnel.write_all(b"ping").await.unwrap();
+    assert_reads(tunnel, "ping").await;
 }
 
 /// Reads a head to its empty line, and no byte more.

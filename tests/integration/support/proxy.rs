@@ -139,7 +139,9 @@ impl Proxy {
     pub(crate) async fn of_hops(urls: &[&str]) -> Self {
         let arguments: Vec<_> = urls.iter().flat_map(|url| ["--hop", url]).collect();
         let arguments = [&["--listen", "127.0.0.1:0"], &*arguments].concat();
-        Self::run_on(ConfigDir::new(""), &arguments, command(PROGRAM)).await
+        let (config, mut command) = (ConfigDir::new(""), command(PROGRAM));
+        in_runtime(&mut command, config.runtime());
+        Self::run_on(config, &arguments, command).await
     }
 
     async fn run(
@@ -150,16 +152,17 @@ impl Proxy {
     ) -> Self {
         let path = path.unwrap_or(config.path()).to_owned();
         let beside = if path.is_dir() { &path } else { config.path() };
+        in_runtime(&mut command, config.runtime());
+        // Another start with the same files finds the state of the earlier one.
         command.env("XDG_STATE_HOME", beside.join(".state"));
         let path = path.to_str().unwrap();
         Self::run_on(config, &[&["-c", path], arguments].concat(), command).await
     }
 
-    /// Runs it with `arguments`, with its control socket in the runtime directory of `config`.
+    /// Runs `command`, whose environment is set, with `arguments`.
     async fn run_on(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
-        command.env_remove("STATE_DIRECTORY").args(["run", "--log-format", "json"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
-        in_runtime(&mut command, config.runtime());
+        command.args(["run", "--log-format", "json"]).args(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = Log::follow(process.child().stderr.take().unwrap());
         let address = log
@@ -297,9 +300,10 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Has a program keep and look for control sockets in `runtime`, and nowhere else.
-fn in_runtime(command: &mut Command, runtime: &Path) {
+/// Has a program keep and look for control sockets and state in `runtime`, and nowhere else.
+pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
     command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);
+    command.env("XDG_STATE_HOME", runtime.join("state")).env_remove("STATE_DIRECTORY");
 }
 
 /// Runs the program to its end, with `arguments`.

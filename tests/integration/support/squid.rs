@@ -41,10 +41,28 @@ pub(crate) enum SquidRules {
 /// A running squid that logs the way of each request.
 #[derive(Debug)]
 pub(crate) struct Squid {
-    // First, so that it has ended when its directory is removed.
+    // First, so that it has ended when its files are removed.
     _process: Process,
+    _memory: SharedMemory,
     address: SocketAddr,
     directory: TempDir,
+}
+
+/// The shared memory of a squid that was started with this name by `-n`. It is removed on drop.
+///
+/// Every squid without a name of its own uses the same files in `/dev/shm`. If another user's squid runs or was killed,
+/// it can't replace them, and does not start.
+#[derive(Debug)]
+struct SharedMemory(String);
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let prefix = format!("{}-", self.0);
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
 }
 
 /// One line of squid's access log, written when a request or a tunnel ended.
@@ -97,7 +115,8 @@ impl Squid {
         fs::write(directory.path().join("squid.conf"), config).unwrap();
         let words = directory.path().join("stderr");
         let mut command = Command::new(program.path());
-        command.arg("-N").arg("-f").arg(directory.path().join("squid.conf"));
+        let memory = SharedMemory(format!("test{port}"));
+        command.args(["-N", "-n", &memory.0, "-f"]).arg(directory.path().join("squid.conf"));
         command.current_dir(directory.path());
         if let SquidRules::Kerberos { config, .. } = rules {
             command.env("KRB5_CONFIG", config);
@@ -108,7 +127,7 @@ impl Squid {
         if !listens(address, &mut process).await {
             return Err(fs::read_to_string(words).unwrap());
         }
-        Ok(Self { _process: process, address, directory })
+        Ok(Self { _process: process, _memory: memory, address, directory })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
