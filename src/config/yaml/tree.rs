@@ -1,6 +1,7 @@
 //! The files of a configuration, merged into one tree that knows the place of each part.
 
 mod advice;
+mod indented;
 mod report;
 mod variables;
 

@@ -7,10 +7,11 @@ use crate::config::yaml::tree::{File, Part, Problem, Tree};
 use crate::config::{
     Place,
     report::{
+        foreign_variable,
         problem::{is_name, is_word},
         suggest::{nearest, same_name},
     },
-    yaml::interpolate::Invalid,
+    yaml::{interpolate::Invalid, oddity::look_alike},
 };
 
 impl Tree {
@@ -101,11 +102,22 @@ impl Tree {
                 (Part::Value, "unknown-value", message, suggestion)
             }
             Fault::MissingKey(key) => {
+                let below = path.clone().then(Key::Name((*key).to_owned()));
+                // The key is written, and its value is not there.
+                if let Some(Value::Null) = self.value(&below) {
+                    let problem = self.problem(&below, Part::Key, "missing-key", "has no value");
+                    let help = self.swallowed(&below).unwrap_or("write one after the colon");
+                    return problem.with_help(help);
+                }
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
             Fault::File(about) => {
                 (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
+            }
+            // With a tag and nothing after it, "remove the tag" would leave nothing.
+            _ if self.swallowed(&path).is_some() && self.is_tagged(&path) => {
+                (Part::Value, "value", "has no value, only a YAML tag".to_owned(), None)
             }
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
@@ -128,8 +140,10 @@ impl Tree {
         let message = format!("unknown key; known keys: {}", known.join(", "));
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
-        problem.help = self
-            .advice_on_key(path, known)
+        // A line that begins with a no-break space has a key that looks like a known one.
+        let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
+        problem.help = odd
+            .or_else(|| self.advice_on_key(path, known))
             .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
@@ -156,8 +170,12 @@ impl Tree {
                     "set it where the program is started, or write `${{{name}:-default}}`"
                 ))
             }
-            Invalid::Unclosed | Invalid::Name => {
-                problem.with_help("write `$${` for a literal `${`")
+            Invalid::Unclosed => problem.with_help("write `$${` for a literal `${`"),
+            Invalid::Name => {
+                let text = self.value(path).and_then(Value::as_str).unwrap_or_default();
+                let instead = foreign_variable::in_dollar_braces(text);
+                problem
+                    .with_help(format!("{instead}; a `${{` that is no variable is written `$${{`"))
             }
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
