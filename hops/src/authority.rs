@@ -241,7 +241,8 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
     }
 }
 
-fn parse_port(text: &str) -> Result<NonZeroU16, InvalidAuthority> {
+/// Reads a port. It has no sign and is not zero.
+pub(crate) fn parse_port(text: &str) -> Result<NonZeroU16, InvalidAuthority> {
     // `u16::from_str` takes a sign, which a port has not.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidAuthority::InvalidPort);

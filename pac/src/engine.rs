@@ -16,7 +16,8 @@ use crate::{
 /// A script that is loaded. It belongs to one thread; see [`PacRunner`](crate::PacRunner) for one that has its own.
 pub struct Engine {
     text: Arc<str>,
-    loaded: Loaded,
+    /// `None` after a call that failed, until the next one.
+    loaded: Option<Loaded>,
 }
 
 /// The script in its JavaScript engine. A field is dropped before the ones below it.
@@ -44,14 +45,14 @@ impl Engine {
     /// # Errors
     /// The text is no script, its top level fails, or it has no function.
     pub fn load(text: Arc<str>) -> Result<Self, PacError> {
-        let loaded = Loaded::new(&text)?;
+        let loaded = Some(Loaded::new(&text)?);
         Ok(Self { text, loaded })
     }
 
     /// Calls the script.
     ///
-    /// A call that fails may have left anything behind, such as memory that is used up. So the next one finds the script
-    /// as it was when it had just been loaded.
+    /// A call that fails may have left anything behind, such as memory that is used up. So the next one loads the script
+    /// again before it calls it.
     ///
     /// # Errors
     /// The reason why there is no answer.
@@ -60,11 +61,13 @@ impl Engine {
         query: &Query,
         surroundings: Arc<dyn Surroundings>,
     ) -> Result<Outcome, PacError> {
-        let outcome = self.loaded.call(query, surroundings);
-        if outcome.is_err() {
-            self.loaded = Loaded::new(&self.text)?;
-        }
-        outcome
+        let loaded = match self.loaded.take() {
+            Some(loaded) => loaded,
+            None => Loaded::new(&self.text)?,
+        };
+        let outcome = loaded.call(query, surroundings)?;
+        self.loaded = Some(loaded);
+        Ok(outcome)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
@@ -31,13 +31,19 @@ struct Worker {
 }
 
 /// When a thread began what it is doing.
+///
+/// The thread holds it to its end, so the place of a lost thread is free again if the thread ends after all.
 struct Clock {
     origin: Instant,
     /// Milliseconds since the origin, or zero while the thread waits.
     busy_since: AtomicU64,
-    /// Whether the thread counts as lost.
-    is_lost: AtomicBool,
+    /// Set if the thread counts as lost.
+    lost: OnceLock<LostThread>,
 }
+
+/// One of the few threads that may be lost. Dropping it frees the place.
+#[derive(Debug)]
+struct LostThread;
 
 /// One call.
 struct Job {
@@ -101,11 +107,8 @@ impl PacRunner {
         // Nothing in here panics half-way.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stuck) = worker.as_ref().filter(|worker| worker.clock.is_stuck()) {
-            if LOST.fetch_add(1, Ordering::Relaxed) >= LOST_MAX {
-                LOST.fetch_sub(1, Ordering::Relaxed);
-                return Err((job, PacError::Stuck));
-            }
-            stuck.clock.is_lost.store(true, Ordering::Relaxed);
+            let Some(lost) = LostThread::count() else { return Err((job, PacError::Stuck)) };
+            stuck.clock.lost.get_or_init(|| lost);
             *worker = None;
         }
         let jobs = match &*worker {
@@ -115,13 +118,15 @@ impl PacRunner {
                 Err(error) => return Err((job, error)),
             },
         };
-        let jobs = jobs.clone();
-        drop(worker);
-        jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(job) => (job, PacError::Busy),
-            // It was loaded before, so it was stopped by the loss of its thread.
-            TrySendError::Disconnected(job) => (job, PacError::Stuck),
-        })
+        match jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(job)) => Err((job, PacError::Busy)),
+            Err(TrySendError::Disconnected(job)) => {
+                // The thread has ended, since it could not load the script again. The next call gets another thread.
+                *worker = None;
+                Err((job, PacError::Stuck))
+            }
+        }
     }
 }
 
@@ -143,10 +148,7 @@ impl Worker {
                 }
                 Err(error) => loaded(Err(error)),
             }
-            if own.is_lost.load(Ordering::Relaxed) {
-                // It came back after all.
-                LOST.fetch_sub(1, Ordering::Relaxed);
-            }
+            drop(own);
         };
         let builder = thread::Builder::new().name("pac".into()).stack_size(STACK_BYTES);
         builder.spawn(work).map_err(|error| PacError::no_thread(&error))?;
@@ -154,7 +156,8 @@ impl Worker {
     }
 }
 
-/// Serves calls until the runner is gone.
+/// Serves calls until the runner is gone, or has given up this thread for another one. Then calls that still wait are
+/// dropped: their callers make them again, on the other thread.
 fn serve(mut engine: Engine, jobs: &Receiver<Job>, clock: &Clock) {
     for Job { has_begun, query, surroundings, reply } in jobs {
         has_begun.store(true, Ordering::Relaxed);
@@ -162,13 +165,30 @@ fn serve(mut engine: Engine, jobs: &Receiver<Job>, clock: &Clock) {
         let outcome = engine.call(&query, surroundings);
         clock.end();
         reply(outcome);
+        if clock.lost.get().is_some() {
+            return;
+        }
+    }
+}
+
+impl LostThread {
+    /// Counts one more lost thread, or returns `None` if there are too many.
+    fn count() -> Option<Self> {
+        let more = |lost| (lost < LOST_MAX).then_some(lost + 1);
+        LOST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for LostThread {
+    fn drop(&mut self) {
+        LOST.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Clock {
     fn new() -> Self {
-        let (busy_since, is_lost) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { origin: Instant::now(), busy_since, is_lost }
+        let (busy_since, lost) = (AtomicU64::new(0), OnceLock::new());
+        Self { origin: Instant::now(), busy_since, lost }
     }
 
     fn begin(&self) {
@@ -197,7 +217,7 @@ impl fmt::Debug for PacRunner {
     }
 }
 
-/// The threads of this process that did not come back.
+/// The threads of this process that have not come back.
 static LOST: AtomicUsize = AtomicUsize::new(0);
 const LOST_MAX: usize = 4;
 /// A script that is interrupted in time comes back long before, even if the machine is busy.
@@ -208,3 +228,73 @@ const LOAD_WAIT_MAX: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 1024;
 /// The stack of the thread, of which the script may use half.
 const STACK_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, time::SystemTime};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoNames;
+
+    impl Surroundings for NoNames {
+        fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
+            Some(Vec::new())
+        }
+
+        fn own_addresses(&self) -> Vec<IpAddr> {
+            Vec::new()
+        }
+
+        fn now(&self) -> SystemTime {
+            SystemTime::now()
+        }
+
+        fn alert(&self, _: &str) {}
+    }
+
+    const DIRECT: &str = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
+
+    fn query() -> Query {
+        Query { url: "https://a.example/".into(), host: "a.example".into() }
+    }
+
+    #[test]
+    fn a_thread_that_could_not_load_the_script_is_replaced_and_not_counted_as_lost() {
+        let worker = Worker::start("oops oops".into(), |_| ()).unwrap();
+        let runner = PacRunner { text: DIRECT.into(), worker: Mutex::new(Some(worker)) };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let (sender, receiver) = mpsc::channel();
+            runner.ask(query(), Arc::new(NoNames), move |outcome| drop(sender.send(outcome)));
+            // The first calls may still find the thread, or its end.
+            match receiver.recv() {
+                Ok(Ok(outcome)) => break assert_eq!(outcome, Outcome::Answer("DIRECT".into())),
+                Ok(Err(_)) | Err(_) => assert!(Instant::now() < deadline),
+            }
+        }
+        // The other test loses a thread for a moment.
+        while LOST.load(Ordering::Relaxed) > 0 {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_lost_thread_that_comes_back_serves_no_more_calls() {
+        let (jobs, received) = mpsc::sync_channel(2);
+        let (sender, replies) = mpsc::channel();
+        for _ in 0..2 {
+            let sender = sender.clone();
+            let reply = Box::new(move |outcome| sender.send(outcome).unwrap());
+            let (has_begun, surroundings) = (Arc::default(), Arc::new(NoNames));
+            jobs.try_send(Job { has_begun, query: query(), surroundings, reply }).unwrap();
+        }
+        let clock = Clock::new();
+        clock.lost.set(LostThread::count().unwrap()).unwrap();
+        drop(jobs);
+        serve(Engine::load(DIRECT.into()).unwrap(), &received, &clock);
+        assert_eq!((replies.try_iter().count(), received.try_iter().count()), (1, 1));
+    }
+}

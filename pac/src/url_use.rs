@@ -5,7 +5,11 @@
 /// The caller keeps answers. If this is false, the answer for one URL holds for all others of the host. A script reads
 /// the URL only by the name of its first parameter, or by the words `arguments` and `eval`. A word in a comment counts
 /// too, and so does a function whose parameters are not found: then answers are kept for less, which is always right.
+/// `\u0075rl` is a way to write `url`, so a script with such an escape could name anything.
 pub fn looks_at_url(text: &str) -> bool {
+    if text.contains(r"\u") {
+        return true;
+    }
     let Some(parameter) = first_parameter(text) else { return true };
     let count = words(text).filter(|word| *word == parameter).count();
     count > 1 || words(text).any(|word| matches!(word, "arguments" | "eval" | "Function"))
@@ -44,6 +48,8 @@ mod tests {
         for text in [
             "function FindProxyForURL(url, host) { return g(url); }",
             "function FindProxyForURL(url, host) { return arguments[0]; }",
+            r"function FindProxyForURL(url, host) { return g(\u0075rl); }",
+            r"function FindProxyForURL(url, host) { return \u{61}rguments[0]; }",
             "function FindProxyForURL(url, host) { return eval('u' + 'rl'); }",
             "var FindProxyForURL = function (url, host) { return 'DIRECT'; }",
             "function FindProxyForURL({ length }, host) { return 'DIRECT'; }",

@@ -133,6 +133,22 @@ fn a_call_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_call_that_fails_says_why_even_if_the_script_can_not_be_loaded_again() {
+    let end = SystemTime::now() + Duration::from_secs(1);
+    let milliseconds = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let text = format!(
+        "if (Date.now() > {milliseconds}) throw 'too late';
+        function FindProxyForURL(url, host) {{ throw 'the call'; }}"
+    );
+    let mut engine = Engine::load(text.into()).unwrap();
+    let mut ask = || engine.call(&query("a.example"), Arc::new(Nothing));
+    std::thread::sleep(Duration::from_millis(1100));
+    for expected in ["the call", "too late", "too late"] {
+        assert!(matches!(ask(), Err(PacError::Threw { message, .. }) if message == expected));
+    }
+}
+
+#[test]
 fn a_runner_goes_on_after_an_endless_loop() {
     let text = "function FindProxyForURL(url, host) {
         while (host === 'loop.example') {}

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
     config::Protocol,
+    router::Query,
     state::{
         connections::ConnectionFacts,
         generation::{Generation, OverBudget, Way},
@@ -96,7 +97,9 @@ impl Ask<'_> {
     /// # Errors
     /// [`Denial::NoRoute`] if no route matches.
     pub(crate) fn way<'g>(&self, generation: &'g Generation) -> Result<Way<'g>, Denial> {
-        generation.way(self.target).ok_or_else(|| Denial::NoRoute(self.target.clone()))
+        generation
+            .way(&Query { target: self.target })
+            .ok_or_else(|| Denial::NoRoute(self.target.clone()))
     }
 
     /// Returns what the client prefers of the exit, on this way.

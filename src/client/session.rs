@@ -22,6 +22,7 @@ use crate::{
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
     network::Unsettled,
+    router::Query,
     state::{
         generation::Generation,
         shared::{Admission, Shared},
@@ -215,7 +216,7 @@ async fn settled(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(generation),
     };
-    let settled = shared.generation_for(target, generation).await;
+    let settled = shared.generation_for(&Query { target }, generation).await;
     settled.map_err(|Unsettled| Box::new(Denial::Unsettled(target.clone()).into()))
 }
 

@@ -9,12 +9,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::{Authority, Hop};
+use mooltiroute_hops::Hop;
 
 use crate::{
     config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
-    network::{Dependence, Network},
+    network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
     state::hop_services::HopServices,
     system::memory::{Held, Peaks},
@@ -300,11 +300,9 @@ impl Generation {
 
     /// Puts the outcomes in force that this generation was built with.
     pub(crate) fn put_outcomes_in_force(&self) {
-        let conditional = |hop: &NamedHop| Some((hop.condition.clone()?, hop.is_enabled));
-        let outcomes = self.hops.iter().filter_map(conditional);
         // A hop without a condition depends on the network too if it has a PAC file.
         let is_followed = self.built_hops().any(|(_, hop)| hop.decider().is_some());
-        self.network.put_in_force(outcomes, is_followed);
+        self.network.put_in_force(outcomes(&self.hops), is_followed);
     }
 
     /// The facts about the network.
@@ -367,9 +365,9 @@ impl Generation {
         self.rules.iter().zip(self.routes.iter().map(is_direct))
     }
 
-    /// Returns the way to `target` by the first route that matches, or `None` if none does.
-    pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
-        let route = self.router.find(&Query { target })?;
+    /// Returns the way that `query` takes by the first route that matches, or `None` if none does.
+    pub(crate) fn way(&self, query: &Query<'_>) -> Option<Way<'_>> {
+        let route = self.router.find(query)?;
         self.way_through(route + 1, *self.routes.get(route)?)
     }
 
@@ -384,6 +382,11 @@ impl Generation {
     fn chain_index(&self, name: &str) -> Option<usize> {
         self.chains.iter().position(|chain| **chain.name() == *name)
     }
+}
+
+/// The conditions of the network, each with the outcome that `hops` were built with.
+fn outcomes(hops: &[NamedHop]) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
+    hops.iter().filter_map(|hop| Some((hop.condition.clone()?, hop.is_enabled)))
 }
 
 /// Returns the name of a route in accounts. Its number would not do: it changes when a route is added before it.
@@ -411,10 +414,13 @@ fn attach_services(
         let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
         let via = chains.iter().position(|chain| &**chain.name() == decider.via());
         let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
+        let dependence = via.and_then(|index| dependences.get(index)?.clone());
+        let conditions = dependence.as_ref().map_or(&[][..], Dependence::conditions);
         decider.attach(Arc::new(HopServices {
             hop: Arc::clone(&named.name),
             chain: chain.unwrap_or_default(),
-            dependence: via.and_then(|index| dependences.get(index)?.clone()),
+            outcomes: outcomes(hops).filter(|(one, _)| conditions.contains(one)).collect(),
+            dependence,
             patience,
             network: Arc::clone(network),
         }));
@@ -489,7 +495,12 @@ mod tests {
         fs::write(written.directory.path().join("20.yaml"), more).unwrap();
         let second = first.next(written.load("other.test:1"), vec![]);
         let chain = |generation: &Generation| {
-            Arc::clone(generation.way(&"target.test:443".parse().unwrap()).unwrap().chain)
+            Arc::clone(
+                generation
+                    .way(&Query { target: &"target.test:443".parse().unwrap() })
+                    .unwrap()
+                    .chain,
+            )
         };
         assert!(Arc::ptr_eq(&chain(&first), &chain(&second)));
         let third = second.next(written.load("other.test:2"), vec![]);
@@ -500,7 +511,7 @@ mod tests {
     }
 
     fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {
-        let way = generation.way(&"target.test:443".parse().unwrap()).unwrap();
+        let way = generation.way(&Query { target: &"target.test:443".parse().unwrap() }).unwrap();
         let [same, other] = way.chain.hops() else { panic!("two hops") };
         [Arc::downgrade(&same.hop), Arc::downgrade(&other.hop)]
     }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     error::with_causes,
-    network::{Dependence, Network},
+    network::{Dependence, Network, NetworkCondition},
     upstream::chain::Chain,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct HopServices {
     pub chain: Weak<Chain>,
     /// The conditions of the network that the chain depends on.
     pub dependence: Option<Dependence>,
+    /// The outcomes of these conditions that the generation of the chain was built with.
+    pub outcomes: Vec<(Arc<NetworkCondition>, bool)>,
     /// How long an undecided condition is waited for.
     pub patience: Duration,
     /// The facts about the network.
@@ -33,6 +35,7 @@ impl Services for HopServices {
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
         let (chain, dependence, patience) =
             (self.chain.upgrade(), self.dependence.clone(), self.patience);
+        let (network, outcomes) = (Arc::clone(&self.network), self.outcomes.clone());
         Eventual::later(async move {
             let gone = || OpenError("the chain is no longer in force".into());
             let chain = chain.ok_or_else(gone)?;
@@ -40,6 +43,11 @@ impl Services for HopServices {
                 && dependence.settle(patience).await.is_err()
             {
                 return Err(OpenError("a condition of the network is not decided".into()));
+            }
+            // The wait may have ended with a reload that switched a hop on, and requests under way keep this chain
+            // alive, which lacks that hop. The hop asks again through the services of the new generation.
+            if network.has_other_outcomes(&outcomes) {
+                return Err(gone());
             }
             let preferences = Preferences::default();
             let connected = chain.connect_through(Request::new(&target, &preferences)).await;
@@ -63,5 +71,41 @@ impl Services for HopServices {
 
     fn said(&self, text: &str) {
         debug!(hop = &*self.hop, text, "the PAC file says");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        network::Requirement,
+        upstream::{chain::StepTimeouts, dial::Dialer},
+    };
+
+    #[tokio::test]
+    async fn nothing_is_fetched_around_a_hop_that_a_reload_switched_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Authority::from(listener.local_addr().unwrap());
+        let patience = Duration::from_secs(5);
+        let steps = StepTimeouts { connect: patience, handshake: patience };
+        // The hop was off when this chain was built. A request under way keeps it alive.
+        let chain = Arc::new(Chain::new("via".into(), vec![], steps, Dialer::default()));
+        let condition =
+            Arc::new(NetworkCondition { when: Requirement::All(vec![]), unknown: false });
+        let network = Arc::new(Network::default());
+        network.put_in_force([(Arc::clone(&condition), true)], true);
+        let services = |is_on: bool| HopServices {
+            hop: "office".into(),
+            chain: Arc::downgrade(&chain),
+            dependence: Dependence::new(&network, std::slice::from_ref(&condition)),
+            outcomes: vec![(Arc::clone(&condition), is_on)],
+            patience,
+            network: Arc::clone(&network),
+        };
+        let error = services(false).open(target.clone()).wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "the chain is no longer in force");
+        assert!(services(true).open(target).wait().await.is_ok());
     }
 }

@@ -2,7 +2,6 @@
 
 mod attempt;
 mod authenticator;
-mod calls;
 mod diagnosis;
 mod explanations;
 mod kerberos;

@@ -7,6 +7,7 @@
 mod answer;
 mod answers;
 mod asked;
+mod attached;
 mod choice;
 mod config;
 mod fetch;
@@ -16,11 +17,15 @@ mod plan;
 mod remote;
 mod script;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use self::config::PacConfig;
 use self::{
     asked::Asked,
+    attached::Attached,
     choice::{Choosing, PacRequest},
     plan::{Plan, Rules, Verdict},
     remote::Remote,
@@ -39,7 +44,7 @@ struct Pac {
     rules: Rules,
     members: Vec<PacMember>,
     health: Health,
-    services: Mutex<Option<Arc<dyn Services>>>,
+    services: Arc<Attached>,
     takes_preferences: bool,
     requires_session: bool,
 }
@@ -74,32 +79,24 @@ impl PacMember {
 impl Pac {
     /// Returns the verdict on a request if nothing has to be waited for.
     fn known(&self, request: Request<'_>) -> Option<Verdict> {
-        let services = self.services();
+        let epoch = self.services.present().map(|services| services.network_epoch());
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote.ready(services.as_ref()?)?,
+            Source::Url(remote) => remote.ready(epoch?)?,
         };
-        script.follow_network(services.as_deref());
+        script.follow_network(epoch);
         script.known(request)
     }
 
     /// Returns the verdict on a request. Fetches the script, runs it and looks up names as needed.
     async fn verdict(&self, asked: Asked) -> Verdict {
-        let services = self.services();
-        let script = match (&self.source, &services) {
-            (Source::File { script, .. }, _) => Arc::clone(script),
-            (Source::Url(remote), Some(services)) => match remote.script(services).await {
-                Ok(script) => script,
-                Err(failure) => return Err(Arc::new(failure)),
-            },
-            (Source::Url(remote), None) => return Err(Arc::new(remote.not_fetched())),
+        let script = match &self.source {
+            Source::File { script, .. } => Arc::clone(script),
+            Source::Url(remote) => remote.script().await.map_err(Arc::new)?,
         };
-        script.follow_network(services.as_deref());
+        let services = self.services.present();
+        script.follow_network(services.as_ref().map(|services| services.network_epoch()));
         script.verdict(asked, &self.rules, &self.members, services).await
-    }
-
-    fn services(&self) -> Option<Arc<dyn Services>> {
-        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns whether connections by `plan` now go through `member`, or without a hop if that is `None`.
@@ -110,14 +107,22 @@ impl Pac {
         });
         // If all are left out, one is as good as another.
         let Some(first) = first else { return true };
-        match (first.member().and_then(|index| self.members.get(index)), member) {
+        match (first.member(), member) {
             (None, None) => true,
-            (Some(first), Some(member)) => {
-                let rest = member.strip_prefix(&*first.name);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }
+            (Some(first), Some(member)) => self.index_of(member) == Some(first),
             _ => false,
         }
+    }
+
+    /// Returns the index of the hop that `member` is in: a hop's name, perhaps with its own choice after a dot. Names
+    /// may have dots, so this is the longest name that fits.
+    fn index_of(&self, member: &str) -> Option<usize> {
+        let fits = |name: &str| {
+            let rest = member.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let fitting = self.members.iter().enumerate().filter(|(_, member)| fits(&member.name));
+        fitting.max_by_key(|(_, member)| member.name.len()).map(|(index, _)| index)
     }
 }
 
@@ -176,7 +181,7 @@ impl Hop for Pac {
 
 impl Decider for Pac {
     fn attach(&self, services: Arc<dyn Services>) {
-        *self.services.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
+        self.services.replace(services);
     }
 
     fn via(&self) -> &str {
@@ -241,7 +246,45 @@ impl Pac {
 
 #[cfg(test)]
 mod tests {
+    use super::{plan::Unknown, *};
     use crate::{Authority, HopError, Link, Tunnel, async_trait};
+
+    #[test]
+    fn a_name_with_a_dot_does_not_pass_for_the_hop_of_the_part_before_it() {
+        let hop: Arc<dyn Hop> = Arc::new(Fixed("a.example:1".parse().unwrap()));
+        let member = |name: &str| PacMember::new(name.into(), Some(Arc::clone(&hop)));
+        let text = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
+        let script = Arc::new(Script::load(text).unwrap());
+        let pattern = pattern::EntryPattern::parse("*").unwrap();
+        let rules = Rules {
+            patterns: vec![("*".into(), pattern, 0)],
+            unknown: Unknown::Refuse,
+            otherwise: Default::default(),
+            via: "direct".into(),
+        };
+        let members = vec![member("a"), member("a.b"), member("b")];
+        let plan = rules.plan("PROXY p:1", &members).unwrap();
+        let pac = Pac {
+            source: Source::File { shown: "x.pac".into(), script },
+            rules,
+            members,
+            health: Default::default(),
+            services: Default::default(),
+            takes_preferences: false,
+            requires_session: false,
+        };
+        for (member, expected) in [
+            (Some("a"), true),
+            (Some("a.members[0]"), true),
+            (Some("a.b"), false),
+            (Some("a.b.members[0]"), false),
+            (Some("ab"), false),
+            (Some("b"), false),
+            (None, false),
+        ] {
+            assert_eq!(pac.is_first(&plan, member), expected, "{member:?}");
+        }
+    }
 
     /// A hop at one address.
     #[derive(Debug)]

@@ -113,8 +113,8 @@ fn shown_address(host: &str) -> Option<String> {
     Some(format!("{host}:PORT"))
 }
 
-const PAC: &str = "this is a script that chooses a proxy (PAC): open its URL in a browser, and write the `HOST:PORT` \
-                   after the word `PROXY` as `address`";
+const PAC: &str = "this is a script that chooses a proxy (PAC): keep a hop for that proxy, with its `HOST:PORT` as \
+                   `address`, and write a hop `{ kind: pac, url: \"URL\", hops: { \"*\": HOP } }` that leads to it";
 
 #[cfg(test)]
 mod tests {

@@ -74,12 +74,7 @@ impl Resolver<'_> {
                     self.invalid(&path, message);
                 }
                 Some(_) => {}
-                None => {
-                    let Some(names) = names else { continue };
-                    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-                    let problem = self.unknown_name(&path, &path, "chain", &known);
-                    self.problems.push(problem);
-                }
+                None => self.unknown_chain(&path, name, names),
             }
         }
     }
@@ -87,3 +82,34 @@ impl Resolver<'_> {
 
 /// A tunnel that ends sooner would only be opened again.
 const ROTATE_AFTER_MIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use mooltiroute_hops::kinds;
+
+    use crate::config::{Environment, Loader, Overrides, Source};
+
+    #[test]
+    fn a_chain_that_can_not_be_read_is_one_problem() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::Path(directory.path().to_owned());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        for (name, words) in
+            [("${UNSET}", "`UNSET`"), ("nowhere", "unknown chain; known chains: default, direct")]
+        {
+            let yaml = format!(
+                "hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", \
+                 budget: {{ bytes: 1GiB, per: month, then: {{ chain: \"{name}\" }} }} }} }}\n\
+                 chains: {{ default: [a] }}\n"
+            );
+            fs::write(directory.path().join("10.yaml"), yaml).unwrap();
+            let problems = loader.load().unwrap_err().0;
+            let shown = format!("{problems:?}");
+            assert_eq!(problems.len(), 1, "{shown}");
+            assert!(shown.contains(words), "{shown}");
+        }
+    }
+}

@@ -24,22 +24,13 @@ impl Resolver<'_> {
                     self.invalid(&path, message);
                 }
                 Some(_) => {}
-                None => self.unknown_via(&path, chain_names),
+                None => self.unknown_chain(&path, decider.via(), chain_names),
             }
         }
         for chain in chains.iter().filter(|chain| chain.warm > 0 && holds_decider(chain, hops)) {
             let path = KeyPath::of(["chains", &chain.name, "warm"]);
             let message = "can't be used: a hop of this chain chooses for each target, so no tunnel can be kept ready";
             self.invalid(&path, message);
-        }
-    }
-
-    fn unknown_via(&mut self, path: &KeyPath, chain_names: &Names) {
-        let Some(known) = chain_names else { return };
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let problem = self.unknown_name(path, path, "chain", &known);
-        if !self.failed.contains(path) && !self.problems.skips() {
-            self.problems.push(problem);
         }
     }
 }

@@ -4,10 +4,7 @@ use std::{collections::HashMap, num::NonZeroU16};
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::resolve::{
-    Names, Part, Resolver,
-    chains::{DEFAULT, DIRECT},
-};
+use crate::config::resolve::{Names, Part, Resolver, chains::DEFAULT};
 use crate::{
     config::{ChainConfig, Problem, Route, raw},
     router::{Router, Rule},
@@ -43,10 +40,8 @@ impl Resolver<'_> {
     /// Warns of targets without a route, and of routes that can never apply.
     fn warn_of_routes(&mut self, routes: &[Route]) {
         let section = KeyPath::of(["routes"]);
-        let pairs =
-            |route: &Route| route.rule.hosts().len().max(1) * route.rule.ports().len().max(1);
         // Checked before the router is built, whose table has an entry for each pair.
-        if routes.iter().map(pairs).sum::<usize>() > PAIRS_MAX {
+        if routes.iter().map(|route| route.rule.pairs()).sum::<usize>() > PAIRS_MAX {
             let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
             let problem = self.tree.problem(&section, Part::Key, "size", message);
             self.problems.push(problem.with_help("write fewer ports, or leave `ports` out"));
@@ -116,28 +111,30 @@ impl Resolver<'_> {
         }
         let Some(index) = chains.get(&*chain).copied() else {
             let path = path.clone().then(Key::Name("chain".to_owned()));
-            if let Some(known) = chain_names
-                && !self.failed.contains(&path)
-                && chain != DIRECT
-                && !self.problems.skips()
-            {
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let mut problem = self.unknown_name(&path, &path, "chain", &known);
-                // A route leads to a chain, even if that has one hop only.
-                let is_hop = self.tree.value(&KeyPath::of(["hops", &chain])).is_some();
-                if is_hop {
-                    let help =
-                        "that is a hop; write a chain of it below `chains`, as in `NAME: [HOP]`";
-                    problem.help.get_or_insert_with(|| help.into());
-                }
-                self.problems.push(problem);
-            }
+            self.unknown_chain(&path, &chain, chain_names);
             return None;
         };
         let ports = ports.unwrap_or_default().into_iter().map(NonZeroU16::get).collect();
         let rule = Rule::new(hosts.unwrap_or_default(), ports);
         let place = self.tree.place(path, Part::Value);
         Some(Route { rule, chain: index, place })
+    }
+
+    /// Reports that there is no chain of the name at `path`, unless the names are not known or the name could not be
+    /// read, which is reported already.
+    pub(super) fn unknown_chain(&mut self, path: &KeyPath, name: &str, known: &Names) {
+        let Some(known) = known else { return };
+        if self.failed.contains(path) || self.problems.skips() {
+            return;
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let mut problem = self.unknown_name(path, path, "chain", &known);
+        // A chain is asked for, even if it has one hop only.
+        if self.tree.value(&KeyPath::of(["hops", name])).is_some() {
+            let help = "that is a hop; write a chain of it below `chains`, as in `NAME: [HOP]`";
+            problem.help.get_or_insert_with(|| help.into());
+        }
+        self.problems.push(problem);
     }
 }
 

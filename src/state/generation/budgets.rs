@@ -5,12 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mooltiroute_hops::Authority;
 use tracing::debug;
 
 use super::{Generation, Way};
 use crate::{
     config::{Budget, Consequence, Per},
+    router::Query,
     upstream::chain::Chain,
     usage::{BudgetUse, UsageAccount},
 };
@@ -49,9 +49,9 @@ impl Generation {
         })
     }
 
-    /// Returns the way to `target` as [`way`](Self::way) does, and after the budgets that are used up now.
-    pub(crate) fn present_way(&self, target: &Authority) -> Option<Way<'_>> {
-        self.follow(self.way(target)?, |_| {}).ok()
+    /// Returns the way of `query` as [`way`](Self::way) does, and after the budgets that are used up now.
+    pub(crate) fn present_way(&self, query: &Query<'_>) -> Option<Way<'_>> {
+        self.follow(self.way(query)?, |_| {}).ok()
     }
 
     fn follow<'g>(

@@ -9,8 +9,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
 use zeroize::Zeroizing;
 
-use super::calls::{BlockingCalls, CallError};
-use crate::{Secret, auth::channel_bindings::ChannelBindings};
+use crate::{
+    Secret,
+    auth::channel_bindings::ChannelBindings,
+    kinds::blocking::{BlockingCalls, CallError},
+};
 
 /// The identities of a hop and the service that they sign on to.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl SignOn {
     /// Signs on to `service` with the first of the identities that has a ticket, waiting no longer than `patience`.
     pub(super) fn new(service: &str, identities: Vec<Identity>, patience: Duration) -> Self {
         let identities = identities.into_iter().map(Arc::new).collect();
-        let calls = BlockingCalls::new(patience);
+        let calls = BlockingCalls::new("sign-on", CALLS_MAX, patience);
         Self { service: service.into(), identities, username: None, calls }
     }
 
@@ -249,6 +252,9 @@ fn is_without_ticket(reason: Reason) -> bool {
 fn failure(reason: Reason, detail: &str) -> SsoError {
     SsoError { reason, detail: detail.to_owned() }
 }
+
+/// Calls of one hop at the same time. One takes about a millisecond if nothing has to be asked over the network.
+const CALLS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {

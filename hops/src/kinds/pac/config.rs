@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Pac, PacMember, Source,
+    attached::Attached,
     fetch::PacUrl,
     pattern::Mapping,
     plan::{Rules, Unknown},
@@ -37,9 +38,11 @@ pub struct PacConfig {
     /// Which proxies of the file stand for which hops: patterns of `host` or `host:port`, with `*` and `?`, and names of
     /// hops. The first that matches counts. Credentials and address are those of the hop.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     hops: Mapping,
     /// How to treat a request for a proxy that no pattern matches: `refuse`, or the name of the hop to take.
     #[serde(default)]
+    #[schemars(extend("default" = "refuse"))]
     unknown: Option<String>,
     /// How to treat a request for which the file has no list, because it fails or returns something else.
     #[serde(default)]
@@ -66,8 +69,11 @@ impl HopConfig for PacConfig {
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let (members, rules) = self.members(context)?;
+        let services = Arc::<Attached>::default();
         let source = match (&self.url, &self.file) {
-            (Some(url), None) => Source::Url(Arc::new(self.remote(url, context)?)),
+            (Some(url), None) => {
+                Source::Url(Arc::new(self.remote(url, context, Arc::clone(&services))?))
+            }
             (None, Some(file)) => {
                 let shown = file.display().to_string();
                 Source::File { script: Arc::new(load(file, context)?), shown }
@@ -86,7 +92,7 @@ impl HopConfig for PacConfig {
             rules,
             members,
             health: Default::default(),
-            services: Default::default(),
+            services,
             takes_preferences,
             requires_session,
         }))
@@ -142,7 +148,12 @@ impl PacConfig {
         Ok((members, Rules { patterns, unknown, otherwise: self.otherwise, via }))
     }
 
-    fn remote(&self, url: &PacUrl, context: &BuildContext<'_>) -> Result<Remote, InvalidSetting> {
+    fn remote(
+        &self,
+        url: &PacUrl,
+        context: &BuildContext<'_>,
+        services: Arc<Attached>,
+    ) -> Result<Remote, InvalidSetting> {
         let tls = match (&self.tls, url.is_tls()) {
             (TlsSettings::Off, true) => TlsSettings::On(TlsChecks::default()),
             (TlsSettings::On(_), false) => {
@@ -151,7 +162,7 @@ impl PacConfig {
             (tls, _) => tls.clone(),
         };
         let tls = TlsClient::new(&tls, url.authority().host(), context)?;
-        Ok(Remote::new(url.clone(), tls, context.head_bytes_max()))
+        Ok(Remote::new(url.clone(), tls, context.head_bytes_max(), services))
     }
 }
 

@@ -8,31 +8,39 @@ use std::{
 };
 
 use mooltiroute_pac::Surroundings;
-use tokio::{
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use crate::{Host, Services};
+use crate::{
+    Host, Services,
+    kinds::blocking::{BlockingCalls, CallError},
+};
 
 /// The addresses of names, for a short time.
 #[derive(Debug)]
 pub(super) struct Names {
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<KnownNames>,
     /// Each look-up holds a thread until the system ends it, so there may be a few only.
-    places: Arc<Semaphore>,
+    calls: BlockingCalls,
+}
+
+/// The names that were looked up in the present network.
+#[derive(Debug, Default)]
+struct KnownNames {
+    by_name: HashMap<String, KnownAddresses>,
+    /// Counts the networks.
+    network: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownAddresses {
     addresses: Vec<IpAddr>,
     until: Instant,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: Mutex::default(), places: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)) }
+        let calls = BlockingCalls::new("pac-names", LOOKUPS_AT_ONCE, LOOKUP_MAX);
+        Self { known: Mutex::default(), calls }
     }
 }
 
@@ -40,61 +48,91 @@ impl Names {
     /// Returns the addresses of `name`, or `None` if it was not looked up lately.
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
         let known = self.known();
-        let found = known.get(name).filter(|known| known.until > Instant::now())?;
+        let found = known.by_name.get(name).filter(|known| known.until > Instant::now())?;
         Some(found.addresses.clone())
     }
 
     /// Looks up `name` with the system's resolver, as a dial does. Without an answer within [`LOOKUP_MAX`], the name
     /// counts as one without an address.
-    pub(super) async fn look_up(&self, name: &str) {
-        let found = timeout(LOOKUP_MAX, self.found(name)).await;
-        let (addresses, keep) = match found {
+    ///
+    /// Returns the addresses, with the number of the network in which the look-up began. If that is not the present one
+    /// any more, they are not kept.
+    async fn look_up(&self, name: &str) -> (u64, Vec<IpAddr>) {
+        let network = self.known().network;
+        let (addresses, keep) = match self.found(name).await {
             Ok(addresses) => (addresses, KEEP),
             Err(_) => (Vec::new(), KEEP_SILENCE),
         };
         let mut known = self.known();
-        if known.len() >= NAMES_MAX {
-            known.clear();
+        if known.network == network {
+            if known.by_name.len() >= NAMES_MAX {
+                known.by_name.clear();
+            }
+            let (addresses, until) = (addresses.clone(), Instant::now() + keep);
+            known.by_name.insert(name.to_owned(), KnownAddresses { addresses, until });
         }
-        known.insert(name.to_owned(), Known { addresses, until: Instant::now() + keep });
+        (network, addresses)
     }
 
-    async fn found(&self, name: &str) -> Vec<IpAddr> {
+    async fn found(&self, name: &str) -> Result<Vec<IpAddr>, CallError> {
         // A script may ask for anything, and only names reach a resolver.
-        let Ok(Host::Name(name)) = name.parse() else { return Vec::new() };
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return Vec::new() };
+        let Ok(Host::Name(name)) = name.parse() else { return Ok(Vec::new()) };
         let look_up = move || {
-            let found = (&*name, 0).to_socket_addrs();
-            drop(place);
-            let addresses = found.into_iter().flatten();
+            let addresses = (&*name, 0).to_socket_addrs().into_iter().flatten();
             let mut addresses: Vec<_> =
                 addresses.map(|address| address.ip().to_canonical()).collect();
             addresses.dedup();
             addresses
         };
-        spawn_blocking(look_up).await.unwrap_or_default()
+        self.calls.run(look_up).await
     }
 
-    /// Forgets all names.
+    /// Forgets all names, also those whose look-ups are under way, since the network has changed.
     pub(super) fn clear(&self) {
-        self.known().clear();
+        let mut known = self.known();
+        known.by_name.clear();
+        known.network += 1;
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, KnownNames> {
+        // Nothing in here panics half-way.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The facts that a script may ask for, without waiting.
+/// The facts that a script may ask for, without waiting, while it decides about one request.
 #[derive(Debug)]
 pub(super) struct PacFacts {
-    pub(super) names: Arc<Names>,
-    pub(super) services: Option<Arc<dyn Services>>,
+    names: Arc<Names>,
+    /// The names that were looked up for this request, each with the number of the network. They hold until the script
+    /// has decided: a name in `names` may expire while a slow name server is asked for the next one, and the script
+    /// would ask for the names by turns.
+    own: Mutex<HashMap<String, (u64, Vec<IpAddr>)>>,
+    services: Option<Arc<dyn Services>>,
+}
+
+impl PacFacts {
+    pub(super) fn new(names: Arc<Names>, services: Option<Arc<dyn Services>>) -> Self {
+        Self { names, own: Mutex::default(), services }
+    }
+
+    /// Looks up `name` for the next calls of the script. The caller limits how many.
+    pub(super) async fn look_up(&self, name: String) {
+        let found = self.names.look_up(&name).await;
+        self.own().insert(name, found);
+    }
+
+    fn own(&self) -> MutexGuard<'_, HashMap<String, (u64, Vec<IpAddr>)>> {
+        // Nothing in here panics half-way.
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Surroundings for PacFacts {
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        self.names.addresses(name)
+        let network = self.names.known().network;
+        let own = self.own().get(name).filter(|(of, _)| *of == network).cloned();
+        own.map(|(_, addresses)| addresses).or_else(|| self.names.addresses(name))
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -156,10 +194,36 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_that_is_no_name_has_no_address_and_reaches_no_resolver() {
-        let names = Names { places: Arc::new(Semaphore::new(0)), ..Names::default() };
+        let names = Names { calls: BlockingCalls::new("test", 0, LOOKUP_MAX), ..Names::default() };
         for text in ["", "a b", "-", "1.2.3", "http://a/"] {
             names.look_up(text).await;
             assert_eq!(names.addresses(text), Some(Vec::new()), "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_that_began_in_another_network_is_not_kept() {
+        let calls = BlockingCalls::new("test", 0, LOOKUP_MAX);
+        let names = Arc::new(Names { calls, ..Names::default() });
+        let facts = PacFacts::new(Arc::clone(&names), None);
+        let change = async { names.clear() };
+        tokio::join!(facts.look_up("a.test".into()), change);
+        assert_eq!((names.addresses("a.test"), facts.addresses("a.test")), (None, None));
+        facts.look_up("a.test".into()).await;
+        assert_eq!(names.addresses("a.test"), Some(Vec::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_keeps_the_names_that_were_looked_up_for_it() {
+        let calls = BlockingCalls::new("test", 0, LOOKUP_MAX);
+        let names = Arc::new(Names { calls, ..Names::default() });
+        let facts = PacFacts::new(Arc::clone(&names), None);
+        for name in ["a.test", "b.test", "c.test", "d.test"] {
+            facts.look_up(name.into()).await;
+        }
+        assert_eq!(names.addresses("a.test"), None, "a silence is kept for less than four of them");
+        assert_eq!(facts.addresses("a.test"), Some(Vec::new()));
+        names.clear();
+        assert_eq!(facts.addresses("a.test"), None, "the network has changed");
     }
 }

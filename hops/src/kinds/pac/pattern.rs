@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{Authority, Glob, Host};
+use crate::{Authority, Glob, Host, authority::parse_port};
 
 /// A pattern of the proxies that a PAC file names: a glob of the host, and a port if it has one. Case does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +30,17 @@ impl EntryPattern {
         }
         let (host, port) = match lower.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
-                let port = port.parse().ok().filter(|port| *port > 0);
-                (host, Some(port.ok_or("has a port that is not a number from 1 to 65535")?))
+                let no_port = "has a port that is not a number from 1 to 65535";
+                (host, Some(parse_port(port).map_err(|_| no_port)?.get()))
             }
             _ => (&*lower, None),
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // A final dot means the same name, and is left out of the names that are compared.
+        let host = inner.unwrap_or_else(|| host.trim_end_matches('.'));
+        if inner.is_none() && host.contains([':', '[', ']']) {
+            return Err("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`");
+        }
         if host.is_empty() {
             return Err(NO_HOST);
         }
@@ -100,6 +105,8 @@ mod tests {
         for (pattern, address, expected) in [
             ("proxy*.corp.example", "Proxy1.Corp.Example:3128", true),
             ("PROXY*.corp.example", "proxy.corp.example.:80", true),
+            ("proxy.corp.example.", "proxy.corp.example:80", true),
+            ("proxy.corp.example.:3128", "proxy.corp.example.:3128", true),
             ("proxy*.corp.example", "proxy1.corp.example.evil.test:80", false),
             ("proxy.corp.example:3128", "proxy.corp.example:3128", true),
             ("proxy.corp.example:3128", "proxy.corp.example:80", false),
@@ -112,7 +119,24 @@ mod tests {
             let read = EntryPattern::parse(pattern).unwrap();
             assert_eq!(read.matches(&address.parse().unwrap()), expected, "{pattern} {address}");
         }
-        for wrong in ["", ":80", "a:0", "a:x", "http://a", "u@a", "a b"] {
+        for wrong in [
+            "",
+            ".",
+            ":80",
+            "a:",
+            "a:0",
+            "a:+80",
+            "a:x",
+            "http://a",
+            "u@a",
+            "a b",
+            "2001:db8::1",
+            "2001:db8::*:3128",
+            "::1",
+            "[::1",
+            "[::1]x:1",
+            "[]",
+        ] {
             assert!(EntryPattern::parse(wrong).is_err(), "{wrong}");
         }
     }

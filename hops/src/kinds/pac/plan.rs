@@ -130,13 +130,7 @@ impl Rules {
     /// Returns the verdict after a failed call: to go direct, if `otherwise` allows that after this error.
     pub(super) fn failed(&self, error: &PacError) -> Verdict {
         let failure = Failure::script(error);
-        match error {
-            PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction => {
-                self.fall_through("", failure)
-            }
-            // The script may have an answer that it could not deliver.
-            _ => Err(Arc::new(failure)),
-        }
+        if is_final(error) { self.fall_through("", failure) } else { Err(Arc::new(failure)) }
     }
 
     fn fall_through(&self, text: &str, failure: Failure) -> Verdict {
@@ -208,7 +202,7 @@ impl Failure {
         Self {
             summary: "the PAC file gave no list of proxies".into(),
             details: format!("the PAC file gave no list: {no_list}"),
-            advice: FIX_FILE,
+            advice: REPORT_OR_GO_DIRECT,
             answer: Some(shown(text)),
         }
     }
@@ -242,14 +236,15 @@ impl Failure {
             _ => "the PAC file failed",
         };
         let details = format!("the PAC file gave no answer: {error}");
-        Self { summary: summary.into(), details, advice: FIX_FILE, answer: None }
+        let advice = if is_final(error) { REPORT_OR_GO_DIRECT } else { REPORT };
+        Self { summary: summary.into(), details, advice, answer: None }
     }
 
     pub(super) fn too_many_names(count: usize) -> Self {
         Self {
             summary: "the PAC file takes too long".into(),
             details: format!("the PAC file asks for the addresses of over {count} names"),
-            advice: FIX_FILE,
+            advice: REPORT,
             answer: None,
         }
     }
@@ -270,8 +265,15 @@ impl Failure {
     }
 }
 
-const FIX_FILE: &str = "Tell the one who keeps the PAC file, or write `otherwise: direct` in this hop if such \
-                        requests are meant to go without a proxy.";
+/// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
+/// error, such as one about time, it may have an answer that it could not deliver.
+fn is_final(error: &PacError) -> bool {
+    matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
+}
+
+const REPORT: &str = "Report it to the administrator of the PAC file.";
+const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \
+                                   this hop if such requests are meant to go without a proxy.";
 
 #[cfg(test)]
 mod tests {
@@ -331,5 +333,26 @@ mod tests {
         assert!(rules.failed(&PacError::NotText("null")).is_ok());
         assert!(rules.failed(&PacError::Stuck).is_err(), "it may have an answer");
         assert!(rules.failed(&PacError::TooSlow(std::time::Duration::ZERO)).is_err());
+    }
+
+    #[test]
+    fn going_direct_is_advised_only_if_it_would_help() {
+        let refusing = rules(Unknown::Refuse, Otherwise::Refuse);
+        let direct = rules(Unknown::Refuse, Otherwise::Direct);
+        let time = std::time::Duration::ZERO;
+        for error in [
+            PacError::NotText("null"),
+            PacError::NoFunction,
+            PacError::TooSlow(time),
+            PacError::TooLong(1),
+            PacError::Stuck,
+            PacError::Busy,
+            PacError::NoThread("no".into()),
+        ] {
+            let advice = refusing.failed(&error).unwrap_err().advice;
+            let is_advised = advice.contains("`otherwise: direct`");
+            assert_eq!(is_advised, direct.failed(&error).is_ok(), "{error}");
+        }
+        assert!(!Failure::too_many_names(20).advice.contains("otherwise"));
     }
 }

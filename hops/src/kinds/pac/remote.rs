@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    attached::Attached,
     fetch::{Fetched, PacUrl, Server},
     plan::Failure,
     script::Script,
@@ -28,6 +29,7 @@ pub(super) struct Remote {
     url: PacUrl,
     tls: Option<TlsClient>,
     head_bytes_max: usize,
+    services: Arc<Attached>,
     state: Mutex<RemoteState>,
     /// Notified when a fetch has ended.
     fetched: Notify,
@@ -36,10 +38,8 @@ pub(super) struct Remote {
 /// The state of the file.
 #[derive(Debug, Default)]
 struct RemoteState {
-    /// The last good one.
-    script: Option<Arc<Script>>,
-    text: Option<Box<str>>,
-    etag: Option<String>,
+    /// The last good file.
+    file: Option<RemoteFile>,
     /// The network in which it was last asked for.
     epoch: Option<u64>,
     /// When it was last asked for.
@@ -55,7 +55,15 @@ struct RemoteState {
     problem: Option<String>,
 }
 
-/// The file as a request finds it.
+/// A file that was fetched and loaded.
+#[derive(Debug)]
+struct RemoteFile {
+    script: Arc<Script>,
+    text: Box<str>,
+    etag: Option<String>,
+}
+
+/// The script as a request finds it.
 enum Found {
     Script(Arc<Script>),
     /// A fetch is under way. If it takes too long, requests use this script.
@@ -64,17 +72,23 @@ enum Found {
 }
 
 impl Remote {
-    pub(super) fn new(url: PacUrl, tls: Option<TlsClient>, head_bytes_max: usize) -> Self {
-        Self { url, tls, head_bytes_max, state: Mutex::default(), fetched: Notify::new() }
+    pub(super) fn new(
+        url: PacUrl,
+        tls: Option<TlsClient>,
+        head_bytes_max: usize,
+        services: Arc<Attached>,
+    ) -> Self {
+        let (state, fetched) = (Mutex::default(), Notify::new());
+        Self { url, tls, head_bytes_max, services, state, fetched }
     }
 
     pub(super) fn url(&self) -> &PacUrl {
         &self.url
     }
 
-    /// Returns the script if nothing has to be waited for. May begin a fetch.
-    pub(super) fn ready(self: &Arc<Self>, services: &Arc<dyn Services>) -> Option<Arc<Script>> {
-        match self.find(services) {
+    /// Returns the script if nothing has to be waited for in the network of this epoch. May begin a fetch.
+    pub(super) fn ready(self: &Arc<Self>, epoch: u64) -> Option<Arc<Script>> {
+        match self.find(epoch) {
             Found::Script(script) => Some(script),
             Found::Fetching(_) | Found::Failed(_) => None,
         }
@@ -84,15 +98,15 @@ impl Remote {
     ///
     /// # Errors
     /// There is none, for this reason.
-    pub(super) async fn script(
-        self: &Arc<Self>,
-        services: &Arc<dyn Services>,
-    ) -> Result<Arc<Script>, Failure> {
+    pub(super) async fn script(self: &Arc<Self>) -> Result<Arc<Script>, Failure> {
         let end = Instant::now() + REFRESH_WAIT_MAX;
         loop {
             let mut fetched = std::pin::pin!(self.fetched.notified());
             fetched.as_mut().enable();
-            match self.find(services) {
+            let Some(services) = self.services.present() else {
+                return Err(self.failure(&self.state()));
+            };
+            match self.find(services.network_epoch()) {
                 Found::Script(script) => return Ok(script),
                 Found::Failed(failure) => return Err(failure),
                 Found::Fetching(None) => fetched.await,
@@ -106,8 +120,7 @@ impl Remote {
     }
 
     /// Looks at what there is, and begins a fetch if one is due.
-    fn find(self: &Arc<Self>, services: &Arc<dyn Services>) -> Found {
-        let epoch = services.network_epoch();
+    fn find(self: &Arc<Self>, epoch: u64) -> Found {
         let mut state = self.state();
         let is_elsewhere = state.epoch != Some(epoch);
         let is_due = is_elsewhere || state.due.is_none_or(|due| due <= Instant::now());
@@ -115,14 +128,15 @@ impl Remote {
             state.is_fetching = true;
             state.is_awaited = is_elsewhere;
             (state.epoch, state.due) = (Some(epoch), None);
-            let fetch = Fetch { remote: Arc::clone(self), services: Arc::clone(services), epoch };
+            let fetch = Fetch { remote: Arc::clone(self), epoch };
             #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
             drop(tokio::spawn(fetch.run()));
         }
-        match (&state.script, state.is_fetching) {
+        let script = state.file.as_ref().map(|file| Arc::clone(&file.script));
+        match (script, state.is_fetching) {
             // A fetch that began in another network is followed by one in this one.
-            (script, true) if state.is_awaited || is_elsewhere => Found::Fetching(script.clone()),
-            (Some(script), _) => Found::Script(Arc::clone(script)),
+            (script, true) if state.is_awaited || is_elsewhere => Found::Fetching(script),
+            (Some(script), _) => Found::Script(script),
             (None, true) => Found::Fetching(None),
             (None, false) => Found::Failed(self.failure(&state)),
         }
@@ -133,16 +147,11 @@ impl Remote {
         Failure::not_loaded(&self.url.to_string(), why)
     }
 
-    /// Returns why there is no script for those who may not fetch it.
-    pub(super) fn not_fetched(&self) -> Failure {
-        self.failure(&self.state())
-    }
-
     pub(super) fn shown(&self) -> DeciderState {
         let state = self.state();
         DeciderState {
             source: self.url.to_string(),
-            loaded: state.script.as_ref().map(|script| script.loaded),
+            loaded: state.file.as_ref().map(|file| file.script.loaded),
             checked: state.checked,
             problem: state.problem.clone(),
         }
@@ -157,61 +166,61 @@ impl Remote {
 /// One fetch. Its end wakes the requests that wait for it, even if its task is dropped.
 struct Fetch {
     remote: Arc<Remote>,
-    services: Arc<dyn Services>,
     epoch: u64,
 }
 
 impl Fetch {
     async fn run(self) {
-        let Remote { url, tls, head_bytes_max, .. } = &*self.remote;
-        let etag = self.remote.state().etag.clone();
-        let server = Server {
-            services: &*self.services,
-            tls: tls.as_ref(),
-            head_bytes_max: *head_bytes_max,
-        };
-        let fetched = server.fetch(url, etag.as_deref()).await;
-        let loaded = match fetched {
-            Err(error) => Err(error.to_string()),
-            Ok(Fetched::NotModified) => Ok(None),
-            Ok(Fetched::File { bytes, charset, etag }) => {
-                let text = decode(&bytes, charset.as_deref());
-                if self.remote.state().text.as_deref() == Some(&*text) {
-                    Ok(None)
-                } else {
-                    let script = Script::load_later(&text).await;
-                    let loaded = script.map(|script| {
-                        script.begin_in(self.epoch);
-                        Some(NewScript { script: Arc::new(script), text: text.into(), etag })
-                    });
-                    loaded.map_err(|error| error.to_string())
-                }
+        let Self { remote, .. } = &self;
+        let Some(mut services) = remote.services.present() else { return };
+        let loaded = loop {
+            let loaded = self.load(&*services).await;
+            // A reload may have changed the way to the server meanwhile, and then the old way's failure says nothing.
+            let newer = remote.services.present().filter(|now| !Arc::ptr_eq(now, &services));
+            match newer {
+                Some(newer) if loaded.is_err() => services = newer,
+                _ => break loaded,
             }
         };
         let problem = loaded.as_ref().err().cloned();
-        if self.remote.state().record(loaded) {
-            self.services.read(&url.to_string(), problem.as_deref());
+        if remote.state().record(loaded) {
+            services.read(&remote.url.to_string(), problem.as_deref());
         }
     }
-}
 
-/// A script that takes the place of another one.
-struct NewScript {
-    script: Arc<Script>,
-    text: Box<str>,
-    etag: Option<String>,
+    /// Fetches the file and loads the script. Returns `None` if the script in use is still the one.
+    ///
+    /// # Errors
+    /// There is no file, or no script in it, for this reason.
+    async fn load(&self, services: &dyn Services) -> Result<Option<RemoteFile>, String> {
+        let Remote { url, tls, head_bytes_max, .. } = &*self.remote;
+        let etag = self.remote.state().file.as_ref().and_then(|file| file.etag.clone());
+        let server = Server { services, tls: tls.as_ref(), head_bytes_max: *head_bytes_max };
+        let fetched = server.fetch(url, etag.as_deref()).await;
+        let (bytes, charset, etag) = match fetched.map_err(|error| error.to_string())? {
+            Fetched::NotModified => return Ok(None),
+            Fetched::File { bytes, charset, etag } => (bytes, charset, etag),
+        };
+        let text: Box<str> = decode(&bytes, charset.as_deref()).into();
+        if self.remote.state().file.as_ref().is_some_and(|file| file.text == text) {
+            return Ok(None);
+        }
+        let script = Script::load_later(&text).await.map_err(|error| error.to_string())?;
+        script.begin_in(self.epoch);
+        Ok(Some(RemoteFile { script: Arc::new(script), text, etag }))
+    }
 }
 
 impl RemoteState {
     /// Records the end of a fetch: another script, the same one, or a failure. Returns whether that is news.
-    fn record(&mut self, loaded: Result<Option<NewScript>, String>) -> bool {
+    fn record(&mut self, loaded: Result<Option<RemoteFile>, String>) -> bool {
         let now = Instant::now();
         self.checked = Some(SystemTime::now());
         match loaded {
             Ok(loaded) => {
                 let is_news = loaded.is_some() || self.problem.is_some();
-                if let Some(NewScript { script, text, etag }) = loaded {
-                    (self.script, self.text, self.etag) = (Some(script), Some(text), etag);
+                if loaded.is_some() {
+                    self.file = loaded;
                 }
                 self.problem = None;
                 self.pause = RETRY_MIN;
@@ -248,3 +257,60 @@ const REFRESH_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The pauses between attempts that fail.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::{Authority, Eventual, OpenError, Tunnel};
+
+    /// Services of a generation. The way of the first one ends in a reload, and that of the next one in a server.
+    #[derive(Debug)]
+    struct Generation {
+        attached: Arc<Attached>,
+        is_first: bool,
+    }
+
+    impl Services for Generation {
+        fn open(&self, _: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
+            let attached = Arc::clone(&self.attached);
+            if self.is_first {
+                let next = Self { attached: Arc::clone(&attached), is_first: false };
+                attached.replace(Arc::new(next));
+                return Eventual::Ready(Err(OpenError("the chain is no longer in force".into())));
+            }
+            let (near, mut far) = duplex(4096);
+            Eventual::later(async move {
+                let body = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                far.write_all(answer.as_bytes()).await.map_err(|no| OpenError(no.to_string()))?;
+                // It stays open for as long as the client reads.
+                #[expect(clippy::disallowed_methods, reason = "a test has no shutdown")]
+                tokio::spawn(async move { far.read_to_end(&mut Vec::new()).await });
+                Ok(Tunnel::layered(near))
+            })
+        }
+
+        fn network_epoch(&self) -> u64 {
+            7
+        }
+
+        fn read(&self, _: &str, problem: Option<&str>) {
+            assert_eq!(problem, None);
+        }
+
+        fn said(&self, _: &str) {}
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_fails_during_a_reload_is_repeated_on_the_new_way() {
+        let attached = Arc::<Attached>::default();
+        let url = "http://pac.test/".parse().unwrap();
+        let remote = Arc::new(Remote::new(url, None, 4096, Arc::clone(&attached)));
+        assert!(remote.script().await.is_err(), "there is no generation yet");
+        attached.replace(Arc::new(Generation { attached: Arc::clone(&attached), is_first: true }));
+        assert!(remote.script().await.is_ok());
+    }
+}

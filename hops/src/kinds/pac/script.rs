@@ -71,10 +71,9 @@ impl Script {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Forgets the answers of another network.
-    pub(super) fn follow_network(&self, services: Option<&dyn Services>) {
-        let Some(services) = services else { return };
-        let epoch = services.network_epoch();
+    /// Forgets the answers of another network. `epoch` is that of the present one, if networks are told apart.
+    pub(super) fn follow_network(&self, epoch: Option<u64>) {
+        let Some(epoch) = epoch else { return };
         if self.epoch.load(Ordering::Relaxed) != epoch
             && self.epoch.swap(epoch, Ordering::Relaxed) != epoch
         {
@@ -97,7 +96,7 @@ impl Script {
         services: Option<Arc<dyn Services>>,
     ) -> Verdict {
         let slot = self.answers.slot(&asked);
-        let facts = PacFacts { names: Arc::clone(&self.names), services };
+        let facts = PacFacts::new(Arc::clone(&self.names), services);
         // The first request asks. If its client leaves, the next one that waits takes over.
         let kept = slot.get_or_init(|| async {
             let (verdict, period) = self.ask(&asked, rules, members, Arc::new(facts)).await;
@@ -115,10 +114,11 @@ impl Script {
         members: &[PacMember],
         facts: Arc<PacFacts>,
     ) -> (Verdict, Duration) {
-        for _ in 0..=LOOKUPS_MAX {
+        for lookups_left in (0..=LOOKUPS_MAX).rev() {
             match self.call(asked, Arc::clone(&facts)).await {
                 Ok(Outcome::Answer(text)) => return (rules.plan(&text, members), KEEP),
-                Ok(Outcome::Lookup(name)) => self.names.look_up(&name).await,
+                Ok(Outcome::Lookup(_)) if lookups_left == 0 => break,
+                Ok(Outcome::Lookup(name)) => facts.look_up(name).await,
                 // The reason may be gone in a moment.
                 Err(error @ (PacError::Busy | PacError::Stuck | PacError::NoThread(_))) => {
                     return (rules.failed(&error), KEEP_TROUBLE);
@@ -159,7 +159,7 @@ impl Script {
         members: &[PacMember],
     ) -> Result<Verdict, Foresight> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let facts = PacFacts { names: Arc::clone(&self.names), services: None };
+        let facts = PacFacts::new(Arc::clone(&self.names), None);
         self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
             let _ = sender.send(outcome);
         });

@@ -16,6 +16,8 @@ use tokio::{
 /// gets none.
 #[derive(Debug)]
 pub(super) struct BlockingCalls {
+    /// The name of the threads.
+    name: &'static str,
     places: Arc<Semaphore>,
     patience: Duration,
 }
@@ -32,9 +34,9 @@ pub(super) enum CallError {
 }
 
 impl BlockingCalls {
-    /// Makes calls that may take as long as `patience`.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(CALLS_MAX)), patience }
+    /// Makes as many calls at a time as there are `places`, on threads of this name. Each may take as long as `patience`.
+    pub(super) fn new(name: &'static str, places: usize, patience: Duration) -> Self {
+        Self { name, places: Arc::new(Semaphore::new(places)), patience }
     }
 
     /// Runs `work` and waits for its result.
@@ -45,8 +47,8 @@ impl BlockingCalls {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CallError> {
-        // The wait for a place and for a thread is inside the timeout too. Four calls that hang would otherwise block
-        // the fifth for as long as they last.
+        // The wait for a place and for a thread is inside the timeout too. Calls that hang in every place would
+        // otherwise block the next one for as long as they last.
         let call = async {
             // The place moves into the thread and is free when the call returns, not when the caller gives up.
             let place = Arc::clone(&self.places).acquire_owned().await;
@@ -58,7 +60,7 @@ impl BlockingCalls {
                 drop(place);
             };
             // `Builder::spawn` returns an error if the system has no thread to spare, and `thread::spawn` panics.
-            let builder = thread::Builder::new().name("sign-on".into());
+            let builder = thread::Builder::new().name(self.name.into());
             builder.spawn(call).map_err(CallError::NoThread)?;
             receiver.await.map_err(|_| CallError::Broken)
         };
@@ -67,21 +69,20 @@ impl BlockingCalls {
     }
 }
 
-/// Calls of one hop at the same time. One takes about a millisecond if nothing has to be asked over the network.
-const CALLS_MAX: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
     use super::*;
 
+    const PLACES: usize = 4;
+
     #[tokio::test]
     async fn calls_that_hang_are_left_and_keep_their_places() {
-        let calls = BlockingCalls::new(Duration::from_millis(50));
+        let calls = BlockingCalls::new("test", PLACES, Duration::from_millis(50));
         assert_eq!(calls.run(|| 7).await.unwrap(), 7);
         let mut releases = Vec::new();
-        for _ in 0..=CALLS_MAX {
+        for _ in 0..=PLACES {
             let (release, released) = mpsc::channel::<()>();
             releases.push(release);
             let hangs = calls.run(move || released.recv().unwrap_or_default()).await;
@@ -95,8 +96,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_panics_is_an_error_and_frees_its_place() {
-        let calls = BlockingCalls::new(Duration::from_secs(60));
-        for _ in 0..=CALLS_MAX {
+        let calls = BlockingCalls::new("test", PLACES, Duration::from_secs(60));
+        for _ in 0..=PLACES {
             let broken = calls.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await;
             assert!(matches!(broken, Err::<(), _>(CallError::Broken)));
         }
