@@ -87,7 +87,7 @@ fn log_messages_and_their_documentation_agree() {
     let page = read("docs/operations.md");
     let section = page.split_once("\n### Messages\n").unwrap().1.split("\n### ").next().unwrap();
     let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let documented: BTreeSet<String> = cells.map(|cell| plain(cell)).collect();
+    let documented: BTreeSet<String> = cells.map(plain).collect();
     let sources = sources();
     let logged = logged_messages(&sources);
     assert!(logged.contains("config reloaded"), "{logged:?}");
