@@ -151,7 +151,7 @@ impl Loaded {
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
         // follows.
         let first = Generation::first(config, addresses.clone(), &network);
-        network.put_in_force(first.outcomes(), first.follows_network());
+        first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);
         let server = Server::new(shared, &workers);

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Account {
     registration: Registration,
-    owner: Option<Owner>,
+    owner: Owner,
     is_tunnel: bool,
 }
 
@@ -43,8 +43,8 @@ pub(crate) struct Outcome<'a, E> {
 }
 
 impl Account {
-    /// Begins the account of a connection that was just registered.
-    pub(crate) fn new(registration: Registration) -> Self {
+    /// Begins the account of a connection that was just registered. Its bytes on the wire count for `owner` too.
+    pub(crate) fn new(registration: Registration, owner: Owner) -> Self {
         let row = registration.row();
         // A CONNECT counts for its chain once its tunnel is open. Both kinds count as requests of
         // their generation, which the status lists until they end.
@@ -52,21 +52,12 @@ impl Account {
             row.chain.meter().request();
         }
         row.generation.users.requests.fetch_add(1, Relaxed);
-        Self { registration, owner: None, is_tunnel: false }
-    }
-
-    /// Counts the bytes on the wire for `owner` too.
-    #[must_use]
-    pub(crate) fn owned_by(mut self, owner: Option<Owner>) -> Self {
-        self.owner = owner;
-        self
+        Self { registration, owner, is_tunnel: false }
     }
 
     /// Notes that the request goes over `tunnel` from now on, whose bytes count for it.
     pub(crate) fn takes(&self, tunnel: &Tunnel) {
-        if let Some(owner) = &self.owner {
-            usage::owned_by(tunnel, owner);
-        }
+        usage::owned_by(tunnel, &self.owner);
     }
 
     /// The row in the table of open connections, which counts the bytes.

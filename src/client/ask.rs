@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply},
     config::Protocol,
+    router::Query,
     state::{
         connections::ConnectionFacts,
         generation::{Generation, OverBudget, Way},
@@ -86,11 +87,9 @@ impl Ask<'_> {
         let id = row.row().id;
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
-        let owner = way.chain.accounts().map(|chain| {
-            let usage = &generation.metrics().usage;
-            usage.begin_request(chain.all(), recent, (way.account, target, session))
-        });
-        Ok((Account::new(row).owned_by(owner), preferences))
+        let (usage, chain) = (&generation.metrics().usage, way.chain.accounts());
+        let owner = usage.begin_request(chain.all(), recent, (way.account, target, session));
+        Ok((Account::new(row, owner), preferences))
     }
 
     /// Returns the route and the chain that the target takes.
@@ -98,7 +97,9 @@ impl Ask<'_> {
     /// # Errors
     /// [`Denial::NoRoute`] if no route matches.
     pub(crate) fn way<'g>(&self, generation: &'g Generation) -> Result<Way<'g>, Denial> {
-        generation.way(self.target).ok_or_else(|| Denial::NoRoute(self.target.clone()))
+        generation
+            .way(&Query { target: self.target })
+            .ok_or_else(|| Denial::NoRoute(self.target.clone()))
     }
 
     /// Returns what the client prefers of the exit, on this way.

@@ -221,9 +221,8 @@ async fn pass(
         (exchange.sent(), exchange.received(), exchange.hearing());
     // What the socket took may never have left this machine. The log counts only bytes that did.
     if ending.is_broken() {
-        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
-        sent = sent.saturating_sub(left(&upstream.tunnel));
-        received = received.saturating_sub(left(&client.stream));
+        sent = sent.saturating_sub(not_sent(&upstream.tunnel));
+        received = received.saturating_sub(not_sent(&client.stream));
     }
     passed.sent += sent;
     passed.received += received;

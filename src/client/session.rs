@@ -22,6 +22,7 @@ use crate::{
     http::{HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
     network::Unsettled,
+    router::Query,
     state::{
         generation::Generation,
         shared::{Admission, Shared},
@@ -34,9 +35,13 @@ use crate::{
 /// Everything that is logged meanwhile at `debug` is in a span with the number of the connection, its peer and the
 /// thread that serves it.
 pub(crate) async fn run(accepted: Accepted, admission: Admission) {
-    let (connection, thread) = (admission.number(), thread::current());
-    let worker = thread.name();
-    let span = debug_span!("client", connection, peer = %accepted.peer, worker);
+    // The fields are made only if the span is enabled.
+    let span = debug_span!(
+        "client",
+        connection = admission.number(),
+        peer = %accepted.peer,
+        worker = thread::current().name(),
+    );
     serve(accepted, admission).instrument(span).await;
 }
 
@@ -211,7 +216,7 @@ async fn settled(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(generation),
     };
-    let settled = shared.generation_for(target, generation).await;
+    let settled = shared.generation_for(&Query { target }, generation).await;
     settled.map_err(|Unsettled| Box::new(Denial::Unsettled(target.clone()).into()))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     config::Protocol,
     io::{lazy_timer::Alarm, read_ahead},
     network::Unsettled,
+    router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
@@ -60,7 +61,8 @@ pub(crate) async fn serve(
             // The way is that of the generation in force now, as for a request in HTTP: a reload
             // during the greeting counts.
             let current = shared.live().current();
-            let generation = match shared.generation_for(&target, current).await {
+            let generation = match shared.generation_for(&Query { target: &target }, current).await
+            {
                 Ok(generation) => generation,
                 Err(Unsettled) => {
                     let denial = Denial::Unsettled(target);

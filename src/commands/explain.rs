@@ -367,7 +367,7 @@ fn reason(rule: &Rule, query: &Query<'_>) -> String {
         Err(Condition::Hosts(_)) => format!("no: `{host}` is none of its hosts"),
         Err(Condition::Ports(_)) => format!("no: {} is none of its ports", query.target.port()),
         // A rule that applies has matched its ports too; the host is what operators look for.
-        Ok(()) => match rule.hosts().iter().find(|pattern| pattern.matches(host)) {
+        Ok(()) => match rule.parts().hosts.iter().find(|pattern| pattern.matches(host)) {
             Some(pattern) => format!("yes: `{host}` is one of its hosts, by `{pattern}`"),
             None => "yes: it is for every host".to_owned(),
         },

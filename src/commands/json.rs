@@ -10,6 +10,7 @@ use crate::{
         ChainConfig, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
     },
     network::{Network, ShownCondition},
+    router::Parts,
 };
 
 #[derive(Serialize)]
@@ -180,9 +181,10 @@ impl<'a> ShownChain<'a> {
 
 impl<'a> ShownRoute<'a> {
     pub(super) fn new(route: &'a Route, config: &'a Config) -> Self {
+        let Parts { hosts, ports } = route.rule.parts();
         Self {
-            hosts: route.rule.hosts().iter().map(ToString::to_string).collect(),
-            ports: route.rule.ports(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            ports,
             chain: &config.chains[route.chain].name,
             place: route.place.as_ref().map(ShownPlace::from),
         }

@@ -24,7 +24,8 @@ use std::{
 
 use mooltiroute_hops::Tunnel;
 use tokio::{
-    io::AsyncWrite as _,
+    io::AsyncWriteExt as _,
+    join,
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
@@ -128,7 +129,8 @@ impl Relay {
         .await;
         match end {
             End::Closed => {}
-            End::Rotated => self.finish().await,
+            // Boxed, since few tunnels rotate, and each open one would keep room for it.
+            End::Rotated => Box::pin(self.finish()).await,
             _ => {
                 // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
                 // don't count as delivered.
@@ -330,20 +332,14 @@ impl Relay {
     ///
     /// Nothing is on its way by then, so both ends are sent at once. A peer that takes nothing is not waited for.
     async fn finish(&mut self) {
-        let Self { client, upstream, .. } = self;
-        let both = poll_fn(|cx| {
-            let upstream = Pin::new(&mut *upstream).poll_shutdown(cx);
-            let client = Pin::new(&mut *client).poll_shutdown(cx);
-            if upstream.is_ready() && client.is_ready() { Poll::Ready(()) } else { Poll::Pending }
-        });
+        let both = async { join!(self.upstream.shutdown(), self.client.shutdown()) };
         let _ = timeout(QUIET, both).await;
     }
 
     /// Subtracts from the counts the bytes that are still in the send queues, since the reset discards them.
     fn forget_unsent(&mut self) {
-        let left = |tunnel: &Tunnel| tunnel.bottom().map_or(0, not_sent);
-        self.outward.take_back(left(&self.upstream));
-        self.inward.take_back(left(&self.client));
+        self.outward.take_back(not_sent(&self.upstream));
+        self.inward.take_back(not_sent(&self.client));
     }
 
     /// Makes the close of both sockets a reset, so that neither peer takes a broken stream for a complete one.
@@ -573,6 +569,27 @@ mod tests {
         };
         assert_eq!(read.unwrap(), bytes.len());
         assert!(was_bulk && seen == bytes && relay.sent() == 8_000_000);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_layer_on_one_side_takes_no_pipe_from_the_pool() {
+        splice::Pipe::take().unwrap().give_back();
+        let (client, mut client_far) = sockets().await;
+        let (upstream, mut upstream_far) = duplex(100_000);
+        let mut relay = Relay::new(Tunnel::socket(client), Tunnel::layered(upstream), PATIENCE);
+        let bytes = vec![7; 2_000_000];
+        let mut seen = vec![0; bytes.len()];
+        let ends = async {
+            let read = join!(client_far.write_all(&bytes), upstream_far.read_exact(&mut seen)).1;
+            assert_eq!(read.unwrap(), bytes.len());
+        };
+        tokio::select! {
+            end = relay.run(|| false) => panic!("{end}"),
+            () = ends => {}
+        }
+        assert_eq!(seen, bytes);
+        assert_eq!(splice::Pipe::pooled(), 1);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Measures how much of the data that was written to a socket is still on this machine.
 
+use mooltiroute_hops::Tunnel;
 #[cfg(target_os = "linux")]
 use nix::{getsockopt_impl, sockopt_impl};
 use tokio::net::TcpStream;
@@ -20,19 +21,25 @@ pub(crate) fn queued(_: &TcpStream) -> Option<u32> {
     None
 }
 
-/// Returns how many of the bytes that were written to `socket` have never been sent: zero if the system does not tell.
+/// Returns how many of the bytes that were written to the socket below `tunnel` have never been sent: zero if the system
+/// does not tell.
+pub(crate) fn not_sent(tunnel: &Tunnel) -> u64 {
+    tunnel.bottom().map_or(0, never_sent)
+}
+
+/// Returns how many of the bytes that were written to `socket` have never been sent.
 ///
 /// A socket that is closed with a reset, or was reset by its peer, throws its send queue away. The kernel keeps the two
 /// sequence numbers whose difference this is, so it can be asked after the reset too.
 #[cfg(target_os = "linux")]
-pub(crate) fn not_sent(socket: &TcpStream) -> u64 {
+fn never_sent(socket: &TcpStream) -> u64 {
     let info = nix::sys::socket::getsockopt(socket, ConnectionInfo);
     info.map_or(0, |info| info[TCPI_NOTSENT_BYTES].into())
 }
 
 /// Returns zero, since this system has no portable way to ask.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn not_sent(_: &TcpStream) -> u64 {
+fn never_sent(_: &TcpStream) -> u64 {
     0
 }
 
@@ -85,12 +92,12 @@ mod tests {
         let (near, far) = (near.unwrap().0, far.unwrap());
         near.writable().await.unwrap();
         assert_eq!(near.try_write(b"few").unwrap(), 3);
-        assert_eq!(not_sent(&near), 0);
+        assert_eq!(never_sent(&near), 0);
         let mut written = 3;
         while let Ok(count) = near.try_write(&[0; 100_000]) {
             written += count as u64;
         }
-        let waiting = not_sent(&near);
+        let waiting = never_sent(&near);
         assert!((1..written).contains(&waiting), "{waiting} of {written}");
         // Closed with bytes to read, and so with a reset.
         drop(far);
@@ -101,7 +108,7 @@ mod tests {
                 broken => break assert!(broken.is_err()),
             }
         }
-        assert_eq!(not_sent(&near), waiting);
+        assert_eq!(never_sent(&near), waiting);
     }
 
     #[tokio::test]

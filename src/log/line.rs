@@ -7,6 +7,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    io,
     net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -98,6 +99,14 @@ impl<'a> LogLine<'a> {
         self.out.extend_from_slice(Decimal::new(value.as_secs()).as_bytes());
         self.out.push(b'.');
         fraction(value.subsec_micros(), self.out);
+    }
+
+    /// Adds a duration with its unit, as in `1.5ms`.
+    pub(crate) fn duration(&mut self, name: &str, value: Duration) {
+        self.value(name, |out| {
+            // Writing into memory does not fail.
+            let _ = io::Write::write_fmt(out, format_args!("{value:?}"));
+        });
     }
 
     /// Adds a word that has no character to escape.

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, num::NonZeroU16};
 use mooltiroute_hops::{Authority, Host};
 
 use crate::{
-    router::{HostPattern, Rule},
+    router::{HostPattern, Parts, Query, Rule},
     state::generation::Generation,
 };
 
@@ -20,7 +20,8 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
         .take(EXAMPLES_MAX)
         .filter_map(|(name, target)| {
             // A target that either configuration has no route for can't have moved from hops to direct.
-            let (before, after) = (old.way(&target)?.chain, new.way(&target)?.chain);
+            let query = Query { target: &target };
+            let (before, after) = (old.way(&query)?.chain, new.way(&query)?.chain);
             let is_direct_now = !before.hops().is_empty() && after.hops().is_empty();
             is_direct_now.then(|| format!("{name} (chain {})", before.name()))
         })
@@ -36,8 +37,9 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
 
 /// Returns an example for each pattern of `rule`, with the name of the pattern.
 fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
+    let Parts { hosts: patterns, ports } = rule.parts();
     let mut hosts: Vec<(String, Host)> = Vec::new();
-    for pattern in rule.hosts() {
+    for pattern in patterns {
         // The example is a name below the suffix, with a label that no narrower pattern is likely to have.
         let host = match pattern {
             HostPattern::Name(name) => Some(Host::Name(name.clone())),
@@ -46,12 +48,12 @@ fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
         };
         hosts.extend(host.map(|host| (pattern.to_string(), host)));
     }
-    if rule.hosts().is_empty() {
+    if patterns.is_empty() {
         hosts.push(("any other host".into(), Host::Name(EXAMPLE_HOST.into())));
     }
     // Not every port can be tried. Most requests are for these two.
-    let ports = if rule.ports().is_empty() { vec![443, 80] } else { rule.ports().to_vec() };
-    let has_ports = !rule.ports().is_empty();
+    let has_ports = !ports.is_empty();
+    let ports = if has_ports { ports.to_vec() } else { vec![443, 80] };
     hosts.into_iter().flat_map(move |(name, host)| {
         let ports: Vec<NonZeroU16> = ports.iter().copied().filter_map(NonZeroU16::new).collect();
         ports.into_iter().map(move |port| {

@@ -218,7 +218,7 @@ impl Reloads {
             // The network went back while the configuration was built. Putting the outcomes in force again
             // compares them with the facts once more, so a difference that has come since calls for another
             // reload.
-            last.network().put_in_force(last.outcomes(), last.follows_network());
+            last.put_outcomes_in_force();
             return Ok(());
         }
         // Outcomes don't change `server.listen`, so this finds every socket open and binds none.
@@ -305,7 +305,7 @@ impl Reloads {
         // request that waits for them takes the generation that is current then.
         self.shared().live().replace(next);
         let next = self.shared().live().current();
-        next.network().put_in_force(next.outcomes(), next.follows_network());
+        next.put_outcomes_in_force();
         // Each chain with `warm` gets a keeper, also one that has a keeper already: the older of two ends by
         // itself.
         self.server.keep_warm();

@@ -1,8 +1,12 @@
 //! Runs the thread that folds counts into accounts, saves them and enforces budgets.
 
 use std::{
-    sync::{Arc, Weak},
-    thread::{self, JoinHandle},
+    convert::Infallible,
+    sync::{
+        Arc, Weak,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,7 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct UsageKeeper {
     activity: Arc<Activity>,
-    thread: Option<JoinHandle<()>>,
+    /// Nothing is sent. It is closed when the thread has ended, also by a panic.
+    ended: Receiver<Infallible>,
 }
 
 /// The work of the thread.
@@ -48,21 +53,21 @@ impl UsageKeeper {
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
         let mut work = KeeperWork { usage, file, shared, is_failing: false, saved: None, total };
-        let thread = thread::Builder::new().name("usage".into()).spawn(move || work.run());
-        let thread = thread
-            .inspect_err(|error| warn!(%error, "usage is not kept: there is no thread for it"))
-            .ok();
-        Self { activity, thread }
+        let (running, ended) = mpsc::channel();
+        let run = move || {
+            let _running: Sender<Infallible> = running;
+            work.run();
+        };
+        if let Err(error) = thread::Builder::new().name("usage".into()).spawn(run) {
+            warn!(%error, "usage is not kept: there is no thread for it");
+        }
+        Self { activity, ended }
     }
 
     /// Saves the last counts and ends the thread. A disk that does not answer delays the end by at most two seconds.
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(self) {
         self.activity.end();
-        let Some(thread) = self.thread.take() else { return };
-        let begun = Instant::now();
-        while !thread.is_finished() && begun.elapsed() < END_MAX {
-            thread::sleep(Duration::from_millis(2));
-        }
+        let _ = self.ended.recv_timeout(END_MAX);
     }
 }
 
@@ -93,9 +98,9 @@ impl KeeperWork {
     /// Folds, enforces and saves until the end.
     ///
     /// A worker counts first and then reads the flag of [`Activity`], both without a barrier, since it does so for every
-    /// message. So it may count while this thread clears the flag, still see the old flag, and not wake this thread. That can
-    /// only be missed by the fold that follows at once. The thread therefore sleeps only after a fold, a tick later,
-    /// which has found nothing.
+    /// message. So it may count while this thread clears the flag, still see the old flag, and not wake this thread. Only
+    /// the fold that follows at once can miss that count. The thread therefore sleeps only after a fold, a tick later,
+    /// that has found nothing.
     fn run(&mut self) {
         let activity = Arc::clone(self.usage.activity());
         let mut is_saved = true;

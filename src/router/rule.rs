@@ -19,10 +19,22 @@ pub struct Rule {
     conditions: Vec<Condition>,
 }
 
+/// The conditions of a [`Rule`] by kind, for code that writes a rule in other terms, such as `/proxy.pac` or `NO_PROXY`.
+///
+/// Take it apart with all of its fields. If a kind of condition is added, the compiler then finds each place that has to
+/// decide how to treat it; a place that passed over it would take a rule for wider than it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    /// The host patterns; empty means every host.
+    pub hosts: &'a [HostPattern],
+    /// The ports; empty means every port.
+    pub ports: &'a [u16],
+}
+
 /// One condition of a route.
 ///
 /// A new kind of condition begins with a variant here. The compiler then leads to every place that must know it: the
-/// decision below, [`is_indexed`](Self::is_indexed), and the words of `check` and `explain`.
+/// decision below, [`is_indexed`](Self::is_indexed), [`Parts`], and the words of `check` and `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// The target's host is one of these.
@@ -45,22 +57,31 @@ impl Rule {
         Self { conditions }
     }
 
+    /// Returns the conditions by kind.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let mut parts = Parts { hosts: &[], ports: &[] };
+        for condition in &self.conditions {
+            match condition {
+                Condition::Hosts(hosts) => parts.hosts = hosts,
+                Condition::Ports(ports) => parts.ports = ports,
+            }
+        }
+        parts
+    }
+
     /// Returns the host patterns; empty means every host.
-    pub(crate) fn hosts(&self) -> &[HostPattern] {
-        let hosts = self.conditions.iter().find_map(|condition| match condition {
-            Condition::Hosts(hosts) => Some(hosts.as_slice()),
-            Condition::Ports(_) => None,
-        });
-        hosts.unwrap_or_default()
+    pub(super) fn hosts(&self) -> &[HostPattern] {
+        self.parts().hosts
     }
 
     /// Returns the ports; empty means every port.
-    pub(crate) fn ports(&self) -> &[u16] {
-        let ports = self.conditions.iter().find_map(|condition| match condition {
-            Condition::Ports(ports) => Some(ports.as_slice()),
-            Condition::Hosts(_) => None,
-        });
-        ports.unwrap_or_default()
+    pub(super) fn ports(&self) -> &[u16] {
+        self.parts().ports
+    }
+
+    /// Returns how many entries the rule has in the router's index: one for each pair of a host and a port.
+    pub(crate) fn pairs(&self) -> usize {
+        self.hosts().len().max(1) * self.ports().len().max(1)
     }
 
     /// Returns whether the rule applies to every request.
@@ -106,6 +127,7 @@ impl Condition {
         }
     }
 }
+
 /// Describes the targets, as in `*.example.com on port 443`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

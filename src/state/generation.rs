@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::{Authority, Hop};
+use mooltiroute_hops::Hop;
 
 use crate::{
     config::{self, Auth, Config, Limits, NamedHop, Outline, Protocol, Timeouts},
@@ -298,14 +298,11 @@ impl Generation {
         &self.peaks
     }
 
-    /// The conditions of the network, each with the outcome that this generation was built with.
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
-        outcomes(&self.hops)
-    }
-
-    /// Returns whether a hop without a condition depends on the network too, as one with a PAC file does.
-    pub(crate) fn follows_network(&self) -> bool {
-        self.built_hops().any(|(_, hop)| hop.decider().is_some())
+    /// Puts the outcomes in force that this generation was built with.
+    pub(crate) fn put_outcomes_in_force(&self) {
+        // A hop without a condition depends on the network too if it has a PAC file.
+        let is_followed = self.built_hops().any(|(_, hop)| hop.decider().is_some());
+        self.network.put_in_force(outcomes(&self.hops), is_followed);
     }
 
     /// The facts about the network.
@@ -368,9 +365,9 @@ impl Generation {
         self.rules.iter().zip(self.routes.iter().map(is_direct))
     }
 
-    /// Returns the way to `target` by the first route that matches, or `None` if none does.
-    pub(crate) fn way(&self, target: &Authority) -> Option<Way<'_>> {
-        let route = self.router.find(&Query { target })?;
+    /// Returns the way that `query` takes by the first route that matches, or `None` if none does.
+    pub(crate) fn way(&self, query: &Query<'_>) -> Option<Way<'_>> {
+        let route = self.router.find(query)?;
         self.way_through(route + 1, *self.routes.get(route)?)
     }
 
@@ -498,7 +495,12 @@ mod tests {
         fs::write(written.directory.path().join("20.yaml"), more).unwrap();
         let second = first.next(written.load("other.test:1"), vec![]);
         let chain = |generation: &Generation| {
-            Arc::clone(generation.way(&"target.test:443".parse().unwrap()).unwrap().chain)
+            Arc::clone(
+                generation
+                    .way(&Query { target: &"target.test:443".parse().unwrap() })
+                    .unwrap()
+                    .chain,
+            )
         };
         assert!(Arc::ptr_eq(&chain(&first), &chain(&second)));
         let third = second.next(written.load("other.test:2"), vec![]);
@@ -509,7 +511,7 @@ mod tests {
     }
 
     fn hops(generation: &Generation) -> [Weak<dyn Hop>; 2] {
-        let way = generation.way(&"target.test:443".parse().unwrap()).unwrap();
+        let way = generation.way(&Query { target: &"target.test:443".parse().unwrap() }).unwrap();
         let [same, other] = way.chain.hops() else { panic!("two hops") };
         [Arc::downgrade(&same.hop), Arc::downgrade(&other.hop)]
     }

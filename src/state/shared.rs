@@ -10,12 +10,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::Authority;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Source,
     network::Unsettled,
+    router::Query,
     state::{
         connections::Connections,
         generation::{Generation, Live},
@@ -105,7 +105,7 @@ impl Shared {
         &self.live
     }
 
-    /// Returns the generation that serves a request for `target`: `generation`, which was in force, or one that has
+    /// Returns the generation that serves the request of `query`: `generation`, which was in force, or one that has
     /// followed it. If a hop on the way depends on the network and its condition is undecided, this waits until it is
     /// decided, for `timeouts.connect` at most.
     ///
@@ -113,14 +113,14 @@ impl Shared {
     /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
     pub(crate) async fn generation_for(
         &self,
-        target: &Authority,
+        query: &Query<'_>,
         generation: Arc<Generation>,
     ) -> Result<Arc<Generation>, Unsettled> {
         if !generation.has_dependences() {
             return Ok(generation);
         }
         // One look-up, and no wait for a target whose hops don't depend on the network.
-        let Some(dependence) = generation.present_way(target).and_then(|way| way.dependence) else {
+        let Some(dependence) = generation.present_way(query).and_then(|way| way.dependence) else {
             return Ok(generation);
         };
         // Boxed, so that requests that depend on nothing don't keep room for it.

@@ -45,7 +45,7 @@ pub(crate) struct Chain {
     /// For each hop, the fallback address that served after others were refused.
     remembered: Vec<ArcSwapOption<Authority>>,
     meter: Arc<Meter>,
-    accounts: Option<ChainAccounts>,
+    accounts: ChainAccounts,
     /// The age from which a tunnel ends at its first quiet second.
     rotate_after: Option<Duration>,
     warm: Option<Arc<Warm>>,
@@ -169,7 +169,7 @@ impl Chain {
             dialer,
             remembered: hops.iter().map(|_| ArcSwapOption::empty()).collect(),
             meter: Arc::default(),
-            accounts: None,
+            accounts: ChainAccounts::default(),
             rotate_after: None,
             warm: None,
             // Asked once, since these facts of a hop never change and each request would ask for
@@ -184,7 +184,7 @@ impl Chain {
     /// Counts the bytes on the wire for `accounts`.
     #[must_use]
     pub(crate) fn counted_for(mut self, accounts: ChainAccounts) -> Self {
-        self.accounts = Some(accounts);
+        self.accounts = accounts;
         self
     }
 
@@ -200,9 +200,9 @@ impl Chain {
         self.rotate_after
     }
 
-    /// The accounts of the chain and its hops, if they are kept.
-    pub(crate) fn accounts(&self) -> Option<&ChainAccounts> {
-        self.accounts.as_ref()
+    /// The accounts of the chain and its hops.
+    pub(crate) fn accounts(&self) -> &ChainAccounts {
+        &self.accounts
     }
 
     /// Counts the traffic of the chain with `meter`.
@@ -312,9 +312,7 @@ impl Chain {
         }
         for (position, hop) in self.hops.iter().enumerate() {
             let Some(decider) = hop.hop.decider() else { continue };
-            let taken = passage.taken.iter().flat_map(|taken| taken.iter());
-            let taken = taken.clone().find(|taken| taken.position == position);
-            let member = taken.filter(|taken| taken.address.is_some());
+            let member = passage.taken_at(position).filter(|taken| taken.address.is_some());
             let member = member.and_then(|taken| taken.member.as_deref());
             if !decider.agrees(request, member).wait().await {
                 return false;

@@ -145,7 +145,7 @@ impl<'a> AccessLine<'a> {
 
     fn write_times(&self, line: &mut LogLine<'_>) {
         let Self { passage, duration, .. } = self;
-        line.display("duration", &format_args!("{duration:?}"));
+        line.duration("duration", *duration);
         line.seconds("duration_seconds", *duration);
         if let Some(connect) = passage.connect {
             line.seconds("connect_seconds", connect);
@@ -178,6 +178,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Environment, Loader, LogFormat, Overrides, Protocol, Source},
+        router::Query,
         state::{
             connections::{ConnectionFacts, Connections, Registration},
             generation::Generation,
@@ -211,7 +212,7 @@ mod tests {
         let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
         let generation = Arc::new(Generation::new(1, loader.load().unwrap(), vec![]));
         let target = "target.example:443".parse().unwrap();
-        let way = generation.way(&target).unwrap();
+        let way = generation.way(&Query { target: &target }).unwrap();
         let (peer, protocol, method) =
             ("127.0.0.1:5000".parse().unwrap(), Protocol::Http, "CONNECT");
         let generation = &generation;

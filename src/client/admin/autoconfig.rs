@@ -12,7 +12,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use ipnet::IpNet;
 
 use crate::{
-    router::{HostPattern, Rule},
+    router::{HostPattern, Parts, Rule},
     state::generation::Generation,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn proxy_address(host: &[u8], local: Option<SocketAddr>) -> String {
 }
 
 fn route(script: &mut String, rule: &Rule, is_direct: bool) {
-    let hosts = rule.hosts();
+    let Parts { hosts, ports } = rule.parts();
     let (mut names, mut suffixes, mut networks) = (Vec::new(), Vec::new(), Vec::new());
     for host in hosts {
         match host {
@@ -79,7 +79,7 @@ fn route(script: &mut String, rule: &Rule, is_direct: bool) {
         list(script, networks, groups);
     }
     script.push_str(", ");
-    match rule.ports() {
+    match ports {
         [] => script.push_str("null"),
         ports => list(script, ports, |script, port| text(script, &port.to_string())),
     }

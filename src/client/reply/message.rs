@@ -121,7 +121,7 @@ impl Reply {
         Self {
             status: 429,
             summary: Some(format!("{}: budget used up", budget.hop)),
-            field: Some(format!("Retry-After: {}\r\n", budget.left.as_secs()).into()),
+            field: Some(texts::retry_after(budget.left).into()),
             ..Self::of_ours(ProxyError::HttpRequestDenied, texts::over_budget(budget))
         }
     }

@@ -269,7 +269,9 @@ fn refusal_summary(refusal: &Refusal) -> String {
         }
         http => match (&refusal.summary, &refusal.detail) {
             (Some(summary), _) => match http {
-                Some(http) if is_standard(refusal) => format!("{}, {summary}", http.status),
+                Some(http) if is_standard(&refusal.said, http.status) => {
+                    format!("{}, {summary}", http.status)
+                }
                 _ => format!("{}, {summary}", refusal.said),
             },
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
@@ -279,12 +281,10 @@ fn refusal_summary(refusal: &Refusal) -> String {
 }
 
 /// Returns whether the hop's words are the status and the reason phrase that RFC 9110 §15 has for it, or none.
-fn is_standard(Refusal { said, http, .. }: &Refusal) -> bool {
-    let Some(http) = http else { return false };
-    let status = http.status.to_string();
-    let reason = said.strip_prefix(&status).map(str::trim);
+fn is_standard(said: &str, status: u16) -> bool {
+    let reason = said.strip_prefix(&*status.to_string()).map(str::trim);
     reason.is_some_and(|reason| {
-        reason.is_empty() || reason.eq_ignore_ascii_case(standard_phrase(http.status))
+        reason.is_empty() || reason.eq_ignore_ascii_case(standard_phrase(status))
     })
 }
 

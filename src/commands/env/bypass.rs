@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::{
     config::{Config, Route},
-    router::HostPattern,
+    router::{HostPattern, Parts},
 };
 
 /// Returns the entries of `no_proxy`: hosts that every route sends direct, whatever the port.
@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::commands) fn no_proxy(config: &Config) -> Vec<String> {
     let mut entries = Vec::new();
     let direct = config.routes.iter().filter(|route| is_direct(route, config));
-    for pattern in direct.flat_map(|route| route.rule.hosts()) {
+    for pattern in direct.flat_map(|route| route.rule.parts().hosts) {
         let (entry, reach) = match pattern {
             HostPattern::Name(name) | HostPattern::Suffix(name) => (name.to_string(), below(name)),
             HostPattern::Network(_) => (pattern.to_string(), vec![pattern.clone()]),
@@ -43,10 +43,10 @@ fn below(name: &std::sync::Arc<str>) -> Vec<HostPattern> {
 fn goes_direct(pattern: &HostPattern, config: &Config) -> bool {
     // In the order in which the proxy tries them, until one decides for all of the pattern.
     for route in &config.routes {
-        let hosts = route.rule.hosts();
+        let Parts { hosts, ports } = route.rule.parts();
         if is_direct(route, config) {
             let is_all = hosts.is_empty() || hosts.iter().any(|wider| covers(wider, pattern));
-            if is_all && route.rule.ports().is_empty() {
+            if is_all && ports.is_empty() {
                 return true;
             }
         } else if hosts.is_empty() || hosts.iter().any(|other| overlap(other, pattern)) {

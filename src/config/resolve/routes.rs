@@ -40,10 +40,8 @@ impl Resolver<'_> {
     /// Warns of targets without a route, and of routes that can never apply.
     fn warn_of_routes(&mut self, routes: &[Route]) {
         let section = KeyPath::of(["routes"]);
-        let pairs =
-            |route: &Route| route.rule.hosts().len().max(1) * route.rule.ports().len().max(1);
         // Checked before the router is built, whose table has an entry for each pair.
-        if routes.iter().map(pairs).sum::<usize>() > PAIRS_MAX {
+        if routes.iter().map(|route| route.rule.pairs()).sum::<usize>() > PAIRS_MAX {
             let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
             let problem = self.tree.problem(&section, Part::Key, "size", message);
             self.problems.push(problem.with_help("write fewer ports, or leave `ports` out"));

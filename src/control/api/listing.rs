@@ -75,8 +75,7 @@ fn hops(row: &OpenConnection) -> Vec<ListedHop> {
     let passage = row.passage();
     let hop = |(position, hop): (usize, &ChainHop)| {
         // A hop that had no choice of members or addresses is not noted, and has its name alone.
-        let mut taken = passage.taken.iter().flat_map(|taken| taken.iter());
-        let taken = taken.rfind(|taken| taken.position == position);
+        let taken = passage.taken_at(position);
         ListedHop {
             name: hop.name.to_string(),
             member: taken.and_then(|taken| taken.member.as_deref().map(str::to_owned)),

@@ -4,10 +4,11 @@ use std::{
     fmt,
     io::{self, ErrorKind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use mooltiroute_hops::Tunnel;
+use mooltiroute_hops::{CountWire, Tunnel};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -191,14 +192,11 @@ impl Direction {
         // The kernel can move the next bytes only if no layer has to see them on either side. If
         // the system has no pipe to give, they are copied.
         if self.is_bulk
-            && let (Some(socket), Some(_), Some(pipe)) =
-                (reader.bare(), writer.bare(), Pipe::take())
+            && let Some(socket) = reader.bare()
+            && writer.bare().is_some()
+            && let Some(pipe) = Pipe::take()
         {
-            let filled = self.poll_fill(cx, socket, pipe);
-            if let (Some(InFlight::Pipe(pipe)), Some(wire)) = (&self.held, reader.wire()) {
-                wire.received(pipe.held());
-            }
-            return filled;
+            return self.poll_fill(cx, (socket, reader.wire()), pipe);
         }
         let mut buffer = pool::take();
         let mut space = ReadBuf::new(&mut buffer[..]);
@@ -218,13 +216,16 @@ impl Direction {
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &TcpStream,
+        (reader, wire): (&TcpStream, Option<&Arc<dyn CountWire>>),
         mut pipe: Pipe,
     ) -> Poll<io::Result<bool>> {
         match pipe.poll_fill(cx, reader) {
             Poll::Ready(Ok(count @ 1..)) => {
                 // For a few bytes, two more system calls cost more than a copy.
                 self.is_bulk = count >= BULK_BYTES_MIN;
+                if let Some(wire) = wire {
+                    wire.received(count);
+                }
                 self.held = Some(InFlight::Pipe(pipe));
                 Poll::Ready(Ok(true))
             }
@@ -247,7 +248,9 @@ impl Direction {
                 };
                 let before = self.moved;
                 let drained = pipe.poll_drain(cx, socket, &mut self.moved);
-                if let Some(wire) = writer.wire() {
+                if let Some(wire) = writer.wire()
+                    && self.moved > before
+                {
                     wire.sent(usize::try_from(self.moved - before).unwrap_or(usize::MAX));
                 }
                 ready!(drained)?;

@@ -15,10 +15,6 @@ impl Pipe {
         None
     }
 
-    pub(super) fn held(&self) -> usize {
-        match *self {}
-    }
-
     pub(super) fn give_back(self) {
         match self {}
     }

@@ -47,6 +47,12 @@ impl Pipe {
         });
     }
 
+    /// Returns how many pipes wait in the pool of this thread.
+    #[cfg(test)]
+    pub(super) fn pooled() -> usize {
+        POOL.with_borrow(Vec::len)
+    }
+
     /// Fills the pipe, which must be empty, with bytes of `reader`. Returns how many; zero means that the reader ended.
     pub(super) fn poll_fill(
         &mut self,
@@ -62,11 +68,6 @@ impl Pipe {
             moved(reader.as_fd(), ends.write.as_fd(), ends.capacity)
         }))?;
         Poll::Ready(Ok(*held))
-    }
-
-    /// Returns how many bytes are in the pipe.
-    pub(super) fn held(&self) -> usize {
-        self.held
     }
 
     /// Empties the pipe into `writer`, and adds the bytes that it took to `total`.

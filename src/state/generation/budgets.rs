@@ -5,12 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mooltiroute_hops::Authority;
 use tracing::debug;
 
 use super::{Generation, Way};
 use crate::{
     config::{Budget, Consequence, Per},
+    router::Query,
     upstream::chain::Chain,
     usage::{BudgetUse, UsageAccount},
 };
@@ -49,9 +49,9 @@ impl Generation {
         })
     }
 
-    /// Returns the way to `target` as [`way`](Self::way) does, and after the budgets that are used up now.
-    pub(crate) fn present_way(&self, target: &Authority) -> Option<Way<'_>> {
-        self.follow(self.way(target)?, |_| {}).ok()
+    /// Returns the way of `query` as [`way`](Self::way) does, and after the budgets that are used up now.
+    pub(crate) fn present_way(&self, query: &Query<'_>) -> Option<Way<'_>> {
+        self.follow(self.way(query)?, |_| {}).ok()
     }
 
     fn follow<'g>(
@@ -77,7 +77,7 @@ impl Generation {
 impl<'a> UsedUp<'a> {
     /// Returns the first hop of `chain` whose budget is used up. Without such a hop it costs one read for each.
     fn first(chain: &'a Chain) -> Option<Self> {
-        let (_, hops) = chain.accounts()?.all().split_first()?;
+        let (_, hops) = chain.accounts().all().split_first()?;
         chain.hops().iter().zip(hops).find_map(|(hop, account)| {
             let (budget, used) = account.exhausted()?;
             Some(Self { hop: &hop.name, account, budget, used })

@@ -7,8 +7,8 @@ use mooltiroute_hops::Tunnel;
 use super::Chain;
 use crate::usage::{CountedWire, UsageAccount, UsageLedger};
 
-/// The accounts that the connections of a chain count for.
-#[derive(Clone, Debug)]
+/// The accounts that the connections of a chain count for. By default there are none, and nothing is counted.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ChainAccounts {
     usage: Arc<UsageLedger>,
     /// The account of the chain, and then those of its hops.
@@ -36,18 +36,18 @@ impl ChainAccounts {
 impl Chain {
     /// Begins to count a connection that was just made, for the chain itself.
     pub(super) fn counted(&self, tunnel: Tunnel) -> Tunnel {
-        match &self.accounts {
-            Some(ChainAccounts { usage, all }) => count(tunnel, usage, all.first()),
-            None => tunnel,
-        }
+        self.counted_by(0, tunnel)
     }
 
-    /// Counts what passes `tunnel` from here on for the hop at `position`, which the tunnel has just reached.
+    /// Counts the bytes of `tunnel` from here on for the hop at `position`, which the tunnel has just reached.
     pub(super) fn counted_at(&self, position: usize, tunnel: Tunnel) -> Tunnel {
-        match &self.accounts {
-            Some(ChainAccounts { usage, all }) => count(tunnel, usage, all.get(position + 1)),
-            None => tunnel,
-        }
+        self.counted_by(position + 1, tunnel)
+    }
+
+    /// Counts the bytes of `tunnel` from here on for the account at `index` of all.
+    fn counted_by(&self, index: usize, tunnel: Tunnel) -> Tunnel {
+        let ChainAccounts { usage, all } = &self.accounts;
+        count(tunnel, usage, all.get(index))
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct TakenHop {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HopsTaken<'a> {
     chain: &'a Chain,
-    taken: &'a [TakenHop],
+    passage: &'a Passage,
 }
 
 impl Passage {
@@ -44,8 +44,13 @@ impl Passage {
     /// Shows the hops of `chain` as this passage used them. Returns `None` for a chain without hops, and if no connection
     /// was opened.
     pub(crate) fn hops<'a>(&'a self, chain: &'a Chain) -> Option<HopsTaken<'a>> {
-        let taken = self.taken.as_ref().filter(|_| !chain.hops().is_empty())?;
-        Some(HopsTaken { chain, taken })
+        let is_known = self.taken.is_some() && !chain.hops().is_empty();
+        is_known.then_some(HopsTaken { chain, passage: self })
+    }
+
+    /// Returns the choice of the hop at `position` of the chain, if it had one.
+    pub(crate) fn taken_at(&self, position: usize) -> Option<&TakenHop> {
+        self.taken.as_ref()?.iter().find(|taken| taken.position == position)
     }
 }
 
@@ -54,7 +59,7 @@ impl fmt::Display for HopsTaken<'_> {
     /// has no address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, hop) in self.chain.hops().iter().enumerate() {
-            let taken = self.taken.iter().find(|taken| taken.position == position);
+            let taken = self.passage.taken_at(position);
             f.write_str(if position == 0 { "" } else { "," })?;
             f.write_str(&hop.name)?;
             if let Some(member) = taken.and_then(|taken| taken.member.as_ref()) {

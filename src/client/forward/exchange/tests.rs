@@ -14,6 +14,7 @@ use crate::{
     config::{Environment, Loader, Overrides, Source},
     http::{BodyReader, Decoded, HeadLimits, RequestHead, Target},
     io::lazy_timer,
+    router::Query,
     state::generation::Generation,
 };
 
@@ -44,7 +45,7 @@ where
 {
     let head = request(head);
     let Target::Resource(resource) = head.target() else { panic!("{head:?}") };
-    let way = generation.way(resource.authority()).unwrap();
+    let way = generation.way(&Query { target: resource.authority() }).unwrap();
     let plan = Plan::new(&head, resource, way.chain, Preferences::default(), generation);
     let (mut client, client_far) = duplex(room);
     let (mut upstream, upstream_far) = duplex(room);
