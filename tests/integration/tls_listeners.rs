@@ -164,7 +164,7 @@ async fn socks_works_inside_tls() {
 }
 
 #[tokio::test]
-async fn a_client_without_tls_is_told_so_in_its_own_protocol() {
+async fn a_client_without_tls_gets_the_reason_in_its_own_protocol() {
     let certificates = Certificates::new();
     let mut proxy = proxy(&certificates.listener_tls(), DIRECT).await;
     let answer = exchange(proxy.address(), b"GET http://a.test/ HTTP/1.1\r\n\r\n").await;
@@ -371,7 +371,7 @@ async fn an_idle_client_gets_a_close_notify() {
 }
 
 #[tokio::test]
-async fn a_client_over_the_limit_is_told_so_inside_tls() {
+async fn a_client_over_the_limit_gets_the_reason_inside_tls() {
     let certificates = Certificates::new();
     let yaml = format!("limits: {{ connections: 1 }}\n{DIRECT}");
     let proxy = proxy(&certificates.listener_tls(), &yaml).await;
