@@ -79,6 +79,7 @@ fn an_exception_is_shown_with_its_place() {
     assert_eq!(threw("throw {};").0, "a value of type object");
     assert_eq!(threw("throw new Error(new Array(1e5).join('x'));").0.len(), 200);
     assert!(threw("return shExpMatch(host, '[');").1.is_some());
+    assert_eq!(threw("return new Array(-1);").0, "invalid array length");
 }
 
 #[test]
@@ -105,14 +106,18 @@ fn memory_and_stack_have_an_end() {
         "var list = []; while (true) list.push(new Array(1000).join('x') + list.length);",
         "var text = 'x'; while (true) text += text;",
         "return 'x'.repeat(1e9);",
+        "var text = new Array(7e6).join('x'); return dnsResolve(text + text + text);",
         "(function f() { return 1 + f(); })();",
     ] {
         let outcome = call(body);
-        let is_ended = matches!(outcome, Err(PacError::Threw { .. } | PacError::TooSlow(_)));
+        let is_ended = matches!(outcome, Err(PacError::Exhausted | PacError::TooSlow(_)));
         assert!(is_ended, "{body}: {outcome:?}");
     }
     let deep = format!("var x = {}{};", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(Engine::load(deep.into()).is_err());
+    let many = "var list = []; while (true) list.push(new Array(100000));".to_owned();
+    for text in [deep, many] {
+        assert_eq!(Engine::load(text.into()).unwrap_err(), PacError::Exhausted);
+    }
 }
 
 #[test]

@@ -231,6 +231,7 @@ impl Failure {
     fn script(error: &PacError) -> Self {
         let summary = match error {
             PacError::TooSlow(_) | PacError::Stuck => "the PAC file takes too long",
+            PacError::Exhausted => "the PAC file takes too much memory",
             PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
             PacError::NotText(_) => "the PAC file gave no answer",
             _ => "the PAC file failed",
@@ -266,7 +267,7 @@ impl Failure {
 }
 
 /// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
-/// error, such as one about time, it may have an answer that it could not deliver.
+/// error, such as one about time or memory, it may have an answer that it could not deliver.
 fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
@@ -345,6 +346,7 @@ mod tests {
             PacError::NoFunction,
             PacError::TooSlow(time),
             PacError::TooLong(1),
+            PacError::Exhausted,
             PacError::Stuck,
             PacError::Busy,
             PacError::NoThread("no".into()),
