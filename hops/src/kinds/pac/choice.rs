@@ -10,8 +10,8 @@ use super::{
     plan::{Candidate, Failure, Plan},
 };
 use crate::{
-    Authority, ChooseError, Chosen, Eventual, InvalidPreferences, Preferences, Request, Selection,
-    kinds::pool::health::Taken,
+    ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
+    kinds::{pool::health::Taken, wish::Wish},
 };
 
 /// A connection that chooses among the ways of a plan.
@@ -19,16 +19,9 @@ use crate::{
 pub(super) struct Choosing {
     pac: Arc<Pac>,
     plan: Arc<Plan>,
-    wish: Arc<PacRequest>,
+    wish: Arc<Wish>,
     /// The ways that it has tried, by their places in the plan.
     tried: Vec<usize>,
-}
-
-/// The request of a connection, kept for the case that its hop fails.
-#[derive(Debug)]
-pub(super) struct PacRequest {
-    target: Authority,
-    preferences: Preferences,
 }
 
 /// A way that a connection takes.
@@ -43,15 +36,8 @@ struct Way {
     is_settled: AtomicBool,
 }
 
-impl PacRequest {
-    pub(super) fn of(request: Request<'_>) -> Arc<Self> {
-        let (target, preferences) = (request.target.clone(), request.preferences.clone());
-        Arc::new(Self { target, preferences })
-    }
-}
-
 impl Choosing {
-    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<PacRequest>) -> Self {
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<Wish>) -> Self {
         Self { pac, plan, wish, tried: Vec::new() }
     }
 
@@ -76,7 +62,7 @@ impl Choosing {
             };
             let wish = Arc::clone(&self.wish);
             let way = Way::new(self.clone(), Some(taken));
-            match hop.choose(Request::new(&wish.target, &wish.preferences)) {
+            match hop.choose(wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
                 // Dropping the way gives its hop back.
                 Eventual::Ready(Err(error)) => unmet = error,
