@@ -505,6 +505,12 @@ impl Cli {
             flags.inherit(run);
             return Ok(command);
         }
+        if let Command::Service(Service { action, print: true, .. }) = &command
+            && *action != ServiceAction::Install
+        {
+            let message = "`--print` goes with `install`; nothing is changed";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
         // Any other flag would have no effect, so it is refused.
         match run.given() {
             None => Ok(command),

@@ -172,7 +172,8 @@ const COMMANDS: [OtherWords; 15] = [
     ),
     (
         &["stop", "quit", "shutdown", "down", "exit"],
-        "end the proxy with Ctrl+C in its terminal, or as a service with `systemctl stop mooltiroute`",
+        "end the proxy with Ctrl+C in its terminal, or a service with `systemctl --user stop mooltiroute`, without \
+         `--user` if it is the system's",
     ),
     (
         &["restart", "refresh"],
@@ -203,7 +204,8 @@ const COMMANDS: [OtherWords; 15] = [
     ),
     (
         &["log", "logs"],
-        "the log goes to the standard error of `mooltiroute run`; as a service, see `journalctl -u mooltiroute`",
+        "the log goes to the standard error of `mooltiroute run`; for a service, see `journalctl --user -u \
+         mooltiroute`, without `--user` if it is the system's",
     ),
     (
         &["stats", "info", "metrics", "health"],
@@ -345,6 +347,8 @@ mod tests {
         check("mooltiroute run -x socks5://proxy:1080", "`--hop socks5://proxy:1080`");
         check("mooltiroute start", "tip: `mooltiroute run` runs the proxy");
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
+        check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
+        check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
         check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
         check("mooltiroute config.yaml", "`-c PATH`");
         check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");

@@ -6,11 +6,14 @@ mod task;
 
 use std::{
     env,
-    ffi::OsString,
-    fs, io,
-    io::Write as _,
+    ffi::OsStr,
+    fs,
+    io::{self, Write as _},
+    iter,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Output},
+    thread,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
@@ -29,26 +32,31 @@ struct Program {
     config: Option<PathBuf>,
 }
 
-/// The description of a service in the format of a service manager.
-#[derive(Debug)]
-struct Definition {
-    path: PathBuf,
-    content: Vec<u8>,
-}
-
 /// A per-user service manager. Each method that returns commands returns them in the order in which they run.
 trait Manager {
-    /// Returns the file that describes the service.
-    fn definition(&self, program: &Program) -> Result<Definition, ServiceError>;
+    /// Returns the path of the file that describes the service.
+    fn path(&self) -> Result<PathBuf, ServiceError>;
+
+    /// Returns the content of that file, in the format of this manager.
+    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError>;
+
+    /// Returns the commands that end a running service if [`start`](Self::start) would leave it as it is. They fail if
+    /// none runs.
+    fn end(&self) -> Vec<Command>;
+
+    /// Returns the command that succeeds until the service has ended, if [`end`](Self::end) doesn't wait for that.
+    fn ending(&self) -> Option<Command> {
+        None
+    }
 
     /// Returns the commands that put the definition in force and start the service.
-    fn start(&self, definition: &Path) -> Vec<Vec<OsString>>;
+    fn start(&self, definition: &Path) -> Vec<Command>;
 
-    /// Returns the commands that stop and forget the service. Their failure means that it was not there.
-    fn stop(&self) -> Vec<Vec<OsString>>;
+    /// Returns the commands that stop and forget the service. They fail if it is not there.
+    fn stop(&self) -> Vec<Command>;
 
     /// Returns the command that succeeds while the service is known.
-    fn status(&self) -> Vec<OsString>;
+    fn status(&self) -> Command;
 }
 
 /// The reason why a service could not be changed.
@@ -58,12 +66,16 @@ enum ServiceError {
     NoDirectory(&'static str),
     #[error("`{}` was not written by this command; remove it first", .0.display())]
     Foreign(PathBuf),
+    #[error("`{}` can't be read: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
     #[error("`{}` can't be written: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
     #[error("`{}` can't be removed: {cause}", path.display())]
     Remove { path: PathBuf, cause: io::Error },
     #[error("the path of this program is not known: {0}")]
     Executable(io::Error),
+    #[error("the service of an earlier installation does not end; try again later")]
+    Running,
     #[error("`{command}` can't be run: {cause}")]
     Run { command: String, cause: io::Error },
     #[error("`{command}` failed: {said}")]
@@ -82,7 +94,7 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
             done(install(&*manager, &source, flags.print))
         }
         ServiceAction::Uninstall => done(uninstall(&*manager)),
-        ServiceAction::Status => match execute(&manager.status()) {
+        ServiceAction::Status => match execute(&mut manager.status()) {
             Ok(output) => {
                 let _ = super::stdout().write_all(&output.stdout);
                 if output.status.success() { ExitCode::SUCCESS } else { complain(&NOT_INSTALLED) }
@@ -108,38 +120,63 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
         Source::Path(path) => Some(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
         Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
-    let Definition { path, content } = manager.definition(&Program { executable, config })?;
+    let (path, content) = (manager.path()?, manager.content(&Program { executable, config })?);
     if prints {
         return Ok(String::from_utf8_lossy(&content).into_owned());
     }
-    if fs::read(&path).is_ok_and(|old| !is_ours(&old)) {
-        return Err(ServiceError::Foreign(path));
-    }
+    is_installed(&path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, &content));
     written.map_err(|cause| ServiceError::Write { path: path.clone(), cause })?;
-    for command in manager.start(&path) {
-        succeed(&command)?;
+    end(manager)?;
+    for mut command in manager.start(&path) {
+        succeed(&mut command)?;
     }
     Ok(format!("{}: written, and the service is started\n", path.display()))
 }
 
-fn uninstall(manager: &dyn Manager) -> Result<String, ServiceError> {
-    let nothing = Program { executable: PathBuf::new(), config: None };
-    let Definition { path, .. } = manager.definition(&nothing)?;
-    if fs::read(&path).is_ok_and(|old| !is_ours(&old)) {
-        return Err(ServiceError::Foreign(path));
+/// Ends the service of an earlier installation, if it runs, and waits for its end.
+fn end(manager: &dyn Manager) -> Result<(), ServiceError> {
+    for mut command in manager.end() {
+        execute(&mut command)?;
     }
-    for command in manager.stop() {
+    let Some(mut ending) = manager.ending() else { return Ok(()) };
+    let begin = Instant::now();
+    while execute(&mut ending)?.status.success() {
+        if begin.elapsed() > LONGEST_END {
+            return Err(ServiceError::Running);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn uninstall(manager: &dyn Manager) -> Result<String, ServiceError> {
+    let path = manager.path()?;
+    // Without our definition, a service of this name belongs to someone else, such as a package, and runs on.
+    if !is_installed(&path)? {
+        return Ok("no service was installed\n".to_owned());
+    }
+    for mut command in manager.stop() {
         // The command fails if the service is not loaded, which is fine here.
-        execute(&command)?;
+        execute(&mut command)?;
     }
     match fs::remove_file(&path) {
         Ok(()) => Ok(format!("{}: removed, and the service is stopped\n", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok("no service was installed\n".to_owned())
-        }
         Err(cause) => Err(ServiceError::Remove { path, cause }),
+    }
+}
+
+/// Returns whether [`install`] has written the definition at `path`.
+///
+/// # Errors
+/// The file is not ours, or can't be read.
+fn is_installed(path: &Path) -> Result<bool, ServiceError> {
+    match fs::read(path) {
+        Ok(content) if is_ours(&content) => Ok(true),
+        Ok(_) => Err(ServiceError::Foreign(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(ServiceError::Read { path: path.to_owned(), cause }),
     }
 }
 
@@ -150,7 +187,7 @@ fn is_ours(content: &[u8]) -> bool {
     text.contains(MARK)
 }
 
-fn succeed(command: &[OsString]) -> Result<(), ServiceError> {
+fn succeed(command: &mut Command) -> Result<(), ServiceError> {
     let output = execute(command)?;
     if output.status.success() {
         return Ok(());
@@ -159,21 +196,25 @@ fn succeed(command: &[OsString]) -> Result<(), ServiceError> {
     Err(ServiceError::Failed { command: shown(command), said })
 }
 
-fn execute(command: &[OsString]) -> Result<Output, ServiceError> {
-    let (program, arguments) = command
-        .split_first()
-        .map_or((None, &[][..]), |(program, rest)| (Some(program.clone()), rest));
-    let output = Command::new(program.unwrap_or_default()).args(arguments).output();
-    output.map_err(|cause| ServiceError::Run { command: shown(command), cause })
+fn execute(command: &mut Command) -> Result<Output, ServiceError> {
+    command.output().map_err(|cause| ServiceError::Run { command: shown(command), cause })
 }
 
-fn shown(command: &[OsString]) -> String {
-    command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+fn shown(command: &Command) -> String {
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the words of a command.
-fn words(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
+/// Returns a command of a program and its arguments.
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// Escapes text for an element of XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Returns the service manager of this system.
@@ -183,14 +224,15 @@ fn manager(environment: &Environment) -> Box<dyn Manager> {
     } else if cfg!(windows) {
         Box::new(task::ScheduledTask { directory: environment.absolute_path("LOCALAPPDATA") })
     } else {
-        let user = environment.absolute_path("XDG_CONFIG_HOME");
-        let user = user.or_else(|| Some(environment.absolute_path("HOME")?.join(".config")));
-        Box::new(systemd::Systemd { config: user })
+        Box::new(systemd::Systemd { config: environment.user_directory() })
     }
 }
 
 /// The mark of files that [`install`] may replace.
 const MARK: &str = "Written by `mooltiroute service install`";
+/// The longest time that a service may take to end. launchd kills it after 20 s.
+const LONGEST_END: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 const NOT_INSTALLED: &str = "the service does not run; `mooltiroute service install` starts it";
 
 #[cfg(test)]
@@ -205,7 +247,7 @@ mod tests {
     }
 
     fn text(manager: &dyn Manager) -> String {
-        let content = manager.definition(&program()).unwrap().content;
+        let content = manager.content(&program()).unwrap();
         assert!(is_ours(&content));
         String::from_utf8(
             content.into_iter().filter(|byte| *byte != 0 && byte.is_ascii()).collect(),
@@ -245,5 +287,88 @@ mod tests {
             "it runs without a limit: {task}"
         );
         assert!(task.contains("&quot;/home/ann/$x &amp; &lt;y&gt;/config.d&quot;"), "{task}");
+    }
+
+    /// Returns the commands of a second installation as text, and of the removal.
+    fn commands(manager: &dyn Manager) -> (Vec<String>, Vec<String>) {
+        let definition = manager.path().unwrap();
+        let install = manager.end().into_iter().chain(manager.start(&definition));
+        let texts = |commands: Vec<Command>| commands.iter().map(shown).collect::<Vec<_>>();
+        (texts(install.collect()), texts(manager.stop()))
+    }
+
+    #[test]
+    fn a_second_installation_replaces_a_loaded_launch_agent() {
+        let (install, remove) = commands(&launchd::Launchd { home: Some("/Users/ann".into()) });
+        assert!(
+            install[0].starts_with("launchctl bootout gui/")
+                && install[0].ends_with("/io.github.mooltiroute"),
+            "{install:?}"
+        );
+        assert!(install[1].starts_with("launchctl bootstrap gui/"), "{install:?}");
+        assert!(install[1].ends_with("LaunchAgents/io.github.mooltiroute.plist"), "{install:?}");
+        assert_eq!(remove, install[..1]);
+    }
+
+    #[test]
+    fn a_second_installation_ends_the_process_of_a_running_task() {
+        let (install, remove) =
+            commands(&task::ScheduledTask { directory: Some("/c/Users/ann".into()) });
+        let end = "schtasks /End /TN Mooltiroute".to_owned();
+        assert_eq!(install[0], end);
+        assert!(install[1].starts_with("schtasks /Create /F /TN Mooltiroute /XML "), "{install:?}");
+        assert_eq!(install[2..], ["schtasks /Run /TN Mooltiroute"]);
+        assert_eq!(remove, [end, "schtasks /Delete /F /TN Mooltiroute".to_owned()]);
+    }
+
+    /// A manager that ends its service in the background: the `runs` file is gone at the third look.
+    struct Slow(PathBuf);
+
+    impl Slow {
+        fn shell(&self, script: &str) -> Command {
+            let mut shell = command("sh", &["-c", script]);
+            shell.current_dir(&self.0);
+            shell
+        }
+    }
+
+    impl Manager for Slow {
+        fn path(&self) -> Result<PathBuf, ServiceError> {
+            Ok(self.0.join("definition"))
+        }
+
+        fn content(&self, _: &Program) -> Result<Vec<u8>, ServiceError> {
+            Ok(MARK.into())
+        }
+
+        fn end(&self) -> Vec<Command> {
+            vec![self.shell("exit 1")]
+        }
+
+        fn ending(&self) -> Option<Command> {
+            Some(self.shell("echo >> looks; test $(wc -l < looks) -lt 3 || { rm runs; exit 1; }"))
+        }
+
+        fn start(&self, _: &Path) -> Vec<Command> {
+            vec![self.shell("test ! -e runs")]
+        }
+
+        fn stop(&self) -> Vec<Command> {
+            Vec::new()
+        }
+
+        fn status(&self) -> Command {
+            self.shell("test -e runs")
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_installation_waits_for_the_end_of_the_earlier_service() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("runs"), "").unwrap();
+        let done = install(&Slow(directory.path().to_owned()), &Source::Embedded, false);
+        assert!(done.is_ok_and(|said| said.ends_with("the service is started\n")));
+        assert_eq!(fs::read_to_string(directory.path().join("looks")).unwrap(), "\n\n\n");
     }
 }

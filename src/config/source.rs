@@ -103,7 +103,7 @@ impl Environment {
     }
 
     /// Returns the user's directory for configurations.
-    fn user_directory(&self) -> Option<PathBuf> {
+    pub(crate) fn user_directory(&self) -> Option<PathBuf> {
         let set = |name| self.absolute_path(name);
         if let Some(directory) = set("XDG_CONFIG_HOME") {
             return Some(directory);

@@ -42,7 +42,7 @@ pub(crate) fn table() -> String {
     table
 }
 
-/// Returns the metrics of a proxy that has a hop, a pool, a chain with spare tunnels and a failure, so that each has a sample.
+/// Returns the metrics of a proxy with a hop, a pool, a budget, spare tunnels and a failure, so that each has a sample.
 async fn exposed() -> String {
     let environment = Environment::new(|_| None, ".");
     let source = Source::Text(CONFIG.into());
@@ -74,6 +74,6 @@ server: { listen: 127.0.0.1:0 }
 hops:
   near: { kind: http-connect, address: 127.0.0.1:1 }
   far: { kind: http-connect, address: 127.0.0.1:1 }
-  either: { kind: pool, members: [near, far] }
+  either: { kind: pool, members: [near, far], budget: { bytes: 1GiB, per: day } }
 chains: { default: { hops: [near, far], warm: 1 } }
 ";

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Proxy, activated, assert_reads, connect, free_port, head, open, rest,
+    ConfigDir, EchoOrigin, Proxy, activated, assert_reads, connect, free_port, head, open, ping,
+    rest,
 };
 
 #[tokio::test]
@@ -26,16 +27,14 @@ async fn a_restart_refuses_no_client() {
     first.event("shutting down").await;
     // During the drain, between the two processes, and after the second one has started.
     let in_drain = ask(address, &echo).await;
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
     drop(tunnel);
     assert_eq!(first.exit().await.code(), Some(0));
     let between = ask(address, &echo).await;
     let _second = Proxy::activated(config(address), &supervisor).await;
     for mut client in [in_drain, between, ask(address, &echo).await] {
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
-        client.write_all(b"served").await.unwrap();
-        assert_reads(&mut client, "served").await;
+        ping(&mut client).await;
     }
 }
 
@@ -77,8 +76,7 @@ async fn fifty_tunnels_outlive_an_upgrade_and_new_clients_do_not_wait() {
     old.event("shutting down").await;
     for _ in 0..20 {
         let mut client = connect(address, echo.address()).await.tunnel();
-        client.write_all(b"served").await.unwrap();
-        assert_reads(&mut client, "served").await;
+        ping(&mut client).await;
     }
     for tunnel in &mut tunnels {
         tunnel.write_all(b"still here").await.unwrap();

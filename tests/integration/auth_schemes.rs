@@ -2,10 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_hops::auth::channel_bindings::ChannelBindings;
-use tokio::{io::AsyncWriteExt as _, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::support::{
-    Certificates, EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, assert_reads, connect,
+    Certificates, EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, connect, pause, ping,
     within,
 };
 
@@ -85,8 +85,7 @@ async fn tunnels_pass(rules: SquidRules, auth: &str) {
         let tunnels: JoinSet<_> = (0..10)
             .map(|_| async move {
                 let mut tunnel = connect(address, target).await.tunnel();
-                tunnel.write_all(b"hello").await.unwrap();
-                assert_reads(&mut tunnel, "hello").await;
+                ping(&mut tunnel).await;
             })
             .collect();
         tunnels.join_all().await;
@@ -113,7 +112,7 @@ async fn a_wrong_password_is_tried_once(rules: SquidRules, auth: &str, proof: &s
             if passed.iter().any(|passed| passed.target == "127.0.0.1:20010") {
                 return passed;
             }
-            tokio::task::yield_now().await;
+            pause().await;
         }
     })
     .await;

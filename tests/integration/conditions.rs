@@ -5,14 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time,
-};
+use tokio::{io::AsyncReadExt as _, time};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Namespace, Proxy, RESOLVER, Says, Step, assert_reads, connect,
-    pause, run, status, within,
+    ConfigDir, Double, EchoOrigin, Namespace, Proxy, RESOLVER, Says, Step, connect, pause, ping,
+    run, status, within,
 };
 
 const OFFICE: Says = Says::Address(Ipv4Addr::new(10, 1, 2, 3));
@@ -105,14 +102,12 @@ fn a_tunnel_stays_when_its_hop_goes_unless_it_is_to_be_cut() {
         for on_leave in ["keep", "cut"] {
             let proxy = Proxy::start(&hop(on_leave)).await;
             let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-            tunnel.write_all(b"before").await.unwrap();
-            assert_reads(&mut tunnel, "before").await;
+            ping(&mut tunnel).await;
             namespace.ip("link set tun7 down");
             let reloaded = proxy.event("config reloaded").await;
             assert_eq!(reloaded.field("cause"), "an interface `tun*` is up: false now");
             if on_leave == "keep" {
-                tunnel.write_all(b"after").await.unwrap();
-                assert_reads(&mut tunnel, "after").await;
+                ping(&mut tunnel).await;
             } else {
                 let mut rest = [0; 1];
                 let ended = within("the tunnel is cut", tunnel.read(&mut rest)).await;

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{
     ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, connect_early, open, pause,
-    within,
+    ping, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -49,7 +49,7 @@ pub(crate) async fn assert_reset(stream: &mut TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ps_lists_what_is_open() {
+async fn ps_lists_open_connections() {
     let echo = EchoOrigin::start().await;
     let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
     let proxy = Proxy::start(&format!(
@@ -185,8 +185,7 @@ async fn kill_chooses_by_chain_hop_and_generation() {
 
     assert_eq!(text(&proxy.command(&["kill", "--hop", "exit"])).0, Some(0));
     assert_reset(&mut through).await;
-    old.write_all(b"ping").await.unwrap();
-    assert_reads(&mut old, "ping").await;
+    ping(&mut old).await;
 
     proxy.config().write("20-more.yaml", "timeouts: { idle: 1h }\n");
     assert_eq!(text(&proxy.command(&["reload"])).0, Some(0));
@@ -195,8 +194,7 @@ async fn kill_chooses_by_chain_hop_and_generation() {
     let (_, out, _) = text(&proxy.command(&["kill", "--older-generations"]));
     assert_eq!(out, "1 connection killed\n");
     assert_reset(&mut old).await;
-    new.write_all(b"ping").await.unwrap();
-    assert_reads(&mut new, "ping").await;
+    ping(&mut new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +236,7 @@ async fn reload_says_which_settings_the_command_line_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_say_what_runs_if_the_right_proxy_does_not() {
+async fn commands_list_the_running_proxies_if_theirs_does_not_run() {
     let proxy = Proxy::start(DIRECT).await;
     let other = ConfigDir::new(DIRECT);
     let path = other.path().to_str().unwrap();

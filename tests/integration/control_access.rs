@@ -135,7 +135,7 @@ async fn web_pages_and_nonsense_are_refused() {
         format!("POST /v1/kill HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
     for byte in request.bytes() {
         stream.write_all(&[byte]).await.unwrap();
-        tokio::task::yield_now().await;
+        pause().await;
     }
     let mut answer = String::new();
     within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
@@ -173,7 +173,7 @@ async fn curl_can_use_the_socket() {
 }
 
 #[tokio::test]
-async fn two_proxies_of_one_user_are_told_apart() {
+async fn two_proxies_of_one_user_are_distinguished() {
     let one = Proxy::start(DIRECT).await;
     let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;
     assert_eq!(sockets(one.config()).len(), 2);

@@ -1,4 +1,4 @@
-//! The main promise: `corporate` is switched off and on by editing a file, and nobody is disturbed.
+//! The main promise: `corporate` is switched off and on by editing a file, and no client notices.
 //!
 //! `MOOLTIROUTE_FLIPS=200` has it flip as often, and show how long each flip took.
 
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, HttpOrigin, Network, Passed, Proxy, Way, assert_reads, connect, fill,
-    first_difference, head, open, socks_connect, within,
+    ConfigDir, EchoOrigin, HttpOrigin, Network, Passed, Proxy, Way, connect, fill,
+    first_difference, head, open, ping, socks_connect, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,17 +188,12 @@ async fn open_on(
     while !is_over.load(Ordering::Relaxed) {
         pace.tick().await;
         match door {
-            Door::Connect => ping(connect(proxy, target).await.tunnel()).await,
-            Door::Socks => ping(socks_connect(proxy, target).await).await,
+            Door::Connect => ping(&mut connect(proxy, target).await.tunnel()).await,
+            Door::Socks => ping(&mut socks_connect(proxy, target).await).await,
             Door::Plain => ask(proxy, target).await,
         }
         opened.send_modify(|opened| *opened += 1);
     }
-}
-
-async fn ping(mut tunnel: TcpStream) {
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(&mut tunnel, "ping").await;
 }
 
 /// Makes a plain request on a connection of its own.

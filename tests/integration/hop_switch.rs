@@ -6,10 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, run, within,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, ping, run,
 };
 
 /// Two hops as people write them, with comments, quotes and odd spaces.
@@ -23,19 +23,12 @@ fn text(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// Runs `mooltiroute hop` with `config`, with no proxy, and keeps its memory in the runtime directory.
+/// Runs `mooltiroute hop` with `config`, and keeps its state in the runtime directory.
 fn hop(config: &ConfigDir, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
-        .args(["hop"])
-        .args(arguments)
-        .arg("-c")
-        .arg(config.path())
-        .env("XDG_RUNTIME_DIR", config.runtime())
-        .env("TMPDIR", config.runtime())
-        .env("XDG_STATE_HOME", config.runtime())
-        .output()
-        .unwrap();
-    text(&output)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.arg("hop").args(arguments).arg("-c").arg(config.path());
+    in_runtime(&mut command, config.runtime());
+    text(&command.output().unwrap())
 }
 
 fn config() -> ConfigDir {
@@ -152,15 +145,11 @@ async fn the_running_proxy_has_the_last_word() {
     config.write("20-hops.yaml", yaml);
     let proxy = Proxy::on(config, &[]).await;
     // This process could enable the hop, but the proxy lacks the variable.
-    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
-        .args(["hop", "corporate", "on", "-c"])
-        .arg(proxy.config().path())
-        .env("HOP_OF_TEST", "a.test:1")
-        .env("XDG_RUNTIME_DIR", proxy.config().runtime())
-        .env("XDG_STATE_HOME", proxy.config().runtime())
-        .output()
-        .unwrap();
-    let (code, _, error) = text(&output);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.args(["hop", "corporate", "on", "-c"]).arg(proxy.config().path());
+    command.env("HOP_OF_TEST", "a.test:1");
+    in_runtime(&mut command, proxy.config().runtime());
+    let (code, _, error) = text(&command.output().unwrap());
     assert_eq!(code, Some(1));
     assert!(error.contains("`HOP_OF_TEST` is not set"), "{error}");
     assert_eq!(hops_of(proxy.config()), yaml);
@@ -198,7 +187,7 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_switches_disturb_nobody() {
+async fn a_hundred_switches_disturb_no_tunnel() {
     let hop_double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [corporate] }\n");
@@ -217,6 +206,7 @@ async fn a_hundred_switches_disturb_nobody() {
         let mut count = 0;
         while stopped.try_recv().is_err() {
             let mut tunnel = connect(address, target).await.tunnel();
+            // The hop answers with these words itself.
             tunnel.write_all(b"through").await.unwrap();
             assert_reads(&mut tunnel, "through").await;
             count += 1;
@@ -231,9 +221,7 @@ async fn a_hundred_switches_disturb_nobody() {
             out.contains(&format!("corporate is {state}; generation {} ", number + 3)),
             "{out}"
         );
-        kept.write_all(b"ping").await.unwrap();
-        let mut answer = [0; 4];
-        within("the echo", kept.read_exact(&mut answer)).await.unwrap();
+        ping(&mut kept).await;
     }
     stop.send(()).unwrap();
     assert!(load.await.unwrap() > FLIPS / 10);

@@ -1,10 +1,7 @@
 //! Hops of the command line, between real proxies.
 
-use tokio::io::AsyncWriteExt as _;
-
 use crate::support::{
-    EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, assert_reads, connect,
-    exchange,
+    EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, connect, exchange, ping,
 };
 
 #[tokio::test]
@@ -20,8 +17,7 @@ async fn hops_of_the_command_line_sign_on_in_the_order_of_travel() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::of_hops(&[&urls[0], &urls[1]]).await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"hello").await.unwrap();
-    assert_reads(&mut tunnel, "hello").await;
+    ping(&mut tunnel).await;
     drop(tunnel);
     assert_eq!(first.passed_at_least(1).await[0].target, second.address().to_string());
     assert_eq!(second.passed_at_least(1).await[0].target, echo.address().to_string());
@@ -34,11 +30,7 @@ async fn a_plain_request_passes_a_hop_of_the_command_line_with_its_credentials()
     let origin = HttpOrigin::plain().await;
     let url = format!("http-connect://{USERNAME}:{PASSWORD}@{}", squid.address());
     let proxy = Proxy::of_hops(&[&url]).await;
-    let target = origin.address();
-    let request = format!(
-        "GET http://{target}/bytes/9 HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
-    );
-    let answer = exchange(proxy.address(), request.as_bytes()).await;
+    let answer = exchange(proxy.address(), origin.request("/bytes/9").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(squid.passed_at_least(1).await[0].user, USERNAME);
 }

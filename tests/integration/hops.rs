@@ -1,10 +1,10 @@
-//! What each kind of hop does beyond the tunnel itself: whom it asks for what, and what it makes of the answers.
+//! The kinds of hop: the requests that each sends, and how it reads the answers.
 
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
     Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange,
-    free_port, head, open,
+    free_port, head, open, ping,
 };
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_client_that_must_authenticate_adds_its_session_behind_a_plus() {
 }
 
 #[tokio::test]
-async fn a_stock_squid_is_said_to_refuse_each_port() {
+async fn a_refusal_by_a_stock_squid_names_each_port() {
     let Some(squid) = Squid::start(SquidRules::Stock).await else { return };
     let yaml = format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
@@ -180,8 +180,7 @@ async fn a_member_that_is_killed_under_load_fails_no_later_client() {
                 assert!(is_open || !began_after, "round {round}: {}", answer.head);
                 if began_after {
                     let mut tunnel = answer.stream;
-                    tunnel.write_all(b"still here").await.unwrap();
-                    assert_reads(&mut tunnel, "still here").await;
+                    ping(&mut tunnel).await;
                 }
                 if round == 10 {
                     let _ = killed.wait_for(|is_killed| *is_killed).await;

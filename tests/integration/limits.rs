@@ -15,12 +15,12 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     process::Command,
-    task, time,
+    time,
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, open, resources,
-    rest, skip, status, within,
+    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, in_runtime,
+    open, pause, ping, resources, rest, skip, status, within,
 };
 
 #[tokio::test]
@@ -49,14 +49,13 @@ async fn without_descriptors_accepting_pauses_and_recovers() {
     limit(4096);
     proxy.event("accepting connections again").await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"well").await.unwrap();
-    assert_reads(&mut tunnel, "well").await;
+    ping(&mut tunnel).await;
     let told = proxy.events().iter().filter(|event| event.message() == message).count();
     assert!(told <= 2, "it was told {told} times");
     drop((clients, tunnel));
     within("every descriptor is given back", async {
         while resources(pid).0 > before {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
@@ -80,9 +79,11 @@ async fn aborted_clients_leave_no_descriptor_and_no_memory() {
             client.set_zero_linger().unwrap();
         }
         within("every descriptor is given back", async {
-            while status(proxy.address()).await["connections"]["open"] != 1 {}
+            while status(proxy.address()).await["connections"]["open"] != 1 {
+                pause().await;
+            }
             while resources(pid).0 > before {
-                task::yield_now().await;
+                pause().await;
             }
         })
         .await;
@@ -115,24 +116,24 @@ async fn a_full_disk_under_the_log_stops_nothing() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
     command.args(["--log-level", "trace", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+    in_runtime(command.as_std_mut(), config.runtime());
     let mut proxy = command.stderr(full).kill_on_drop(true).spawn().unwrap();
     within("it listens", async {
         while TcpStream::connect(address).await.is_err() {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
     for _ in 0..10 {
         let mut tunnel = connect(address, echo.address()).await.tunnel();
-        tunnel.write_all(b"served").await.unwrap();
-        assert_reads(&mut tunnel, "served").await;
+        ping(&mut tunnel).await;
     }
     for (yaml, outcome) in [("timeouts: { idle: 1h }\n", "applied"), ("timeouts: [\n", "rejected")]
     {
         config.write("20-more.yaml", yaml);
         within(outcome, async {
             while status(address).await["reloads"][outcome] != 1 {
-                task::yield_now().await;
+                pause().await;
             }
         })
         .await;
@@ -166,6 +167,7 @@ async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
         command.args(["--reuid=64321", "--regid=64321", "--clear-groups"]).arg(prlimit.path());
         command.arg(format!("--nproc={processes}")).arg(&program).arg("-c").arg(&config);
         command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
+        in_runtime(command.as_std_mut(), directory.path());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut words = Vec::new();
@@ -220,11 +222,12 @@ async fn with_64_descriptors_a_crowd_is_served_in_turns() {
     // Each that ends lets another in, in the order in which they came.
     while let Some(mut client) = clients.pop_front() {
         assert_eq!(head(&mut client).await, "HTTP/1.1 200 Connection established\r\n\r\n");
-        client.write_all(b"mine").await.unwrap();
-        assert_reads(&mut client, "mine").await;
+        ping(&mut client).await;
     }
     within("all tunnels end", async {
-        while status(proxy.address()).await["connections"]["open"] != 1 {}
+        while status(proxy.address()).await["connections"]["open"] != 1 {
+            pause().await;
+        }
     })
     .await;
     proxy.event("accepting connections again").await;
@@ -253,5 +256,5 @@ const CROWD: usize = 100;
 const ROUNDS: usize = 10;
 /// In each round.
 const ABORTED: usize = 1000;
-/// What the allocator may keep of a round that had more of them at once than the first.
+/// The memory that the allocator may keep after a round that had more of them at once than the first.
 const GROWTH_KIB_MAX: u64 = 4 * 1024;

@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, assert_reads, connect, exchange,
-    free_port, head, open, pause, within,
+    ConfigDir, Double, EchoOrigin, Event, HttpOrigin, Proxy, Step, connect, exchange, free_port,
+    head, in_runtime, open, pause, ping, within,
 };
 
 #[tokio::test]
@@ -79,8 +79,7 @@ async fn an_unread_log_delays_no_request() {
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
     }
     let mut tunnel = connect(unread.address, echo.address()).await.tunnel();
-    tunnel.write_all(b"served").await.unwrap();
-    assert_reads(&mut tunnel, "served").await;
+    ping(&mut tunnel).await;
     drop((client, tunnel));
 
     // A late reader finds all that there was room for, the number of dropped lines, and the end.
@@ -140,6 +139,7 @@ impl Unread {
         fcntl_setpipe_size(&end, 4096).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
         command.args(["--log-format", "json", "-c"]).arg(config.path()).env_remove("RUST_LOG");
+        in_runtime(command.as_std_mut(), config.runtime());
         let process = command.stderr(Stdio::from(end)).kill_on_drop(true).spawn().unwrap();
         within("it listens", async {
             while TcpStream::connect(address).await.is_err() {

@@ -1,11 +1,9 @@
 //! Providers that are asked by SOCKS5: the username chooses the exit as with HTTP.
 
 use crate::support::{
-    Double, EchoOrigin, Network, PASSWORD, Proxy, SocksProxy, Step, USERNAME, assert_reads,
-    connect, exchange, probe,
+    Double, EchoOrigin, Network, PASSWORD, Proxy, SocksProxy, Step, USERNAME, connect, exchange,
+    ping, probe,
 };
-use tokio::io::AsyncWriteExt as _;
-
 /// Plays a gateway that accepts a login and a request for port 80, and then answers one HTTP request.
 fn gateway() -> Vec<Step> {
     vec![
@@ -99,8 +97,7 @@ async fn webshare_by_socks5_works_behind_a_corporate_proxy() {
     );
     let proxy = Proxy::start(&yaml).await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"through both").await.unwrap();
-    assert_reads(&mut tunnel, "through both").await;
+    ping(&mut tunnel).await;
     let probed = probe(&yaml, &[&echo.address().to_string()]).await;
     assert_eq!(probed.told["reached"], true, "{:?}", probed.told);
 }

@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect,
-    free_port, head, open, run, within,
+    free_port, head, open, pause, ping, run, within,
 };
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_link_swapped_below_the_directory_is_seen() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_hangup_reloads_what_no_watch_can_see() {
+async fn a_hangup_reloads_changes_that_no_watch_sees() {
     let toggle = Toggle::new().await;
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("hops.yaml");
@@ -144,7 +144,7 @@ async fn a_reload_says_new_values_and_edits_that_a_flag_overrides() {
     assert_eq!(count, 1);
 }
 
-/// As NTLM to an origin needs it: the connection is what the origin has authenticated.
+/// NTLM to an origin needs this, because the origin has authenticated the connection.
 #[tokio::test]
 async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {
     let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -222,7 +222,7 @@ async fn a_broken_edit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_rejection_is_said_if_nothing_else_changed() {
+async fn the_end_of_a_rejection_is_logged_if_nothing_else_changed() {
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     for _ in 0..2 {
         let seen = proxy.events().len();
@@ -262,7 +262,7 @@ async fn every_problem_is_in_one_event() {
 }
 
 #[tokio::test]
-async fn what_a_hop_needs_must_be_there_before_the_swap() {
+async fn a_missing_file_of_a_hop_rejects_the_reload() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;
     for (file, yaml) in
@@ -336,7 +336,10 @@ async fn an_address_given_by_flag_stays() {
     proxy.config().write("20-more.yaml", &more);
     proxy.event("config reloaded").await;
     connect(proxy.address(), echo.address()).await.tunnel();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens where the file says");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nothing listens at the address of the file"
+    );
 }
 
 #[tokio::test]
@@ -377,12 +380,11 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
     connect(address, echo.address()).await.tunnel();
     within("the old one is let go", async {
         while TcpStream::connect(proxy.address()).await.is_ok() {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     })
     .await;
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
 }
 
 #[tokio::test]
@@ -413,7 +415,7 @@ async fn listeners_of_both_families_come_and_go_live() {
         for gone in last.iter().filter(|address| !listen.contains(address)) {
             within("one that is not named is let go", async {
                 while TcpStream::connect(gone).await.is_ok() {
-                    tokio::task::yield_now().await;
+                    pause().await;
                 }
             })
             .await;
@@ -425,8 +427,7 @@ async fn listeners_of_both_families_come_and_go_live() {
         }
         last = listen;
     }
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
 }
 
 fn generation(event: &Event) -> u64 {

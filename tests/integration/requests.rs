@@ -114,10 +114,7 @@ async fn bodies_of_both_framings_pass_both_ways() {
         let reply = exchange(proxy.address(), &[start.as_bytes(), &framed].concat()).await;
         assert!(reply.ends_with("200000 bytes as expected"), "{reply:?}");
     }
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        origin.url("/chunked/3")
-    );
+    let request = origin.request("/chunked/3");
     let reply = exchange(proxy.address(), request.as_bytes()).await.to_ascii_lowercase();
     assert!(reply.contains("\r\ntransfer-encoding: chunked\r\n"), "{reply:?}");
     assert!(reply.ends_with("\r\n0\r\n\r\n"), "{reply:?}");
@@ -264,9 +261,7 @@ async fn an_upgrade_becomes_a_tunnel() {
 async fn an_access_line_tells_the_way_of_a_request() {
     let origin = HttpOrigin::plain().await;
     let proxy = Proxy::start("chains: { default: [] }").await;
-    let request =
-        format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", origin.url("/bytes/5"));
-    exchange(proxy.address(), request.as_bytes()).await;
+    exchange(proxy.address(), origin.request("/bytes/5").as_bytes()).await;
     let event = proxy.event("request").await;
     let fields = ["method", "target", "status"].map(|field| event.field(field));
     assert_eq!(fields, ["GET", &origin.address().to_string(), "200"]);

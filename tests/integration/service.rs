@@ -70,8 +70,30 @@ fn a_service_is_installed_changed_and_removed() {
     assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(0));
     assert_eq!(user.run(config.path(), &["uninstall"]).status.code(), Some(0));
     assert!(!user.unit().exists() && user.told().contains("disable --now"));
-    let again = user.run(config.path(), &["uninstall"]);
-    assert_eq!(again.status.code(), Some(0), "{again:?}");
+}
+
+#[test]
+fn uninstalling_runs_nothing_if_no_service_was_installed() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    // A unit of this name may come from a package. It is not ours to stop.
+    let uninstalled = user.run(config.path(), &["uninstall"]);
+    assert_eq!(uninstalled.status.code(), Some(0), "{uninstalled:?}");
+    assert_eq!(uninstalled.stdout, b"no service was installed\n");
+    assert_eq!(user.told(), "");
+}
+
+#[test]
+fn only_the_installation_can_be_printed() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    assert_eq!(user.run(config.path(), &["install"]).status.code(), Some(0));
+    let (unit, told) = (fs::read(user.unit()).unwrap(), user.told());
+    for action in ["uninstall", "status"] {
+        let refused = user.run(config.path(), &[action, "--print"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{action}: {said}");
+        assert!(said.contains("`--print` goes with `install`"), "{action}: {said}");
+        assert_eq!((fs::read(user.unit()).unwrap(), user.told()), (unit.clone(), told.clone()));
+    }
 }
 
 #[test]
@@ -83,6 +105,7 @@ fn a_service_of_someone_else_is_left_alone_and_failures_are_told() {
         let refused = user.run(config.path(), &[action]);
         assert_eq!(refused.status.code(), Some(1), "{action}: {refused:?}");
         assert!(fs::read_to_string(user.unit()).unwrap().contains("/bin/true"));
+        assert_eq!(user.told(), "", "{action}");
     }
     fs::remove_file(user.unit()).unwrap();
     fs::write(user.path("fails"), "restart\n").unwrap();

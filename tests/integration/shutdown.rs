@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify};
 
 use crate::support::{
-    Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, head, open, rest, within,
+    Double, EchoOrigin, HttpOrigin, Proxy, Step, assert_reads, connect, head, open, ping, rest,
+    within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -20,12 +21,11 @@ async fn open_tunnels_end_by_themselves() {
         let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
         proxy.signal(signal);
         proxy.event("shutting down").await;
-        within("nobody is let in", async {
+        within("no client is let in", async {
             while TcpStream::connect(proxy.address()).await.is_ok() {}
         })
         .await;
-        tunnel.write_all(b"still here").await.unwrap();
-        assert_reads(&mut tunnel, "still here").await;
+        ping(&mut tunnel).await;
         drop(tunnel);
         assert_eq!(proxy.exit().await.code(), Some(0), "{signal:?}");
         assert_eq!(proxy.events().last().unwrap().message(), "stopped");
@@ -46,7 +46,7 @@ async fn idle_connections_do_not_hold_it() {
 }
 
 #[tokio::test]
-async fn what_is_open_after_the_drain_is_cut() {
+async fn connections_that_are_open_after_the_drain_are_cut() {
     let echo = EchoOrigin::start().await;
     let mut proxy = Proxy::start("timeouts: { drain: 100ms }\nchains: { default: [] }\n").await;
     let _tunnel = connect(proxy.address(), echo.address()).await.tunnel();

@@ -7,8 +7,8 @@ mod patience;
 use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
 use crate::support::{
-    EchoOrigin, Kdc, PASSWORD, Proxy, Squid, SquidRules, USERNAME, Way, assert_reads, connect,
-    head, open, skip,
+    EchoOrigin, Kdc, PASSWORD, Proxy, Squid, SquidRules, USERNAME, Way, connect, head, open, ping,
+    skip,
 };
 
 /// Registers NTLM as a mechanism of GSS-API.
@@ -73,8 +73,7 @@ async fn two_hundred_tunnels_at_once_cost_one_round_trip_each() {
     let tunnels: JoinSet<_> = (0..200)
         .map(|_| async move {
             let mut tunnel = connect(address, target).await.tunnel();
-            tunnel.write_all(b"hello").await.unwrap();
-            assert_reads(&mut tunnel, "hello").await;
+            ping(&mut tunnel).await;
         })
         .collect();
     tunnels.join_all().await;
@@ -101,8 +100,7 @@ async fn a_ticket_is_used_before_another_hop_and_for_warm_tunnels() {
         let proxy = company.proxy(&yaml, "cache").await;
         for _ in 0..5 {
             let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-            tunnel.write_all(b"hello").await.unwrap();
-            assert_reads(&mut tunnel, "hello").await;
+            ping(&mut tunnel).await;
         }
     }
     let passed = last.passed_at_least(1).await;
@@ -195,7 +193,6 @@ async fn schemes_are_added_and_removed_while_tunnels_stay_open() {
         proxy.event_after(seen, "config reloaded").await;
         let head = connect(proxy.address(), echo.address()).await.head;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
-        kept.write_all(b"still here").await.unwrap();
-        assert_reads(&mut kept, "still here").await;
+        ping(&mut kept).await;
     }
 }

@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, HttpOrigin, Proxy, Way, assert_reads, connect, fill, first_difference,
-    head, open, pause, status, within,
+    ConfigDir, EchoOrigin, HttpOrigin, Proxy, Way, connect, fill, first_difference, head, open,
+    pause, ping, status, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +74,7 @@ async fn nothing_is_lost_and_nothing_is_left() {
     assert!(after.memory < before.memory + MEMORY_MORE_KIB, "{before:?}, {after:?}");
 }
 
-/// What the proxy holds while it has nothing to do.
+/// The resources of the proxy while it has nothing to do.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -164,8 +164,7 @@ impl Stage {
     /// One tunnel from its beginning to its end, which nothing may disturb.
     async fn once(&self, proxy: SocketAddr, target: SocketAddr) {
         let mut tunnel = connect(proxy, target).await.tunnel();
-        tunnel.write_all(b"all there").await.unwrap();
-        assert_reads(&mut tunnel, "all there").await;
+        ping(&mut tunnel).await;
         tunnel.shutdown().await.unwrap();
         assert_eq!(tunnel.read(&mut [0]).await.unwrap(), 0);
         self.served.fetch_add(1, Relaxed);
@@ -223,7 +222,7 @@ impl Stage {
             if tunnel.write_all(&message).await.is_ok() && tunnel.shutdown().await.is_ok() {
                 let _ = within("the end", tunnel.read_to_end(&mut echo)).await;
             }
-            assert!(message.starts_with(&echo), "bytes that nobody sent");
+            assert!(message.starts_with(&echo), "bytes that no client sent");
             let counted = if echo == message { &self.served } else { &self.failed };
             counted.fetch_add(1, Relaxed);
         }
@@ -282,5 +281,5 @@ fn soak() -> Duration {
 const SECONDS: u64 = 4;
 const EDIT_EVERY: Duration = Duration::from_millis(100);
 const BODY_BYTES: usize = 40_000;
-/// What a heap may keep of a load that is over; it was 2 MiB after five minutes.
+/// The most that a heap may keep after a load. It was 2 MiB after five minutes.
 const MEMORY_MORE_KIB: u64 = 8 * 1024;

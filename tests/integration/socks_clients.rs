@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::support::{
     BASIC, Double, EchoOrigin, HttpOrigin, Network, PASSWORD, Program, Proxy, SocksProxy, Step,
-    USERNAME, WAYS, assert_reads, first_difference, open, rest, two_hops, within,
+    USERNAME, WAYS, assert_reads, first_difference, open, ping, rest, two_hops, within,
 };
 
 /// Success, and the address that is not told.
@@ -161,7 +161,7 @@ async fn a_client_that_stops_in_the_middle_is_answered_at_the_header_timeout() {
 }
 
 #[tokio::test]
-async fn codes_say_what_failed() {
+async fn reply_codes_name_the_kind_of_failure() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let proxy = Proxy::start(DIRECT).await;
     assert_eq!(code(&proxy, &connect_to(closed)).await, 5);
@@ -204,8 +204,7 @@ async fn codes_of_a_socks_hop_about_the_target_are_handed_on() {
     let mut tunnel = asked(&proxy, &connect_to(echo.address())).await;
     let mut told = [0; 12];
     within("success", tunnel.read_exact(&mut told)).await.unwrap();
-    tunnel.write_all(b"hello").await.unwrap();
-    assert_reads(&mut tunnel, "hello").await;
+    ping(&mut tunnel).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::support::{
-    EchoOrigin, PASSWORD, Proxy, SocksProxy, USERNAME, assert_reads, connect, exchange,
+    EchoOrigin, PASSWORD, Proxy, SocksProxy, USERNAME, assert_reads, connect, exchange, ping,
 };
 
 #[tokio::test]
@@ -27,8 +27,7 @@ async fn tunnels_pass_socks_proxies_first_in_the_middle_and_last() {
         for target in [echo.address().to_string(), format!("localhost:{}", echo.address().port())] {
             let mut tunnel = connect(proxy.address(), &target).await.tunnel();
             // Microsocks ends both directions when one of them ends, so this one stays open.
-            tunnel.write_all(b"hello").await.unwrap();
-            assert_reads(&mut tunnel, "hello").await;
+            ping(&mut tunnel).await;
         }
     }
 }
@@ -53,7 +52,7 @@ async fn a_target_that_refuses_does_not_make_a_pool_leave_its_member() {
 }
 
 #[tokio::test]
-async fn refusals_say_what_is_wrong() {
+async fn refusals_name_the_problem() {
     let Some(asking) = SocksProxy::microsocks(true).await else { return };
     for (settings, words) in [
         ("", "none of the offered authentication methods"),

@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Network, Program, Proxy, SocksProxy,
-    Step, assert_reads, fill, first_difference, free_port, open, pause, quiet, rest, script, skip,
-    socks_connect, status, with_library, within,
+    Step, assert_reads, fill, first_difference, free_port, open, pause, ping, quiet, rest, script,
+    skip, socks_connect, status, with_library, within,
 };
 
 const BODY_BYTES: usize = 300_000;
@@ -308,8 +308,7 @@ async fn ssh_with_dynamic_forwarding_is_a_hop() {
     let hop = format!("hops: {{ jump: {{ kind: socks5, address: \"127.0.0.1:{forward}\" }} }}\n");
     let proxy = Proxy::start(&format!("{hop}chains: {{ default: [jump] }}\n")).await;
     let mut tunnel = socks_connect(proxy.address(), echo.address()).await;
-    tunnel.write_all(b"through ssh").await.unwrap();
-    assert_reads(&mut tunnel, "through ssh").await;
+    ping(&mut tunnel).await;
 }
 
 #[tokio::test]
@@ -345,8 +344,7 @@ async fn a_drain_lets_socks_tunnels_end_and_begins_none() {
     proxy.signal(rustix::process::Signal::TERM);
     proxy.event("shutting down").await;
     assert_eq!(rest(&mut idle).await, "", "a client that has not said anything is let go");
-    tunnel.write_all(b"still here").await.unwrap();
-    assert_reads(&mut tunnel, "still here").await;
+    ping(&mut tunnel).await;
     tunnel.shutdown().await.unwrap();
     assert_eq!(rest(&mut tunnel).await, "");
     assert_eq!(proxy.exit().await.code(), Some(0));

@@ -1,13 +1,16 @@
 //! The pages of the proxy itself: health, status, metrics, and who may read them.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, task};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Program, Proxy, Step, assert_reads, connect, exchange, run,
-    status, within,
+    ConfigDir, Double, EchoOrigin, Program, Proxy, Step, assert_reads, connect, exchange, pause,
+    run, status, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -52,7 +55,7 @@ async fn own_pages_need_a_local_host_field_and_are_read_only() {
 }
 
 #[tokio::test]
-async fn credentials_are_asked_for_and_never_told() {
+async fn credentials_are_required_and_never_shown() {
     let proxy = Proxy::start(
         "server: { listen: \"127.0.0.1:0\", auth: { username: ann, password: canary-1 } }\n\
          hops: { exit: { kind: http-connect, address: \"a.test:1\", username: canary-2, password: canary-3 } }\n\
@@ -117,7 +120,7 @@ async fn the_counts_are_those_of_the_hops() {
             if hop["tunnels_open"] == 2 && hop["bytes_sent"].as_u64() > Some(10) {
                 return status;
             }
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
@@ -158,7 +161,7 @@ async fn the_counts_are_those_of_the_hops() {
 }
 
 #[tokio::test]
-async fn a_generation_is_told_of_until_its_last_tunnel_ends() {
+async fn a_generation_is_listed_until_its_last_tunnel_ends() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start(DIRECT).await;
     let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
@@ -172,14 +175,14 @@ async fn a_generation_is_told_of_until_its_last_tunnel_ends() {
     drop(tunnel);
     within("the first generation ends", async {
         while numbers(&status(proxy.address()).await) != [(2, 0)] {
-            task::yield_now().await;
+            pause().await;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_rejected_configuration_is_told_of_until_it_is_mended() {
+async fn a_rejected_configuration_is_shown_until_it_is_mended() {
     let proxy = Proxy::start(DIRECT).await;
     let path = proxy.config().path().to_str().unwrap();
     let address = proxy.address().to_string();
@@ -223,6 +226,14 @@ async fn the_proxy_is_found_through_a_broken_configuration() {
     }
 }
 
+#[test]
+fn promtool_accepts_the_alert_rules() {
+    let Some(promtool) = Program::find_or_skip("promtool") else { return };
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/prometheus/mooltiroute.rules.yaml");
+    let checked = Command::new(promtool.path()).args(["check", "rules", rules]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 #[tokio::test]
 async fn promtool_has_no_complaint_about_the_metrics() {
     let Some(promtool) = Program::find_or_skip("promtool") else { return };
@@ -231,7 +242,7 @@ async fn promtool_has_no_complaint_about_the_metrics() {
             .await;
     let yaml = format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \
-         exits: {{ kind: pool, members: [corporate] }}\n\
+         exits: {{ kind: pool, members: [corporate], budget: {{ bytes: 1GiB, per: day }} }}\n\
          chains: {{ default: {{ hops: [corporate], warm: 1 }}, pool: [exits] }}\n",
         hop.address()
     );
@@ -243,6 +254,7 @@ async fn promtool_has_no_complaint_about_the_metrics() {
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
     assert!(text.contains("mooltiroute_failures_total{hop=\"corporate\""), "{text}");
+    assert!(text.contains("mooltiroute_budget_bytes{hop=\"exits\"} 1073741824\n"), "{text}");
     let mut command = tokio::process::Command::new(promtool.path());
     command.args(["check", "metrics"]).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

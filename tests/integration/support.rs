@@ -1,4 +1,4 @@
-//! What the tests stand on. Whatever is started here ends when its handle is dropped, also by a panic.
+//! The helpers of all tests. Everything that is started here ends when its handle is dropped, also by a panic.
 
 #[cfg(unix)]
 mod activation;
@@ -35,7 +35,8 @@ pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
     client::{
-        Answer, assert_reads, connect, connect_early, exchange, head, open, rest, socks_connect,
+        Answer, assert_reads, connect, connect_early, exchange, head, open, ping, rest,
+        socks_connect,
     },
     client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
@@ -46,7 +47,7 @@ pub(crate) use self::{
     pattern::{fill, first_difference},
     probed::{probe, run_probe},
     process::{Program, skip},
-    proxy::{Event, Proxy, run},
+    proxy::{Event, Proxy, in_runtime, run},
     record::Seen,
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,

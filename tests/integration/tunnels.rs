@@ -10,7 +10,7 @@ use tokio::{
 use crate::support::{
     BASIC, Certificates, Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, Tinyproxy,
     WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, free_port, head,
-    open, pause, rest, two_hops, within,
+    open, pause, ping, rest, two_hops, within,
 };
 
 #[tokio::test]
@@ -257,8 +257,7 @@ async fn a_hop_may_be_spoken_to_over_tls() {
     ))
     .await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(&mut tunnel, "ping").await;
+    ping(&mut tunnel).await;
     drop(tunnel);
     let passed = corporate.passed_at_least(1).await;
     assert_eq!(passed[0].target, echo.address().to_string());
@@ -277,8 +276,7 @@ async fn a_provider_of_another_make_is_reached_through_squid() {
     ))
     .await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(&mut tunnel, "ping").await;
+    ping(&mut tunnel).await;
     drop(tunnel);
     assert_eq!(corporate.passed_at_least(1).await[0].target, last.to_string());
     let asked = format!("CONNECT {} HTTP/1.1", echo.address());

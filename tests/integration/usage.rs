@@ -1,17 +1,18 @@
 //! Bytes as providers bill them, their counts across restarts, and budgets.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     task::JoinSet,
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Squid, SquidRules, Step, assert_reads,
-    connect, exchange, open, rest, run, status, within,
+    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Seen, Squid, SquidRules, Step, assert_reads,
+    connect, exchange, head, in_runtime, open, pause, ping, rest, run, status, within,
 };
 
 /// Bytes on the wire through `hop`: sent and received.
@@ -33,6 +34,24 @@ async fn opening_double() -> Double {
     Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await
 }
 
+/// Sends bytes through a tunnel to an echo, and reads them back meanwhile.
+async fn echo_bytes(tunnel: &mut TcpStream, count: usize) {
+    let bytes = vec![b'x'; count];
+    let (mut read, mut write) = tunnel.split();
+    let mut echoed = vec![0; count];
+    let (sent, received) = tokio::join!(write.write_all(&bytes), read.read_exact(&mut echoed));
+    sent.and(received.map(drop)).unwrap();
+    assert_eq!(echoed, bytes);
+}
+
+/// Returns the only file in the state directory of a proxy with this configuration.
+fn only_file(config: &ConfigDir) -> PathBuf {
+    let files = fs::read_dir(config.path().join(".state/mooltiroute")).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    file.clone()
+}
+
 /// Waits until the saved counts satisfy `is_it`, and returns them.
 async fn saved(config: &ConfigDir, is_it: impl Fn(&Value) -> bool) -> Value {
     let directory = config.path().join(".state/mooltiroute");
@@ -47,7 +66,7 @@ async fn saved(config: &ConfigDir, is_it: impl Fn(&Value) -> bool) -> Value {
             if let Some(saved) = saved.filter(&is_it) {
                 return saved;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            pause().await;
         }
     })
     .await
@@ -59,22 +78,14 @@ async fn counted_bytes_are_those_that_the_hop_logs() {
     let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
     let proxy = Proxy::start(&one_hop("squid", squid.address(), "")).await;
     // Large enough for the kernel to move it, and small enough to be quick.
-    let get = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        origin.url("/bytes/3000000"),
-        origin.address()
-    );
+    let get = origin.request("/bytes/3000000");
     assert!(exchange(proxy.address(), get.as_bytes()).await.len() > 3_000_000);
     let bill = billed(&squid, "GET").await;
     let plain = wire(&proxy, "squid").await;
     assert_eq!(plain, bill);
 
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    let bytes = vec![b'x'; 500_000];
-    let (mut read, mut write) = tunnel.split();
-    let mut echoed = vec![0; bytes.len()];
-    let (sent, received) = tokio::join!(write.write_all(&bytes), read.read_exact(&mut echoed));
-    sent.and(received.map(drop)).unwrap();
+    echo_bytes(&mut tunnel, 500_000).await;
     drop(tunnel);
     let bill = billed(&squid, "CONNECT").await;
     let both = wire(&proxy, "squid").await;
@@ -97,22 +108,13 @@ async fn several_workers_count_every_byte() {
     };
     // Spare tunnels are made by one worker and used by both.
     let proxy = Proxy::start(&yaml(4)).await;
-    let get = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        origin.url("/bytes/30000"),
-        origin.address()
-    );
+    let get = origin.request("/bytes/30000");
     let (address, echo) = (proxy.address(), echo.address());
     let client = |number: usize| {
         let get = get.clone();
         async move {
             let mut tunnel = connect(address, echo).await.tunnel();
-            let bytes = vec![b'x'; 1000 * number + 1];
-            let (mut read, mut write) = tunnel.split();
-            let mut echoed = vec![0; bytes.len()];
-            let (sent, received) =
-                tokio::join!(write.write_all(&bytes), read.read_exact(&mut echoed));
-            sent.and(received.map(drop)).unwrap();
+            echo_bytes(&mut tunnel, 1000 * number + 1).await;
             assert!(exchange(address, get.as_bytes()).await.len() > 30_000);
         }
     };
@@ -133,7 +135,7 @@ async fn several_workers_count_every_byte() {
                     return;
                 }
                 last = format!("counted {counted:?}, logged {logged:?}");
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                pause().await;
             }
         };
         let waited = tokio::time::timeout(std::time::Duration::from_secs(10), is_equal).await;
@@ -152,7 +154,7 @@ async fn billed(squid: &Squid, method: &str) -> (u64, u64) {
             if let Some((_, received, sent)) = line {
                 return (received, sent);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            pause().await;
         }
     })
     .await
@@ -172,8 +174,7 @@ async fn each_hop_is_billed_for_its_own_connect_and_all_behind_it() {
     let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
     assert_reads(&mut tunnel, "hello").await;
     tunnel.write_all(b"12345").await.unwrap();
-    let has_all =
-        |seen: &[crate::support::Seen]| seen.first()?.text().ends_with("12345").then_some(());
+    let has_all = |seen: &[Seen]| seen.first()?.text().ends_with("12345").then_some(());
     corporate.record().until("the hop has all bytes", has_all).await;
     drop(tunnel);
     proxy.event("tunnel closed").await;
@@ -182,11 +183,13 @@ async fn each_hop_is_billed_for_its_own_connect_and_all_behind_it() {
     // The answer of the second hop came with that of the first, in one piece.
     assert_eq!(far.1, "HTTP/1.1 200 OK\r\n\r\nhello".len() as u64);
     assert_eq!(near.1, far.1 + answer.len() as u64);
-    assert_eq!(near.0, far.0 + first, "{}", corporate.sent());
+    let second =
+        "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n12345".len() as u64;
+    assert_eq!((near.0, far.0), (first + second, second), "{}", corporate.sent());
 }
 
 #[tokio::test]
-async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
+async fn usage_outlives_the_process_and_is_shown_by_purpose() {
     let hop = opening_double().await;
     let by_client = format!(
         "hops: {{ exit: {{ kind: webshare, address: \"{}\", username: dev, password: secret, sessions: by-client }} }}\n\
@@ -198,7 +201,7 @@ async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
                    Proxy-Authorization: Basic c2Vzc2lvbi1hbGljZTp4\r\n\r\n";
     let mut tunnel = open(proxy.address()).await;
     tunnel.write_all(request.as_bytes()).await.unwrap();
-    crate::support::head(&mut tunnel).await;
+    head(&mut tunnel).await;
     tunnel.write_all(b"12345").await.unwrap();
     drop(tunnel);
     proxy.event("tunnel closed").await;
@@ -208,10 +211,10 @@ async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
     assert_eq!(proxy.exit().await.code(), Some(0));
 
     let path = proxy.config().path().to_owned();
-    let state = path.join(".state");
     let told = |by: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
-        command.env("XDG_STATE_HOME", &state).env_remove("STATE_DIRECTORY");
+        in_runtime(&mut command, proxy.config().runtime());
+        command.env("XDG_STATE_HOME", path.join(".state"));
         command.args(["usage", "-c"]).arg(&path).args(by);
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -232,8 +235,8 @@ async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
     assert!(told(&["--by", "session"]).contains("alice"), "{}", told(&["--by", "session"]));
     assert!(told(&[]).contains("exit"), "{}", told(&[]));
     // One file, which only its owner can read.
-    let files = fs::read_dir(path.join(".state/mooltiroute")).unwrap();
-    assert_eq!(files.count(), 1);
+    let mode = fs::metadata(only_file(proxy.config())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
 
     let again = Proxy::at(&path).await;
     assert_eq!(wire(&again, "exit").await, counted);
@@ -255,39 +258,49 @@ async fn a_killed_proxy_loses_a_few_seconds_and_never_its_file() {
 }
 
 #[tokio::test]
-async fn a_state_directory_that_can_not_be_written_is_told_and_costs_no_request() {
+async fn an_unwritable_state_directory_is_logged_once_and_costs_no_request() {
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [] }\n");
     // A file where the directory would be, as a full disk would refuse it.
     fs::write(config.path().join(".state"), "").unwrap();
     let mut proxy = Proxy::on(config, &[]).await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    tunnel.write_all(b"one").await.unwrap();
-    assert_reads(&mut tunnel, "one").await;
+    ping(&mut tunnel).await;
     proxy.event("usage can't be saved; requests go on, and it is tried again").await;
-    tunnel.write_all(b"two").await.unwrap();
-    assert_reads(&mut tunnel, "two").await;
+    ping(&mut tunnel).await;
     drop(tunnel);
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit().await.code(), Some(0));
     let complaints =
         proxy.events().iter().filter(|event| event.text().contains("be saved")).count();
-    assert_eq!(complaints, 1, "it is said once");
+    assert_eq!(complaints, 1);
 }
 
 #[tokio::test]
 async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
-    let config = ConfigDir::new("chains: { default: [] }\n");
-    let mut proxy = Proxy::on(config, &[]).await;
-    let echo = EchoOrigin::start().await;
-    drop(connect(proxy.address(), echo.address()).await.tunnel());
+    let hop = opening_double().await;
+    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
+    drop(connect(proxy.address(), "target.test:443").await.tunnel());
     proxy.event("tunnel closed").await;
     proxy.signal(Signal::TERM);
-    proxy.exit().await;
-    let state = proxy.config().path().join(".state/mooltiroute");
-    let file = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let file = only_file(proxy.config());
     assert!(file.extension().is_some_and(|end| end == "json"), "{file:?}");
-    assert!(Path::new(&file).is_file());
+    fs::write(&file, "{").unwrap();
+
+    let again = Proxy::at(proxy.config().path()).await;
+    let warning =
+        again.event("usage begins at zero: the file of earlier counts can't be read").await;
+    assert_eq!(wire(&again, "exit").await, (0, 0));
+    let aside = file.with_extension("json.unreadable");
+    assert_eq!(warning.field("aside"), aside.display().to_string());
+    assert_eq!(fs::read_to_string(&aside).unwrap(), "{");
+    drop(connect(again.address(), "target.test:443").await.tunnel());
+    again.event("tunnel closed").await;
+    let counted = wire(&again, "exit").await;
+    let has_all = |saved: &Value| saved["hops"]["exit"]["sent"].as_u64() == Some(counted.0);
+    saved(proxy.config(), has_all).await;
+    assert!(file.is_file());
 }
 
 #[tokio::test]
@@ -373,7 +386,7 @@ fn budgets_that_make_no_sense_are_refused() {
         ("{ bytes: 1, per: day, then: { chain: default } }", "passes the hop"),
         ("{ bytes: 1, per: day, then: { chain: others } }", "unknown chain"),
         ("{ bytes: 1, per: day, warn: 101% }", "percentage"),
-        ("{ bytes: 1, per: year }", "per"),
+        ("{ bytes: 1, per: year }", "known values: hour, day, week, month"),
     ] {
         let config =
             ConfigDir::new(&one_hop("exit", "exit.test:1", &format!(", budget: {budget}")));

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Network, Proxy, Way, assert_reads, connect, head, pause, status, within,
+    ConfigDir, EchoOrigin, Network, Proxy, Way, connect, head, pause, ping, status, within,
 };
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn a_spare_takes_the_place_of_all_steps_but_the_last() {
     let config = ConfigDir::new("chains: { default: { hops: [corporate, webshare], warm: 2 } }\n");
     config.write("20-hops.yaml", &network.hops(true));
     let proxy = Proxy::on(config, &[]).await;
-    assert_eq!(warm(proxy.address()).await, [0, 0, 0, 0], "nobody has used the chain");
+    assert_eq!(warm(proxy.address()).await, [0, 0, 0, 0], "no client has used the chain");
 
     echo_once(proxy.address(), echo.address()).await;
     waiting(proxy.address(), 2).await;
@@ -109,8 +109,7 @@ async fn forward(mut client: TcpStream) -> io::Result<()> {
 
 async fn echo_once(proxy: SocketAddr, echo: SocketAddr) {
     let mut tunnel = connect(proxy, echo).await.tunnel();
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(&mut tunnel, "ping").await;
+    ping(&mut tunnel).await;
 }
 
 /// Hits, misses, stale ones and those that wait.

@@ -19,7 +19,7 @@ use crate::{
     reload::Toggle,
     support::{
         Answer, ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, exchange, head,
-        open, pause, status, within,
+        open, pause, ping, status, within,
     },
 };
 
@@ -52,19 +52,20 @@ async fn open_at_once(proxy: SocketAddr, target: SocketAddr, count: usize) -> Ve
     within("all answers come", clients.join_all()).await
 }
 
-async fn echo_once(tunnel: &mut TcpStream) {
-    tunnel.write_all(b"ping").await.unwrap();
-    assert_reads(tunnel, "ping").await;
-}
-
 /// Opens tunnels one after another until each worker serves several, and returns them.
 async fn tunnels_on_every_worker(proxy: &Proxy, target: SocketAddr) -> Vec<TcpStream> {
     let mut tunnels = Vec::new();
     for _ in 0..TUNNELS {
         let mut tunnel = connect(proxy.address(), target).await.tunnel();
-        echo_once(&mut tunnel).await;
+        ping(&mut tunnel).await;
         tunnels.push(tunnel);
     }
+    assert_shared(proxy).await;
+    tunnels
+}
+
+/// Asserts that each worker has accepted its share of [`TUNNELS`].
+async fn assert_shared(proxy: &Proxy) {
     within("the log has all", async {
         while accepted_by_worker(proxy).values().sum::<usize>() < TUNNELS {
             pause().await;
@@ -74,7 +75,6 @@ async fn tunnels_on_every_worker(proxy: &Proxy, target: SocketAddr) -> Vec<TcpSt
     let accepted = accepted_by_worker(proxy);
     let is_shared = accepted.len() == WORKERS && accepted.values().all(|count| *count >= SHARE_MIN);
     assert!(is_shared, "{accepted:?}");
-    tunnels
 }
 
 #[tokio::test]
@@ -83,15 +83,7 @@ async fn a_burst_of_clients_is_shared_among_all_workers() {
     let proxy = start(DIRECT).await;
     let answers = open_at_once(proxy.address(), echo.address(), TUNNELS).await;
     assert_eq!(answers.into_iter().map(Answer::tunnel).count(), TUNNELS);
-    within("the log has all", async {
-        while accepted_by_worker(&proxy).values().sum::<usize>() < TUNNELS {
-            pause().await;
-        }
-    })
-    .await;
-    let accepted = accepted_by_worker(&proxy);
-    let is_shared = accepted.len() == WORKERS && accepted.values().all(|count| *count >= SHARE_MIN);
-    assert!(is_shared, "{accepted:?}");
+    assert_shared(&proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +112,7 @@ async fn a_drain_waits_for_the_tunnels_of_every_worker_and_cuts_the_rest() {
     assert_eq!(proxy.event("shutting down").await.number("open"), TUNNELS as f64);
     let rest = tunnels.split_off(TUNNELS / 2);
     for mut tunnel in tunnels {
-        echo_once(&mut tunnel).await;
+        ping(&mut tunnel).await;
         tunnel.shutdown().await.unwrap();
         assert_eq!(tunnel.read(&mut [0]).await.unwrap(), 0);
     }
@@ -180,7 +172,7 @@ async fn the_limit_of_connections_is_exact_over_all_workers() {
         assert!(is_refusal(&one_more), "{one_more:?}");
     }
     for tunnel in &mut tunnels {
-        echo_once(&mut tunnel.stream).await;
+        ping(&mut tunnel.stream).await;
     }
 }
 
@@ -226,7 +218,7 @@ async fn a_killed_connection_of_any_worker_ends_and_no_other() {
         if killed.contains_key(client.as_str()) {
             assert_reset(tunnel).await;
         } else {
-            echo_once(tunnel).await;
+            ping(tunnel).await;
         }
     }
     assert!(proxy.command(&["kill", "--chain", "default"]).status.success());

@@ -56,6 +56,17 @@ pub(super) enum Sort {
     OtherSocks,
 }
 
+impl Sort {
+    /// Returns whether a peer of this sort is Mooltiroute or the bare relay, which are always there and must not fail.
+    pub(super) fn is_ours_or_limit(self) -> bool {
+        match self {
+            Self::Limit | Self::Ours | Self::Warm | Self::OursTwo | Self::OursSocks => true,
+            Self::TlsListener(side) | Self::TlsHop(side) => side == Side::Ours,
+            Self::Least | Self::Passage | Self::Other | Self::OtherSocks => false,
+        }
+    }
+}
+
 /// The part that a program plays in a measurement with TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

@@ -46,33 +46,17 @@ pub(super) const ALL: [Known; 20] = [
         prepare: haproxy,
     },
     Known {
-        name: "Mooltiroute",
-        sort: Sort::Ours,
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
         version: Some("--version"),
-        hops_max: 2,
-        prepare: |setting, command| mooltiroute(setting, command, &Ours::ONE),
+        ..ours("Mooltiroute", Sort::Ours, 2, |setting, command| {
+            mooltiroute(setting, command, &Ours::ONE)
+        })
     },
-    Known {
-        name: "Mooltiroute (4 warm)",
-        sort: Sort::Warm,
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 2,
-        prepare: |setting, command| {
-            mooltiroute(setting, command, &Ours { warm: WARM, ..Ours::ONE })
-        },
-    },
-    Known {
-        name: "Mooltiroute (2 workers)",
-        sort: Sort::OursTwo,
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 2,
-        prepare: |setting, command| {
-            mooltiroute(setting, command, &Ours { workers: 2, ..Ours::ONE })
-        },
-    },
+    ours("Mooltiroute (4 warm)", Sort::Warm, 2, |setting, command| {
+        mooltiroute(setting, command, &Ours { warm: WARM, ..Ours::ONE })
+    }),
+    ours("Mooltiroute (2 workers)", Sort::OursTwo, 2, |setting, command| {
+        mooltiroute(setting, command, &Ours { workers: 2, ..Ours::ONE })
+    }),
     Known {
         name: "squid",
         sort: Sort::Other,
@@ -113,14 +97,9 @@ pub(super) const ALL: [Known; 20] = [
         hops_max: 2,
         prepare: gost,
     },
-    Known {
-        name: "Mooltiroute (SOCKS5)",
-        sort: Sort::OursSocks,
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 2,
-        prepare: |setting, command| mooltiroute(setting, command, &Ours::ONE),
-    },
+    ours("Mooltiroute (SOCKS5)", Sort::OursSocks, 2, |setting, command| {
+        mooltiroute(setting, command, &Ours::ONE)
+    }),
     Known {
         name: "microsocks",
         sort: Sort::OtherSocks,
@@ -137,16 +116,9 @@ pub(super) const ALL: [Known; 20] = [
         hops_max: 0,
         prepare: dante,
     },
-    Known {
-        name: "Mooltiroute (TLS listener)",
-        sort: Sort::TlsListener(Side::Ours),
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 0,
-        prepare: |setting, command| {
-            mooltiroute(setting, command, &Ours { tls_listener: true, ..Ours::ONE })
-        },
-    },
+    ours("Mooltiroute (TLS listener)", Sort::TlsListener(Side::Ours), 0, |setting, command| {
+        mooltiroute(setting, command, &Ours { tls_listener: true, ..Ours::ONE })
+    }),
     Known {
         name: "haproxy (TLS listener)",
         sort: Sort::TlsListener(Side::Passage),
@@ -163,26 +135,12 @@ pub(super) const ALL: [Known; 20] = [
         hops_max: 0,
         prepare: squid_tls_listener,
     },
-    Known {
-        name: "Mooltiroute (TLS hop)",
-        sort: Sort::TlsHop(Side::Ours),
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 1,
-        prepare: |setting, command| {
-            mooltiroute(setting, command, &Ours { tls_hop: true, ..Ours::ONE })
-        },
-    },
-    Known {
-        name: "Mooltiroute (TLS hop, 2 workers)",
-        sort: Sort::TlsHop(Side::Ours),
-        find: || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
-        version: None,
-        hops_max: 1,
-        prepare: |setting, command| {
-            mooltiroute(setting, command, &Ours { tls_hop: true, workers: 2, ..Ours::ONE })
-        },
-    },
+    ours("Mooltiroute (TLS hop)", Sort::TlsHop(Side::Ours), 1, |setting, command| {
+        mooltiroute(setting, command, &Ours { tls_hop: true, ..Ours::ONE })
+    }),
+    ours("Mooltiroute (TLS hop, 2 workers)", Sort::TlsHop(Side::Ours), 1, |setting, command| {
+        mooltiroute(setting, command, &Ours { tls_hop: true, workers: 2, ..Ours::ONE })
+    }),
     Known {
         name: "haproxy (TLS hop)",
         sort: Sort::TlsHop(Side::Passage),
@@ -192,6 +150,17 @@ pub(super) const ALL: [Known; 20] = [
         prepare: haproxy_tls_hop,
     },
 ];
+
+/// Returns a row for Mooltiroute.
+const fn ours(
+    name: &'static str,
+    sort: Sort,
+    hops_max: usize,
+    prepare: fn(&Setting<'_>, &mut Command),
+) -> Known {
+    let find = || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute")));
+    Known { name, sort, find, version: None, hops_max, prepare }
+}
 
 /// The settings of Mooltiroute in which its rows differ.
 struct Ours {
@@ -244,6 +213,9 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
     let file = write(setting, "config.yaml", &config);
     command.args(["run", "-c"]).arg(file);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+    // Counts and the control socket go to the directory of the run, and not to the user's.
+    command.env("XDG_STATE_HOME", setting.directory).env_remove("STATE_DIRECTORY");
+    command.env("XDG_RUNTIME_DIR", setting.directory);
 }
 
 fn haproxy(setting: &Setting<'_>, command: &mut Command) {
@@ -308,7 +280,8 @@ fn squid_at(setting: &Setting<'_>, command: &mut Command, port: &str) {
              never_direct allow all\nnonhierarchical_direct off\n"
         );
     }
-    command.arg("-N").arg("-f").arg(write(setting, "squid.conf", &config));
+    // A name of its own, so that it shares no memory with a squid of this machine.
+    command.args(["-N", "-n", "bench", "-f"]).arg(write(setting, "squid.conf", &config));
 }
 
 fn tinyproxy(setting: &Setting<'_>, command: &mut Command) {

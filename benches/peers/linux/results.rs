@@ -88,15 +88,14 @@ impl Results {
         self.peers.iter().position(|peer| peer.sort == sort)
     }
 
-    /// Returns whether Mooltiroute and the limit had no error.
+    /// Returns whether every row of Mooltiroute and of the limit was measured without an error.
     pub(super) fn is_sound(&self) -> bool {
-        [Sort::Limit, Sort::Ours, Sort::OursTwo, Sort::Warm].into_iter().all(|sort| {
-            self.place(sort).is_some_and(|place| {
-                Table::ALL.into_iter().filter(|table| table.has(sort)).all(|table| {
-                    table.hops().all(|hops| self.errors(table, (hops, place)) == Some(0))
-                })
-            })
-        })
+        let is_sound = |table: Table, hops| {
+            let places = table.places(&self.peers, hops).into_iter();
+            let mut ours = places.filter(|place| self.peers[*place].sort.is_ours_or_limit());
+            ours.all(|place| self.errors(table, (hops, place)) == Some(0))
+        };
+        Table::ALL.into_iter().all(|table| table.hops().all(|hops| is_sound(table, hops)))
     }
 }
 

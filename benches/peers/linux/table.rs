@@ -34,20 +34,14 @@ impl Table {
         }
     }
 
-    /// Whether this table shows peers of this sort.
+    /// Returns whether this table shows peers of this sort.
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
             Self::Ways => !matches!(sort, Sort::Warm | Sort::TlsListener(_) | Sort::TlsHop(_)),
             Self::Secure => matches!(sort, Sort::TlsListener(_) | Sort::TlsHop(_)),
-            Self::Opening => !matches!(
-                sort,
-                Sort::Least
-                    | Sort::OursTwo
-                    | Sort::TlsListener(_)
-                    | Sort::TlsHop(_)
-                    | Sort::OursSocks
-                    | Sort::OtherSocks
-            ),
+            Self::Opening => {
+                matches!(sort, Sort::Limit | Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other)
+            }
             Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
         }
     }
@@ -162,10 +156,11 @@ impl Table {
     fn secure(self, results: &Results, hops: usize) -> Vec<Vec<String>> {
         let places = self.places(&results.peers, hops);
         let of = |side| {
-            let is_meant =
-                move |sort| sort == Sort::TlsListener(side) || sort == Sort::TlsHop(side);
-            let places = places.iter().copied();
-            places.filter(|place| is_meant(results.peers[*place].sort)).collect::<Vec<_>>()
+            let is_meant = |place: &usize| {
+                matches!(results.peers[*place].sort,
+                    Sort::TlsListener(found) | Sort::TlsHop(found) if found == side)
+            };
+            places.iter().copied().filter(is_meant).collect::<Vec<_>>()
         };
         let (ours, passages) = (of(Side::Ours), of(Side::Passage));
         let others = ours.iter().flat_map(|one| passages.iter().map(|other| [*one, *other]));

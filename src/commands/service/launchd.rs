@@ -1,11 +1,11 @@
 //! A launch agent of macOS.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use super::{Definition, MARK, Manager, Program, ServiceError, words};
+use super::{MARK, Manager, Program, ServiceError, command, escaped};
 
 /// The launchd of the user.
 #[derive(Debug)]
@@ -14,8 +14,11 @@ pub(super) struct Launchd {
 }
 
 impl Manager for Launchd {
-    fn definition(&self, program: &Program) -> Result<Definition, ServiceError> {
-        let home = self.home.as_ref().ok_or(ServiceError::NoDirectory("`HOME`"))?;
+    fn path(&self) -> Result<PathBuf, ServiceError> {
+        Ok(self.home()?.join("Library/LaunchAgents").join(format!("{LABEL}.plist")))
+    }
+
+    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
         let mut command = vec![program.executable.to_string_lossy().into_owned(), "run".into()];
         if let Some(config) = &program.config {
             command.extend(["-c".into(), config.to_string_lossy().into_owned()]);
@@ -23,7 +26,7 @@ impl Manager for Launchd {
         let arguments =
             command.iter().map(|word| format!("\t\t<string>{}</string>\n", escaped(word)));
         let arguments: String = arguments.collect();
-        let log = escaped(&home.join("Library/Logs/mooltiroute.log").to_string_lossy());
+        let log = escaped(&self.home()?.join("Library/Logs/mooltiroute.log").to_string_lossy());
         let content = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
              <!-- {MARK} -->\n\
@@ -36,22 +39,37 @@ impl Manager for Launchd {
              \t<key>StandardErrorPath</key>\n\t<string>{log}</string>\n\
              </dict>\n</plist>\n"
         );
-        let path = home.join("Library/LaunchAgents").join(format!("{LABEL}.plist"));
-        Ok(Definition { path, content: content.into() })
+        Ok(content.into())
     }
 
-    fn start(&self, definition: &Path) -> Vec<Vec<OsString>> {
-        let mut load = words(&["launchctl", "bootstrap", &domain()]);
-        load.push(definition.into());
+    fn end(&self) -> Vec<Command> {
+        // `bootstrap` fails for a label that is loaded already.
+        vec![command("launchctl", &["bootout", &format!("{}/{LABEL}", domain())])]
+    }
+
+    fn ending(&self) -> Option<Command> {
+        // `bootout` may return before the process has ended its connections.
+        Some(self.status())
+    }
+
+    fn start(&self, definition: &Path) -> Vec<Command> {
+        let mut load = command("launchctl", &["bootstrap", &domain()]);
+        load.arg(definition);
         vec![load]
     }
 
-    fn stop(&self) -> Vec<Vec<OsString>> {
-        vec![words(&["launchctl", "bootout", &format!("{}/{LABEL}", domain())])]
+    fn stop(&self) -> Vec<Command> {
+        self.end()
     }
 
-    fn status(&self) -> Vec<OsString> {
-        words(&["launchctl", "print", &format!("{}/{LABEL}", domain())])
+    fn status(&self) -> Command {
+        command("launchctl", &["print", &format!("{}/{LABEL}", domain())])
+    }
+}
+
+impl Launchd {
+    fn home(&self) -> Result<&Path, ServiceError> {
+        self.home.as_deref().ok_or(ServiceError::NoDirectory("`HOME`"))
     }
 }
 
@@ -62,11 +80,6 @@ fn domain() -> String {
     #[cfg(not(unix))]
     let user = 0;
     format!("gui/{user}")
-}
-
-/// Escapes text for an element of XML.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 const LABEL: &str = "io.github.mooltiroute";

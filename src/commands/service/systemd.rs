@@ -1,11 +1,11 @@
 //! A unit of systemd for the user's session.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use super::{Definition, MARK, Manager, Program, ServiceError, words};
+use super::{MARK, Manager, Program, ServiceError, command};
 
 /// The systemd of the user.
 #[derive(Debug)]
@@ -15,9 +15,13 @@ pub(super) struct Systemd {
 }
 
 impl Manager for Systemd {
-    fn definition(&self, program: &Program) -> Result<Definition, ServiceError> {
+    fn path(&self) -> Result<PathBuf, ServiceError> {
         let directory =
             self.config.as_ref().ok_or(ServiceError::NoDirectory("`HOME` or `XDG_CONFIG_HOME`"))?;
+        Ok(directory.join("systemd/user").join(UNIT))
+    }
+
+    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
         let mut command = quoted(&program.executable.to_string_lossy());
         command.push_str(" \"run\"");
         if let Some(config) = &program.config {
@@ -36,25 +40,36 @@ impl Manager for Systemd {
              [Install]\n\
              WantedBy=default.target\n"
         );
-        Ok(Definition { path: directory.join("systemd/user").join(UNIT), content: content.into() })
+        Ok(content.into())
     }
 
-    fn start(&self, _: &Path) -> Vec<Vec<OsString>> {
+    fn end(&self) -> Vec<Command> {
+        Vec::new()
+    }
+
+    fn start(&self, _: &Path) -> Vec<Command> {
         vec![
-            words(&["systemctl", "--user", "daemon-reload"]),
-            words(&["systemctl", "--user", "enable", UNIT]),
+            systemctl(&["daemon-reload"]),
+            systemctl(&["enable", UNIT]),
             // `restart` also makes a running proxy pick up the new definition.
-            words(&["systemctl", "--user", "restart", UNIT]),
+            systemctl(&["restart", UNIT]),
         ]
     }
 
-    fn stop(&self) -> Vec<Vec<OsString>> {
-        vec![words(&["systemctl", "--user", "disable", "--now", UNIT])]
+    fn stop(&self) -> Vec<Command> {
+        vec![systemctl(&["disable", "--now", UNIT])]
     }
 
-    fn status(&self) -> Vec<OsString> {
-        words(&["systemctl", "--user", "--no-pager", "status", UNIT])
+    fn status(&self) -> Command {
+        systemctl(&["--no-pager", "status", UNIT])
     }
+}
+
+/// Returns a command to the systemd of the user.
+fn systemctl(arguments: &[&str]) -> Command {
+    let mut systemctl = command("systemctl", &["--user"]);
+    systemctl.args(arguments);
+    systemctl
 }
 
 /// Quotes a word of `ExecStart` (systemd.service(5), "Command lines"): specifiers begin with `%`, variables with `$`.

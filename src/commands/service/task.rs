@@ -1,11 +1,11 @@
 //! A scheduled task of Windows that starts when its user logs on.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use super::{Definition, MARK, Manager, Program, ServiceError, launchd::escaped, words};
+use super::{MARK, Manager, Program, ServiceError, command, escaped};
 
 /// The task scheduler.
 #[derive(Debug)]
@@ -15,9 +15,13 @@ pub(super) struct ScheduledTask {
 }
 
 impl Manager for ScheduledTask {
-    fn definition(&self, program: &Program) -> Result<Definition, ServiceError> {
+    fn path(&self) -> Result<PathBuf, ServiceError> {
         let directory =
             self.directory.as_ref().ok_or(ServiceError::NoDirectory("`LOCALAPPDATA`"))?;
+        Ok(directory.join("mooltiroute").join("task.xml"))
+    }
+
+    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
         let executable = escaped(&program.executable.to_string_lossy());
         let config = program.config.as_ref().map(|path| format!(" -c \"{}\"", path.display()));
         let arguments = escaped(&format!("run{}", config.unwrap_or_default()));
@@ -39,25 +43,28 @@ impl Manager for ScheduledTask {
         );
         // The scheduler reads UTF-16 with a byte order mark.
         let content = std::iter::once(0xfeff).chain(xml.encode_utf16()).flat_map(u16::to_le_bytes);
-        let path = directory.join("mooltiroute").join("task.xml");
-        Ok(Definition { path, content: content.collect() })
+        Ok(content.collect())
     }
 
-    fn start(&self, definition: &Path) -> Vec<Vec<OsString>> {
-        let mut create = words(&["schtasks", "/Create", "/F", "/TN", NAME, "/XML"]);
-        create.push(definition.into());
-        vec![create, words(&["schtasks", "/Run", "/TN", NAME])]
+    fn end(&self) -> Vec<Command> {
+        // `IgnoreNew` makes `/Run` do nothing while a process of the old definition runs.
+        vec![command("schtasks", &["/End", "/TN", NAME])]
     }
 
-    fn stop(&self) -> Vec<Vec<OsString>> {
-        vec![
-            words(&["schtasks", "/End", "/TN", NAME]),
-            words(&["schtasks", "/Delete", "/F", "/TN", NAME]),
-        ]
+    fn start(&self, definition: &Path) -> Vec<Command> {
+        let mut create = command("schtasks", &["/Create", "/F", "/TN", NAME, "/XML"]);
+        create.arg(definition);
+        vec![create, command("schtasks", &["/Run", "/TN", NAME])]
     }
 
-    fn status(&self) -> Vec<OsString> {
-        words(&["schtasks", "/Query", "/TN", NAME])
+    fn stop(&self) -> Vec<Command> {
+        let mut stop = self.end();
+        stop.push(command("schtasks", &["/Delete", "/F", "/TN", NAME]));
+        stop
+    }
+
+    fn status(&self) -> Command {
+        command("schtasks", &["/Query", "/TN", NAME])
     }
 }
 

@@ -1,15 +1,15 @@
-//! A client that says exactly what a test wants said.
+//! A client that sends exactly the bytes that a test gives it.
 
 use std::{fmt, io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use super::within;
 
-/// What a proxy answered to a CONNECT request, and the connection behind it.
+/// The answer of a proxy to a CONNECT request, and the connection that it came on.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: String,
@@ -57,6 +57,12 @@ pub(crate) async fn socks_connect(proxy: SocketAddr, target: SocketAddr) -> TcpS
     within("the answer to SOCKS", stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer[..4], [5, 0, 5, 0], "{answer:?}");
     stream
+}
+
+/// Sends a few bytes through a tunnel to an echo, and reads them back.
+pub(crate) async fn ping(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    tunnel.write_all(b"ping").await.unwrap();
+    assert_reads(tunnel, "ping").await;
 }
 
 /// Reads a head to its empty line, and no byte more.

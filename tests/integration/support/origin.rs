@@ -72,6 +72,12 @@ impl HttpOrigin {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
+
+    /// A plain GET of `path` for a proxy, on a connection that is closed after it.
+    pub(crate) fn request(&self, path: &str) -> String {
+        let (url, host) = (self.url(path), self.address);
+        format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    }
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {

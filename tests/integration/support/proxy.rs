@@ -67,7 +67,7 @@ struct Log {
 #[derive(Debug, Default)]
 struct Lines {
     events: Vec<Event>,
-    /// What is no JSON, which is nothing when all is well.
+    /// Lines that are no JSON. There are none if all is well.
     others: Vec<String>,
     is_ended: bool,
 }
@@ -139,7 +139,9 @@ impl Proxy {
     pub(crate) async fn of_hops(urls: &[&str]) -> Self {
         let arguments: Vec<_> = urls.iter().flat_map(|url| ["--hop", url]).collect();
         let arguments = [&["--listen", "127.0.0.1:0"], &*arguments].concat();
-        Self::run_on(ConfigDir::new(""), &arguments, command(PROGRAM)).await
+        let (config, mut command) = (ConfigDir::new(""), command(PROGRAM));
+        in_runtime(&mut command, config.runtime());
+        Self::run_on(config, &arguments, command).await
     }
 
     async fn run(
@@ -150,16 +152,17 @@ impl Proxy {
     ) -> Self {
         let path = path.unwrap_or(config.path()).to_owned();
         let beside = if path.is_dir() { &path } else { config.path() };
+        in_runtime(&mut command, config.runtime());
+        // Another start with the same files finds the state of the earlier one.
         command.env("XDG_STATE_HOME", beside.join(".state"));
         let path = path.to_str().unwrap();
         Self::run_on(config, &[&["-c", path], arguments].concat(), command).await
     }
 
-    /// Runs it with `arguments`, with its control socket in the runtime directory of `config`.
+    /// Runs `command`, whose environment is set, with `arguments`.
     async fn run_on(config: ConfigDir, arguments: &[&str], mut command: Command) -> Self {
-        command.env_remove("STATE_DIRECTORY").args(["run", "--log-format", "json"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
-        in_runtime(&mut command, config.runtime());
+        command.args(["run", "--log-format", "json"]).args(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = Log::follow(process.child().stderr.take().unwrap());
         let address = log
@@ -186,12 +189,12 @@ impl Proxy {
         command.output().unwrap()
     }
 
-    /// Where clients reach it.
+    /// Returns the address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As clients' options want it.
+    /// Returns the URL of the proxy for the options of clients.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -206,7 +209,7 @@ impl Proxy {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// All that was logged so far.
+    /// Returns everything that was logged so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.log.lines.lock().unwrap().events.clone()
     }
@@ -230,7 +233,7 @@ impl Proxy {
         self.event_after(0, message).await
     }
 
-    /// Waits for its end, which only a signal brings.
+    /// Waits until the proxy has ended after a signal.
     #[cfg(unix)]
     pub(crate) async fn exit(&mut self) -> std::process::ExitStatus {
         // It has no children, so its log ends when it does.
@@ -238,7 +241,7 @@ impl Proxy {
         self.process.child().wait().unwrap()
     }
 
-    /// Lines that are no JSON: a panic's message would be.
+    /// Returns the lines that are no JSON, such as the message of a panic.
     pub(crate) fn other_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().others.clone()
     }
@@ -290,16 +293,17 @@ impl Log {
     }
 }
 
-/// The program under test, or one that starts it, in an environment where nothing but the test configures it.
+/// Returns a command for the program under test, or for one that starts it. Only the test configures it.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
-/// Has a program keep and look for control sockets in `runtime`, and nowhere else.
-fn in_runtime(command: &mut Command, runtime: &Path) {
+/// Makes `runtime` the only place in which a program keeps and looks for control sockets and state.
+pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
     command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);
+    command.env("XDG_STATE_HOME", runtime.join("state")).env_remove("STATE_DIRECTORY");
 }
 
 /// Runs the program to its end, with `arguments`.
@@ -307,5 +311,5 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ou
     command(PROGRAM).args(arguments).output().unwrap()
 }
 
-/// Where the program is.
+/// The path of the program.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_mooltiroute");

@@ -17,12 +17,12 @@ use super::{
     within,
 };
 
-/// What this squid lets through.
+/// The requests that a squid lets through.
 #[derive(Clone, Debug)]
 pub(crate) enum SquidRules {
-    /// As it comes: CONNECT to 443 alone.
+    /// The rules that squid ships with: CONNECT to port 443 only.
     Stock,
-    /// CONNECT to the unprivileged ports too, where tests have their peers.
+    /// CONNECT also to unprivileged ports, which the peers of tests have.
     Open,
     /// As `Open`, and everything goes on to the proxy at this address.
     Below(SocketAddr),
@@ -41,10 +41,28 @@ pub(crate) enum SquidRules {
 /// A running squid that logs the way of each request.
 #[derive(Debug)]
 pub(crate) struct Squid {
-    // First, so that it has ended when its directory is removed.
+    // First, so that it has ended when its files are removed.
     _process: Process,
+    _memory: SharedMemory,
     address: SocketAddr,
     directory: TempDir,
+}
+
+/// The shared memory of a squid that was started with this name by `-n`. It is removed on drop.
+///
+/// Every squid without a name of its own uses the same files in `/dev/shm`. If another user's squid runs or was killed,
+/// it can't replace them, and does not start.
+#[derive(Debug)]
+struct SharedMemory(String);
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let prefix = format!("{}-", self.0);
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
 }
 
 /// One line of squid's access log, written when a request or a tunnel ended.
@@ -85,7 +103,7 @@ impl Squid {
         panic!("squid ended {ATTEMPTS} times instead of listening: {complaints}");
     }
 
-    /// Fails with its words if it ended, for instance because somebody was quicker to take the port.
+    /// Fails with the words of squid if it ended, for instance because another program took the port.
     async fn attempt(
         program: &Program,
         rules: &SquidRules,
@@ -97,7 +115,8 @@ impl Squid {
         fs::write(directory.path().join("squid.conf"), config).unwrap();
         let words = directory.path().join("stderr");
         let mut command = Command::new(program.path());
-        command.arg("-N").arg("-f").arg(directory.path().join("squid.conf"));
+        let memory = SharedMemory(format!("test{port}"));
+        command.args(["-N", "-n", &memory.0, "-f"]).arg(directory.path().join("squid.conf"));
         command.current_dir(directory.path());
         if let SquidRules::Kerberos { config, .. } = rules {
             command.env("KRB5_CONFIG", config);
@@ -108,14 +127,14 @@ impl Squid {
         if !listens(address, &mut process).await {
             return Err(fs::read_to_string(words).unwrap());
         }
-        Ok(Self { _process: process, address, directory })
+        Ok(Self { _process: process, _memory: memory, address, directory })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What has ended so far.
+    /// Returns the requests and tunnels that have ended so far.
     pub(crate) fn passed(&self) -> Vec<Passed> {
         let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
         log.lines().filter_map(parse).collect()
@@ -288,7 +307,7 @@ fn config(
     )
 }
 
-/// Where distributions put squid's helpers.
+/// Returns the path of a helper that comes with squid.
 fn helper(name: &str) -> PathBuf {
     let places = [
         "/usr/lib/squid",

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use crate::support::{
-    EchoOrigin, HttpOrigin, Proxy, assert_reads, connect, exchange, fill, first_difference, head,
-    open, resources, status, within,
+    EchoOrigin, HttpOrigin, Proxy, connect, exchange, fill, first_difference, head, open, pause,
+    ping, resources, status, within,
 };
 
 #[tokio::test]
@@ -89,22 +89,20 @@ async fn slow_readers_hold_up_no_other_client() {
             assert_eq!(first_difference(offset, &[byte]), None);
         }
         let mut tunnel = connect(own, echo.address()).await.tunnel();
-        tunnel.write_all(b"as ever").await.unwrap();
-        assert_reads(&mut tunnel, "as ever").await;
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            origin.url("/bytes/9")
-        );
+        ping(&mut tunnel).await;
+        let request = origin.request("/bytes/9");
         assert!(exchange(own, request.as_bytes()).await.starts_with("HTTP/1.1 200 "));
     }
-    within("all of them are still there, and nobody else", async {
-        while status(own).await["connections"]["open"] != SLOW + 1 {}
+    within("no other client is still connected", async {
+        while status(own).await["connections"]["open"] != SLOW + 1 {
+            pause().await;
+        }
     })
     .await;
     drop(slow);
     within("every descriptor is given back", async {
         while resources(pid).0 > before + KEPT_MAX {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     })
     .await;
