@@ -58,12 +58,8 @@ pub(super) struct Failure {
 }
 
 impl Plan {
-    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+    pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = &Candidate> + Clone {
         self.candidates.iter()
-    }
-
-    pub(super) fn candidate(&self, index: usize) -> Option<&Candidate> {
-        self.candidates.get(index)
     }
 }
 
