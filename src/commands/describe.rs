@@ -60,7 +60,7 @@ pub(super) fn condition(
 
 /// Describes the PAC file of a hop that decides per request: its source, and how its rules are read.
 pub(super) fn decider(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
-    let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { return Ok(()) };
+    let Some(decider) = hop.decider() else { return Ok(()) };
     let DeciderState { source, loaded, .. } = decider.state();
     match (loaded, decider.via()) {
         (Some(_), _) => writeln!(out, "{indent}chosen by the PAC file {source}")?,
