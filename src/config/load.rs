@@ -207,10 +207,11 @@ impl Loader {
         for (name, option, is_enabled) in self.toggles() {
             // `--no-corporate` asks for nothing if there is no such hop.
             if !known.iter().any(|known| known == name) && option != "--no-corporate" {
-                let suggestion = nearest(name, known.iter().map(String::as_str));
-                let help = suggestion.map(|name| format!("did you mean `{name}`?"));
-                let message = format!("{option} {name}: no hop is called `{name}`");
-                problems.push(Problem { help, ..problem(message) });
+                let problem = problem(format!("{option} {name}: no hop is called `{name}`"));
+                problems.push(match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => problem.with_suggestion(near),
+                    None => problem,
+                });
             } else if !is_enabled && self.overrides.enable.iter().any(|enabled| enabled == name) {
                 problems
                     .push(problem(format!("{option}: `--enable {name}` asks for the opposite")));
