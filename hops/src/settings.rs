@@ -247,6 +247,16 @@ impl fmt::Display for InvalidSetting {
 
 impl std::error::Error for InvalidSetting {}
 
+impl Key {
+    /// The name, or `None` for a place in a list.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Index(_) => None,
+        }
+    }
+}
+
 impl KeyPath {
     /// Adds one step to the path.
     #[must_use]

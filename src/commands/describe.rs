@@ -29,11 +29,6 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
     format!("{}. {} -> {chain}{}", index + 1, route.rule, place.unwrap_or_default())
 }
 
-/// Describes the targets of a route.
-pub(super) fn targets(route: &Route) -> String {
-    route.rule.to_string()
-}
-
 /// Describes the condition of `hop`, if it has one: its present value, and what holds while it is undecided.
 pub(super) fn condition(
     hop: &NamedHop,

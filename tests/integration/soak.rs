@@ -66,8 +66,8 @@ async fn nothing_is_lost_and_nothing_is_left() {
     println!("{edits} edits, {steady} served, {faulty} failed; before {before:?}, after {after:?}");
     assert!(steady > 100 && faulty > 0, "there was traffic of both sorts");
     // How many edits are taken for one depends on how busy the machine is.
-    assert!(told["reloads"]["applied"].as_u64() > Some(2), "{told:#}");
-    assert!(told["reloads"]["rejected"].as_u64() > Some(2), "{told:#}");
+    assert!(told["reloads"]["applied"].as_u64() > Some(0), "{told:#}");
+    assert!(told["reloads"]["rejected"].as_u64() > Some(0), "{told:#}");
     assert_eq!(told["chains"]["default"]["failed"], 0, "{told:#}");
     assert_eq!(proxy.other_lines(), [""; 0]);
     assert!(after.descriptors <= before.descriptors, "{before:?}, {after:?}");

@@ -273,10 +273,11 @@ impl Resolver<'_> {
             // In other programs a scheme is a type of proxy; here it is a setting of the kind.
             match name.as_str() {
                 "ntlm" | "negotiate" | "digest" | "basic" => {
-                    problem.help = Some(format!("write `kind: http-connect` and `auth: [{name}]`"));
+                    problem = problem
+                        .with_help(format!("write `kind: http-connect` and `auth: [{name}]`"));
                 }
                 "https" => {
-                    problem.help = Some("write `kind: http-connect` and `tls: true`".into());
+                    problem = problem.with_help("write `kind: http-connect` and `tls: true`");
                 }
                 _ => {}
             }

@@ -108,11 +108,10 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        let help = match suggestion {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None => self.advice(&path, invalid.fault()),
-        };
-        Problem { help, ..problem }
+        match suggestion {
+            Some(name) => problem.with_suggestion(name),
+            None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+        }
     }
 
     /// Builds the problem that the key at `path` is not in `known`. The key is shown only if it is near one of them or
@@ -125,9 +124,11 @@ impl Tree {
         let message = format!("unknown key; known keys: {}", known.join(", "));
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
-        problem.help = self
-            .advice_on_key(path, known)
-            .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
+        problem = match (self.advice_on_key(path, known), near) {
+            (Some(help), _) => problem.with_help(help),
+            (None, Some(name)) => problem.with_suggestion(name),
+            (None, None) => problem,
+        };
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);

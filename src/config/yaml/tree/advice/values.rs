@@ -4,6 +4,7 @@ use mooltiroute_hops::{Fault, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
+    bare_port,
     report::{host_pattern, suggest::same_name},
     yaml::tree::Tree,
 };
@@ -12,25 +13,21 @@ impl Tree {
     /// Returns what to write instead of the value at `path`, if its meaning is clear. Nothing of a hidden value is shown.
     pub(super) fn value_instead(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let value = self.value(path)?;
-        let name = |key: &'_ Key| match key {
-            Key::Name(name) => Some(name.clone()),
-            Key::Index(_) => None,
-        };
-        let section = path.keys().first().and_then(name)?;
-        let key = path.keys().iter().rev().find_map(name)?;
+        let section = path.keys().first().and_then(Key::name)?;
+        let key = path.keys().iter().rev().find_map(Key::name)?;
         let text = value.as_str().map(str::trim);
         let is_shown = !self.is_hidden(path);
-        let specific = match (&*section, &*key) {
+        let specific = match (section, key) {
             ("hops", "tls") => text.filter(|text| is_path(text)).map(|_| CA_FILE.to_owned()),
             ("hops", "auth") => auth_instead(value),
             ("hops", "enabled") => text
                 .filter(|text| ["auto", "automatic"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| CONDITION.to_owned()),
             ("hops", "address_in" | "into") => {
-                text.and_then(|text| host_pattern::network_instead(&key, text, is_shown))
+                text.and_then(|text| host_pattern::network_instead(key, text, is_shown))
             }
             ("hops", "bytes") | ("limits", "header_bytes") => {
-                text.filter(|_| is_shown).and_then(|text| size_instead(&key, text))
+                text.filter(|_| is_shown).and_then(|text| size_instead(key, text))
             }
             ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
@@ -49,7 +46,7 @@ impl Tree {
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
             ("routes", "hosts") => text.and_then(|text| host_pattern::instead(text, is_shown)),
-            ("timeouts", _) => duration_instead(&key, value, is_shown),
+            ("timeouts", _) => duration_instead(key, value, is_shown),
             _ => None,
         };
         let switch = || match fault {
@@ -124,11 +121,7 @@ fn auth_instead(value: &Value) -> Option<String> {
 fn listen_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
     let port = match value {
         Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
-        Value::String(text) => {
-            let text = text.trim();
-            let rest = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-            rest.parse::<u16>().ok()
-        }
+        Value::String(text) => bare_port(text),
         _ => None,
     }?;
     match is_shown {
