@@ -55,6 +55,9 @@ pub enum Fault {
     UnknownHop,
     /// All hops that it names are switched off.
     SwitchedOff,
+    /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
+    /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
+    File(String),
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -165,6 +168,12 @@ impl InvalidSetting {
         Self { path, fault: Fault::Other(message.into()) }
     }
 
+    /// Creates a problem of the file that the setting `key` names. `message` is a clause about the file, such as "is
+    /// empty", and holds neither its name nor anything of its content.
+    pub fn file(key: &str, message: impl Into<String>) -> Self {
+        Self { path: KeyPath::of([key]), fault: Fault::File(message.into()) }
+    }
+
     /// Creates the problem of a name that belongs to no usable hop.
     pub fn unknown_hop() -> Self {
         Self::without_path(Fault::UnknownHop)
@@ -240,6 +249,7 @@ impl fmt::Display for InvalidSetting {
             Fault::SwitchedOff => f.write_str(
                 "are all switched off; switch the hop that holds them off too, to go without them",
             ),
+            Fault::File(message) => write!(f, "the file {message}"),
             Fault::Other(message) => f.write_str(message),
         }
     }

@@ -160,10 +160,8 @@ impl PacConfig {
 /// Loads a script from a file. A broken script is a configuration error, so the last good configuration stays in
 /// force.
 fn load(file: &std::path::Path, context: &BuildContext<'_>) -> Result<Script, InvalidSetting> {
-    let shown = file.display();
-    let bytes = context.read_binary(file).map_err(|error| {
-        InvalidSetting::new("file", format!("`{shown}` can't be read: {error}"))
-    })?;
-    Script::load(&decode(&bytes, None))
-        .map_err(|error| InvalidSetting::new("file", format!("`{shown}` can't be used: {error}")))
+    let fail = |message: String| InvalidSetting::file("file", message);
+    let bytes =
+        context.read_binary(file).map_err(|error| fail(format!("can't be read: {error}")))?;
+    Script::load(&decode(&bytes, None)).map_err(|error| fail(format!("can't be used: {error}")))
 }

@@ -1,5 +1,6 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod files;
 mod keys;
 mod values;
 
@@ -31,6 +32,9 @@ impl Tree {
         // wrong value better than the value itself: it was cut or changed before it got here.
         if let Some(oddity) = self.oddity(path) {
             return Some(format!("{oddity}; {}", oddity.help()));
+        }
+        if matches!(fault, Fault::File(_)) {
+            return self.file_instead(path);
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");

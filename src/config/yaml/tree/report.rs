@@ -104,6 +104,9 @@ impl Tree {
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
+            Fault::File(about) => {
+                (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
+            }
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
         // A near name is more likely than any other advice.
