@@ -257,6 +257,16 @@ impl fmt::Display for InvalidSetting {
 
 impl std::error::Error for InvalidSetting {}
 
+impl Key {
+    /// The name, or `None` for a place in a list.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Index(_) => None,
+        }
+    }
+}
+
 impl KeyPath {
     /// Adds one step to the path.
     #[must_use]
@@ -355,11 +365,12 @@ fn find<'a>(value: &'a Value, path: &[Key]) -> Option<&'a Value> {
     find(inner, below)
 }
 
-/// Whether a direct part of `value` was left out.
+/// Returns whether a part of `value` was left out, at any depth.
 fn holds_left_out(value: &Value) -> bool {
+    let is_or_holds = |part: &Value| is_left_out(part) || holds_left_out(part);
     match value {
-        Value::Mapping(mapping) => mapping.values().any(is_left_out),
-        Value::Sequence(list) => list.iter().any(is_left_out),
+        Value::Mapping(mapping) => mapping.values().any(is_or_holds),
+        Value::Sequence(list) => list.iter().any(is_or_holds),
         _ => false,
     }
 }

@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::Cli;
-use crate::config::report::proxy_url::proxy_address;
+use crate::config::{bare_port, report::proxy_url::proxy_address};
 
 /// Words of other programs, with what does the same here. `VALUE` stands for the word that follows.
 type OtherWords = (&'static [&'static str], &'static str);
@@ -137,15 +137,15 @@ fn with_value(help: &str, value: Option<&str>) -> String {
 
 /// Returns the listen address for `text`, which is a port or an IP address with a port.
 fn listen_address(text: &str) -> Option<String> {
-    match text.trim_start_matches(':').parse::<u16>() {
-        Ok(port) => Some(format!("127.0.0.1:{port}")),
-        Err(_) => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
+    match bare_port(text) {
+        Some(port) => Some(format!("127.0.0.1:{port}")),
+        None => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
     }
 }
 
 /// Returns what a word without a flag seems to be: a port, a file, or a proxy.
 fn bare(word: &str) -> Option<String> {
-    if let Ok(port) = word.trim_start_matches(':').parse::<u16>() {
+    if let Some(port) = bare_port(word) {
         return Some(format!("write `mooltiroute run --listen 127.0.0.1:{port}`"));
     }
     let is_yaml = [".yaml", ".yml"].iter().any(|end| word.ends_with(end));
@@ -172,7 +172,8 @@ const COMMANDS: [OtherWords; 15] = [
     ),
     (
         &["stop", "quit", "shutdown", "down", "exit"],
-        "end the proxy with Ctrl+C in its terminal, or as a service with `systemctl stop mooltiroute`",
+        "end the proxy with Ctrl+C in its terminal, or a service with `systemctl --user stop mooltiroute`, without \
+         `--user` if it is the system's",
     ),
     (
         &["restart", "refresh"],
@@ -203,7 +204,8 @@ const COMMANDS: [OtherWords; 15] = [
     ),
     (
         &["log", "logs"],
-        "the log goes to the standard error of `mooltiroute run`; as a service, see `journalctl -u mooltiroute`",
+        "the log goes to the standard error of `mooltiroute run`; for a service, see `journalctl --user -u \
+         mooltiroute`, without `--user` if it is the system's",
     ),
     (
         &["stats", "info", "metrics", "health"],
@@ -345,6 +347,8 @@ mod tests {
         check("mooltiroute run -x socks5://proxy:1080", "`--hop socks5://proxy:1080`");
         check("mooltiroute start", "tip: `mooltiroute run` runs the proxy");
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
+        check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
+        check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
         check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
         check("mooltiroute config.yaml", "`-c PATH`");
         check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");

@@ -1,9 +1,18 @@
-//! Finds the running proxy that a command is for.
+//! Finds the running proxy that a command is for, and writes its answer.
 
-use std::{net::ToSocketAddrs as _, path::PathBuf};
+use std::{
+    io::{self, Write},
+    net::ToSocketAddrs as _,
+    path::PathBuf,
+    process::ExitCode,
+};
 
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Verdict, complain};
 use crate::{
-    cli::ProxyChoice,
+    cli::{Format, ProxyChoice},
     config::{Environment, Source},
     control::client::{Control, WantedProxy},
 };
@@ -15,6 +24,29 @@ use crate::{
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
     let wanted = wanted(choice, environment)?;
     Control::find(&wanted, environment).map_err(|error| error.to_string())
+}
+
+/// Writes the answer of the running proxy, or the reason why there is none, and returns the exit status of the command.
+pub(super) fn answer<T: Serialize>(
+    answer: Result<T, String>,
+    format: Format,
+    describe: impl FnOnce(&T, &mut dyn Write) -> io::Result<()>,
+    verdict: impl FnOnce(&T) -> Verdict,
+) -> ExitCode {
+    let out = &mut super::stdout();
+    super::status(match (answer, format) {
+        (Ok(answer), Format::Human) => describe(&answer, out).map(|()| verdict(&answer)),
+        (Ok(answer), Format::Json) => {
+            let written = serde_json::to_string_pretty(&answer).map_err(io::Error::from);
+            written.and_then(|json| writeln!(out, "{json}")).map(|()| verdict(&answer))
+        }
+        (Err(why), Format::Human) => return complain(&why),
+        (Err(why), Format::Json) => {
+            // A program that asked for JSON gets it for a failure too.
+            let failure = json!({ "running": false, "error": why });
+            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
+        }
+    })
 }
 
 fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy, String> {

@@ -4,18 +4,17 @@ mod ask;
 pub(super) mod table;
 
 use std::{
-    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     process::ExitCode,
 };
 
 use mooltiroute_hops::Registry;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Verdict, complain};
+use super::{Verdict, running};
 use crate::{
-    cli::{self, Format},
-    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, Source},
+    cli,
+    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -29,32 +28,31 @@ struct Aim {
     doubt: Option<String>,
 }
 
-/// Runs the command.
-pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = of_running(flags, registry, environment);
-    let out = &mut super::stdout();
-    let written = match (status, flags.format) {
-        (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
-        (Ok(status), Format::Json) => writeln!(out, "{status:#}").map(|()| Verdict::Valid),
-        (Err(why), Format::Human) => return complain(&why),
-        (Err(why), Format::Json) => {
-            let failure = json!({ "running": false, "error": why });
-            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
-        }
-    };
-    super::status(written)
+impl Aim {
+    /// Returns the addresses of the listeners of `server`.
+    fn of(server: ServerConfig, doubt: Option<String>) -> Self {
+        // A listener with TLS can't be asked, but it is named if no other answers.
+        let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
+            server.listen.into_iter().partition(|listener| listener.tls.is_some());
+        let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
+        let addresses = sockets.map(reachable).collect();
+        let over_tls = over_tls.iter().map(|listener| listener.address).collect();
+        Self { addresses, over_tls, auth: server.auth, doubt }
+    }
 }
 
-/// Asks the running proxy for its status.
+/// Runs the command.
+pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
+    let status = aim(flags, registry, environment).and_then(|aim| ask_all(&aim));
+    running::answer(status, flags.format, table::write, |_| Verdict::Valid)
+}
+
+/// Asks the proxy that `server` configures for its status.
 ///
 /// # Errors
-/// Why there is no answer, for people.
-pub(super) fn of_running(
-    flags: &cli::Status,
-    registry: Registry,
-    environment: &Environment,
-) -> Result<Value, String> {
-    aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
+/// The reason why there is no answer, for people.
+pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
+    ask_all(&Aim::of(server, None))
 }
 
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
@@ -73,21 +71,15 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
         },
         Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
     };
-    // A listener with TLS can't be asked, but it is named if no other answers.
-    let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
-        server.listen.into_iter().partition(|listener| listener.tls.is_some());
-    let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
-    let listeners: Vec<SocketAddr> = sockets.map(reachable).collect();
-    let over_tls = over_tls.iter().map(|listener| listener.address).collect();
-    let Some(text) = &flags.address else {
-        return Ok(Aim { addresses: listeners, over_tls, auth: server.auth, doubt });
-    };
+    let configured = Aim::of(server, doubt);
+    let Some(text) = &flags.address else { return Ok(configured) };
     let found = text.to_socket_addrs();
     let addresses: Vec<SocketAddr> =
         found.map_err(|error| format!("--address {text}: {error}"))?.collect();
     // Credentials of one proxy are never sent to another one.
-    let is_ours = |address: &SocketAddr| address.ip().is_loopback() || listeners.contains(address);
-    let auth = server.auth.filter(|_| addresses.iter().all(is_ours));
+    let is_ours =
+        |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
+    let auth = configured.auth.filter(|_| addresses.iter().all(is_ours));
     Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Watch {
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
     ticks: UnboundedReceiver<Tick>,
+    /// Whether a change was noticed, and the files have not been complete since.
+    is_changing: bool,
     /// Files that a writer has opened and not closed, as far as events tell.
     unclosed: HashMap<PathBuf, Progress>,
     /// Files that had content when the files were last complete.
@@ -105,6 +107,7 @@ impl Watch {
             trail,
             watched: BTreeMap::new(),
             ticks,
+            is_changing: false,
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             look,
@@ -145,12 +148,15 @@ impl Watch {
         true
     }
 
-    /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is dropped,
-    /// provided that the caller goes on with [`complete`](Self::complete).
+    /// Waits until something has changed and no write is under way any more. If the future is dropped, the next call goes
+    /// on with the change that this one has noticed.
     pub(crate) async fn changed(&mut self) {
         // The first event says only that something happens. The rest decides when the files may be read.
-        let tick = self.first_tick().await;
-        self.note(tick);
+        if !self.is_changing {
+            let tick = self.first_tick().await;
+            self.is_changing = true;
+            self.note(tick);
+        }
         self.complete().await;
     }
 
@@ -191,6 +197,7 @@ impl Watch {
                     // never came must not delay the next edit too.
                     self.unclosed.clear();
                     self.filled = filled;
+                    self.is_changing = false;
                     return;
                 }
             }
@@ -424,6 +431,24 @@ mod tests {
         check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
         let nothing = timeout(50 * LOOKS, watch.changed()).await;
         assert!(nothing.is_err(), "without a change there is no event");
+    }
+
+    #[tokio::test]
+    async fn a_change_outlives_a_wait_that_is_given_up() {
+        let home = tempdir().unwrap();
+        let file = home.path().join("config.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = Watch::new(&file).unwrap();
+        fs::write(&file, "b").unwrap();
+        // Each wait is shorter than `QUIET`, so it ends only if this thread is held up. Together they take in every event
+        // of the edit.
+        for _ in 0..20 {
+            if timeout(QUIET / 4, watch.changed()).await.is_ok() {
+                return;
+            }
+        }
+        // Before the look at the files that would find the edit without an event.
+        timeout(PAUSE_MIN / 2, watch.changed()).await.expect("the change is not forgotten");
     }
 
     #[tokio::test]

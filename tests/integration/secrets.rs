@@ -7,7 +7,7 @@ const CANARY: &str = "cAnArY-pAsSwOrD";
 const CANARY_USER: &str = "cAnArY-uSeR";
 
 #[tokio::test]
-async fn no_credential_is_logged_or_told() {
+async fn no_credential_is_logged_or_sent_to_clients() {
     let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
     let address = hop.address();
     let yaml = format!(

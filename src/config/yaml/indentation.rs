@@ -72,13 +72,7 @@ fn last_line(node: &Node) -> usize {
 
 /// Returns the keys of the mapping at `path` that the mapping around it does not have.
 fn keys_of(path: &[Key]) -> &'static [&'static str] {
-    let names: Vec<&str> = path
-        .iter()
-        .map(|key| match key {
-            Key::Name(name) => name.as_str(),
-            Key::Index(_) => "",
-        })
-        .collect();
+    let names: Vec<&str> = path.iter().map(|key| key.name().unwrap_or_default()).collect();
     match names[..] {
         ["server"] => &["listen", "protocols", "workers", "auth", "via", "upgrades"],
         ["timeouts"] => {

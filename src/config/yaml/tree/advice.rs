@@ -66,11 +66,8 @@ impl Tree {
         }
         let is_own = !self.is_from_elsewhere(path);
         if let Some(help) = text.filter(|_| is_own).and_then(|text| {
-            let key = path.keys().iter().rev().find_map(|key| match key {
-                Key::Name(name) => Some(name.as_str()),
-                Key::Index(_) => None,
-            });
-            foreign_variable::instead(key?, text)
+            let key = path.keys().iter().rev().find_map(Key::name)?;
+            foreign_variable::instead(key, text)
         }) {
             return Some(help);
         }
@@ -135,8 +132,7 @@ impl Tree {
         {
             return Some(help);
         }
-        if !above.is_empty() && raw::SECTIONS.contains(&name.as_str()) && !known.contains(&&**name)
-        {
+        if !above.is_empty() && raw::SECTIONS.contains(&name.as_str()) {
             return keys::instead(above, name, known).map(str::to_owned).or_else(|| {
                 Some(format!("write `{name}:` without indentation; it is a section of its own"))
             });
@@ -221,21 +217,10 @@ impl Tree {
         if is_chain || name == "default" || has("warm") {
             return Some(format!("indent `{shown}:` below `chains:`"));
         }
-        if ["proxy", "proxies", "upstream", "upstreams", "parent"].contains(&name)
-            || ["http_proxy", "https_proxy", "all_proxy"].contains(&&*name.to_ascii_lowercase())
-        {
-            return Some(format!("write a proxy as a hop, and a chain through it: {EXAMPLE_HOP}"));
-        }
         // A key of a section that was written without the section, or not indented below it.
         let belongs = SECTIONS_OF_KEYS.iter().find(|(_, keys)| keys.contains(&name));
         if let Some((section, _)) = belongs {
             return Some(format!("write `{name}` below `{section}`"));
-        }
-        if ["no_proxy", "bypass", "exceptions"].contains(&&*name.to_ascii_lowercase()) {
-            return Some(
-                "write a route: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`"
-                    .into(),
-            );
         }
         HOP_KEYS.contains(&name).then(|| {
             format!("this key belongs to a hop: write it below the hop's name, as in {EXAMPLE_HOP}")

@@ -123,11 +123,10 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        let help = match suggestion {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None => self.advice(&path, invalid.fault()),
-        };
-        Problem { help, ..problem }
+        match suggestion {
+            Some(name) => problem.with_suggestion(name),
+            None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+        }
     }
 
     /// Builds the problem that the key at `path` is not in `known`. The key is shown only if it is near one of them or
@@ -142,9 +141,11 @@ impl Tree {
         let near = nearest(name, known.iter().copied());
         // A line that begins with a no-break space has a key that looks like a known one.
         let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
-        problem.help = odd
-            .or_else(|| self.advice_on_key(path, known))
-            .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
+        problem = match (odd.or_else(|| self.advice_on_key(path, known)), near) {
+            (Some(help), _) => problem.with_help(help),
+            (None, Some(name)) => problem.with_suggestion(name),
+            (None, None) => problem,
+        };
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
