@@ -202,6 +202,10 @@ impl<'de> Deserialize<'de> for InterfaceGlob {
             "" => {
                 Err(de::Error::custom("is empty; write the name of an interface, such as `tun*`"))
             }
+            // No interface has a comma in its name, so this condition would never hold.
+            text if text.contains(',') => Err(de::Error::custom(
+                "has several names; write `any: [{ interface: NAME }, { interface: NAME }]` in place of `interface`",
+            )),
             text => Ok(Self(Glob::new(text))),
         }
     }

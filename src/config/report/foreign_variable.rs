@@ -45,10 +45,8 @@ pub(crate) fn is_command(text: &str) -> bool {
 fn named_by(text: &str) -> Option<String> {
     let between = |open: &str, close: &str| text.strip_prefix(open)?.strip_suffix(close);
     if let Some(inner) = between("{{", "}}") {
-        let words = inner.split(|one: char| !is_of_name(one));
-        return Some(
-            words.filter(|word| !word.is_empty()).next_back().unwrap_or("NAME").to_owned(),
-        );
+        let mut words = inner.split(|one: char| !is_of_name(one));
+        return Some(words.rfind(|word| !word.is_empty()).unwrap_or("NAME").to_owned());
     }
     let name = between("%(", ")s")
         .or_else(|| between("%", "%"))

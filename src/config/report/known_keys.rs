@@ -13,7 +13,7 @@ pub(crate) fn is_near_a_key(name: &str) -> bool {
     let is_near = |key: &&str| {
         strsim::damerau_levenshtein(key, &name) <= key.len() / 5 + 1 - usize::from(key.len() < 5)
     };
-    KEYS.iter().any(|key| is_near(key))
+    KEYS.iter().any(is_near)
 }
 
 /// The keys of all sections and of all kinds of hops that have more than three letters.

@@ -49,8 +49,8 @@ impl Resolver<'_> {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 let mut help = format!("take it from a variable, as in `{name}: \"${{NAME}}\"`");
-                // There is no `pass_file`: `pass` is a value of a template.
-                if name != "pass" {
+                // There is no `pass_file`, since `pass` is a value of a template, and no `nt_hash_file`.
+                if name == "password" {
                     help += &format!(", or from a file of its own, as in `{name}_file: PATH`");
                 }
                 self.warnings.push(problem.with_help(help));

@@ -11,8 +11,9 @@ use crate::config::{
     raw,
     report::{
         foreign_variable,
+        known_keys::is_near_a_key,
         problem::{is_name, is_word},
-        proxy_url::{mended_address, settings_instead},
+        proxy_url::{listed_instead, mended_address, settings_instead},
         suggest::same_name,
     },
     yaml::{
@@ -45,6 +46,11 @@ impl Tree {
         if is_address
             // People copy the URL of a proxy from other programs.
             && let Some(help) = text.and_then(|text| settings_instead(text, self.is_hidden(path)))
+        {
+            return Some(help);
+        }
+        if is_address
+            && let Some(help) = text.and_then(|text| listed_instead(text, self.is_hidden(path)))
         {
             return Some(help);
         }
@@ -282,6 +288,11 @@ impl Tree {
         found.dedup();
         found
     }
+}
+
+/// Returns whether `name` is a key of this program or of another one, or nearly so.
+pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
+    is_near_a_key(name) || keys::is_listed(name)
 }
 
 fn shown_name(name: &str) -> &str {

@@ -3,7 +3,7 @@
 use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::yaml::tree::{File, Part, Problem, Tree};
+use crate::config::yaml::tree::{File, Part, Problem, Tree, is_public_key};
 use crate::config::{
     Place,
     report::{
@@ -149,7 +149,11 @@ impl Tree {
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
+        // The name of a key of some program is no secret wherever it is. Any other text is shown only if it can't be the
+        // end of one.
+        let is_shown =
+            is_public_key(name) || ((near.is_some() || is_word(name)) && !self.hides(path));
+        if is_cut_off || !is_shown {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
             problem.path = KeyPath::from(above).then(Key::Name("…".into()));
         }
