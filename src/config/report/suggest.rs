@@ -19,7 +19,11 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     // One may abbreviate the other, as `user` does `username`. Other programs also use other words.
     let is_short = |short: &str, long: &str| short.len() >= SHORT_MIN && long.starts_with(short);
     let is_related = |one: &str| is_short(&name, one) || is_short(one, &name);
-    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
+    // A slip in another program's word is still that word, unless it is so short that it could be any.
+    let is_near = |other: &str| {
+        other == name || (other.len() >= SLIP_MIN && strsim::damerau_levenshtein(other, &name) <= 1)
+    };
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| is_near(other)).map(|(_, ours)| *ours);
     known.into_iter().find(|one| is_related(&plain(one)) || elsewhere == Some(*one))
 }
 
@@ -84,6 +88,9 @@ const ELSEWHERE: [(&str, &str); 41] = [
 /// The number of names that are compared. More are not worth the time.
 const KNOWN_MAX: usize = 1_000;
 
+/// In a shorter word, one other letter makes another word.
+const SLIP_MIN: usize = 7;
+
 /// A shorter common beginning is coincidence.
 const SHORT_MIN: usize = 4;
 
@@ -121,6 +128,8 @@ mod tests {
         check("http", &["http-connect", "webshare"], Some("http-connect"));
         check("host", &["kind", "address"], Some("address"));
         check("host", &["hosts", "address"], Some("hosts"));
+        check("kerbros", &["negotiate", "ntlm"], Some("negotiate"));
+        check("fifi", &["failover"], None);
         check("warning", &["off", "error", "warn", "info"], Some("warn"));
         check("", &["a-name"], None);
         check(&"x".repeat(100_000), &["listen"], None);

@@ -65,6 +65,7 @@ pub struct NtlmCredentials {
     user: String,
     domain: String,
     hash: NtHash,
+    is_hash_written: bool,
 }
 
 impl NtlmCredentials {
@@ -72,7 +73,18 @@ impl NtlmCredentials {
     /// Windows sends it: the server then finds the domain.
     pub fn new(username: &str, hash: NtHash) -> Self {
         let (domain, user) = username.split_once('\\').unwrap_or(("", username));
-        Self { user: user.to_owned(), domain: domain.to_owned(), hash }
+        Self { user: user.to_owned(), domain: domain.to_owned(), hash, is_hash_written: false }
+    }
+
+    /// Notes that the hash itself is written in the settings, and not a password.
+    #[must_use]
+    pub fn with_written_hash(self) -> Self {
+        Self { is_hash_written: true, ..self }
+    }
+
+    /// Whether the settings have the hash and no password.
+    pub fn is_hash_written(&self) -> bool {
+        self.is_hash_written
     }
 
     /// The user as it is sent.

@@ -112,6 +112,9 @@ impl Authenticator {
             scheme: method.scheme(),
             credentials: match method {
                 Method::Negotiate(sign_on) => sign_on.readiness(),
+                Method::Ntlm(credentials) if credentials.is_hash_written() => {
+                    Ok("with the NT hash".into())
+                }
                 _ => Ok("with the password".into()),
             },
         };

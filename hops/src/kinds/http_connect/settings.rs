@@ -148,7 +148,11 @@ impl Written<'_> {
                         .map_err(|error| InvalidSetting::new("nt_hash", error.to_string()))?,
                     None => NtHash::from_password(&password),
                 };
-                Ok(Method::ntlm(NtlmCredentials::new(username.expose(), hash)))
+                let credentials = NtlmCredentials::new(username.expose(), hash);
+                Ok(Method::ntlm(match self.nt_hash {
+                    Some(_) => credentials.with_written_hash(),
+                    None => credentials,
+                }))
             }
             // Digest hashes `username:realm:password`, in which a colon of the username can't be told from a
             // separator.

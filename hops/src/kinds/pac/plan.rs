@@ -240,7 +240,7 @@ impl Failure {
         Self {
             summary: format!("no PAC file: {}", shown(why)),
             details: format!("the PAC file {url} can't be used: {why}"),
-            advice: "Check the `url` of this hop, and whether this machine reaches it. It is asked for again soon.",
+            advice: NOT_FETCHED,
             answer: None,
         }
     }
@@ -258,6 +258,8 @@ fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
 
+const NOT_FETCHED: &str = "Check the `url` of this hop, and whether this machine reaches it. If its certificate is not \
+accepted, write `tls: { ca: FILE }` beside the `url`. It is asked for again soon.";
 const REPORT: &str = "Report it to the administrator of the PAC file.";
 const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \
                                    this hop if such requests are meant to go without a proxy.";
