@@ -8,7 +8,7 @@ use std::path::Path;
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::yaml::tree::Tree;
+use crate::config::{credentials::Credential, yaml::tree::Tree};
 
 impl Tree {
     /// Returns the words for the file that the setting at `path` names: its path if that may be shown.
@@ -70,10 +70,18 @@ impl Tree {
         let is_nested = path.keys().len() > NESTED_FROM;
         let is_word_enough = !is_credential && !self.hides(path);
         let is_shown = match is_clearly_path(text) {
-            true => is_nested || !self.hides(path),
+            true => is_nested || !self.hides(path) || self.has_no_credential(path),
             false => is_word_enough,
         };
         (is_shown && is_path(text) && !self.is_from_elsewhere(path)).then_some(text)
+    }
+
+    /// Returns whether the hop of the setting at `path` has no credential, which the setting could be the end of.
+    fn has_no_credential(&self, path: &KeyPath) -> bool {
+        let [section, hop, ..] = path.keys() else { return false };
+        let hop = KeyPath::from(vec![section.clone(), hop.clone()]);
+        let names = self.names(&hop).unwrap_or_default();
+        !names.iter().any(|name| Credential::is_named_so(name))
     }
 }
 
