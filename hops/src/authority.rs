@@ -48,6 +48,9 @@ pub enum InvalidAuthority {
     /// An IPv6 address without its brackets, or with a broken one.
     #[error("an IPv6 address is written in brackets, as in `[::1]:8080`")]
     Brackets,
+    /// There are several colons, and no IPv6 address.
+    #[error("there is more than one `:`; write `host:port`, with an IPv6 address in brackets")]
+    ManyColons,
     /// The brackets hold no IPv6 address.
     #[error("there is no IPv6 address between the brackets")]
     InvalidAddress,
@@ -246,10 +249,18 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
     match text.split_once(':') {
         // Two colons without brackets could be an address without a port or one with a port. A guess could connect to
         // another port.
-        Some((_, port)) if port.contains(':') => Err(InvalidAuthority::Brackets),
+        Some((_, port)) if port.contains(':') => Err(match text.chars().all(is_of_ipv6) {
+            true => InvalidAuthority::Brackets,
+            false => InvalidAuthority::ManyColons,
+        }),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),
     }
+}
+
+/// Returns whether `one` can be in an IPv6 address, perhaps with its zone (RFC 4007 section 11) or a dotted end.
+fn is_of_ipv6(one: char) -> bool {
+    one.is_ascii_hexdigit() || ":.%".contains(one)
 }
 
 /// Reads a port. It has no sign and is not zero.
@@ -319,6 +330,8 @@ mod tests {
         check("example.com:65536", Err(E::InvalidPort));
         check("example.com:80 ", Err(E::InvalidPort));
         check("2001:db8::1:443", Err(E::Brackets));
+        check("::ffff:1.2.3.4:80", Err(E::Brackets));
+        check("example.com:80:user:pass", Err(E::ManyColons));
         check("[::1", Err(E::Brackets));
         check("[::1]443", Err(E::Brackets));
         check("[::1]", Err(E::MissingPort));

@@ -37,7 +37,7 @@ impl Credential {
     pub(crate) fn is_secret(key: &str) -> bool {
         let key = key.strip_suffix("_file").unwrap_or(key);
         // `pass` must be the complete name, since words such as `bypass` end with it.
-        key == "pass"
+        ["pass", "nt_hash"].contains(&key)
             || ["password", "passphrase", "secret", "token", "api_key"]
                 .iter()
                 .any(|end| key.ends_with(end))
@@ -65,7 +65,7 @@ mod tests {
     fn a_template_is_no_secret_and_what_it_takes_is() {
         assert!(Credential::is_template("{pass}[_country-{country}]"));
         assert!(!Credential::is_template("{}pass"));
-        for key in ["pass", "password", "password_file", "api_key"] {
+        for key in ["pass", "nt_hash", "password", "password_file", "api_key"] {
             assert!(Credential::is_secret(key), "{key}");
         }
         assert!(!Credential::is_secret("bypass") && !Credential::is_secret("user"));

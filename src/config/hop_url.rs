@@ -68,6 +68,11 @@ pub enum UrlFault {
         "has a `%` without two hexadecimal digits after it; write `%25` for a `%` in a username or a password"
     )]
     Encoding,
+    /// It is the URL of a PAC file.
+    #[error(
+        "is that of a PAC file, which needs a configuration: write a hop `{{ kind: pac, url: \"URL\", hops: {{ \"*\": HOP }} }}`"
+    )]
+    PacFile,
     /// There is a path.
     #[error(
         "has a path; write `%2F`, `%3F`, `%23` and `%40` for `/`, `?`, `#` and `@` in a username or a password"
@@ -155,7 +160,8 @@ impl<'a> Parts<'a> {
         }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains(['/', '#']) {
-            return Err(UrlFault::Path);
+            let is_pac = [".pac", "wpad.dat"].iter().any(|end| authority.ends_with(end));
+            return Err(if is_pac { UrlFault::PacFile } else { UrlFault::Path });
         }
         // The last `@` separates, so that an `@` in a password may stay as it is.
         let (credentials, address) = match authority.rsplit_once('@') {
@@ -383,7 +389,7 @@ chains:
         check("http://joe:%hunter2@a:1", |fault| *fault == UrlFault::Encoding);
         check("http://joe:hunter2/x@a:1", |fault| *fault == UrlFault::Path);
         check("http://joe:hunter2?x@a:1", |fault| *fault == UrlFault::Path);
-        check("http://a:1/proxy.pac", |fault| *fault == UrlFault::Path);
+        check("http://a:1/proxy.pac", |fault| *fault == UrlFault::PacFile);
         check("http://a:1?hunter2", |fault| *fault == UrlFault::Setting);
         check("https://a:1?tls=false", |fault| *fault == UrlFault::Repeated("tls".into()));
     }

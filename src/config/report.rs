@@ -1,7 +1,9 @@
 //! Problems of a configuration: one problem, the list of the first ones, and suggestions.
 
 pub mod first_problems;
+pub(crate) mod foreign_variable;
 pub(crate) mod host_pattern;
+pub(crate) mod known_keys;
 pub mod problem;
 pub(crate) mod proxy_url;
 pub mod suggest;

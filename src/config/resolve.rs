@@ -82,6 +82,8 @@ impl<'a> Resolver<'a> {
     pub(crate) fn resolve(&mut self) -> Config {
         // Variables are put in first, since any section may have some. A scalar that is still a template
         // would be reported as a wrong type.
+        let outdented = self.tree.indent_keys();
+        self.problems.append(outdented);
         self.check_sections();
         self.interpolate();
         let server = self.server();

@@ -25,10 +25,26 @@ impl Default for Percent {
 
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
-        let number = number.filter(|number| (1..=100).contains(number));
-        number.map(Self).ok_or_else(|| de::Error::custom("expected a percentage such as `80%`"))
+        struct PercentVisitor;
+
+        impl de::Visitor<'_> for PercentVisitor {
+            type Value = Percent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a percentage such as `80%`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Percent, E> {
+                let number =
+                    text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+                let number = number.filter(|number| (1..=100).contains(number));
+                number
+                    .map(Percent)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(PercentVisitor)
     }
 }
 
@@ -101,6 +117,7 @@ impl<'de> Deserialize<'de> for Size {
                     "KiB" => 1 << 10,
                     "MiB" => 1 << 20,
                     "GiB" => 1 << 30,
+                    "TiB" => 1 << 40,
                     _ => return Err(invalid()),
                 };
                 let number: u64 = number.parse().map_err(|_| invalid())?;
@@ -150,7 +167,7 @@ impl JsonSchema for Size {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB)?$", "minimum": 0, "examples": ["64KiB"] })
+        json_schema!({ "type": ["integer", "string"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$", "minimum": 0, "examples": ["64KiB"] })
     }
 }
 
@@ -193,6 +210,7 @@ mod tests {
         let size = |yaml| read::<Size>(yaml).map(|size| size.0);
         assert_eq!(size("64KiB"), Some(65536));
         assert_eq!(size("1 MiB"), Some(1 << 20));
+        assert_eq!(size("2TiB"), usize::try_from(2_u64 << 40).ok());
         assert_eq!(size("512"), Some(512));
         assert_eq!(size("'512'"), Some(512));
         for wrong in ["64KB", "64k", "KiB", "-1", "1.5MiB", "{}", ""] {

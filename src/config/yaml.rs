@@ -3,6 +3,8 @@
 pub(crate) mod excerpt;
 pub(crate) mod fault;
 pub(crate) mod file;
+pub(crate) mod foreign;
+pub(crate) mod indentation;
 pub(crate) mod interpolate;
 pub(crate) mod oddity;
 pub(crate) mod spans;

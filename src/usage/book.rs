@@ -25,7 +25,9 @@ struct Accounts<N: ?Sized + AccountName> {
 }
 
 /// The name of an account. Each request looks one up, so that of a target is not written as text for it.
-pub(crate) trait AccountName: ToOwned<Owned: Debug + Eq + Hash + ToString> + Eq + Hash {
+pub(crate) trait AccountName:
+    ToOwned<Owned: Debug + Eq + Hash + ToString> + Eq + Hash
+{
     /// Reads the text that a record has for the name, if it is one.
     fn parse(text: &str) -> Option<Self::Owned>;
 }

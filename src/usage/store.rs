@@ -10,7 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetUse, UsageLedger, book::{AccountName, Book}};
+use super::{
+    BudgetUse, UsageLedger,
+    book::{AccountName, Book},
+};
 use crate::{
     config::{Environment, Source},
     system::replace_file::replace_file,

@@ -415,7 +415,8 @@ mod tests {
         let text = "\u{feff}# from the provider\r\n\r\na.example:1\r\nb.example:2:user:canary:x\r\n\
                     user:canary@c.example:3\nhttp://us%40er:p%3Aw@d.example:4\n  broken canary\n\
                     e.example\nftp://f.example:1\ng.example:99999:u:canary\n";
-        let (built, warnings) = listed(text, "");
+        let text = text.to_owned() + &"canary\n".repeat(7);
+        let (built, warnings) = listed(&text, "");
         let pool = built.unwrap();
         let mut chosen = Some(pick(&pool, "t.example:1", ""));
         let mut seen = Vec::new();
@@ -437,8 +438,8 @@ mod tests {
             ]
         );
         let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-        assert!(warning.contains("4 of 8 lines") && warning.contains("line 7"), "{warning}");
-        assert!(!warning.contains("line 10"), "three are enough: {warning}");
+        assert!(warning.contains("11 of 15 lines") && warning.contains("line 7"), "{warning}");
+        assert!(!warning.contains("line 17"), "ten are enough: {warning}");
         assert!(!warning.contains("canary"), "{warning}");
         let (failed, _) = listed("# nothing\n", "");
         assert_eq!(failed.unwrap_err()[0].path().to_string(), "members_from.file");

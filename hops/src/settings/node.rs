@@ -101,14 +101,18 @@ impl<'de> Deserializer<'de> for Node<'de> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, InvalidSetting> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
+            Value::Tagged(_) => self.deserialize_any(visitor),
             // No setting is an enum with content. Reading a mapping as one would put its key into the path of the
             // error, and the key may be a part of a secret.
-            _ => self.deserialize_any(visitor),
+            other => Err(InvalidSetting::without_path(Fault::WrongType {
+                expected: one_of(variants),
+                found: name_of_value(other),
+            })),
         }
     }
 
@@ -232,13 +236,34 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
     }
 }
 
+fn name_of_value(found: &Value) -> &'static str {
+    match found {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Sequence(_) => "a list",
+        Value::Mapping(_) => "a mapping",
+        Value::Tagged(_) => "something else",
+    }
+}
+
+/// Lists the names that a value may have.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "a name".to_owned(),
+        [one] => format!("`{one}`"),
+        [others @ .., last] => format!("one of `{}` and `{last}`", others.join("`, `")),
+    }
+}
+
 /// Translates serde's name of a type into an operator's words.
 fn in_words(expected: &str) -> String {
     let (low, high) = match expected {
         "a string" | "string" => return "a text".into(),
         "a sequence" => return "a list, such as `[a, b]`".into(),
         "a map" => return "a mapping".into(),
-        "enum" => return "one of a few names".into(),
+        "path string" => return "the path of a file".into(),
         "a boolean" => return "`true` or `false`".into(),
         "u8" => (0, u64::from(u8::MAX)),
         "u16" => (0, u64::from(u16::MAX)),

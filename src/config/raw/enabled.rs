@@ -175,10 +175,17 @@ const KNOWN: &str = "`resolves`, `address_in`, `interface`, `reachable`, `any`, 
 impl<'de> Deserialize<'de> for WrittenNetwork {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Networks are written as in routes, so the same type reads them.
-        match HostPattern::deserialize(deserializer) {
+        let text = String::deserialize(deserializer)?;
+        match text.parse::<HostPattern>() {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),
-            Ok(_) => Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`")),
-            Err(error) => Err(error),
+            // Only a text with a prefix was meant as a network. Of any other text, the error is about names.
+            Err(error) if text.contains('/') && !text.contains(',') => {
+                Err(de::Error::custom(error))
+            }
+            Err(_) if text.contains(',') => Err(de::Error::custom(
+                "has several networks; write a list, as in `[10.0.0.0/8, 192.168.0.0/16]`",
+            )),
+            _ => Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`")),
         }
     }
 }
@@ -202,6 +209,10 @@ impl<'de> Deserialize<'de> for InterfaceGlob {
             "" => {
                 Err(de::Error::custom("is empty; write the name of an interface, such as `tun*`"))
             }
+            // No interface has a comma in its name, so this condition would never hold.
+            text if text.contains(',') => Err(de::Error::custom(
+                "has several names; write `any: [{ interface: NAME }, { interface: NAME }]` in place of `interface`",
+            )),
             text => Ok(Self(Glob::new(text))),
         }
     }

@@ -57,6 +57,23 @@ pub(crate) fn settings_instead(text: &str, is_hidden: bool) -> Option<String> {
     Some(format!("write {settings}{note}"))
 }
 
+/// Returns the settings to write in place of `text`, if that is a line of a list of proxies: `HOST:PORT:USER:PASSWORD`.
+pub(crate) fn listed_instead(text: &str, is_hidden: bool) -> Option<String> {
+    let mut parts = text.splitn(4, ':');
+    let (host, port) = (parts.next()?, parts.next()?);
+    let address = format!("{host}:{port}").parse::<Authority>().ok()?;
+    // An IPv6 address without brackets has more than three colons too, and nothing else than digits between them.
+    let is_login = parts.next().is_some() && parts.next().is_some();
+    let is_ipv6 = text.chars().all(|one| one.is_ascii_hexdigit() || one == ':');
+    let address = if is_hidden { "HOST:PORT".to_owned() } else { address.to_string() };
+    (is_login && !is_ipv6).then(|| {
+        format!(
+            "this is a line of a list of proxies: write `address: \"{address}\"`, `username: NAME` and `password: \
+             \"${{PASSWORD}}\"`"
+        )
+    })
+}
+
 /// Returns the host and the port of `text`, which is an address or the URL of a proxy, without its credentials.
 ///
 /// Returns `None` if there is no port, or if it is uncertain where credentials end.
@@ -154,6 +171,20 @@ mod tests {
             mended_address("proxy:1/", true).as_deref(),
             Some("write `address: \"HOST:PORT\"`")
         );
+    }
+
+    #[test]
+    fn a_line_of_a_list_is_put_into_settings_without_its_credentials() {
+        let told = listed_instead("127.0.0.1:8001:alice:hunter2:x", false).unwrap();
+        assert!(
+            told.contains("`address: \"127.0.0.1:8001\"`") && !told.contains("alice"),
+            "{told}"
+        );
+        let hidden = listed_instead("127.0.0.1:8001:alice:hunter2", true).unwrap();
+        assert!(hidden.contains("HOST:PORT") && !hidden.contains("8001"), "{hidden}");
+        for other in ["2001:db8::1:443", "a:1", "a:1:b", "a:x:b:c", ":::"] {
+            assert_eq!(listed_instead(other, false), None, "{other}");
+        }
     }
 
     #[test]

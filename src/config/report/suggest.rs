@@ -37,7 +37,7 @@ pub(crate) fn same_name<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Names that other programs use for a setting, with ours.
-const ELSEWHERE: [(&str, &str); 37] = [
+const ELSEWHERE: [(&str, &str); 41] = [
     ("http", "http-connect"),
     ("kerberos", "negotiate"),
     ("krb5", "negotiate"),
@@ -75,6 +75,10 @@ const ELSEWHERE: [(&str, &str); 37] = [
     ("url", "address"),
     ("type", "kind"),
     ("domains", "hosts"),
+    ("hourly", "hour"),
+    ("daily", "day"),
+    ("weekly", "week"),
+    ("monthly", "month"),
 ];
 
 /// The number of names that are compared. More are not worth the time.

@@ -7,6 +7,11 @@ use mooltiroute_hops::{
     Key, KeyPath, Kind, Registry, Request, Settings, Siblings,
 };
 
+use crate::config::report::{
+    problem::is_word,
+    proxy_url::listed_instead,
+    suggest::{nearest, same_name},
+};
 use crate::config::resolve::{Names, Part, Resolver};
 use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
@@ -172,6 +177,29 @@ impl Resolver<'_> {
                     continue;
                 }
                 match named {
+                    // In a list of members, the lines of a list of proxies look like names.
+                    // A mapping of a PAC hop that is written the other way round.
+                    Some(_)
+                        if pattern_of(&place).is_some_and(|pattern| known.contains(&pattern)) =>
+                    {
+                        let problem = self.unknown_name(&place, &place, "hop", &known);
+                        let hop = pattern_of(&place).unwrap_or_default();
+                        let help = format!(
+                            "the pattern of a proxy comes first, as in `\"HOST:PORT\": {hop}`"
+                        );
+                        self.problems.push(problem.with_help(help));
+                    }
+                    Some(name) if listed_instead(&name, true).is_some() => {
+                        let help = listed_instead(&name, true).unwrap_or_default();
+                        let problem = self.unknown_name(&place, &place, "hop", &known);
+                        let help =
+                            help + "; a file of such lines is `members_from: { file: FILE }`";
+                        self.problems.push(problem.with_help(help));
+                    }
+                    Some(name) if matches!(plan.path.keys(), [_, Key::Name(own)] if *own == name) =>
+                    {
+                        self.invalid(&place, "names the hop itself; write the names of other hops");
+                    }
                     Some(name) if !known.contains(&name.as_str()) => {
                         let problem = self.unknown_name(&place, &place, "hop", &known);
                         self.problems.push(problem);
@@ -287,6 +315,14 @@ impl Resolver<'_> {
     }
 }
 
+/// Returns the pattern at `path`, if that is in the `hops` of a hop, as `kind: pac` has them.
+fn pattern_of(path: &KeyPath) -> Option<&str> {
+    match path.keys() {
+        [_, _, Key::Name(hops), Key::Name(pattern)] if hops == "hops" => Some(pattern),
+        _ => None,
+    }
+}
+
 /// Makes the hop at `index` depend on the conditions of the hops that it holds.
 fn depend_on_members(hops: &mut [NamedHop], index: usize, asked: &[Arc<str>]) {
     let held = hops.iter().filter(|hop| asked.contains(&hop.name));
@@ -334,7 +370,15 @@ impl Siblings for KnownHops<'_> {
         };
         let kind = settings.take("kind").ok_or_else(|| invalid("", "has no `kind`"))?;
         let kind = kind.read::<String>().map_err(|_| invalid("kind", "is no text"))?;
-        let kind = self.registry.kind(&kind).ok_or_else(|| invalid("kind", "is unknown"))?;
+        let kind = self.registry.kind(&kind).ok_or_else(|| {
+            let near = nearest(&kind, self.registry.names()).filter(|_| is_word(&kind));
+            let near =
+                near.or_else(|| same_name(&kind, &self.registry.names().collect::<Vec<_>>()));
+            match near {
+                Some(near) => invalid("kind", &format!("is unknown: write `{near}`")),
+                None => invalid("kind", "is unknown"),
+            }
+        })?;
         kind.build(&settings, context)
     }
 }

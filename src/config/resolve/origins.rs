@@ -4,7 +4,7 @@ use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::resolve::{Part, Resolver};
-use crate::config::{Credential, CredentialSource};
+use crate::config::{Credential, CredentialSource, report::foreign_variable};
 
 impl Resolver<'_> {
     /// Returns the credentials in the mapping at `path`. Warns of each that is written out.
@@ -31,12 +31,13 @@ impl Resolver<'_> {
             // variable. This warning takes the place of the one about a written secret, which would be beside
             // the point.
             if origin == CredentialSource::Written
-                && is_like_variable(text)
+                && let Some(help) = foreign_variable::instead(&name, text)
                 && !self.warnings.skips()
             {
-                let message = "this looks like a variable, and is taken as it is written";
+                let what = if foreign_variable::is_command(text) { "command" } else { "variable" };
+                let message = format!("this looks like a {what}, and is taken as it is written");
                 let problem = self.tree.problem(&place, Part::Value, "no-variable", message);
-                self.warnings.push(problem.with_help("write a variable as `\"${NAME}\"`"));
+                self.warnings.push(problem.with_help(help));
                 credentials.push(Credential { setting: setting.to_owned(), origin });
                 continue;
             }
@@ -48,8 +49,8 @@ impl Resolver<'_> {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 let mut help = format!("take it from a variable, as in `{name}: \"${{NAME}}\"`");
-                // There is no `pass_file`: `pass` is a value of a template.
-                if name != "pass" {
+                // There is no `pass_file`, since `pass` is a value of a template, and no `nt_hash_file`.
+                if name == "password" {
                     help += &format!(", or from a file of its own, as in `{name}_file: PATH`");
                 }
                 self.warnings.push(problem.with_help(help));
@@ -57,11 +58,4 @@ impl Resolver<'_> {
         }
         credentials
     }
-}
-
-/// Returns whether `text` looks like a shell variable.
-fn is_like_variable(text: &str) -> bool {
-    let of_windows = text.strip_prefix('%').and_then(|text| text.strip_suffix('%'));
-    let name = of_windows.or_else(|| text.strip_prefix('$')).unwrap_or_default();
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }

@@ -33,6 +33,7 @@ impl Resolver<'_> {
                 let shown = if is_known { Some(&**text) } else { self.tree.shown(path) };
                 shown?.to_owned()
             }
+            Value::Sequence(list) if list.is_empty() => "none".to_owned(),
             Value::Sequence(list) => {
                 let mut words = String::new();
                 for index in 0..list.len().min(ITEMS_MAX) {

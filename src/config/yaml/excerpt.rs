@@ -4,7 +4,10 @@ use crate::config::{
     credentials::Credential,
     raw,
     report::problem::{Excerpt, is_name, is_word},
-    yaml::spans::{Content, Node, Span},
+    yaml::{
+        spans::{Content, Node, Span},
+        tree::is_public_key,
+    },
 };
 
 /// A line, and the parts of it that the parser has understood.
@@ -31,8 +34,11 @@ impl SourceLine<'_> {
         let start = span.start.1;
         // Counting goes no further than what is shown: a line may be as long as a file.
         let chars: Vec<char> = self.text.chars().take(start + WIDTH_MAX).collect();
-        let (shown, is_token) = self.tokens(start, &chars);
+        let (mut shown, is_token) = self.tokens(start, &chars);
         let (first, last) = within(span, self.number, chars.len());
+        if self.read_to.is_none() && is_public_key_at(&chars, first, last) {
+            shown[first..last].fill(true);
+        }
         // Each run of hidden characters becomes one `…`. So the marks below the line are counted in what has
         // been written so far and not in columns of the file.
         let mut excerpt = Excerpt { line: String::new(), start: 0, length: 0 };
@@ -212,6 +218,14 @@ impl SourceLine<'_> {
 enum ExcerptPart {
     Key,
     Value,
+}
+
+/// Returns whether `chars` has the key of a setting from `first` to `last`, and a colon behind it. Such a key is shown where
+/// all else is hidden, since the problem is about it.
+fn is_public_key_at(chars: &[char], first: usize, last: usize) -> bool {
+    let key: String = chars[first..last].iter().collect();
+    let mut rest = chars[last..].iter().skip_while(|one| **one == ' ');
+    rest.next() == Some(&':') && is_public_key(&key)
 }
 
 /// Returns the first and the last index of the characters of line `number` that are part of `span`.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::config::yaml::syntax::SyntaxFault;
+use crate::config::yaml::{foreign::ForeignFormat, syntax::SyntaxFault};
 
 /// The reason why a text can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(crate) enum YamlFault {
     Size,
     /// A key is a list or a mapping.
     Key,
+    /// `{{ NAME }}`, the variable of a template language, with what to write instead.
+    Template(String),
+    /// The file is no YAML at all.
+    Foreign(ForeignFormat),
     /// A key is in one mapping twice. Its name is `None` if it could be a secret.
     DuplicateKey(Option<String>),
 }
@@ -35,7 +39,12 @@ impl YamlFault {
     /// Returns the short, stable name of this kind of fault, for programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Syntax(_) | Self::Tag | Self::Unreadable | Self::Merge(_) => "syntax",
+            Self::Syntax(_)
+            | Self::Tag
+            | Self::Unreadable
+            | Self::Merge(_)
+            | Self::Template(_)
+            | Self::Foreign(_) => "syntax",
             Self::MergeValue => "merge",
             Self::Documents => "documents",
             Self::Alias => "alias",
@@ -50,6 +59,8 @@ impl YamlFault {
     pub(crate) fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Syntax(fault) => fault.help(),
+            Self::Template(help) => Some(help.clone().into()),
+            Self::Foreign(format) => Some(format.help().into()),
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
@@ -64,6 +75,8 @@ impl fmt::Display for YamlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Syntax(fault) => return fault.fmt(f),
+            Self::Foreign(format) => return format.fmt(f),
+            Self::Template(_) => "`{{ }}` is no variable here",
             Self::Merge(why) => return write!(f, "a merge key can't be followed: {why}"),
             Self::Depth(limit) => {
                 return write!(f, "lists and mappings are nested more than {limit} deep");

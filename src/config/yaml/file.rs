@@ -8,12 +8,15 @@ use serde_yaml::Value;
 use crate::config::{
     report::{
         first_problems::Found,
+        foreign_variable,
         problem::{Excerpt, Place, Problem},
     },
     source::Text,
     yaml::{
         excerpt::SourceLine,
         fault::YamlFault,
+        foreign::ForeignFormat,
+        indentation::{Outdented, outdented},
         oddity::Oddity,
         spans::{self, Content, Node, Span, YamlError},
     },
@@ -55,6 +58,9 @@ impl File {
         let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, nodes_max);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
+            if let Some(foreign) = file.foreign() {
+                return Err(foreign.into());
+            }
             let mut found = Found::default();
             for fault in faults {
                 if !found.skips() {
@@ -95,6 +101,9 @@ impl File {
 
     /// Builds the problem that this file is a text or a list.
     pub(crate) fn no_sections(&self) -> Problem {
+        if let Some(foreign) = self.foreign() {
+            return foreign;
+        }
         let message = "expected a mapping of sections, such as `hops:`";
         let problem = Problem::new(&KeyPath::default(), "type", message);
         let problem = match self.locate(&KeyPath::default(), Part::Value) {
@@ -103,6 +112,33 @@ impl File {
         };
         problem
             .with_help("begin with `mooltiroute init DIR`, which writes a commented configuration")
+    }
+
+    /// Returns the problem that this file, which is no configuration, has another format, if it has a known one.
+    fn foreign(&self) -> Option<Problem> {
+        let format = ForeignFormat::of(&self.text)?;
+        let at = Span { start: (1, 1), end: (1, 1) };
+        let problem = self.problem(YamlError::new(at, YamlFault::Foreign(format)));
+        // Every line of a list may hold a password, and the first line says no more than the message.
+        Some(Problem { excerpt: None, ..problem })
+    }
+
+    /// Returns the keys that are indented like the key they belong to.
+    pub(crate) fn outdented(&self) -> Vec<Outdented> {
+        self.root.as_deref().map(outdented).unwrap_or_default()
+    }
+
+    /// Returns the character that has taken the value of the key at `path` away: `#` begins a comment, `!` a tag and `&` an
+    /// anchor. Returns `None` if the key has a value, or none is written.
+    pub(crate) fn swallowed(&self, path: &KeyPath) -> Option<char> {
+        let node = self.root.as_ref()?.get(path)?;
+        if !matches!(node.content, Content::Nothing) {
+            return None;
+        }
+        let (number, column) = self.span(path, Part::Key)?.end;
+        let rest = self.line(number).chars().skip(column - 1);
+        let mut rest = rest.skip_while(|one| ": \t".contains(*one));
+        rest.next().filter(|one| "#!&".contains(*one))
     }
 
     /// Returns how many steps of `path` are in this file. Returns `None` if the file has no node.
@@ -143,6 +179,14 @@ impl File {
     fn problem(&self, mut error: YamlError) -> Problem {
         let is_hidden =
             |Span { start: (number, column), .. }: Span| self.known_line(number).hides(column);
+        // `{{ NAME }}` reads as a mapping that is the key of another one.
+        if error.fault == YamlFault::Key
+            && let Some((_, template)) = self.line(error.at.start.0).split_once("{{")
+        {
+            let name = template.split("}}").next().unwrap_or_default();
+            let help = foreign_variable::instead("", &format!("{{{{{name}}}}}"));
+            error.fault = help.map_or(YamlFault::Key, YamlFault::Template);
+        }
         // The name is shown unless the first key is hidden too: a name that is visible elsewhere is no
         // secret.
         if matches!(error.fault, YamlFault::DuplicateKey(_)) && error.first.is_some_and(is_hidden) {

@@ -6,9 +6,12 @@
 //! knows quotes, brackets, comments and plain texts. What is open at the end of that, and which character is there,
 //! tells nearly every mistake that people make.
 
+mod lines;
 mod scan;
 
 use std::{borrow::Cow, fmt};
+
+use crate::config::report::foreign_variable;
 
 use self::scan::{Opened, Scanned, TokenKind, scan};
 
@@ -39,6 +42,14 @@ pub(crate) enum SyntaxFault {
     Comma,
     /// A bracket or a brace is closed that was not opened, or that was opened by the other sort.
     Unopened(char),
+    /// A mark that git leaves at two versions of some lines.
+    ConflictMark,
+    /// A line begins with a blank that is no ordinary one.
+    OddBlank,
+    /// This key has no space after its colon.
+    MissingSpace(String),
+    /// A variable in the notation of another program, with what to write instead.
+    ForeignVariable(String),
     /// A key begins in another column than the keys beside it.
     Indentation,
     /// A character that no text file has.
@@ -58,7 +69,17 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     // The order of the checks is from certain to likely. A tab or an invisible character in the line explains
     // the fault whatever is around it.
     if line.starts_with([' ', '\t']) && line.trim_start_matches(' ').starts_with('\t') {
-        return (SyntaxFault::Tab, at);
+        let indent = line.chars().take_while(|one| *one == ' ').count();
+        return (SyntaxFault::Tab, (at.0, indent + 1));
+    }
+    if let Some(found) = lines::find(text, at) {
+        return found;
+    }
+    // `%NAME%` is looked for before its `%` is found to begin no text, since single quotes would make it a text.
+    let word =
+        line.chars().skip(at.1 - 1).take_while(|one| !one.is_whitespace() && !",}]".contains(*one));
+    if let Some(help) = foreign_variable::instead("", &word.collect::<String>()) {
+        return (SyntaxFault::ForeignVariable(help), at);
     }
     if let Some(control) = line.chars().position(|one| one.is_control() && one != '\t') {
         return (SyntaxFault::ControlCharacter, (at.0, control + 1));
@@ -137,6 +158,12 @@ impl SyntaxFault {
     pub(super) fn help(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::Tab => "indent with spaces; a tab has no place before a key".into(),
+            Self::ConflictMark => "decide for one of the two versions, and remove the marks".into(),
+            Self::OddBlank => "type ordinary spaces in its place".into(),
+            Self::MissingSpace(_) => {
+                "write a space after the colon, or write the line in quotes if it is a text".into()
+            }
+            Self::ForeignVariable(help) => help.clone().into(),
             Self::Escape(_) => {
                 "write the text in single quotes, where `\\` is an ordinary character, or write `\\\\`".into()
             }
@@ -185,6 +212,12 @@ impl fmt::Display for SyntaxFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tab => f.write_str("this line is indented with a tab"),
+            Self::ConflictMark => f.write_str("this line is a mark of a merge conflict in git"),
+            Self::OddBlank => {
+                f.write_str("this line begins with a blank that is no ordinary space")
+            }
+            Self::MissingSpace(key) => write!(f, "a space is missing after `{key}:`"),
+            Self::ForeignVariable(_) => f.write_str("this is no variable here"),
             Self::Escape(one) if one.is_ascii_alphanumeric() => {
                 write!(f, "`\\{one}` is no escape, and in double quotes `\\` begins one")
             }
@@ -242,7 +275,12 @@ mod tests {
     fn mistakes_are_found_where_they_were_made() {
         use SyntaxFault as F;
         let unclosed = |bracket| F::Unclosed { bracket, is_commented: false };
-        check("a:\n\tb: 1\n", F::Tab, (2, 2));
+        check("a:\n\tb: 1\n", F::Tab, (2, 1));
+        check("a:\n  b: x\n\tc: 1\n", F::Tab, (3, 1));
+        check("a:\n  b: x\n<<<<<<< HEAD\n  c: 1\n", F::ConflictMark, (3, 1));
+        check("a:\n  b: x\n  pasword:y\n  c: 1\n", F::MissingSpace("pasword".into()), (3, 3));
+        check("a:\n  address:a.test:1\n  c: 1\n", F::MissingSpace("address".into()), (2, 3));
+        check("a: %CORP_PW%\n", F::ForeignVariable("write `\"${CORP_PW}\"`".into()), (1, 4));
         check("a: \"CORP\\user\"\n", F::Escape('u'), (1, 9));
         check("a: \"x\\y\"\nb: c\n", F::Escape('y'), (1, 6));
         check("a: { b: 1\nc: 2\n", unclosed('{'), (1, 4));

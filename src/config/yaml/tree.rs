@@ -1,6 +1,7 @@
 //! The files of a configuration, merged into one tree that knows the place of each part.
 
 mod advice;
+mod indented;
 mod report;
 mod variables;
 
@@ -9,6 +10,7 @@ use std::{collections::HashMap, fmt};
 use mooltiroute_hops::{Key, KeyPath, Settings};
 use serde_yaml::{Mapping, Value};
 
+pub(in crate::config::yaml) use self::advice::is_public_key;
 pub(in crate::config) use self::report::COMMON_KEYS;
 use crate::config::{
     raw,

@@ -46,6 +46,12 @@ pub(super) enum InvalidLine {
     Address(#[from] InvalidAuthority),
     #[error("the scheme is none of `http`, `https` and `socks5`")]
     Scheme,
+    #[error("in a URL the login comes first, as in `socks5://USER:PASSWORD@HOST:PORT`")]
+    UrlLogin,
+    #[error("separate the parts with `:`, as in `HOST:PORT:USER:PASSWORD`")]
+    Separator,
+    #[error("this is a web page or XML; download the list again")]
+    Markup,
     #[error("the login lacks its username or its password")]
     Login,
     #[error("it can be read as `host:port:user:password` and as `user:password@host:port`")]
@@ -54,6 +60,21 @@ pub(super) enum InvalidLine {
     Control,
     #[error("a per cent sign in the login is not followed by two hexadecimal digits")]
     Escape,
+}
+
+impl ListedProxy {
+    /// Returns what is probably not meant by the line, although it is valid.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        let (user, password) = self.login.as_ref()?;
+        if password.expose().contains(" #") {
+            return Some(
+                "`# …` after a proxy is part of its password; write a comment in a line of its own",
+            );
+        }
+        let is_variable = |text: &str| text.starts_with("${") && text.ends_with('}');
+        let has_variable = is_variable(user.expose()) || is_variable(password.expose());
+        has_variable.then_some("variables are not replaced in lists")
+    }
 }
 
 /// Reads a line, or returns `None` for a blank one or a comment.
@@ -66,12 +87,27 @@ pub(super) fn parse_line(line: &str) -> Option<Result<ListedProxy, InvalidLine>>
 }
 
 fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
+    if line.contains('\t') {
+        return Err(InvalidLine::Separator);
+    }
     if line.chars().any(char::is_control) {
         return Err(InvalidLine::Control);
     }
     if let Some((scheme, rest)) = line.split_once("://") {
         return parse_url(scheme, rest);
     }
+    if line.starts_with('<') {
+        return Err(InvalidLine::Markup);
+    }
+    parse_parts(line).map_err(|error| {
+        // Columns of a table are a likelier mistake than an odd host or port.
+        let host = line.split(':').next().unwrap_or_default();
+        let is_table = host.contains([',', ';', ' ']) || line.split(',').count() > 2;
+        if is_table { InvalidLine::Separator } else { error }
+    })
+}
+
+fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
     let by_colons = by_colons(line);
     let by_at = line.rsplit_once('@').map(|(login, address)| {
         let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
@@ -108,7 +144,11 @@ fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let Some((login, address)) = rest.rsplit_once('@') else {
-        return proxy(Some(scheme), rest, None);
+        // Providers' lists have the login behind the address, and people put a scheme before it.
+        return match by_colons(rest) {
+            Some(Ok(_)) => Err(InvalidLine::UrlLogin),
+            _ => proxy(Some(scheme), rest, None),
+        };
     };
     let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
     proxy(Some(scheme), address, Some((decoded(user)?, decoded(password)?)))
@@ -180,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_and_a_variable_in_a_line_are_doubtful() {
+        let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
+        assert!(doubt("1.2.3.4:80:u:p   # Berlin").unwrap().contains("line of its own"));
+        assert!(doubt("1.2.3.4:80:u:${PW}").unwrap().contains("variables"));
+        for ordinary in ["1.2.3.4:80:u:p#1", "1.2.3.4:80", "1.2.3.4:80:u:p$"] {
+            assert_eq!(doubt(ordinary), None, "{ordinary}");
+        }
+    }
+
+    #[test]
     fn a_line_that_can_not_be_read_is_refused() {
         use InvalidAuthority as A;
         use InvalidLine as L;
@@ -190,6 +240,11 @@ mod tests {
         check("u@a.example:80", Err(L::Login));
         check("a:80:u:p@b:90", Err(L::Ambiguous));
         check("ftp://a:80", Err(L::Scheme));
+        check("socks5://1.2.3.4:80:u:p", Err(L::UrlLogin));
+        check("1.2.3.4,80,u,p", Err(L::Separator));
+        check("1.2.3.4\t80", Err(L::Separator));
+        check("1.2.3.4 80", Err(L::Separator));
+        check("<!DOCTYPE html>", Err(L::Markup));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));
     }

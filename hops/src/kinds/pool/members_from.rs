@@ -40,8 +40,11 @@ impl MembersFrom {
         let text = text.expose();
         let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
         let (mut members, mut bad) = (Vec::new(), Vec::new());
+        let mut doubtful = None;
         for (line, number) in lines {
             let Some(parsed) = parse_line(line) else { continue };
+            let doubt = parsed.as_ref().ok().and_then(ListedProxy::doubt);
+            doubtful = doubtful.or_else(|| doubt.map(|doubt| (number, doubt)));
             let built = parsed.map_err(BadLine::Invalid).and_then(|proxy| {
                 let name = format!("line {number}").into();
                 let identity = proxy.identity();
@@ -63,6 +66,11 @@ impl MembersFrom {
                 _ => format!("has no usable line: {}", first_few(&bad)),
             };
             return Err(invalid(message).into());
+        }
+        if let Some((number, doubt)) = doubtful {
+            context.warn(invalid(format!(
+                "has a line that is probably not meant: line {number}: {doubt}"
+            )));
         }
         if !bad.is_empty() {
             let few = first_few(&bad);
@@ -128,6 +136,6 @@ fn invalid(message: String) -> InvalidSetting {
 }
 
 /// The bad lines that are described.
-const SHOWN_MAX: usize = 3;
+const SHOWN_MAX: usize = 10;
 /// The proxies that a list may have.
 const LISTED_MAX: usize = 50_000;

@@ -54,8 +54,9 @@ impl ExitWish<'_> {
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(InvalidSetting::new(
                 "username",
-                "must be letters and digits where a `session` is added to it: the bare username, without a `-` and \
-                 what follows; or write `session: as-written`, with no `country` and no `city`",
+                "must be letters and digits, because `session` or `sessions: by-client` adds a session to it: write the \
+                 bare username, without a `-` and what follows; or, to send it as it is, write `session: as-written` \
+                 without `sessions`, `country` and `city`",
             ));
         }
         if let Some(city) = self.city

@@ -10,8 +10,10 @@ use serde_yaml::Value;
 use crate::config::{
     raw,
     report::{
+        foreign_variable,
+        known_keys::is_near_a_key,
         problem::{is_name, is_word},
-        proxy_url::{mended_address, settings_instead},
+        proxy_url::{listed_instead, mended_address, settings_instead},
         suggest::same_name,
     },
     yaml::{
@@ -33,6 +35,9 @@ impl Tree {
         if let Some(oddity) = self.oddity(path) {
             return Some(format!("{oddity}; {}", oddity.help()));
         }
+        if let Some(why) = self.swallowed(path) {
+            return Some(why.to_owned());
+        }
         if matches!(fault, Fault::File(_)) {
             return self.file_instead(path);
         }
@@ -41,6 +46,11 @@ impl Tree {
         if is_address
             // People copy the URL of a proxy from other programs.
             && let Some(help) = text.and_then(|text| settings_instead(text, self.is_hidden(path)))
+        {
+            return Some(help);
+        }
+        if is_address
+            && let Some(help) = text.and_then(|text| listed_instead(text, self.is_hidden(path)))
         {
             return Some(help);
         }
@@ -60,7 +70,14 @@ impl Tree {
         {
             return Some(help);
         }
-        self.empty_sibling(path)
+        let is_own = !self.is_from_elsewhere(path);
+        if let Some(help) = text.filter(|_| is_own).and_then(|text| {
+            let key = path.keys().iter().rev().find_map(Key::name)?;
+            foreign_variable::instead(key, text)
+        }) {
+            return Some(help);
+        }
+        self.empty_partner(path)
     }
 
     /// Returns what to write if a mapping or a list is expected at `path` and `text` is there.
@@ -89,18 +106,28 @@ impl Tree {
         })
     }
 
-    /// Says that a key beside `path` has no value, as if a `#` began it.
-    fn empty_sibling(&self, path: &KeyPath) -> Option<String> {
-        let (_, above) = path.keys().split_last()?;
-        // The value was probably a password that begins with `#`, and only these two sections have passwords.
-        if !matches!(above.first(), Some(Key::Name(section)) if ["hops", "server"].contains(&section.as_str()))
-        {
-            return None;
-        }
-        let siblings = self.value(&KeyPath::from(above.to_vec()))?.as_mapping()?;
-        let mut empty = siblings.iter().filter(|(_, value)| value.is_null());
-        let name = empty.find_map(|(key, _)| key.as_str().filter(|name| is_word(name)))?;
-        Some(format!("`{name}` has no value here; write one that begins with `#` in quotes"))
+    /// Says why the key at `path` has no value although something is written after it.
+    pub(super) fn swallowed(&self, path: &KeyPath) -> Option<&'static str> {
+        Some(match self.file_of(path)?.swallowed(path)? {
+            '#' => "`#` begins a comment; write the value in quotes",
+            '!' => "`!` begins a YAML tag; a text that begins with it is written in single quotes",
+            _ => "`&` begins an anchor; a text that begins with it is written in single quotes",
+        })
+    }
+
+    /// Returns whether the value at `path` has a tag.
+    pub(super) fn is_tagged(&self, path: &KeyPath) -> bool {
+        matches!(self.value(path), Some(Value::Tagged(_)))
+    }
+
+    /// Says why the other half of a login at `path` has no value.
+    fn empty_partner(&self, path: &KeyPath) -> Option<String> {
+        let Some((Key::Name(name), above)) = path.keys().split_last() else { return None };
+        let (_, partners) = PARTNERS.iter().find(|(key, _)| key == name)?;
+        partners.iter().find_map(|partner| {
+            let path = KeyPath::from(above.to_vec()).then(Key::Name((*partner).to_owned()));
+            Some(format!("`{partner}` has no value: {}", self.swallowed(&path)?))
+        })
     }
 
     /// Returns what to do about a key at `path` that is none of `known`, if no known key is near it.
@@ -263,6 +290,11 @@ impl Tree {
     }
 }
 
+/// Returns whether `name` is a key of this program or of another one, or nearly so.
+pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
+    is_near_a_key(name) || keys::is_listed(name)
+}
+
 fn shown_name(name: &str) -> &str {
     if is_name(name) { name } else { "NAME" }
 }
@@ -276,6 +308,13 @@ const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
     ),
     ("limits", &["connections", "header_bytes", "header_fields"]),
     ("log", &["level", "format", "access"]),
+];
+
+/// The keys without which another key is a mistake.
+const PARTNERS: [(&str, &[&str]); 3] = [
+    ("username", &["password", "password_file", "nt_hash"]),
+    ("password", &["username"]),
+    ("auth", &["username", "password", "password_file", "nt_hash"]),
 ];
 
 /// The keys of hops that are written without the name of the hop.

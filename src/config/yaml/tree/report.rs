@@ -3,14 +3,15 @@
 use mooltiroute_hops::{Fault, InvalidSetting, Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::yaml::tree::{File, Part, Problem, Tree};
+use crate::config::yaml::tree::{File, Part, Problem, Tree, is_public_key};
 use crate::config::{
     Place,
     report::{
+        foreign_variable,
         problem::{is_name, is_word},
         suggest::{nearest, same_name},
     },
-    yaml::interpolate::Invalid,
+    yaml::{interpolate::Invalid, oddity::look_alike},
 };
 
 impl Tree {
@@ -101,11 +102,22 @@ impl Tree {
                 (Part::Value, "unknown-value", message, suggestion)
             }
             Fault::MissingKey(key) => {
+                let below = path.clone().then(Key::Name((*key).to_owned()));
+                // The key is written, and its value is not there.
+                if let Some(Value::Null) = self.value(&below) {
+                    let problem = self.problem(&below, Part::Key, "missing-key", "has no value");
+                    let help = self.swallowed(&below).unwrap_or("write one after the colon");
+                    return problem.with_help(help);
+                }
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
             Fault::File(about) => {
                 (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
+            }
+            // With a tag and nothing after it, "remove the tag" would leave nothing.
+            _ if self.swallowed(&path).is_some() && self.is_tagged(&path) => {
+                (Part::Value, "value", "has no value, only a YAML tag".to_owned(), None)
             }
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
@@ -127,7 +139,9 @@ impl Tree {
         let message = format!("unknown key; known keys: {}", known.join(", "));
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
-        problem = match (self.advice_on_key(path, known), near) {
+        // A line that begins with a no-break space has a key that looks like a known one.
+        let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
+        problem = match (odd.or_else(|| self.advice_on_key(path, known)), near) {
             (Some(help), _) => problem.with_help(help),
             (None, Some(name)) => problem.with_suggestion(name),
             (None, None) => problem,
@@ -135,7 +149,11 @@ impl Tree {
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        if is_cut_off || (near.is_none() && !is_word(name)) || self.hides(path) {
+        // The name of a key of some program is no secret wherever it is. Any other text is shown only if it can't be the
+        // end of one.
+        let is_shown =
+            is_public_key(name) || ((near.is_some() || is_word(name)) && !self.hides(path));
+        if is_cut_off || !is_shown {
             let above = path.keys()[..path.keys().len() - 1].to_vec();
             problem.path = KeyPath::from(above).then(Key::Name("…".into()));
         }
@@ -157,8 +175,12 @@ impl Tree {
                     "set it where the program is started, or write `${{{name}:-default}}`"
                 ))
             }
-            Invalid::Unclosed | Invalid::Name => {
-                problem.with_help("write `$${` for a literal `${`")
+            Invalid::Unclosed => problem.with_help("write `$${` for a literal `${`"),
+            Invalid::Name => {
+                let text = self.value(path).and_then(Value::as_str).unwrap_or_default();
+                let instead = foreign_variable::in_dollar_braces(text);
+                problem
+                    .with_help(format!("{instead}; a `${{` that is no variable is written `$${{`"))
             }
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }

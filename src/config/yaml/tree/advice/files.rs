@@ -23,10 +23,7 @@ impl Tree {
     /// Returns what to write at `path` if that is not the path of a file, or where the file is looked for.
     pub(super) fn file_instead(&self, path: &KeyPath) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str)?;
-        let key = path.keys().iter().rev().find_map(|key| match key {
-            Key::Name(name) => Some(name.as_str()),
-            Key::Index(_) => None,
-        })?;
+        let key = path.keys().iter().rev().find_map(Key::name)?;
         if text.contains('\n') || text.contains("-----BEGIN") {
             return Some(format!("`{key}` is the path of a file; save this text as a file"));
         }
@@ -66,10 +63,8 @@ impl Tree {
     /// Returns the path of a file that is written at `path`, if it may be shown.
     fn shown_file(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
-        let is_credential = path.keys().iter().any(|key| match key {
-            Key::Name(name) => name.ends_with("_file") || name == "keytab",
-            Key::Index(_) => false,
-        });
+        let mut names = path.keys().iter().filter_map(Key::name);
+        let is_credential = names.any(|name| name.ends_with("_file") || name == "keytab");
         // A text after a credential in the same line may be the end of it. Below a key such as `tls` or `kerberos` it is
         // the end of nothing, if it is a path and not just any word.
         let is_nested = path.keys().len() > NESTED_FROM;

@@ -1,5 +1,7 @@
 //! The keys of other programs, each with the line to write instead.
 
+mod nested;
+
 use mooltiroute_hops::Key;
 
 /// Keys that mean the same in other programs, with what to write here.
@@ -14,26 +16,43 @@ struct OtherKeys {
 
 /// Returns what to write instead of `name` below `above`, if other programs have such a key.
 pub(super) fn instead(above: &[Key], name: &str, known: &[&str]) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    let others = table(above)?.iter().find(|others| others.keys.contains(&&*name))?;
-    let is_possible = others.needs.is_empty() || known.contains(&others.needs);
-    is_possible.then_some(others.help)
+    let name = plain(name);
+    let is_possible =
+        |others: &&OtherKeys| others.needs.is_empty() || known.contains(&others.needs);
+    let mut others = tables(above).into_iter().flatten();
+    let found = others.find(|others| others.keys.contains(&&*name) && is_possible(others));
+    let is_about_metrics = ["metrics", "prometheus"].contains(&&*name);
+    found.map(|others| others.help).or(is_about_metrics.then_some(METRICS))
 }
 
-fn table(above: &[Key]) -> Option<&'static [OtherKeys]> {
+/// Returns whether some other program has a key `name`, and so does not have it as a secret.
+pub(in crate::config::yaml::tree) fn is_listed(name: &str) -> bool {
+    let name = plain(name);
+    let all: [&[OtherKeys]; 9] =
+        [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE];
+    let mut all = all.into_iter().chain(nested::ALL).flatten();
+    all.any(|others| others.keys.contains(&&*name)) || ["metrics", "prometheus"].contains(&&*name)
+}
+
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
+}
+
+fn tables(above: &[Key]) -> [&'static [OtherKeys]; 2] {
     let names: Vec<&str> = above.iter().map(|key| key.name().unwrap_or_default()).collect();
-    Some(match names[..] {
-        [] => &TOP,
-        ["server"] => &SERVER,
-        ["timeouts"] => &TIMEOUTS,
-        ["limits"] => &LIMITS,
-        ["log"] => &LOG,
-        ["hops", _] => &HOP,
-        ["hops", _, "tls"] => &HOP_TLS,
-        ["chains", _] => &CHAIN,
-        ["routes", _] => &ROUTE,
-        _ => return None,
-    })
+    match names[..] {
+        [] => [&TOP, &[]],
+        ["server"] => [&SERVER, &[]],
+        ["timeouts"] => [&TIMEOUTS, &[]],
+        ["limits"] => [&LIMITS, &[]],
+        ["log"] => [&LOG, &[]],
+        ["hops", _] | ["hops", _, "members", _] => [&nested::HOP, &HOP],
+        ["hops", _, "tls"] | ["hops", _, "members", _, "tls"] => [&HOP_TLS, &[]],
+        ["hops", _, key] => [nested::below(key), &[]],
+        ["chains", _] => [&CHAIN, &[]],
+        ["routes", _] => [&ROUTE, &[]],
+        _ => [&[], &[]],
+    }
 }
 
 /// Describes keys that need no other key.
@@ -379,6 +398,7 @@ const ROUTE: [OtherKeys; 4] = [
     ),
 ];
 
+const METRICS: &str = "metrics are at `/metrics` of the listener; remove this key";
 const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
 const LOG_FILE: &str =
     "the log goes to standard error; write it to a file with `mooltiroute run 2>> FILE`";
@@ -391,15 +411,18 @@ mod tests {
     fn no_key_is_in_a_table_twice() {
         let tables: [&[OtherKeys]; 9] =
             [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE];
-        for table in tables {
-            let mut all: Vec<_> = table.iter().flat_map(|others| others.keys).collect();
+        for table in tables.into_iter().chain(nested::ALL) {
+            let needs =
+                |others: &'static OtherKeys| others.keys.iter().map(|key| (*key, others.needs));
+            let mut all: Vec<_> = table.iter().flat_map(needs).collect();
             let count = all.len();
             all.sort();
             all.dedup();
             assert_eq!(all.len(), count);
             assert!(
-                all.iter()
-                    .all(|key| key.bytes().all(|one| !one.is_ascii_uppercase() && one != b'-'))
+                all.iter().all(|(key, _)| key
+                    .bytes()
+                    .all(|one| !one.is_ascii_uppercase() && one != b'-'))
             );
         }
     }

@@ -18,7 +18,12 @@ impl Tree {
         let text = value.as_str().map(str::trim);
         let is_shown = !self.is_hidden(path);
         let specific = match (section, key) {
-            ("hops", "tls") => text.filter(|text| is_path(text)).map(|_| CA_FILE.to_owned()),
+            ("hops", "tls") => text.and_then(|text| match &*text.to_ascii_lowercase() {
+                "system" | "default" => {
+                    Some("write `tls: true`, which trusts the authorities of the system".to_owned())
+                }
+                text => is_path(text).then(|| CA_FILE.to_owned()),
+            }),
             ("hops", "auth") => auth_instead(value),
             ("hops", "enabled") => text
                 .filter(|text| ["auto", "automatic"].contains(&&*text.to_ascii_lowercase()))
@@ -27,7 +32,31 @@ impl Tree {
                 text.and_then(|text| host_pattern::network_instead(key, text, is_shown))
             }
             ("hops", "bytes") | ("limits", "header_bytes") => {
-                text.filter(|_| is_shown).and_then(|text| size_instead(key, text))
+                let instead = text.filter(|_| is_shown).and_then(|text| size_instead(key, text));
+                instead.or_else(|| text.map(|_| UNITS.to_owned()))
+            }
+            ("hops", "warn") => percent_instead(value, is_shown),
+            ("hops", "unknown") => value.as_bool().map(|is_on| {
+                format!("write `unknown: {}`", if is_on { "on" } else { "off" })
+            }),
+            ("hops", "ca" | "password_file" | "keytab") if value.is_sequence() => {
+                Some("put all of them into one file".to_owned())
+            }
+            ("hops", "server_name") => text.and_then(|text| server_name_instead(text, is_shown)),
+            ("hops", "members") if text.is_some() => {
+                Some("write `members_from: { file: FILE }` for a list of proxies, or `members: [HOP, HOP]`".to_owned())
+            }
+            ("hops", "members_from") if text.is_some() => {
+                Some("write `members_from: { file: FILE }`".to_owned())
+            }
+            ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
+            ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
+            ("hops", "when" | "not") if value.is_sequence() => Some(match key {
+                "when" => "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`".to_owned(),
+                _ => "write `not: { any: [CONDITION, CONDITION] }`".to_owned(),
+            }),
+            ("routes", "ports") if text.is_some_and(|text| text.contains(['-', ','])) => {
+                Some("list single ports, as in `ports: [80, 443]`; there are no ranges".to_owned())
             }
             ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
@@ -157,19 +186,68 @@ fn size_instead(key: &str, text: &str) -> Option<String> {
         "K" => ("KiB", None),
         "M" => ("MiB", Some("KiB")),
         "G" => ("GiB", Some("MiB")),
-        "T" => ("", Some("GiB")),
+        "T" => ("TiB", Some("GiB")),
         _ => return None,
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let whole: u64 = whole.parse().ok()?;
-    if part.is_empty() && !unit.is_empty() {
-        return Some(format!("write `{key}: {whole}{unit}`"));
+    if part.is_empty() {
+        // A head has no provider, so only a budget can be meant in powers of 1000.
+        if key != "bytes" {
+            return Some(format!("write `{key}: {whole}{unit}`"));
+        }
+        let power = "KMGT".find(prefix).and_then(|index| u32::try_from(index + 1).ok())?;
+        let decimal = whole.checked_mul(1000_u64.checked_pow(power)?)?;
+        return Some(format!(
+            "write `{key}: {whole}{unit}`, or `{key}: {decimal}` to count as providers do, in powers of 1000"
+        ));
     }
     let part: f64 = format!("0.{part}0").parse().ok()?;
     let number = whole.checked_mul(1024)?.checked_add((part * 1024.0).round() as u64)?;
     Some(format!("write `{key}: {number}{}`", smaller?))
 }
 
+/// Returns a percentage with its sign.
+fn percent_instead(value: &Value, is_shown: bool) -> Option<String> {
+    let number = match value {
+        Value::Number(number) => number.as_u64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    let is_percentage = (1..=100).contains(&number) && is_shown;
+    is_percentage.then(|| format!("write `warn: {number}%`"))
+}
+
+/// Returns the name of a certificate that is meant by a URL or an address.
+fn server_name_instead(text: &str, is_shown: bool) -> Option<String> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    // A login in a URL is never repeated.
+    let is_name = is_shown && !text.contains('@') && host.parse::<mooltiroute_hops::Host>().is_ok();
+    let name = if is_name { host } else { "NAME" };
+    Some(format!("write `server_name: {name}`, a name that the certificate has"))
+}
+
+/// Returns a list of countries in place of a text with commas.
+fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
+    let countries: Vec<&str> = text.split([',', ' ', ';']).filter(|one| !one.is_empty()).collect();
+    if countries.len() < 2 {
+        return None;
+    }
+    let is_list = is_shown
+        && countries
+            .iter()
+            .all(|one| one.len() == 2 && one.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    Some(match is_list {
+        true => format!("write `country: [{}]`", countries.join(", ")),
+        false => "write a list, as in `country: [us, fr]`".to_owned(),
+    })
+}
+
+const UNITS: &str = "the units are B, KiB, MiB, GiB and TiB, and a number without one counts bytes: 50 GB, as providers \
+                     count, is `50000000000`";
+const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \"proxy*:3128\": HOP }`";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";
 const AUTH_EXAMPLE: &str = "write the schemes to use, as in `auth: [negotiate, ntlm]`";
@@ -229,18 +307,38 @@ mod tests {
 
     #[test]
     fn a_size_in_any_spelling_becomes_one_of_ours() {
-        let check = |text: &str, expected: &str| check(size_instead("bytes", text), expected);
+        let check = |text: &str, expected: &str| check(size_instead("size", text), expected);
         for text in ["64k", "64K", "64kb", "64 KB", "64Ki", "64kib"] {
-            check(text, "write `bytes: 64KiB`");
+            check(text, "write `size: 64KiB`");
         }
-        check("5G", "write `bytes: 5GiB`");
-        check("1.5MiB", "write `bytes: 1536KiB`");
-        check("2TB", "write `bytes: 2048GiB`");
+        check("5G", "write `size: 5GiB`");
+        check("1.5MiB", "write `size: 1536KiB`");
+        check("2TB", "write `size: 2TiB`");
+        check("0.5TB", "write `size: 512GiB`");
         for other in
             ["64", "k", "-1k", "1.2.3k", "0.5KiB", "64 pages", ".5M", "99999999999999999999T"]
         {
             check(other, "");
         }
+    }
+
+    #[test]
+    fn values_of_a_hop_are_mended_if_they_are_clear() {
+        check(percent_instead(&yaml("80"), true), "write `warn: 80%`");
+        check(percent_instead(&yaml("800"), true), "");
+        let name = |text: &str| server_name_instead(text, true);
+        const NAMED: &str = "write `server_name: proxy.test`, a name that the certificate has";
+        check(name("https://proxy.test/x"), NAMED);
+        check(name("proxy.test:3128"), NAMED);
+        let unnamed = NAMED.replace("proxy.test", "NAME");
+        check(name("*"), &unnamed);
+        check(name("https://u:hunter2@proxy.test"), &unnamed);
+        check(countries_instead("us,fr", true), "write `country: [us, fr]`");
+        check(countries_instead("us, hunter2", true), "write a list, as in `country: [us, fr]`");
+        check(countries_instead("usa", true), "");
+        let size = |text: &str| size_instead("bytes", text);
+        assert!(size("50GB").is_some_and(|help| help.contains("`bytes: 50000000000`")));
+        check(size("1.5GiB"), "write `bytes: 1536MiB`");
     }
 
     #[test]

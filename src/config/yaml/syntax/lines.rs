@@ -1,0 +1,48 @@
+//! Finds mistakes that can be told from one line.
+//!
+//! A plain text goes on in the next line if that is indented far enough, and a line that is no key can only be the rest of
+//! one. So the parser takes a faulty line for a part of the text above it, and stops a line later. Such lines are looked
+//! for around the place where it stopped.
+
+use super::{At, SyntaxFault};
+use crate::config::report::known_keys::is_near_a_key;
+
+/// Returns the mistake of a line at or beside `at`, and its place.
+pub(super) fn find(text: &str, at: At) -> Option<(SyntaxFault, At)> {
+    let lines: Vec<&str> = text.lines().take(at.0 + 1).collect();
+    // The marks are never a part of a configuration, so one of them explains a fault that is far below.
+    if let Some(index) = lines.iter().position(|line| is_conflict_mark(line)) {
+        return Some((SyntaxFault::ConflictMark, (index + 1, 1)));
+    }
+    let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let before = (0..at.0.saturating_sub(1))
+        .rev()
+        .find(|index| lines.get(*index).is_some_and(|line| is_content(line)));
+    let around = before.into_iter().chain([at.0.saturating_sub(1), at.0]);
+    around.filter_map(|index| lines.get(index).map(|line| (index, line))).find_map(
+        |(index, line)| {
+            let indent = line.chars().take_while(|one| *one == ' ').count();
+            let fault = match line.chars().nth(indent)? {
+                '\t' if is_content(line) => SyntaxFault::Tab,
+                '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => SyntaxFault::OddBlank,
+                _ => SyntaxFault::MissingSpace(key_without_space(line)?.to_owned()),
+            };
+            Some((fault, (index + 1, indent + 1)))
+        },
+    )
+}
+
+/// Returns whether `line` is one of the marks that git leaves around two versions of some lines.
+fn is_conflict_mark(line: &str) -> bool {
+    ["<<<<<<< ", "||||||| ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark))
+        || line == "======="
+}
+
+/// Returns the key of a line such as `password:x`, in which YAML sees no key.
+fn key_without_space(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (key, rest) = line.strip_prefix("- ").unwrap_or(line).trim_start().split_once(':')?;
+    let is_text = rest.starts_with(|next: char| !next.is_whitespace() && next != '/');
+    // Only the name of a key, or nearly so, is one. In `alice:x` either part may be a secret.
+    (is_text && key.len() > 3 && is_near_a_key(key)).then_some(key)
+}

@@ -1,0 +1,120 @@
+//! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
+
+use super::{OtherKeys, keys};
+
+/// Returns the keys of other programs below `key` of a hop.
+pub(super) fn below(key: &str) -> &'static [OtherKeys] {
+    match key {
+        "budget" => &BUDGET,
+        "kerberos" => &KERBEROS,
+        "members_from" => &MEMBERS_FROM,
+        _ => &[],
+    }
+}
+
+/// All tables of this module.
+pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
+
+/// Keys of a hop that belong below another one, or to another kind.
+pub(super) const HOP: [OtherKeys; 12] = [
+    keys(
+        &["spn", "ccache", "keytab", "principal", "realm", "krb5"],
+        "it belongs below `kerberos`, as in `kerberos: { spn: HTTP/NAME }`",
+    )
+    .beside("kerberos"),
+    keys(
+        &["when", "resolves", "into", "address_in", "interface", "reachable", "condition"],
+        "it belongs below `enabled`, as in `enabled: { when: { resolves: NAME } }`",
+    ),
+    keys(
+        &["bytes", "per", "quota", "limit", "traffic", "bandwidth"],
+        "it belongs below `budget`, as in `budget: { bytes: 5GiB, per: month }`",
+    ),
+    keys(
+        &["pac", "pac_url", "pac_file", "proxy_auto_config"],
+        "a PAC file is a hop of its own: `{ kind: pac, url: \"URL\", hops: { \"*\": HOP } }`",
+    ),
+    keys(
+        &["proxy_auth", "proxy_authorization", "proxy_login", "basic_auth"],
+        "write `username: NAME` and `password: \"${PASSWORD}\"`",
+    )
+    .beside("username"),
+    keys(&["workstation"], "NTLM needs no workstation here; remove this key").beside("auth"),
+    keys(&["rotate", "rotation", "rotating"], "write `session: rotate`, for a new exit each time")
+        .beside("session_max"),
+    keys(
+        &["sticky", "sticky_session", "keep"],
+        "write `session: 1`, or another number, to keep an exit",
+    )
+    .beside("session_max"),
+    keys(&["sticky", "sticky_session"], "write `pick: sticky`").beside("pick"),
+    keys(
+        &["session", "sessions", "session_id", "sticky", "rotate"],
+        "sessions belong to the hop of a provider: `kind: webshare` or `kind: rotating`",
+    )
+    .beside("auth"),
+    keys(
+        &["country", "countries", "geo", "region", "city"],
+        "a country is chosen at the hop of a provider: `kind: webshare` or `kind: rotating`",
+    )
+    .beside("auth"),
+    keys(&["file", "list", "proxy_list", "members_file"], "write `members_from: { file: FILE }`")
+        .beside("members_from"),
+];
+
+const BUDGET: [OtherKeys; 5] = [
+    keys(
+        &[
+            "limit",
+            "quota",
+            "max",
+            "max_bytes",
+            "size",
+            "amount",
+            "traffic",
+            "bandwidth",
+            "volume",
+            "data",
+        ],
+        "write `bytes: SIZE`, such as `bytes: 5GiB`",
+    ),
+    keys(
+        &["period", "interval", "every", "each", "reset", "window", "in"],
+        "write `per: hour`, `per: day`, `per: week` or `per: month`",
+    ),
+    keys(&["timezone", "time_zone", "tz"], "write `zone: NAME`, such as `zone: Europe/Berlin`"),
+    keys(
+        &["action", "on_exceed", "exceeded", "over", "fallback", "chain"],
+        "write `then: refuse`, or `then: { chain: CHAIN }`",
+    ),
+    keys(&["warning", "warn_at", "alert", "threshold"], "write `warn: 80%`"),
+];
+
+const KERBEROS: [OtherKeys; 4] = [
+    keys(
+        &["realm", "domain", "user", "username", "login", "name"],
+        "write it into `principal: NAME@REALM`",
+    ),
+    keys(&["service", "service_name", "service_principal", "target"], "write `spn: HTTP/NAME`"),
+    keys(
+        &["cache", "ticket_cache", "credential_cache", "ticket", "tickets"],
+        "write `ccache: \"FILE:PATH\"`",
+    ),
+    keys(
+        &["password", "password_file"],
+        "it belongs to the hop: write it beside `kerberos` and not below",
+    ),
+];
+
+const MEMBERS_FROM: [OtherKeys; 3] = [
+    keys(
+        &["url", "uri", "link", "download", "api"],
+        "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: FILE`; a change of the file is \
+         noticed",
+    ),
+    keys(
+        &["refresh", "every", "interval", "reload", "update", "watch"],
+        "a change of the file is noticed at once; remove this key",
+    ),
+    keys(&["path", "list", "filename"], "write `file: FILE`"),
+];
