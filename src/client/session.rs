@@ -42,22 +42,19 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
         peer = %accepted.peer,
         worker = thread::current().name(),
     );
-    serve(accepted, admission).instrument(span).await;
-}
-
-async fn serve(accepted: Accepted, admission: Admission) {
-    debug!("connection accepted");
     let shutdown = admission.shared().shutdown();
+    // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
+    let requests = Box::pin(requests(accepted, admission.shared()));
+    let work = async {
+        debug!("connection accepted");
+        let Some(mut tunnel) = requests.await else { return };
+        tunnel.run(shutdown).await;
+    };
     // One registration for the steps of the shutdown serves everything below, which only asks
     // whether they have come. To register for each wait would take a lock each time.
-    let work = pin!(async {
-        // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        let requests = requests(accepted, admission.shared());
-        let Some(mut tunnel) = Box::pin(requests).await else { return };
-        tunnel.run(shutdown).await;
-    });
+    //
     // A session that is cut has ended by itself, or has nothing to tell.
-    let _ = shutdown.heeded_by(work).await;
+    let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.

@@ -202,8 +202,13 @@ pub(in crate::commands) fn write_table(
         }
         line.trim_end().to_owned()
     };
-    writeln!(out, "{BOLD}{}{RESET}", line(&mut head.iter().copied()))?;
-    rows.iter().try_for_each(|row| writeln!(out, "{}", line(&mut row.iter().map(String::as_str))))
+    // In one piece, since standard output would be written to the system line by line.
+    let mut text = format!("{BOLD}{}{RESET}\n", line(&mut head.iter().copied()));
+    for row in &rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+        text.push('\n');
+    }
+    out.write_all(text.as_bytes())
 }
 
 fn list(value: &Value) -> &[Value] {
