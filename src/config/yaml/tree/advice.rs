@@ -2,6 +2,7 @@
 
 mod files;
 mod keys;
+mod swallowed;
 mod values;
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
@@ -103,30 +104,6 @@ impl Tree {
         Some(match is_key {
             true => "write a space after the colon of a key".into(),
             false => format!("write {EXAMPLE_AUTH}"),
-        })
-    }
-
-    /// Says why the key at `path` has no value although something is written after it.
-    pub(super) fn swallowed(&self, path: &KeyPath) -> Option<&'static str> {
-        Some(match self.file_of(path)?.swallowed(path)? {
-            '#' => "`#` begins a comment; write the value in quotes",
-            '!' => "`!` begins a YAML tag; a text that begins with it is written in single quotes",
-            _ => "`&` begins an anchor; a text that begins with it is written in single quotes",
-        })
-    }
-
-    /// Returns whether the value at `path` has a tag.
-    pub(super) fn is_tagged(&self, path: &KeyPath) -> bool {
-        matches!(self.value(path), Some(Value::Tagged(_)))
-    }
-
-    /// Says why the other half of a login at `path` has no value.
-    fn empty_partner(&self, path: &KeyPath) -> Option<String> {
-        let Some((Key::Name(name), above)) = path.keys().split_last() else { return None };
-        let (_, partners) = PARTNERS.iter().find(|(key, _)| key == name)?;
-        partners.iter().find_map(|partner| {
-            let path = KeyPath::from(above.to_vec()).then(Key::Name((*partner).to_owned()));
-            Some(format!("`{partner}` has no value: {}", self.swallowed(&path)?))
         })
     }
 
@@ -308,13 +285,6 @@ const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
     ),
     ("limits", &["connections", "header_bytes", "header_fields"]),
     ("log", &["level", "format", "access"]),
-];
-
-/// The keys without which another key is a mistake.
-const PARTNERS: [(&str, &[&str]); 3] = [
-    ("username", &["password", "password_file", "nt_hash"]),
-    ("password", &["username"]),
-    ("auth", &["username", "password", "password_file", "nt_hash"]),
 ];
 
 /// The keys of hops that are written without the name of the hop.

@@ -8,7 +8,10 @@ use std::path::Path;
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::{credentials::Credential, yaml::tree::Tree};
+use crate::config::{
+    credentials::Credential,
+    yaml::tree::{Part, Tree},
+};
 
 impl Tree {
     /// Returns the words for the file that the setting at `path` names: its path if that may be shown.
@@ -50,7 +53,7 @@ impl Tree {
                 None => Some(format!("`{key}` is the path of a file, which the proxy may read")),
             };
         };
-        let place = self.place(path, super::super::Part::Value)?;
+        let place = self.place(path, Part::Value)?;
         let directory = Path::new(&*place.file).parent()?;
         let whole = directory.join(shown);
         let is_missing = Path::new(shown).is_relative() && !whole.exists();
