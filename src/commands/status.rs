@@ -9,13 +9,14 @@ use std::{
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{KeyPath, Registry};
 use serde_json::{Value, json};
 
-use super::{Verdict, complain};
+use super::{Verdict, complain, running};
 use crate::{
-    cli::{self, Format},
-    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, Source},
+    cli::{self, ConfigPath, Format, ProxyChoice},
+    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
+    control::client::Control,
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -31,7 +32,13 @@ struct Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = of_running(flags, registry, environment);
+    let status = match through_socket(flags, environment) {
+        Some((control, status)) => {
+            running::introduce(&control);
+            Ok(status)
+        }
+        None => over_tcp(flags, registry, environment),
+    };
     let out = &mut super::stdout();
     let written = match (status, flags.format) {
         (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
@@ -45,11 +52,34 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
     super::status(written)
 }
 
-/// Asks the running proxy for its status.
+/// Asks the running proxy for its status, and no other one.
 ///
 /// # Errors
 /// Why there is no answer, for people.
 pub(super) fn of_running(
+    flags: &cli::Status,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Value, String> {
+    match through_socket(flags, environment) {
+        Some((control, status)) if control.is_exact => Ok(status),
+        _ => over_tcp(flags, registry, environment),
+    }
+}
+
+/// Asks through the control socket. That knows which proxy has which configuration, also if the files are invalid now,
+/// and if clients need TLS or credentials.
+fn through_socket(flags: &cli::Status, environment: &Environment) -> Option<(Control, Value)> {
+    let cli::Status { config, address, .. } = flags;
+    let config = ConfigPath { path: config.path.clone() };
+    let choice = ProxyChoice { config, address: address.clone() };
+    let control = running::find_silently(&choice, environment).ok()?;
+    let status = control.get("/v1/status").ok()?;
+    Some((control, status))
+}
+
+/// Asks over TCP, as a proxy of another user must be asked.
+fn over_tcp(
     flags: &cli::Status,
     registry: Registry,
     environment: &Environment,
@@ -62,16 +92,24 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     let source = Source::find(flags.config.path.clone(), environment);
     let loader =
         |source| Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+    // The default address would be that of another proxy, so it is used only if the files leave it out.
     let (server, doubt) = match source.map(loader) {
         Ok(loader) => match loader.load() {
             Ok(config) => (config.server, None),
             // The problems are left to `check`. What can be read of the addresses is enough to try.
             Err(_) => {
                 let doubt = format!("`mooltiroute check` says that {} is invalid", loader.source());
-                (loader.server(), Some(doubt))
+                let mut server = loader.server();
+                if !loader.names(&KeyPath::of(["server"])).iter().any(|key| key == "listen") {
+                    server.listen.clear();
+                }
+                (server, Some(doubt))
             }
         },
-        Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
+        Err(problems) => {
+            let server = ServerConfig { listen: Vec::new(), ..loader(Source::Embedded).server() };
+            (server, Some(problems.to_string()))
+        }
     };
     // A listener with TLS can't be asked, but it is named if no other answers.
     let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
@@ -121,7 +159,13 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
              https://{address}/status`"
         ));
     }
-    let mut why = format!("no status from a proxy\n  {}", refusals.join("\n  "));
+    let mut why = "no status from a proxy".to_owned();
+    for refusal in &refusals {
+        why.push_str(&format!("\n  {refusal}"));
+    }
+    if refusals.is_empty() {
+        why.push_str("\n  nothing says where it listens");
+    }
     if let Some(doubt) = &aim.doubt {
         why.push_str(&format!("\nThe address may be another one, as {doubt}."));
     }

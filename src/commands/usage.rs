@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Verdict, complain};
+use super::{Verdict, complain, running};
 use crate::{
     cli::{self, Format, UsageBy},
     config::{Environment, Source},
@@ -22,6 +22,7 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Ok(source) => source,
         Err(problems) => return complain(&problems),
     };
+    running::doubt_source(&flags.config, &source, environment);
     let Some(file) = UsageFile::find(&source, environment) else { return complain(&NO_DIRECTORY) };
     let path = file.path().display();
     let record = match file.read() {

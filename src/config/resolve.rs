@@ -120,6 +120,7 @@ impl<'a> Resolver<'a> {
             outline,
             overridden,
             warnings,
+            has_variables: self.tree.has_variables(),
             written: None,
         }
     }

@@ -263,6 +263,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
 }
 
+/// Returns whether the configuration at `path` has `file`, whose path has no links.
+pub(crate) fn is_read_from(path: &Path, file: &Path) -> bool {
+    let leads_there = |read: &PathBuf| read.canonicalize().is_ok_and(|read| read == file);
+    files(path).is_ok_and(|files| files.iter().any(leads_there))
+}
+
 /// Returns whether a file of this name in a directory of configuration is read: not if it is hidden, a backup or no
 /// YAML.
 pub(crate) fn is_read(path: &Path) -> bool {

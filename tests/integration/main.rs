@@ -41,6 +41,8 @@ mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;
+#[cfg(unix)]
+mod reload_verdicts;
 mod requests;
 mod required_sessions;
 #[cfg(target_os = "linux")]
@@ -69,6 +71,8 @@ mod tunnels;
 #[cfg(unix)]
 mod usage;
 mod warm;
+#[cfg(unix)]
+mod which_proxy;
 mod wire;
 #[cfg(target_os = "linux")]
 mod workers;

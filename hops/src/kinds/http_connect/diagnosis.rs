@@ -134,7 +134,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
         reason: Reason::WrongPassword,
         summary: "wrong password",
         advice: "Correct `password` of this hop. To keep the account from being locked, it is not tried again for a \
-            while; an edit of it ends that.",
+            while; an edit of it ends that, or a restart of the proxy if it comes from a variable.",
     },
     Diagnosis {
         reason: Reason::UnknownUser,
