@@ -20,7 +20,7 @@ use super::{
     USAGE, Verdict, complain, describe,
     graph::Graph,
     json::{ShownCredential, ShownRoute},
-    write_problems,
+    running, write_problems,
 };
 use crate::{
     cli::{Explain, Format, Picture},
@@ -117,6 +117,10 @@ pub fn explain(
     });
     let way = found
         .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
+    let mut used_up = running::used_up_budgets(loader.source(), loader.environment());
+    used_up.retain(|hop| {
+        way.as_ref().is_some_and(|way| way.steps.iter().any(|step| step.hop == Some(hop.as_str())))
+    });
     match format {
         Format::Human => {
             match client {
@@ -137,6 +141,9 @@ pub fn explain(
                     writeln!(out, "\nThe client is served, and its username has no effect: {why}")?;
                 }
                 None => {}
+            }
+            if let Some(note) = running::note_on_budgets(&used_up) {
+                writeln!(out, "\n{note}")?;
             }
         }
         Format::Json => {
@@ -164,6 +171,7 @@ pub fn explain(
                 "as": client.as_ref().map(ToString::to_string),
                 "refused": refused,
                 "ignored": ignored,
+                "budgets_used_up": used_up,
                 "index": found,
                 "route": route,
                 "before": before,

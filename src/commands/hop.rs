@@ -122,8 +122,8 @@ fn set(
     let said = match running {
         Some(control) => in_force(&control, &target, flags)?,
         None => format!(
-            "{name} is {} in {}; no proxy runs with this configuration",
-            flags.state,
+            "{} in {}; no proxy runs with this configuration",
+            switched(name, flags.state),
             target.path.display()
         ),
     };
@@ -205,7 +205,8 @@ fn in_force(
     };
     let mut said = match verdict.verdict {
         ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
-            format!("{name} is {state}; generation {generation} is in force{process}")
+            let switched = switched(name, state);
+            format!("{switched}; generation {generation} is in force{process}")
         }
         ReloadOutcome::Unsettled => format!(
             "{name} is {state} in {}; generation {generation} stays in force until the files come to rest",
@@ -235,6 +236,14 @@ fn in_force(
         );
     }
     Ok(said)
+}
+
+/// Says what the switch of the hop means from now on.
+fn switched(name: &str, state: HopState) -> String {
+    match state {
+        HopState::On | HopState::Off => format!("{name} is {state}"),
+        HopState::Auto => format!("{name} follows its condition again"),
+    }
 }
 
 fn texts(problems: &[ToldProblem]) -> String {

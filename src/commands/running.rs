@@ -1,6 +1,9 @@
 //! Finds the running proxy that a command is for.
 
-use std::{net::ToSocketAddrs as _, path::PathBuf};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+};
 
 use crate::{
     cli::{ConfigPath, ProxyChoice},
@@ -32,7 +35,8 @@ pub(super) fn find_silently(
 
 /// Says which proxy was asked, if the command named none and another one could have been meant.
 pub(super) fn introduce(control: &Control) {
-    if !control.is_named && !(control.is_exact && control.others.is_empty()) {
+    let is_certain = control.is_named || (control.is_exact && control.others.is_empty());
+    if !is_certain {
         super::complain(&control.introduction());
     }
 }
@@ -53,11 +57,31 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
+/// Returns the hops whose budget is used up, as the proxy knows it that runs with `source`. Without one, none is known.
+pub(super) fn used_up_budgets(source: &Source, environment: &Environment) -> Vec<String> {
+    let wanted = WantedProxy::Config(path_of(source));
+    let Ok(control) = Control::find(&wanted, environment) else { return Vec::new() };
+    let Ok(status) = control.get::<serde_json::Value>("/v1/status") else { return Vec::new() };
+    let budgets = status["budgets"].as_object().into_iter().flatten();
+    let reached = budgets.filter(|(_, budget)| budget["is_reached"].as_bool() == Some(true));
+    reached.map(|(hop, _)| hop.clone()).collect()
+}
+
+/// Says which of `hops` have used up their budget in the running proxy, if any has.
+pub(super) fn note_on_budgets(used_up: &[String]) -> Option<String> {
+    let hops: Vec<_> = used_up.iter().map(|hop| format!("`{hop}`")).collect();
+    (!hops.is_empty()).then(|| {
+        format!(
+            "note: in the running proxy the budget of {} is used up, so it refuses this request, or sends it through the \
+             chain of `then`; `mooltiroute usage` shows when the next period begins",
+            hops.join(", ")
+        )
+    })
+}
+
 fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy, String> {
     if let Some(text) = &choice.address {
-        let found = text.to_socket_addrs();
-        let found = found.map_err(|error| format!("--address {text}: {error}"))?;
-        return Ok(WantedProxy::Listener(found.collect()));
+        return Ok(WantedProxy::Listener(addresses(text)?));
     }
     // A path that is named is not checked: the proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {
@@ -65,6 +89,22 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy
     }
     let source = Source::find(None, environment).map_err(|problems| problems.to_string())?;
     Ok(WantedProxy::Usual(path_of(&source)))
+}
+
+/// Returns the addresses that `text` of `--address` names.
+///
+/// # Errors
+/// It is no address, or its name can't be looked up.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    // People copy the URL of the proxy.
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = bare.strip_suffix('/').unwrap_or(bare);
+    match bare.to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => {
+            Err(format!("--address {bare}: {error}; write HOST:PORT, as in `127.0.0.1:8888`"))
+        }
+    }
 }
 
 fn path_of(source: &Source) -> Option<PathBuf> {

@@ -5,7 +5,7 @@ pub(super) mod table;
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
@@ -120,9 +120,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     let Some(text) = &flags.address else {
         return Ok(Aim { addresses: listeners, over_tls, auth: server.auth, doubt });
     };
-    let found = text.to_socket_addrs();
-    let addresses: Vec<SocketAddr> =
-        found.map_err(|error| format!("--address {text}: {error}"))?.collect();
+    let addresses = running::addresses(text)?;
     // Credentials of one proxy are never sent to another one.
     let is_ours = |address: &SocketAddr| address.ip().is_loopback() || listeners.contains(address);
     let auth = server.auth.filter(|_| addresses.iter().all(is_ours));

@@ -12,7 +12,10 @@ use std::{
 use mooltiroute_hops::{KeyPath, Secret};
 use zeroize::Zeroize as _;
 
-use crate::config::report::problem::{Place, Problem, Problems};
+use crate::config::{
+    report::problem::{Place, Problem, Problems},
+    yaml::interpolate,
+};
 
 /// The source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +195,20 @@ impl Source {
             Self::Path(path) => path.parent().unwrap_or(Path::new("")),
             Self::Text(_) | Self::CommandLine { .. } | Self::Embedded => Path::new(""),
         }
+    }
+
+    /// Returns the names of the variables that the files use, each once, as far as they can be read.
+    pub(crate) fn variables(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for text in self.read().0 {
+            let lines = text.text.lines().filter(|line| !line.trim_start().starts_with('#'));
+            for name in lines.flat_map(interpolate::names) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
     }
 
     /// Reads every file, in the order in which they are merged.

@@ -173,8 +173,10 @@ fn has_config(proxy: &ProxyIdentity, path: Option<&Path>) -> bool {
 
 /// Returns whether a connection to `address` reaches `listener`.
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
-    // A proxy on `0.0.0.0` is found by each address of this machine.
-    let is_same_host = listener.ip() == address.ip() || listener.ip().is_unspecified();
+    // A proxy on `0.0.0.0` is found by each address of this machine, and `0.0.0.0` has each of them.
+    let is_same_host = listener.ip() == address.ip()
+        || listener.ip().is_unspecified()
+        || address.ip().is_unspecified();
     is_same_host && listener.port() == address.port()
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use mooltiroute_hops::KeyPath;
 use tokio::{sync::mpsc, task};
 use tracing::{debug, error, info, warn};
 
@@ -292,8 +293,21 @@ impl Reloads {
                 self.end_rejection();
                 self.accept(config, prepared, &changed, None)
             }
-            Err(error) => self.reject(vec![ToldProblem::line(with_causes(&error))], call),
+            Err(error) => {
+                let problem = self.not_bound(with_causes(&error)).await;
+                self.reject(vec![problem], call)
+            }
         }
+    }
+
+    /// Describes an address that can't be listened on, with the place of the setting.
+    async fn not_bound(&self, why: String) -> ToldProblem {
+        let loader = Arc::clone(&self.loader);
+        let path = KeyPath::of(["server", "listen"]);
+        let line = ToldProblem::line(format!("{path}: {why}"));
+        // The files are read again only for the line.
+        let problem = task::spawn_blocking(move || loader.problem_at(&path, "listen", why)).await;
+        problem.map_or(line, |problem| ToldProblem::from(&problem))
     }
 
     /// Puts `config` in force. Its listeners are bound, so nothing fails from here on. `cause` is the change of the

@@ -16,7 +16,8 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{
-    Authority, Eventual, Field, Hop, HopError, Link, Refusal, Request, RequestLine, Reuse, Tunnel,
+    Authority, Eventual, Field, Hop, HopError, Link, Refusal, Request, RequestLine, Reuse, Spoken,
+    Tunnel,
 };
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
@@ -617,12 +618,36 @@ impl Chain {
         let protocol = hop.and_then(|hop| hop.link.entered_by());
         let named = hop.and_then(|hop| self.hops.get(hop.position));
         let stage = Stage::new(named, member, step, stop.clone());
-        Stage { protocol, ..stage }
+        let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
+        let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
+        Stage { protocol, settings, next, ..stage }
+    }
+
+    /// Returns the name of the hop behind `hop`, if `stop` is its address.
+    fn next_at(&self, hop: &ChosenHop, stop: &Authority) -> Option<Arc<str>> {
+        let behind = self.hops.get(hop.position + 1..)?;
+        let is_it = |next: &&ChainHop| {
+            let is_at = |address: Option<&Authority>| address == Some(stop);
+            is_at(next.hop.describe().address)
+                || next.hop.members().iter().any(|member| is_at(member.address))
+        };
+        behind.iter().find(is_it).map(|next| Arc::clone(&next.name))
     }
 
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
-        Stage::new(named, last.member.clone(), Step::Extend, target.clone())
+        let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
+        Stage { settings: last.link.settings(), ..stage }
+    }
+
+    /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.
+    pub(crate) fn misunderstood(
+        &self,
+        last: &LastHop,
+        target: &Authority,
+        spoken: Spoken,
+    ) -> ChainError {
+        self.error(self.last_stage(last, target), HopError::OtherProtocol(spoken).into())
     }
 
     /// Describes a failed TLS handshake with the target, which the user of the tunnel makes at its end.

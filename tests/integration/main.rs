@@ -5,11 +5,14 @@
 #![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
 
 mod activation;
+mod advice;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod command_words;
 #[cfg(target_os = "linux")]
 mod conditions;
 #[cfg(unix)]

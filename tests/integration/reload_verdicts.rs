@@ -69,6 +69,18 @@ async fn an_emptied_file_is_refused_by_a_running_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_rejected_with_its_place() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(ONE_HOP).await;
+    let address = taken.local_addr().unwrap();
+    proxy.config().write("00-server.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
+    let (code, out, _) = text(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("00-server.yaml:1:19: server.listen: can't listen on "), "{out}");
+    assert!(out.contains("another program has the port"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_says_that_variables_are_those_of_the_start() {
     let yaml = "hops: { a: { kind: socks5, address: \"${REMARKABLE_HOST}:1\" } }\nchains: { default: [a] }\n";
     let proxy = Proxy::in_environment(yaml, &[], &[("REMARKABLE_HOST", "a.test")]).await;

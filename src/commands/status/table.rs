@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::duration;
+
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
@@ -14,7 +16,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         "{BOLD}mooltiroute {}{RESET}, process {}, up {}",
         word(&status["version"]),
         word(&status["pid"]),
-        humantime::format_duration(Duration::from_secs(number(&status["uptime_seconds"]))),
+        duration::in_words(Duration::from_secs(number(&status["uptime_seconds"]))),
     )?;
     // Everything is read by name with a default, and not into a type: the proxy may be of an earlier or later
     // version.
@@ -279,7 +281,7 @@ mod tests {
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
         let expected = "\
-mooltiroute 1.2.3, process 4242, up 3h 5m 5s
+mooltiroute 1.2.3, process 4242, up 3 h 5 m 5 s
 listeners    127.0.0.1:8888
 config       config.d
 generation   7, since 2026-11-22T20:11:02Z
