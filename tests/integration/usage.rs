@@ -303,7 +303,7 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     assert!(file.is_file());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     let hop = opening_double().await;
     let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
