@@ -6,7 +6,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use divan::{Bencher, black_box};
@@ -14,7 +13,7 @@ use mooltiroute::{
     config::{Environment, Loader, Overrides, Source},
     hops::{Eventual, Hop, Preferences, Request, kinds},
 };
-use mooltiroute_pac::{Engine, Query, Surroundings};
+use mooltiroute_pac::{Engine, NoNames, Query, Surroundings};
 
 fn main() {
     divan::main();
@@ -27,25 +26,6 @@ const SCRIPT: &str = "function FindProxyForURL(url, host) {
     if (isInNet('10.1.2.3', '192.168.0.0', '255.255.0.0')) return 'DIRECT';
     return 'PROXY proxy1.corp.example:3128; PROXY proxy2.corp.example:3128; DIRECT';
 }";
-
-#[derive(Debug)]
-struct NoNames;
-
-impl Surroundings for NoNames {
-    fn addresses(&self, _: &str) -> Option<Vec<std::net::IpAddr>> {
-        Some(Vec::new())
-    }
-
-    fn own_addresses(&self) -> Vec<std::net::IpAddr> {
-        Vec::new()
-    }
-
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn alert(&self, _: &str) {}
-}
 
 #[divan::bench]
 fn call(bencher: Bencher<'_, '_>) {

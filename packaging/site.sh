@@ -14,10 +14,13 @@ for page in docs/*.md; do
   fi
 done
 
+# The copy has the pages in docs/ too, because mdbook puts that path into the links that edit a page.
 rm -rf target/site
-mkdir -p target/site
+mkdir -p target/site/docs
+cp book.toml target/site
 for page in docs/*.md; do
-  sed 's#](\.\./#](https://github.com/mooltiroute/mooltiroute/blob/main/#g' "$page" >"target/site/${page##*/}"
+  sed 's#](\.\./#](https://github.com/mooltiroute/mooltiroute/blob/main/#g' "$page" >"target/site/docs/${page##*/}"
 done
-MDBOOK_BOOK__SRC=target/site mdbook build
+mdbook build target/site --dest-dir "$PWD/target/book"
+grep -q '/edit/main/docs/install\.md"' target/book/install.html || { printf 'the link that edits a page is wrong\n' >&2; exit 1; }
 packaging/check_links.py target/book

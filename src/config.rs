@@ -20,7 +20,7 @@ mod units;
 mod workers;
 mod yaml;
 
-pub(crate) use self::budget::BudgetPeriod;
+pub(crate) use self::{budget::BudgetPeriod, listen::bare_port};
 pub use self::{
     budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},

@@ -47,7 +47,7 @@ pub(crate) struct UsageLedger {
     /// By the session that a client named.
     pub sessions: Book,
     /// By target.
-    pub targets: Book,
+    pub targets: Book<Authority>,
     wires: Wires,
     activity: Arc<Activity>,
     since: Mutex<SystemTime>,
@@ -118,7 +118,7 @@ impl UsageLedger {
         (route, target, session): (&Arc<UsageAccount>, &Authority, Option<&str>),
     ) -> Owner {
         let owner = recent.owner(route, target, session, || {
-            let target = self.targets.account(&target.to_string());
+            let target = self.targets.account(target);
             let session = session.map(|session| self.sessions.account(session));
             [Arc::clone(route), target].into_iter().chain(session).collect()
         });
@@ -146,7 +146,7 @@ impl UsageLedger {
     ) {
         let wanted: Vec<_> = budgets.into_iter().collect();
         for (name, account) in self.hops.all() {
-            let budget = wanted.iter().find(|(hop, _)| **hop == name);
+            let budget = wanted.iter().find(|(hop, _)| ***hop == *name);
             account.set_budget(budget.map(|(_, budget)| (*budget).clone()));
         }
         for (name, budget) in wanted {

@@ -267,6 +267,25 @@ fn explain_says_if_a_client_would_be_refused_or_not_heard_for_its_username() {
 }
 
 #[test]
+fn explain_shows_no_condition_of_a_hop_that_is_not_on_the_way() {
+    const EQUAL: &str = "enabled: { when: { interface: nowhere0 } }";
+    let directory = directory();
+    let text = format!(
+        "hops:\n  near: {{ kind: http-connect, address: \"a:1\", {EQUAL} }}\n  \
+         held: {{ kind: http-connect, address: \"b:1\", {EQUAL} }}\n  \
+         pool: {{ kind: pool, members: [held] }}\n  \
+         other: {{ kind: http-connect, address: \"c:1\", {EQUAL} }}\n\
+         chains:\n  default: [near, pool]\n  spare: [other]\n"
+    );
+    fs::write(directory.path().join("a.yaml"), text).unwrap();
+    let explain = ["explain", "a.test:443", "-c", "a.yaml", "--format", "json"];
+    let output = command(directory.path(), &explain);
+    let explained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let conditions = explained["chain"]["conditions"].as_object().unwrap();
+    assert_eq!(conditions.keys().collect::<Vec<_>>(), ["held", "near"], "{explained:#}");
+}
+
+#[test]
 fn hops_of_the_command_line_become_a_file_that_means_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("http://joe:{CANARY}@proxy.example:3128");

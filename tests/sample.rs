@@ -91,7 +91,7 @@ fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.d")
 }
 
-const DEFAULTS: [&str; 23] = [
+const DEFAULTS: [&str; 24] = [
     "access",
     "address",
     "connect",
@@ -115,4 +115,5 @@ const DEFAULTS: [&str; 23] = [
     "stall",
     "tls",
     "via",
+    "workers",
 ];

@@ -97,6 +97,17 @@ impl Authority {
         self.port.get()
     }
 
+    /// Returns the same authority with its name in small letters. Most have one already.
+    pub fn to_lower(&self) -> Cow<'_, Self> {
+        match &self.host {
+            Host::Name(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                let host = Host::Name(name.to_ascii_lowercase().into());
+                Cow::Owned(Self { host, port: self.port })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// Returns this host with another port.
     #[must_use]
     pub fn with_port(&self, port: NonZeroU16) -> Self {

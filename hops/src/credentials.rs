@@ -43,14 +43,14 @@ pub fn password(
     context: &BuildContext<'_>,
 ) -> Result<Option<Secret>, InvalidSetting> {
     let Some(file) = file else { return Ok(written) };
-    let fail = |message: String| Err(InvalidSetting::new("password_file", message));
     if written.is_some() {
-        return fail("stands beside `password`; write one of the two".into());
+        let message = "stands beside `password`; write one of the two";
+        return Err(InvalidSetting::new("password_file", message));
     }
-    let shown = file.display();
+    let fail = |message: &str| Err(InvalidSetting::file("password_file", message));
     let content = match context.read(file) {
         Ok(content) => content,
-        Err(error) => return fail(format!("`{shown}` can't be read: {error}")),
+        Err(error) => return fail(&format!("can't be read: {error}")),
     };
     let text = content.expose();
     // Editors and `echo` end a file with a line end, which is no part of the password. Only one is removed, and
@@ -58,13 +58,13 @@ pub fn password(
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let password = line.unwrap_or(text);
     if password.is_empty() {
-        return fail(format!("`{shown}` is empty; expected the password and nothing else"));
+        return fail("is empty; expected the password and nothing else");
     }
     // A second line is more likely a wrong file than a password, and would break the header field.
     if password.chars().any(char::is_control) {
-        return fail(format!(
-            "`{shown}` has more than one line or a control character; expected the password and nothing else"
-        ));
+        return fail(
+            "has more than one line or a control character; expected the password and nothing else",
+        );
     }
     Ok(Some(Secret::new(password)))
 }

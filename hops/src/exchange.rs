@@ -169,7 +169,7 @@ impl<'t> Exchange<'t> {
                 }
                 // Splitting off nothing would still make the buffer a shared one, which allocates.
                 let rest = if end < seen.len() { seen.split_off(end) } else { BytesMut::new() };
-                let answer = Answer::parse(std::mem::replace(&mut seen, rest))?;
+                let answer = Answer::parse(std::mem::replace(&mut seen, rest))?.to(method);
                 // What came behind the head is the start of a body, or bytes of the tunnel if the target speaks
                 // first, as SSH does.
                 if !answer.is_interim() {
@@ -462,6 +462,25 @@ mod tests {
             for step in [1, 7, 4096] {
                 assert_eq!(second_round(head, step).await, Ok(is_kept), "{head:?} by {step}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_head_has_no_body() {
+        let (near, mut proxy) = duplex(1024);
+        let mut tunnel = Tunnel::layered(near);
+        let mut exchange = Exchange::new(&mut tunnel, HEAD_BYTES_MAX);
+        let host = "example.com:80".parse().unwrap();
+        for (head, is_kept) in [
+            ("HTTP/1.1 407 A\r\nContent-Length: 3\r\n\r\n", true),
+            ("HTTP/1.1 407 A\r\nTransfer-Encoding: chunked\r\n\r\n", true),
+            ("HTTP/1.1 407 A\r\n\r\n", true),
+            ("HTTP/1.1 407 A\r\nConnection: close\r\n\r\n", false),
+        ] {
+            proxy.write_all(head.as_bytes()).await.unwrap();
+            let line = RequestLine { method: "HEAD", uri: &"http://example.com/" };
+            let answer = exchange.request(line, &host, &[]).await.unwrap();
+            assert_eq!(exchange.finish(&answer).await.unwrap(), is_kept, "{head:?}");
         }
     }
 

@@ -9,6 +9,7 @@ pub mod pool;
 pub mod rotating;
 pub mod socks5;
 pub mod webshare;
+mod wish;
 
 use crate::Registry;
 

@@ -55,6 +55,9 @@ pub enum Fault {
     UnknownHop,
     /// All hops that it names are switched off.
     SwitchedOff,
+    /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
+    /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
+    File(String),
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -165,6 +168,12 @@ impl InvalidSetting {
         Self { path, fault: Fault::Other(message.into()) }
     }
 
+    /// Creates a problem of the file that the setting `key` names. `message` is a clause about the file, such as "is
+    /// empty", and holds neither its name nor anything of its content.
+    pub fn file(key: &str, message: impl Into<String>) -> Self {
+        Self { path: KeyPath::of([key]), fault: Fault::File(message.into()) }
+    }
+
     /// Creates the problem of a name that belongs to no usable hop.
     pub fn unknown_hop() -> Self {
         Self::without_path(Fault::UnknownHop)
@@ -240,12 +249,23 @@ impl fmt::Display for InvalidSetting {
             Fault::SwitchedOff => f.write_str(
                 "are all switched off; switch the hop that holds them off too, to go without them",
             ),
+            Fault::File(message) => write!(f, "the file {message}"),
             Fault::Other(message) => f.write_str(message),
         }
     }
 }
 
 impl std::error::Error for InvalidSetting {}
+
+impl Key {
+    /// The name, or `None` for a place in a list.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Index(_) => None,
+        }
+    }
+}
 
 impl KeyPath {
     /// Adds one step to the path.
@@ -345,11 +365,12 @@ fn find<'a>(value: &'a Value, path: &[Key]) -> Option<&'a Value> {
     find(inner, below)
 }
 
-/// Whether a direct part of `value` was left out.
+/// Returns whether a part of `value` was left out, at any depth.
 fn holds_left_out(value: &Value) -> bool {
+    let is_or_holds = |part: &Value| is_left_out(part) || holds_left_out(part);
     match value {
-        Value::Mapping(mapping) => mapping.values().any(is_left_out),
-        Value::Sequence(list) => list.iter().any(is_left_out),
+        Value::Mapping(mapping) => mapping.values().any(is_or_holds),
+        Value::Sequence(list) => list.iter().any(is_or_holds),
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 //! Two parts also serve TLS with clients: [`layer`] puts an established TLS connection into a [`Tunnel`], and
 //! [`certificate`] reads the names and dates of a certificate.
 
+mod authorities;
 pub mod certificate;
 mod pinned;
 mod rejected;
@@ -26,14 +27,14 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector, TlsStream,
     rustls::{
-        self, ClientConfig, InvalidMessage, RootCertStore,
+        self, ClientConfig, InvalidMessage,
         client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
         crypto::{self, CryptoProvider},
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
+        pki_types::ServerName,
     },
 };
 
-use self::{pinned::PinnedVerifier, rejected::NotingSelfSigned};
+use self::{authorities::read_authorities, pinned::PinnedVerifier, rejected::NotingSelfSigned};
 use crate::{BuildContext, CountWire, HopError, Host, InvalidSetting, Spoken, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
@@ -303,40 +304,11 @@ fn file_verifier(
     provider: Arc<CryptoProvider>,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn ServerCertVerifier>, InvalidSetting> {
-    let (roots, certificates) = read_roots(ca, context)?;
+    let (roots, certificates) = read_authorities(ca, context)?;
     let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
     let authorities = authorities
         .map_err(|error| InvalidSetting::new("ca", format!("can't be used: {error}")))?;
     Ok(Arc::new(PinnedVerifier::new(certificates, authorities)))
-}
-
-/// Reads the certificates of a file, and returns them as authorities and as they are.
-fn read_roots(
-    path: &Path,
-    context: &BuildContext<'_>,
-) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), InvalidSetting> {
-    let fail = |message: String| InvalidSetting::new("ca", message);
-    let shown = path.display();
-    let pem =
-        context.read(path).map_err(|error| fail(format!("`{shown}` can't be read: {error}")))?;
-    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
-    for certificate in CertificateDer::pem_slice_iter(pem.expose().as_bytes()) {
-        let certificate =
-            certificate.map_err(|error| fail(format!("`{shown}` is no PEM file: {error}")))?;
-        // Each certificate is kept in both forms. As an authority it can sign the certificate that the hop shows; as
-        // itself it can be that certificate.
-        roots
-            .add(certificate.clone())
-            .map_err(|error| fail(format!("`{shown}` has an unusable certificate: {error}")))?;
-        certificates.push(certificate);
-    }
-    // A key file is legal PEM too. Without this check it would be a hop that trusts no certificate at all.
-    if roots.is_empty() {
-        return Err(fail(format!(
-            "`{shown}` has no certificate; expected `-----BEGIN CERTIFICATE-----`"
-        )));
-    }
-    Ok((roots, certificates))
 }
 
 /// The name of the protocol that [`TlsClient::enter`] speaks.

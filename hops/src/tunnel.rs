@@ -39,15 +39,14 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
 }
 
 /// Counts the bytes of one stream while they pass.
-pub trait CountWire: fmt::Debug + Send + Sync {
+///
+/// The code that made a counter finds it again by a downcast from [`Any`].
+pub trait CountWire: Any + fmt::Debug + Send + Sync {
     /// Adds bytes that the stream took.
     fn sent(&self, bytes: usize);
 
     /// Adds bytes that came from the stream.
     fn received(&self, bytes: usize);
-
-    /// Returns the counter, so that the code that made it can downcast it.
-    fn as_any(&self) -> &dyn Any;
 }
 
 /// A stream to some stop of a chain, with the bytes already read from it beside it.
@@ -248,16 +247,26 @@ impl AsyncRead for Tunnel {
         if read_early(&mut self.early, buf) {
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        let count = buf.filled().len() - before;
-        if let Some(wire) = &self.wire
-            && count > 0
-        {
-            wire.received(count);
-        }
-        read
+        let Self { io, wire, .. } = &mut *self;
+        count_read(wire.as_ref(), buf, |buf| Pin::new(io).poll_read(cx, buf))
     }
+}
+
+/// Counts the bytes that a read adds to `buf`.
+fn count_read(
+    wire: Option<&Arc<dyn CountWire>>,
+    buf: &mut ReadBuf<'_>,
+    read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let read = read(buf);
+    let count = buf.filled().len() - before;
+    if let Some(wire) = wire
+        && count > 0
+    {
+        wire.received(count);
+    }
+    read
 }
 
 /// Counts the bytes that a write took.

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use rquickjs::{
-    CatchResultExt as _, CaughtError, Context, Ctx, Error, Function, Runtime, Value,
+    CatchResultExt as _, CaughtError, Context, Ctx, Error, Exception, Function, Runtime, Value,
     context::{EvalOptions, intrinsic},
 };
 
@@ -138,6 +138,9 @@ impl Loaded {
         if self.budget.is_exceeded() {
             return PacError::TooSlow(self.budget.whole());
         }
+        if is_exhaustion(error) {
+            return PacError::Exhausted;
+        }
         let (message, place) = match error {
             CaughtError::Exception(exception) => {
                 let stack = exception.stack().unwrap_or_default();
@@ -163,8 +166,29 @@ fn function<'js>(context: &Ctx<'js>) -> Result<Function<'js>, PacError> {
 }
 
 fn is_syntax_error(error: &CaughtError<'_>) -> bool {
-    let CaughtError::Exception(exception) = error else { return false };
-    exception.as_object().get::<_, String>("name").is_ok_and(|name| name == "SyntaxError")
+    matches!(error, CaughtError::Exception(exception) if name(exception) == "SyntaxError")
+}
+
+/// Returns whether a script came to the end of its memory or its stack.
+///
+/// The engine tells this by exceptions alone, which a script can throw by itself. That does no harm: a script that is
+/// taken for one that was cut short is refused, even if others may go direct.
+fn is_exhaustion(error: &CaughtError<'_>) -> bool {
+    match error {
+        // No memory is left for an exception.
+        CaughtError::Value(value) => value.is_null(),
+        CaughtError::Exception(exception) => match &*name(exception) {
+            "InternalError" => true,
+            "RangeError" => exception.message().is_some_and(|message| message == STACK_EXCEEDED),
+            _ => false,
+        },
+        CaughtError::Error(error) => matches!(error, Error::Allocation),
+    }
+}
+
+/// Returns the name of the class of an exception, such as `TypeError`.
+fn name(exception: &Exception<'_>) -> String {
+    exception.as_object().get("name").unwrap_or_default()
 }
 
 /// Returns a thrown value as text.
@@ -189,6 +213,8 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// The engine's words for the end of the stack. A `RangeError` may have other reasons.
+const STACK_EXCEEDED: &str = "Maximum call stack size exceeded";
 /// The name of the script in the engine's traces.
 const FILE_NAME: &str = "pac";
 const FILE_NAME_AND_COLON: &str = "pac:";

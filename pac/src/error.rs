@@ -33,6 +33,9 @@ pub enum PacError {
     /// A call or the load took too much processor time.
     #[error("it takes longer than {} ms", .0.as_millis())]
     TooSlow(Duration),
+    /// A call or the load needed more memory than a script may have, or a deeper stack.
+    #[error("it needs too much memory, or its functions call each other too deep")]
+    Exhausted,
     /// The function returned something that is no text, such as nothing.
     #[error("its function returned {0} in place of a text")]
     NotText(&'static str),

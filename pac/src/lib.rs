@@ -11,18 +11,8 @@
 //! - [`decode`] reads the bytes of a file, whose encoding may not be given.
 //!
 //! ```
-//! use std::{net::IpAddr, sync::{Arc, mpsc}, time::SystemTime};
-//! use mooltiroute_pac::{Outcome, PacRunner, Query, Surroundings};
-//!
-//! #[derive(Debug)]
-//! struct Nowhere;
-//!
-//! impl Surroundings for Nowhere {
-//!     fn addresses(&self, _name: &str) -> Option<Vec<IpAddr>> { None }
-//!     fn own_addresses(&self) -> Vec<IpAddr> { Vec::new() }
-//!     fn now(&self) -> SystemTime { SystemTime::now() }
-//!     fn alert(&self, _text: &str) {}
-//! }
+//! use std::sync::{Arc, mpsc};
+//! use mooltiroute_pac::{NoNames, Outcome, PacRunner, Query};
 //!
 //! let text = "function FindProxyForURL(url, host) {
 //!     return isPlainHostName(host) ? 'DIRECT' : 'PROXY proxy.example:3128';
@@ -30,7 +20,7 @@
 //! let runner = PacRunner::load(text.into()).unwrap();
 //! let (sender, receiver) = mpsc::channel();
 //! let query = Query { url: "https://www.example/".into(), host: "www.example".into() };
-//! runner.ask(query, Arc::new(Nowhere), move |outcome| sender.send(outcome).unwrap());
+//! runner.ask(query, Arc::new(NoNames), move |outcome| sender.send(outcome).unwrap());
 //! assert_eq!(receiver.recv().unwrap(), Ok(Outcome::Answer("PROXY proxy.example:3128".into())));
 //! ```
 
@@ -88,4 +78,24 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 
     /// Takes a message that the script has for a person.
     fn alert(&self, text: &str);
+}
+
+/// Surroundings without any address, for tests and measurements: each name is known to have none.
+#[derive(Clone, Copy, Debug)]
+pub struct NoNames;
+
+impl Surroundings for NoNames {
+    fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
+        Some(Vec::new())
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn alert(&self, _: &str) {}
 }

@@ -231,28 +231,8 @@ const STACK_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, time::SystemTime};
-
     use super::*;
-
-    #[derive(Debug)]
-    struct NoNames;
-
-    impl Surroundings for NoNames {
-        fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
-            Some(Vec::new())
-        }
-
-        fn own_addresses(&self) -> Vec<IpAddr> {
-            Vec::new()
-        }
-
-        fn now(&self) -> SystemTime {
-            SystemTime::now()
-        }
-
-        fn alert(&self, _: &str) {}
-    }
+    use crate::NoNames;
 
     const DIRECT: &str = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
 

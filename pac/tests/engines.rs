@@ -4,36 +4,15 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::SystemTime,
 };
 
-use mooltiroute_pac::{Engine, Outcome, Query, Surroundings};
+use mooltiroute_pac::{Engine, NoNames, Outcome, Query};
 
 /// Answers by script, for each URL in turn. `None` if there is no text.
 type Answers = BTreeMap<String, Vec<Option<String>>>;
-
-#[derive(Debug)]
-struct NoNames;
-
-impl Surroundings for NoNames {
-    fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
-        Some(Vec::new())
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        Vec::new()
-    }
-
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn alert(&self, _: &str) {}
-}
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")

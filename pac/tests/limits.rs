@@ -2,31 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on must stop")]
 
 use std::{
-    net::IpAddr,
     sync::{Arc, mpsc},
     time::{Duration, Instant, SystemTime},
 };
 
-use mooltiroute_pac::{Engine, Outcome, PacError, PacRunner, Place, Query, Surroundings};
-
-#[derive(Debug)]
-struct Nothing;
-
-impl Surroundings for Nothing {
-    fn addresses(&self, _: &str) -> Option<Vec<IpAddr>> {
-        Some(Vec::new())
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        Vec::new()
-    }
-
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn alert(&self, _: &str) {}
-}
+use mooltiroute_pac::{Engine, NoNames, Outcome, PacError, PacRunner, Place, Query};
 
 fn query(host: &str) -> Query {
     Query { url: format!("https://{host}/").into(), host: host.into() }
@@ -34,7 +14,7 @@ fn query(host: &str) -> Query {
 
 fn call(body: &str) -> Result<Outcome, PacError> {
     let text = format!("function FindProxyForURL(url, host) {{ {body} }}");
-    Engine::load(text.into()).unwrap().call(&query("a.example"), Arc::new(Nothing))
+    Engine::load(text.into()).unwrap().call(&query("a.example"), Arc::new(NoNames))
 }
 
 #[track_caller]
@@ -79,6 +59,7 @@ fn an_exception_is_shown_with_its_place() {
     assert_eq!(threw("throw {};").0, "a value of type object");
     assert_eq!(threw("throw new Error(new Array(1e5).join('x'));").0.len(), 200);
     assert!(threw("return shExpMatch(host, '[');").1.is_some());
+    assert_eq!(threw("return new Array(-1);").0, "invalid array length");
 }
 
 #[test]
@@ -105,14 +86,18 @@ fn memory_and_stack_have_an_end() {
         "var list = []; while (true) list.push(new Array(1000).join('x') + list.length);",
         "var text = 'x'; while (true) text += text;",
         "return 'x'.repeat(1e9);",
+        "var text = new Array(7e6).join('x'); return dnsResolve(text + text + text);",
         "(function f() { return 1 + f(); })();",
     ] {
         let outcome = call(body);
-        let is_ended = matches!(outcome, Err(PacError::Threw { .. } | PacError::TooSlow(_)));
+        let is_ended = matches!(outcome, Err(PacError::Exhausted | PacError::TooSlow(_)));
         assert!(is_ended, "{body}: {outcome:?}");
     }
     let deep = format!("var x = {}{};", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(Engine::load(deep.into()).is_err());
+    let many = "var list = []; while (true) list.push(new Array(100000));".to_owned();
+    for text in [deep, many] {
+        assert_eq!(Engine::load(text.into()).unwrap_err(), PacError::Exhausted);
+    }
 }
 
 #[test]
@@ -124,7 +109,7 @@ fn a_call_that_fails_leaves_nothing_behind() {
             return 'PROXY p' + calls + ':1';
         }";
     let mut engine = Engine::load(text.into()).unwrap();
-    let mut ask = |host: &str| engine.call(&query(host), Arc::new(Nothing));
+    let mut ask = |host: &str| engine.call(&query(host), Arc::new(NoNames));
     let answer = |text: &str| Ok(Outcome::Answer(text.to_owned()));
     assert_eq!(ask("a.example"), answer("PROXY p1:1"));
     assert_eq!(ask("a.example"), answer("PROXY p2:1"));
@@ -141,7 +126,7 @@ fn a_call_that_fails_says_why_even_if_the_script_can_not_be_loaded_again() {
         function FindProxyForURL(url, host) {{ throw 'the call'; }}"
     );
     let mut engine = Engine::load(text.into()).unwrap();
-    let mut ask = || engine.call(&query("a.example"), Arc::new(Nothing));
+    let mut ask = || engine.call(&query("a.example"), Arc::new(NoNames));
     std::thread::sleep(Duration::from_millis(1100));
     for expected in ["the call", "too late", "too late"] {
         assert!(matches!(ask(), Err(PacError::Threw { message, .. }) if message == expected));
@@ -158,7 +143,7 @@ fn a_runner_goes_on_after_an_endless_loop() {
     let (sender, receiver) = mpsc::channel();
     for host in ["loop.example", "a.example"] {
         let sender = sender.clone();
-        runner.ask(query(host), Arc::new(Nothing), move |outcome| sender.send(outcome).unwrap());
+        runner.ask(query(host), Arc::new(NoNames), move |outcome| sender.send(outcome).unwrap());
     }
     assert!(matches!(receiver.recv().unwrap(), Err(PacError::TooSlow(_))));
     assert_eq!(receiver.recv().unwrap(), Ok(Outcome::Answer("DIRECT".into())));
@@ -179,7 +164,7 @@ fn a_thread_that_can_not_be_interrupted_is_replaced() {
     let ask = |host: &str| {
         let sender = sender.clone();
         // The thread that is stuck comes back after the test.
-        runner.ask(query(host), Arc::new(Nothing), move |outcome| drop(sender.send(outcome)));
+        runner.ask(query(host), Arc::new(NoNames), move |outcome| drop(sender.send(outcome)));
     };
     ask("search.example");
     let deadline = Instant::now() + Duration::from_secs(10);

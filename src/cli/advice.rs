@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::Cli;
-use crate::config::report::proxy_url::proxy_address;
+use crate::config::{bare_port, report::proxy_url::proxy_address};
 
 /// Words of other programs, with what does the same here. `VALUE` stands for the word that follows.
 type OtherWords = (&'static [&'static str], &'static str);
@@ -141,15 +141,15 @@ fn with_value(help: &str, value: Option<&str>) -> String {
 
 /// Returns the listen address for `text`, which is a port or an IP address with a port.
 fn listen_address(text: &str) -> Option<String> {
-    match text.trim_start_matches(':').parse::<u16>() {
-        Ok(port) => Some(format!("127.0.0.1:{port}")),
-        Err(_) => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
+    match bare_port(text) {
+        Some(port) => Some(format!("127.0.0.1:{port}")),
+        None => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
     }
 }
 
 /// Returns what a word without a flag seems to be: a port, a file, or a proxy.
 fn bare(word: &str) -> Option<String> {
-    if let Ok(port) = word.trim_start_matches(':').parse::<u16>() {
+    if let Some(port) = bare_port(word) {
         return Some(format!("write `mooltiroute run --listen 127.0.0.1:{port}`"));
     }
     let is_yaml = [".yaml", ".yml"].iter().any(|end| word.ends_with(end));
@@ -181,7 +181,8 @@ const COMMANDS: [OtherWords; 16] = [
     ),
     (
         &["stop", "quit", "shutdown", "down", "exit"],
-        "end the proxy with Ctrl+C in its terminal; as a service, with `systemctl --user stop mooltiroute`, or without `--user` for one of the machine",
+        "end the proxy with Ctrl+C in its terminal, or a service with `systemctl --user stop mooltiroute`, without \
+         `--user` if it is the system's",
     ),
     (
         &["restart", "refresh"],
@@ -212,7 +213,8 @@ const COMMANDS: [OtherWords; 16] = [
     ),
     (
         &["log", "logs"],
-        "the log goes to the standard error of `mooltiroute run`; as a service, see `journalctl --user -u mooltiroute`, or without `--user` for one of the machine",
+        "the log goes to the standard error of `mooltiroute run`; for a service, see `journalctl --user -u \
+         mooltiroute`, without `--user` if it is the system's",
     ),
     (
         &["stats", "info", "metrics", "health"],
@@ -367,7 +369,8 @@ mod tests {
         check("mooltiroute run -x socks5://proxy:1080", "`--hop socks5://proxy:1080`");
         check("mooltiroute start", "tip: `mooltiroute run` runs the proxy");
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
-        check("mooltiroute stop", "`systemctl --user stop mooltiroute`");
+        check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
+        check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
         check("mooltiroute kinit", "a program of Kerberos");
         check("mooltiroute run -d", "tip: the proxy runs in the foreground");
         check("mooltiroute run --workers 4", "`server: { workers: 4 }`");

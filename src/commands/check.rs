@@ -104,23 +104,20 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
 /// Describes what a valid configuration does.
 fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
-    // Without `auth`, a listener that checks no certificates is on loopback. Any other is a problem of the
-    // configuration.
-    let clients = match config.server.auth {
-        Some(_) => "clients need the credentials of `server.auth`".to_owned(),
-        None => "for every program on this machine".to_owned(),
-    } + &describe::credentials(&config.server.credentials);
+    let credentials = describe::credentials(&config.server.credentials);
     for Listener { address, tls } in &config.server.listen {
-        match tls {
-            None => writeln!(out, "  {address}, {clients}")?,
-            Some(tls) if tls.checks_clients() => {
-                writeln!(
-                    out,
-                    "  https://{address}, clients need a certificate of `client_ca`; {clients}"
-                )?;
+        let scheme = if tls.is_some() { "https://" } else { "" };
+        let checks_clients = tls.as_ref().is_some_and(|tls| tls.checks_clients());
+        let clients = match (checks_clients, config.server.auth.is_some()) {
+            (true, true) => {
+                "clients need a certificate of `client_ca` and the credentials of `server.auth`"
             }
-            Some(_) => writeln!(out, "  https://{address}, {clients}")?,
-        }
+            (true, false) => "clients need a certificate of `client_ca`",
+            (false, true) => "clients need the credentials of `server.auth`",
+            // It is on loopback. Any other is a problem of the configuration.
+            (false, false) => "for every program on this machine",
+        };
+        writeln!(out, "  {scheme}{address}, {clients}{credentials}")?;
     }
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;

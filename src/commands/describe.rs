@@ -29,11 +29,6 @@ pub(super) fn route(index: usize, route: &Route, config: &Config) -> String {
     format!("{}. {} -> {chain}{}", index + 1, route.rule, place.unwrap_or_default())
 }
 
-/// Describes the targets of a route.
-pub(super) fn targets(route: &Route) -> String {
-    route.rule.to_string()
-}
-
 /// Describes the condition of `hop`, if it has one: its present value, and what holds while it is undecided.
 pub(super) fn condition(
     hop: &NamedHop,
@@ -60,7 +55,7 @@ pub(super) fn condition(
 
 /// Describes the PAC file of a hop that decides per request: its source, and how its rules are read.
 pub(super) fn decider(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
-    let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { return Ok(()) };
+    let Some(decider) = hop.decider() else { return Ok(()) };
     let DeciderState { source, loaded, .. } = decider.state();
     match (loaded, decider.via()) {
         (Some(_), _) => writeln!(out, "{indent}chosen by the PAC file {source}")?,

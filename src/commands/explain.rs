@@ -290,8 +290,10 @@ impl<'a> ExplainedWay<'a> {
         let ChainConfig { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
         // Conditions of hops that are switched off belong here too, and so do those of members: they are why
         // the way is as it is.
+        // A hop elsewhere may have an equal condition, so the objects are compared.
         let is_on_way = |hop: &&NamedHop| {
-            hop.condition.as_ref().is_some_and(|condition| depends_on.contains(condition))
+            let condition = hop.condition.as_ref();
+            condition.is_some_and(|own| depends_on.iter().any(|one| Arc::ptr_eq(one, own)))
         };
         let conditional: Vec<_> = config.hops.iter().filter(is_on_way).collect();
         let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));

@@ -5,7 +5,6 @@ use std::{
     io::{self, Write},
 };
 
-use super::describe;
 use crate::{
     cli::Picture,
     config::{ChainConfig, Config, Route},
@@ -233,8 +232,7 @@ impl DrawnChain {
 
 /// Returns the number and the targets of a route, cut if there are many.
 fn route_label(index: usize, route: &Route) -> String {
-    let targets = describe::targets(route);
-    let label = format!("{}. {targets}", index + 1);
+    let label = format!("{}. {}", index + 1, route.rule);
     if label.chars().count() <= LABEL_CHARS_MAX {
         return label;
     }

@@ -130,12 +130,10 @@ impl<'a> ShownHop<'a> {
             settings,
             credentials,
             members,
-            decides_by: hop.hop.as_ref().and_then(|hop| hop.decider()).map(|decider| {
-                ShownDecider {
-                    source: decider.state().source,
-                    via: decider.via().to_owned(),
-                    terms: decider.terms(),
-                }
+            decides_by: hop.decider().map(|decider| ShownDecider {
+                source: decider.state().source,
+                via: decider.via().to_owned(),
+                terms: decider.terms(),
             }),
             auth,
         }

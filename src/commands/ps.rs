@@ -9,33 +9,15 @@ use std::{
     process::ExitCode,
 };
 
-use serde_json::json;
-
 use self::listed::Listed;
-use super::{Verdict, complain, running, status::table};
-use crate::{
-    cli::{self, Format},
-    config::Environment,
-};
+use super::{Verdict, running, status::table};
+use crate::{cli, config::Environment};
 
 /// Runs the command.
 pub fn run(flags: &cli::Ps, environment: &Environment) -> ExitCode {
     let listed = running::find(&flags.proxy, environment)
         .and_then(|control| Listed::all(&control).map_err(|error| error.to_string()));
-    let out = &mut super::stdout();
-    super::status(match (listed, flags.format) {
-        (Ok(listed), Format::Human) => write(&listed, out).map(|()| Verdict::Valid),
-        (Ok(listed), Format::Json) => {
-            let written = serde_json::to_string_pretty(&listed).map_err(io::Error::from);
-            written.and_then(|json| writeln!(out, "{json}")).map(|()| Verdict::Valid)
-        }
-        (Err(why), Format::Human) => return complain(&why),
-        (Err(why), Format::Json) => {
-            // A program that asked for JSON gets it for a failure too.
-            let failure = json!({ "running": false, "error": why });
-            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
-        }
-    })
+    running::answer(listed, flags.format, |listed, out| write(listed, out), |_| Verdict::Valid)
 }
 
 /// Writes a table, without the columns that have nothing in any row.

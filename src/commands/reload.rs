@@ -7,9 +7,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{complain, running};
+use super::running;
 use crate::{
-    cli::{self, Format},
+    cli,
     config::Environment,
     control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict},
 };
@@ -19,20 +19,7 @@ pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
     let verdict = running::find(&flags.proxy, environment).and_then(|control| {
         control.post::<ReloadVerdict>("/v1/reload", &json!({})).map_err(|error| error.to_string())
     });
-    let out = &mut super::stdout();
-    super::status(match (verdict, flags.format) {
-        (Ok(verdict), Format::Human) => write(&verdict, out).map(|()| command_verdict(&verdict)),
-        (Ok(verdict), Format::Json) => {
-            let written = serde_json::to_string_pretty(&verdict).map_err(io::Error::from);
-            let written = written.and_then(|json| writeln!(out, "{json}"));
-            written.map(|()| command_verdict(&verdict))
-        }
-        (Err(why), Format::Human) => return complain(&why),
-        (Err(why), Format::Json) => {
-            let failure = json!({ "running": false, "error": why });
-            writeln!(out, "{failure:#}").map(|()| super::Verdict::Invalid)
-        }
-    })
+    running::answer(verdict, flags.format, write, command_verdict)
 }
 
 /// Returns whether the files are in force.

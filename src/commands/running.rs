@@ -1,12 +1,18 @@
-//! Finds the running proxy that a command is for.
+//! Finds the running proxy that a command is for, and writes its answer.
 
 use std::{
+    io::{self, Write},
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
+    process::ExitCode,
 };
 
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Verdict, complain};
 use crate::{
-    cli::{ConfigPath, ProxyChoice},
+    cli::{ConfigPath, Format, ProxyChoice},
     config::{Environment, Source},
     control::client::{Control, NoProxy, OtherProxies, WantedProxy},
 };
@@ -76,6 +82,29 @@ pub(super) fn note_on_budgets(used_up: &[String]) -> Option<String> {
              chain of `then`; `mooltiroute usage` shows when the next period begins",
             hops.join(", ")
         )
+    })
+}
+
+/// Writes the answer of the running proxy, or the reason why there is none, and returns the exit status of the command.
+pub(super) fn answer<T: Serialize>(
+    answer: Result<T, String>,
+    format: Format,
+    describe: impl FnOnce(&T, &mut dyn Write) -> io::Result<()>,
+    verdict: impl FnOnce(&T) -> Verdict,
+) -> ExitCode {
+    let out = &mut super::stdout();
+    super::status(match (answer, format) {
+        (Ok(answer), Format::Human) => describe(&answer, out).map(|()| verdict(&answer)),
+        (Ok(answer), Format::Json) => {
+            let written = serde_json::to_string_pretty(&answer).map_err(io::Error::from);
+            written.and_then(|json| writeln!(out, "{json}")).map(|()| verdict(&answer))
+        }
+        (Err(why), Format::Human) => return complain(&why),
+        (Err(why), Format::Json) => {
+            // A program that asked for JSON gets it for a failure too.
+            let failure = json!({ "running": false, "error": why });
+            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
+        }
     })
 }
 

@@ -4,17 +4,16 @@ mod ask;
 pub(super) mod table;
 
 use std::{
-    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
 use mooltiroute_hops::{KeyPath, Registry};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Verdict, complain, running};
+use super::{Verdict, running};
 use crate::{
-    cli::{self, ConfigPath, Format, ProxyChoice},
+    cli::{self, ConfigPath, ProxyChoice},
     config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
     control::client::Control,
 };
@@ -30,6 +29,19 @@ struct Aim {
     doubt: Option<String>,
 }
 
+impl Aim {
+    /// Returns the addresses of the listeners of `server`.
+    fn of(server: ServerConfig, doubt: Option<String>) -> Self {
+        // A listener with TLS can't be asked, but it is named if no other answers.
+        let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
+            server.listen.into_iter().partition(|listener| listener.tls.is_some());
+        let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
+        let addresses = sockets.map(reachable).collect();
+        let over_tls = over_tls.iter().map(|listener| listener.address).collect();
+        Self { addresses, over_tls, auth: server.auth, doubt }
+    }
+}
+
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
     let status = match through_socket(flags, environment) {
@@ -37,34 +49,10 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
             running::introduce(&control);
             Ok(status)
         }
-        None => over_tcp(flags, registry, environment),
+        // A proxy of another user can be asked over TCP alone.
+        None => aim(flags, registry, environment).and_then(|aim| ask_all(&aim)),
     };
-    let out = &mut super::stdout();
-    let written = match (status, flags.format) {
-        (Ok(status), Format::Human) => table::write(&status, out).map(|()| Verdict::Valid),
-        (Ok(status), Format::Json) => writeln!(out, "{status:#}").map(|()| Verdict::Valid),
-        (Err(why), Format::Human) => return complain(&why),
-        (Err(why), Format::Json) => {
-            let failure = json!({ "running": false, "error": why });
-            writeln!(out, "{failure:#}").map(|()| Verdict::Invalid)
-        }
-    };
-    super::status(written)
-}
-
-/// Asks the running proxy for its status, and no other one.
-///
-/// # Errors
-/// Why there is no answer, for people.
-pub(super) fn of_running(
-    flags: &cli::Status,
-    registry: Registry,
-    environment: &Environment,
-) -> Result<Value, String> {
-    match through_socket(flags, environment) {
-        Some((control, status)) if control.is_exact => Ok(status),
-        _ => over_tcp(flags, registry, environment),
-    }
+    running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
 /// Asks through the control socket. That knows which proxy has which configuration, also if the files are invalid now,
@@ -78,13 +66,12 @@ fn through_socket(flags: &cli::Status, environment: &Environment) -> Option<(Con
     Some((control, status))
 }
 
-/// Asks over TCP, as a proxy of another user must be asked.
-fn over_tcp(
-    flags: &cli::Status,
-    registry: Registry,
-    environment: &Environment,
-) -> Result<Value, String> {
-    aim(flags, registry, environment).and_then(|aim| ask_all(&aim))
+/// Asks the proxy that `server` configures for its status.
+///
+/// # Errors
+/// The reason why there is no answer, for people.
+pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
+    ask_all(&Aim::of(server, None))
 }
 
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
@@ -111,19 +98,13 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
             (server, Some(problems.to_string()))
         }
     };
-    // A listener with TLS can't be asked, but it is named if no other answers.
-    let (over_tls, plain): (Vec<Listener>, Vec<Listener>) =
-        server.listen.into_iter().partition(|listener| listener.tls.is_some());
-    let sockets = plain.iter().flat_map(|listener| listener.address.sockets());
-    let listeners: Vec<SocketAddr> = sockets.map(reachable).collect();
-    let over_tls = over_tls.iter().map(|listener| listener.address).collect();
-    let Some(text) = &flags.address else {
-        return Ok(Aim { addresses: listeners, over_tls, auth: server.auth, doubt });
-    };
+    let configured = Aim::of(server, doubt);
+    let Some(text) = &flags.address else { return Ok(configured) };
     let addresses = running::addresses(text)?;
     // Credentials of one proxy are never sent to another one.
-    let is_ours = |address: &SocketAddr| address.ip().is_loopback() || listeners.contains(address);
-    let auth = server.auth.filter(|_| addresses.iter().all(is_ours));
+    let is_ours =
+        |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
+    let auth = configured.auth.filter(|_| addresses.iter().all(is_ours));
     Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
 }
 

@@ -9,11 +9,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Verdict, complain, running};
+use super::{Verdict, complain, running, status::table};
 use crate::{
     cli::{self, Format, UsageBy},
     config::{Environment, Source},
     duration,
+    timestamp::rfc_3339,
     usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
 };
 
@@ -89,7 +90,7 @@ fn table(name: &str, sums: &BTreeMap<String, Sum>, out: &mut dyn Write) -> io::R
     let width = width.unwrap_or_default();
     writeln!(out, "\n{name:width$}  {:>10}  {:>10}  {:>10}", "requests", "sent", "received")?;
     for (name, Sum { requests, sent, received }) in rows {
-        let (sent, received) = (size(*sent), size(*received));
+        let (sent, received) = (table::bytes(*sent), table::bytes(*received));
         writeln!(out, "{name:width$}  {requests:>10}  {sent:>10}  {received:>10}")?;
     }
     Ok(())
@@ -99,7 +100,7 @@ fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io:
     writeln!(out, "\nbudgets")?;
     for (hop, BudgetRecord { bytes, per, used }) in budgets {
         if used.period.is_over(SystemTime::now()) {
-            writeln!(out, "{hop}: nothing of {} per {per} so far", size(*bytes))?;
+            writeln!(out, "{hop}: nothing of {} per {per} so far", table::bytes(*bytes))?;
             continue;
         }
         let percent = used.used.saturating_mul(100) / (*bytes).max(1);
@@ -108,42 +109,16 @@ fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io:
         writeln!(
             out,
             "{hop}: {} of {} per {per} ({percent}%{state}); the next {per} begins in {left}",
-            size(used.used),
-            size(*bytes)
+            table::bytes(used.used),
+            table::bytes(*bytes)
         )?;
     }
     Ok(())
 }
 
-/// Formats a number of bytes with the largest unit that fits.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut shown = bytes as f64;
-    while shown >= 1024.0 && unit + 1 < UNITS.len() {
-        shown /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0);
-    format!("{shown:.digits$} {}", UNITS[unit])
-}
-
 fn date(seconds: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+    rfc_3339(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 const NO_DIRECTORY: &str = "usage is kept in the directory of `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or the user's home, \
      and none of them is set";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_has_few_digits() {
-        assert_eq!(
-            [0, 1023, 1536, 5 << 30].map(size),
-            ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"].map(str::to_owned)
-        );
-    }
-}

@@ -45,7 +45,7 @@ pub enum UrlFault {
         "has no scheme; write `http://{0}` if it is an HTTP proxy, or `socks5://{0}` if it is a SOCKS5 one"
     )]
     NoScheme(String),
-    /// It is of a proxy that speaks only SOCKS4.
+    /// It is the URL of a SOCKS4 proxy, and no kind has that name.
     #[error(
         "is one of SOCKS4, which no hop speaks; write `socks5://` if the proxy speaks that too"
     )]
@@ -136,12 +136,12 @@ impl UrlChain {
 
 impl<'a> Parts<'a> {
     fn read(url: &'a str, registry: &Registry) -> Result<Self, UrlFault> {
-        let kinds = || UrlFault::Scheme(registry.names().collect::<Vec<_>>().join(", "));
         let (scheme, rest) = url.split_once("://").ok_or_else(|| without_scheme(url))?;
-        if ["socks4", "socks4a"].contains(&&*scheme.to_ascii_lowercase()) {
-            return Err(UrlFault::Socks4);
-        }
-        let (kind, implied) = kind(scheme, registry).ok_or_else(kinds)?;
+        let unknown = || match &*scheme.to_ascii_lowercase() {
+            "socks4" | "socks4a" => UrlFault::Socks4,
+            _ => UrlFault::Scheme(registry.names().collect::<Vec<_>>().join(", ")),
+        };
+        let (kind, implied) = kind(scheme, registry).ok_or_else(unknown)?;
         if [",http", ",socks", " http", " socks"].iter().any(|begin| rest.contains(begin))
             && rest.contains("://")
         {
@@ -386,6 +386,32 @@ chains:
         check("http://a:1/proxy.pac", |fault| *fault == UrlFault::Path);
         check("http://a:1?hunter2", |fault| *fault == UrlFault::Setting);
         check("https://a:1?tls=false", |fault| *fault == UrlFault::Repeated("tls".into()));
+    }
+
+    /// A kind from outside for a protocol that no built-in kind speaks.
+    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+    struct Socks4a {}
+
+    impl mooltiroute_hops::HopConfig for Socks4a {
+        const KIND: &'static str = "socks4a";
+
+        fn build(
+            self,
+            _: &mooltiroute_hops::BuildContext<'_>,
+        ) -> Result<std::sync::Arc<dyn mooltiroute_hops::Hop>, mooltiroute_hops::InvalidSettings>
+        {
+            Err(Vec::new().into())
+        }
+    }
+
+    #[test]
+    fn a_kind_from_outside_may_have_the_name_of_any_scheme() {
+        let urls = [HopUrl::new("SOCKS4A://a:1"), HopUrl::new("socks4://a:1")];
+        let registry = kinds::builtin().with::<Socks4a>();
+        let chain = UrlChain::new(&urls[..1], &registry).unwrap();
+        assert!(chain.yaml.contains("kind: socks4a\n"), "{}", chain.yaml);
+        let error = UrlChain::new(&urls, &registry).unwrap_err();
+        assert_eq!((error.position, error.fault), (1, UrlFault::Socks4));
     }
 
     proptest::proptest! {

@@ -40,6 +40,12 @@ pub enum ListenAddress {
 )]
 pub struct InvalidListenAddress;
 
+/// Returns the port of `text`, if that is a port without an address, such as `8888`, `:8888` or `*:8888`.
+pub(crate) fn bare_port(text: &str) -> Option<u16> {
+    let text = text.trim();
+    text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text).parse().ok()
+}
+
 impl ListenAddress {
     /// Returns the addresses of the sockets: one, or for `localhost` that of IPv4 and then that of IPv6.
     pub fn sockets(self) -> impl Iterator<Item = SocketAddr> {

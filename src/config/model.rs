@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Hop, Secret};
+use mooltiroute_hops::{Decider, Hop, Secret};
 
 use crate::{
     config::{
@@ -128,7 +128,9 @@ pub struct Log {
 }
 
 /// The importance of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing is logged.
@@ -146,7 +148,9 @@ pub enum Level {
 }
 
 /// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text for people.
@@ -183,6 +187,13 @@ pub struct NamedHop {
     pub rotate_after: Option<Duration>,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
+}
+
+impl NamedHop {
+    /// Returns the hop as one that decides by more than its settings, if it is such a hop.
+    pub(crate) fn decider(&self) -> Option<&dyn Decider> {
+        self.hop.as_ref()?.decider()
+    }
 }
 
 /// A setting of a hop that is no secret.

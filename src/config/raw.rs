@@ -187,9 +187,9 @@ fn utc() -> String {
 
 impl<'de> Deserialize<'de> for Then {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ChainForm;
+        struct ThenForm;
 
-        impl<'de> Visitor<'de> for ChainForm {
+        impl<'de> Visitor<'de> for ThenForm {
             type Value = Then;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Then {
             }
         }
 
-        deserializer.deserialize_any(ChainForm)
+        deserializer.deserialize_any(ThenForm)
     }
 }
 
@@ -280,9 +280,9 @@ impl<'de> Deserialize<'de> for RawChain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // An untagged enum of serde would try both forms and report neither mistake, only that no form fits.
         // The visitor keeps the path and the words of the form that was written.
-        struct ThenForm;
+        struct ChainForm;
 
-        impl<'de> Visitor<'de> for ThenForm {
+        impl<'de> Visitor<'de> for ChainForm {
             type Value = RawChain;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,7 +301,7 @@ impl<'de> Deserialize<'de> for RawChain {
             }
         }
 
-        deserializer.deserialize_any(ThenForm)
+        deserializer.deserialize_any(ChainForm)
     }
 }
 

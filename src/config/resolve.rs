@@ -181,8 +181,7 @@ impl<'a> Resolver<'a> {
         let listen = self.listeners(listen.0, auth.is_some());
         let auth = auth.and_then(|auth| self.auth(auth));
         let via = via.filter(|via| via != "none");
-        // `is_name` accepts `<` only because it also judges the key `<<`.
-        let is_pseudonym = |via: &str| via.is_ascii() && is_name(via) && !via.contains('<');
+        let is_pseudonym = |via: &str| via.is_ascii() && is_name(via);
         if via.as_deref().is_some_and(|via| !is_pseudonym(via)) {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
@@ -343,9 +342,8 @@ impl<'a> Resolver<'a> {
             }
         };
         // Later messages and the log quote names, so a name that could be a secret must be refused here.
-        // `is_name` accepts `<` only because it also judges the key `<<`.
         for name in &names {
-            if (!is_name(name) || name.contains('<')) && !self.problems.skips() {
+            if !is_name(name) && !self.problems.skips() {
                 let message = format!(
                     "a name has letters, digits, `-`, `_` and `.`, and at most {NAME_CHARS_MAX} of them"
                 );
@@ -366,8 +364,7 @@ impl<'a> Resolver<'a> {
             _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
         // A suggestion for a text that must not be shown would tell most of it.
-        let help = shown.and_then(|name| nearest(name, known.iter().copied()));
-        let help = help.map(|name| format!("did you mean `{name}`?"));
+        let near = shown.and_then(|name| nearest(name, known.iter().copied()));
         let code = match noun {
             "kind" => "unknown-kind",
             "hop" => "unknown-hop",
@@ -376,7 +373,11 @@ impl<'a> Resolver<'a> {
         let problem = self.tree.problem(place, Part::Value, code, message);
         // `Problem::new` hides keys that are no names, as it does for every other problem.
         let path = Problem::new(path, code, "").path;
-        Problem { path, help, ..problem }
+        let problem = Problem { path, ..problem };
+        match near {
+            Some(name) => problem.with_suggestion(name),
+            None => problem,
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl KeeperWork {
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {
-                let passes = |chain: &Chain| chain.hops().iter().any(|one| one.name == hop);
+                let passes = |chain: &Chain| chain.hops().iter().any(|one| *one.name == *hop);
                 let cut = shared.connections().kill(|row| passes(&row.chain)).len();
                 warn!(%hop, cut, "connections were cut: the budget is used up");
             }

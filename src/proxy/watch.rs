@@ -46,14 +46,14 @@ pub(crate) struct Watch {
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
     ticks: UnboundedReceiver<Tick>,
+    /// Whether a change was noticed, and the files have not been complete since.
+    is_changing: bool,
     /// Files that a writer has opened and not closed, as far as events tell.
     unclosed: HashMap<PathBuf, Progress>,
     /// Files that had content when the files were last complete, and those that have lost it since.
     filled: BTreeSet<PathBuf>,
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
-    /// Whether a change was noticed, and the wait for its writer was given up.
-    is_due: bool,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
@@ -118,10 +118,10 @@ impl Watch {
             trail,
             watched: BTreeMap::new(),
             ticks,
+            is_changing: false,
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
-            is_due: false,
             look,
             _looks: looks,
         };
@@ -160,12 +160,13 @@ impl Watch {
         true
     }
 
-    /// Waits until something has changed and no write is under way any more. Nothing is lost if the future is dropped,
-    /// provided that the caller goes on with [`complete`](Self::complete).
+    /// Waits until something has changed and no write is under way any more. If the future is dropped, the next call goes
+    /// on with the change that this one has noticed.
     pub(crate) async fn changed(&mut self) {
         // The first event says only that something happens. The rest decides when the files may be read.
-        if !self.is_due {
+        if !self.is_changing {
             let tick = self.first_tick().await;
+            self.is_changing = true;
             self.note(tick);
         }
         self.complete().await;
@@ -213,7 +214,7 @@ impl Watch {
             let is_late = waited > WRITER_WAIT_MAX;
             match unfinished {
                 Some(unfinished @ Unfinished::Writer(_)) if waited > patience.writer => {
-                    self.is_due = true;
+                    self.is_changing = true;
                     return Err(unfinished);
                 }
                 // Said once, and then the next round decides: a process that is visible is still waited for.
@@ -231,7 +232,6 @@ impl Watch {
                     // The files are complete, or the sign that they are not has had its time. A close that never
                     // came must not delay the next edit too.
                     self.unclosed.clear();
-                    self.is_due = false;
                     // An emptied YAML file is remembered until it is written again or removed. The file of a setting
                     // is judged by the setting.
                     let named = lock(&self.files).named.clone();
@@ -239,6 +239,7 @@ impl Watch {
                         emptied.into_iter().filter(|path| !named.contains(path)).collect();
                     self.filled = filled;
                     self.filled.extend(self.emptied.iter().cloned());
+                    self.is_changing = false;
                     return Ok(());
                 }
             }
@@ -501,6 +502,24 @@ mod tests {
         check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
         let nothing = timeout(50 * LOOKS, watch.changed()).await;
         assert!(nothing.is_err(), "without a change there is no event");
+    }
+
+    #[tokio::test]
+    async fn a_change_outlives_a_wait_that_is_given_up() {
+        let home = tempdir().unwrap();
+        let file = home.path().join("config.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = Watch::new(&file).unwrap();
+        fs::write(&file, "b").unwrap();
+        // Each wait is shorter than `QUIET`, so it ends only if this thread is held up. Together they take in every event
+        // of the edit.
+        for _ in 0..20 {
+            if timeout(QUIET / 4, watch.changed()).await.is_ok() {
+                return;
+            }
+        }
+        // Before the look at the files that would find the edit without an event.
+        timeout(PAUSE_MIN / 2, watch.changed()).await.expect("the change is not forgotten");
     }
 
     #[tokio::test]

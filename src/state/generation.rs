@@ -301,7 +301,7 @@ impl Generation {
     /// Puts the outcomes in force that this generation was built with.
     pub(crate) fn put_outcomes_in_force(&self) {
         // A hop without a condition depends on the network too if it has a PAC file.
-        let is_followed = self.built_hops().any(|(_, hop)| hop.decider().is_some());
+        let is_followed = self.hops.iter().any(|hop| hop.decider().is_some());
         self.network.put_in_force(outcomes(&self.hops), is_followed);
     }
 
@@ -411,7 +411,7 @@ fn attach_services(
     patience: std::time::Duration,
 ) {
     for named in hops {
-        let Some(decider) = named.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
+        let Some(decider) = named.decider() else { continue };
         let via = chains.iter().position(|chain| &**chain.name() == decider.via());
         let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
         let dependence = via.and_then(|index| dependences.get(index)?.clone());

@@ -90,8 +90,8 @@ mod unix {
             warn!(
                 limit,
                 needed,
-                "too few open files are allowed for `limits.connections`; raise the limit to {needed}, as with \
-                 `ulimit -Hn {needed}` or `LimitNOFILE={needed}`, or lower `limits.connections` to {fitting}"
+                fitting,
+                "too few open files are allowed for `limits.connections`: raise the limit to `needed` (`ulimit -Hn`, `LimitNOFILE`), or lower `limits.connections` to `fitting`"
             );
         }
     }

@@ -1,37 +1,33 @@
 //! Hops in their order of travel, and the one way through them.
 
+mod attempt;
 mod counted;
 mod error;
 mod journey;
+mod last_hop;
 mod passage;
 mod spares;
 mod trace;
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::{
-    Authority, Eventual, Field, Hop, HopError, Link, Refusal, Request, RequestLine, Reuse, Spoken,
-    Tunnel,
-};
-use tokio::time::{self, Instant};
-use tracing::{Level, debug, event_enabled, field::display};
+use mooltiroute_hops::{Authority, Field, Hop, Request, RequestLine, Reuse, Tunnel};
+use tokio::time::Instant;
 
-use self::journey::{ChosenHop, Journey};
+use self::{
+    attempt::{AttemptEnd, FailedAttempt},
+    journey::Journey,
+};
 pub(crate) use self::{
     counted::ChainAccounts,
     error::{Cause, ChainError, Stage, Step},
+    last_hop::LastHop,
     passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
 };
 use crate::{
-    error::with_causes,
     metrics::Meter,
     upstream::{dial::Dialer, warm::Warm},
 };
@@ -82,17 +78,6 @@ pub(crate) struct Connected {
     pub passage: Passage,
 }
 
-/// The last hop of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct LastHop {
-    /// Its position in the chain.
-    pub position: usize,
-    /// The link that was chosen for the connection.
-    pub link: Arc<dyn Link>,
-    /// Its name below the hop that chose it.
-    pub member: Option<String>,
-}
-
 /// The end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination<'a> {
@@ -101,17 +86,6 @@ pub(crate) enum Destination<'a> {
     /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
     Forwarder(RequestLine<'a>),
     /// The last hop, which is sent nothing.
-    LastHop,
-}
-
-/// The end of one attempt to connect.
-#[derive(Clone, Copy)]
-enum AttemptEnd<'a> {
-    /// The last hop is asked for the target.
-    Target(Request<'a>),
-    /// The last hop is asked to take a plain request.
-    Forwarder(RequestLine<'a>),
-    /// The last hop is sent nothing.
     LastHop,
 }
 
@@ -126,26 +100,6 @@ struct Arrived<'a> {
     /// The number of connections that were tried.
     attempts: u32,
 }
-
-/// The error of one attempt, and the hop that met it.
-struct FailedAttempt {
-    /// The index of the hop in its journey.
-    index: usize,
-    error: ChainError,
-    /// The link to go on with after the chain has dialled again.
-    again: Option<Arc<dyn Link>>,
-    /// When the hop was asked.
-    asked: Instant,
-}
-
-impl FailedAttempt {
-    fn asked_at(self, asked: Instant) -> Self {
-        Self { asked, ..self }
-    }
-}
-
-/// The hop of a step, with its index in the journey; the target if there is no hop.
-type StepPlace<'a> = (usize, Option<&'a ChosenHop>);
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,43 +276,6 @@ impl Chain {
         true
     }
 
-    /// Prepares another plain request on a connection that ends at `last`. Returns the fields that the hop needs, or
-    /// `None` if it needs a new connection.
-    ///
-    /// # Errors
-    /// The reason why the hop takes no request.
-    pub(crate) async fn authorize(
-        &self,
-        last: &LastHop,
-        tunnel: &mut Tunnel,
-        request: Request<'_>,
-        line: RequestLine<'_>,
-    ) -> Result<Option<Arc<[Field]>>, ChainError> {
-        // Most hops know their fields at once, and then no timer is set. Only an authentication of
-        // several rounds has to talk to the hop, which may then be silent.
-        let work = match last.link.authorize(tunnel, line) {
-            Eventual::Ready(fields) => Eventual::Ready(fields),
-            Eventual::Pending(work) => {
-                let timeout = self.timeouts.handshake;
-                Eventual::later(async move {
-                    time::timeout(timeout, work).await.unwrap_or_else(|_| Err(HopError::Closed))
-                })
-            }
-        };
-        match work.wait().await {
-            Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since the last request. That is no failure
-            // of the hop, so a new connection is tried, and shows whether the hop fails.
-            Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
-            // A refusal is the answer of a hop that works, so it goes to the client.
-            Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
-            Err(error) => {
-                let stage = self.last_stage(last, request.target);
-                Err(self.error(stage, error.into()))
-            }
-        }
-    }
-
     /// Opens a connection for `request` as far as `destination`, and reports each step to `trace`.
     ///
     /// # Errors
@@ -417,254 +334,9 @@ impl Chain {
         }
     }
 
-    /// Passes hop by hop to the last one, and to `end`.
-    async fn attempt<T: Trace>(
-        &self,
-        journey: &Journey<'_>,
-        request: Request<'_>,
-        end: AttemptEnd<'_>,
-        trace: &T,
-    ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
-        let target = request.target;
-        // A spare stands before the last hop and has sent it nothing, so only this hop's own
-        // handshake is left. It must have come by the addresses and members that this journey has
-        // chosen.
-        if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end)
-            && let Some(spare) = warm.take(&journey.path(), target).await
-        {
-            debug!(chain = %self.name, "a spare tunnel is used");
-            match self.reach_end(spare, journey, target, end, trace).await {
-                // The spare was dead without a sign. Nothing of the client was sent on it, so a new
-                // tunnel takes over. A refusal is not a sign of that: it counts as it does on any
-                // tunnel.
-                Err(failed) if failed.error.is_without_answer() => {
-                    debug!("the spare tunnel was dead, another one is opened");
-                    warm.stale();
-                }
-                done => return done,
-            }
-        }
-        let tunnel = self.reach_last(journey, request, trace).await?;
-        self.reach_end(tunnel, journey, target, end, trace).await
-    }
-
-    /// Dials, and passes every hop but the last, which is entered.
-    async fn reach_last<T: Trace>(
-        &self,
-        journey: &Journey<'_>,
-        request: Request<'_>,
-        trace: &T,
-    ) -> Result<Tunnel, FailedAttempt> {
-        let hops = journey.hops();
-        let connect = journey.within_deadline(self.timeouts.connect);
-        let stop = hops.first().map_or(request.target, |hop| &hop.address);
-        let first = (0, hops.first());
-        // Look-up and connection share one timeout, since the client waits for the sum of both.
-        let dial = pin!(async {
-            let addresses = self.dialer.look_up(stop).await?;
-            debug!(%stop, ?addresses, "looked up");
-            trace.looked_up(|| self.stage(first, Step::Dial, stop));
-            self.dialer.connect(addresses).await
-        });
-        let socket = self.step(first, Step::Dial, stop, connect, dial).await?;
-        let mut tunnel = self.counted(Tunnel::socket(socket));
-        trace.passed(|| self.stage(first, Step::Dial, stop));
-        // Strictly one hop after the other. A hop that refuses its CONNECT would also read the one
-        // that was sent ahead, with the credentials of the next hop in it.
-        for (index, hop) in hops.iter().enumerate() {
-            let at = (index, Some(hop));
-            tunnel = self.counted_at(hop.position, tunnel);
-            // A hop without TLS is entered at once. Then there is no step to time or to report.
-            tunnel = match hop.link.enter(tunnel) {
-                Eventual::Ready(Ok(tunnel)) => tunnel,
-                enter => {
-                    let connect = journey.within_deadline(self.timeouts.connect);
-                    let enter = pin!(enter.wait());
-                    let entered = self.step(at, Step::Enter, &hop.address, connect, enter).await?;
-                    trace.passed(|| self.stage(at, Step::Enter, &hop.address));
-                    entered
-                }
-            };
-            if let Some(next) = hops.get(index + 1) {
-                // Of the client's fields, only `Via` goes to a hop on the way. `pass_headers` is
-                // about the last hop.
-                tunnel.prepare_connect(request, None);
-                tunnel = self.extend(tunnel, journey, index, &next.address, trace).await?;
-            }
-        }
-        Ok(tunnel)
-    }
-
-    /// Asks the last hop for the target, or prepares it for a plain request, as `end` says.
-    async fn reach_end<T: Trace>(
-        &self,
-        mut tunnel: Tunnel,
-        journey: &Journey<'_>,
-        target: &Authority,
-        end: AttemptEnd<'_>,
-        trace: &T,
-    ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
-        // Without hops, the tunnel was dialled to the target and is at its end already.
-        let Some(index) = journey.hops().len().checked_sub(1) else {
-            return Ok((tunnel, Arc::default()));
-        };
-        match end {
-            AttemptEnd::LastHop => Ok((tunnel, Arc::default())),
-            AttemptEnd::Target(request) => {
-                // Prepared again for the last hop: a spare carries no fields of any client, and a
-                // tunnel may still have those of the CONNECT before.
-                let listed = journey.hops()[index].link.pass_headers();
-                tunnel.prepare_connect(request, listed);
-                let target = request.target;
-                let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
-                Ok((tunnel, Arc::default()))
-            }
-            AttemptEnd::Forwarder(line) => {
-                // The request itself is sent later, by the exchange. This is for the fields that
-                // the hop needs in it, which may take rounds of authentication on this very
-                // connection.
-                let last = &journey.hops()[index];
-                let fields = match last.link.authorize(&mut tunnel, line) {
-                    Eventual::Ready(Ok(fields)) => fields,
-                    work => {
-                        let (at, asked) = ((index, Some(last)), Instant::now());
-                        let timeout = journey.within_deadline(self.timeouts.handshake);
-                        let work = pin!(work.wait());
-                        let fields = self.step(at, Step::Extend, target, timeout, work).await;
-                        let fields = fields.map_err(|failed| failed.asked_at(asked))?;
-                        self.meter.agreed(last.position, asked.elapsed());
-                        trace.passed(|| self.stage(at, Step::Extend, target));
-                        fields
-                    }
-                };
-                Ok((tunnel, fields))
-            }
-        }
-    }
-
-    /// Has the hop at `index` of the journey extend the tunnel to `next`.
-    async fn extend<T: Trace>(
-        &self,
-        tunnel: Tunnel,
-        journey: &Journey<'_>,
-        index: usize,
-        next: &Authority,
-        trace: &T,
-    ) -> Result<Tunnel, FailedAttempt> {
-        let hop = &journey.hops()[index];
-        // If the hop asks for a new connection, its timeout still counts from here.
-        let (at, asked) = ((index, Some(hop)), Instant::now());
-        let extend = pin!(hop.link.extend(tunnel, next));
-        let timeout = journey.within_deadline(self.timeouts.handshake);
-        let extended = self.step(at, Step::Extend, next, timeout, extend).await;
-        let extended = extended.map_err(|failed| failed.asked_at(asked))?;
-        // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
-        self.meter.agreed(hop.position, asked.elapsed());
-        trace.passed(|| self.stage(at, Step::Extend, next));
-        Ok(extended)
-    }
-
-    /// Runs one step within `timeout`. A failure names the step, the hop and the cause.
-    async fn step<T, E: Into<Cause>>(
-        &self,
-        at: StepPlace<'_>,
-        step: Step,
-        stop: &Authority,
-        timeout: Duration,
-        work: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, FailedAttempt> {
-        // The clock is read only if a line is logged.
-        let begun = event_enabled!(Level::DEBUG).then(Instant::now);
-        let mut cause = match time::timeout(timeout, work).await {
-            Ok(Ok(done)) => {
-                if let Some(begun) = begun {
-                    self.log_step(&self.stage(at, step, stop), begun, None);
-                }
-                return Ok(done);
-            }
-            Ok(Err(error)) => error.into(),
-            Err(_) => Cause::Timeout(timeout),
-        };
-        // The link adds what its kind knows about a refusal, such as a provider's own codes. It has
-        // to be asked here: a detour may replace the link, and with it that knowledge.
-        let mut again = None;
-        match (at.1, &mut cause) {
-            (Some(hop), Cause::Hop(HopError::Refused(refusal))) => hop.link.explain(refusal),
-            (Some(_), Cause::Hop(HopError::Again(link))) => again = Some(Arc::clone(link)),
-            _ => {}
-        }
-        let error = self.error(self.stage(at, step, stop), cause);
-        if let Some(begun) = begun {
-            self.log_step(&error.stage, begun, Some(&error));
-        }
-        Err(FailedAttempt { index: at.0, error, again, asked: Instant::now() })
-    }
-
-    /// Logs a step that has ended, so that the debug log explains a failure.
-    fn log_step(&self, stage: &Stage, begun: Instant, error: Option<&ChainError>) {
-        let Stage { step, stop, protocol, .. } = stage;
-        let (hop, protocol) = (stage.hop_name(), protocol.filter(|_| *step == Step::Enter));
-        let (hop, protocol) = (hop.map(display), protocol.map(display));
-        let duration_seconds = begun.elapsed().as_micros() as f64 / 1e6;
-        let error = error.map(|error| with_causes(error));
-        let error = error.as_deref();
-        let (chain, step) = (&self.name, step.name());
-        let message = if error.is_none() { "step done" } else { "step failed" };
-        debug!(%chain, %step, hop, %stop, protocol, duration_seconds, error, "{message}");
-    }
-
-    fn stage(&self, (_, hop): StepPlace<'_>, step: Step, stop: &Authority) -> Stage {
-        let member = hop.and_then(|hop| hop.member());
-        let protocol = hop.and_then(|hop| hop.link.entered_by());
-        let named = hop.and_then(|hop| self.hops.get(hop.position));
-        let stage = Stage::new(named, member, step, stop.clone());
-        let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
-        let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
-        Stage { protocol, settings, next, ..stage }
-    }
-
-    /// Returns the name of the hop behind `hop`, if `stop` is its address.
-    fn next_at(&self, hop: &ChosenHop, stop: &Authority) -> Option<Arc<str>> {
-        let behind = self.hops.get(hop.position + 1..)?;
-        let is_it = |next: &&ChainHop| {
-            let is_at = |address: Option<&Authority>| address == Some(stop);
-            is_at(next.hop.describe().address)
-                || next.hop.members().iter().any(|member| is_at(member.address))
-        };
-        behind.iter().find(is_it).map(|next| Arc::clone(&next.name))
-    }
-
-    fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
-        let named = self.hops.get(last.position);
-        let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
-        Stage { settings: last.link.settings(), ..stage }
-    }
-
-    /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.
-    pub(crate) fn misunderstood(
-        &self,
-        last: &LastHop,
-        target: &Authority,
-        spoken: Spoken,
-    ) -> ChainError {
-        self.error(self.last_stage(last, target), HopError::OtherProtocol(spoken).into())
-    }
-
     /// Describes a failed TLS handshake with the target, which the user of the tunnel makes at its end.
     pub(crate) fn target_failed(&self, target: &Authority, cause: Cause) -> ChainError {
         self.error(Stage::at_target(target), cause)
-    }
-
-    /// Describes the refusal of a plain request to `target` by the last hop. No other connection learns from it: the
-    /// target may have imitated it.
-    pub(crate) fn refused(
-        &self,
-        last: &LastHop,
-        target: &Authority,
-        mut refusal: Refusal,
-    ) -> ChainError {
-        last.link.explain(&mut refusal);
-        self.error(self.last_stage(last, target), HopError::from(refusal).into())
     }
 
     fn error(&self, stage: Stage, cause: Cause) -> ChainError {
@@ -695,7 +367,7 @@ const DETOURS_MAX: u32 = 32;
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{Preferences, async_trait};
+    use mooltiroute_hops::{HopError, Link, Preferences, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,

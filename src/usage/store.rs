@@ -10,7 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetUse, UsageLedger, book::Book};
+use super::{
+    BudgetUse, UsageLedger,
+    book::{AccountName, Book},
+};
 use crate::{
     config::{Environment, Source},
     system::replace_file::replace_file,
@@ -66,14 +69,14 @@ pub(crate) struct UsageFile(PathBuf);
 
 impl UsageRecord {
     pub(super) fn of(usage: &UsageLedger, since: SystemTime) -> Self {
-        let sums = |book: &Book| {
-            let sums = book.all().into_iter().map(|(name, one)| (name.to_string(), one.sum()));
+        fn sums<N: ?Sized + AccountName>(book: &Book<N>) -> BTreeMap<String, Sum> {
+            let sums = book.all().into_iter().map(|(name, one)| (name, one.sum()));
             sums.filter(|(_, sum)| *sum != Sum::default()).collect()
-        };
+        }
         let budgets = usage.hops.all().into_iter().filter_map(|(name, account)| {
             let (budget, used) = account.budget_use()?;
             let record = BudgetRecord { bytes: budget.bytes, per: budget.per.to_string(), used };
-            Some((name.to_string(), record))
+            Some((name, record))
         });
         Self {
             version: VERSION,
@@ -89,11 +92,11 @@ impl UsageRecord {
 
     /// Adds these accounts to those of `usage`. Returns when counting began.
     pub(super) fn restore_into(&self, usage: &UsageLedger) -> Option<SystemTime> {
-        let restore = |sums: &BTreeMap<String, Sum>, book: &Book| {
+        fn restore<N: ?Sized + AccountName>(sums: &BTreeMap<String, Sum>, book: &Book<N>) {
             for (name, sum) in sums {
-                book.account(name).restore(*sum);
+                book.recorded(name).restore(*sum);
             }
-        };
+        }
         restore(&self.hops, &usage.hops);
         restore(&self.chains, &usage.chains);
         restore(&self.routes, &usage.routes);

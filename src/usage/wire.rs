@@ -59,6 +59,12 @@ struct Shares {
 pub(super) struct Wires(Arc<Mutex<Slab<Weak<CountedWire>>>>);
 
 impl CountedWire {
+    /// Returns the counter behind `wire`, if it is one of these.
+    pub(crate) fn of(wire: &Arc<dyn CountWire>) -> Option<&Self> {
+        let wire: &dyn Any = &**wire;
+        wire.downcast_ref()
+    }
+
     /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
     pub(crate) fn passes(&self, account: &Arc<UsageAccount>, ahead: usize) {
         let [sent, received] = self.counts();
@@ -136,8 +142,7 @@ impl RecentOwner {
 
 /// Counts the bytes of the connection below `tunnel` for `owner` from now on, and those that it opened with.
 pub(crate) fn owned_by(tunnel: &Tunnel, owner: &Owner) {
-    let wire = tunnel.bottom_wire().and_then(|wire| wire.as_any().downcast_ref::<CountedWire>());
-    if let Some(wire) = wire {
+    if let Some(wire) = tunnel.bottom_wire().and_then(CountedWire::of) {
         wire.owned_by(owner);
     }
 }
@@ -151,10 +156,6 @@ impl CountWire for CountedWire {
     fn received(&self, bytes: usize) {
         self.received.store(self.received.load(Relaxed) + bytes as u64, Relaxed);
         self.activity.begins();
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -1,4 +1,4 @@
-//! What no client should send, and configurations that can't be run.
+//! Input that no client should send, and configurations that can't be run.
 
 use std::{fs, net::TcpListener, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 use crate::support::{EchoOrigin, Proxy, connect, exchange, open, run, within};
 
 #[tokio::test]
-async fn what_cannot_be_served_is_refused_and_the_end() {
+async fn requests_that_can_not_be_served_are_refused_and_end_the_connection() {
     let mut proxy = Proxy::start("chains: { default: [] }").await;
     for (request, status) in [
         ("nonsense\r\n\r\n", "400"),
@@ -132,7 +132,7 @@ async fn clients_that_leave_do_no_harm() {
 }
 
 #[tokio::test]
-async fn clients_over_the_limit_are_told_so() {
+async fn clients_over_the_limit_get_a_reason() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("limits: { connections: 1 }\nchains: { default: [] }\n").await;
     let tunnel = connect(proxy.address(), echo.address()).await.tunnel();

@@ -49,7 +49,7 @@ pub(crate) async fn assert_reset(stream: &mut TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ps_lists_what_is_open() {
+async fn ps_lists_open_connections() {
     let echo = EchoOrigin::start().await;
     let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
     let proxy = Proxy::start(&format!(
@@ -236,7 +236,7 @@ async fn reload_says_which_settings_the_command_line_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_say_what_runs_if_the_right_proxy_does_not() {
+async fn commands_list_the_running_proxies_if_theirs_does_not_run() {
     let proxy = Proxy::start(DIRECT).await;
     let other = ConfigDir::new(DIRECT);
     let path = other.path().to_str().unwrap();

@@ -173,7 +173,7 @@ async fn curl_can_use_the_socket() {
 }
 
 #[tokio::test]
-async fn two_proxies_of_one_user_are_told_apart() {
+async fn two_proxies_of_one_user_are_distinguished() {
     let one = Proxy::start(DIRECT).await;
     let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;
     assert_eq!(sockets(one.config()).len(), 2);

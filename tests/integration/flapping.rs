@@ -73,7 +73,7 @@ async fn more(what: &str, count: &AtomicUsize) {
     .await;
 }
 
-/// What clients met.
+/// The outcomes that clients met.
 #[derive(Debug, Default)]
 struct Load {
     served: AtomicUsize,
@@ -97,7 +97,7 @@ impl Load {
             if tunnel.write_all(&message).await.is_ok() && tunnel.shutdown().await.is_ok() {
                 let _ = within("the end", tunnel.read_to_end(&mut echo)).await;
             }
-            assert!(message.starts_with(&echo), "bytes that nobody sent");
+            assert!(message.starts_with(&echo), "bytes that no client sent");
             if echo.len() == message.len() {
                 self.served.fetch_add(1, Relaxed);
             }

@@ -1,4 +1,4 @@
-//! The main promise: `corporate` is switched off and on by editing a file, and nobody is disturbed.
+//! The main promise: `corporate` is switched off and on by editing a file, and no client notices.
 //!
 //! `MOOLTIROUTE_FLIPS=200` has it flip as often, and show how long each flip took.
 

@@ -7,7 +7,7 @@ use crate::support::{
     BASIC, Double, Proxy, Step, assert_reads, connect, exchange, open, rest, two_hops,
 };
 
-/// What a client is to be told.
+/// The answer that a client must get.
 struct Told<'a> {
     status: u16,
     /// The start of the `Proxy-Status` field, after the proxy's name.
@@ -96,7 +96,7 @@ async fn each_answer_of_webshare_has_its_meaning() {
 }
 
 #[tokio::test]
-async fn a_corporate_proxy_that_wants_other_credentials_is_named_with_what_it_offers() {
+async fn a_refusal_for_credentials_names_the_schemes_on_offer() {
     for (answer, words) in [
         // Nothing offered, and closed at once.
         ("HTTP/1.1 407 Auth\r\n\r\n", WRITE_THEM),
@@ -197,7 +197,7 @@ async fn a_corporate_proxy_that_breaks_off_its_answer_is_named() {
 }
 
 #[tokio::test]
-async fn whatever_a_200_says_besides_what_follows_is_the_tunnel() {
+async fn all_bytes_after_the_head_of_a_200_are_the_tunnel() {
     for fields in [
         "",
         "Connection: close\r\n",
@@ -281,7 +281,7 @@ async fn the_time_that_a_hop_asks_for_is_handed_on() {
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_its_own_connection_goes_no_further() {
+async fn fields_about_the_clients_connection_are_not_passed_on() {
     let asked = "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n";
     for fields in [
         "Connection: close\r\n",
@@ -348,5 +348,5 @@ const AGREED: &str = "HTTP/1.1 200 OK\r\n\r\n";
 const CONNECT: &str = "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443\r\n\r\n";
 const GET: &str =
     "GET http://target.test/ HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n\r\n";
-/// What to do where Basic may help.
+/// The advice if Basic may help.
 const WRITE_THEM: &str = "Write `username` and `password` for it; the client needs none";

@@ -187,7 +187,7 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_switches_disturb_nobody() {
+async fn a_hundred_switches_disturb_no_tunnel() {
     let hop_double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [corporate] }\n");

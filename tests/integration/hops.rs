@@ -1,4 +1,4 @@
-//! What each kind of hop does beyond the tunnel itself: whom it asks for what, and what it makes of the answers.
+//! The kinds of hop: the requests that each sends, and how it reads the answers.
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -132,7 +132,7 @@ async fn a_client_that_must_authenticate_adds_its_session_behind_a_plus() {
 }
 
 #[tokio::test]
-async fn a_stock_squid_is_said_to_refuse_each_port() {
+async fn a_refusal_by_a_stock_squid_names_each_port() {
     let Some(squid) = Squid::start(SquidRules::Stock).await else { return };
     let yaml = format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{}\" }}\n  \

@@ -256,5 +256,5 @@ const CROWD: usize = 100;
 const ROUNDS: usize = 10;
 /// In each round.
 const ABORTED: usize = 1000;
-/// What the allocator may keep of a round that had more of them at once than the first.
+/// The memory that the allocator may keep after a round that had more of them at once than the first.
 const GROWTH_KIB_MAX: u64 = 4 * 1024;

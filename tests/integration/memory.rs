@@ -1,4 +1,4 @@
-//! What a peak needed is the system's again when it is over.
+//! Memory goes back to the system after a peak.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::time::Duration;

@@ -330,7 +330,7 @@ async fn explain_names_the_hop_that_the_file_chose_and_why() {
 }
 
 #[tokio::test]
-async fn explain_says_what_it_can_not_know_and_ends_with_1() {
+async fn explain_without_an_answer_of_the_script_ends_with_1() {
     let (corporate, other) = (named("Corporate").await, named("Other").await);
     let config = ConfigDir::new(&yaml(&corporate, &other, FILE));
     let path = config.path().to_str().unwrap();
@@ -525,7 +525,7 @@ async fn a_server_that_says_nothing_delays_no_start_and_its_requests_are_refused
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_file_is_told_and_asked_for_again() {
+async fn an_answer_that_is_no_pac_file_is_reported_and_fetched_again() {
     let long =
         "HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n".to_owned() + &"x".repeat(5 << 20);
     let server =

@@ -139,7 +139,7 @@ async fn a_plain_request_blames_who_answers_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_may_be_the_hops_is_said_to_be() {
+async fn an_answer_that_may_be_the_hops_is_marked() {
     let hop = Double::start(answer("503 Service Unavailable")).await;
     let probed = probe(&config(hop.address(), "[corporate]"), &["http://target.test/"]).await;
     probed.reaches(503, &["TCP corporate", "first byte corporate"]);
@@ -247,7 +247,7 @@ async fn hops_are_switched_as_for_run() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_asked_for_is_a_matter_of_usage() {
+async fn unusable_arguments_are_wrong_usage() {
     let config = ConfigDir::new("chains: { default: [] }\n");
     let path = config.path().to_str().unwrap();
     for arguments in [
@@ -266,7 +266,7 @@ async fn what_can_not_be_asked_for_is_a_matter_of_usage() {
 }
 
 #[tokio::test]
-async fn a_target_without_a_route_is_told_so() {
+async fn a_target_without_a_route_gets_the_reason() {
     let yaml = "chains: { default: [] }\nroutes: [{ hosts: [a.test], chain: default }]\n";
     let probed = probe(yaml, &[TARGET]).await;
     assert!(probed.words.contains("No route of the configuration matches"), "{}", probed.words);

@@ -61,7 +61,7 @@ async fn a_link_swapped_below_the_directory_is_seen() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_hangup_reloads_what_no_watch_can_see() {
+async fn a_hangup_reloads_changes_that_no_watch_sees() {
     let toggle = Toggle::new().await;
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("hops.yaml");
@@ -144,7 +144,7 @@ async fn a_reload_says_new_values_and_edits_that_a_flag_overrides() {
     assert_eq!(count, 1);
 }
 
-/// As NTLM to an origin needs it: the connection is what the origin has authenticated.
+/// NTLM to an origin needs this, because the origin has authenticated the connection.
 #[tokio::test]
 async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {
     let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -222,7 +222,7 @@ async fn a_broken_edit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_rejection_is_said_if_nothing_else_changed() {
+async fn the_end_of_a_rejection_is_logged_if_nothing_else_changed() {
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     for _ in 0..2 {
         let seen = proxy.events().len();
@@ -262,7 +262,7 @@ async fn every_problem_is_in_one_event() {
 }
 
 #[tokio::test]
-async fn what_a_hop_needs_must_be_there_before_the_swap() {
+async fn a_missing_file_of_a_hop_rejects_the_reload() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;
     for (file, yaml) in
@@ -336,7 +336,10 @@ async fn an_address_given_by_flag_stays() {
     proxy.config().write("20-more.yaml", &more);
     proxy.event("config reloaded").await;
     connect(proxy.address(), echo.address()).await.tunnel();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens where the file says");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nothing listens at the address of the file"
+    );
 }
 
 #[tokio::test]

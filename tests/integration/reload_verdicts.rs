@@ -48,7 +48,7 @@ async fn a_list_with_unusable_lines_is_named_by_the_reload() {
     proxy.config().write("exits.txt", "a.test:80\nnonsense\n");
     let (code, out, error) = text(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0), "{error}");
-    assert!(out.contains("warning: ") && out.contains("1 of 2 lines can't be used"), "{out}");
+    assert!(out.contains("warning: ") && out.contains("1 of 2 lines that can't be used"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

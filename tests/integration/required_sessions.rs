@@ -27,7 +27,7 @@ fn basic(credentials: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_client_without_a_session_is_asked_for_one_and_told_how() {
+async fn a_client_without_a_session_is_asked_for_one_with_instructions() {
     let (provider, proxy) = start("").await;
     let plain = |fields: &str| {
         format!("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n{fields}Connection: close\r\n\r\n")

@@ -324,7 +324,7 @@ async fn a_file_that_a_setting_names_is_watched() {
 
 /// A name in another directory for the same file: a write there makes no event here, as on a network file system.
 #[tokio::test]
-async fn what_no_event_tells_is_found_all_the_same() {
+async fn changes_without_an_event_are_found_too() {
     let home = Home::new();
     let directory = home.directory("config.d", 1);
     let elsewhere = home.path("elsewhere.yaml");
@@ -426,7 +426,7 @@ impl Home {
 
 /// The contract's 500 ms, and what a busy machine may add.
 const SEEN: Duration = Duration::from_secs(3);
-/// Where the files must be looked at from time to time.
+/// A case in which no event comes, so that the files must be looked at from time to time.
 const SEEN_LATE: Duration = Duration::from_secs(20);
 /// How long somebody takes who writes one line after the other.
 const BETWEEN_LINES: Duration = Duration::from_millis(40);

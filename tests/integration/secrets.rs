@@ -7,7 +7,7 @@ const CANARY: &str = "cAnArY-pAsSwOrD";
 const CANARY_USER: &str = "cAnArY-uSeR";
 
 #[tokio::test]
-async fn no_credential_is_logged_or_told() {
+async fn no_credential_is_logged_or_sent_to_clients() {
     let hop = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
     let address = hop.address();
     let yaml = format!(
@@ -177,6 +177,38 @@ async fn a_rejected_reload_tells_no_tagged_secret() {
         assert_clean(&told);
     }
     proxy.events().iter().for_each(|event| assert_clean(&event.text()));
+}
+
+#[tokio::test]
+async fn a_rejected_reload_tells_nothing_that_is_in_the_place_of_a_path() {
+    let proxy = Proxy::with_arguments("chains: { default: [] }\n", &["--log-level", "trace"]).await;
+    let settings = [
+        format!("username: u, password_file: {CANARY}"),
+        format!("username: u, password_file: \"{CANARY}/\\n{CANARY}\""),
+        format!("auth: negotiate, kerberos: {{ keytab: {CANARY}, principal: u }}"),
+        format!("auth: negotiate, kerberos: {{ ccache: {CANARY} }}"),
+        format!("tls: {{ ca: \"-----BEGIN PRIVATE KEY-----\\n{CANARY}\" }}"),
+        format!("tls: {{ ca: \"https://u:{CANARY}@a.test/ca.pem\" }}"),
+    ];
+    let of_hop = |settings: &String| {
+        format!("a: {{ kind: http-connect, address: \"a.test:1\", {settings} }}")
+    };
+    let hops = settings.iter().map(of_hop).chain([
+        format!("a: {{ kind: pool, members_from: {{ file: \"https://a.test/{CANARY}/-/\" }} }}"),
+        format!("a: {{ kind: pac, file: \"https://a.test/?token={CANARY}\" }}"),
+    ]);
+    for (number, hop) in hops.enumerate() {
+        let seen = proxy.events().len();
+        let yaml = format!("hops: {{ {hop} }}\nchains: {{ default: [a] }}\n");
+        // Equal problems are logged once, so each has a line of its own.
+        proxy.config().write("10-test.yaml", &("\n".repeat(number) + &yaml));
+        proxy.event_after(seen, "config rejected").await;
+        let told = status(proxy.address()).await.to_string();
+        assert!(told.contains("10-test.yaml"), "{told}");
+        assert_clean(&told);
+    }
+    proxy.events().iter().for_each(|event| assert_clean(&event.text()));
+    proxy.other_lines().iter().for_each(|line| assert_clean(line));
 }
 
 /// Manners of a hop that bring every kind of error about.

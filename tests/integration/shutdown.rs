@@ -21,7 +21,7 @@ async fn open_tunnels_end_by_themselves() {
         let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
         proxy.signal(signal);
         proxy.event("shutting down").await;
-        within("nobody is let in", async {
+        within("no client is let in", async {
             while TcpStream::connect(proxy.address()).await.is_ok() {}
         })
         .await;
@@ -46,7 +46,7 @@ async fn idle_connections_do_not_hold_it() {
 }
 
 #[tokio::test]
-async fn what_is_open_after_the_drain_is_cut() {
+async fn connections_that_are_open_after_the_drain_are_cut() {
     let echo = EchoOrigin::start().await;
     let mut proxy = Proxy::start("timeouts: { drain: 100ms }\nchains: { default: [] }\n").await;
     let _tunnel = connect(proxy.address(), echo.address()).await.tunnel();

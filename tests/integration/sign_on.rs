@@ -4,11 +4,13 @@ mod clients;
 mod diagnosis;
 mod patience;
 
+use std::process::Command;
+
 use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
 use crate::support::{
-    EchoOrigin, Kdc, PASSWORD, Proxy, Squid, SquidRules, USERNAME, Way, connect, head, open, ping,
-    skip,
+    ConfigDir, EchoOrigin, Kdc, PASSWORD, Proxy, Squid, SquidRules, USERNAME, Way, connect, head,
+    open, ping, skip,
 };
 
 /// Registers NTLM as a mechanism of GSS-API.
@@ -132,6 +134,23 @@ async fn tickets_come_from_a_named_cache_a_keytab_or_a_password() {
     let issued = company.kdc.log();
     let with_password = issued.matches("AS_REQ").count();
     assert!(with_password <= 8, "{issued}");
+}
+
+#[tokio::test]
+async fn check_names_a_keytab_and_asks_the_kdc_for_nothing() {
+    let Some(kdc) = Kdc::start().await else { return };
+    let config = ConfigDir::new(&format!(
+        "hops:\n  corporate:\n    kind: http-connect\n    address: proxy.corp.test:3128\n    auth: [negotiate]\n    \
+         kerberos: {{ keytab: '{}', principal: alice@CORP.TEST }}\nchains: {{ default: [corporate] }}\n",
+        kdc.shown("alice.keytab")
+    ));
+    let mut check = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    check.args(["check", "-c"]).arg(config.path()).env("KRB5_CONFIG", kdc.path("krb5.conf"));
+    let checked = check.output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("Negotiate: with the keytab"), "{said}");
+    let log = kdc.log();
+    assert!(!log.contains("AS_REQ"), "{log}");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn a_client_that_stops_in_the_middle_is_answered_at_the_header_timeout() {
 }
 
 #[tokio::test]
-async fn codes_say_what_failed() {
+async fn reply_codes_name_the_kind_of_failure() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let proxy = Proxy::start(DIRECT).await;
     assert_eq!(code(&proxy, &connect_to(closed)).await, 5);

@@ -52,7 +52,7 @@ async fn a_target_that_refuses_does_not_make_a_pool_leave_its_member() {
 }
 
 #[tokio::test]
-async fn refusals_say_what_is_wrong() {
+async fn refusals_name_the_problem() {
     let Some(asking) = SocksProxy::microsocks(true).await else { return };
     for (settings, words) in [
         ("", "it wants a username and a password"),

@@ -17,7 +17,7 @@ async fn the_log_names_a_direct_chain_once_before_listening() {
     }
 }
 
-/// As many as a developer's machine may bring.
+/// A number that a developer's machine may have.
 const TUNNELS: usize = 1_000;
 
 #[tokio::test]

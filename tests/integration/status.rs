@@ -55,7 +55,7 @@ async fn own_pages_need_a_local_host_field_and_are_read_only() {
 }
 
 #[tokio::test]
-async fn credentials_are_asked_for_and_never_told() {
+async fn credentials_are_required_and_never_shown() {
     let proxy = Proxy::start(
         "server: { listen: \"127.0.0.1:0\", auth: { username: ann, password: canary-1 } }\n\
          hops: { exit: { kind: http-connect, address: \"a.test:1\", username: canary-2, password: canary-3 } }\n\
@@ -161,7 +161,7 @@ async fn the_counts_are_those_of_the_hops() {
 }
 
 #[tokio::test]
-async fn a_generation_is_told_of_until_its_last_tunnel_ends() {
+async fn a_generation_is_listed_until_its_last_tunnel_ends() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start(DIRECT).await;
     let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
@@ -182,7 +182,7 @@ async fn a_generation_is_told_of_until_its_last_tunnel_ends() {
 }
 
 #[tokio::test]
-async fn a_rejected_configuration_is_told_of_until_it_is_mended() {
+async fn a_rejected_configuration_is_shown_until_it_is_mended() {
     let proxy = Proxy::start(DIRECT).await;
     let path = proxy.config().path().to_str().unwrap();
     let address = proxy.address().to_string();

@@ -7,7 +7,7 @@ use tokio::net::UnixDatagram;
 use crate::support::{EchoOrigin, Proxy, connect, within};
 
 #[tokio::test]
-async fn a_supervisor_is_told_of_each_step() {
+async fn a_supervisor_is_notified_of_each_step() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("notify");
     let supervisor = UnixDatagram::bind(&path).unwrap();

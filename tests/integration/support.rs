@@ -1,4 +1,4 @@
-//! What the tests stand on. Whatever is started here ends when its handle is dropped, also by a panic.
+//! The helpers of all tests. Everything that is started here ends when its handle is dropped, also by a panic.
 
 #[cfg(unix)]
 mod activation;

@@ -164,7 +164,7 @@ async fn socks_works_inside_tls() {
 }
 
 #[tokio::test]
-async fn a_client_without_tls_is_told_so_in_its_own_protocol() {
+async fn a_client_without_tls_gets_the_reason_in_its_own_protocol() {
     let certificates = Certificates::new();
     let mut proxy = proxy(&certificates.listener_tls(), DIRECT).await;
     let answer = exchange(proxy.address(), b"GET http://a.test/ HTTP/1.1\r\n\r\n").await;
@@ -262,6 +262,28 @@ async fn with_client_ca_only_clients_with_a_valid_certificate_are_served() {
     assert_eq!(admitted(&proxy, &certificates, Some(&known)).await, Ok(()));
 }
 
+#[test]
+fn check_describes_the_clients_of_a_listener_with_client_ca() {
+    let certificates = Certificates::new();
+    let ca = certificates.authority_file();
+    let tls = format!("{}, client_ca: '{}'", certificates.listener_tls(), ca.display());
+    let config = ConfigDir::new(DIRECT);
+    for (auth, expected) in [
+        ("", "clients need a certificate of `client_ca`\n"),
+        (
+            "server: { auth: { username: joe, password: hunter2 } }\n",
+            "clients need a certificate of `client_ca` and the credentials of `server.auth`, ",
+        ),
+    ] {
+        config.write("00-server.yaml", &server("0.0.0.0:8443", &tls));
+        config.write("10-auth.yaml", auth);
+        let checked = run(["check", "-c", config.path().to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        let line = format!("  https://0.0.0.0:8443, {expected}");
+        assert!(checked.status.success() && said.contains(&line), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_serves_new_connections_and_a_bad_one_none() {
     let (old, new, echo) = (Certificates::new(), Certificates::new(), EchoOrigin::start().await);
@@ -349,7 +371,7 @@ async fn an_idle_client_gets_a_close_notify() {
 }
 
 #[tokio::test]
-async fn a_client_over_the_limit_is_told_so_inside_tls() {
+async fn a_client_over_the_limit_gets_the_reason_inside_tls() {
     let certificates = Certificates::new();
     let yaml = format!("limits: {{ connections: 1 }}\n{DIRECT}");
     let proxy = proxy(&certificates.listener_tls(), &yaml).await;

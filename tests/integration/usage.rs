@@ -189,7 +189,7 @@ async fn each_hop_is_billed_for_its_own_connect_and_all_behind_it() {
 }
 
 #[tokio::test]
-async fn usage_outlives_the_process_and_is_shown_by_what_it_was_for() {
+async fn usage_outlives_the_process_and_is_shown_by_purpose() {
     let hop = opening_double().await;
     let by_client = format!(
         "hops: {{ exit: {{ kind: webshare, address: \"{}\", username: dev, password: secret, sessions: by-client }} }}\n\

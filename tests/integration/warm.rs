@@ -19,7 +19,7 @@ async fn a_spare_takes_the_place_of_all_steps_but_the_last() {
     let config = ConfigDir::new("chains: { default: { hops: [corporate, webshare], warm: 2 } }\n");
     config.write("20-hops.yaml", &network.hops(true));
     let proxy = Proxy::on(config, &[]).await;
-    assert_eq!(warm(proxy.address()).await, [0, 0, 0, 0], "nobody has used the chain");
+    assert_eq!(warm(proxy.address()).await, [0, 0, 0, 0], "no client has used the chain");
 
     echo_once(proxy.address(), echo.address()).await;
     waiting(proxy.address(), 2).await;

@@ -23,13 +23,13 @@ use crate::support::{Double, Proxy, Step, open, rest};
 /// A short answer that allows another request.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A proxy that goes straight to origins, with short timeouts.
+/// Starts a proxy that goes straight to origins, with short timeouts.
 async fn direct() -> Proxy {
     Proxy::start("timeouts: { header: 1s, response: 1s }\nchains: { default: [] }\n").await
 }
 
-/// Where an origin plays `steps`, sends it `request`, with `{o}` for the origin's authority, and reads to the end of what
-/// the client is told.
+/// Sends `request` to an origin that plays `steps`, with `{o}` for the origin's authority. Returns everything that the
+/// client receives.
 async fn told(proxy: &Proxy, request: &str, steps: Vec<Step>) -> (String, Double) {
     let origin = Double::start(steps).await;
     let mut client = open(proxy.address()).await;
@@ -37,7 +37,7 @@ async fn told(proxy: &Proxy, request: &str, steps: Vec<Step>) -> (String, Double
     (rest(&mut client).await, origin)
 }
 
-/// `text` with the origin's authority for `{o}`.
+/// Returns `text` with the origin's authority for `{o}`.
 fn at(origin: &Double, text: &str) -> String {
     text.replace("{o}", &origin.address().to_string())
 }

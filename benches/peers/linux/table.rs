@@ -208,7 +208,7 @@ pub(super) fn render(results: &Results) -> String {
         let unable =
             results.peers.iter().filter(|peer| Table::Ways.has(peer.sort) && hops > peer.hops_max);
         remarks.extend(
-            unable.map(|peer| format!("{} can't be told to go through {hops} hops", peer.name)),
+            unable.map(|peer| format!("{} can't be configured for {hops} hops", peer.name)),
         );
     }
     if !results.missing.is_empty() {

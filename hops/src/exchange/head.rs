@@ -68,6 +68,8 @@ pub struct Answer {
     status: u16,
     /// Whether the version is HTTP/1.1 or later.
     is_modern: bool,
+    /// Whether the request was HEAD, whose answer has the fields of a body and no body.
+    is_to_head: bool,
     head: BytesMut,
     /// Empty for a 2xx, whose fields are read only on request.
     fields: Vec<(Box<[u8]>, Vec<u8>)>,
@@ -100,7 +102,12 @@ impl Answer {
         // From HTTP/1.1 on a connection lasts unless the answer says otherwise (RFC 9112 §9.3).
         let is_modern = version != b"1.0" && version != b"0.9";
         let fields = if status < 300 { Vec::new() } else { fields(&head) };
-        Ok(Self { status, is_modern, head, fields })
+        Ok(Self { status, is_modern, is_to_head: false, head, fields })
+    }
+
+    /// Notes the method of the request, by which the answer to HEAD is known to have no body.
+    pub(super) fn to(self, method: &str) -> Self {
+        Self { is_to_head: method == "HEAD", ..self }
     }
 
     /// The status code.
@@ -172,7 +179,7 @@ impl Answer {
     /// Finds the end of the body (RFC 9112 §6.3). Everything that is not certain lasts until the close.
     pub(super) fn framing(&self) -> Framing {
         // These have no body, whatever their fields say (RFC 9112 §6.3, rule 1).
-        if matches!(self.status, 204 | 304) {
+        if self.is_to_head || matches!(self.status, 204 | 304) {
             return Framing::Length(0);
         }
         let mut codings = self.values("Transfer-Encoding");

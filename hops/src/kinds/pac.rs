@@ -26,12 +26,12 @@ pub use self::config::PacConfig;
 use self::{
     asked::Asked,
     attached::Attached,
-    choice::{Choosing, PacRequest},
+    choice::Choosing,
     plan::{Plan, Rules, Verdict},
     remote::Remote,
     script::Script,
 };
-use super::pool::health::Health;
+use super::{pool::health::Health, wish::Wish};
 use crate::{
     ChooseError, Chosen, Decider, DeciderState, Decision, Description, Eventual, Foresight, Hop,
     MemberStatus, Request, Services,
@@ -162,7 +162,7 @@ impl Hop for Pac {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let wish = PacRequest::of(request);
+        let wish = Wish::of(request);
         if let Some(verdict) = self.known(request) {
             return match verdict {
                 Ok(plan) => Choosing::new(self, plan, wish).next(),
@@ -224,7 +224,7 @@ impl Decider for Pac {
     }
 
     fn terms(&self) -> Vec<String> {
-        self.rules.terms()
+        self.rules.terms(&self.members)
     }
 }
 
@@ -246,7 +246,7 @@ impl Pac {
 
 #[cfg(test)]
 mod tests {
-    use super::{plan::Unknown, *};
+    use super::*;
     use crate::{Authority, HopError, Link, Tunnel, async_trait};
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         let pattern = pattern::EntryPattern::parse("*").unwrap();
         let rules = Rules {
             patterns: vec![("*".into(), pattern, 0)],
-            unknown: Unknown::Refuse,
+            unknown: None,
             otherwise: Default::default(),
             via: "direct".into(),
         };

@@ -17,11 +17,12 @@ use self::{
     member::Member,
     members_from::MembersFrom,
     order::{Candidates, Order, PoolMember},
-    picked::{Picked, Wish},
+    picked::Picked,
 };
 use crate::{
     BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig, InvalidPreferences,
-    InvalidSetting, InvalidSettings, Key, MemberStatus, Request, preferences::stable_number,
+    InvalidSetting, InvalidSettings, Key, MemberStatus, Request, kinds::wish::Wish,
+    preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -150,11 +151,9 @@ impl Hop for Pool {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let Request { target, preferences, .. } = request;
-        let wish = Arc::new(Wish { target: target.clone(), preferences: preferences.clone() });
-        let must_take_preferences = !preferences.is_empty() && self.takes_preferences;
+        let must_take_preferences = !request.preferences.is_empty() && self.takes_preferences;
         let candidates = self.order.candidates(request, must_take_preferences);
-        self.pick(candidates, wish)
+        self.pick(candidates, Wish::of(request))
     }
 }
 
@@ -182,7 +181,7 @@ impl Pool {
             let hop = Arc::clone(&self.members[taken.member].hop);
             let picked =
                 Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
-            match hop.choose(Request::new(&wish.target, &wish.preferences)) {
+            match hop.choose(wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
                 // Dropping `picked` gives the member back.
                 Eventual::Ready(Err(error)) => unmet = error,

@@ -18,13 +18,13 @@ use crate::{
 pub struct Socks5Config {
     /// The address of the proxy, as `host:port`.
     address: Authority,
-    /// The username, of 1 to 255 bytes; needs `password`. With it, "no authentication" is not offered.
+    /// The username, of 1 to 255 bytes. Requires `password`. With it, Mooltiroute does not offer to go without authentication.
     username: Option<Secret>,
-    /// The password, of 1 to 255 bytes; needs `username`. Better from a variable, as `"${NAME}"`, than written here.
+    /// The password, of 1 to 255 bytes. Requires `username`. Prefer a variable, as in `"${NAME}"`.
     password: Option<Secret>,
-    /// A file whose content is the password, instead of `password`. It is read again at each reload.
+    /// A file that holds the password, instead of `password`. It is read again at each reload.
     password_file: Option<PathBuf>,
-    /// Whether to speak TLS to the proxy itself.
+    /// Whether to use TLS with the proxy itself.
     #[serde(default)]
     tls: TlsSettings,
 }

@@ -13,7 +13,7 @@ use tokio::{
     net::tcp,
 };
 
-use super::{CountWire, Io, Stream, Tunnel, count_written, read_early};
+use super::{CountWire, Io, Stream, Tunnel, count_read, count_written, read_early};
 
 /// The reading half of a [`Tunnel`].
 pub struct ReadHalf<'a> {
@@ -76,18 +76,11 @@ impl AsyncRead for ReadHalf<'_> {
         if read_early(self.early, buf) {
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let read = match &mut self.io {
+        let wire = self.wire;
+        count_read(wire, buf, |buf| match &mut self.io {
             ReadIo::Socket(socket) => Pin::new(socket).poll_read(cx, buf),
             ReadIo::Layered(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        let count = buf.filled().len() - before;
-        if let Some(wire) = self.wire
-            && count > 0
-        {
-            wire.received(count);
-        }
-        read
+        })
     }
 }
 

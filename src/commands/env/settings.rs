@@ -9,7 +9,7 @@ use mooltiroute_hops::{Preferences, Registry};
 
 use super::bypass::no_proxy;
 use crate::{
-    cli::{ConfigPath, Format},
+    cli::ConfigPath,
     commands::status,
     config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source},
 };
@@ -63,17 +63,11 @@ impl ClientSettings {
     ) -> Result<Self, String> {
         let source = Source::find(path.path.clone(), environment);
         let source = source.map_err(|problems| problems.to_string())?;
-        let loader =
-            Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+        let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
         let config = loader.load().map_err(|problems| problems.to_string())?;
-        let flags = crate::cli::Status {
-            config: ConfigPath { path: path.path.clone() },
-            address: None,
-            format: Format::Human,
-        };
         // The running proxy may listen elsewhere than the files say, such as at a port that the system chose.
         // No answer is no failure: the variables may be set before the proxy starts.
-        let running = status::of_running(&flags, registry, environment);
+        let running = status::of_server(config.server.clone());
         let listening = running.ok().map(|status| listeners(&status));
         let listening = listening.filter(|listening| !listening.is_empty());
         let sockets = |has_tls: bool| {

@@ -28,7 +28,7 @@ pub(super) struct DecidedHop<'a> {
 impl<'a> DecidedHop<'a> {
     /// Has `hop` choose for the request `asked`. Returns `None` for a hop that does not choose by that.
     pub(super) fn new(hop: &'a NamedHop, asked: &Asked) -> Option<Self> {
-        let decider = hop.hop.as_ref()?.decider()?;
+        let decider = hop.decider()?;
         let preferences = Preferences::default();
         let request = Request::new(&asked.target, &preferences);
         let uri = format!("http://{}{}", asked.target, asked.path);

@@ -226,6 +226,7 @@ fn word(value: &Value) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 
+/// Formats a number of bytes with the largest unit that fits.
 pub(in crate::commands) fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;

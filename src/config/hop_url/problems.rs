@@ -10,7 +10,8 @@ use crate::config::Problem;
 
 /// Puts `problem` with the text that URLs mean into terms of the URLs.
 pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
-    let Problem { place: Some(place), path, code, message, help, .. } = &problem else {
+    let Problem { place: Some(place), path, code, message, help, is_suggestion, .. } = &problem
+    else {
         return problem;
     };
     let [Key::Name(section), Key::Name(name), below @ ..] = path.keys() else { return problem };
@@ -28,9 +29,8 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
     let example = part.example(scheme(name), key);
     // A suggested name fits a URL too. Any other advice shows YAML, so an example URL replaces it.
-    let is_near = *code == "unknown-value" && help.as_ref().is_some_and(|help| help.ends_with('?'));
     let help = match help {
-        Some(help) if is_near => help.clone(),
+        Some(help) if *is_suggestion => help.clone(),
         _ => example,
     };
     Problem::new(&mooltiroute_hops::KeyPath::default(), code, message).with_help(help)
@@ -130,6 +130,7 @@ mod tests {
             &["http://a:1?tls=hunter2.pem"],
             "--hop: the first URL, `tls` after the `?`: expected",
         );
+        check(&["http://a:1?tsl=hunter2"], "help: did you mean `tls`?");
         check(&["http://a:1?color=hunter2"], "`color` after the `?`: unknown key");
         check(&["socks5://a:99999"], "write `socks5://HOST:PORT`");
     }

@@ -1,8 +1,8 @@
 //! Suggests a host pattern for a URL, a network with a mask, or a pattern of another program.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Subnets};
 use mooltiroute_hops::Authority;
 
 use crate::router::HostPattern;
@@ -20,6 +20,12 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
         let name = if is_shown { name } else { "HOST" };
         return Some(format!("write `hosts: [\"{name}\", \"*.{name}\"]`"));
     }
+    if let Some(networks) = networks(text) {
+        return Some(match is_shown {
+            true => format!("write `hosts: [\"{}\"]`", networks.join("\", \"")),
+            false => "write `hosts: [HOST]`".to_owned(),
+        });
+    }
     // A `@` may belong to credentials, and the place where they end is uncertain.
     let (pattern, port) = match text.contains('@') {
         true => (None, None),
@@ -35,11 +41,25 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
     Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
 }
 
+/// Returns the networks to write as `key` instead of `text`, if that is clear.
+pub(crate) fn network_instead(key: &str, text: &str, is_shown: bool) -> Option<String> {
+    let networks = networks(text)?;
+    Some(match is_shown {
+        true => format!("write `{key}: [{}]`", networks.join(", ")),
+        false => format!("write `{key}: [NETWORK]`, such as `10.0.0.0/8`"),
+    })
+}
+
+/// Returns the networks that `text` means: those of a mask, of stars or of a range.
+fn networks(text: &str) -> Option<Vec<String>> {
+    match masked(text).or_else(|| starred(text)) {
+        Some(network) => Some(vec![network.trunc().to_string()]),
+        None => ranged(text),
+    }
+}
+
 /// Returns the pattern that `text` means, and its port if it has one.
 fn meant(text: &str) -> Option<(Option<String>, Option<u16>)> {
-    if let Some(network) = masked(text).or_else(|| starred(text)) {
-        return Some((Some(network.trunc().to_string()), None));
-    }
     if text.chars().any(|one| one.is_whitespace() || one == ',') {
         return None;
     }
@@ -66,7 +86,7 @@ fn meant(text: &str) -> Option<(Option<String>, Option<u16>)> {
 }
 
 fn is_address(host: &str) -> bool {
-    host.parse::<std::net::IpAddr>().is_ok()
+    host.parse::<IpAddr>().is_ok()
 }
 
 /// Reads a network with its mask, such as `10.0.0.0/255.0.0.0`.
@@ -90,6 +110,29 @@ fn starred(text: &str) -> Option<Ipv4Net> {
     }
     Ipv4Net::new(octets.into(), 8 * u8::try_from(fixed).ok()?).ok()
 }
+
+/// Reads a range such as `10.0.0.0-10.0.255.255` or `10.0.0.8-15`, if few networks cover exactly its addresses.
+fn ranged(text: &str) -> Option<Vec<String>> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.trim(), last.trim());
+    let (first, last): (IpAddr, IpAddr) = match last.parse::<u8>() {
+        Ok(_) => {
+            let (network, _) = first.rsplit_once('.')?;
+            (first.parse().ok()?, format!("{network}.{last}").parse().ok()?)
+        }
+        Err(_) => (first.parse().ok()?, last.parse().ok()?),
+    };
+    let networks = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => IpSubnets::V4(Ipv4Subnets::new(first, last, 0)),
+        (IpAddr::V6(first), IpAddr::V6(last)) => IpSubnets::V6(Ipv6Subnets::new(first, last, 0)),
+        _ => return None,
+    };
+    let networks: Vec<_> = networks.take(NETWORKS_MAX + 1).map(|one| one.to_string()).collect();
+    (1..=NETWORKS_MAX).contains(&networks.len()).then_some(networks)
+}
+
+/// A range of more networks than this is not written out.
+const NETWORKS_MAX: usize = 8;
 
 fn is_regular_expression(text: &str) -> bool {
     text.starts_with('^') || text.ends_with('$') || text.contains("\\.")
@@ -118,6 +161,9 @@ mod tests {
         check("10.0.*", Some("write `hosts: [\"10.0.0.0/16\"]`"));
         check("192.168.*.*", Some("write `hosts: [\"192.168.0.0/16\"]`"));
         check("10.1.2.3/255.0.0.0", Some("write `hosts: [\"10.0.0.0/8\"]`"));
+        check("10.0.0.0-10.0.255.255", Some("write `hosts: [\"10.0.0.0/16\"]`"));
+        check("10.0.0.1 - 2", Some("write `hosts: [\"10.0.0.1/32\", \"10.0.0.2/32\"]`"));
+        check("fd00::-fd00::ffff", Some("write `hosts: [\"fd00::/112\"]`"));
     }
 
     #[test]
@@ -125,6 +171,9 @@ mod tests {
         for text in [
             "10.0.0.0/99",
             "10.0.0.0/255.0.255.0",
+            "10.0.0.1-10.0.255.254",
+            "10.0.0.2-1",
+            "10.0.0.1-fd00::",
             "*",
             "a*.test",
             "*.*",
@@ -135,6 +184,19 @@ mod tests {
         ] {
             check(text, None);
         }
+    }
+
+    #[test]
+    fn a_network_of_another_form_is_one_under_any_key() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(network_instead("into", text, true).as_deref(), expected, "{text}");
+        };
+        check("10.0.*", Some("write `into: [10.0.0.0/16]`"));
+        check("10.0.0.0/255.0.0.0", Some("write `into: [10.0.0.0/8]`"));
+        check("10.0.0.0-10.0.1.127", Some("write `into: [10.0.0.0/24, 10.0.1.0/25]`"));
+        check("corp.example", None);
+        let hidden = network_instead("into", "10.0.*", false).unwrap();
+        assert!(!hidden.contains("10.0.*") && !hidden.contains("/16"), "{hidden}");
     }
 
     #[test]

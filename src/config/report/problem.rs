@@ -22,6 +22,8 @@ pub struct Problem {
     pub first: Option<Place>,
     /// Advice: what to do.
     pub help: Option<String>,
+    /// Whether the advice is a known name that is near the written one.
+    pub is_suggestion: bool,
 }
 
 /// A place in a file. Lines and columns count from one, columns in characters.
@@ -64,12 +66,21 @@ impl Problem {
     pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
         // A text in the place of a key may be anything, such as a password that was split at a comma.
         let keys = path.keys().iter().map(|key| match key {
-            Key::Name(name) if !is_name(name) => Key::Name("…".into()),
+            Key::Name(name) if !is_name(name) && name != MERGE => Key::Name("…".into()),
             key => key.clone(),
         });
         let path = keys.collect::<Vec<_>>().into();
         let message = message.into();
-        Self { place: None, path, code, message, excerpt: None, first: None, help: None }
+        Self {
+            place: None,
+            path,
+            code,
+            message,
+            excerpt: None,
+            first: None,
+            help: None,
+            is_suggestion: false,
+        }
     }
 
     /// Shows place, path and message on one line.
@@ -80,6 +91,14 @@ impl Problem {
     /// Adds advice.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self.is_suggestion = false;
+        self
+    }
+
+    /// Suggests `name` in place of the written one.
+    pub(crate) fn with_suggestion(mut self, name: &str) -> Self {
+        self.help = Some(format!("did you mean `{name}`?"));
+        self.is_suggestion = true;
         self
     }
 
@@ -189,13 +208,16 @@ fn write_all(f: &mut fmt::Formatter<'_>, problems: &[Problem], colours: &Colours
     Ok(())
 }
 
-/// Returns whether `text` may be shown as a key or a name. The letters of every language are allowed.
+/// Returns whether `text` may be shown as a name. The letters of every language are allowed.
 pub(crate) fn is_name(text: &str) -> bool {
-    // `<` is for the merge key `<<`. The length is not counted further than the limit: a key may be as long
-    // as a file.
-    let is_valid = |one: char| one.is_alphanumeric() || "-_.<".contains(one);
-    let is_short = text.chars().nth(NAME_CHARS_MAX).is_none();
-    !text.is_empty() && is_short && text.chars().all(is_valid)
+    let is_valid = |one: char| one.is_alphanumeric() || "-_.".contains(one);
+    !text.is_empty() && !is_too_long(text) && text.chars().all(is_valid)
+}
+
+/// Returns whether `text` has more characters than a name may have.
+pub(crate) fn is_too_long(text: &str) -> bool {
+    // Nothing is counted beyond the limit: a key may be as long as a file.
+    text.chars().nth(NAME_CHARS_MAX).is_some()
 }
 
 /// Returns whether `text` may be shown as an unknown key. A misplaced credential nearly always contains a digit.
@@ -204,6 +226,9 @@ pub(crate) fn is_word(text: &str) -> bool {
 }
 
 pub(crate) const NAME_CHARS_MAX: usize = 64;
+
+/// The key that merges another mapping into the one that has it (<https://yaml.org/type/merge.html>).
+pub(crate) const MERGE: &str = "<<";
 
 struct Colours {
     bold: &'static str,

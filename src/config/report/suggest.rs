@@ -1,9 +1,11 @@
 //! Suggests the nearest known name ("did you mean").
 
+use crate::config::report::problem::is_too_long;
+
 /// Returns the one of `known` that `name` is most likely a misspelling of.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of the lengths, and a long text is not a misspelling.
-    if name.chars().nth(crate::config::report::problem::NAME_CHARS_MAX).is_some() {
+    if is_too_long(name) {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
@@ -25,7 +27,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 ///
 /// It is one of `known` and not a part of `name`, so it may be shown even if `name` may not.
 pub(crate) fn same_name<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    if name.chars().nth(crate::config::report::problem::NAME_CHARS_MAX).is_some() {
+    if is_too_long(name) {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");

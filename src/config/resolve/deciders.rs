@@ -14,7 +14,7 @@ impl Resolver<'_> {
         chain_names: &Names,
     ) {
         for hop in hops {
-            let Some(decider) = hop.hop.as_ref().and_then(|hop| hop.decider()) else { continue };
+            let Some(decider) = hop.decider() else { continue };
             let path = KeyPath::of(["hops", &hop.name, "via"]);
             match chains.iter().find(|chain| &*chain.name == decider.via()) {
                 Some(chain) if holds_decider(chain, hops) => {
@@ -37,9 +37,7 @@ impl Resolver<'_> {
 
 /// Returns whether a hop of `chain` chooses by what is asked for, also one that is switched off now.
 fn holds_decider(chain: &ChainConfig, hops: &[NamedHop]) -> bool {
-    let is_decider =
-        |hop: &NamedHop| hop.hop.as_ref().is_some_and(|built| built.decider().is_some());
     let on = chain.hops.iter().filter_map(|index| hops.get(*index));
     let off = hops.iter().filter(|hop| chain.switched_off.contains(&hop.name));
-    on.chain(off).any(is_decider)
+    on.chain(off).any(|hop| hop.decider().is_some())
 }

@@ -271,8 +271,15 @@ impl Resolver<'_> {
         if !known.contains(&name.as_str()) && !self.problems.skips() {
             let mut problem = self.unknown_name(&kind, &kind, "kind", &known);
             // In other programs a scheme is a type of proxy; here it is a setting of the kind.
-            if ["ntlm", "negotiate", "digest", "basic"].contains(&name.as_str()) {
-                problem.help = Some(format!("write `kind: http-connect` and `auth: [{name}]`"));
+            match name.as_str() {
+                "ntlm" | "negotiate" | "digest" | "basic" => {
+                    problem = problem
+                        .with_help(format!("write `kind: http-connect` and `auth: [{name}]`"));
+                }
+                "https" => {
+                    problem = problem.with_help("write `kind: http-connect` and `tls: true`");
+                }
+                _ => {}
             }
             self.problems.push(problem);
         }

@@ -187,10 +187,7 @@ impl File {
     pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
         let node = self.root.as_ref()?.get(path)?;
         // An item of a list is judged by the key of the list.
-        let named = path.keys().iter().rev().find_map(|key| match key {
-            Key::Name(name) => Some(name.as_str()),
-            Key::Index(_) => None,
-        });
+        let named = path.keys().iter().rev().find_map(Key::name);
         self.oddity_of(named?, node)
     }
 

@@ -6,7 +6,7 @@ use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use crate::config::{
-    report::problem::is_word,
+    report::problem::{MERGE, is_word},
     yaml::{
         fault::YamlFault,
         syntax::{At, diagnose},
@@ -357,8 +357,6 @@ impl From<saphyr_parser::Span> for Span {
 fn position(marker: &Marker) -> At {
     (marker.line(), marker.col() + 1)
 }
-
-const MERGE: &str = "<<";
 
 /// Far more than a configuration has, and little enough for every recursion over it.
 const DEPTH_MAX: usize = 48;

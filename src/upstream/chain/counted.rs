@@ -55,8 +55,7 @@ impl Chain {
 /// stream and gets a counter of its own; the one below it goes on.
 fn count(tunnel: Tunnel, usage: &Arc<UsageLedger>, account: Option<&Arc<UsageAccount>>) -> Tunnel {
     let Some(account) = account else { return tunnel };
-    let known = tunnel.wire().and_then(|wire| wire.as_any().downcast_ref::<CountedWire>());
-    if let Some(wire) = known {
+    if let Some(wire) = tunnel.wire().and_then(CountedWire::of) {
         wire.passes(account, tunnel.ahead());
         return tunnel;
     }

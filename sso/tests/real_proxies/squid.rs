@@ -18,10 +18,27 @@ pub(crate) const SQUID: &str = "/usr/sbin/squid";
 
 /// A running squid.
 pub(crate) struct Squid {
-    // First, so that it has ended when its directory is removed.
+    // First, so that it has ended when its files are removed.
     _process: Process,
+    _memory: SharedMemory,
     pub(crate) address: SocketAddr,
     directory: TempDir,
+}
+
+/// The shared memory of a squid that was started with this name by `-n`. It is removed on drop.
+///
+/// Every squid without a name of its own uses the same files in `/dev/shm`. If another user's squid runs or was killed,
+/// it can't replace them, and does not start.
+struct SharedMemory(String);
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let prefix = format!("{}-", self.0);
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
 }
 
 impl Squid {
@@ -41,13 +58,14 @@ impl Squid {
         );
         fs::write(directory.path().join("squid.conf"), config.replace("DIR", &shown)).unwrap();
         let mut command = Command::new(SQUID);
-        command.arg("-N").arg("-f").arg(directory.path().join("squid.conf"));
+        let memory = SharedMemory(format!("sso{port}"));
+        command.args(["-N", "-n", &memory.0, "-f"]).arg(directory.path().join("squid.conf"));
         command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(directory.path().join("stderr")).unwrap());
         let process = Process(command.spawn().unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listens = wait_until(|| TcpStream::connect(address).is_ok());
-        let squid = Self { _process: process, address, directory };
+        let squid = Self { _process: process, _memory: memory, address, directory };
         assert!(listens, "{}", squid.log());
         squid
     }

@@ -7,7 +7,7 @@ use super::{TARGET, config};
 use crate::support::{ConfigDir, Double, PASSWORD, Step, USERNAME, probe, run_probe};
 
 #[tokio::test]
-async fn the_exit_is_told_where_the_target_tells_it() {
+async fn the_exit_address_is_shown_if_the_target_returns_it() {
     for (body, expected) in [
         ("203.0.113.7\n", "203.0.113.7".into()),
         ("2001:db8::7", "2001:db8::7".into()),
@@ -34,7 +34,7 @@ async fn the_exit_is_told_where_the_target_tells_it() {
 }
 
 #[tokio::test]
-async fn a_probe_goes_as_the_client_that_it_is_told_to_be() {
+async fn a_probe_acts_as_the_client_of_its_flag() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n203.0.113.7";
     let provider = Double::start([Step::Answer(answer.into())]).await;
     let yaml = |more: &str| {
@@ -67,7 +67,7 @@ async fn a_probe_goes_as_the_client_that_it_is_told_to_be() {
 }
 
 #[tokio::test]
-async fn what_names_no_preference_is_a_matter_of_usage() {
+async fn a_username_that_states_no_preference_is_wrong_usage() {
     let config = ConfigDir::new(&config(([127, 0, 0, 1], 1).into(), "[corporate]"));
     let path = config.path().to_str().unwrap();
     for (said, words) in [

@@ -90,7 +90,7 @@ impl Certificates {
         format!("cert: '{certificate}', key: '{key}'")
     }
 
-    /// What accepts TLS with the certificate.
+    /// Returns an acceptor of TLS with the certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.acceptor_config))
     }

@@ -1,4 +1,4 @@
-//! A client that says exactly what a test wants said.
+//! A client that sends exactly the bytes that a test gives it.
 
 use std::{fmt, io, net::SocketAddr};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use super::within;
 
-/// What a proxy answered to a CONNECT request, and the connection behind it.
+/// The answer of a proxy to a CONNECT request, and the connection that it came on.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: String,

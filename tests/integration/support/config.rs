@@ -10,7 +10,7 @@ use super::{PASSWORD, USERNAME};
 #[derive(Debug)]
 pub(crate) struct ConfigDir {
     directory: TempDir,
-    /// Where the proxy has its control socket.
+    /// The directory of the proxy's control socket.
     runtime: Arc<TempDir>,
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::record::{Record, Seen};
 
-/// What a double does next.
+/// One step of a double's script.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// Reads up to the end of a head, then sends this.

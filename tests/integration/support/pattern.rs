@@ -1,6 +1,6 @@
 //! Bodies of any length that are not kept in memory, and in which a lost or moved byte shows.
 
-/// As long as a prime, so that no buffer's size divides it.
+/// The length is a prime, so that no buffer's size divides it.
 const BLOCK_BYTES: usize = 65_521;
 static BLOCK: [u8; BLOCK_BYTES] = block();
 
@@ -16,7 +16,7 @@ const fn block() -> [u8; BLOCK_BYTES] {
     block
 }
 
-/// What stands at `offset`, as far as one block goes.
+/// Returns the bytes of the pattern at `offset`, up to the end of a block.
 pub(crate) fn at(offset: u64) -> &'static [u8] {
     &BLOCK[(offset % BLOCK_BYTES as u64) as usize..]
 }
@@ -26,7 +26,7 @@ pub(crate) fn fill(length: usize) -> Vec<u8> {
     BLOCK.iter().copied().cycle().take(length).collect()
 }
 
-/// Where `bytes`, which begin at `offset`, first differ from the pattern.
+/// Returns the first place at which `bytes`, which begin at `offset`, differ from the pattern.
 pub(crate) fn first_difference(mut offset: u64, mut bytes: &[u8]) -> Option<u64> {
     while !bytes.is_empty() {
         let expected = at(offset);

@@ -1,4 +1,4 @@
-//! What `mooltiroute probe` says, to people and to programs.
+//! Runs `mooltiroute probe` and reads its output, as text and as JSON.
 
 use std::process::Output;
 
@@ -34,7 +34,7 @@ pub(crate) async fn run_probe(path: &str, arguments: &[&str], format: &str) -> O
     task::spawn_blocking(move || run(all)).await.unwrap()
 }
 
-/// What a probe said.
+/// The output of a probe.
 #[derive(Debug)]
 pub(crate) struct Probed {
     /// To people.

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command},
 };
 
-/// Says on the terminal that a test is left out, past the capture of its output; fails where nothing may be.
+/// Reports on the terminal that a test is skipped, past the capture of its output. Fails if no test may be skipped.
 pub(crate) fn skip(what: &str) {
     assert!(
         env::var_os("MOOLTIROUTE_PEERS").is_none_or(|peers| peers != "required"),
@@ -23,7 +23,7 @@ pub(crate) fn skip(what: &str) {
 pub(crate) struct Program(PathBuf);
 
 impl Program {
-    /// Looks where a shell would, and where daemons stand.
+    /// Looks in `PATH` and in the directories of daemons.
     pub(crate) fn find(name: &str) -> Option<Self> {
         let file = format!("{name}{}", env::consts::EXE_SUFFIX);
         let paths = env::var_os("PATH").unwrap_or_default();
@@ -32,7 +32,7 @@ impl Program {
         folders.map(|folder| folder.join(&file)).find(|path| path.is_file()).map(Self)
     }
 
-    /// As [`find`](Self::find); says so where there is none.
+    /// Looks for the program as [`find`](Self::find) does, and reports it if it is missing.
     pub(crate) fn find_or_skip(name: &str) -> Option<Self> {
         let found = Self::find(name);
         if found.is_none() {
@@ -58,7 +58,7 @@ impl Process {
         &mut self.0
     }
 
-    /// Whether it has ended by itself.
+    /// Returns whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

@@ -67,7 +67,7 @@ struct Log {
 #[derive(Debug, Default)]
 struct Lines {
     events: Vec<Event>,
-    /// What is no JSON, which is nothing when all is well.
+    /// Lines that are no JSON. There are none if all is well.
     others: Vec<String>,
     is_ended: bool,
 }
@@ -189,12 +189,12 @@ impl Proxy {
         command.output().unwrap()
     }
 
-    /// Where clients reach it.
+    /// Returns the address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As clients' options want it.
+    /// Returns the URL of the proxy for the options of clients.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -209,7 +209,7 @@ impl Proxy {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// All that was logged so far.
+    /// Returns everything that was logged so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.log.lines.lock().unwrap().events.clone()
     }
@@ -233,7 +233,7 @@ impl Proxy {
         self.event_after(0, message).await
     }
 
-    /// Waits for its end, which only a signal brings.
+    /// Waits until the proxy has ended after a signal.
     #[cfg(unix)]
     pub(crate) async fn exit(&mut self) -> std::process::ExitStatus {
         // It has no children, so its log ends when it does.
@@ -241,7 +241,7 @@ impl Proxy {
         self.process.child().wait().unwrap()
     }
 
-    /// Lines that are no JSON: a panic's message would be.
+    /// Returns the lines that are no JSON, such as the message of a panic.
     pub(crate) fn other_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().others.clone()
     }
@@ -293,14 +293,14 @@ impl Log {
     }
 }
 
-/// The program under test, or one that starts it, in an environment where nothing but the test configures it.
+/// Returns a command for the program under test, or for one that starts it. Only the test configures it.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
-/// Has a program keep and look for control sockets and state in `runtime`, and nowhere else.
+/// Makes `runtime` the only place in which a program keeps and looks for control sockets and state.
 pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
     command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);
     command.env("XDG_STATE_HOME", runtime.join("state")).env_remove("STATE_DIRECTORY");
@@ -311,5 +311,5 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ou
     command(PROGRAM).args(arguments).output().unwrap()
 }
 
-/// Where the program is.
+/// The path of the program.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_mooltiroute");

@@ -1,4 +1,4 @@
-//! What the connections of a peer brought it, in the order in which they came.
+//! The bytes that a peer received on its connections, in the order of the connections.
 
 use std::{
     fmt::Debug,
@@ -54,7 +54,7 @@ impl Record {
         self.change(|connections| connections[number].is_ended = true);
     }
 
-    /// What has come so far.
+    /// Returns everything that has come so far.
     pub(crate) fn now(&self) -> Vec<Seen> {
         self.connections.lock().unwrap().clone()
     }

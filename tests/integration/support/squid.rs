@@ -17,12 +17,12 @@ use super::{
     within,
 };
 
-/// What this squid lets through.
+/// The requests that a squid lets through.
 #[derive(Clone, Debug)]
 pub(crate) enum SquidRules {
-    /// As it comes: CONNECT to 443 alone.
+    /// The rules that squid ships with: CONNECT to port 443 only.
     Stock,
-    /// CONNECT to the unprivileged ports too, where tests have their peers.
+    /// CONNECT also to unprivileged ports, which the peers of tests have.
     Open,
     /// As `Open`, and everything goes on to the proxy at this address.
     Below(SocketAddr),
@@ -103,7 +103,7 @@ impl Squid {
         panic!("squid ended {ATTEMPTS} times instead of listening: {complaints}");
     }
 
-    /// Fails with its words if it ended, for instance because somebody was quicker to take the port.
+    /// Fails with the words of squid if it ended, for instance because another program took the port.
     async fn attempt(
         program: &Program,
         rules: &SquidRules,
@@ -134,7 +134,7 @@ impl Squid {
         self.address
     }
 
-    /// What has ended so far.
+    /// Returns the requests and tunnels that have ended so far.
     pub(crate) fn passed(&self) -> Vec<Passed> {
         let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
         log.lines().filter_map(parse).collect()
@@ -307,7 +307,7 @@ fn config(
     )
 }
 
-/// Where distributions put squid's helpers.
+/// Returns the path of a helper that comes with squid.
 fn helper(name: &str) -> PathBuf {
     let places = [
         "/usr/lib/squid",

@@ -1,4 +1,4 @@
-//! What the proxy tells of itself.
+//! The status of the proxy, and the resources of its process.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What the client is sent for what the origin sent, whole; and answers that can't be passed on.
+//! The bytes that a client gets for an origin's answer, and answers that can't be passed on.
 
 use super::{answer, direct, told};
 use crate::support::Step;

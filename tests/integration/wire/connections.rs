@@ -101,7 +101,7 @@ async fn bytes_on_an_idle_upstream_connection_discard_it() {
 }
 
 #[tokio::test]
-async fn a_stale_connection_is_tried_anew_once_and_only_for_what_may_be_repeated() {
+async fn a_request_on_a_stale_connection_is_repeated_once_if_it_may_be() {
     for (request, is_repeated) in [
         ("GET http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),
         ("DELETE http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),

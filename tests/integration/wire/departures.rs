@@ -11,7 +11,7 @@ use tokio::{
 use super::{OK, direct};
 use crate::support::{Network, Proxy, assert_reads, head, open, rest, within};
 
-/// What the issue allows, and something for a busy machine.
+/// The two seconds that are promised, and some time for a busy machine.
 const NOTICED: Duration = Duration::from_millis(2_000 + 500);
 
 /// How a client goes.
@@ -23,12 +23,12 @@ enum Departure {
 }
 
 #[tokio::test]
-async fn an_origin_is_told_within_two_seconds_that_its_client_left() {
+async fn an_origin_sees_within_two_seconds_that_its_client_left() {
     check_departures(&direct().await).await;
 }
 
 #[tokio::test]
-async fn an_origin_behind_hops_is_told_within_two_seconds_that_its_client_left() {
+async fn an_origin_behind_hops_sees_within_two_seconds_that_its_client_left() {
     let Some(network) = Network::start().await else { return };
     for chain in ["[corporate]", "[corporate, webshare]"] {
         check_departures(&Proxy::start(&network.yaml(chain)).await).await;

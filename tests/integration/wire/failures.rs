@@ -5,7 +5,7 @@ use crate::support::{Double, Proxy, Step, exchange, free_port, two_hops};
 const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 
 #[tokio::test]
-async fn a_hop_that_fails_is_named_with_what_it_did() {
+async fn a_failed_hop_is_named_with_the_reason() {
     for (words, status, field) in [
         (
             "HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic realm=\"a\"\r\n\r\n",

@@ -20,7 +20,7 @@ use tokio::{
 use crate::support::{Proxy, open, within};
 
 #[tokio::test]
-async fn what_is_passed_on_is_read_as_it_was_meant() {
+async fn passed_messages_keep_their_meaning() {
     let heard = Heard::default();
     let address = listen(heard.clone()).await;
     let proxy = Proxy::start(&format!(
@@ -140,7 +140,7 @@ fn group(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     fields
 }
 
-/// The same numbers each time (Knuth's MMIX).
+/// A generator that gives equal numbers in each run (Knuth's MMIX).
 struct Random(u64);
 
 impl Random {
@@ -184,7 +184,7 @@ const SEEDS: [&str; 6] = [
     "PUT http://a.test/ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET http://a.test/3 HTTP/1.1\r\nHost: a.test\r\n\r\n",
     "GET http://a.test/ HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
 ];
-/// What has been used to smuggle.
+/// Values that have been used to smuggle requests.
 const PIECES: [&str; 14] = [
     "Content-Length: 5",
     "Content-Length: 0",

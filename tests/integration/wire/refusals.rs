@@ -71,7 +71,7 @@ async fn a_head_that_could_mean_two_things_is_refused() {
 }
 
 #[tokio::test]
-async fn a_scheme_that_is_not_served_says_what_to_do() {
+async fn an_unsupported_scheme_gets_advice() {
     let proxy = direct().await;
     for (url, status, hint) in [
         ("https://{o}/", "400", "CONNECT"),
@@ -120,7 +120,7 @@ async fn a_chunk_that_is_none_is_refused_before_the_answer() {
 }
 
 #[tokio::test]
-async fn a_head_over_the_limit_is_told_apart_from_a_target_over_it() {
+async fn a_head_over_the_limit_is_431_and_a_target_over_it_414() {
     let proxy = Proxy::start("limits: { header_bytes: 4KiB }\nchains: { default: [] }\n").await;
     let long = "a".repeat(8_000);
     check(&proxy, &format!("GET http://{{o}}/{long} HTTP/1.1\r\nHost: x\r\n\r\n"), &["414"]).await;
@@ -132,7 +132,7 @@ async fn a_head_over_the_limit_is_told_apart_from_a_target_over_it() {
 }
 
 #[tokio::test]
-async fn a_request_over_a_limit_is_told_which_one() {
+async fn a_refusal_names_the_limit() {
     let proxy = Proxy::start(
         "limits: { header_bytes: 1KiB, header_fields: 20 }\nchains: { default: [] }\n",
     )

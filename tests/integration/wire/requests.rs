@@ -1,4 +1,4 @@
-//! What the origin is sent for what the client sent, whole.
+//! The bytes that an origin gets for a client's request.
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -6,7 +6,7 @@ use super::{OK, answer, at, direct};
 use crate::support::{BASIC, Double, Proxy, Step, assert_reads, head, open, two_hops};
 
 #[tokio::test]
-async fn a_target_loses_what_is_not_for_the_origin() {
+async fn an_origin_gets_a_target_without_scheme_and_userinfo() {
     check_lines(&[
         ("GET http://{o}/", "GET / HTTP/1.1\r\nHost: {o}\r\n"),
         ("GET http://{o}", "GET / HTTP/1.1\r\nHost: {o}\r\n"),

@@ -71,6 +71,9 @@ impl KerberosSettings {
         login: Login<'_>,
         context: &BuildContext<'_>,
     ) -> Result<Vec<Identity>, InvalidSetting> {
+        if self.ccache.as_deref().is_some_and(|name| !is_cache(name)) {
+            return Err(below("ccache", NO_CACHE));
+        }
         let username = login.username.map(Secret::expose);
         let principal = self.principal.as_deref().or(username).map(str::to_owned);
         // A keytab or a cache in the settings is the only identity. Nothing falls back to the tickets of the
@@ -82,7 +85,8 @@ impl KerberosSettings {
             // The library reads the file by itself. It is noted, so that a replaced keytab is a change of the hop at
             // the next reload.
             let path = context.note(keytab).map_err(|error| {
-                below("keytab", &format!("`{}` can't be read: {error}", keytab.display()))
+                let invalid = InvalidSetting::file("keytab", format!("can't be read: {error}"));
+                invalid.below(Key::Name("kerberos".into()))
             })?;
             let ccache = self.ccache.clone();
             return Ok(vec![Identity::new(Credentials::Keytab { path, principal, ccache })]);
@@ -109,6 +113,21 @@ impl KerberosSettings {
 fn below(key: &str, message: &str) -> InvalidSetting {
     InvalidSetting::new(key, message).below(Key::Name("kerberos".into()))
 }
+
+/// Returns whether `name` names a credential cache: a type and a colon, or the whole path of a file.
+///
+/// The libraries take any other text for a file in the current directory of the process. It is more likely a password
+/// in the wrong place, and the name of a cache is shown if no ticket is in it.
+fn is_cache(name: &str) -> bool {
+    name.starts_with('/')
+        || name.split_once(':').is_some_and(|(kind, _)| CACHE_TYPES.contains(&kind))
+}
+
+/// The types of credential caches of MIT Kerberos and Heimdal.
+const CACHE_TYPES: [&str; 9] =
+    ["FILE", "DIR", "MEMORY", "KEYRING", "KCM", "API", "MSLSA", "SCC", "XCACHE"];
+
+const NO_CACHE: &str = "is not a credential cache; write one such as `FILE:/run/user/1000/tickets`, as `klist` shows it";
 
 const NO_NAME: &str = "is an IP address, for which Kerberos has no tickets; write the proxy's name, or \
     `kerberos: { spn: HTTP/NAME }`";

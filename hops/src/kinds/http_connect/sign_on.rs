@@ -111,10 +111,14 @@ impl SignOn {
         // An expired ticket says more than none: the user has run `kinit` before, and has to do so again.
         let mut without = Reason::NoTicket;
         for identity in self.identities.iter() {
-            match (identity.credentials(), identity.ticket()) {
-                (Credentials::Password { .. }, _) => return Ok("with the password".into()),
-                (Credentials::Keytab { .. }, _) => return Ok("with the keytab".into()),
-                (_, Some(Ticket { principal, ends_at })) => {
+            match identity.credentials() {
+                Credentials::Password { .. } => return Ok("with the password".into()),
+                // Its ticket is not looked for: the library might ask the KDC for one.
+                Credentials::Keytab { .. } => return Ok("with the keytab".into()),
+                _ => {}
+            }
+            match identity.ticket() {
+                Some(Ticket { principal, ends_at }) => {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                     let rest = ends_at.saturating_sub(now.unwrap_or_default().as_secs());
                     if rest > 0 {
@@ -125,8 +129,8 @@ impl SignOn {
                     without = Reason::TicketExpired;
                 }
                 // Windows tells no more before it is asked for a token.
-                _ if cfg!(windows) => return Ok("as the logged-in user".into()),
-                _ => {}
+                None if cfg!(windows) => return Ok("as the logged-in user".into()),
+                None => {}
             }
         }
         Err(without.to_string())

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use thiserror::Error;
 
-use crate::{Authority, Host};
+use crate::Authority;
 
 /// An entry of the list that a PAC file returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +53,7 @@ fn entry(part: &str) -> Result<Entry, NoList> {
         _ => return Err(no_entry()),
     };
     let address = Authority::with_default_port(address.unwrap_or_default(), default_port);
-    address.map(|address| Entry::Proxy(lower(address))).map_err(|_| no_entry())
-}
-
-/// Writes the host in small letters, so that equal entries look the same.
-fn lower(address: Authority) -> Authority {
-    match (address.host(), NonZeroU16::new(address.port())) {
-        (Host::Name(name), Some(port)) => {
-            Authority::new(Host::Name(name.to_ascii_lowercase().into()), port)
-        }
-        _ => address,
-    }
+    address.map(|address| Entry::Proxy(address.to_lower().into_owned())).map_err(|_| no_entry())
 }
 
 /// Makes text from a script safe for a log or a status line: printable ASCII, and short.

@@ -8,13 +8,10 @@ use std::{
 
 use tokio::{sync::OnceCell, time::Instant};
 
-use super::{
-    asked::{Asked, lower},
-    plan::Verdict,
-};
+use super::{asked::Asked, plan::Verdict};
 use crate::{Authority, Request};
 
-/// Recent verdicts, by host and port or by URL.
+/// Recent verdicts, by target or by URL.
 #[derive(Debug)]
 pub(super) struct Answers {
     /// Whether plain requests for different URLs of a host may have different answers.
@@ -34,8 +31,10 @@ pub(super) struct Kept {
 
 #[derive(Debug, Default)]
 struct Slots {
-    tunnels: HashMap<Authority, Slot>,
-    plain: HashMap<Authority, Slot>,
+    /// The verdicts on tunnels, whose URL says no more than their target. Those on plain requests too, if the script
+    /// looks at no URL.
+    by_target: HashMap<Authority, Slot>,
+    /// The verdicts on plain requests, if the script may look at their URL.
     by_url: HashMap<Box<str>, Slot>,
 }
 
@@ -46,13 +45,13 @@ impl Answers {
 
     /// Returns the verdict on `request`, if it is known.
     pub(super) fn known(&self, request: Request<'_>) -> Option<Verdict> {
+        // Written before the lock is taken.
+        let has_url = self.is_by_url && request.plain.is_some();
+        let url = has_url.then(|| Asked::new(request).query().url);
         let slots = self.slots();
-        let slot = if request.plain.is_none() {
-            slots.tunnels.get(&*lower(request.target))
-        } else if self.is_by_url {
-            slots.by_url.get(&Asked::new(request).query().url)
-        } else {
-            slots.plain.get(&*lower(request.target))
+        let slot = match url {
+            Some(url) => slots.by_url.get(&url),
+            None => slots.by_target.get(&*request.target.to_lower()),
         };
         let kept = slot?.get().filter(|kept| kept.is_fresh())?;
         Some(kept.verdict.clone())
@@ -60,16 +59,14 @@ impl Answers {
 
     /// Returns the place of the verdict on `asked`, which may be empty.
     pub(super) fn slot(&self, asked: &Asked) -> Slot {
+        let url = (self.is_by_url && asked.path.is_some()).then(|| asked.query().url);
         let mut slots = self.slots();
-        if slots.tunnels.len() + slots.plain.len() + slots.by_url.len() >= ANSWERS_MAX {
+        if slots.by_target.len() + slots.by_url.len() >= ANSWERS_MAX {
             *slots = Slots::default();
         }
-        let slot = if asked.path.is_none() {
-            slots.tunnels.entry(asked.target.clone()).or_default()
-        } else if self.is_by_url {
-            slots.by_url.entry(asked.query().url).or_default()
-        } else {
-            slots.plain.entry(asked.target.clone()).or_default()
+        let slot = match url {
+            Some(url) => slots.by_url.entry(url).or_default(),
+            None => slots.by_target.entry(asked.target.clone()).or_default(),
         };
         if slot.get().is_some_and(|kept| !kept.is_fresh()) {
             *slot = Slot::default();
@@ -101,3 +98,32 @@ impl Kept {
 
 /// The most verdicts that are kept. The next one clears them all.
 const ANSWERS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Preferences, RequestLine};
+
+    #[test]
+    fn a_verdict_counts_for_a_target_or_for_one_url_if_the_script_looks_at_it() {
+        let (target, preferences) = ("A.test:80".parse().unwrap(), Preferences::default());
+        let tunnel = Request::new(&target, &preferences);
+        let plain = |uri| tunnel.with_plain(RequestLine { method: "GET", uri });
+        let (one, two) = (&"http://a.test/1", &"http://a.test/2");
+        for (is_by_url, asked, expected) in [
+            (false, tunnel, [true, true, true]),
+            (false, plain(one), [true, true, true]),
+            (true, tunnel, [true, false, false]),
+            (true, plain(one), [false, true, false]),
+        ] {
+            let answers = Answers::new(is_by_url);
+            let verdict = Err(Arc::new(super::super::plan::Failure::too_many_names(1)));
+            let slot = answers.slot(&Asked::new(asked));
+            slot.set(Kept::for_period(verdict, Duration::from_secs(60))).unwrap();
+            let known = [tunnel, plain(one), plain(two)].map(|one| answers.known(one).is_some());
+            assert_eq!(known, expected, "{is_by_url}");
+            answers.clear();
+            assert!(answers.known(asked).is_none());
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! The question to a PAC file: the URL and the host of a request, in canonical form.
 
-use std::borrow::Cow;
-
 use mooltiroute_pac::Query;
 
 use crate::{Authority, Host, Request, RequestLine};
@@ -18,7 +16,7 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn new(request: Request<'_>) -> Self {
         let path = request.plain.map(|line| path(&line));
-        Self { target: lower(request.target).into_owned(), path }
+        Self { target: request.target.to_lower().into_owned(), path }
     }
 
     /// Returns the arguments of the call: the URL without user, default port and fragment, and the host.
@@ -39,20 +37,6 @@ impl Asked {
             Host::Address(address) => address.to_string().into(),
         };
         Query { url: url.into(), host }
-    }
-}
-
-/// Returns the target with a host in small letters. Most have one already.
-pub(super) fn lower(target: &Authority) -> Cow<'_, Authority> {
-    match target.host() {
-        Host::Name(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-            let name = name.to_ascii_lowercase();
-            match std::num::NonZeroU16::new(target.port()) {
-                Some(port) => Cow::Owned(Authority::new(Host::Name(name.into()), port)),
-                None => Cow::Borrowed(target),
-            }
-        }
-        _ => Cow::Borrowed(target),
     }
 }
 

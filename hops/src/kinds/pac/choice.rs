@@ -10,8 +10,8 @@ use super::{
     plan::{Candidate, Failure, Plan},
 };
 use crate::{
-    Authority, ChooseError, Chosen, Eventual, InvalidPreferences, Preferences, Request, Selection,
-    kinds::pool::health::Taken,
+    ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
+    kinds::{pool::health::Taken, wish::Wish},
 };
 
 /// A connection that chooses among the ways of a plan.
@@ -19,16 +19,9 @@ use crate::{
 pub(super) struct Choosing {
     pac: Arc<Pac>,
     plan: Arc<Plan>,
-    wish: Arc<PacRequest>,
+    wish: Arc<Wish>,
     /// The ways that it has tried, by their places in the plan.
     tried: Vec<usize>,
-}
-
-/// The request of a connection, kept for the case that its hop fails.
-#[derive(Debug)]
-pub(super) struct PacRequest {
-    target: Authority,
-    preferences: Preferences,
 }
 
 /// A way that a connection takes.
@@ -43,15 +36,8 @@ struct Way {
     is_settled: AtomicBool,
 }
 
-impl PacRequest {
-    pub(super) fn of(request: Request<'_>) -> Arc<Self> {
-        let (target, preferences) = (request.target.clone(), request.preferences.clone());
-        Arc::new(Self { target, preferences })
-    }
-}
-
 impl Choosing {
-    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<PacRequest>) -> Self {
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<Wish>) -> Self {
         Self { pac, plan, wish, tried: Vec::new() }
     }
 
@@ -75,18 +61,20 @@ impl Choosing {
                 continue;
             };
             let wish = Arc::clone(&self.wish);
-            let way = Way::new(self.clone(), Some(taken));
-            match hop.choose(Request::new(&wish.target, &wish.preferences)) {
+            let way = Way::new(self, Some(taken));
+            match hop.choose(wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
-                // Dropping the way gives its hop back.
-                Eventual::Ready(Err(error)) => unmet = error,
+                Eventual::Ready(Err(error)) => {
+                    unmet = error;
+                    self = way.given_up();
+                }
                 Eventual::Pending(choice) => {
                     return Eventual::later(async move {
                         match choice.await {
                             Ok(chosen) => Ok(way.of(chosen)),
                             Err(error) => {
-                                drop(way);
-                                if self.is_over() { Err(error) } else { self.next().wait().await }
+                                let left = way.given_up();
+                                if left.is_over() { Err(error) } else { left.next().wait().await }
                             }
                         }
                     });
@@ -97,34 +85,22 @@ impl Choosing {
     }
 
     fn is_over(&self) -> bool {
-        self.tried.len() >= self.plan.candidates().count()
+        self.tried.len() >= self.plan.candidates().len()
     }
 
     /// Takes a way by the health of the hops.
     fn take(&mut self) -> Option<(Taken, Candidate)> {
         let members = self.pac.members.len();
         // A way without a hop gets a number beyond those of the members, so no failure is ever recorded for it.
-        let number = |(place, candidate): (usize, &Candidate)| {
-            (place, candidate.member().unwrap_or(members + place))
-        };
-        let plan = Arc::clone(&self.plan);
-        let left = plan.candidates().enumerate().filter(|(place, _)| !self.tried.contains(place));
-        let left: Vec<(usize, usize)> = left.map(number).collect();
-        let taken = self.pac.health.take(left.iter().map(|(_, number)| *number))?;
-        let (place, _) = left.iter().find(|(_, number)| *number == taken.member)?;
-        self.tried.push(*place);
-        Some((taken, plan.candidate(*place)?.clone()))
-    }
-}
-
-impl Clone for Choosing {
-    fn clone(&self) -> Self {
-        Self {
-            pac: Arc::clone(&self.pac),
-            plan: Arc::clone(&self.plan),
-            wish: Arc::clone(&self.wish),
-            tried: self.tried.clone(),
-        }
+        let number =
+            |(place, candidate): (usize, &Candidate)| candidate.member().unwrap_or(members + place);
+        let ways = self.plan.candidates().enumerate();
+        let mut left = ways.filter(|(place, _)| !self.tried.contains(place));
+        let taken = self.pac.health.take(left.clone().map(number))?;
+        let (place, candidate) = left.find(|way| number(*way) == taken.member)?;
+        let candidate = candidate.clone();
+        self.tried.push(place);
+        Some((taken, candidate))
     }
 }
 
@@ -147,6 +123,13 @@ impl Way {
         Chosen { link: chosen.link, selection: Some(Box::new(self)) }
     }
 
+    /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
+    fn given_up(mut self) -> Choosing {
+        let Choosing { pac, plan, wish, tried } = &mut self.choosing;
+        let (pac, plan, wish) = (Arc::clone(pac), Arc::clone(plan), Arc::clone(wish));
+        Choosing { pac, plan, wish, tried: std::mem::take(tried) }
+    }
+
     fn member(&self) -> Option<&PacMember> {
         self.choosing.pac.members.get(self.taken?.member)
     }
@@ -163,7 +146,7 @@ impl Way {
             self.choosing.pac.health.failed(taken);
             member.failed.fetch_add(1, Ordering::Relaxed);
         }
-        match self.choosing.clone().next() {
+        match self.given_up().next() {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
             Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
         }

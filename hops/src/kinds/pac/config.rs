@@ -7,13 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Pac, PacMember, Source,
-    attached::Attached,
-    fetch::PacUrl,
-    pattern::Mapping,
-    plan::{Rules, Unknown},
-    remote::Remote,
-    script::Script,
+    Pac, PacMember, Source, attached::Attached, fetch::PacUrl, pattern::Mapping, plan::Rules,
+    remote::Remote, script::Script,
 };
 use crate::{
     BuildContext, Hop, HopConfig, InvalidSetting, InvalidSettings, Key,
@@ -134,12 +129,8 @@ impl PacConfig {
             }
         }
         let unknown = match self.unknown.as_deref() {
-            None | Some("refuse") => Unknown::Refuse,
-            Some(name) => {
-                let below = |wrong: InvalidSetting| wrong.below(Key::Name("unknown".into()));
-                member(name, &below)
-                    .map_or(Unknown::Refuse, |index| Unknown::Member { index, name: name.into() })
-            }
+            None | Some("refuse") => None,
+            Some(name) => member(name, &|wrong| wrong.below(Key::Name("unknown".into()))),
         };
         if !invalid.is_empty() {
             return Err(invalid.into());
@@ -169,10 +160,8 @@ impl PacConfig {
 /// Loads a script from a file. A broken script is a configuration error, so the last good configuration stays in
 /// force.
 fn load(file: &std::path::Path, context: &BuildContext<'_>) -> Result<Script, InvalidSetting> {
-    let shown = file.display();
-    let bytes = context.read_binary(file).map_err(|error| {
-        InvalidSetting::new("file", format!("`{shown}` can't be read: {error}"))
-    })?;
-    Script::load(&decode(&bytes, None))
-        .map_err(|error| InvalidSetting::new("file", format!("`{shown}` can't be used: {error}")))
+    let fail = |message: String| InvalidSetting::file("file", message);
+    let bytes =
+        context.read_binary(file).map_err(|error| fail(format!("can't be read: {error}")))?;
+    Script::load(&decode(&bytes, None)).map_err(|error| fail(format!("can't be used: {error}")))
 }

@@ -8,8 +8,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
-    Authority, Field, HopError, OpenError, RequestLine, Secret, Services,
-    exchange::{Answer, Exchange},
+    Authority, Field, HopError, OpenError, RequestLine, Secret, Services, exchange::Exchange,
     tls::TlsClient,
 };
 
@@ -114,10 +113,10 @@ impl Server<'_> {
             301 | 302 | 303 | 307 | 308 => {
                 return match value("Location") {
                     Some(to) => Ok(Response::Redirect(to)),
-                    None => Err(FetchError::Status(status(answer))),
+                    None => Err(FetchError::Status(answer.into_refusal().said)),
                 };
             }
-            _ => return Err(FetchError::Status(status(answer))),
+            _ => return Err(FetchError::Status(answer.into_refusal().said)),
         }
         let body = exchange.body_up_to(&answer, BYTES_MAX).await?;
         if !body.is_whole {
@@ -134,13 +133,6 @@ impl Server<'_> {
 enum Response {
     File(Fetched),
     Redirect(String),
-}
-
-/// Returns status and reason of an answer.
-fn status(answer: Answer) -> String {
-    let status = answer.status();
-    let said = answer.into_refusal().said;
-    if said.starts_with(&status.to_string()) { said } else { format!("{status} {said}") }
 }
 
 /// Returns the `charset` of a media type.

@@ -17,20 +17,10 @@ use crate::{Authority, Decision, HopError, NoChoice};
 pub(super) struct Rules {
     /// Patterns as written and as read, with the index of the member that they lead to.
     pub(super) patterns: Vec<(Box<str>, EntryPattern, usize)>,
-    pub(super) unknown: Unknown,
+    /// The member that takes an entry which no pattern matches. Without one, that is refused.
+    pub(super) unknown: Option<usize>,
     pub(super) otherwise: Otherwise,
     pub(super) via: Box<str>,
-}
-
-/// How to treat an entry that no pattern matches.
-#[derive(Debug)]
-pub(super) enum Unknown {
-    Refuse,
-    /// This member takes it.
-    Member {
-        index: usize,
-        name: Box<str>,
-    },
 }
 
 /// The ways that one answer allows, in their order.
@@ -68,12 +58,8 @@ pub(super) struct Failure {
 }
 
 impl Plan {
-    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+    pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = &Candidate> + Clone {
         self.candidates.iter()
-    }
-
-    pub(super) fn candidate(&self, index: usize) -> Option<&Candidate> {
-        self.candidates.get(index)
     }
 }
 
@@ -145,11 +131,12 @@ impl Rules {
 
     /// Returns the member that `entry` stands for.
     fn member(&self, entry: &Authority) -> Option<usize> {
-        let mut patterns = self.patterns.iter();
-        match (patterns.find(|(_, pattern, _)| pattern.matches(entry)), &self.unknown) {
-            (Some((_, _, index)), _) | (None, Unknown::Member { index, .. }) => Some(*index),
-            (None, Unknown::Refuse) => None,
-        }
+        self.matching(entry).map(|(_, _, index)| *index).or(self.unknown)
+    }
+
+    /// Returns the first pattern that matches `entry`.
+    fn matching(&self, entry: &Authority) -> Option<&(Box<str>, EntryPattern, usize)> {
+        self.patterns.iter().find(|(_, pattern, _)| pattern.matches(entry))
     }
 
     /// Says in words why a candidate is one.
@@ -165,8 +152,7 @@ impl Rules {
             Some(Candidate::Direct { .. }) => (Decision::LeftOut, "`DIRECT`".into()),
             Some(Candidate::Member { index, entry }) => {
                 let name = members.get(*index).map_or("".into(), |member| Arc::clone(&member.name));
-                let mut patterns = self.patterns.iter();
-                let why = match patterns.find(|(_, pattern, _)| pattern.matches(entry)) {
+                let why = match self.matching(entry) {
                     Some((text, ..)) => format!("`{entry}` matches `{text}`"),
                     None => format!("`{entry}` matches no pattern, and `unknown` is `{name}`"),
                 };
@@ -180,10 +166,10 @@ impl Rules {
     }
 
     /// Describes the rules, a line each.
-    pub(super) fn terms(&self) -> Vec<String> {
-        let unknown = match &self.unknown {
-            Unknown::Refuse => "a proxy that matches no pattern is refused".to_owned(),
-            Unknown::Member { name, .. } => {
+    pub(super) fn terms(&self, members: &[PacMember]) -> Vec<String> {
+        let unknown = match self.unknown.and_then(|index| members.get(index)) {
+            None => "a proxy that matches no pattern is refused".to_owned(),
+            Some(PacMember { name, .. }) => {
                 format!("a proxy that matches no pattern is taken for {name}: `unknown: {name}`")
             }
         };
@@ -231,6 +217,7 @@ impl Failure {
     fn script(error: &PacError) -> Self {
         let summary = match error {
             PacError::TooSlow(_) | PacError::Stuck => "the PAC file takes too long",
+            PacError::Exhausted => "the PAC file takes too much memory",
             PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
             PacError::NotText(_) => "the PAC file gave no answer",
             _ => "the PAC file failed",
@@ -266,7 +253,7 @@ impl Failure {
 }
 
 /// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
-/// error, such as one about time, it may have an answer that it could not deliver.
+/// error, such as one about time or memory, it may have an answer that it could not deliver.
 fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
@@ -285,7 +272,7 @@ mod tests {
         vec![on("one"), on("two"), PacMember::new("off".into(), None)]
     }
 
-    fn rules(unknown: Unknown, otherwise: Otherwise) -> Rules {
+    fn rules(unknown: Option<usize>, otherwise: Otherwise) -> Rules {
         let pattern = |text: &str, index| (text.into(), EntryPattern::parse(text).unwrap(), index);
         let patterns = vec![pattern("one*", 0), pattern("two", 1), pattern("off", 2)];
         Rules { patterns, unknown, otherwise, via: "direct".into() }
@@ -307,7 +294,7 @@ mod tests {
 
     #[test]
     fn entries_become_ways_in_their_order() {
-        let rules = rules(Unknown::Refuse, Otherwise::Refuse);
+        let rules = rules(None, Otherwise::Refuse);
         for (text, expected) in [
             ("PROXY one1:1; PROXY two:2; DIRECT", "0 one1:1, 1 two:2, direct false"),
             ("PROXY one1:1; PROXY one2:1; PROXY one1:2", "0 one1:1"),
@@ -326,8 +313,7 @@ mod tests {
 
     #[test]
     fn unknown_entries_and_missing_lists_go_where_the_operator_says() {
-        let unknown = Unknown::Member { index: 1, name: "two".into() };
-        let rules = rules(unknown, Otherwise::Direct);
+        let rules = rules(Some(1), Otherwise::Direct);
         assert_eq!(shown_plan(&rules, "PROXY x:1; DIRECT"), "1 x:1, direct false");
         assert_eq!(shown_plan(&rules, "nonsense"), "direct true");
         assert!(rules.failed(&PacError::NotText("null")).is_ok());
@@ -337,14 +323,15 @@ mod tests {
 
     #[test]
     fn going_direct_is_advised_only_if_it_would_help() {
-        let refusing = rules(Unknown::Refuse, Otherwise::Refuse);
-        let direct = rules(Unknown::Refuse, Otherwise::Direct);
+        let refusing = rules(None, Otherwise::Refuse);
+        let direct = rules(None, Otherwise::Direct);
         let time = std::time::Duration::ZERO;
         for error in [
             PacError::NotText("null"),
             PacError::NoFunction,
             PacError::TooSlow(time),
             PacError::TooLong(1),
+            PacError::Exhausted,
             PacError::Stuck,
             PacError::Busy,
             PacError::NoThread("no".into()),

@@ -1,6 +1,7 @@
 //! Which members of a pool are taken for well.
 
 use std::{
+    cell::LazyCell,
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -38,9 +39,10 @@ impl Health {
         order: impl Iterator<Item = usize> + Clone,
     ) -> Option<Taken> {
         let mut members = self.members();
-        let now = Instant::now();
+        // Mostly no member is ill, and the clock is not read.
+        let now = LazyCell::new(Instant::now);
         let is_ready = |index: &usize| {
-            members.get(index).is_none_or(|illness| !illness.is_on_trial && illness.until <= now)
+            members.get(index).is_none_or(|illness| !illness.is_on_trial && illness.until <= *now)
         };
         let until = |index: &usize| members.get(index).map(|illness| illness.until);
         let Some(member) = order.clone().find(is_ready) else {

@@ -40,10 +40,8 @@ impl MembersFrom {
         &self,
         context: &BuildContext<'_>,
     ) -> Result<Vec<PoolMember>, InvalidSettings> {
-        let shown = self.file.display();
-        let text = context
-            .read(&self.file)
-            .map_err(|error| invalid(format!("`{shown}` can't be read: {error}")))?;
+        let text =
+            context.read(&self.file).map_err(|error| invalid(format!("can't be read: {error}")))?;
         let text = text.expose();
         let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
         let (mut members, mut bad) = (Vec::new(), Vec::new());
@@ -60,14 +58,14 @@ impl MembersFrom {
                 Err(error) => bad.push((number, error)),
             }
             if members.len() > LISTED_MAX {
-                return Err(invalid(format!("`{shown}` has over {LISTED_MAX} proxies")).into());
+                return Err(invalid(format!("has over {LISTED_MAX} proxies")).into());
             }
         }
         let count = members.len() + bad.len();
         if members.is_empty() {
             let message = match count {
-                0 => format!("`{shown}` has no proxy in it"),
-                _ => format!("`{shown}` has no usable line: {}", first_few(&bad)),
+                0 => "has no proxy in it".to_owned(),
+                _ => format!("has no usable line: {}", first_few(&bad)),
             };
             return Err(invalid(message).into());
         }
@@ -75,7 +73,7 @@ impl MembersFrom {
             let few = first_few(&bad);
             let left_out = bad.len();
             let message = format!(
-                "`{shown}`: {left_out} of {count} lines can't be used, and are left out: {few}"
+                "has {left_out} of {count} lines that can't be used, and are left out: {few}"
             );
             context.warn(invalid(message));
         }
@@ -131,7 +129,7 @@ fn first_few(bad: &[(usize, BadLine)]) -> String {
 }
 
 fn invalid(message: String) -> InvalidSetting {
-    InvalidSetting::new("file", message).below(Key::Name("members_from".into()))
+    InvalidSetting::file("file", message).below(Key::Name("members_from".into()))
 }
 
 /// The bad lines that are described.

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{Pool, health::Taken, order::Candidates};
-use crate::{Authority, Chosen, Eventual, Preferences, Selection};
+use crate::{Chosen, Eventual, Selection, kinds::wish::Wish};
 
 /// The member that a connection takes.
 #[derive(Debug)]
@@ -20,13 +20,6 @@ pub(super) struct Picked {
     others: Candidates,
     /// Whether the pool knows how it went.
     is_settled: AtomicBool,
-}
-
-/// The request of a connection, kept for the case that its member fails.
-#[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) target: Authority,
-    pub(super) preferences: Preferences,
 }
 
 impl Picked {

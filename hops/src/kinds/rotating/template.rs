@@ -177,14 +177,17 @@ impl FromStr for Template {
         let mut plain = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text.chars();
         while let Some(character) = rest.next() {
-            // A backslash takes the next character as it is, even a control character. Fields and Basic credentials
-            // are checked for those once they are filled.
             if !matches!(character, '{' | '}' | '[' | ']') {
-                plain.push(match character {
+                // A backslash takes the next character as it is.
+                let character = match character {
                     '\\' => rest.next().ok_or(InvalidTemplate::Escape)?,
-                    character if character.is_control() => return Err(InvalidTemplate::Control),
                     character => character,
-                });
+                };
+                // Refused here, since a part that only some clients get is never filled before their requests.
+                if character.is_control() {
+                    return Err(InvalidTemplate::Control);
+                }
+                plain.push(character);
                 continue;
             }
             let is_inside = groups.last().is_some_and(|group| group.is_optional);
@@ -324,6 +327,8 @@ mod tests {
             ("[]", "Constant"),
             ("a\\", "Escape"),
             ("a\nb", "Control"),
+            ("a\\\nb", "Control"),
+            ("{user}[\\\r{session}]", "Control"),
         ] {
             check(template, Err(error), Err(error));
         }

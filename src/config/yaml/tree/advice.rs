@@ -1,5 +1,6 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod files;
 mod keys;
 mod values;
 
@@ -31,6 +32,9 @@ impl Tree {
         // wrong value better than the value itself: it was cut or changed before it got here.
         if let Some(oddity) = self.oddity(path) {
             return Some(format!("{oddity}; {}", oddity.help()));
+        }
+        if matches!(fault, Fault::File(_)) {
+            return self.file_instead(path);
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");
@@ -107,8 +111,7 @@ impl Tree {
         {
             return Some(help);
         }
-        if !above.is_empty() && raw::SECTIONS.contains(&name.as_str()) && !known.contains(&&**name)
-        {
+        if !above.is_empty() && raw::SECTIONS.contains(&name.as_str()) {
             return keys::instead(above, name, known).map(str::to_owned).or_else(|| {
                 Some(format!("write `{name}:` without indentation; it is a section of its own"))
             });
@@ -193,21 +196,10 @@ impl Tree {
         if is_chain || name == "default" || has("warm") {
             return Some(format!("indent `{shown}:` below `chains:`"));
         }
-        if ["proxy", "proxies", "upstream", "upstreams", "parent"].contains(&name)
-            || ["http_proxy", "https_proxy", "all_proxy"].contains(&&*name.to_ascii_lowercase())
-        {
-            return Some(format!("write a proxy as a hop, and a chain through it: {EXAMPLE_HOP}"));
-        }
         // A key of a section that was written without the section, or not indented below it.
         let belongs = SECTIONS_OF_KEYS.iter().find(|(_, keys)| keys.contains(&name));
         if let Some((section, _)) = belongs {
             return Some(format!("write `{name}` below `{section}`"));
-        }
-        if ["no_proxy", "bypass", "exceptions"].contains(&&*name.to_ascii_lowercase()) {
-            return Some(
-                "write a route: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`"
-                    .into(),
-            );
         }
         HOP_KEYS.contains(&name).then(|| {
             format!("this key belongs to a hop: write it below the hop's name, as in {EXAMPLE_HOP}")

@@ -104,15 +104,17 @@ impl Tree {
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
+            Fault::File(about) => {
+                (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
+            }
             _ => (Part::Value, "value", invalid.to_string(), None),
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        let help = match suggestion {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None => self.advice(&path, invalid.fault()),
-        };
-        Problem { help, ..problem }
+        match suggestion {
+            Some(name) => problem.with_suggestion(name),
+            None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+        }
     }
 
     /// Builds the problem that the key at `path` is not in `known`. The key is shown only if it is near one of them or
@@ -125,9 +127,11 @@ impl Tree {
         let message = format!("unknown key; known keys: {}", known.join(", "));
         let mut problem = self.problem(path, Part::Key, "unknown-key", message);
         let near = nearest(name, known.iter().copied());
-        problem.help = self
-            .advice_on_key(path, known)
-            .or_else(|| near.map(|name| format!("did you mean `{name}`?")));
+        problem = match (self.advice_on_key(path, known), near) {
+            (Some(help), _) => problem.with_help(help),
+            (None, Some(name)) => problem.with_suggestion(name),
+            (None, None) => problem,
+        };
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);

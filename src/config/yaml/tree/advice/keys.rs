@@ -21,13 +21,7 @@ pub(super) fn instead(above: &[Key], name: &str, known: &[&str]) -> Option<&'sta
 }
 
 fn table(above: &[Key]) -> Option<&'static [OtherKeys]> {
-    let names: Vec<&str> = above
-        .iter()
-        .map(|key| match key {
-            Key::Name(name) => name.as_str(),
-            Key::Index(_) => "",
-        })
-        .collect();
+    let names: Vec<&str> = above.iter().map(|key| key.name().unwrap_or_default()).collect();
     Some(match names[..] {
         [] => &TOP,
         ["server"] => &SERVER,
@@ -53,7 +47,7 @@ impl OtherKeys {
     }
 }
 
-/// Of clash, gost, haproxy, squid, px, cntlm and nginx, beside those that name a proxy.
+/// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
 const TOP: [OtherKeys; 11] = [
     keys(
         &[
@@ -83,7 +77,15 @@ const TOP: [OtherKeys; 11] = [
     ),
     keys(&["rules", "rule", "acl", "acls", "http_access", "never_direct", "always_direct"], ROUTES),
     keys(
-        &["noproxy", "bypass_list", "proxy_bypass", "skip_proxy"],
+        &[
+            "no_proxy",
+            "noproxy",
+            "bypass",
+            "exceptions",
+            "bypass_list",
+            "proxy_bypass",
+            "skip_proxy",
+        ],
         "write a route: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`",
     ),
     keys(
@@ -93,6 +95,14 @@ const TOP: [OtherKeys; 11] = [
     ),
     keys(
         &[
+            "proxy",
+            "proxies",
+            "upstream",
+            "upstreams",
+            "parent",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
             "cache_peer",
             "parent_proxy",
             "upstream_proxy",
@@ -342,7 +352,15 @@ const ROUTE: [OtherKeys; 4] = [
             "pattern",
             "patterns",
             "ip",
+            "ips",
+            "address",
+            "addresses",
+            "network",
+            "networks",
+            "subnet",
+            "subnets",
             "cidr",
+            "cidrs",
             "ip_cidr",
         ],
         "write `hosts: [HOST]`, with names such as `\"*.example.com\"` or networks such as `10.0.0.0/8`",

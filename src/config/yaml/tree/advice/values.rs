@@ -4,6 +4,7 @@ use mooltiroute_hops::{Fault, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
+    bare_port,
     report::{host_pattern, suggest::same_name},
     yaml::tree::Tree,
 };
@@ -12,17 +13,22 @@ impl Tree {
     /// Returns what to write instead of the value at `path`, if its meaning is clear. Nothing of a hidden value is shown.
     pub(super) fn value_instead(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let value = self.value(path)?;
-        let name = |key: &'_ Key| match key {
-            Key::Name(name) => Some(name.clone()),
-            Key::Index(_) => None,
-        };
-        let section = path.keys().first().and_then(name)?;
-        let key = path.keys().iter().rev().find_map(name)?;
+        let section = path.keys().first().and_then(Key::name)?;
+        let key = path.keys().iter().rev().find_map(Key::name)?;
         let text = value.as_str().map(str::trim);
         let is_shown = !self.is_hidden(path);
-        let specific = match (&*section, &*key) {
+        let specific = match (section, key) {
             ("hops", "tls") => text.filter(|text| is_path(text)).map(|_| CA_FILE.to_owned()),
             ("hops", "auth") => auth_instead(value),
+            ("hops", "enabled") => text
+                .filter(|text| ["auto", "automatic"].contains(&&*text.to_ascii_lowercase()))
+                .map(|_| CONDITION.to_owned()),
+            ("hops", "address_in" | "into") => {
+                text.and_then(|text| host_pattern::network_instead(key, text, is_shown))
+            }
+            ("hops", "bytes") | ("limits", "header_bytes") => {
+                text.filter(|_| is_shown).and_then(|text| size_instead(key, text))
+            }
             ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
                 Some(SESSION.to_owned())
@@ -40,7 +46,7 @@ impl Tree {
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
             ("routes", "hosts") => text.and_then(|text| host_pattern::instead(text, is_shown)),
-            ("timeouts", _) => duration_instead(&key, value, is_shown),
+            ("timeouts", _) => duration_instead(key, value, is_shown),
             _ => None,
         };
         let switch = || match fault {
@@ -115,11 +121,7 @@ fn auth_instead(value: &Value) -> Option<String> {
 fn listen_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
     let port = match value {
         Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
-        Value::String(text) => {
-            let text = text.trim();
-            let rest = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-            rest.parse::<u16>().ok()
-        }
+        Value::String(text) => bare_port(text),
         _ => None,
     }?;
     match is_shown {
@@ -144,10 +146,36 @@ fn duration_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> 
     Some(format!("write `{key}: {number}s` for seconds, or `{key}: {number}ms` for milliseconds"))
 }
 
+/// Returns a size in the unit that is meant, such as `64KiB` for `64k`.
+fn size_instead(key: &str, text: &str) -> Option<String> {
+    let digits = text.find(|one: char| !one.is_ascii_digit() && one != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_uppercase();
+    let prefix = unit.trim_end_matches('B').trim_end_matches('I');
+    // A fraction is written in the next smaller unit, and so is a number of a unit that is too large.
+    let (unit, smaller) = match prefix {
+        "K" => ("KiB", None),
+        "M" => ("MiB", Some("KiB")),
+        "G" => ("GiB", Some("MiB")),
+        "T" => ("", Some("GiB")),
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    if part.is_empty() && !unit.is_empty() {
+        return Some(format!("write `{key}: {whole}{unit}`"));
+    }
+    let part: f64 = format!("0.{part}0").parse().ok()?;
+    let number = whole.checked_mul(1024)?.checked_add((part * 1024.0).round() as u64)?;
+    Some(format!("write `{key}: {number}{}`", smaller?))
+}
+
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";
 const AUTH_EXAMPLE: &str = "write the schemes to use, as in `auth: [negotiate, ntlm]`";
 const CA_FILE: &str = "write `tls: { ca: FILE }`, with a PEM file of the authority to trust";
+const CONDITION: &str =
+    "write the condition, as in `enabled: { when: { resolves: NAME } }`, or `true` or `false`";
 const HTTPS_LISTENER: &str = "an HTTPS proxy is an address with TLS: write `listen: { address: \"127.0.0.1:8443\", tls: { cert: \
                               FILE, key: FILE } }`";
 const SESSION: &str = "write `session: rotate` for a new exit each time, or a number such as `session: 1` to keep one; with \
@@ -196,6 +224,22 @@ mod tests {
         );
         for other in ["70000", "[1]", "localhost", "'[::1]'"] {
             check(listen_instead("listen: ", &yaml(other), true), "");
+        }
+    }
+
+    #[test]
+    fn a_size_in_any_spelling_becomes_one_of_ours() {
+        let check = |text: &str, expected: &str| check(size_instead("bytes", text), expected);
+        for text in ["64k", "64K", "64kb", "64 KB", "64Ki", "64kib"] {
+            check(text, "write `bytes: 64KiB`");
+        }
+        check("5G", "write `bytes: 5GiB`");
+        check("1.5MiB", "write `bytes: 1536KiB`");
+        check("2TB", "write `bytes: 2048GiB`");
+        for other in
+            ["64", "k", "-1k", "1.2.3k", "0.5KiB", "64 pages", ".5M", "99999999999999999999T"]
+        {
+            check(other, "");
         }
     }
 

@@ -1,0 +1,256 @@
+//! Flags of the commands that read a configuration.
+
+use std::{convert::Infallible, path::PathBuf};
+
+use clap::{
+    Args, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
+
+/// Flags of `run`. They override the files, also after a reload.
+#[derive(Debug, Default, Args)]
+pub struct Run {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigOrHops,
+    /// Listen on this address instead of `server.listen`; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub listen: Vec<ListenAddress>,
+    /// The hops to switch on or off.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// Log events of this level and above, instead of `log.level` and `RUST_LOG`
+    #[arg(long, value_name = "LEVEL", value_parser = levels())]
+    pub log_level: Option<Level>,
+    /// Write log lines in this format, instead of `log.format`
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    pub log_format: Option<config::LogFormat>,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute check\n  \
+    mooltiroute check -c config.d --format json\n  \
+    mooltiroute check --graph\n  \
+    mooltiroute check --graph=mermaid > routes.mmd\n  \
+    mooltiroute check --hop http://proxy.corp.example:3128 > config.yaml")]
+pub struct Check {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigOrHops,
+    /// Draw the routes, the chains and their hops, instead of describing them
+    // `require_equals`, or `explain --graph URL` would take the URL for the name of a picture.
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// How routes, chains and hops are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Picture {
+    /// Text for a terminal.
+    #[default]
+    Terminal,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A graph of Graphviz.
+    Dot,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute explain https://example.com/\n  \
+    mooltiroute explain git.corp.example:22 --no-corporate\n  \
+    mooltiroute explain https://example.com/ --as session-alice,country-us\n  \
+    mooltiroute explain https://example.com/ --graph")]
+pub struct Explain {
+    /// The URL that a client would request, or `HOST:PORT` for a tunnel
+    #[arg(value_hint = ValueHint::Url)]
+    pub url: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigOrHops,
+    /// The hops to switch on or off.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// Ask as a client that sends this username, such as `session-alice,country-us`
+    #[arg(long = "as", value_name = "USERNAME")]
+    pub client: Option<String>,
+    /// Draw the route, the chain and its hops, instead of describing them
+    #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
+    pub graph: Option<Picture>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `probe`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute probe\n  \
+    mooltiroute probe https://example.com/ --as session-alice,country-us\n  \
+    mooltiroute probe git.corp.example:22")]
+pub struct Probe {
+    /// The URL to request, or `HOST:PORT` to open a tunnel and nothing more
+    #[arg(default_value = "https://ipv4.webshare.io/", value_hint = ValueHint::Url)]
+    pub url: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigOrHops,
+    /// The hops to switch on or off.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// Act as a client that sends this username, such as `session-alice,country-us`
+    #[arg(long = "as", value_name = "USERNAME")]
+    pub client: Option<String>,
+    /// Trust the authorities of this PEM file for the target, instead of the system's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mooltiroute init\n  \
+    mooltiroute init ~/.config/mooltiroute/config.d")]
+pub struct Init {
+    /// A directory that is empty or does not exist yet
+    #[arg(value_name = "DIR", default_value = "config.d", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+/// The format of a command's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    Human,
+    /// JSON for programs.
+    Json,
+}
+
+/// Flags that switch hops on or off, whatever the files say.
+#[derive(Debug, Default, Args)]
+pub struct Switches {
+    /// Like `--disable corporate`, but no error if there is no such hop
+    #[arg(long)]
+    pub no_corporate: bool,
+    /// Leave this hop out of all chains; may be repeated
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
+    pub disable: Vec<String>,
+    /// Enable this hop even if the configuration disables it; may be repeated
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(crate::commands::complete::hops))]
+    pub enable: Vec<String>,
+}
+
+/// The place of the configuration, or hops to use instead of one.
+#[derive(Debug, Default, Args)]
+pub struct ConfigOrHops {
+    /// The place of the configuration.
+    #[command(flatten)]
+    pub place: ConfigPath,
+    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
+    /// passed in this order. Other users of this machine can see credentials on a command line
+    #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
+    pub hops: Vec<HopUrl>,
+}
+
+/// The place of the configuration.
+#[derive(Debug, Default, Args)]
+pub struct ConfigPath {
+    /// A directory of YAML files, or one file [default: the first that exists of ./config.d, ./config.yaml, the user's
+    /// and the system's mooltiroute/config.d]
+    #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+}
+
+impl Run {
+    /// Returns the overrides that these flags ask for.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            log_level: self.log_level,
+            log_format: self.log_format,
+            ..self.switches.overrides()
+        }
+    }
+
+    /// Adds the flags that were given before the word `run`.
+    pub(super) fn inherit(&mut self, earlier: Self) {
+        // Hops are passed in the order of the command line. Of single values the later one wins, as in most
+        // programs.
+        self.config.hops.splice(0..0, earlier.config.hops);
+        self.listen.extend(earlier.listen);
+        self.log_level = self.log_level.or(earlier.log_level);
+        self.log_format = self.log_format.or(earlier.log_format);
+        self.switches.no_corporate |= earlier.switches.no_corporate;
+        self.switches.disable.extend(earlier.switches.disable);
+        self.switches.enable.extend(earlier.switches.enable);
+    }
+
+    /// Returns the first flag, besides `-c`, that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        // Taken apart by name, so that the compiler asks about a new switch.
+        let Switches { no_corporate, disable, enable } = &self.switches;
+        let flags = [
+            ("--hop", !self.config.hops.is_empty()),
+            ("--listen", !self.listen.is_empty()),
+            ("--no-corporate", *no_corporate),
+            ("--disable", !disable.is_empty()),
+            ("--enable", !enable.is_empty()),
+            ("--log-level", self.log_level.is_some()),
+            ("--log-format", self.log_format.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+}
+
+impl Switches {
+    /// Returns the overrides that these flags ask for.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            disable: self.disable.clone(),
+            enable: self.enable.clone(),
+            no_corporate: self.no_corporate,
+            ..Overrides::default()
+        }
+    }
+}
+
+/// Accepts any text. `UrlChain::new` checks it later, since an error of clap would quote it.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn hop_url(text: &str) -> Result<HopUrl, Infallible> {
+    Ok(HopUrl::new(text))
+}
+
+/// Parses a listen address, and suggests the whole address if only a part is given.
+fn parse_listen(text: &str) -> Result<ListenAddress, String> {
+    text.parse().map_err(|InvalidListenAddress| {
+        // People write the port alone, as other programs accept it.
+        if let Some(port) = config::bare_port(text) {
+            return format!("write the address too, as in `127.0.0.1:{port}`");
+        }
+        "write an address and a port, as in `127.0.0.1:8888`, `[::1]:8888` or `localhost:8888`"
+            .to_owned()
+    })
+}
+
+fn levels() -> impl TypedValueParser<Value = Level> {
+    // By the list of names, so that errors and shell completion can show it.
+    PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|name| name.parse())
+}
+
+fn formats() -> impl TypedValueParser<Value = config::LogFormat> {
+    PossibleValuesParser::new(config::LogFormat::ALL.map(config::LogFormat::name))
+        .try_map(|name| name.parse())
+}

@@ -1,0 +1,132 @@
+//! Names files of settings, and says what to write if a setting names no file.
+//!
+//! People write other things in place of a path: the password in place of its file, a pasted key, the URL of a list with
+//! a token in it. So a path is shown only if it is one beyond doubt.
+
+use std::path::Path;
+
+use mooltiroute_hops::{Key, KeyPath};
+use serde_yaml::Value;
+
+use crate::config::yaml::tree::Tree;
+
+impl Tree {
+    /// Returns the words for the file that the setting at `path` names: its path if that may be shown.
+    pub(in crate::config::yaml::tree) fn file_in_words(&self, path: &KeyPath) -> String {
+        match (self.shown_file(path), self.variables(path)) {
+            (Some(shown), _) => format!("`{shown}`"),
+            (None, []) => "the file".to_owned(),
+            (None, names) => format!("the file that `${{{}}}` names", names.join("}` and `${")),
+        }
+    }
+
+    /// Returns what to write at `path` if that is not the path of a file, or where the file is looked for.
+    pub(super) fn file_instead(&self, path: &KeyPath) -> Option<String> {
+        let text = self.value(path).and_then(Value::as_str)?;
+        let key = path.keys().iter().rev().find_map(|key| match key {
+            Key::Name(name) => Some(name.as_str()),
+            Key::Index(_) => None,
+        })?;
+        if text.contains('\n') || text.contains("-----BEGIN") {
+            return Some(format!("`{key}` is the path of a file; save this text as a file"));
+        }
+        if text.contains("://") {
+            return Some(match (key, path.keys().iter().any(is_list)) {
+                ("file", true) => LIST_URL.to_owned(),
+                ("file", false) => "write `url:` in place of `file:`".to_owned(),
+                _ => format!("`{key}` is the path of a file; download it, and write its path"),
+            });
+        }
+        if text.starts_with('~') {
+            return Some("`~` is not expanded; write the whole path".to_owned());
+        }
+        let variables = self.variables(path);
+        // A path that may be shown explains itself, unless it is looked for in another directory than expected.
+        let Some(shown) = self.shown_file(path) else {
+            return match key.strip_suffix("_file") {
+                Some(setting) => {
+                    let variable = variables.first().map_or("PASSWORD", String::as_str);
+                    Some(format!(
+                        "`{key}` is the path of a file; for the {setting} itself write `{setting}: \"${{{variable}}}\"`"
+                    ))
+                }
+                None => Some(format!("`{key}` is the path of a file, which the proxy may read")),
+            };
+        };
+        let place = self.place(path, super::super::Part::Value)?;
+        let directory = Path::new(&*place.file).parent()?;
+        let whole = directory.join(shown);
+        let is_missing = Path::new(shown).is_relative() && !whole.exists();
+        is_missing.then(|| {
+            let whole = whole.display();
+            format!("a path starts at the directory of the configuration; this one is `{whole}`")
+        })
+    }
+
+    /// Returns the path of a file that is written at `path`, if it may be shown.
+    fn shown_file(&self, path: &KeyPath) -> Option<&str> {
+        let text = self.value(path)?.as_str()?;
+        let is_credential = path.keys().iter().any(|key| match key {
+            Key::Name(name) => name.ends_with("_file") || name == "keytab",
+            Key::Index(_) => false,
+        });
+        // A text after a credential in the same line may be the end of it. Below a key such as `tls` or `kerberos` it is
+        // the end of nothing, if it is a path and not just any word.
+        let is_nested = path.keys().len() > NESTED_FROM;
+        let is_word_enough = !is_credential && !self.hides(path);
+        let is_shown = match is_clearly_path(text) {
+            true => is_nested || !self.hides(path),
+            false => is_word_enough,
+        };
+        (is_shown && is_path(text) && !self.is_from_elsewhere(path)).then_some(text)
+    }
+}
+
+fn is_list(key: &Key) -> bool {
+    matches!(key, Key::Name(name) if name == "members_from")
+}
+
+/// Returns whether `text` can be a path. A URL, a login and a text of several lines can hold a secret.
+fn is_path(text: &str) -> bool {
+    let is_short = text.chars().nth(PATH_CHARS_MAX).is_none();
+    is_short && !text.contains("://") && !text.contains('@') && !text.chars().any(char::is_control)
+}
+
+/// Returns whether `text` is a path and no password: it has the letters of file names, and a directory or an extension.
+fn is_clearly_path(text: &str) -> bool {
+    let is_valid = |one: char| one.is_alphanumeric() || "-_./\\:~ ".contains(one);
+    let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let has_extension = (2..=EXTENSION_CHARS_MAX).contains(&extension.len())
+        && extension.bytes().all(|byte| byte.is_ascii_alphabetic());
+    text.chars().all(is_valid) && (text.contains(['/', '\\']) || has_extension)
+}
+
+const LIST_URL: &str = "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: FILE`; a change of the \
+                        file is noticed";
+
+/// The number of keys that lead to a setting of a hop, as in `hops.NAME.file`. One with more is below another setting.
+const NESTED_FROM: usize = 3;
+
+/// Longer than any path that a person writes.
+const PATH_CHARS_MAX: usize = 256;
+/// As in `.keytab`, and some more.
+const EXTENSION_CHARS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_without_a_directory_and_an_extension_may_be_a_password() {
+        for path in ["/run/secrets/pw", "./pw", "secrets/pw", "C:\\pw.txt", "pw.txt", "http.keytab"]
+        {
+            assert!(is_path(path) && is_clearly_path(path), "{path}");
+        }
+        for other in ["hunter2", "hunter.2", "hunter2!/x", "a+b/c==", "x.1a", ".", ""] {
+            assert!(!is_clearly_path(other), "{other}");
+        }
+        for other in ["https://a.test/hunter2", "u:p@h/x", "a\nb", &"x".repeat(300)] {
+            assert!(!is_path(other), "{other}");
+        }
+    }
+}
