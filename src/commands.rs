@@ -121,7 +121,9 @@ fn hops_of(
         return Ok((None, environment.clone()));
     }
     let UrlChain { yaml, variables } = UrlChain::new(hops, registry)?;
-    let has_credentials = !variables.is_empty();
+    // The URL of a PAC file is a variable too. Without `@` and a query it has no place for a secret.
+    let is_plain_url = |value: &str| value.contains("://") && !value.contains(['@', '?']);
+    let has_credentials = variables.iter().any(|(_, value)| !is_plain_url(value.expose()));
     let source = Source::CommandLine { text: yaml.into(), has_credentials };
     Ok((Some(source), environment.clone().with_variables(variables)))
 }

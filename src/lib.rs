@@ -17,6 +17,7 @@
 //! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`decimal`]: numbers as digits, without an allocation.
+//! - [`duration`]: durations in words.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod config;
 pub(crate) mod control;
 pub(crate) mod decimal;
+pub(crate) mod duration;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod io;

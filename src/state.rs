@@ -1,6 +1,7 @@
 //! State that outlives a connection: the configuration in force, and all that generations share.
 
 pub(crate) mod connections;
+pub(crate) mod denials;
 pub(crate) mod generation;
 mod hop_services;
 pub(crate) mod shared;

@@ -236,7 +236,7 @@ digraph mooltiroute {
 }
 
 #[test]
-fn explain_says_if_a_client_would_be_refused_for_its_username() {
+fn explain_says_if_a_client_would_be_refused_or_not_heard_for_its_username() {
     let directory = directory();
     let text = CONFIG.replace("kind: webshare,", "kind: webshare, sessions: by-client,");
     fs::write(directory.path().join("b.yaml"), text).unwrap();
@@ -254,9 +254,15 @@ fn explain_says_if_a_client_would_be_refused_for_its_username() {
         text.contains("refused with 400") && text.contains("write `session-NAME` too"),
         "{text}"
     );
+    // The proxy serves such a client: its username may be left over from the settings of another proxy.
     let (status, text) = explained("a.yaml", "session-alice");
-    assert_eq!(status, Some(1), "{text}");
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("its username has no effect"), "{text}");
     assert!(text.contains("no hop of chain `fast` has `sessions: by-client`"), "{text}");
+    let auth = format!("server: {{ auth: {{ username: dev, password: secret }} }}\n{CONFIG}");
+    fs::write(directory.path().join("c.yaml"), auth).unwrap();
+    let (status, text) = explained("c.yaml", "session-alice");
+    assert_eq!((status, text.contains("refused with 407")), (Some(1), true), "{text}");
     assert_eq!(explained("b.yaml", "alice").0, Some(2));
 }
 

@@ -60,6 +60,11 @@ pub trait Hop: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns the name of the list that the members come from, if they do: a file, as it was written.
+    fn list(&self) -> Option<String> {
+        None
+    }
+
     /// As [`Link::readiness`], if all links of this hop are alike.
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()

@@ -66,7 +66,7 @@ pub use crate::{
     field::{Field, FieldName},
     glob::Glob,
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
-    link::{Link, RequestLine, Reuse},
+    link::{Link, LinkSettings, RequestLine, Reuse},
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

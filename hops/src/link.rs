@@ -50,6 +50,11 @@ pub trait Link: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The settings that an error may advise to change.
+    fn settings(&self) -> LinkSettings {
+        LinkSettings::default()
+    }
+
     /// Prepares `tunnel` for talking to this hop. By default, makes [TLS](Self::tls).
     ///
     /// [`Eventual::Ready`] means that there was nothing to do; a future counts as a step that operators see.
@@ -123,6 +128,57 @@ pub trait Link: fmt::Debug + Send + Sync {
 
     /// Adds to a refusal what this kind knows about it.
     fn explain(&self, _refusal: &mut Refusal) {}
+}
+
+/// The settings of a link that an error may advise to change. Kinds differ in the keys that they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkSettings {
+    /// Whether the hop is asked in SOCKS5, and not in HTTP.
+    pub is_socks: bool,
+    /// The key that chooses between the two: `kind`, or `protocol` of a provider's gateway.
+    pub protocol_key: &'static str,
+    /// Whether the kind has the key `tls`.
+    pub has_tls_key: bool,
+    /// Whether there are credentials for the hop.
+    pub has_credentials: bool,
+}
+
+impl LinkSettings {
+    /// Returns the settings of a hop that is asked in HTTP.
+    pub fn http() -> Self {
+        Self::default()
+    }
+
+    /// Returns the settings of a hop that is asked in SOCKS5.
+    pub fn socks() -> Self {
+        Self { is_socks: true, ..Self::default() }
+    }
+
+    /// Returns these settings for a kind that has the key `protocol`, and always credentials.
+    #[must_use]
+    pub fn of_gateway(self) -> Self {
+        Self { protocol_key: "protocol", has_credentials: true, ..self }
+    }
+
+    /// Returns these settings, with or without credentials.
+    #[must_use]
+    pub fn with_credentials(self, has_credentials: bool) -> Self {
+        Self { has_credentials, ..self }
+    }
+
+    /// Returns these settings for a kind that never speaks TLS to its hop.
+    #[must_use]
+    pub fn without_tls_key(self) -> Self {
+        Self { has_tls_key: false, ..self }
+    }
+}
+
+impl Default for LinkSettings {
+    /// Returns the settings of an HTTP proxy that may have anything.
+    fn default() -> Self {
+        Self { is_socks: false, protocol_key: "kind", has_tls_key: true, has_credentials: true }
+    }
 }
 
 /// The first line of a plain request, as a hop that forwards it receives it.

@@ -42,7 +42,12 @@ pub async fn connect(
     let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
-        let said = "none of the offered authentication methods";
+        let said = match method {
+            AuthMethod::None => {
+                "that it wants a username and a password, or another authentication"
+            }
+            AuthMethod::UserPassword => "that it takes no username and password (RFC 1929)",
+        };
         return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
     }
     if let Some(credentials) = credentials {
@@ -152,8 +157,16 @@ mod tests {
 
     #[test]
     fn a_no_says_what_is_wrong() {
-        check(b"\x05\xff", false, Err("it answered none of the offered authentication methods"));
-        check(b"\x05\x00", true, Err("it answered none of the offered authentication methods"));
+        check(
+            b"\x05\xff",
+            false,
+            Err("it answered that it wants a username and a password, or another authentication"),
+        );
+        check(
+            b"\x05\x00",
+            true,
+            Err("it answered that it takes no username and password (RFC 1929)"),
+        );
         check(b"\x05\x02\x01\x01", true, Err("it answered username or password not accepted"));
         check(
             b"\x05\x00\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00",

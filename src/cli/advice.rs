@@ -88,6 +88,10 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
                 return None;
             }
             let (_, help) = FLAGS.iter().find(|(words, _)| words.contains(&word))?;
+            let count = value.as_deref().filter(|value| value.parse::<u16>().is_ok());
+            if let (true, Some(count)) = (help.contains(WORKERS_EXAMPLE), count) {
+                return Some(help.replace(WORKERS_EXAMPLE, &format!("workers: {count}")));
+            }
             Some(with_value(help, value.as_deref()))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
@@ -161,11 +165,16 @@ fn bare(word: &str) -> Option<String> {
     })
 }
 
+const WORKERS_EXAMPLE: &str = "workers: 2";
 const LISTEN_EXAMPLE: &str = "127.0.0.1:8888";
 const URL_EXAMPLE: &str = "http://HOST:PORT";
 
 /// Commands of other programs.
-const COMMANDS: [OtherWords; 15] = [
+const COMMANDS: [OtherWords; 16] = [
+    (
+        &["kinit", "klist"],
+        "that is a program of Kerberos, to be run by itself; `mooltiroute check` shows whether a ticket is found",
+    ),
     (
         &["start", "serve", "server", "daemon", "up", "launch", "listen", "proxy"],
         "`mooltiroute run` runs the proxy, in the foreground",
@@ -219,7 +228,12 @@ const COMMANDS: [OtherWords; 15] = [
 ];
 
 /// Flags of other programs.
-const FLAGS: [OtherWords; 16] = [
+const FLAGS: [OtherWords; 18] = [
+    (
+        &["--pac", "--pac-url", "--pac-file", "--autoconfig", "--proxy-pac-url"],
+        "write `--hop 'pac://?url=URL'`, or a hop of `kind: pac` in the configuration",
+    ),
+    (&["--sticky", "--sessid", "--session-id", "--sid"], "write `--session NAME`"),
     (
         &[
             "--port",
@@ -287,7 +301,7 @@ const FLAGS: [OtherWords; 16] = [
     (&["--verbose", "-v", "-vv", "--debug", "--trace"], "write `--log-level debug`"),
     (&["--quiet", "-q", "--silent"], "write `--log-level error`"),
     (
-        &["--daemon", "--background", "-D", "--detach", "--daemonize"],
+        &["--daemon", "--background", "-D", "-d", "--detach", "--daemonize"],
         "the proxy runs in the foreground; end the line with `&`, or write `mooltiroute service install`",
     ),
     (
@@ -313,7 +327,15 @@ const FLAGS: [OtherWords; 16] = [
 ];
 
 /// Values of other programs: a part of the argument's name, the values, and the advice.
-const VALUES: [(&str, &[&str], &str); 8] = [
+const VALUES: [(&str, &[&str], &str); 12] = [
+    ("--shell", &["bash", "zsh", "dash", "ksh", "ash", "posix"], "write `--shell sh`"),
+    ("--shell", &["pwsh", "ps1", "ps"], "write `--shell powershell`"),
+    (
+        "--by",
+        &["host", "hosts", "domain", "domains", "url", "site", "destination"],
+        "write `--by target`",
+    ),
+    ("--by", &["user", "users", "client", "clients", "username"], "write `--by session`"),
     ("STATE", &["disable", "disabled", "false", "no", "0", "down"], "write `off`"),
     ("STATE", &["enable", "enabled", "true", "yes", "1", "up"], "write `on`"),
     ("STATE", &["restore", "default", "reset", "automatic"], "write `auto`"),
@@ -349,6 +371,15 @@ mod tests {
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
         check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
         check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
+        check("mooltiroute kinit", "a program of Kerberos");
+        check("mooltiroute run -d", "tip: the proxy runs in the foreground");
+        check("mooltiroute run --workers 4", "`server: { workers: 4 }`");
+        check("mooltiroute run --pac http://pac.corp/proxy.pac", "pac://?url=URL");
+        check("mooltiroute exec --sticky bob -- curl", "tip: write `--session NAME`");
+        check("mooltiroute env --shell zsh", "tip: write `--shell sh`");
+        check("mooltiroute usage --by host", "tip: write `--by target`");
+        check("mooltiroute kill webshare", "`ps` shows the numbers");
+        check("mooltiroute kill 1-5", "`--hop NAME`");
         check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
         check("mooltiroute config.yaml", "`-c PATH`");
         check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");

@@ -125,7 +125,7 @@ pub struct Top {
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "chain", "hop", "older_generations"])))]
 pub struct Kill {
     /// The numbers of the connections, as `ps` shows them
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_delimiter = ',', value_parser = connection_id)]
     pub ids: Vec<u64>,
     /// End all connections of this chain
     #[arg(long, value_name = "CHAIN")]
@@ -240,4 +240,13 @@ impl std::fmt::Display for HopState {
             Self::Auto => "auto",
         })
     }
+}
+
+/// Parses the number of a connection, with or without the `#` that some programs write before one.
+fn connection_id(text: &str) -> Result<u64, &'static str> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits.parse().map_err(|_| {
+        "`ps` shows the numbers, each connection has one; write `--hop NAME` for all through a hop, `--chain NAME` for \
+         all of a chain"
+    })
 }

@@ -74,10 +74,12 @@ impl Ask<'_> {
         let way = self.way(generation).inspect_err(|_| {
             warn!(client = %self.peer, target = %self.target, "no route matches");
         })?;
-        let way = generation.within_budgets(way).map_err(Denial::OverBudget)?;
+        let way = generation.within_budgets(way).map_err(Denial::OverBudget);
+        let way = way.inspect_err(|denial| self.log(denial, shared))?;
         // Everything that can refuse the request comes before it is registered, so the table of
         // open connections has only requests that are really tried.
-        let preferences = self.preferences(way, generation)?;
+        let preferences = self.preferences(way, generation);
+        let preferences = preferences.inspect_err(|denial| self.log(denial, shared))?;
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
         let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
@@ -90,6 +92,20 @@ impl Ask<'_> {
         let (usage, chain) = (&generation.metrics().usage, way.chain.accounts());
         let owner = usage.begin_request(chain.all(), recent, (way.account, target, session));
         Ok((Account::new(row, owner), preferences))
+    }
+
+    /// Logs that the request is refused, unless that was said of others a moment ago. Clients show little of the answer.
+    fn log(&self, denial: &Denial, shared: &Shared) {
+        // What a SOCKS client is refused for is logged where its reply code is chosen.
+        if self.protocol != Protocol::Http {
+            return;
+        }
+        let reply = Reply::from(denial.clone());
+        let status = reply.status();
+        if let Some(skipped) = shared.denials().note(status) {
+            let (client, target, reason) = (self.peer, self.target, reply.text());
+            warn!(%client, %target, status, reason, skipped, "request denied");
+        }
     }
 
     /// Returns the route and the chain that the target takes.

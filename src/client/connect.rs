@@ -34,8 +34,8 @@ pub(crate) trait TunnelProtocol {
     /// Returns the message that the tunnel is open, with the fields that the last hop returned if the protocol has room.
     fn established(&self, returned: &[Field]) -> Vec<u8>;
 
-    /// Returns the message that the request is not even tried.
-    fn denied(&self, denial: Denial) -> Vec<u8>;
+    /// Returns the message to `client` that the request is not even tried.
+    fn denied(&self, denial: Denial, client: &Client) -> Vec<u8>;
 
     /// Returns the message that the chain failed on its way to `target`. `reply` is the answer of HTTP.
     fn failed(&self, reply: &Reply, error: &ChainError, target: &Authority) -> Vec<u8>;
@@ -64,7 +64,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
         match ask.begin(shared, generation, &mut RecentOwner::default()).await {
             Ok(begun) => begun,
             Err(denial) => {
-                client.close_after(&answers.denied(denial)).await;
+                let message = answers.denied(denial, &client);
+                client.close_after(&message).await;
                 return None;
             }
         };
@@ -79,7 +80,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
                 let reply = Reply::not_admitted(error, &target);
                 account.failed(&reply, reply.text());
                 let denial = Denial::NotAdmitted(error, target);
-                client.close_after(&answers.denied(denial)).await;
+                let message = answers.denied(denial, &client);
+                client.close_after(&message).await;
                 return None;
             }
             None => return killed(client, &account),
@@ -97,7 +99,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
             connected.tunnel
         }
         Some(Err(error)) => {
-            let reply = Reply::unreachable(&error);
+            let reply = Reply::unreachable(&error).told_to(&client);
             account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
             client.close_after(&answers.failed(&reply, &error, &target)).await;
@@ -145,8 +147,8 @@ impl TunnelProtocol for HttpConnect<'_> {
         head
     }
 
-    fn denied(&self, denial: Denial) -> Vec<u8> {
-        Reply::from(denial).message(false)
+    fn denied(&self, denial: Denial, client: &Client) -> Vec<u8> {
+        Reply::from(denial).told_to(client).message(false)
     }
 
     fn failed(&self, reply: &Reply, _error: &ChainError, _target: &Authority) -> Vec<u8> {

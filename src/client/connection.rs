@@ -50,6 +50,11 @@ impl Client {
         Self { stream, peer, seen: BytesMut::new(), is_tls: false }
     }
 
+    /// Returns the address of the proxy that the client has reached.
+    pub fn reached(&self) -> Option<SocketAddr> {
+        self.stream.bottom()?.local_addr().ok()
+    }
+
     /// Waits for the next request: at most `idle` for its first byte, then at most `header` for the rest of its head.
     /// `shutdown` has to [wake](Shutdown::heeded_by) this task.
     pub async fn next_head(
@@ -141,6 +146,7 @@ impl Client {
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
     pub async fn close_with(self, reply: &Reply, is_head: bool) {
+        let reply = reply.clone().told_to(&self);
         self.close_after(&reply.message(is_head)).await;
     }
 

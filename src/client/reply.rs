@@ -3,6 +3,7 @@
 //! [`message`] has the answer and how it is written, [`verdict`] decides what an error means to a client, and [`texts`]
 //! has the words.
 
+mod hop_advice;
 mod message;
 mod texts;
 mod verdict;

@@ -19,7 +19,7 @@ use crate::{
         tunnel::OpenTunnel,
         via,
     },
-    http::{HeadLimits, RequestHead, Target},
+    http::{BadRequest, HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
     network::Unsettled,
     router::Query,
@@ -85,7 +85,7 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
                 return None;
             }
             Arrival::Slow | Arrival::Bad(_) => {
-                refuse(client, arrival).await;
+                refuse(client, arrival, shared).await;
                 return None;
             }
         };
@@ -128,7 +128,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
             let generation = shared.live().current();
             // Authentication comes before anything else, so that strangers learn nothing about
             // routes.
-            match admit(forwarder.client, &head, &generation) {
+            match admit(forwarder.client, &head, &generation, shared) {
                 Ok(admitted) => match settled(&head, generation, shared).await {
                     Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
                     Err(reply) => Next::Say(reply),
@@ -168,7 +168,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
 /// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
 async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<OpenTunnel> {
     let generation = shared.live().current();
-    let admitted = match admit(&client, head, &generation) {
+    let admitted = match admit(&client, head, &generation, shared) {
         Ok(admitted) => admitted,
         Err(reply) => {
             client.close_with(&reply, is_head(head)).await;
@@ -221,10 +221,13 @@ fn admit(
     client: &Client,
     head: &RequestHead,
     generation: &Generation,
+    shared: &Shared,
 ) -> Result<Admitted, Box<Reply>> {
     let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
-        debug!(client = %client.peer, "authentication failed");
-        return Err(Box::new(Reply::unauthorized()));
+        let is_page = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
+        let reply = if is_page { Reply::unauthorized_page() } else { Reply::unauthorized() };
+        log_unauthorized(client, head, &reply, shared);
+        return Err(Box::new(reply));
     };
     let target = match head.target() {
         Target::Tunnel(target) => target,
@@ -238,6 +241,20 @@ fn admit(
         return Err(Box::new(Reply::looped(target)));
     }
     Ok(admitted)
+}
+
+/// Logs that a client has not authenticated. Many send nothing at first and wait to be asked, which is no failure.
+fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: &Shared) {
+    let names = ["Proxy-Authorization", "Authorization"];
+    let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
+    let status = reply.status();
+    match has_tried.then(|| shared.denials().note(status)).flatten() {
+        Some(skipped) => {
+            let reason = "the client's credentials are not those of `server.auth`";
+            warn!(client = %client.peer, status, reason, skipped, "request denied");
+        }
+        None => debug!(client = %client.peer, "authentication failed"),
+    }
 }
 
 /// Waits for the next request, for at most `idle` until its first byte. `None` means `timeouts.header`.
@@ -293,7 +310,14 @@ async fn refuse_protocol(client: Client, detected: Detected) {
     }
 }
 
-async fn refuse(client: Client, arrival: Arrival) {
+async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
+    // A client that speaks another protocol shows only that its connection ended.
+    if let Arrival::Bad(bad @ (BadRequest::Tls | BadRequest::Socks(_) | BadRequest::Http2)) =
+        &arrival
+        && let Some(skipped) = shared.denials().note(bad.status())
+    {
+        warn!(client = %client.peer, status = bad.status(), reason = %bad, skipped, "request denied");
+    }
     let reply = match arrival {
         Arrival::Bad(bad) => {
             Reply::refused(bad.status(), &format!("Mooltiroute can't serve this request: {bad}."))

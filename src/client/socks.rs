@@ -66,7 +66,8 @@ pub(crate) async fn serve(
                 Ok(generation) => generation,
                 Err(Unsettled) => {
                     let denial = Denial::Unsettled(target);
-                    client.close_after(&protocol.denied(denial)).await;
+                    let message = protocol.denied(denial, &client);
+                    client.close_after(&message).await;
                     return None;
                 }
             };
@@ -175,7 +176,7 @@ impl TunnelProtocol for SocksTunnel {
     }
 
     /// A reply code has no room for words, so the log has them.
-    fn denied(&self, denial: Denial) -> Vec<u8> {
+    fn denied(&self, denial: Denial, _client: &Client) -> Vec<u8> {
         let code = reply_code::of_denial(&denial);
         let reply = Reply::from(denial);
         warn!(protocol = %self.protocol(), code = code.0, reason = reply.text(), "request denied");

@@ -9,7 +9,7 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 use mooltiroute_hops::Registry;
 
 use self::{
-    settings::{ClientSettings, ClientUser, VARIABLES},
+    settings::{ClientSettings, ClientUser, SWITCHES, VARIABLES},
     shell::quoted_assignment,
 };
 use super::{Verdict, complain};
@@ -23,7 +23,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
     let shell = flags.shell.unwrap_or_else(|| default_shell(environment));
     let out = &mut super::stdout();
     if flags.unset {
-        let lines: Vec<_> = VARIABLES.iter().map(|name| shell.unset(name)).collect();
+        let switches = SWITCHES.iter().map(|(name, _)| name);
+        let lines: Vec<_> =
+            VARIABLES.iter().chain(switches).map(|name| shell.unset(name)).collect();
         return super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid));
     }
     let settings = match ClientSettings::find(&flags.config, registry, environment) {

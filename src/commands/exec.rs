@@ -25,6 +25,12 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         Ok(preferences) => preferences,
         Err(why) => return complain(&why),
     };
+    // The command runs all the same: it may need no network, and its exit status is what callers read.
+    if let Some(address) = settings.unanswered() {
+        complain(&format_args!(
+            "no proxy listens on {address}; start it with `mooltiroute run`, or the requests of this command fail"
+        ));
+    }
     let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
     // Other users can't read the variables of a process, unlike its command line.
     let user = ClientUser { preferences, shows_credentials: true };
@@ -59,6 +65,11 @@ fn preferences(
     }
     if !is_asked && settings.some_chain_refuses_preferences() {
         return Ok(None);
+    }
+    if let Some(country) = &flags.country
+        && !(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_alphabetic()))
+    {
+        return Err("--country takes the code of two letters, as in `--country us`".to_owned());
     }
     let session = flags.session.clone().unwrap_or_else(random_session);
     let mut text = format!("session-{session}");
@@ -103,4 +114,5 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
 const NOT_FOUND: u8 = 127;
 /// The exit status of shells for a command that exists and can't be executed.
 const NOT_EXECUTABLE: u8 = 126;
-const NO_SAY: &str = "no hop in force lets its clients choose a session; set `sessions: by-client` on the hop that can";
+const NO_SAY: &str = "no hop in force lets its clients choose a session or a country; hops of `kind: webshare` and `kind: rotating` do \
+                      with `sessions: by-client`";

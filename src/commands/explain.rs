@@ -20,7 +20,7 @@ use super::{
     USAGE, Verdict, complain, describe,
     graph::Graph,
     json::{ShownCredential, ShownRoute},
-    write_problems,
+    running, write_problems,
 };
 use crate::{
     cli::{Explain, Format, Picture},
@@ -112,11 +112,15 @@ pub fn explain(
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
     let route = found.map(|index| &config.routes[index]);
-    let refusal = route.zip(client.as_ref()).and_then(|(route, client)| {
-        refusal(&config, &config.chains[route.chain], &asked.target, client)
+    let heard = route.zip(client.as_ref()).and_then(|(route, client)| {
+        ClientVerdict::of(&config, &config.chains[route.chain], &asked.target, client)
     });
     let way = found
         .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
+    let mut used_up = running::used_up_budgets(loader.source(), loader.environment());
+    used_up.retain(|hop| {
+        way.as_ref().is_some_and(|way| way.steps.iter().any(|step| step.hop == Some(hop.as_str())))
+    });
     match format {
         Format::Human => {
             match client {
@@ -129,8 +133,17 @@ pub fn explain(
                 way.decided.iter().try_for_each(|decided| decided.describe(out))?;
                 way.describe_conditions(&loader.network, out)?;
             }
-            if let Some(refusal) = &refusal {
-                writeln!(out, "\nThe client is refused with 400: {refusal}")?;
+            match &heard {
+                Some(ClientVerdict::Refused { status, why }) => {
+                    writeln!(out, "\nThe client is refused with {status}: {why}")?;
+                }
+                Some(ClientVerdict::Ignored(why)) => {
+                    writeln!(out, "\nThe client is served, and its username has no effect: {why}")?;
+                }
+                None => {}
+            }
+            if let Some(note) = running::note_on_budgets(&used_up) {
+                writeln!(out, "\n{note}")?;
             }
         }
         Format::Json => {
@@ -147,11 +160,18 @@ pub fn explain(
                 })
                 .collect();
             let route = found.map(|index| ShownRoute::new(&config.routes[index], &config));
+            let (refused, ignored) = match &heard {
+                Some(ClientVerdict::Refused { why, .. }) => (Some(why), None),
+                Some(ClientVerdict::Ignored(why)) => (None, Some(why)),
+                None => (None, None),
+            };
             let explained = json!({
                 "target": asked.target.to_string(),
                 "request": asked.form.name(),
                 "as": client.as_ref().map(ToString::to_string),
-                "refused": refusal,
+                "refused": refused,
+                "ignored": ignored,
+                "budgets_used_up": used_up,
                 "index": found,
                 "route": route,
                 "before": before,
@@ -161,31 +181,53 @@ pub fn explain(
         }
     }
     let is_decided = way.as_ref().is_none_or(ExplainedWay::is_decided);
-    let is_served = found.is_some() && refusal.is_none() && is_decided;
+    let is_refused = matches!(heard, Some(ClientVerdict::Refused { .. }));
+    let is_served = found.is_some() && !is_refused && is_decided;
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
-/// Returns the reason why `chain` can't meet the preferences of `client`, in the words that the client would get.
-fn refusal(
-    config: &Config,
-    chain: &ChainConfig,
-    target: &Authority,
-    client: &Preferences,
-) -> Option<String> {
-    // Only hops that take preferences are asked; the proxy passes none to the others. `Reply` has the words
-    // that the client would get.
-    let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
-    let mut hops = hops.filter(|hop| hop.describe().takes_preferences).peekable();
-    if hops.peek().is_none() {
-        return Some(Reply::no_preferences(&chain.name).text().to_owned());
+/// The answer of the proxy to what a client's username says, if it is not just heeded.
+enum ClientVerdict {
+    /// The client gets an error.
+    Refused {
+        /// Its status.
+        status: u16,
+        /// The text that the client gets.
+        why: String,
+    },
+    /// The request is served as one without a username.
+    Ignored(String),
+}
+
+impl ClientVerdict {
+    /// Judges a client with the preferences of `client` that asks `chain` for `target`, as the proxy does.
+    fn of(
+        config: &Config,
+        chain: &ChainConfig,
+        target: &Authority,
+        client: &Preferences,
+    ) -> Option<Self> {
+        let refused =
+            |reply: Reply| Self::Refused { status: reply.status(), why: reply.text().to_owned() };
+        // Only hops that take preferences are asked; the proxy passes none to the others. `Reply` has the words
+        // that the client would get.
+        let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
+        let mut hops = hops.filter(|hop| hop.describe().takes_preferences).peekable();
+        if hops.peek().is_none() {
+            // Without `server.auth` a username may be left over from the settings of another proxy.
+            return Some(match &config.server.auth {
+                Some(_) => refused(Reply::unauthorized()),
+                None => Self::Ignored(Reply::no_preferences(&chain.name).text().to_owned()),
+            });
+        }
+        // A hop that has to wait for its choice is not asked: nothing is connected to here.
+        let invalid =
+            hops.find_map(|hop| match Arc::clone(hop).choose(hops::Request::new(target, client)) {
+                Eventual::Ready(Err(ChooseError::Preferences(invalid))) => Some(invalid),
+                _ => None,
+            });
+        invalid.map(|invalid| refused(Reply::invalid_preferences(invalid)))
     }
-    // A hop that has to wait for its choice is not asked: nothing is connected to here.
-    let invalid =
-        hops.find_map(|hop| match Arc::clone(hop).choose(hops::Request::new(target, client)) {
-            Eventual::Ready(Err(ChooseError::Preferences(invalid))) => Some(invalid),
-            _ => None,
-        });
-    invalid.map(|invalid| Reply::invalid_preferences(invalid).text().to_owned())
 }
 
 /// Lists the routes up to the one that applies, each with the reason.

@@ -91,7 +91,8 @@ fn set(
     // edit, its check.
     let target = SwitchTarget::find(&source, name)?;
     let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
-    let running = match Control::find(&WantedProxy::Config(Some(path.clone())), environment) {
+    let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
+    let running = match Control::find(&wanted, environment) {
         Ok(control) => Some(control),
         // Without a proxy the file is still switched, for its next start. If several fit, it is unclear which
         // one must agree.
@@ -121,8 +122,8 @@ fn set(
     let said = match running {
         Some(control) => in_force(&control, &target, flags)?,
         None => format!(
-            "{name} is {} in {}; no proxy runs with this configuration",
-            flags.state,
+            "{} in {}; no proxy runs with this configuration",
+            switched(name, flags.state),
             target.path.display()
         ),
     };
@@ -197,9 +198,15 @@ fn in_force(
         return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
     };
     let generation = verdict.generation;
+    // A proxy with another name for these files may not be the one that the operator thinks of.
+    let process = match control.is_exact {
+        true => String::new(),
+        false => format!(" in {}", control.identity),
+    };
     let mut said = match verdict.verdict {
         ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
-            format!("{name} is {state}; generation {generation} is in force")
+            let switched = switched(name, state);
+            format!("{switched}; generation {generation} is in force{process}")
         }
         ReloadOutcome::Unsettled => format!(
             "{name} is {state} in {}; generation {generation} stays in force until the files come to rest",
@@ -217,6 +224,9 @@ fn in_force(
             });
         }
     };
+    for warning in &verdict.warnings {
+        said += &format!("\nwarning: {warning}");
+    }
     let own = format!("hops.{name}.enabled");
     // The verdict is then `Unchanged`, which alone would look like success.
     if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own) {
@@ -226,6 +236,14 @@ fn in_force(
         );
     }
     Ok(said)
+}
+
+/// Says what the switch of the hop means from now on.
+fn switched(name: &str, state: HopState) -> String {
+    match state {
+        HopState::On | HopState::Off => format!("{name} is {state}"),
+        HopState::Auto => format!("{name} follows its condition again"),
+    }
 }
 
 fn texts(problems: &[ToldProblem]) -> String {

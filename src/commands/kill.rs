@@ -2,10 +2,12 @@
 
 use std::{io::Write as _, process::ExitCode};
 
+use serde_json::Value;
+
 use super::{Verdict, complain, running};
 use crate::{
     cli,
-    config::Environment,
+    config::{Environment, report::suggest::nearest},
     control::api::{KillOrder, Killed},
 };
 
@@ -24,13 +26,38 @@ pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
         complain(&format_args!("no open connection has the number {id}"));
     }
     match killed.len() {
-        0 if flags.ids.is_empty() => complain(&"no open connection matches"),
+        0 if flags.ids.is_empty() => complain(&nothing_killed(flags, environment)),
         0 => ExitCode::FAILURE,
         count => {
             let noun = if count == 1 { "connection" } else { "connections" };
             let written = writeln!(super::stdout(), "{count} {noun} killed");
             super::status(written.map(|()| Verdict::Valid))
         }
+    }
+}
+
+/// Says why no connection was ended: the name is unknown, or nothing is open there.
+fn nothing_killed(flags: &cli::Kill, environment: &Environment) -> String {
+    let (noun, section, name) = match (&flags.chain, &flags.hop) {
+        (Some(chain), _) => ("chain", "chains", chain),
+        (_, Some(hop)) => ("hop", "hops", hop),
+        _ => return NONE_MATCHES.to_owned(),
+    };
+    let status = running::find_silently(&flags.proxy, environment)
+        .and_then(|control| control.get::<Value>("/v1/status").map_err(|error| error.to_string()));
+    let Ok(status) = status else { return NONE_MATCHES.to_owned() };
+    let listed = status[section].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let known: Vec<&str> = listed.collect();
+    // A member is named with its hop before it.
+    let is_known = |known: &&str| {
+        name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if known.iter().any(is_known) {
+        return NONE_MATCHES.to_owned();
+    }
+    match nearest(name, known) {
+        Some(near) => format!("no {noun} is called `{name}`; did you mean `{near}`?"),
+        None => format!("no {noun} is called `{name}`; `mooltiroute status` lists them"),
     }
 }
 
@@ -43,3 +70,5 @@ fn order(flags: &cli::Kill) -> KillOrder {
         _ => KillOrder::Ids(flags.ids.clone()),
     }
 }
+
+const NONE_MATCHES: &str = "no open connection matches";

@@ -19,7 +19,7 @@ use self::{
     steps::{Steps, milliseconds},
     visit::{ProbeAnswer, Visit},
 };
-use super::{USAGE, Verdict, complain, write_problems};
+use super::{USAGE, Verdict, complain, running, write_problems};
 use crate::{
     cli::{self, Format},
     client::reply::Reply,
@@ -127,6 +127,11 @@ pub async fn probe(
         },
     };
     let (steps, took) = (steps.finish()?, began.elapsed());
+    // This process counts nothing, so only the running proxy knows.
+    let mut used_up = running::used_up_budgets(loader.source(), loader.environment());
+    used_up.retain(|hop| {
+        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|one| *one.name == **hop))
+    });
     match format {
         Format::Human => match &reached {
             Ok(answer) => {
@@ -139,6 +144,14 @@ pub async fn probe(
                 writeln!(out, "{gap}not reached\n{}", reply.text())?;
             }
         },
+        Format::Json => {}
+    }
+    match format {
+        Format::Human => {
+            if let Some(note) = running::note_on_budgets(&used_up) {
+                writeln!(out, "{note}")?;
+            }
+        }
         Format::Json => {
             let answer = reached.as_ref().ok().and_then(Option::as_ref);
             let probed = json!({
@@ -150,6 +163,7 @@ pub async fn probe(
                 "steps": steps,
                 "seconds": took.as_secs_f64(),
                 "reached": reached.is_ok(),
+                "budgets_used_up": used_up,
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),
                 "failure": reached.as_ref().err().map(failure),

@@ -52,6 +52,12 @@ pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<
             }
             writeln!(out, "\nrejected; generation {generation} stays in force")?;
         }
+        ReloadOutcome::Unsettled if !verdict.problems.is_empty() => {
+            for problem in &verdict.problems {
+                writeln!(out, "{}", problem.text)?;
+            }
+            writeln!(out, "generation {generation} stays in force until then")?;
+        }
         ReloadOutcome::Unsettled => {
             writeln!(
                 out,
@@ -59,6 +65,8 @@ pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<
             )?;
         }
     }
+    verdict.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    verdict.notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))?;
     // Said for each outcome: an edit without effect is easily taken for a reload that failed.
     for OverriddenSetting { path, option } in &verdict.overridden {
         writeln!(

@@ -1,6 +1,6 @@
 //! `mooltiroute run`: the proxy, in the foreground.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use mooltiroute_hops::Registry;
 use tokio::runtime::Builder;
@@ -9,9 +9,10 @@ use tracing::warn;
 use crate::{
     cli::{Format, Run},
     commands::complain,
-    config::Environment,
+    config::{Environment, Source},
+    control::client::{Control, WantedProxy},
     log,
-    proxy::Loaded,
+    proxy::{Loaded, listeners::ListenError},
     system::{
         memory, open_files,
         shutdown::{ReloadRequests, Shutdown, Signals},
@@ -42,6 +43,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(status) => return status,
     };
     let shows_credentials = super::shows_credentials(&loader);
+    let is_without_files = matches!(loader.source(), Source::Embedded);
     let loaded = match Loaded::new(loader) {
         Ok(loaded) => loaded,
         Err(problems) => return complain(&problems),
@@ -53,6 +55,9 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(log) => log,
         Err(error) => return complain(&error),
     };
+    if is_without_files {
+        warn!("{NO_FILES}");
+    }
     if shows_credentials {
         warn!("{}", super::VISIBLE_CREDENTIALS);
     }
@@ -73,7 +78,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             .with_passed(passed)
             .with_control(environment)
             .start()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| not_started(&error, environment))?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         let shutdown = proxy.shutdown().clone();
@@ -88,6 +93,23 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     ended.map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS)
 }
 
+/// Describes why the proxy can't start, and names the running one that has its address.
+fn not_started(error: &ListenError, environment: &Environment) -> String {
+    if let ListenError::Bind { address, source } = error
+        && source.kind() == io::ErrorKind::AddrInUse
+        && let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment)
+    {
+        let running = running.identity;
+        return format!(
+            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, or choose another address \
+             (`server.listen`, `--listen`)"
+        );
+    }
+    error.to_string()
+}
+
+const NO_FILES: &str = "no configuration was found, so everything goes direct: name one with `-c PATH`, or write one with \
+                        `mooltiroute init`";
 const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \
      user (`ulimit -u`), service (`TasksMax=`) or container";
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    net::ToSocketAddrs as _,
+    net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{Verdict, complain};
 use crate::{
-    cli::{Format, ProxyChoice},
+    cli::{ConfigPath, Format, ProxyChoice},
     config::{Environment, Source},
-    control::client::{Control, WantedProxy},
+    control::client::{Control, NoProxy, OtherProxies, WantedProxy},
 };
 
 /// Finds the running proxy that `choice` names, through its control socket.
@@ -22,8 +22,67 @@ use crate::{
 /// # Errors
 /// The reason why there is none, for people.
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
+    let control = find_silently(choice, environment)?;
+    introduce(&control);
+    Ok(control)
+}
+
+/// Finds the running proxy that `choice` names, and does not say which one it is.
+///
+/// # Errors
+/// The reason why there is none, for people.
+pub(super) fn find_silently(
+    choice: &ProxyChoice,
+    environment: &Environment,
+) -> Result<Control, String> {
     let wanted = wanted(choice, environment)?;
     Control::find(&wanted, environment).map_err(|error| error.to_string())
+}
+
+/// Says which proxy was asked, if the command named none and another one could have been meant.
+pub(super) fn introduce(control: &Control) {
+    let is_certain = control.is_named || (control.is_exact && control.others.is_empty());
+    if !is_certain {
+        super::complain(&control.introduction());
+    }
+}
+
+/// Says which proxies run, if a command named no configuration and none runs with `source`, which it reads.
+pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &Environment) {
+    if named(config.path.clone(), environment).is_some() {
+        return;
+    }
+    let wanted = WantedProxy::Config(path_of(source));
+    if let Err(NoProxy::NotRunning(others)) = Control::find(&wanted, environment)
+        && !others.is_empty()
+    {
+        let others = OtherProxies(&others);
+        super::complain(&format_args!(
+            "this is about {source}; name another configuration with `-c`{others}"
+        ));
+    }
+}
+
+/// Returns the hops whose budget is used up, as the proxy knows it that runs with `source`. Without one, none is known.
+pub(super) fn used_up_budgets(source: &Source, environment: &Environment) -> Vec<String> {
+    let wanted = WantedProxy::Config(path_of(source));
+    let Ok(control) = Control::find(&wanted, environment) else { return Vec::new() };
+    let Ok(status) = control.get::<serde_json::Value>("/v1/status") else { return Vec::new() };
+    let budgets = status["budgets"].as_object().into_iter().flatten();
+    let reached = budgets.filter(|(_, budget)| budget["is_reached"].as_bool() == Some(true));
+    reached.map(|(hop, _)| hop.clone()).collect()
+}
+
+/// Says which of `hops` have used up their budget in the running proxy, if any has.
+pub(super) fn note_on_budgets(used_up: &[String]) -> Option<String> {
+    let hops: Vec<_> = used_up.iter().map(|hop| format!("`{hop}`")).collect();
+    (!hops.is_empty()).then(|| {
+        format!(
+            "note: in the running proxy the budget of {} is used up, so it refuses this request, or sends it through the \
+             chain of `then`; `mooltiroute usage` shows when the next period begins",
+            hops.join(", ")
+        )
+    })
 }
 
 /// Writes the answer of the running proxy, or the reason why there is none, and returns the exit status of the command.
@@ -51,20 +110,37 @@ pub(super) fn answer<T: Serialize>(
 
 fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy, String> {
     if let Some(text) = &choice.address {
-        let found = text.to_socket_addrs();
-        let found = found.map_err(|error| format!("--address {text}: {error}"))?;
-        return Ok(WantedProxy::Listener(found.collect()));
+        return Ok(WantedProxy::Listener(addresses(text)?));
     }
-    let path = |source: Source| match source {
-        Source::Path(path) => Some(path),
-        Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
-    };
     // A path that is named is not checked: the proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {
         return Ok(WantedProxy::Config(Some(named)));
     }
     let source = Source::find(None, environment).map_err(|problems| problems.to_string())?;
-    Ok(WantedProxy::Usual(path(source)))
+    Ok(WantedProxy::Usual(path_of(&source)))
+}
+
+/// Returns the addresses that `text` of `--address` names.
+///
+/// # Errors
+/// It is no address, or its name can't be looked up.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    // People copy the URL of the proxy.
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = bare.strip_suffix('/').unwrap_or(bare);
+    match bare.to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => {
+            Err(format!("--address {bare}: {error}; write HOST:PORT, as in `127.0.0.1:8888`"))
+        }
+    }
+}
+
+fn path_of(source: &Source) -> Option<PathBuf> {
+    match source {
+        Source::Path(path) => Some(path.clone()),
+        Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
+    }
 }
 
 /// Returns the configuration that the flag or the variable names.

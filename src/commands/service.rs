@@ -91,7 +91,15 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
                 Ok(source) => source,
                 Err(problems) => return complain(&problems),
             };
-            done(install(&*manager, &source, flags.print))
+            let status = done(install(&*manager, &source, flags.print));
+            // On standard error, since `--print` writes a file to standard output.
+            let names: Vec<_> =
+                source.variables().iter().map(|name| format!("${{{name}}}")).collect();
+            if !names.is_empty() {
+                let names = names.join(", ");
+                complain(&format_args!("the configuration uses {names}; {VARIABLES_OF_A_SERVICE}"));
+            }
+            status
         }
         ServiceAction::Uninstall => done(uninstall(&*manager)),
         ServiceAction::Status => match execute(&mut manager.status()) {
@@ -103,6 +111,10 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
         },
     }
 }
+
+const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own \
+                                      (`systemctl --user edit mooltiroute` on Linux), or keep a password in a file and \
+                                      name that with `password_file`";
 
 fn done(done: Result<String, ServiceError>) -> ExitCode {
     match done {

@@ -4,17 +4,18 @@ mod ask;
 pub(super) mod table;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{KeyPath, Registry};
 use serde_json::Value;
 
 use super::{Verdict, running};
 use crate::{
-    cli,
+    cli::{self, ConfigPath, ProxyChoice},
     config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
+    control::client::Control,
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -43,8 +44,26 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = aim(flags, registry, environment).and_then(|aim| ask_all(&aim));
+    let status = match through_socket(flags, environment) {
+        Some((control, status)) => {
+            running::introduce(&control);
+            Ok(status)
+        }
+        // A proxy of another user can be asked over TCP alone.
+        None => aim(flags, registry, environment).and_then(|aim| ask_all(&aim)),
+    };
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
+}
+
+/// Asks through the control socket. That knows which proxy has which configuration, also if the files are invalid now,
+/// and if clients need TLS or credentials.
+fn through_socket(flags: &cli::Status, environment: &Environment) -> Option<(Control, Value)> {
+    let cli::Status { config, address, .. } = flags;
+    let config = ConfigPath { path: config.path.clone() };
+    let choice = ProxyChoice { config, address: address.clone() };
+    let control = running::find_silently(&choice, environment).ok()?;
+    let status = control.get("/v1/status").ok()?;
+    Some((control, status))
 }
 
 /// Asks the proxy that `server` configures for its status.
@@ -60,22 +79,28 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
     let source = Source::find(flags.config.path.clone(), environment);
     let loader =
         |source| Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+    // The default address would be that of another proxy, so it is used only if the files leave it out.
     let (server, doubt) = match source.map(loader) {
         Ok(loader) => match loader.load() {
             Ok(config) => (config.server, None),
             // The problems are left to `check`. What can be read of the addresses is enough to try.
             Err(_) => {
                 let doubt = format!("`mooltiroute check` says that {} is invalid", loader.source());
-                (loader.server(), Some(doubt))
+                let mut server = loader.server();
+                if !loader.names(&KeyPath::of(["server"])).iter().any(|key| key == "listen") {
+                    server.listen.clear();
+                }
+                (server, Some(doubt))
             }
         },
-        Err(problems) => (loader(Source::Embedded).server(), Some(problems.to_string())),
+        Err(problems) => {
+            let server = ServerConfig { listen: Vec::new(), ..loader(Source::Embedded).server() };
+            (server, Some(problems.to_string()))
+        }
     };
     let configured = Aim::of(server, doubt);
     let Some(text) = &flags.address else { return Ok(configured) };
-    let found = text.to_socket_addrs();
-    let addresses: Vec<SocketAddr> =
-        found.map_err(|error| format!("--address {text}: {error}"))?.collect();
+    let addresses = running::addresses(text)?;
     // Credentials of one proxy are never sent to another one.
     let is_ours =
         |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
@@ -113,7 +138,13 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
              https://{address}/status`"
         ));
     }
-    let mut why = format!("no status from a proxy\n  {}", refusals.join("\n  "));
+    let mut why = "no status from a proxy".to_owned();
+    for refusal in &refusals {
+        why.push_str(&format!("\n  {refusal}"));
+    }
+    if refusals.is_empty() {
+        why.push_str("\n  nothing says where it listens");
+    }
     if let Some(doubt) = &aim.doubt {
         why.push_str(&format!("\nThe address may be another one, as {doubt}."));
     }

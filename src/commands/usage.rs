@@ -9,10 +9,11 @@ use std::{
 
 use serde_json::json;
 
-use super::{Verdict, complain, status::table};
+use super::{Verdict, complain, running, status::table};
 use crate::{
     cli::{self, Format, UsageBy},
     config::{Environment, Source},
+    duration,
     timestamp::rfc_3339,
     usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
 };
@@ -23,6 +24,7 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Ok(source) => source,
         Err(problems) => return complain(&problems),
     };
+    running::doubt_source(&flags.config, &source, environment);
     let Some(file) = UsageFile::find(&source, environment) else { return complain(&NO_DIRECTORY) };
     let path = file.path().display();
     let record = match file.read() {
@@ -76,6 +78,12 @@ fn books(record: &UsageRecord) -> [(UsageBy, &'static str, &BTreeMap<String, Sum
 
 /// Writes the sums, the largest first.
 fn table(name: &str, sums: &BTreeMap<String, Sum>, out: &mut dyn Write) -> io::Result<()> {
+    if sums.is_empty() {
+        return match name {
+            "sessions" => writeln!(out, "\nno client has named a session"),
+            _ => writeln!(out, "\n{name}: nothing was counted yet"),
+        };
+    }
     let mut rows: Vec<_> = sums.iter().collect();
     rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.sent + sum.received));
     let width = rows.iter().map(|(name, _)| name.chars().count()).chain([name.len()]).max();
@@ -96,7 +104,7 @@ fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io:
             continue;
         }
         let percent = used.used.saturating_mul(100) / (*bytes).max(1);
-        let left = humantime::format_duration(used.period.left(SystemTime::now()));
+        let left = duration::in_words(used.period.left(SystemTime::now()));
         let state = if used.is_reached { ", used up" } else { "" };
         writeln!(
             out,

@@ -11,7 +11,7 @@ use crate::config::{
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
     source::{KeptTexts, Text},
-    yaml::tree::Tree,
+    yaml::{file::Part, tree::Tree},
 };
 use crate::network::Network;
 
@@ -160,6 +160,19 @@ impl Loader {
         let (mut tree, _) = Tree::new(texts);
         self.apply_overrides(&mut tree);
         Resolver::new(self, &mut tree, false).resolve().server
+    }
+
+    /// Returns a problem with the value at `path`, with its place in the files as they are now.
+    pub(crate) fn problem_at(
+        &self,
+        path: &KeyPath,
+        code: &'static str,
+        message: String,
+    ) -> Problem {
+        let (texts, _) = self.source.read();
+        let (mut tree, _) = Tree::new(texts);
+        self.apply_overrides(&mut tree);
+        tree.problem(path, Part::Value, code, message)
     }
 
     /// Returns the keys at `path`, as far as the files can be read.

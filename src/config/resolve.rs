@@ -122,6 +122,7 @@ impl<'a> Resolver<'a> {
             outline,
             overridden,
             warnings,
+            has_variables: self.tree.has_variables(),
             written: None,
         }
     }

@@ -12,7 +12,10 @@ use std::{
 use mooltiroute_hops::{KeyPath, Secret};
 use zeroize::Zeroize as _;
 
-use crate::config::report::problem::{Place, Problem, Problems};
+use crate::config::{
+    report::problem::{Place, Problem, Problems},
+    yaml::interpolate,
+};
 
 /// The source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +197,20 @@ impl Source {
         }
     }
 
+    /// Returns the names of the variables that the files use, each once, as far as they can be read.
+    pub(crate) fn variables(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for text in self.read().0 {
+            let lines = text.text.lines().filter(|line| !line.trim_start().starts_with('#'));
+            for name in lines.flat_map(interpolate::names) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
     /// Reads every file, in the order in which they are merged.
     ///
     /// # Errors
@@ -261,6 +278,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
             Err(about(path, "size", format!("there are over {FILES_MAX} files in this directory")))
         }
     }
+}
+
+/// Returns whether the configuration at `path` has `file`, whose path has no links.
+pub(crate) fn is_read_from(path: &Path, file: &Path) -> bool {
+    let leads_there = |read: &PathBuf| read.canonicalize().is_ok_and(|read| read == file);
+    files(path).is_ok_and(|files| files.iter().any(leads_there))
 }
 
 /// Returns whether a file of this name in a directory of configuration is read: not if it is hidden, a backup or no

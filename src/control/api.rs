@@ -233,10 +233,25 @@ impl KillOrder {
         match self {
             Self::Ids(ids) => ids.contains(&row.id),
             Self::Chain(name) => **row.chain.name() == **name,
-            Self::Hop(name) => row.chain.hops().iter().any(|hop| *hop.name == **name),
+            Self::Hop(name) => takes_hop(row, name),
             Self::OlderGenerations {} => row.generation.number() < current,
         }
     }
+}
+
+/// Returns whether the chain of `row` has the hop `name`. A name such as `exits.line 1`, as the log writes it, is that
+/// of a member, which the connection must have taken.
+fn takes_hop(row: &OpenConnection, name: &str) -> bool {
+    let hops = row.chain.hops();
+    if hops.iter().any(|hop| *hop.name == *name) {
+        return true;
+    }
+    let passage = row.passage();
+    hops.iter().enumerate().any(|(position, hop)| {
+        let member = name.strip_prefix(&*hop.name).and_then(|rest| rest.strip_prefix('.'));
+        let taken = passage.taken_at(position).and_then(|taken| taken.member.as_deref());
+        member.is_some() && taken == member
+    })
 }
 
 impl Refused {

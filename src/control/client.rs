@@ -17,7 +17,7 @@ use super::{
     api::ProxyIdentity,
     endpoint::{directories, sockets},
 };
-use crate::config::Environment;
+use crate::config::{Environment, source};
 
 /// A running proxy that was found.
 #[derive(Debug)]
@@ -25,6 +25,12 @@ pub(crate) struct Control {
     socket: PathBuf,
     /// How it describes itself.
     pub identity: ProxyIdentity,
+    /// Whether the command named it, by a configuration or an address.
+    pub is_named: bool,
+    /// Whether it is exactly the proxy that was wanted, and not only the nearest one.
+    pub is_exact: bool,
+    /// The other proxies of this user.
+    pub others: Vec<ProxyIdentity>,
 }
 
 /// The proxy that a command means.
@@ -36,6 +42,13 @@ pub(crate) enum WantedProxy {
     Config(Option<PathBuf>),
     /// As `Config`, or else the only one that runs.
     Usual(Option<PathBuf>),
+    /// The one that was started with `config`, or else the only one whose configuration has `file`.
+    ReaderOf {
+        /// The path of a configuration.
+        config: PathBuf,
+        /// One of its files, without links in its path.
+        file: PathBuf,
+    },
 }
 
 /// The reason why no proxy was found.
@@ -50,7 +63,7 @@ pub(crate) enum NoProxy {
 }
 
 /// Lists the proxies that run.
-struct OtherProxies<'a>(&'a [ProxyIdentity]);
+pub(crate) struct OtherProxies<'a>(pub &'a [ProxyIdentity]);
 
 impl Control {
     /// Finds the proxy of this user that `wanted` describes.
@@ -58,6 +71,7 @@ impl Control {
     /// # Errors
     /// There is none, or more than one.
     pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
+        let is_named = !matches!(wanted, WantedProxy::Usual(_));
         // Every proxy is asked, since the name of a socket does not say which configuration its proxy has.
         let mut running: Vec<Self> = sockets(&directories(environment))
             .into_iter()
@@ -65,24 +79,42 @@ impl Control {
                 // One that does not answer is dead, or about to end.
                 let identity =
                     exchange::exchange(&socket, "GET", "/v1/proxy", None, GREETING).ok()?;
-                Some(Self { socket, identity })
+                Some(Self { socket, identity, is_named, is_exact: true, others: Vec::new() })
             })
             .collect();
         // Two that fit are an error and no reason to guess: `kill` or `reload` of the wrong proxy can't be taken
         // back.
-        let fits = |control: &Self| wanted.fits(&control.identity);
-        let count = running.iter().filter(|control| fits(control)).count();
-        let is_only_one = matches!(wanted, WantedProxy::Usual(_)) && running.len() == 1;
-        let position = match count {
-            0 if is_only_one => Some(0),
-            1 => running.iter().position(fits),
-            _ => None,
+        let fitting = |fits: &dyn Fn(&ProxyIdentity) -> bool| -> Vec<usize> {
+            let fitting = running.iter().enumerate().filter(|(_, one)| fits(&one.identity));
+            fitting.map(|(position, _)| position).collect()
         };
-        if let Some(position) = position {
-            return Ok(running.swap_remove(position));
-        }
+        let exact = fitting(&|proxy| wanted.fits(proxy));
+        let found =
+            if exact.is_empty() { fitting(&|proxy| wanted.allows(proxy)) } else { exact.clone() };
+        let is_ambiguous = match (&found[..], wanted) {
+            ([position], _) => {
+                let is_exact = !exact.is_empty();
+                let control = running.swap_remove(*position);
+                let others = running.into_iter().map(|control| control.identity).collect();
+                return Ok(Self { is_exact, others, ..control });
+            }
+            // That several run says nothing about which of them is meant.
+            (_, WantedProxy::Usual(_)) => exact.len() > 1,
+            (found, _) => found.len() > 1,
+        };
         let others = running.into_iter().map(|control| control.identity).collect();
-        Err(if count > 1 { NoProxy::Ambiguous(others) } else { NoProxy::NotRunning(others) })
+        Err(if is_ambiguous { NoProxy::Ambiguous(others) } else { NoProxy::NotRunning(others) })
+    }
+
+    /// Returns a sentence that names this proxy, and the others of this user.
+    pub(crate) fn introduction(&self) -> String {
+        let also = match self.others.is_empty() {
+            true => String::new(),
+            false => {
+                format!("; name another one with `-c` or `--address`{}", OtherProxies(&self.others))
+            }
+        };
+        format!("asked {}{also}", self.identity)
     }
 
     /// Asks for the resource at `path`.
@@ -114,19 +146,37 @@ impl WantedProxy {
                 .listeners
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
-            Self::Config(path) | Self::Usual(path) => {
-                // Two without a path are equal: both have the built-in configuration.
-                let theirs = proxy.config.as_deref().map(|path| resolved(Path::new(path)));
-                theirs == path.as_deref().map(resolved)
+            Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
+            Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),
+        }
+    }
+
+    /// Returns whether `proxy` is meant if no proxy fits.
+    fn allows(&self, proxy: &ProxyIdentity) -> bool {
+        match self {
+            Self::Listener(_) | Self::Config(_) => false,
+            Self::Usual(_) => true,
+            // A directory and a file of it are two names of what may be one configuration.
+            Self::ReaderOf { file, .. } => {
+                let config = proxy.config.as_deref().map(Path::new);
+                config.is_some_and(|config| source::is_read_from(config, file))
             }
         }
     }
 }
 
+fn has_config(proxy: &ProxyIdentity, path: Option<&Path>) -> bool {
+    // Two without a path are equal: both have the built-in configuration.
+    let theirs = proxy.config.as_deref().map(|path| resolved(Path::new(path)));
+    theirs == path.map(resolved)
+}
+
 /// Returns whether a connection to `address` reaches `listener`.
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
-    // A proxy on `0.0.0.0` is found by each address of this machine.
-    let is_same_host = listener.ip() == address.ip() || listener.ip().is_unspecified();
+    // A proxy on `0.0.0.0` is found by each address of this machine, and `0.0.0.0` has each of them.
+    let is_same_host = listener.ip() == address.ip()
+        || listener.ip().is_unspecified()
+        || address.ip().is_unspecified();
     is_same_host && listener.port() == address.port()
 }
 
@@ -141,13 +191,16 @@ impl fmt::Display for OtherProxies<'_> {
             return Ok(());
         }
         f.write_str("\nthese run:")?;
-        for ProxyIdentity { pid, config, listeners, .. } in self.0 {
-            // All that one needs to choose with `--address` or `-c`.
-            let listeners: Vec<_> = listeners.iter().map(SocketAddr::to_string).collect();
-            let config = config.as_deref().unwrap_or("the built-in configuration");
-            write!(f, "\n  process {pid} on {}, with {config}", listeners.join(", "))?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|proxy| write!(f, "\n  {proxy}"))
+    }
+}
+
+impl fmt::Display for ProxyIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // All that one needs to choose with `--address` or `-c`.
+        let listeners: Vec<_> = self.listeners.iter().map(SocketAddr::to_string).collect();
+        let config = self.config.as_deref().unwrap_or("the built-in configuration");
+        write!(f, "process {} on {}, with {config}", self.pid, listeners.join(", "))
     }
 }
 

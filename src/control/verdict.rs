@@ -15,6 +15,12 @@ pub(crate) struct ReloadVerdict {
     /// The settings that changed, with their new values unless those could be secret.
     #[serde(default)]
     pub changed: Vec<String>,
+    /// What a reader should know about a configuration that is in force, such as targets that go direct now.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Explanations of what the proxy can't see or do, such as a new value of a variable.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Everything that is wrong with a rejected configuration.
     #[serde(default)]
     pub problems: Vec<ToldProblem>,
@@ -44,6 +50,9 @@ pub(crate) struct ToldProblem {
     pub brief: String,
     /// The problem with the line of the file and advice, as `check` shows it.
     pub text: String,
+    /// What sort of problem it is, such as `variable`. Empty if it has none.
+    #[serde(default)]
+    pub code: String,
 }
 
 /// A setting that the command line of the proxy has.
@@ -83,14 +92,15 @@ impl ReloadVerdict {
     /// Creates a verdict without details.
     pub(crate) fn new(verdict: ReloadOutcome, generation: u64) -> Self {
         let (changed, problems, overridden) = (Vec::new(), Vec::new(), Vec::new());
-        Self { verdict, generation, changed, problems, overridden }
+        let (warnings, notes) = (Vec::new(), Vec::new());
+        Self { verdict, generation, changed, warnings, notes, problems, overridden }
     }
 }
 
 impl ToldProblem {
     /// Creates a problem that has no more to say than one line.
     pub(crate) fn line(text: String) -> Self {
-        Self { brief: text.clone(), text }
+        Self { brief: text.clone(), text, code: String::new() }
     }
 
     /// Returns each of `problems` as text.
@@ -101,7 +111,8 @@ impl ToldProblem {
 
 impl From<&Problem> for ToldProblem {
     fn from(problem: &Problem) -> Self {
-        Self { brief: problem.brief().to_string(), text: problem.to_string() }
+        let (brief, text) = (problem.brief().to_string(), problem.to_string());
+        Self { brief, text, code: problem.code.to_owned() }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
+use mooltiroute_hops::KeyPath;
 use tokio::{sync::mpsc, task};
 use tracing::{debug, error, info, warn};
 
@@ -138,8 +140,11 @@ impl Reloads {
             };
             // `changed` has waited for the writers of an edit. A signal or an order comes at any time, perhaps in
             // the middle of a save.
-            if let (Call::Signal | Call::Order, Some(watch)) = (call, &mut self.watch) {
-                watch.complete().await;
+            let mut unfinished = None;
+            match (call, &mut self.watch) {
+                (Call::Signal, Some(watch)) => watch.complete().await,
+                (Call::Order, Some(watch)) => unfinished = watch.complete_soon().await.err(),
+                _ => {}
             }
             // This builds on texts that were read before, so it waits for no writer.
             if call == Call::Network {
@@ -148,7 +153,10 @@ impl Reloads {
             }
             supervisor::reloading();
             let held = self.shared().peaks().hold();
-            let verdict = self.attempt(call).await;
+            let verdict = match unfinished {
+                None => self.attempt(call).await,
+                Some(unfinished) => self.unsettled(vec![ToldProblem::line(unfinished.to_string())]),
+            };
             drop(held);
             supervisor::ready();
             if let Some(ReloadOrder(asked)) = order {
@@ -163,6 +171,11 @@ impl Reloads {
     /// Returns `None` if they don't come to rest; the next event calls for another attempt.
     async fn load(&mut self) -> Option<Result<Config, Vec<ToldProblem>>> {
         for _ in 0..LOADS_MAX {
+            if let Some(watch) = &self.watch
+                && !watch.emptied().is_empty()
+            {
+                return Some(Err(watch.emptied().iter().map(|file| emptied(file)).collect()));
+            }
             let loader = Arc::clone(&self.loader);
             let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
                 Ok(loaded) => loaded,
@@ -210,6 +223,12 @@ impl Reloads {
         drop(held);
     }
 
+    /// Returns the verdict on files that are not complete, for these reasons. Their next change calls for another attempt.
+    fn unsettled(&self, problems: Vec<ToldProblem>) -> ReloadVerdict {
+        let generation = self.shared().live().current().number();
+        ReloadVerdict { problems, ..ReloadVerdict::new(ReloadOutcome::Unsettled, generation) }
+    }
+
     /// Puts `config` in force, which differs from the one in force only by outcomes.
     fn follow_with(&mut self, config: Config, causes: Vec<String>) -> Result<(), Vec<ToldProblem>> {
         let last = self.shared().live().current();
@@ -236,8 +255,7 @@ impl Reloads {
             // attempt.
             None => {
                 debug!("the files change too fast to be read");
-                let generation = self.shared().live().current().number();
-                return ReloadVerdict::new(ReloadOutcome::Unsettled, generation);
+                return self.unsettled(Vec::new());
             }
         };
         // An operator who edits a setting that the command line has would otherwise look for a mistake in the
@@ -261,15 +279,35 @@ impl Reloads {
             } else {
                 debug!("an edit that changes no meaning");
             }
-            return self.in_force(ReloadOutcome::Unchanged, Vec::new());
+            let warnings = brief_warnings(&config);
+            // A new value of a variable is the one edit that leaves no trace in the files.
+            let notes = config.has_variables.then(note_on_variables).into_iter().collect();
+            return ReloadVerdict {
+                warnings,
+                notes,
+                ..self.in_force(ReloadOutcome::Unchanged, Vec::new())
+            };
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
                 self.end_rejection();
                 self.accept(config, prepared, &changed, None)
             }
-            Err(error) => self.reject(vec![ToldProblem::line(with_causes(&error))], call),
+            Err(error) => {
+                let problem = self.not_bound(with_causes(&error)).await;
+                self.reject(vec![problem], call)
+            }
         }
+    }
+
+    /// Describes an address that can't be listened on, with the place of the setting.
+    async fn not_bound(&self, why: String) -> ToldProblem {
+        let loader = Arc::clone(&self.loader);
+        let path = KeyPath::of(["server", "listen"]);
+        let line = ToldProblem::line(format!("{path}: {why}"));
+        // The files are read again only for the line.
+        let problem = task::spawn_blocking(move || loader.problem_at(&path, "listen", why)).await;
+        problem.map_or(line, |problem| ToldProblem::from(&problem))
     }
 
     /// Puts `config` in force. Its listeners are bound, so nothing fails from here on. `cause` is the change of the
@@ -285,10 +323,14 @@ impl Reloads {
         announce(&config);
         self.written.clone_from(&config.written);
         let (log, workers) = (config.log, config.server.workers.get().get());
+        let mut warnings = brief_warnings(&config);
         // The threads and their heaps were set up at the start, so a reload can only say that the number differs.
         if workers != self.server.worker_count() {
             let running = self.server.worker_count();
             warn!(running, configured = workers, "`server.workers` takes effect at the next start");
+            warnings.push(format!(
+                "`server.workers` takes effect at the next start; until then there are {running}"
+            ));
         }
         // The new generation refuses to dial the addresses of this proxy itself, which would be a loop.
         let listening = self.listeners.addresses_after(&prepared);
@@ -299,6 +341,7 @@ impl Reloads {
         if !direct.is_empty() {
             let targets = direct.join(", ");
             warn!(targets, "targets that went through hops go direct now");
+            warnings.push(format!("targets that went through hops go direct now: {targets}"));
         }
         let generation = next.number();
         // From here on requests take the new generation. The outcomes are in force only after that, because a
@@ -325,7 +368,7 @@ impl Reloads {
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }
-        self.in_force(ReloadOutcome::Applied, changed)
+        ReloadVerdict { warnings, ..self.in_force(ReloadOutcome::Applied, changed) }
     }
 
     /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
@@ -385,7 +428,9 @@ impl Reloads {
         // The caller gets each problem with its excerpt of the file; the log and the status have one line for
         // each.
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
+        let is_unset = told.iter().any(|problem| problem.code == "variable");
         let verdict = ReloadVerdict {
+            notes: is_unset.then(note_on_variables).into_iter().collect(),
             problems: told,
             ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
         };
@@ -420,6 +465,28 @@ pub(crate) fn announce(config: &Config) {
             info!(chain = %chain.name, "goes direct: it has no hop");
         }
     }
+}
+
+/// Describes a file that has lost its content. Without what it said, targets might go direct.
+fn emptied(file: &Path) -> ToldProblem {
+    ToldProblem::line(format!(
+        "{}: this file was emptied; write it again or remove it. A file that is meant to say nothing has a comment, and \
+         a configuration that is meant to go direct says `chains: {{ default: [] }}`",
+        file.display()
+    ))
+}
+
+fn note_on_variables() -> String {
+    format!(
+        "variables have the values that they had when the proxy was started (process {}): restart it for new ones, or \
+         keep a password in a file and name that with `password_file`",
+        std::process::id()
+    )
+}
+
+/// Returns the warnings about `config`, one line each.
+fn brief_warnings(config: &Config) -> Vec<String> {
+    config.warnings.iter().map(|warning| warning.brief().to_string()).collect()
 }
 
 /// How often files that change while they are read are read again.

@@ -11,7 +11,7 @@ mod writers;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
-    fs,
+    fmt, fs,
     future::pending,
     io,
     path::{Path, PathBuf},
@@ -50,8 +50,10 @@ pub(crate) struct Watch {
     is_changing: bool,
     /// Files that a writer has opened and not closed, as far as events tell.
     unclosed: HashMap<PathBuf, Progress>,
-    /// Files that had content when the files were last complete.
+    /// Files that had content when the files were last complete, and those that have lost it since.
     filled: BTreeSet<PathBuf>,
+    /// YAML files that have lost their content, and were not removed either.
+    emptied: Vec<PathBuf>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
@@ -65,9 +67,18 @@ enum Progress {
     Written,
 }
 
+/// How long to wait for files that are not complete.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For a process that has a file open for writing.
+    writer: Duration,
+    /// For the content of a file that has lost it.
+    content: Duration,
+}
+
 /// The reason why the files can't be read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Unfinished {
+pub(crate) enum Unfinished {
     /// A process has one of them open for writing.
     Writer(Writer),
     /// A process has opened it for writing, and no event says that it was closed.
@@ -110,6 +121,7 @@ impl Watch {
             is_changing: false,
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
+            emptied: Vec::new(),
             look,
             _looks: looks,
         };
@@ -169,21 +181,42 @@ impl Watch {
     /// `/proc` does not show, and a file that has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
-    /// The other two may err (a network file system may never tell of the close), so they count for half a minute.
+    /// The other two may err (a network file system may never tell of the close), so they count for half a minute. A
+    /// file that is still empty then is in [`emptied`](Self::emptied).
     pub(crate) async fn complete(&mut self) {
+        // Without an end to its patience it always returns `Ok`.
+        let _ = self.complete_within(Patience::OF_AN_EDIT).await;
+    }
+
+    /// Waits as [`complete`](Self::complete) does, for half a minute at most: someone waits for the answer. If that is
+    /// not enough, the next [`changed`](Self::changed) goes on waiting.
+    ///
+    /// # Errors
+    /// The file that is still being written.
+    pub(crate) async fn complete_soon(&mut self) -> Result<(), Unfinished> {
+        self.complete_within(Patience::OF_AN_ORDER).await
+    }
+
+    async fn complete_within(&mut self, patience: Patience) -> Result<(), Unfinished> {
         let begun = Instant::now();
         let (mut is_told, mut last_look) = (false, None);
         loop {
             // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
-            let Some(survey) = self.survey().await else { return };
+            let Some(survey) = self.survey().await else { return Ok(()) };
             let (unfinished, look) = (self.unfinished(&survey), survey.look);
             let filled = survey.filled.clone();
+            let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
             self.follow(survey);
             // Without events for closed files, two looks in a row must agree before a file counts as complete.
             let is_settled = self.is_told_of_closes() || last_look.replace(look) == Some(look);
-            let is_late = begun.elapsed() > WRITER_WAIT_MAX;
+            let waited = begun.elapsed();
+            let is_late = waited > WRITER_WAIT_MAX;
             match unfinished {
+                Some(unfinished @ Unfinished::Writer(_)) if waited > patience.writer => {
+                    self.is_changing = true;
+                    return Err(unfinished);
+                }
                 // Said once, and then the next round decides: a process that is visible is still waited for.
                 Some(unfinished) if is_late && !is_told => {
                     is_told = true;
@@ -191,17 +224,32 @@ impl Watch {
                 }
                 None if !is_settled => sleep(QUIET_BETWEEN_LOOKS).await,
                 Some(Unfinished::Writer(_)) => self.tick_within(POLL).await,
-                Some(_) if !is_late => self.tick_within(POLL).await,
+                Some(Unfinished::Unclosed(_)) if !is_late => self.tick_within(POLL).await,
+                Some(Unfinished::Emptied(_)) if waited <= patience.content => {
+                    self.tick_within(POLL).await;
+                }
                 _ => {
-                    // The files are complete, or the sign that they are not has had its half minute. A close that
-                    // never came must not delay the next edit too.
+                    // The files are complete, or the sign that they are not has had its time. A close that never
+                    // came must not delay the next edit too.
                     self.unclosed.clear();
+                    // An emptied YAML file is remembered until it is written again or removed. The file of a setting
+                    // is judged by the setting.
+                    let named = lock(&self.files).named.clone();
+                    self.emptied =
+                        emptied.into_iter().filter(|path| !named.contains(path)).collect();
                     self.filled = filled;
+                    self.filled.extend(self.emptied.iter().cloned());
                     self.is_changing = false;
-                    return;
+                    return Ok(());
                 }
             }
         }
+    }
+
+    /// Returns the YAML files that had content before and are empty now, as they were when the files were last complete.
+    /// They must not be served: what they said would be taken back without anyone having written so.
+    pub(crate) fn emptied(&self) -> &[PathBuf] {
+        &self.emptied
     }
 
     /// Returns whether the files still look as they did when they were complete. If so, all that was read since then
@@ -335,10 +383,31 @@ impl Unfinished {
                 warn!(%file, "this file was opened for writing, and its writer has not closed it; it is read now");
             }
             Self::Emptied(file) => {
-                warn!(file = %file.display(), "this file stays empty, and is read so now");
+                warn!(file = %file.display(), "this file stays empty");
             }
         }
     }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Writer(Writer { file, pid, process }) => write!(
+                f,
+                "{} is open for writing by {process} (process {pid}), and is read when that process closes it",
+                file.display()
+            ),
+            Self::Unclosed(file) => {
+                write!(f, "{} was opened for writing, and is not closed yet", file.display())
+            }
+            Self::Emptied(file) => write!(f, "{} is empty", file.display()),
+        }
+    }
+}
+
+impl Patience {
+    const OF_AN_EDIT: Self = Self { writer: Duration::MAX, content: WRITER_WAIT_MAX };
+    const OF_AN_ORDER: Self = Self { writer: WRITER_WAIT_MAX, content: CONTENT_WAIT };
 }
 
 /// How long no event may come before the files are looked at. Longer on systems that don't tell of a closed file.
@@ -352,6 +421,8 @@ const QUIET_BETWEEN_LOOKS: Duration =
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long an order waits for the content of a file that was emptied.
+const CONTENT_WAIT: Duration = Duration::from_secs(2);
 /// How often an unfinished file is looked at if no event comes.
 const POLL: Duration = Duration::from_millis(250);
 

@@ -18,6 +18,7 @@ use crate::{
     router::Query,
     state::{
         connections::Connections,
+        denials::Denials,
         generation::{Generation, Live},
     },
     system::{memory::Peaks, open_files, shutdown::Shutdown, workers::Seat},
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     shutdown: Shutdown,
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
+    denials: Denials,
 }
 
 /// The start of this proxy: its time, and the source of its configuration.
@@ -97,6 +99,7 @@ impl Shared {
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
+            denials: Denials::default(),
         })
     }
 
@@ -127,6 +130,11 @@ impl Shared {
         Box::pin(dependence.settle(generation.timeouts.connect)).await?;
         // The outcome of the wait may have caused a reload, so the generation is read again.
         Ok(self.live.current())
+    }
+
+    /// The refusals that were logged.
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// The requests and tunnels that are under way.

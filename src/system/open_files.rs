@@ -85,9 +85,13 @@ mod unix {
         let limit = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };
         let needed = connections as u64 * PER_CLIENT + OTHERS;
         if limit.is_some_and(|limit| limit < needed) {
+            let limit = limit.unwrap_or_default();
+            let fitting = limit.saturating_sub(OTHERS) / PER_CLIENT;
             warn!(
                 limit,
-                needed, "too few open files are allowed for `limits.connections`; see `ulimit -n`"
+                needed,
+                fitting,
+                "too few open files are allowed for `limits.connections`: raise the limit to `needed` (`ulimit -Hn`, `LimitNOFILE`), or lower `limits.connections` to `fitting`"
             );
         }
     }

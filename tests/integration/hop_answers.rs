@@ -191,7 +191,7 @@ async fn a_corporate_proxy_that_breaks_off_its_answer_is_named() {
         let words: &[&str] = &["hop `corporate`, asked for `provider.test:80`", "look at its log"];
         let told = Told { status: 502, field, words };
         check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
-        let words: &[&str] = &["the answer of `corporate`", "before a whole answer came"];
+        let words: &[&str] = &["the answer of hop `corporate`", "before a whole answer came"];
         check(&hop, "[corporate]", &[GET], &Told { words, ..told }).await;
     }
 }
@@ -349,5 +349,4 @@ const CONNECT: &str = "CONNECT target.test:443 HTTP/1.1\r\nHost: target.test:443
 const GET: &str =
     "GET http://target.test/ HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n\r\n";
 /// The advice if Basic may help.
-const WRITE_THEM: &str =
-    "Set or correct this hop's `username` and `password`; the client needs none";
+const WRITE_THEM: &str = "Write `username` and `password` for it; the client needs none";

@@ -5,11 +5,14 @@
 #![expect(clippy::disallowed_methods, reason = "tasks end with the runtime of their test")]
 
 mod activation;
+mod advice;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
 mod client_commands;
 mod clients;
+#[cfg(unix)]
+mod command_words;
 #[cfg(target_os = "linux")]
 mod conditions;
 #[cfg(unix)]
@@ -41,6 +44,8 @@ mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;
+#[cfg(unix)]
+mod reload_verdicts;
 mod requests;
 mod required_sessions;
 #[cfg(target_os = "linux")]
@@ -69,6 +74,8 @@ mod tunnels;
 #[cfg(unix)]
 mod usage;
 mod warm;
+#[cfg(unix)]
+mod which_proxy;
 mod wire;
 #[cfg(target_os = "linux")]
 mod workers;

@@ -55,7 +55,7 @@ async fn a_target_that_refuses_does_not_make_a_pool_leave_its_member() {
 async fn refusals_name_the_problem() {
     let Some(asking) = SocksProxy::microsocks(true).await else { return };
     for (settings, words) in [
-        ("", "none of the offered authentication methods"),
+        ("", "it wants a username and a password"),
         (", username: dev, password: wrong", "username or password not accepted"),
     ] {
         let yaml = format!(

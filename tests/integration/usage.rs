@@ -303,7 +303,7 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     assert!(file.is_file());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     let hop = opening_double().await;
     let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
@@ -323,6 +323,11 @@ async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     let wait = refused.split_once("\r\nRetry-After: ").unwrap().1.split_once('\r').unwrap().0;
     assert!((1..=3600).contains(&wait.parse::<u64>().unwrap()), "{wait}");
     assert!(refused.contains("hops.exit.budget.bytes"), "{refused}");
+    for command in ["probe", "explain"] {
+        let said = proxy.command(&[command, "http://target.test/"]);
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains("the budget of `exit` is used up"), "{command}: {said}");
+    }
     // The open tunnel goes on.
     tunnel.write_all(b"more").await.unwrap();
     let metrics =

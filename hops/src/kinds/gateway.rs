@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Authority, Field, FieldName, HopError, InvalidSetting, PassHeaders, Secret, Tunnel,
-    credentials, exchange,
+    Authority, Field, FieldName, HopError, InvalidSetting, LinkSettings, PassHeaders, Secret,
+    Tunnel, credentials, exchange,
     socks::{self, UserPassword},
 };
 
@@ -75,6 +75,15 @@ impl GatewayLogin {
             }
             Self::Socks5(login) => socks::connect(tunnel, next, Some(login)).await,
         }
+    }
+
+    /// Returns the settings that choose this login.
+    pub(super) fn settings(&self) -> LinkSettings {
+        let settings = match self {
+            Self::Http { .. } => LinkSettings::http(),
+            Self::Socks5(_) => LinkSettings::socks(),
+        };
+        settings.of_gateway()
     }
 
     /// Returns whether the gateway takes plain requests in absolute-form.

@@ -21,8 +21,8 @@ use self::{
 };
 use crate::{
     Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, Meaning, OneOrList, PassHeaders, Readiness, Refusal, RequestLine,
-    Secret, Tunnel, async_trait,
+    InvalidSettings, Link, LinkSettings, Meaning, OneOrList, PassHeaders, Readiness, Refusal,
+    RequestLine, Secret, Tunnel, async_trait,
     auth::channel_bindings::ChannelBindings,
     credentials, exchange, field,
     refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},
@@ -159,6 +159,10 @@ impl Link for HttpConnect {
 
     fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
+    }
+
+    fn settings(&self) -> LinkSettings {
+        LinkSettings::http().with_credentials(self.authenticator.is_some())
     }
 
     fn pass_headers(&self) -> Option<&PassHeaders> {

@@ -64,6 +64,8 @@ struct Pool {
     health: Health,
     takes_preferences: bool,
     requires_session: bool,
+    /// The list that the members come from.
+    list: Option<String>,
 }
 
 impl HopConfig for PoolConfig {
@@ -80,7 +82,8 @@ impl HopConfig for PoolConfig {
             }
             (None, None) => return Err(InvalidSetting::missing("members").into()),
         };
-        Ok(Arc::new(Pool::new(members, self.pick)))
+        let list = self.members_from.as_ref().map(MembersFrom::name);
+        Ok(Arc::new(Pool { list, ..Pool::new(members, self.pick) }))
     }
 }
 
@@ -134,6 +137,10 @@ impl Hop for Pool {
         }
     }
 
+    fn list(&self) -> Option<String> {
+        self.list.clone()
+    }
+
     fn members(&self) -> Vec<MemberStatus<'_>> {
         let left_out = self.health.left_out();
         let members = self.members.iter().enumerate();
@@ -156,7 +163,8 @@ impl Pool {
         // The pool does not know which member a client will get, so it asks for what any of them requires.
         let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
         let order = Order::new(pick, &members);
-        Self { order, health: Health::default(), takes_preferences, requires_session, members }
+        let (health, list) = (Health::default(), None);
+        Self { order, health, takes_preferences, requires_session, members, list }
     }
 
     /// Takes the first of `candidates` that is well and can meet the wish.

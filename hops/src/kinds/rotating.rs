@@ -16,8 +16,8 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
-    Tunnel, UrlKeys, async_trait, field,
+    LinkSettings, Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret,
+    Sessions, Tunnel, UrlKeys, async_trait, field,
     refusal::CREDENTIALS_REJECTED,
     socks::UserPassword,
     tls::{TlsClient, TlsSettings},
@@ -306,6 +306,10 @@ impl Link for ProviderSession {
 
     fn tls(&self) -> Option<&TlsClient> {
         self.provider.tls.as_ref()
+    }
+
+    fn settings(&self) -> LinkSettings {
+        self.login.settings()
     }
 
     fn pass_headers(&self) -> Option<&PassHeaders> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Authority, BuildContext, Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link,
-    Secret, Tunnel, async_trait, credentials,
+    LinkSettings, Secret, Tunnel, async_trait, credentials,
     socks::{self, UserPassword},
     tls::{TlsClient, TlsSettings},
 };
@@ -72,6 +72,10 @@ impl Link for Socks5 {
 
     fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
+    }
+
+    fn settings(&self) -> LinkSettings {
+        LinkSettings::socks().with_credentials(self.credentials.is_some())
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

@@ -17,8 +17,8 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
-    OneOrList, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret, Sessions,
-    Tunnel, async_trait, credentials, preferences,
+    LinkSettings, OneOrList, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse,
+    Secret, Sessions, Tunnel, async_trait, credentials, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -235,6 +235,10 @@ impl Link for Exit {
 
     fn alternatives(&self) -> &[Authority] {
         &self.alternatives
+    }
+
+    fn settings(&self) -> LinkSettings {
+        self.login.settings().without_tls_key()
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

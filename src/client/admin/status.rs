@@ -59,6 +59,8 @@ pub(crate) struct StatusDocument {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, HopTotals>,
+    /// The hops that are off in the generation in force, so that chains leave them out.
+    pub hops_off: Vec<String>,
     /// The conditions of the network, by the hops that they switch.
     pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
@@ -217,6 +219,12 @@ impl StatusDocument {
             hops: hops
                 .into_iter()
                 .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
+                .collect(),
+            hops_off: current
+                .hops()
+                .iter()
+                .filter(|hop| !hop.is_enabled)
+                .map(|hop| hop.name.to_string())
                 .collect(),
             // Only hops that depend on a condition are listed. `enabled` is the outcome in force,
             // and the condition shows the present value: a reload may be under way between the two.

@@ -349,7 +349,7 @@ where
                 }
                 Ok(Some(head)) => return Poll::Ready(self.begin(head)),
                 Ok(None) => None,
-                Err(bad) => Some(outbound.bad_answer(bad.proxy_error(), bad.to_string())),
+                Err(bad) => Some(outbound.not_http(&bad, self.upstream_seen)),
             };
             if ending.is_some() {
                 return Poll::Ready(ending);

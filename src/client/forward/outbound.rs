@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Preferences, Refusal, Request, RequestLine, Reuse};
+use mooltiroute_hops::{Preferences, Refusal, Request, RequestLine, Reuse, Spoken};
 
 use super::{
     ending::Ending,
@@ -11,7 +11,8 @@ use super::{
 use crate::{
     client::reply::{Reply, with_causes},
     http::{
-        AbsoluteTarget, BodyLength, HeadLimits, RequestForm, RequestHead, Resource, ResponseHead,
+        AbsoluteTarget, BadResponse, BodyLength, HeadLimits, RequestForm, RequestHead, Resource,
+        ResponseHead,
     },
     metrics::CountBytes,
     proxy_error::ProxyError,
@@ -214,6 +215,19 @@ impl<'a> Outbound<'a> {
         let why = why.into();
         let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
         Ending::BadAnswer(Box::new(reply), why)
+    }
+
+    /// Ends the exchange because of an answer that is no HTTP and begins with `seen`.
+    ///
+    /// If it came from a hop, its first bytes may tell what the hop speaks instead. No member of a pool is left for it:
+    /// a careless hop may pass on what a target sent.
+    pub(super) fn not_http(&self, error: &BadResponse, seen: &[u8]) -> Ending {
+        let spoken = Spoken::from_answer(seen).filter(|spoken| *spoken != Spoken::Http);
+        let (Some(hop), Some(spoken)) = (&self.end.hop, spoken) else {
+            return self.bad_answer(error.proxy_error(), error.to_string());
+        };
+        let error = self.plan.chain.misunderstood(hop, self.plan.resource.authority(), spoken);
+        Ending::BadAnswer(Box::new(Reply::unreachable(&error)), with_causes(&error))
     }
 
     /// Ends the exchange if `response` is an answer of the hop itself, and not of the target.

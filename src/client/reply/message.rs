@@ -6,6 +6,7 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::{texts, verdict::FailureVerdict};
 use crate::{
+    client::connection::Client,
     error::with_causes,
     proxy_error::ProxyError,
     state::generation::OverBudget,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// An answer of the proxy's own. The connection is closed after it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reply {
     status: u16,
     error: ProxyError,
@@ -51,9 +52,32 @@ impl Reply {
         }
     }
 
+    /// Asks for the credentials of `server.auth`, for a page of the proxy itself.
+    pub fn unauthorized_page() -> Self {
+        Self { text: texts::UNAUTHORIZED_PAGE.to_owned(), ..Self::unauthorized() }
+    }
+
     /// Refuses a username that does not say which preferences the client has.
     pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
-        Self::refused(400, &texts::invalid_preferences(invalid))
+        let summary = Some("write session-NAME as username".to_owned());
+        Self { summary, ..Self::refused(400, &texts::invalid_preferences(invalid)) }
+    }
+
+    /// Returns the reply with the address of the proxy that `client` has reached, in place of an example.
+    #[must_use]
+    pub(crate) fn told_to(self, client: &Client) -> Self {
+        if !self.text.contains(texts::EXAMPLE_ADDRESS) {
+            return self;
+        }
+        // The address of the socket, and not the `Host` field, which the client may have chosen.
+        let Some(address) = client.reached() else { return self };
+        let mut text = self.text.replace(texts::EXAMPLE_ADDRESS, &address.to_string());
+        if client.is_tls {
+            let bare = format!("http://{address}");
+            text = text.replace("`http://", "`https://");
+            text = text.replace(&format!(" {bare}"), &format!(" https://{address}"));
+        }
+        Self { text, ..self }
     }
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
@@ -176,7 +200,7 @@ impl Reply {
             next_hop: Some(next_hop.to_owned()),
             details: details.to_owned(),
             blame: Some(Blame { hop: hop.cloned(), stage: "response" }),
-            ..Self::of_ours(error, texts::bad_response(next_hop, details))
+            ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), details))
         }
     }
 

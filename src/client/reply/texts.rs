@@ -2,9 +2,11 @@
 
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
-use mooltiroute_hops::{Authority, HttpRefusal, InvalidPreferences, Refusal};
+use mooltiroute_hops::{Authority, InvalidPreferences};
 
+use super::hop_advice::address_setting;
 use crate::{
+    duration,
     proxy_error::ProxyError,
     state::generation::OverBudget,
     upstream::chain::{ChainError, Stage, Step},
@@ -22,18 +24,23 @@ pub(super) const ALLOW: &str = "Allow: GET, HEAD\r\n";
 pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
+/// The address of the proxy in examples, in place of which a client reads the one that it has reached.
+pub(super) const EXAMPLE_ADDRESS: &str = "localhost:8888";
+
 // Refusals of this proxy.
 pub(super) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
-                                     proxy a username, as in `http://session-NAME@localhost:8888`; the password does \
-                                     not matter.";
+                                     proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
+                                     will do, but many programs send no username without one.";
 pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
      `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
                                        `server.auth` in its configuration, as in \
                                        `http://USER:PASSWORD@localhost:8888`.";
+pub(super) const UNAUTHORIZED_PAGE: &str = "This page asks for the username and the password of `server.auth`: write `curl -u \
+                                            USER:PASSWORD URL`, or `basic_auth` for a scrape of Prometheus.";
 pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
 pub(super) const OTHER_USERNAME: &str =
-    "Give this proxy another username, as in `http://session-NAME@localhost:8888`.";
+    "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`.";
 pub(super) const NO_DESCRIPTORS: &str =
     "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
 pub(super) const LOOP: &str = "The request would come back to this proxy again and again. Take the proxy's own \
@@ -46,51 +53,27 @@ pub(super) const LOOP_THROUGH_HOPS: &str = "Two proxies are probably each other'
 pub(super) const NO_NETWORK: &str = "This machine has no way there: is the network up?";
 pub(super) const SILENT_TARGET: &str = "It accepted the connection and says nothing. Check that it speaks TLS at this \
                                         port, or raise `timeouts.connect`.";
-pub(super) const SILENT_HOP: &str = "It accepted the connection and says nothing. Try again; if it persists, check \
-                                     whether the hop is overloaded, or raise `timeouts.handshake`.";
-
 // Failures of a hop.
-pub(super) const HUNG_UP: &str = "It hung up instead of answering. If it never answers, check whether this port speaks TLS (`tls: true`) or not \
-     (`tls: false`), and look at its log.";
-pub(super) const SPEAKS_TLS: &str = "This port seems to speak TLS: set `tls: true` for this hop.";
-pub(super) const SPEAKS_NO_TLS: &str =
-    "This port does not seem to speak TLS: set `tls: false` for this hop.";
-pub(super) const SPEAKS_HTTP: &str =
-    "This port seems to be an HTTP proxy: write `kind: http-connect` for this hop.";
-pub(super) const SPEAKS_SOCKS5: &str =
-    "This port seems to be a SOCKS5 proxy: write `kind: socks5` for this hop.";
 pub(super) const KEEPS_CLOSING: &str =
     "It closes the connection after each step of its authentication. Look at its log.";
-pub(super) const NOT_A_PROXY: &str =
-    "Check that `address` is that of an HTTP proxy, and whether it wants TLS (`tls: true`).";
 pub(super) const LARGE_HEAD: &str =
     "No sane proxy sends that much. Check that `address` is that of an HTTP proxy.";
-pub(super) const HOP_CERTIFICATE: &str = "If it belongs to your company, give the authority that signed it as `tls: { \
-                                          ca: FILE }`, or the name it was made for as `server_name`.";
-pub(super) const HOP_TLS: &str = "Check whether it speaks TLS at all: `tls: false` if not.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
 pub(super) const TARGET_CERTIFICATE: &str = "Either the target has such a certificate, or a proxy on the way opens \
-                                             TLS: then clients must trust the authority of that one.";
+                                             TLS: then clients must trust the authority of that one. `mooltiroute probe --ca FILE` trusts the certificate or the authority in \
+                                             FILE.";
 pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if it does, something on the way does \
                                      not let TLS pass.";
 
 // Refusals of a hop.
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
-pub(super) const UNKNOWN_NAME: &str = "It can't look up the name.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets nobody go there; route this host another way.";
-pub(super) const NOT_REACHED: &str =
-    "It could not reach the next stop. Try again; if it stays so, look at its log.";
-pub(super) const TARGET_REFUSED: &str =
-    "It reached the next stop, which refused the connection. Check that something listens there.";
 pub(super) const UNSUPPORTED: &str =
     "It can't do what it was asked. Route this host through another hop.";
-pub(super) const UNCLEAR: &str = "Check that this hop is an HTTP proxy that allows CONNECT.";
-const WRONG_CREDENTIALS: &str = "It wants credentials, or other ones than it got. Set or correct this hop's \
-                                 `username` and `password`; the client needs none.";
 const TARGET_UP: &str =
     "Check that the target is up, and that this machine may reach it without a proxy.";
 const TARGET_NAME: &str =
@@ -108,7 +91,7 @@ pub(super) fn no_preferences(chain: &str) -> String {
 
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;
-    let left = humantime::format_duration(*left);
+    let left = duration::in_words(*left);
     format!(
         "Hop `{hop}` has carried the {bytes} bytes that its budget allows for one {per}. The next {per} begins in {left}. \
          To go on now, raise `hops.{hop}.budget.bytes`, or name another chain in `then`; `mooltiroute usage` shows what \
@@ -173,11 +156,16 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
     text
 }
 
-pub(super) fn bad_response(next_hop: &str, details: &str) -> String {
-    format!(
-        "Mooltiroute: the answer of `{next_hop}` can't be passed on: {details}. The fault is with the server or a hop \
-         on the way to it; nothing was changed by the proxy."
-    )
+/// Returns the paragraph about an answer that can't be passed on. `is_hop` says that a hop gave it, and not the origin.
+pub(super) fn bad_response(next_hop: &str, is_hop: bool, details: &str) -> String {
+    let (noun, advice) = match is_hop {
+        true => (
+            "hop ",
+            "Check that this hop is an HTTP proxy. If it is, it may have this from the server that was asked.",
+        ),
+        false => ("", "The server, or a hop on the way to it, has to be mended."),
+    };
+    format!("Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}")
 }
 
 /// Returns in a few words why a response cannot be passed on.
@@ -190,26 +178,6 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
         ProxyError::HttpResponseTransferCoding => "unknown transfer coding",
         ProxyError::HttpUpgradeFailed => "upgrade failed",
         _ => "invalid answer",
-    }
-}
-
-/// Returns whether the hop asks for credentials only by schemes that this program does not speak.
-pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
-    // A 407 without a challenge says nothing about schemes, so it is taken for wrong credentials.
-    http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic")
-}
-
-pub(super) fn credentials(refusal: &Refusal) -> Cow<'static, str> {
-    match &refusal.http {
-        // Usual in companies: the proxy wants NTLM, Negotiate or Digest, and the hop may only use
-        // Basic.
-        Some(http) if needs_another_scheme(http) => format!(
-            "It offers only {}, and this hop may only use Basic. For NTLM or Digest, list it in this hop's `auth`. \
-             Otherwise ask its administrator for Basic.",
-            http.schemes.join(", ")
-        )
-        .into(),
-        _ => WRONG_CREDENTIALS.into(),
     }
 }
 
@@ -227,7 +195,10 @@ pub(super) fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> St
     // 443 is the port that nearly all proxies allow. If that is refused, the rule is about the
     // host.
     if stops.iter().any(|stop| stop.port() == 443) {
-        return format!("{text}; ask its administrator to allow this host.");
+        return format!(
+            "{text}; ask its administrator to allow this host. If it refuses every host, its port may be that of a web \
+             server."
+        );
     }
     format!(
         "{text}; it may allow 443, as many do. Ask its administrator to allow this host and port."
@@ -256,13 +227,4 @@ pub(super) fn look_up(stage: &Stage) -> Cow<'static, str> {
         }
         None => TARGET_NAME.into(),
     }
-}
-
-/// Returns the key that has the hop's address. A member's may be below the pool, or below a name of its own.
-fn address_setting(stage: &Stage) -> Option<String> {
-    let hop = stage.hop_name()?;
-    Some(match stage.member {
-        Some(_) => format!("the address of `hops.{hop}`"),
-        None => format!("`hops.{hop}.address`"),
-    })
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, io};
 
 use mooltiroute_hops::{HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken};
 
-use super::{message::standard_phrase, texts};
+use super::{hop_advice, message::standard_phrase, texts};
 use crate::{
     proxy_error::ProxyError,
     system::open_files,
@@ -60,7 +60,7 @@ impl From<&ChainError> for FailureVerdict {
             // The one step without a hop that can fail like this: TLS with the target, at the end
             // of the tunnel.
             Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
-            Cause::Hop(error) => hop_failed(error),
+            Cause::Hop(error) => hop_failed(stage, error),
         }
     }
 }
@@ -74,10 +74,15 @@ fn timed_out(stage: &Stage) -> FailureVerdict {
             "no answer to TLS",
             texts::SILENT_TARGET,
         ),
+        Step::Enter => FailureVerdict::new(
+            ProxyError::ConnectionTimeout,
+            "no answer to TLS",
+            hop_advice::silent_at_tls(stage),
+        ),
         Step::Extend => FailureVerdict::new(
             ProxyError::HttpResponseTimeout,
             "no answer to CONNECT",
-            texts::SILENT_HOP,
+            hop_advice::silent(stage),
         ),
         step => {
             let summary = if step == Step::Dial { "connect timed out" } else { "no answer" };
@@ -138,7 +143,7 @@ fn not_connected(stage: &Stage, source: &io::Error) -> FailureVerdict {
     FailureVerdict::new(error, summary, texts::is_it_up(stage))
 }
 
-fn hop_failed(error: &HopError) -> FailureVerdict {
+fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
     // These two carry words of their own, which say more.
     if let HopError::Other(why) = error {
         return FailureVerdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
@@ -154,26 +159,42 @@ fn hop_failed(error: &HopError) -> FailureVerdict {
             advice.clone(),
         );
     }
-    let (error, summary, advice) = match error {
-        HopError::OtherProtocol(spoken) => return other_protocol(*spoken),
-        HopError::Io(_) => (ProxyError::ConnectionTerminated, "connection broke", texts::HUNG_UP),
-        HopError::Closed => {
-            (ProxyError::ConnectionTerminated, "closed the connection", texts::HUNG_UP)
+    let (error, summary, advice): (_, _, Cow<'static, str>) = match error {
+        HopError::OtherProtocol(spoken) => return other_protocol(stage, *spoken),
+        HopError::Io(_) => (
+            ProxyError::ConnectionTerminated,
+            "connection broke",
+            hop_advice::hung_up(stage).into(),
+        ),
+        HopError::Closed => (
+            ProxyError::ConnectionTerminated,
+            "closed the connection",
+            hop_advice::hung_up(stage).into(),
+        ),
+        HopError::Again(_) => (
+            ProxyError::ConnectionTerminated,
+            "keeps closing the connection",
+            texts::KEEPS_CLOSING.into(),
+        ),
+        HopError::Malformed(_) => (
+            ProxyError::HttpProtocol,
+            "answer not understood",
+            hop_advice::not_a_proxy(stage).into(),
+        ),
+        HopError::HeadTooLarge { .. } => (
+            ProxyError::HttpResponseHeaderSectionSize,
+            "answer head too large",
+            texts::LARGE_HEAD.into(),
+        ),
+        HopError::Certificate(_) => (
+            ProxyError::TlsCertificate,
+            "certificate not accepted",
+            hop_advice::certificate(stage).into(),
+        ),
+        HopError::Tls(_) => {
+            (ProxyError::TlsProtocol, "TLS failed", hop_advice::tls_failed(stage).into())
         }
-        HopError::Again(_) => {
-            (ProxyError::ConnectionTerminated, "keeps closing the connection", texts::KEEPS_CLOSING)
-        }
-        HopError::Malformed(_) => {
-            (ProxyError::HttpProtocol, "answer not understood", texts::NOT_A_PROXY)
-        }
-        HopError::HeadTooLarge { .. } => {
-            (ProxyError::HttpResponseHeaderSectionSize, "answer head too large", texts::LARGE_HEAD)
-        }
-        HopError::Certificate(_) => {
-            (ProxyError::TlsCertificate, "certificate not accepted", texts::HOP_CERTIFICATE)
-        }
-        HopError::Tls(_) => (ProxyError::TlsProtocol, "TLS failed", texts::HOP_TLS),
-        _ => (ProxyError::HttpProtocol, "failed", texts::CHECK_SETTINGS),
+        _ => (ProxyError::HttpProtocol, "failed", texts::CHECK_SETTINGS.into()),
     };
     FailureVerdict::new(error, summary, advice)
 }
@@ -190,15 +211,15 @@ fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
 }
 
 /// Judges a hop whose first bytes are those of another protocol than its settings say.
-fn other_protocol(spoken: Spoken) -> FailureVerdict {
-    let (error, summary, advice) = match spoken {
-        Spoken::Tls => (ProxyError::HttpProtocol, "speaks TLS", texts::SPEAKS_TLS),
-        Spoken::NoTls => (ProxyError::TlsProtocol, "speaks no TLS", texts::SPEAKS_NO_TLS),
-        Spoken::Http => (ProxyError::HttpProtocol, "speaks HTTP", texts::SPEAKS_HTTP),
-        Spoken::Socks5 => (ProxyError::HttpProtocol, "speaks SOCKS5", texts::SPEAKS_SOCKS5),
-        _ => (ProxyError::HttpProtocol, "answer not understood", texts::CHECK_SETTINGS),
+fn other_protocol(stage: &Stage, spoken: Spoken) -> FailureVerdict {
+    let (error, summary) = match spoken {
+        Spoken::Tls => (ProxyError::HttpProtocol, "speaks TLS"),
+        Spoken::NoTls => (ProxyError::TlsProtocol, "speaks no TLS"),
+        Spoken::Http => (ProxyError::HttpProtocol, "speaks HTTP"),
+        Spoken::Socks5 => (ProxyError::HttpProtocol, "speaks SOCKS5"),
+        _ => (ProxyError::HttpProtocol, "answer not understood"),
     };
-    FailureVerdict::new(error, summary, advice)
+    FailureVerdict::new(error, summary, hop_advice::other_protocol(stage, spoken))
 }
 
 /// Judges an error of TLS with the target itself.
@@ -217,28 +238,37 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     // 508 is the answer of a proxy such as this one to a request that comes back to it. That says
     // more than the meaning which a kind gives to the status.
     let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
-    let (error, advice) = match refusal.meaning {
+    let stage = &chain.stage;
+    let (error, advice): (_, Cow<'static, str>) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
         // Never a 407: the credentials are those of the hop, and the client does not have them.
-        Meaning::Credentials => (ProxyError::ProxyConfiguration, texts::credentials(refusal)),
+        Meaning::Credentials => {
+            (ProxyError::ProxyConfiguration, hop_advice::credentials(stage, refusal).into())
+        }
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
         Meaning::Policy => (ProxyError::HttpProtocol, texts::refused_port(chain).into()),
         Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::BUSY.into()),
-        Meaning::UnknownName => (ProxyError::Dns, texts::UNKNOWN_NAME.into()),
+        Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
         Meaning::Fault => (ProxyError::ProxyInternal, texts::HOP_FAULT.into()),
-        Meaning::TargetRefused => (ProxyError::ConnectionRefused, texts::TARGET_REFUSED.into()),
+        Meaning::TargetRefused => {
+            (ProxyError::ConnectionRefused, hop_advice::target_refused(stage).into())
+        }
         Meaning::NetworkUnreachable => {
-            (ProxyError::DestinationIpUnroutable, texts::NOT_REACHED.into())
+            (ProxyError::DestinationIpUnroutable, hop_advice::not_reached(stage).into())
         }
         Meaning::Unreachable | Meaning::Timeout => {
-            (ProxyError::DestinationUnavailable, texts::NOT_REACHED.into())
+            (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
-        _ if is_server_error(refusal) => {
-            (ProxyError::DestinationUnavailable, texts::NOT_REACHED.into())
+        // The answer of a server that does not know the method (RFC 9110 §15.6.2).
+        _ if refusal.http.as_ref().is_some_and(|http| http.status == 501) => {
+            (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into())
         }
-        _ => (ProxyError::HttpProtocol, texts::UNCLEAR.into()),
+        _ if is_server_error(refusal) => {
+            (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
+        }
+        _ => (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into()),
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
@@ -264,7 +294,7 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
 fn refusal_summary(refusal: &Refusal) -> String {
     match &refusal.http {
         // A kind that gives advice knows more than the challenge says.
-        Some(http) if refusal.advice.is_none() && texts::needs_another_scheme(http) => {
+        Some(http) if refusal.advice.is_none() && hop_advice::needs_another_scheme(http) => {
             format!("{}, offers {}", http.status, http.schemes.join(", "))
         }
         http => match (&refusal.summary, &refusal.detail) {

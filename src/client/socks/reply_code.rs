@@ -85,7 +85,7 @@ const TTL_EXPIRED: ReplyCode = ReplyCode(6);
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{Party, Refusal};
+    use mooltiroute_hops::{LinkSettings, Party, Refusal};
 
     use super::*;
     use crate::upstream::chain::{Stage, Step};
@@ -99,6 +99,9 @@ mod tests {
             step: Step::Extend,
             stop: stop.parse().unwrap(),
             protocol: None,
+            settings: LinkSettings::default(),
+            list: None,
+            next: None,
         };
         let error = ChainError {
             chain: "default".into(),

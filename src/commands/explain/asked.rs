@@ -36,7 +36,9 @@ pub enum InvalidUrl {
     #[error("the URL has a blank, or another character that must be written as `%XX`")]
     Character,
     /// The part before the path is not a host.
-    #[error("this can't be asked for: {0}; a URL is `https://HOST/` or `http://HOST/`")]
+    #[error(
+        "this is no URL that a proxy can serve: {0}; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
+    )]
     Authority(#[from] InvalidAuthority),
 }
 

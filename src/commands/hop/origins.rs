@@ -29,7 +29,7 @@ pub(super) enum OriginsError {
     #[error("there is no place to remember the condition in: set XDG_STATE_HOME or HOME")]
     NoDirectory,
     /// The file can't be read or written.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), if cause.kind() == io::ErrorKind::PermissionDenied { OTHER_USER } else { "" })]
     Io {
         /// The file.
         path: PathBuf,
@@ -88,3 +88,5 @@ impl Origins {
         replace_file(&self.path, &json)
     }
 }
+
+const OTHER_USER: &str = "; the proxy belongs to another user: run this command as that user";

@@ -38,6 +38,15 @@ pub(super) enum NoTarget {
         /// The nearest name that is known.
         suggestion: Option<String>,
     },
+    /// The name is that of a member of a pool.
+    #[error(
+        "`{hop}` is the hop, and a member of it has no switch: take its line out of the list by a `#` before it, or write \
+         `enabled: false` into the member"
+    )]
+    Member {
+        /// The pool.
+        hop: String,
+    },
     /// The path of a file can't be followed.
     #[error("{file}: {cause}")]
     Lost {
@@ -68,6 +77,12 @@ impl SwitchTarget {
         let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
             // The names of these files and not of the loaded configuration, which may be invalid.
             let known: Vec<_> = texts.iter().flat_map(|text| hop_names(&text.text)).collect();
+            // As the log names members. A suggestion of the pool would switch all of them.
+            if let Some((hop, _)) = name.split_once('.')
+                && known.iter().any(|known| known == hop)
+            {
+                return Err(NoTarget::Member { hop: hop.to_owned() });
+            }
             let suggestion = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion });
         };

@@ -154,9 +154,9 @@ impl Visit<'_, '_> {
         let reason = String::from_utf8_lossy(head.reason());
         // The text goes to a terminal, and a target could send escape sequences.
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
-        // A hop that can't reach the target answers with a 5xx, and not every hop says that the answer is its
-        // own.
-        let perhaps_by = hop.filter(|_| status >= 500).cloned();
+        // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
+        // says that the answer is its own.
+        let perhaps_by = hop.filter(|_| status >= 500 || status == 401).cloned();
         Ok(ProbeAnswer { status, reason, exit, perhaps_by })
     }
 }

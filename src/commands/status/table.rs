@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::duration;
+
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
@@ -14,7 +16,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         "{BOLD}mooltiroute {}{RESET}, process {}, up {}",
         word(&status["version"]),
         word(&status["pid"]),
-        humantime::format_duration(Duration::from_secs(number(&status["uptime_seconds"]))),
+        duration::in_words(Duration::from_secs(number(&status["uptime_seconds"]))),
     )?;
     // Everything is read by name with a default, and not into a type: the proxy may be of an earlier or later
     // version.
@@ -24,6 +26,10 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
+    let off: Vec<_> = list(&status["hops_off"]).iter().map(word).collect();
+    if !off.is_empty() {
+        writeln!(out, "hops off     {}", off.join(", "))?;
+    }
     let reloads = &status["reloads"];
     let outcome = |name: &str| format!("{} {name}", number(&reloads[name]));
     let outcomes = ["applied", "unchanged", "rejected"].map(outcome).join(", ");
@@ -267,7 +273,7 @@ mod tests {
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
-            "pools": { "exits": {
+            "hops_off": ["backup"], "pools": { "exits": {
                 "members": 60, "working": 58,
                 "shown": [
                     { "name": "members[0]", "address": "a.test:80", "working": true, "retry_seconds": null,
@@ -281,12 +287,13 @@ mod tests {
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
         let expected = "\
-mooltiroute 1.2.3, process 4242, up 3h 5m 5s
+mooltiroute 1.2.3, process 4242, up 3 h 5 m 5 s
 listeners    127.0.0.1:8888
 config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     what is on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
+hops off     backup
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
 

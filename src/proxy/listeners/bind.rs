@@ -52,7 +52,9 @@ pub(super) fn is_address_missing(error: &io::Error) -> bool {
 pub(super) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has the port; stop it, or choose another with `--listen`".into()
+            "another program has the port; stop it, or choose another address (`server.listen`, `--listen`). If nothing \
+             listens there, a connection that has just ended holds the port for a minute"
+                .into()
         }
         io::ErrorKind::PermissionDenied => {
             "the port needs privileges; choose one above 1023".into()

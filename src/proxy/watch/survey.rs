@@ -53,10 +53,16 @@ impl Survey {
         // Before the content is looked at, so that a writer that comes after this changes the look.
         let writer = writers::find(trail.files());
         let look = trail.look();
-        let is_empty = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == 0);
-        let (empty, filled) = trail.files().map(Path::to_owned).partition(is_empty);
+        let (empty, filled) = trail.files().map(Path::to_owned).partition(|path| is_blank(path));
         Self { trail, directories, look, empty, filled, writer }
     }
+}
+
+/// Returns whether the file has no content. `echo > FILE` empties it too, and leaves a line end.
+fn is_blank(path: &Path) -> bool {
+    let Ok(found) = fs::metadata(path) else { return false };
+    let is_tiny = found.is_file() && found.len() <= BLANK_BYTES_MAX;
+    is_tiny && fs::read(path).is_ok_and(|bytes| bytes.trim_ascii().is_empty())
 }
 
 /// Waits until no process has a file below `root`, or one of `named`, open for writing. Blocks the thread.
@@ -114,6 +120,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Files above this are not looked into.
+const BLANK_BYTES_MAX: u64 = 16;
 /// The pause between two looks is this many times as long as a look takes.
 const PAUSE_FACTOR: u32 = 200;
 /// How often the writers are looked for at the start.

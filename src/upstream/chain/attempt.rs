@@ -12,7 +12,7 @@ use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
 use super::{
-    Cause, Chain, ChainError, Stage, Step, Trace,
+    Cause, Chain, ChainError, ChainHop, Stage, Step, Trace,
     journey::{ChosenHop, Journey},
 };
 use crate::error::with_causes;
@@ -251,6 +251,19 @@ impl Chain {
         let protocol = hop.and_then(|hop| hop.link.entered_by());
         let named = hop.and_then(|hop| self.hops.get(hop.position));
         let stage = Stage::new(named, member, step, stop.clone());
-        Stage { protocol, ..stage }
+        let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
+        let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
+        Stage { protocol, settings, next, ..stage }
+    }
+
+    /// Returns the name of the hop behind `hop`, if `stop` is its address.
+    fn next_at(&self, hop: &ChosenHop, stop: &Authority) -> Option<Arc<str>> {
+        let behind = self.hops.get(hop.position + 1..)?;
+        let is_it = |next: &&ChainHop| {
+            let is_at = |address: Option<&Authority>| address == Some(stop);
+            is_at(next.hop.describe().address)
+                || next.hop.members().iter().any(|member| is_at(member.address))
+        };
+        behind.iter().find(is_it).map(|next| Arc::clone(&next.name))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, tls};
+use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, LinkSettings, tls};
 use thiserror::Error;
 
 use super::{ChainHop, Passage};
@@ -38,6 +38,12 @@ pub struct Stage {
     pub stop: Authority,
     /// The protocol of an entrance, if it has a name.
     pub protocol: Option<&'static str>,
+    /// The settings of the hop that advice may be about.
+    pub settings: LinkSettings,
+    /// The list that the member comes from, if it does.
+    pub list: Option<String>,
+    /// The next hop of the chain, if the step was to reach that.
+    pub next: Option<Arc<str>>,
 }
 
 /// A step at a stop.
@@ -87,13 +93,21 @@ impl Stage {
         step: Step,
         stop: Authority,
     ) -> Self {
-        Self { hop: hop.map(|hop| Arc::clone(&hop.name)), member, step, stop, protocol: None }
+        let list = member.as_ref().and_then(|_| hop?.hop.list());
+        let hop = hop.map(|hop| Arc::clone(&hop.name));
+        let settings = LinkSettings::default();
+        Self { hop, member, step, stop, protocol: None, settings, list, next: None }
     }
 
     /// The TLS handshake with the target, which the user of the tunnel makes at its end.
     pub fn at_target(target: &Authority) -> Self {
         let stage = Self::new(None, None, Step::Enter, target.clone());
         Self { protocol: Some(tls::PROTOCOL), ..stage }
+    }
+
+    /// Returns the line of a list that has the hop, such as `line 1 of proxies.txt`.
+    pub fn listed(&self) -> Option<String> {
+        Some(format!("{} of {}", self.member.as_ref()?, self.list.as_ref()?))
     }
 
     /// Returns the name of the hop, and of its member if it has one.

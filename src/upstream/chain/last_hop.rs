@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, Link, Refusal, Request, RequestLine, Tunnel,
+    Authority, Eventual, Field, HopError, Link, Refusal, Request, RequestLine, Spoken, Tunnel,
 };
 use tokio::time;
 
@@ -70,8 +70,19 @@ impl Chain {
         self.error(self.last_stage(last, target), HopError::from(refusal).into())
     }
 
+    /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.
+    pub(crate) fn misunderstood(
+        &self,
+        last: &LastHop,
+        target: &Authority,
+        spoken: Spoken,
+    ) -> ChainError {
+        self.error(self.last_stage(last, target), HopError::OtherProtocol(spoken).into())
+    }
+
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
-        Stage::new(named, last.member.clone(), Step::Extend, target.clone())
+        let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
+        Stage { settings: last.link.settings(), ..stage }
     }
 }

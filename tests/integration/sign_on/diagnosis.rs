@@ -78,6 +78,31 @@ async fn wrong_clocks_and_expired_tickets_have_their_sentences() {
 }
 
 #[tokio::test]
+async fn a_keytab_without_the_keys_of_its_principal_is_named() {
+    let Some(kdc) = Kdc::start().await else { return };
+    let (config, keytab) = (kdc.path("krb5.conf"), kdc.path("http.keytab"));
+    let rules = SquidRules::Kerberos { config, keytab, service: SERVICE };
+    let Some(squid) = Squid::start(rules).await else { return };
+    let company = Company { kdc, squid };
+    // The keytab of the proxy has no keys of alice, and a YAML file is no keytab at all.
+    let other = company.kdc.path("krb5.conf");
+    for (file, principal, words) in [
+        (company.kdc.path("http.keytab"), "alice@CORP.TEST", "has keys of `alice@CORP.TEST`"),
+        (other.clone(), "alice@CORP.TEST", "is a keytab and has keys"),
+        (other, "alice", "The principal has no realm"),
+    ] {
+        let auth = format!(
+            ", kerberos: {{ spn: {SERVICE}@CORP.TEST, keytab: \"{}\", principal: {principal} }}",
+            file.display()
+        );
+        let proxy = company.proxy(&company.yaml(&auth, "[corporate]"), "none").await;
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(told.contains(words) && told.contains("klist -kt"), "{told}");
+        assert!(!told.contains("kinit"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_valid_ticket_that_the_proxy_refuses_is_tried_once_until_there_is_a_new_one() {
     let Some(kdc) = Kdc::start().await else { return };
     let (config, keytab) = (kdc.path("krb5.conf"), kdc.path("stale.keytab"));

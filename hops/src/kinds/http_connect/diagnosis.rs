@@ -1,6 +1,9 @@
 //! The reasons why there are no credentials for a proxy, in words that an operator can act on.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use mooltiroute_sso::{Reason, SsoError};
 
@@ -37,12 +40,19 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
         SignOnError::Library(error) => (error.reason, details(error, service)),
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
     };
-    let diagnosis = Diagnosis::of(reason);
+    let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
+    // The library says only that there is no ticket. With a keytab, none could be got by its keys.
+    let (summary, advice) = match (reason, sign_on.keytab()) {
+        (Reason::NoTicket, Some((path, principal))) => {
+            ("no usable key in the keytab", sign_on.without_username(&no_key(path, principal)))
+        }
+        _ => (*summary, (*advice).to_owned()),
+    };
     MissingCredentials {
-        summary: diagnosis.summary.to_owned(),
+        summary: summary.to_owned(),
         // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
         details: sign_on.without_username(&details),
-        advice: diagnosis.advice.to_owned(),
+        advice,
         is_timeout: matches!(error, SignOnError::TimedOut(_)),
         retry_after: None,
     }
@@ -72,6 +82,23 @@ fn clock_difference(date: &[u8], now: SystemTime) -> Option<Duration> {
     // Either clock may be ahead; only the distance counts.
     let difference = now.duration_since(theirs).unwrap_or_else(|error| error.duration());
     (difference > SKEW_MAX).then(|| Duration::from_secs(difference.as_secs()))
+}
+
+/// Advises on a keytab that gives no ticket.
+fn no_key(path: &Path, principal: &str) -> String {
+    let keytab = path.display();
+    let realm = match principal.split_once('@') {
+        None => {
+            " The principal has no realm; write it behind an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
+        }
+        Some((_, realm)) if realm.chars().any(char::is_lowercase) => {
+            " Realms are in capitals, and this one is not."
+        }
+        Some(_) => "",
+    };
+    format!(
+        "Check that `{keytab}` is a keytab and has keys of `{principal}`: `klist -kt {keytab}` lists them.{realm}"
+    )
 }
 
 fn details(error: &SsoError, service: &str) -> String {
@@ -134,7 +161,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
         reason: Reason::WrongPassword,
         summary: "wrong password",
         advice: "Correct `password` of this hop. To keep the account from being locked, it is not tried again for a \
-            while; an edit of it ends that.",
+            while; an edit of it ends that, or a restart of the proxy if it comes from a variable.",
     },
     Diagnosis {
         reason: Reason::UnknownUser,

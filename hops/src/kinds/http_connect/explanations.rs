@@ -12,7 +12,7 @@ use crate::{
 
 /// Explains why no credentials were sent.
 pub(super) fn refusal(answer: Answer, reason: String) -> Refusal {
-    explained(answer, reason, "credentials not sent", NOTHING_SENT)
+    explained(answer, reason, "credentials not sent", BROKEN_CHALLENGE)
 }
 
 /// Explains that no scheme is both offered and allowed.
@@ -51,5 +51,7 @@ pub(super) fn explained(
 
 const NOTHING_SENT: &str = "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, \
      or ask its administrator for one that is listed.";
+const BROKEN_CHALLENGE: &str = "Nothing of the credentials was sent. Look at the log of the proxy: its challenge is wrong, or belongs to \
+     another server on the way. If it offers another scheme, list that first in this hop's `auth`.";
 const REJECTED: &str = "Correct this hop's `username` and `password`. To keep the account from being locked, they are not \
-     tried again for a while; an edit of them ends that.";
+     tried again for a while; an edit of them ends that, or a restart of the proxy if they come from variables.";

@@ -46,6 +46,10 @@ impl KerberosSettings {
         let is_whole = |part: &str| {
             !part.is_empty() && !part.chars().any(|one| one.is_whitespace() || one.is_control())
         };
+        let port = spn.rsplit_once(':').map(|(_, port)| port);
+        if port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err(below("spn", "has a port, which the name of a service has not; remove it"));
+        }
         match spn.split_once('/') {
             Some((service, host)) if is_whole(service) && is_whole(host) => Ok(spn.clone()),
             _ => Err(below(

@@ -1,6 +1,7 @@
 //! Negotiate: tokens by which the user of the system, or a Kerberos user of the settings, signs on to the proxy.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -88,6 +89,16 @@ impl SignOn {
     /// The name of the service, such as `HTTP/proxy.example`.
     pub(super) fn service(&self) -> &str {
         &self.service
+    }
+
+    /// Returns the keytab and its user, if the sign-on is by one.
+    pub(super) fn keytab(&self) -> Option<(&Path, &str)> {
+        self.identities.iter().find_map(|identity| match identity.credentials() {
+            Credentials::Keytab { path, principal, .. } => {
+                Some((path.as_path(), principal.as_str()))
+            }
+            _ => None,
+        })
     }
 
     /// Describes the credentials that the next sign-on would use. Blocks.

@@ -27,6 +27,11 @@ pub(super) struct MembersFrom {
 }
 
 impl MembersFrom {
+    /// Returns the name of the list, as it was written.
+    pub(super) fn name(&self) -> String {
+        self.file.display().to_string()
+    }
+
     /// Reads the list and builds its members. Lines that can't be read are left out, and a warning counts them.
     ///
     /// # Errors

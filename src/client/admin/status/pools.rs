@@ -25,6 +25,9 @@ pub(crate) struct Pool {
 pub(crate) struct Member {
     /// Its name below the pool.
     pub name: String,
+    /// Its label in the metrics.
+    #[serde(skip)]
+    pub label: String,
     /// Its address, if it has one.
     pub address: Option<String>,
     /// Whether connections use it. Otherwise it failed, and they leave it out for a while.
@@ -83,16 +86,38 @@ impl Pool {
         Some(Self {
             members: members.len(),
             working: working(&members),
-            shown: first.iter().map(Member::from).collect(),
+            shown: shown(first, hop.list().is_some()),
             other: (!rest.is_empty()).then(|| rest_of(rest)),
         })
     }
+}
+
+/// Returns `members` with their labels. The lines of a list move with each edit, so its members are labelled by their
+/// address, and by the line too if two have the same one.
+fn shown(members: &[MemberStatus<'_>], is_list: bool) -> Vec<Member> {
+    let mut shown: Vec<_> = members.iter().map(Member::from).collect();
+    if !is_list {
+        return shown;
+    }
+    let mut times = BTreeMap::<String, usize>::new();
+    for address in shown.iter().filter_map(|member| member.address.clone()) {
+        *times.entry(address).or_default() += 1;
+    }
+    for member in &mut shown {
+        let Some(address) = &member.address else { continue };
+        member.label = match times.get(address) {
+            Some(1) => address.clone(),
+            _ => format!("{address} ({})", member.name),
+        };
+    }
+    shown
 }
 
 impl From<&MemberStatus<'_>> for Member {
     fn from(member: &MemberStatus<'_>) -> Self {
         Self {
             name: member.name.to_owned(),
+            label: member.name.to_owned(),
             address: member.address.map(ToString::to_string),
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),

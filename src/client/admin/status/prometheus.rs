@@ -222,7 +222,7 @@ impl Out<'_> {
         let mut up = self.family("pool_member_up", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
             for member in &pool.shown {
-                let labels = [("hop", &**hop), ("member", &*member.name)];
+                let labels = [("hop", &**hop), ("member", &*member.label)];
                 up.encode_family(&labels)?.encode_gauge(&u64::from(member.working))?;
             }
         }
@@ -238,7 +238,7 @@ impl Out<'_> {
         for (name, help, pick) in counters {
             let mut family = self.family(name, help, MetricType::Counter)?;
             for (hop, pool) in &status.pools {
-                let shown = pool.shown.iter().map(|member| (&*member.name, &member.counts));
+                let shown = pool.shown.iter().map(|member| (&*member.label, &member.counts));
                 let other = pool.other.as_ref().map(|other| ("other", &other.counts));
                 for (member, counts) in shown.chain(other) {
                     count_with(&mut family, &[("hop", &**hop), ("member", member)], pick(counts))?;

@@ -16,6 +16,11 @@ impl Tree {
         self.variables.get(path).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns whether any value was completed by variables so far.
+    pub(in crate::config) fn has_variables(&self) -> bool {
+        !self.variables.is_empty()
+    }
+
     /// Puts variables into everything at `path`.
     ///
     /// # Errors

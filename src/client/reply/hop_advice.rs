@@ -1,0 +1,233 @@
+//! Advice about a hop, which depends on the settings that its kind has and on the place where they are written.
+
+use mooltiroute_hops::{HttpRefusal, Refusal, Spoken};
+
+use crate::upstream::chain::Stage;
+
+/// Returns the place of the hop's address: a key, or the line of a list.
+pub(super) fn address_setting(stage: &Stage) -> Option<String> {
+    if let Some(line) = stage.listed() {
+        return Some(line);
+    }
+    let hop = stage.hop_name()?;
+    Some(match stage.member {
+        // A member may be written below the pool, or below a name of its own.
+        Some(_) => format!("the address of `hops.{hop}`"),
+        None => format!("`hops.{hop}.address`"),
+    })
+}
+
+/// Advice for a hop whose first bytes are those of another protocol.
+pub(super) fn other_protocol(stage: &Stage, spoken: Spoken) -> String {
+    let settings = &stage.settings;
+    match (spoken, stage.listed()) {
+        (Spoken::Tls, None) if !settings.has_tls_key => format!(
+            "This port seems to speak TLS, which this kind of hop never does: check {}.",
+            place(stage)
+        ),
+        (Spoken::Tls, Some(line)) if settings.is_socks => {
+            format!(
+                "This port seems to speak TLS, and lists have no SOCKS5 over TLS: check {line}."
+            )
+        }
+        (Spoken::Tls, line) => {
+            format!("This port seems to speak TLS: {}.", write(line, "https", "tls: true"))
+        }
+        (Spoken::NoTls, line) => {
+            format!("This port does not seem to speak TLS: {}.", write(line, "http", "tls: false"))
+        }
+        (Spoken::Http, line) => {
+            let setting = if settings.protocol_key == "kind" {
+                "kind: http-connect"
+            } else {
+                "protocol: http"
+            };
+            format!("This port seems to be an HTTP proxy: {}.", write(line, "http", setting))
+        }
+        (Spoken::Socks5, line) => {
+            let setting = format!("{}: socks5", settings.protocol_key);
+            format!("This port seems to be a SOCKS5 proxy: {}.", write(line, "socks5", &setting))
+        }
+        _ => format!("Check {}.", place(stage)),
+    }
+}
+
+/// Advice for a hop that says nothing while it is asked for the next stop.
+pub(super) fn silent(stage: &Stage) -> String {
+    let guess = if stage.settings.is_socks {
+        // An HTTP proxy waits for the rest of a line that never comes.
+        let setting = match stage.settings.protocol_key {
+            "kind" => "kind: http-connect",
+            _ => "protocol: http",
+        };
+        let write = write(stage.listed(), "http", setting);
+        format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}. ")
+    } else {
+        String::new()
+    };
+    format!(
+        "It accepted the connection and says nothing. {guess}Try again; if it persists, check whether the hop is \
+         overloaded, or raise `timeouts.handshake`."
+    )
+}
+
+/// Advice for a hop that says nothing to the beginning of TLS.
+pub(super) fn silent_at_tls(stage: &Stage) -> String {
+    let write = write(stage.listed(), "http", "tls: false");
+    format!(
+        "It accepted the connection and says nothing. This port may not speak TLS: then {write}. Otherwise check that it \
+         is up, or raise `timeouts.connect`."
+    )
+}
+
+/// Advice for a hop that closed the connection instead of answering.
+pub(super) fn hung_up(stage: &Stage) -> String {
+    let tls = match stage.settings.has_tls_key {
+        true => ", whether this port speaks TLS (`tls: true`) or not (`tls: false`)",
+        false => "",
+    };
+    format!(
+        "It hung up instead of answering. If it never answers, check {}{tls}, and look at its log.",
+        place(stage)
+    )
+}
+
+/// Advice for a hop whose answer is not understood.
+pub(super) fn not_a_proxy(stage: &Stage) -> String {
+    let sort = if stage.settings.is_socks { "a SOCKS5" } else { "an HTTP" };
+    let tls = match stage.settings.has_tls_key {
+        true => ", and whether it wants TLS (`tls: true`)",
+        false => "",
+    };
+    format!("Check that {} is that of {sort} proxy{tls}.", place(stage))
+}
+
+/// Advice for a hop whose certificate is not accepted.
+pub(super) fn certificate(stage: &Stage) -> String {
+    match stage.listed() {
+        Some(line) => format!(
+            "If it belongs to your company, write this proxy as one of `members`, with the authority that signed it as \
+             `tls: {{ ca: FILE }}`, and take {line} out."
+        ),
+        None => "If it belongs to your company, give the authority that signed it as `tls: { ca: FILE }`, or the name it \
+                 was made for as `server_name`."
+            .to_owned(),
+    }
+}
+
+/// Advice for a hop with which TLS failed.
+pub(super) fn tls_failed(stage: &Stage) -> String {
+    let write = write(stage.listed(), "http", "tls: false");
+    format!("Check whether it speaks TLS at all; if not, {write}.")
+}
+
+/// Returns whether the hop asks for credentials only by schemes other than Basic.
+pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
+    // A 407 without a challenge says nothing about schemes, so it is taken for wrong credentials.
+    http.status == 407 && !http.schemes.is_empty() && !http.offers("Basic")
+}
+
+/// Advice for a hop that wants other credentials than it got.
+pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
+    let has_some = stage.settings.has_credentials;
+    let other = refusal.http.as_ref().filter(|http| needs_another_scheme(http));
+    match (other, stage.listed(), has_some) {
+        // Usual in companies: the proxy wants NTLM, Negotiate or Digest, and the hop may only use Basic.
+        (Some(http), None, true) => format!(
+            "It offers only {}, and this hop may only use Basic. For {}, list it in this hop's `auth`. Otherwise ask its \
+             administrator for Basic.",
+            http.schemes.join(", "),
+            known_schemes(http)
+        ),
+        (Some(http), None, false) => format!(
+            "It offers only {}, and this hop has no credentials. Write `username`, `password` and `auth: {}` for it; the \
+             client needs none.",
+            http.schemes.join(", "),
+            known_scheme(http)
+        ),
+        (Some(http), Some(line), _) => format!(
+            "It offers only {}, and a proxy of a list can only use Basic. Write it as one of `members`, with `auth`, and \
+             take {line} out.",
+            http.schemes.join(", ")
+        ),
+        (None, Some(line), true) => {
+            format!("It wants other credentials than it got. Correct those in {line}; the client needs none.")
+        }
+        (None, Some(line), false) => format!(
+            "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."
+        ),
+        (None, None, true) => "It wants other credentials than it got. Correct this hop's `username` and `password`; the \
+                               client needs none."
+            .to_owned(),
+        (None, None, false) => "It wants credentials, and this hop has none. Write `username` and `password` for it; the \
+                                client needs none."
+            .to_owned(),
+    }
+}
+
+/// Returns the schemes on offer that `auth` can list, for a sentence.
+fn known_schemes(http: &HttpRefusal) -> String {
+    let known = SCHEMES.iter().filter(|scheme| http.offers(scheme)).copied();
+    let known: Vec<&str> = known.collect();
+    if known.is_empty() { SCHEMES.join(" or ") } else { known.join(" or ") }
+}
+
+/// Returns the value of `auth` for the first scheme on offer that a username and a password serve.
+fn known_scheme(http: &HttpRefusal) -> &'static str {
+    let values = [("Digest", "digest"), ("NTLM", "ntlm"), ("Negotiate", "negotiate")];
+    values.iter().find(|(scheme, _)| http.offers(scheme)).map_or("digest", |(_, value)| value)
+}
+
+/// Advice for a hop that did not reach the next stop.
+pub(super) fn not_reached(stage: &Stage) -> String {
+    let check = next_address(stage);
+    let check = check.unwrap_or_else(|| "Try again; if it stays so, look at its log.".into());
+    format!("It could not reach the next stop. {check}")
+}
+
+/// Advice for a hop that can't look up the name of the next stop.
+pub(super) fn unknown_name(stage: &Stage) -> String {
+    format!("It can't look up the name. {}", next_address(stage).unwrap_or_default())
+        .trim_end()
+        .to_owned()
+}
+
+/// Advice for a hop that reached the next stop, which refused.
+pub(super) fn target_refused(stage: &Stage) -> String {
+    let check = next_address(stage);
+    let check = check.unwrap_or_else(|| "Check that something listens there.".into());
+    format!("It reached the next stop, which refused the connection. {check}")
+}
+
+/// Advice for a hop whose answer to CONNECT says little. Web servers answer like this.
+pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
+    format!(
+        "Check that this hop is an HTTP proxy that allows CONNECT. If it refuses every host, this port may be that of a web \
+         server: check {}.",
+        place(stage)
+    )
+}
+
+/// Names the setting with the address of the next hop, if the step was to reach one.
+fn next_address(stage: &Stage) -> Option<String> {
+    let Stage { next, stop, .. } = stage;
+    let next = next.as_ref()?;
+    Some(format!(
+        "`{stop}` is the address of the next hop, `{next}`: check `hops.{next}`, and that this hop may reach it."
+    ))
+}
+
+fn place(stage: &Stage) -> String {
+    address_setting(stage).unwrap_or_else(|| "the address".to_owned())
+}
+
+/// Returns what to write: in a line of a list the scheme before the address, or else `setting` of the hop.
+fn write(line: Option<String>, scheme: &str, setting: &str) -> String {
+    match line {
+        Some(line) => format!("begin {line} with `{scheme}://`"),
+        None => format!("write `{setting}` for this hop"),
+    }
+}
+
+/// The schemes that `auth` can list beside Basic.
+const SCHEMES: [&str; 3] = ["Negotiate", "NTLM", "Digest"];

@@ -1,0 +1,31 @@
+//! Durations in words.
+
+use std::time::Duration;
+
+/// Returns `duration` as people read it, such as `4 days 11 h`.
+pub(crate) fn in_words(duration: Duration) -> String {
+    // humantime writes `4days 11h`.
+    let text = humantime::format_duration(duration).to_string();
+    let mut words = String::with_capacity(text.len() + 4);
+    let mut last = ' ';
+    for letter in text.chars() {
+        if last.is_ascii_digit() && letter.is_alphabetic() {
+            words.push(' ');
+        }
+        words.push(letter);
+        last = letter;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_its_unit_are_two_words() {
+        assert_eq!(in_words(Duration::from_secs(385_200)), "4 days 11 h");
+        assert_eq!(in_words(Duration::from_millis(90_500)), "1 m 30 s 500 ms");
+        assert_eq!(in_words(Duration::ZERO), "0 s");
+    }
+}

@@ -1,0 +1,97 @@
+//! What commands say about names, numbers and flags that they can't use.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Output, Stdio},
+};
+
+use crate::support::{ConfigDir, Proxy, in_runtime, run};
+
+const HOPS: &str = "hops: { webshare: { kind: webshare, username: u, password: \"${REMARKABLE_WORD:-p}\" } }\n\
+                    chains: { default: [webshare] }\n";
+
+#[track_caller]
+fn failed(output: &Output, words: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(error.contains(words), "{words}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_knows_the_names_and_the_numbers() {
+    let proxy = Proxy::start(HOPS).await;
+    for (flags, words) in [
+        (["--hop", "webshre"], "no hop is called `webshre`; did you mean `webshare`?"),
+        (["--chain", "defualt"], "no chain is called `defualt`; did you mean `default`?"),
+        (["--hop", "webshare"], "no open connection matches"),
+        (["--hop", "webshare.line 1"], "no open connection matches"),
+        (["#40,41", "42"], "no open connection has the number 41"),
+        (["webshare", "1"], "`ps` shows the numbers"),
+    ] {
+        failed(&proxy.command(&[&["kill"], &flags[..]].concat()), words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_may_be_copied_as_a_url() {
+    let proxy = Proxy::start(HOPS).await;
+    let url = proxy.url();
+    for command in ["reload", "ps", "status"] {
+        let output = proxy.command_for(&[command, "--address", &url]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    failed(&proxy.command_for(&["reload", "--address", "nonsense"]), "write HOST:PORT");
+}
+
+#[test]
+fn a_member_of_a_list_is_not_taken_for_its_pool() {
+    let config = ConfigDir::new(
+        "hops: { pool1: { kind: pool, members_from: { file: proxies.txt } } }\nchains: { default: [pool1] }\n",
+    );
+    config.write("proxies.txt", "a.test:80\n");
+    let path = config.path().to_str().unwrap();
+    let output = run(["hop", "pool1.line 3", "off", "-c", path]);
+    failed(&output, "a member of it has no switch");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("did you mean"), "{output:?}");
+}
+
+#[test]
+fn exec_and_check_explain_their_flags() {
+    let config = ConfigDir::new(HOPS);
+    config.write("20.yaml", "hops: { webshare: { sessions: by-client } }\n");
+    config.write("00-server.yaml", "server: { listen: \"127.0.0.1:9\" }\n");
+    let path = config.path().to_str().unwrap();
+    let output = run(["exec", "-c", path, "--country", "USA", "--", "true"]);
+    failed(&output, "as in `--country us`");
+    let output = run(["check", "--hop", "pac://?url=http://pac.test/proxy.pac"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !error.contains("credentials"), "{output:?}");
+}
+
+#[test]
+fn a_service_is_said_to_lack_the_variables_of_the_configuration() {
+    let config = ConfigDir::new(HOPS);
+    let path = config.path().to_str().unwrap();
+    let output = run(["service", "install", "--print", "-c", path]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{output:?}");
+    assert!(error.contains("${REMARKABLE_WORD}") && error.contains("password_file"), "{error}");
+}
+
+#[test]
+fn a_start_without_any_configuration_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    in_runtime(&mut command, directory.path());
+    command.args(["run", "--listen", "127.0.0.1:0"]).current_dir(directory.path());
+    command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+    command.env("XDG_CONFIG_HOME", directory.path()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let until_listening: Vec<_> = lines.take_while(|line| !line.contains("listening")).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = until_listening.join("\n");
+    assert!(said.contains("WARN") && said.contains("no configuration was found"), "{said}");
+    assert!(said.contains("`-c PATH`"), "{said}");
+}
