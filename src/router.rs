@@ -16,7 +16,7 @@ use std::{
 use ipnet::IpNet;
 use mooltiroute_hops::Host;
 
-pub(crate) use self::rule::{Condition, Parts};
+pub(crate) use self::rule::{Condition, RuleParts};
 pub use self::{
     pattern::HostPattern,
     rule::{Query, Rule},

@@ -378,7 +378,7 @@ mod tests {
         check("mooltiroute exec --sticky bob -- curl", "tip: write `--session NAME`");
         check("mooltiroute env --shell zsh", "tip: write `--shell sh`");
         check("mooltiroute usage --by host", "tip: write `--by target`");
-        check("mooltiroute kill webshare", "`ps` shows the numbers");
+        check("mooltiroute kill webshare", "`ps` lists them");
         check("mooltiroute kill 1-5", "`--hop NAME`");
         check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
         check("mooltiroute config.yaml", "`-c PATH`");

@@ -246,7 +246,7 @@ impl std::fmt::Display for HopState {
 fn connection_id(text: &str) -> Result<u64, &'static str> {
     let digits = text.strip_prefix('#').unwrap_or(text);
     digits.parse().map_err(|_| {
-        "`ps` shows the numbers, each connection has one; write `--hop NAME` for all through a hop, `--chain NAME` for \
-         all of a chain"
+        "this is no number of a connection; `ps` lists them. Write `--hop NAME` for all connections through a hop, and \
+         `--chain NAME` for all of a chain"
     })
 }

@@ -10,7 +10,7 @@ use crate::{
         ChainConfig, Config, Credential, CredentialSource, NamedHop, OnLeave, Place, Problem, Route,
     },
     network::{Network, ShownCondition},
-    router::Parts,
+    router::RuleParts,
 };
 
 #[derive(Serialize)]
@@ -179,7 +179,7 @@ impl<'a> ShownChain<'a> {
 
 impl<'a> ShownRoute<'a> {
     pub(super) fn new(route: &'a Route, config: &'a Config) -> Self {
-        let Parts { hosts, ports } = route.rule.parts();
+        let RuleParts { hosts, ports } = route.rule.parts();
         Self {
             hosts: hosts.iter().map(ToString::to_string).collect(),
             ports,

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, num::NonZeroU16};
 use mooltiroute_hops::{Authority, Host};
 
 use crate::{
-    router::{HostPattern, Parts, Query, Rule},
+    router::{HostPattern, Query, Rule, RuleParts},
     state::generation::Generation,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
 
 /// Returns an example for each pattern of `rule`, with the name of the pattern.
 fn examples(rule: &Rule) -> impl Iterator<Item = (String, Authority)> {
-    let Parts { hosts: patterns, ports } = rule.parts();
+    let RuleParts { hosts: patterns, ports } = rule.parts();
     let mut hosts: Vec<(String, Host)> = Vec::new();
     for pattern in patterns {
         // The example is a name below the suffix, with a label that no narrower pattern is likely to have.

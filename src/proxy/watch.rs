@@ -69,7 +69,7 @@ enum Progress {
 
 /// How long to wait for files that are not complete.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct WaitLimits {
     /// For a process that has a file open for writing.
     writer: Duration,
     /// For the content of a file that has lost it.
@@ -185,7 +185,7 @@ impl Watch {
     /// file that is still empty then is in [`emptied`](Self::emptied).
     pub(crate) async fn complete(&mut self) {
         // Without an end to its patience it always returns `Ok`.
-        let _ = self.complete_within(Patience::OF_AN_EDIT).await;
+        let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
     }
 
     /// Waits as [`complete`](Self::complete) does, for half a minute at most: someone waits for the answer. If that is
@@ -194,10 +194,10 @@ impl Watch {
     /// # Errors
     /// The file that is still being written.
     pub(crate) async fn complete_soon(&mut self) -> Result<(), Unfinished> {
-        self.complete_within(Patience::OF_AN_ORDER).await
+        self.complete_within(WaitLimits::OF_AN_ORDER).await
     }
 
-    async fn complete_within(&mut self, patience: Patience) -> Result<(), Unfinished> {
+    async fn complete_within(&mut self, patience: WaitLimits) -> Result<(), Unfinished> {
         let begun = Instant::now();
         let (mut is_told, mut last_look) = (false, None);
         loop {
@@ -405,7 +405,7 @@ impl fmt::Display for Unfinished {
     }
 }
 
-impl Patience {
+impl WaitLimits {
     const OF_AN_EDIT: Self = Self { writer: Duration::MAX, content: WRITER_WAIT_MAX };
     const OF_AN_ORDER: Self = Self { writer: WRITER_WAIT_MAX, content: CONTENT_WAIT };
 }

@@ -24,7 +24,7 @@ pub struct Rule {
 /// Take it apart with all of its fields. If a kind of condition is added, the compiler then finds each place that has to
 /// decide how to treat it; a place that passed over it would take a rule for wider than it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct RuleParts<'a> {
     /// The host patterns; empty means every host.
     pub hosts: &'a [HostPattern],
     /// The ports; empty means every port.
@@ -34,7 +34,7 @@ pub(crate) struct Parts<'a> {
 /// One condition of a route.
 ///
 /// A new kind of condition begins with a variant here. The compiler then leads to every place that must know it: the
-/// decision below, [`is_indexed`](Self::is_indexed), [`Parts`], and the words of `check` and `explain`.
+/// decision below, [`is_indexed`](Self::is_indexed), [`RuleParts`], and the words of `check` and `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// The target's host is one of these.
@@ -58,8 +58,8 @@ impl Rule {
     }
 
     /// Returns the conditions by kind.
-    pub(crate) fn parts(&self) -> Parts<'_> {
-        let mut parts = Parts { hosts: &[], ports: &[] };
+    pub(crate) fn parts(&self) -> RuleParts<'_> {
+        let mut parts = RuleParts { hosts: &[], ports: &[] };
         for condition in &self.conditions {
             match condition {
                 Condition::Hosts(hosts) => parts.hosts = hosts,

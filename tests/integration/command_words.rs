@@ -26,7 +26,7 @@ async fn kill_knows_the_names_and_the_numbers() {
         (["--hop", "webshare"], "no open connection matches"),
         (["--hop", "webshare.line 1"], "no open connection matches"),
         (["#40,41", "42"], "no open connection has the number 41"),
-        (["webshare", "1"], "`ps` shows the numbers"),
+        (["webshare", "1"], "`ps` lists them"),
     ] {
         failed(&proxy.command(&[&["kill"], &flags[..]].concat()), words);
     }

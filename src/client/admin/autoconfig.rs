@@ -12,7 +12,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use ipnet::IpNet;
 
 use crate::{
-    router::{HostPattern, Parts, Rule},
+    router::{HostPattern, Rule, RuleParts},
     state::generation::Generation,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn proxy_address(host: &[u8], local: Option<SocketAddr>) -> String {
 }
 
 fn route(script: &mut String, rule: &Rule, is_direct: bool) {
-    let Parts { hosts, ports } = rule.parts();
+    let RuleParts { hosts, ports } = rule.parts();
     let (mut names, mut suffixes, mut networks) = (Vec::new(), Vec::new(), Vec::new());
     for host in hosts {
         match host {

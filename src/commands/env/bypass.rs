@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::{
     config::{Config, Route},
-    router::{HostPattern, Parts},
+    router::{HostPattern, RuleParts},
 };
 
 /// Returns the entries of `no_proxy`: hosts that every route sends direct, whatever the port.
@@ -43,7 +43,7 @@ fn below(name: &std::sync::Arc<str>) -> Vec<HostPattern> {
 fn goes_direct(pattern: &HostPattern, config: &Config) -> bool {
     // In the order in which the proxy tries them, until one decides for all of the pattern.
     for route in &config.routes {
-        let Parts { hosts, ports } = route.rule.parts();
+        let RuleParts { hosts, ports } = route.rule.parts();
         if is_direct(route, config) {
             let is_all = hosts.is_empty() || hosts.iter().any(|wider| covers(wider, pattern));
             if is_all && ports.is_empty() {
