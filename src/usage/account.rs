@@ -68,15 +68,19 @@ impl UsageAccount {
 
     /// Puts another budget in force, or none. What was used in the current period is kept if the period is the same.
     pub(super) fn set_budget(&self, budget: Option<Budget>) {
+        let is_limited = budget.is_some();
         let mut current = lock(&self.spending);
         *current = match (budget, current.take()) {
             (Some(budget), Some(spending)) if *spending.budget() == budget => Some(spending),
             (Some(budget), Some(spending)) => Some(spending.under(budget, SystemTime::now())),
             (Some(budget), None) => Some(Spending::new(budget, SystemTime::now())),
-            (None, _) => None,
+            // Kept for a budget that comes back, as one does whose hop was commented out for a while. It would begin
+            // with nothing used otherwise, and the provider bills on.
+            (None, spending) => spending,
         };
-        self.is_limited.store(current.is_some(), Relaxed);
-        self.is_reached.store(current.as_ref().is_some_and(Spending::is_reached), Relaxed);
+        self.is_limited.store(is_limited, Relaxed);
+        let is_reached = current.as_ref().is_some_and(Spending::is_reached);
+        self.is_reached.store(is_limited && is_reached, Relaxed);
     }
 
     /// Returns the budget and what is used of it in the current period, if the hop has one.
@@ -112,9 +116,6 @@ impl UsageAccount {
 
     /// Returns the budget if it is nearly used up, or used up, and that was not logged yet.
     pub(crate) fn take_news(&self) -> Option<(Budget, BudgetUse)> {
-        if !self.is_limited() {
-            return None;
-        }
         self.spend(|spending| {
             let used = spending.now(SystemTime::now());
             spending.take_news().then(|| (spending.budget().clone(), used))
@@ -123,6 +124,9 @@ impl UsageAccount {
 
     /// Does `work` on what is used of the budget, if there is one, and keeps the copy for requests up to date.
     fn spend<T>(&self, work: impl FnOnce(&mut Spending) -> T) -> Option<T> {
+        if !self.is_limited() {
+            return None;
+        }
         let mut spending = lock(&self.spending);
         let spending = spending.as_mut()?;
         let done = work(spending);
@@ -137,7 +141,7 @@ mod tests {
     use crate::config::{Consequence, Per, Zone};
 
     #[test]
-    fn a_budget_that_is_taken_away_limits_nothing() {
+    fn a_budget_that_is_taken_away_limits_nothing_and_comes_back_with_its_use() {
         let budget = Budget {
             bytes: 10,
             per: Per::Month,
@@ -155,11 +159,13 @@ mod tests {
         assert!(account.exhausted().is_some());
         account.refused();
         assert_eq!(account.budget_use().unwrap().1.refused, 1);
-        account.set_budget(Some(Budget { bytes: 20, ..budget }));
+        account.set_budget(Some(Budget { bytes: 20, ..budget.clone() }));
         assert!(account.exhausted().is_none());
         account.add(10, 0);
         assert!(account.exhausted().is_some());
         account.set_budget(None);
         assert!(account.exhausted().is_none() && account.budget_use().is_none());
+        account.set_budget(Some(budget));
+        assert_eq!(account.exhausted().unwrap().1.used, 20);
     }
 }

@@ -339,6 +339,16 @@ async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
+    // What was used counts also after the hop was off for a while.
+    for switch in ["off", "on"] {
+        let seen = proxy.events().len();
+        let switched = proxy.command(&["hop", "exit", switch]);
+        assert!(switched.status.success(), "{switched:?}");
+        proxy.event_after(seen, "config reloaded").await;
+    }
+    let refused =
+        exchange(proxy.address(), b"CONNECT other.test:443 HTTP/1.1\r\nHost: o\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
     // A higher limit is in force at once.
     let seen = proxy.events().len();
     proxy.config().write(
