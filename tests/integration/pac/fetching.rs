@@ -1,0 +1,210 @@
+//! PAC files of a `url`: when they are fetched, and what happens if a fetch fails.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{futures, named, returning, stdout, way, yaml};
+use crate::support::{ConfigDir, Double, Proxy, Step, free_port, pause, run, status, within};
+
+/// A server of the PAC file `script`, which answers each request with it and a tag.
+async fn server(script: &str) -> Double {
+    Double::start(serving(script)).await
+}
+
+fn serving(script: &str) -> [Step; 2] {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: {}\r\n\r\n", script.len());
+    [Step::Answer(head + script), Step::End]
+}
+
+fn answering(answer: &str) -> [Step; 2] {
+    [Step::Answer(answer.to_owned()), Step::End]
+}
+
+async fn with_url(server: &Double, more: &str) -> (Double, Double, Proxy) {
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let office = format!("url: \"http://{}/proxy.pac\"{more}", server.address());
+    let proxy = Proxy::start(&yaml(&corporate, &other, &office)).await;
+    (corporate, other, proxy)
+}
+
+async fn pac_file(proxy: &Proxy) -> Value {
+    status(proxy.address()).await["pac_files"]["office"].clone()
+}
+
+/// Waits until tunnels go `expected`.
+async fn comes(proxy: &Proxy, expected: &str) {
+    within(&format!("tunnels go {expected}"), async {
+        while way(proxy, "www.test:443").await != expected {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_once_and_only_when_a_request_needs_it() {
+    let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    let before = pac_file(&proxy).await;
+    assert_eq!((&before["loaded"], &before["checked_at"]), (&Value::Bool(false), &Value::Null));
+    assert!(server.record().now().is_empty(), "no request, no fetch");
+    let asked = (0..20).map(|number| way(&proxy, format!("host-{number}.test:443")));
+    for answer in futures(asked).await {
+        assert_eq!(answer, "corporate");
+    }
+    let fetches = server.record().now();
+    assert_eq!(fetches.len(), 1, "{fetches:?}");
+    let request = fetches[0].text();
+    assert!(request.starts_with("GET /proxy.pac HTTP/1.1\r\n"), "{request}");
+    let after = pac_file(&proxy).await;
+    assert_eq!(
+        (&after["loaded"], &after["problem"]),
+        (&Value::Bool(true), &Value::Null),
+        "{after}"
+    );
+    proxy.event("PAC file loaded").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_delays_no_start_and_its_requests_are_refused_until_it_speaks() {
+    let server = Double::start([Step::Listen]).await;
+    let began = Instant::now();
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it listens at once");
+    let refused = way(&proxy, "www.test:443").await;
+    assert!(refused.starts_with("HTTP/1.1 502 Bad Gateway (office: no PAC file: "), "{refused}");
+    let state = pac_file(&proxy).await;
+    assert!(state["problem"].as_str().unwrap().contains("takes longer than 10 s"), "{state}");
+    let logged = proxy.event("PAC file not loaded").await;
+    assert_eq!(logged.field("hop"), "office");
+    server.becomes(serving(&returning("'PROXY proxy1.corp.example'")));
+    comes(&proxy, "corporate").await;
+    assert_eq!(pac_file(&proxy).await["problem"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_pac_file_is_reported_and_fetched_again() {
+    let long =
+        "HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n".to_owned() + &"x".repeat(5 << 20);
+    let server =
+        Double::start(answering("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")).await;
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    let tells = async |words: &str| {
+        within(words, async {
+            loop {
+                let refused = way(&proxy, "www.test:443").await;
+                assert!(refused.starts_with("HTTP/1.1 502"), "{refused}");
+                let state = pac_file(&proxy).await;
+                if state["problem"].as_str().is_some_and(|problem| problem.contains(words)) {
+                    break;
+                }
+                pause().await;
+            }
+        })
+        .await;
+    };
+    tells("404 Not Found").await;
+    server.becomes(answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><h1>Hi</h1> ",
+    ));
+    tells("it is HTML").await;
+    server.becomes(answering(&long));
+    tells("it has over 4 MiB").await;
+    server.becomes(answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfunction"));
+    tells("closed the connection").await;
+    let problem = stdout(run(["status", "--address", &proxy.address().to_string()]));
+    assert!(problem.contains("office is chosen by http://"), "{problem}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_and_old_encodings_are_read() {
+    let latin = Double::start(answering("")).await;
+    let server = Double::start([
+        Step::Answer(format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://{}/new.pac\r\nContent-Length: 0\r\n\r\n",
+            latin.address()
+        )),
+        Step::End,
+    ])
+    .await;
+    let script = format!("\u{feff}// \u{e4}\n{}", returning("'PROXY proxy1.corp.example'"));
+    latin.becomes(answering(&format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{script}")));
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    assert!(latin.sent().starts_with("GET /new.pac "), "{}", latin.sent());
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_through_the_chain_that_is_named() {
+    let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+    let exit = Proxy::start("chains: { default: [] }\n").await;
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let office = format!("url: \"http://{}/proxy.pac\", via: way", server.address());
+    let yaml = yaml(&corporate, &other, &office).replace(
+        "chains: {",
+        &format!(
+            "  exit: {{ kind: http-connect, address: \"{}\" }}\nchains: {{ way: [exit],",
+            exit.address()
+        ),
+    );
+    let proxy = Proxy::start(&yaml).await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    assert_eq!(exit.event("tunnel closed").await.field("target"), server.address().to_string());
+}
+
+#[tokio::test]
+async fn a_file_that_the_proxy_would_have_to_serve_itself_is_a_loop_and_no_hang() {
+    let port = free_port();
+    let (corporate, other) = (named("Corporate").await, named("Other").await);
+    let config = ConfigDir::new(&yaml(
+        &corporate,
+        &other,
+        &format!("url: \"http://127.0.0.1:{port}/proxy.pac\""),
+    ));
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    let proxy = Proxy::on(config, &[]).await;
+    let refused = way(&proxy, "www.test:443").await;
+    assert!(refused.starts_with("HTTP/1.1 502"), "{refused}");
+    let problem = pac_file(&proxy).await["problem"].to_string();
+    assert!(problem.contains("this proxy itself"), "{problem}");
+}
+
+/// A network that changes: the file is asked for again with its tag, and answers of the old network are forgotten.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_change_of_the_network_has_the_file_fetched_again_and_the_last_good_one_kept() {
+    use crate::support::{Namespace, Says};
+    Namespace::run(Says::NoSuchName, |namespace| async move {
+        let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+        let (_corporate, _other, proxy) = with_url(&server, "").await;
+        assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+        server.becomes(answering("HTTP/1.1 304 Not Modified\r\n\r\n"));
+        namespace.add_link("event");
+        within("another fetch", async {
+            while server.record().now().len() < 2 {
+                assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+                pause().await;
+            }
+        })
+        .await;
+        assert!(server.sent().contains("If-None-Match: \"one\"\r\n"), "{}", server.sent());
+        // A server that is broken in the next network: the last good file stays in use, and the status says why.
+        server.becomes(answering("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"));
+        namespace.ip("link set event up");
+        within("the failure", async {
+            while pac_file(&proxy).await["problem"].is_null() {
+                assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+                pause().await;
+            }
+        })
+        .await;
+        let state = pac_file(&proxy).await;
+        assert!(state["problem"].as_str().unwrap().contains("500 Oops"), "{state}");
+        assert_eq!(state["loaded"], true);
+        server.becomes(serving(&returning("'PROXY x:9999'")));
+        namespace.ip("link set event down");
+        comes(&proxy, "other").await;
+    });
+}
