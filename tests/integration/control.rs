@@ -1,6 +1,6 @@
 //! The control socket through its commands: what is open, what is ended, what a reload comes to.
 
-use std::{net::SocketAddr, process::Output};
+use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
@@ -9,22 +9,16 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, connect_early, open, pause,
-    ping, within,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, connect_early, open,
+    outcome, pause, ping, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
 
-#[track_caller]
-fn text(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
 /// Lists what is open, as `ps` does for programs.
 #[track_caller]
 fn ps(proxy: &Proxy) -> Vec<Value> {
-    let (code, out, error) = text(&proxy.command(&["ps", "--format", "json"]));
+    let (code, out, error) = outcome(&proxy.command(&["ps", "--format", "json"]));
     assert_eq!(code, Some(0), "{error}");
     serde_json::from_str(&out).unwrap()
 }
@@ -59,7 +53,7 @@ async fn ps_lists_open_connections() {
         hop.address()
     ))
     .await;
-    let (code, out, _) = text(&proxy.command(&["ps"]));
+    let (code, out, _) = outcome(&proxy.command(&["ps"]));
     assert_eq!((code, out.as_str()), (Some(0), "no connection is open\n"));
 
     let mut direct = connect_early(proxy.address(), echo.address(), "hello").await.tunnel();
@@ -92,7 +86,7 @@ async fn ps_lists_open_connections() {
             assert_eq!(row["process"]["pid"], std::process::id(), "{row}");
         }
     }
-    let (_, out, _) = text(&proxy.command(&["ps"]));
+    let (_, out, _) = outcome(&proxy.command(&["ps"]));
     assert_eq!(out.lines().count(), 4, "{out}");
     assert!(out.contains("exits (members[0], ") && out.contains("direct"), "{out}");
     assert!(!out.contains("session"), "a column without content is left out: {out}");
@@ -129,15 +123,15 @@ async fn kill_resets_both_sides_of_a_tunnel() {
     let rows = ps_until(&proxy, |rows| rows.len() == 1).await;
     let id = rows[0]["id"].to_string();
 
-    let (code, out, error) = text(&proxy.command(&["kill", "4711"]));
+    let (code, out, error) = outcome(&proxy.command(&["kill", "4711"]));
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(error.contains("4711"), "{error}");
-    let (code, out, error) = text(&proxy.command(&["kill", &id, "4711"]));
+    let (code, out, error) = outcome(&proxy.command(&["kill", &id, "4711"]));
     assert_eq!((code, out.as_str()), (Some(0), "1 connection killed\n"), "{error}");
     assert_reset(&mut client).await;
     assert_reset(&mut upstream).await;
     assert_eq!(proxy.event("tunnel closed").await.field("end"), "killed");
-    let (code, _, error) = text(&proxy.command(&["kill", &id]));
+    let (code, _, error) = outcome(&proxy.command(&["kill", &id]));
     assert_eq!(code, Some(1), "{error}");
 }
 
@@ -154,7 +148,7 @@ async fn kill_ends_a_download_in_the_middle() {
     let head = crate::support::head(&mut client).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_reads(&mut client, "begin").await;
-    let (code, _, error) = text(&proxy.command(&["kill", "--chain", "default"]));
+    let (code, _, error) = outcome(&proxy.command(&["kill", "--chain", "default"]));
     assert_eq!(code, Some(0), "{error}");
     assert_reset(&mut client).await;
     let gone = within("the upstream ends", upstream.read_to_end(&mut Vec::new())).await;
@@ -177,21 +171,21 @@ async fn kill_chooses_by_chain_hop_and_generation() {
     let mut through = connect(proxy.address(), "exit.test:1").await.tunnel();
     ps_until(&proxy, |rows| rows.len() == 2).await;
     for none in [&["kill", "--chain", "nobody"], &["kill", "--hop", "default"]] {
-        assert_eq!(text(&proxy.command(none)).0, Some(1), "{none:?}");
+        assert_eq!(outcome(&proxy.command(none)).0, Some(1), "{none:?}");
     }
-    assert_eq!(text(&proxy.command(&["kill", "--older-generations"])).0, Some(1));
-    assert_eq!(text(&proxy.command(&["kill"])).0, Some(2), "wrong usage");
-    assert_eq!(text(&proxy.command(&["kill", "1", "--chain", "a"])).0, Some(2), "wrong usage");
+    assert_eq!(outcome(&proxy.command(&["kill", "--older-generations"])).0, Some(1));
+    assert_eq!(outcome(&proxy.command(&["kill"])).0, Some(2), "wrong usage");
+    assert_eq!(outcome(&proxy.command(&["kill", "1", "--chain", "a"])).0, Some(2), "wrong usage");
 
-    assert_eq!(text(&proxy.command(&["kill", "--hop", "exit"])).0, Some(0));
+    assert_eq!(outcome(&proxy.command(&["kill", "--hop", "exit"])).0, Some(0));
     assert_reset(&mut through).await;
     ping(&mut old).await;
 
     proxy.config().write("20-more.yaml", "timeouts: { idle: 1h }\n");
-    assert_eq!(text(&proxy.command(&["reload"])).0, Some(0));
+    assert_eq!(outcome(&proxy.command(&["reload"])).0, Some(0));
     let mut new = connect(proxy.address(), echo.address()).await.tunnel();
     ps_until(&proxy, |rows| rows.len() == 2).await;
-    let (_, out, _) = text(&proxy.command(&["kill", "--older-generations"]));
+    let (_, out, _) = outcome(&proxy.command(&["kill", "--older-generations"]));
     assert_eq!(out, "1 connection killed\n");
     assert_reset(&mut old).await;
     ping(&mut new).await;
@@ -200,25 +194,25 @@ async fn kill_chooses_by_chain_hop_and_generation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reload_waits_for_the_verdict() {
     let proxy = Proxy::start(DIRECT).await;
-    let (code, out, _) = text(&proxy.command(&["reload"]));
+    let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0));
     assert!(out.starts_with("generation 1 stays in force"), "{out}");
 
     let file = proxy.config().path().join("20-more.yaml");
     std::fs::write(&file, "log: { level: debug }\n").unwrap();
     // The watcher may see the edit first.
-    let (code, out, _) = text(&proxy.command(&["reload"]));
+    let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0));
     assert!(out.contains("generation 2 "), "{out}");
 
     std::fs::write(&file, "log: { levle: debug }\ntimeouts: { idel: 1h }\n").unwrap();
-    let (code, out, _) = text(&proxy.command(&["reload"]));
+    let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(1));
     for part in ["20-more.yaml:1:8: log.levle", "did you mean `level`", "timeouts.idel"] {
         assert!(out.contains(part), "every problem, with advice: {out}");
     }
     assert!(out.ends_with("rejected; generation 2 stays in force\n"), "{out}");
-    let (code, out, _) = text(&proxy.command(&["reload", "--format", "json"]));
+    let (code, out, _) = outcome(&proxy.command(&["reload", "--format", "json"]));
     let verdict: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &verdict["verdict"]), (Some(1), &"rejected".into()));
     assert_eq!(verdict["problems"].as_array().unwrap().len(), 2, "{out}");
@@ -229,7 +223,7 @@ async fn reload_says_which_settings_the_command_line_has() {
     let yaml = "hops: { corporate: { kind: http-connect, address: \"a.test:1\" } }\n\
                 chains: { default: [corporate] }\n";
     let proxy = Proxy::with_arguments(yaml, &["--no-corporate"]).await;
-    let (code, out, _) = text(&proxy.command(&["reload"]));
+    let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0));
     let note = "hops.corporate.enabled in the files has no effect: the proxy was started with --no-corporate";
     assert!(out.contains(note), "{out}");
@@ -241,14 +235,14 @@ async fn commands_list_the_running_proxies_if_theirs_does_not_run() {
     let other = ConfigDir::new(DIRECT);
     let path = other.path().to_str().unwrap();
     for command in ["ps", "reload"] {
-        let (code, _, error) = text(&proxy.command_for(&[command, "-c", path]));
+        let (code, _, error) = outcome(&proxy.command_for(&[command, "-c", path]));
         assert_eq!(code, Some(1));
         assert!(error.contains("no proxy runs with this configuration"), "{error}");
         assert!(error.contains(&proxy.address().to_string()), "{error}");
     }
     let address = proxy.address().to_string();
-    let (code, _, error) = text(&proxy.command_for(&["reload", "--address", &address]));
+    let (code, _, error) = outcome(&proxy.command_for(&["reload", "--address", &address]));
     assert_eq!(code, Some(0), "{error}");
-    let (code, out, error) = text(&proxy.command_for(&["ps"]));
+    let (code, out, error) = outcome(&proxy.command_for(&["ps"]));
     assert_eq!((code, out.is_empty()), (Some(0), false), "the only one is meant: {error}");
 }

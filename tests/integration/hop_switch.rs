@@ -1,15 +1,12 @@
 //! `mooltiroute hop`: switches a hop by editing one word of its file.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Command};
 
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, ping, run,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, outcome, ping,
+    run,
 };
 
 /// Two hops as people write them, with comments, quotes and odd spaces.
@@ -17,18 +14,12 @@ const HOPS: &str = "# All hops.\nhops:\n  corporate:   # at work\n    kind: http
                     enabled:  true   # see `hop`\n    address: \"a.test:1\"\n  exit: { kind: socks5, address: 'b.test:2' }\n";
 const CHAINS: &str = "chains: { default: [corporate, exit] }\n";
 
-#[track_caller]
-fn text(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
 /// Runs `mooltiroute hop` with `config`, and keeps its state in the runtime directory.
 fn hop(config: &ConfigDir, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
     command.arg("hop").args(arguments).arg("-c").arg(config.path());
     in_runtime(&mut command, config.runtime());
-    text(&command.output().unwrap())
+    outcome(&command.output().unwrap())
 }
 
 fn config() -> ConfigDir {
@@ -149,7 +140,7 @@ async fn the_running_proxy_has_the_last_word() {
     command.args(["hop", "corporate", "on", "-c"]).arg(proxy.config().path());
     command.env("HOP_OF_TEST", "a.test:1");
     in_runtime(&mut command, proxy.config().runtime());
-    let (code, _, error) = text(&command.output().unwrap());
+    let (code, _, error) = outcome(&command.output().unwrap());
     assert_eq!(code, Some(1));
     assert!(error.contains("`HOP_OF_TEST` is not set"), "{error}");
     assert_eq!(hops_of(proxy.config()), yaml);

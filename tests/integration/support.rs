@@ -47,7 +47,7 @@ pub(crate) use self::{
     pattern::{fill, first_difference},
     probed::{probe, run_probe},
     process::{Program, skip},
-    proxy::{Event, Proxy, in_runtime, run},
+    proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,

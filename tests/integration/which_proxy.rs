@@ -1,18 +1,12 @@
 //! Commands reach the proxy that is meant, and say which one they asked if that was left open.
 
-use std::{fs, process::Output};
+use std::fs;
 
-use crate::support::{ConfigDir, Proxy};
+use crate::support::{ConfigDir, Proxy, outcome};
 
 const DIRECT: &str = "chains: { default: [] }\n";
 const TWO_HOPS: &str = "hops: { a: { kind: socks5, address: \"a.test:1\" }, b: { kind: socks5, address: \"b.test:1\" } }\n\
                         chains: { default: [a, b] }\n";
-
-#[track_caller]
-fn text(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
 
 /// A directory with one file, and a proxy that was started with the directory or with the file.
 async fn proxy_on_one_file(is_file: bool) -> (tempfile::TempDir, Proxy) {
@@ -32,7 +26,7 @@ async fn a_hop_is_switched_in_the_proxy_that_reads_the_edited_file() {
         let file = directory.path().join("config.yaml");
         let other = if is_file { directory.path() } else { &file };
         let (code, out, error) =
-            text(&proxy.command_for(&["hop", "b", "off", "-c", other.to_str().unwrap()]));
+            outcome(&proxy.command_for(&["hop", "b", "off", "-c", other.to_str().unwrap()]));
         assert_eq!(code, Some(0), "{error}");
         assert!(out.contains("b is off; generation 2 is in force in process "), "{out}");
         assert!(out.contains(&proxy.address().to_string()), "{out}");
@@ -44,17 +38,17 @@ async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
     let one = Proxy::start(DIRECT).await;
     let address = one.address().to_string();
     for command in ["ps", "reload", "status"] {
-        let (code, _, error) = text(&one.command_for(&[command]));
+        let (code, _, error) = outcome(&one.command_for(&[command]));
         assert_eq!(code, Some(0), "{error}");
         assert!(error.contains("asked process ") && error.contains(&address), "{command}: {error}");
         // One that is named needs no introduction.
-        let (code, _, error) = text(&one.command(&[command]));
+        let (code, _, error) = outcome(&one.command(&[command]));
         assert_eq!((code, error.as_str()), (Some(0), ""), "{command}");
     }
-    let (_, _, error) = text(&one.command_for(&["usage"]));
+    let (_, _, error) = outcome(&one.command_for(&["usage"]));
     assert!(error.contains("the built-in configuration") && error.contains(&address), "{error}");
     let two = Proxy::beside(&one, ConfigDir::new(DIRECT)).await;
-    let (code, _, error) = text(&one.command_for(&["ps"]));
+    let (code, _, error) = outcome(&one.command_for(&["ps"]));
     assert_eq!(code, Some(1));
     assert!(error.contains(&address) && error.contains(&two.address().to_string()), "{error}");
 }
@@ -64,7 +58,7 @@ async fn status_shows_no_other_proxy_in_place_of_the_one_that_was_named() {
     let mut proxy = Proxy::start(DIRECT).await;
     proxy.config().write("00-server.yaml", "server: [\n");
     proxy.event("config rejected").await;
-    let (code, out, error) = text(&proxy.command(&["status"]));
+    let (code, out, error) = outcome(&proxy.command(&["status"]));
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains(&proxy.address().to_string()), "{out}");
     assert!(out.contains("rejected     what is on disk"), "{out}");
@@ -72,7 +66,7 @@ async fn status_shows_no_other_proxy_in_place_of_the_one_that_was_named() {
     proxy.signal(rustix::process::Signal::TERM);
     assert!(proxy.exit().await.success());
     for path in [proxy.config().path().to_str().unwrap(), "/nonexistent"] {
-        let (code, out, error) = text(&proxy.command_for(&["status", "-c", path]));
+        let (code, out, error) = outcome(&proxy.command_for(&["status", "-c", path]));
         assert_eq!(code, Some(1), "{out}");
         assert!(error.contains("nothing says where it listens"), "{error}");
         assert!(!error.contains("8888"), "{error}");

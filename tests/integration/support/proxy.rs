@@ -311,5 +311,12 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ou
     command(PROGRAM).args(arguments).output().unwrap()
 }
 
+/// Returns the exit status of a program, and its standard output and standard error.
+#[track_caller]
+pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
 /// The path of the program.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_mooltiroute");
