@@ -236,7 +236,7 @@ digraph mooltiroute {
 }
 
 #[test]
-fn explain_says_if_a_client_would_be_refused_or_not_heard_for_its_username() {
+fn explain_says_if_a_username_is_refused_or_has_no_effect() {
     let directory = directory();
     let text = CONFIG.replace("kind: webshare,", "kind: webshare, sessions: by-client,");
     fs::write(directory.path().join("b.yaml"), text).unwrap();
@@ -267,7 +267,7 @@ fn explain_says_if_a_client_would_be_refused_or_not_heard_for_its_username() {
 }
 
 #[test]
-fn explain_shows_no_condition_of_a_hop_that_is_not_on_the_way() {
+fn explain_shows_only_the_conditions_of_hops_on_the_way() {
     const EQUAL: &str = "enabled: { when: { interface: nowhere0 } }";
     let directory = directory();
     let text = format!(

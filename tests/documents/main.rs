@@ -87,26 +87,27 @@ fn log_messages_and_their_documentation_agree() {
     let page = read("docs/operations.md");
     let section = page.split_once("\n### Messages\n").unwrap().1.split("\n### ").next().unwrap();
     let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let documented: BTreeSet<String> = cells.map(plain).collect();
+    let documented: BTreeSet<String> = cells.map(without_backticks).collect();
     let sources = sources();
     let logged = logged_messages(&sources);
     assert!(logged.contains("config reloaded"), "{logged:?}");
     let missing: Vec<_> = logged.difference(&documented).collect();
     assert!(missing.is_empty(), "docs/operations.md, Messages: write {missing:#?}");
     // The messages of access lines are constants.
-    let sources = plain(&sources);
+    let sources = without_backticks(&sources);
     for message in &documented {
         let is_there = sources.contains(&format!("\"{message}\""));
         assert!(is_there, "docs/operations.md, Messages: remove `{message}`");
     }
 }
 
-/// Returns the messages that `sources` log at `info` and above, without backticks. A message is the last literal of an event.
+/// Returns the messages that `sources` log at `info` and above, without backticks. A message is the last literal of an
+/// event.
 fn logged_messages(sources: &str) -> BTreeSet<String> {
     let calls = ["info!(", "warn!(", "error!("];
     let events = calls.iter().flat_map(|call| sources.split(call).skip(1));
     let messages = events.filter_map(|rest| arguments(rest).rsplit('"').nth(1));
-    messages.filter(|message| !message.contains('{')).map(plain).collect()
+    messages.filter(|message| !message.contains('{')).map(without_backticks).collect()
 }
 
 /// Returns the start of `rest` up to the parenthesis that closes the call.
@@ -124,12 +125,12 @@ fn arguments(rest: &str) -> &str {
     &rest[..end.unwrap_or(rest.len())]
 }
 
-fn plain(text: &str) -> String {
+fn without_backticks(text: &str) -> String {
     text.replace('`', "").trim().to_owned()
 }
 
 #[test]
-fn the_readme_shows_the_error_that_an_unknown_key_has() {
+fn the_readme_shows_the_current_error_for_an_unknown_key() {
     let text = "hops: { a: { kind: http-connect, address: \"a.test:1\", enabeld: false } }";
     let environment = Environment::new(|_| None, ".");
     let source = Source::Text(text.into());

@@ -104,10 +104,23 @@ fn exec_chooses_a_session_for_each_run() {
     assert_eq!(chosen, format!("http://session-alice,country-us:x@127.0.0.1:{port}"));
     let wrong = exec(&config, &["--session", "a b"], &show);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    let wrong = exec(&config, &["--country", "USA"], &show);
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    assert!(text(&wrong.stderr).contains("as in `--country us`"), "{wrong:?}");
     let (fixed, _) = at_a_known_port(ROUTES);
     let refused = exec(&fixed, &["--session", "alice"], &show);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(text(&refused.stderr).contains("sessions: by-client"), "{refused:?}");
+}
+
+#[test]
+fn exec_warns_if_no_proxy_listens_and_runs_its_command() {
+    let Some(_) = Program::find_or_skip("true") else { return };
+    let (config, port) = at_a_known_port("chains: { default: [] }\n");
+    let output = exec(&config, &[], &["true"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let warning = format!("no proxy listens on 127.0.0.1:{port}");
+    assert!(text(&output.stderr).contains(&warning), "{output:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What commands say about names, numbers and flags that they can't use.
+//! Errors of commands that get a wrong name, number or flag.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -18,7 +18,7 @@ fn failed(output: &Output, words: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kill_knows_the_names_and_the_numbers() {
+async fn kill_suggests_names_and_reports_unknown_numbers() {
     let proxy = Proxy::start(HOPS).await;
     for (flags, words) in [
         (["--hop", "webshre"], "no hop is called `webshre`; did you mean `webshare`?"),
@@ -33,7 +33,7 @@ async fn kill_knows_the_names_and_the_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_may_be_copied_as_a_url() {
+async fn address_also_takes_a_url() {
     let proxy = Proxy::start(HOPS).await;
     let url = proxy.url();
     for command in ["reload", "ps", "status"] {
@@ -44,7 +44,7 @@ async fn an_address_may_be_copied_as_a_url() {
 }
 
 #[test]
-fn a_member_of_a_list_is_not_taken_for_its_pool() {
+fn hop_does_not_suggest_the_pool_for_a_member_of_its_list() {
     let config = ConfigDir::new(
         "hops: { pool1: { kind: pool, members_from: { file: proxies.txt } } }\nchains: { default: [pool1] }\n",
     );
@@ -56,20 +56,14 @@ fn a_member_of_a_list_is_not_taken_for_its_pool() {
 }
 
 #[test]
-fn exec_and_check_explain_their_flags() {
-    let config = ConfigDir::new(HOPS);
-    config.write("20.yaml", "hops: { webshare: { sessions: by-client } }\n");
-    config.write("00-server.yaml", "server: { listen: \"127.0.0.1:9\" }\n");
-    let path = config.path().to_str().unwrap();
-    let output = run(["exec", "-c", path, "--country", "USA", "--", "true"]);
-    failed(&output, "as in `--country us`");
+fn check_suggests_no_credentials_for_a_pac_hop() {
     let output = run(["check", "--hop", "pac://?url=http://pac.test/proxy.pac"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !error.contains("credentials"), "{output:?}");
 }
 
 #[test]
-fn a_service_is_said_to_lack_the_variables_of_the_configuration() {
+fn service_warns_that_it_lacks_the_variables_of_the_configuration() {
     let config = ConfigDir::new(HOPS);
     let path = config.path().to_str().unwrap();
     let output = run(["service", "install", "--print", "-c", path]);
@@ -79,7 +73,7 @@ fn a_service_is_said_to_lack_the_variables_of_the_configuration() {
 }
 
 #[test]
-fn a_start_without_any_configuration_is_a_warning() {
+fn a_start_without_any_configuration_logs_a_warning() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
     in_runtime(&mut command, directory.path());

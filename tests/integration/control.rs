@@ -1,4 +1,4 @@
-//! The control socket through its commands: what is open, what is ended, what a reload comes to.
+//! The commands that use the control socket: `ps`, `kill` and `reload`.
 
 use std::net::SocketAddr;
 

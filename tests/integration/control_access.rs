@@ -1,4 +1,4 @@
-//! Who can reach the control socket: the owner of the proxy, and nobody else.
+//! Only the owner of the proxy can use the control socket.
 
 use std::{
     fs,

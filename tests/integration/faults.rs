@@ -1,4 +1,4 @@
-//! Hops that fail: what the client is told, and that it works again when they do.
+//! Hops that fail: the answers that clients get, and the recovery when the hops work again.
 
 use std::{net::SocketAddr, time::Duration};
 

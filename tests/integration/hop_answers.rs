@@ -1,5 +1,5 @@
-//! What clients are told of each answer that proxies and providers are known to give, well-made or not. Who is blamed
-//! is seen best where there is a choice, so the hop that answers is one of two.
+//! The answer that a client gets for each answer that proxies and providers are known to give, well-formed or not. The hop
+//! that answers is one of two, so that a test shows which one is blamed.
 
 use tokio::io::AsyncWriteExt as _;
 

@@ -4,6 +4,7 @@ use crate::support::{
     Double, EchoOrigin, Network, PASSWORD, Proxy, SocksProxy, Step, USERNAME, connect, exchange,
     ping, probe,
 };
+
 /// Plays a gateway that accepts a login and a request for port 80, and then answers one HTTP request.
 fn gateway() -> Vec<Step> {
     vec![

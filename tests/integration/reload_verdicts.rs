@@ -1,4 +1,4 @@
-//! What `reload` and `hop` say about the configuration that comes in force, or does not.
+//! The output of `reload` and `hop`: warnings, notes and the problems of a rejected configuration.
 
 use std::fs;
 
@@ -21,19 +21,19 @@ async fn a_switch_that_sends_targets_direct_says_so() {
     proxy.config().write("20-more.yaml", "server: { workers: 2 }\n");
     proxy.event_after(0, "`server.workers` takes effect at the next start").await;
     proxy.config().write("20-more.yaml", "server: { workers: 3 }\n");
-    // The watch may be first. Then nothing is left to do, and nothing to warn of.
+    // The watch may have applied the edit already. Then `reload` has nothing to do, and no warning.
     let (code, out, error) = outcome(&proxy.command(&["reload", "--format", "json"]));
     assert_eq!(code, Some(0), "{error}");
     let verdict: serde_json::Value = serde_json::from_str(&out).unwrap();
-    let said = verdict["warnings"].to_string();
+    let warnings = verdict["warnings"].to_string();
     assert!(
-        said.contains("takes effect at the next start") || verdict["verdict"] == "unchanged",
+        warnings.contains("takes effect at the next start") || verdict["verdict"] == "unchanged",
         "{verdict:#}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_with_unusable_lines_is_named_by_the_reload() {
+async fn a_reload_counts_the_unusable_lines_of_a_list() {
     let config = ConfigDir::new("chains: { default: [] }\n");
     config.write("exits.txt", "a.test:80\n");
     let hops = "hops: { exits: { kind: pool, members_from: { file: exits.txt } } }\nchains: { default: [exits] }\n";
@@ -55,7 +55,7 @@ async fn an_emptied_file_is_refused_by_a_running_proxy() {
         assert!(out.contains("10-test.yaml: this file was emptied"), "{out}");
         assert!(out.contains("generation 1 stays in force"), "{out}");
         proxy.event("config rejected").await;
-        // A file that is meant so is taken, and so is one that is written again.
+        // A comment shows that the file is meant to be empty.
         proxy.config().write("10-test.yaml", "# no hop\n");
         proxy.event("config reloaded").await;
         assert_eq!(outcome(&proxy.command(&["reload"])).0, Some(0));
@@ -63,7 +63,7 @@ async fn an_emptied_file_is_refused_by_a_running_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_taken_is_rejected_with_its_place() {
+async fn an_address_in_use_is_reported_at_its_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::start(ONE_HOP).await;
     let address = taken.local_addr().unwrap();
@@ -75,7 +75,7 @@ async fn an_address_that_is_taken_is_rejected_with_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_says_that_variables_are_those_of_the_start() {
+async fn a_reload_notes_that_variables_were_read_at_the_start() {
     let yaml = "hops: { a: { kind: socks5, address: \"${REMARKABLE_HOST}:1\" } }\nchains: { default: [a] }\n";
     let proxy = Proxy::in_environment(yaml, &[], &[("REMARKABLE_HOST", "a.test")]).await;
     let (code, out, error) = outcome(&proxy.command(&["reload"]));

@@ -426,7 +426,7 @@ impl Home {
 
 /// The contract's 500 ms, and what a busy machine may add.
 const SEEN: Duration = Duration::from_secs(3);
-/// A case in which no event comes, so that the files must be looked at from time to time.
+/// The time if no event comes, and the files are looked at every few seconds.
 const SEEN_LATE: Duration = Duration::from_secs(20);
-/// How long somebody takes who writes one line after the other.
+/// The pause of a slow writer between two lines.
 const BETWEEN_LINES: Duration = Duration::from_millis(40);

@@ -17,7 +17,7 @@ async fn the_log_names_a_direct_chain_once_before_listening() {
     }
 }
 
-/// A number that a developer's machine may have.
+/// The tunnels that a developer's machine may have open.
 const TUNNELS: usize = 1_000;
 
 #[tokio::test]

@@ -339,7 +339,7 @@ async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
-    // What was used counts also after the hop was off for a while.
+    // Switching the hop off and on does not reset the count.
     for switch in ["off", "on"] {
         let seen = proxy.events().len();
         let switched = proxy.command(&["hop", "exit", switch]);

@@ -1,4 +1,4 @@
-//! Commands reach the proxy that is meant, and say which one they asked if that was left open.
+//! Commands find the right proxy, and say which one they asked if their arguments name none.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ const DIRECT: &str = "chains: { default: [] }\n";
 const TWO_HOPS: &str = "hops: { a: { kind: socks5, address: \"a.test:1\" }, b: { kind: socks5, address: \"b.test:1\" } }\n\
                         chains: { default: [a, b] }\n";
 
-/// A directory with one file, and a proxy that was started with the directory or with the file.
+/// Starts a proxy with a directory of one file, or with that file.
 async fn proxy_on_one_file(is_file: bool) -> (tempfile::TempDir, Proxy) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
@@ -19,10 +19,10 @@ async fn proxy_on_one_file(is_file: bool) -> (tempfile::TempDir, Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hop_is_switched_in_the_proxy_that_reads_the_edited_file() {
+async fn hop_waits_for_the_proxy_that_reads_the_edited_file() {
     for is_file in [true, false] {
         let (directory, proxy) = proxy_on_one_file(is_file).await;
-        // The other name of the same configuration.
+        // The command names the configuration the other way.
         let file = directory.path().join("config.yaml");
         let other = if is_file { directory.path() } else { &file };
         let (code, out, error) =
@@ -41,7 +41,7 @@ async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
         let (code, _, error) = outcome(&one.command_for(&[command]));
         assert_eq!(code, Some(0), "{error}");
         assert!(error.contains("asked process ") && error.contains(&address), "{command}: {error}");
-        // One that is named needs no introduction.
+        // `-c` names the proxy.
         let (code, _, error) = outcome(&one.command(&[command]));
         assert_eq!((code, error.as_str()), (Some(0), ""), "{command}");
     }
@@ -54,7 +54,7 @@ async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_shows_no_other_proxy_in_place_of_the_one_that_was_named() {
+async fn status_never_shows_another_proxy_than_the_named_one() {
     let mut proxy = Proxy::start(DIRECT).await;
     proxy.config().write("00-server.yaml", "server: [\n");
     proxy.event("config rejected").await;
@@ -62,7 +62,7 @@ async fn status_shows_no_other_proxy_in_place_of_the_one_that_was_named() {
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains(&proxy.address().to_string()), "{out}");
     assert!(out.contains("rejected     what is on disk"), "{out}");
-    // Once it has ended, nothing says where it listened. The default port may be that of another proxy.
+    // Without the proxy, its address is unknown. Another proxy may listen on the default port.
     proxy.signal(rustix::process::Signal::TERM);
     assert!(proxy.exit().await.success());
     for path in [proxy.config().path().to_str().unwrap(), "/nonexistent"] {

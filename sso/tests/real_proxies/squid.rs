@@ -70,7 +70,7 @@ impl Squid {
         squid
     }
 
-    /// What squid and its helpers say, for failures.
+    /// Returns the log of squid and its helpers, for messages of failed tests.
     pub(crate) fn log(&self) -> String {
         let read = |name| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         format!("{}{}{}", read("stderr"), read("cache.log"), read("access.log"))

@@ -34,7 +34,7 @@ async fn the_exit_address_is_shown_if_the_target_returns_it() {
 }
 
 #[tokio::test]
-async fn a_probe_acts_as_the_client_of_its_flag() {
+async fn probe_as_sends_the_session_and_country_of_a_client() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n203.0.113.7";
     let provider = Double::start([Step::Answer(answer.into())]).await;
     let yaml = |more: &str| {
@@ -57,7 +57,7 @@ async fn a_probe_acts_as_the_client_of_its_flag() {
         }
     }
     assert_eq!(probe(&by_client, &["target.test:443"]).await.told["as"], Value::Null);
-    // What can't be met is told as to clients, and what has no effect too.
+    // A probe fails if the username asks for something that the chain can't do, or if it has no effect.
     let probed = probe(&by_client, &[TARGET, "--as", "country-us"]).await;
     assert!(probed.words.contains("a country only together with a session"), "{}", probed.words);
     let probed = probe(&yaml(""), &[TARGET, "--as", "session-alice"]).await;

@@ -73,7 +73,7 @@ impl HttpOrigin {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// A plain GET of `path` for a proxy, on a connection that is closed after it.
+    /// Returns a GET of `path` for a proxy. It asks for the connection to be closed afterwards.
     pub(crate) fn request(&self, path: &str) -> String {
         let (url, host) = (self.url(path), self.address);
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")

@@ -1,4 +1,4 @@
-//! The table of failures: what the client is told for what went wrong where, for a tunnel and for a plain request.
+//! The table of failures: the answer to a tunnel and to a plain request for each place and kind of failure.
 
 use crate::support::{Double, Proxy, Step, exchange, free_port, two_hops};
 
