@@ -141,19 +141,17 @@ mod tests {
 
     #[test]
     fn no_message_quotes_the_file() {
-        let directory = std::env::temp_dir().join(format!("mooltiroute-ca-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
         for text in [
             "-----BEGIN CERTIFICATE-----\nhunter2!\n-----END CERTIFICATE-----\n",
             "-----BEGIN CERTIFICATE-----\nhunter2\n",
             "-----BEGIN hunter2\n",
             "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
         ] {
-            std::fs::write(directory.join("hunter2.pem"), text).unwrap();
-            let context = BuildContext::new(&directory);
+            std::fs::write(directory.path().join("hunter2.pem"), text).unwrap();
+            let context = BuildContext::new(directory.path());
             let error = read_authorities(Path::new("hunter2.pem"), &context).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

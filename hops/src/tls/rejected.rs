@@ -20,7 +20,7 @@ pub(super) struct NotingSelfSigned(pub(super) Arc<dyn ServerCertVerifier>);
 
 /// A certificate that has issued itself, and that the operator did not name.
 #[derive(Debug, Error)]
-#[error("{SELF_SIGNED}")]
+#[error("it is self-signed")]
 struct SelfSigned;
 
 impl ServerCertVerifier for NotingSelfSigned {
@@ -90,7 +90,7 @@ fn reason_in_words(reason: &CertificateError) -> Option<String> {
             "no authority that is trusted here has issued it".to_owned()
         }
         CertificateError::Other(OtherError(other)) if other.is::<SelfSigned>() => {
-            SELF_SIGNED.to_owned()
+            SelfSigned.to_string()
         }
         CertificateError::NotValidForName => "it is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
@@ -113,5 +113,3 @@ fn reason_in_words(reason: &CertificateError) -> Option<String> {
         _ => return None,
     })
 }
-
-const SELF_SIGNED: &str = "it is self-signed";
