@@ -221,10 +221,8 @@ impl Loader {
             // `--no-corporate` asks for nothing if there is no such hop.
             if !known.iter().any(|known| known == name) && option != "--no-corporate" {
                 let problem = problem(format!("{option} {name}: no hop is called `{name}`"));
-                problems.push(match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => problem.with_suggestion(near),
-                    None => problem,
-                });
+                let near = nearest(name, known.iter().map(String::as_str));
+                problems.push(problem.with_suggestion(near));
             } else if !is_enabled && self.overrides.enable.iter().any(|enabled| enabled == name) {
                 problems
                     .push(problem(format!("{option}: `--enable {name}` asks for the opposite")));

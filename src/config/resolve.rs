@@ -80,11 +80,11 @@ impl<'a> Resolver<'a> {
 
     /// Builds the configuration. It is valid only if no problem was found.
     pub(crate) fn resolve(&mut self) -> Config {
-        // Variables are put in first, since any section may have some. A scalar that is still a template
-        // would be reported as a wrong type.
         let outdented = self.tree.indent_keys();
         self.problems.append(outdented);
         self.check_sections();
+        // Variables are put in before any section is read, since each may have some. A scalar that is still a template
+        // would be reported as a wrong type.
         self.interpolate();
         let server = self.server();
         let timeouts = self.timeouts();
@@ -375,11 +375,7 @@ impl<'a> Resolver<'a> {
         let problem = self.tree.problem(place, Part::Value, code, message);
         // `Problem::new` hides keys that are no names, as it does for every other problem.
         let path = Problem::new(path, code, "").path;
-        let problem = Problem { path, ..problem };
-        match near {
-            Some(name) => problem.with_suggestion(name),
-            None => problem,
-        }
+        Problem { path, ..problem }.with_suggestion(near)
     }
 }
 

@@ -95,10 +95,10 @@ impl Problem {
         self
     }
 
-    /// Suggests `name` in place of the written one.
-    pub(crate) fn with_suggestion(mut self, name: &str) -> Self {
-        self.help = Some(format!("did you mean `{name}`?"));
-        self.is_suggestion = true;
+    /// Suggests `near` in place of the written name. Without a near name, the problem has no advice.
+    pub(crate) fn with_suggestion(mut self, near: Option<&str>) -> Self {
+        self.help = near.map(|name| format!("did you mean `{name}`?"));
+        self.is_suggestion = near.is_some();
         self
     }
 

@@ -124,8 +124,8 @@ impl Tree {
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
         match suggestion {
-            Some(name) => problem.with_suggestion(name),
             None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+            near => problem.with_suggestion(near),
         }
     }
 
@@ -141,10 +141,9 @@ impl Tree {
         let near = nearest(name, known.iter().copied());
         // A line that begins with a no-break space has a key that looks like a known one.
         let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
-        problem = match (odd.or_else(|| self.advice_on_key(path, known)), near) {
-            (Some(help), _) => problem.with_help(help),
-            (None, Some(name)) => problem.with_suggestion(name),
-            (None, None) => problem,
+        problem = match odd.or_else(|| self.advice_on_key(path, known)) {
+            Some(help) => problem.with_help(help),
+            None => problem.with_suggestion(near),
         };
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
