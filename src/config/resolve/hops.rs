@@ -168,49 +168,28 @@ impl Resolver<'_> {
             self.report(&plan.path, &others);
             for invalid in unknown {
                 let place = plan.path.clone().join(invalid.path());
-                // The kind reports the place of the name only, so that its error can't quote a secret.
-                let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
-                let is_waiting = waiting.iter().any(|(other, _)| {
-                    matches!(other.path.keys(), [_, Key::Name(name)] if Some(name) == named.as_ref())
-                });
                 if self.failed.contains(&place) {
                     continue;
                 }
-                match named {
-                    // In a list of members, the lines of a list of proxies look like names.
-                    // A mapping of a PAC hop that is written the other way round.
-                    Some(_)
-                        if pattern_of(&place).is_some_and(|pattern| known.contains(&pattern)) =>
-                    {
-                        let problem = self.unknown_name(&place, &place, "hop", &known);
-                        let hop = pattern_of(&place).unwrap_or_default();
-                        let help = format!(
-                            "the pattern of a proxy comes first, as in `\"HOST:PORT\": {hop}`"
-                        );
-                        self.problems.push(problem.with_help(help));
-                    }
-                    Some(name) if listed_instead(&name, true).is_some() => {
-                        let help = listed_instead(&name, true).unwrap_or_default();
-                        let problem = self.unknown_name(&place, &place, "hop", &known);
-                        let help =
-                            help + "; a file of such lines is `members_from: { file: FILE }`";
-                        self.problems.push(problem.with_help(help));
-                    }
-                    Some(name) if matches!(plan.path.keys(), [_, Key::Name(own)] if *own == name) =>
-                    {
-                        self.invalid(&place, "names the hop itself; write the names of other hops");
-                    }
-                    Some(name) if !known.contains(&name.as_str()) => {
-                        let problem = self.unknown_name(&place, &place, "hop", &known);
-                        self.problems.push(problem);
-                    }
-                    Some(_) if is_waiting => {
-                        let message = "names a hop that holds this one in turn, or that waits for one that does";
-                        self.invalid(&place, message);
-                    }
-                    // That hop exists but is invalid itself, and its own problem says why.
-                    _ => {}
+                // The kind reports the place of the name only, so that its error can't quote a secret.
+                let named = self.tree.settings(&place).and_then(|name| name.read::<String>().ok());
+                let Some(name) = named else { continue };
+                let is_named =
+                    |path: &KeyPath| matches!(path.keys(), [_, Key::Name(own)] if *own == name);
+                if let Some(help) = instead_of_name(&place, &name, &known) {
+                    let problem = self.unknown_name(&place, &place, "hop", &known);
+                    self.problems.push(problem.with_help(help));
+                } else if is_named(&plan.path) {
+                    self.invalid(&place, "names the hop itself; write the names of other hops");
+                } else if !known.contains(&name.as_str()) {
+                    let problem = self.unknown_name(&place, &place, "hop", &known);
+                    self.problems.push(problem);
+                } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
+                    let message =
+                        "names a hop that holds this one in turn, or that waits for one that does";
+                    self.invalid(&place, message);
                 }
+                // Any other hop exists but is invalid itself, and its own problem says why.
             }
         }
     }
@@ -315,12 +294,20 @@ impl Resolver<'_> {
     }
 }
 
-/// Returns the pattern at `path`, if that is in the `hops` of a hop, as `kind: pac` has them.
-fn pattern_of(path: &KeyPath) -> Option<&str> {
-    match path.keys() {
-        [_, _, Key::Name(hops), Key::Name(pattern)] if hops == "hops" => Some(pattern),
-        _ => None,
+/// Returns what to write at `place` instead of `name`, if that was not meant as the name of a hop.
+fn instead_of_name(place: &KeyPath, name: &str, known: &[&str]) -> Option<String> {
+    // In the `hops` of a PAC hop, a pattern leads to a hop. People also write the hop first.
+    if let [_, _, Key::Name(hops), Key::Name(pattern)] = place.keys()
+        && hops == "hops"
+        && known.contains(&pattern.as_str())
+    {
+        return Some(format!(
+            "the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"
+        ));
     }
+    // In a list of members, the lines of a list of proxies look like names.
+    let settings = listed_instead(name, true)?;
+    Some(settings + "; a file of such lines is `members_from: { file: FILE }`")
 }
 
 /// Makes the hop at `index` depend on the conditions of the hops that it holds.
