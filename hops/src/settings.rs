@@ -285,6 +285,11 @@ impl KeyPath {
         &self.0
     }
 
+    /// Returns the last key that is a name. For an item of a list, that is the key of the list.
+    pub fn last_name(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(Key::name)
+    }
+
     /// Adds the steps of `below` to the path.
     #[must_use]
     pub fn join(mut self, below: &Self) -> Self {

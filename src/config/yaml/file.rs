@@ -230,9 +230,7 @@ impl File {
     /// Returns what is odd about the way the value at `path` is written in this file.
     pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
         let node = self.root.as_ref()?.get(path)?;
-        // An item of a list is judged by the key of the list.
-        let named = path.keys().iter().rev().find_map(Key::name);
-        self.oddity_of(named?, node)
+        self.oddity_of(path.last_name()?, node)
     }
 
     fn oddity_of(&self, key: &str, node: &Node) -> Option<Oddity> {

@@ -44,21 +44,15 @@ impl Tree {
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");
-        if is_address
-            // People copy the URL of a proxy from other programs.
-            && let Some(help) = text.and_then(|text| settings_instead(text, self.is_hidden(path)))
-        {
-            return Some(help);
-        }
-        if is_address
-            && let Some(help) = text.and_then(|text| listed_instead(text, self.is_hidden(path)))
-        {
-            return Some(help);
-        }
-        if is_address
-            && let Some(help) = text.and_then(|text| mended_address(text, self.is_hidden(path)))
-        {
-            return Some(help);
+        if let Some(text) = text.filter(|_| is_address) {
+            let is_hidden = self.is_hidden(path);
+            // People copy URLs and lines of lists from other programs.
+            let help = settings_instead(text, is_hidden)
+                .or_else(|| listed_instead(text, is_hidden))
+                .or_else(|| mended_address(text, is_hidden));
+            if help.is_some() {
+                return help;
+            }
         }
         if let Some(help) = self.value_instead(path, fault) {
             return Some(help);
@@ -71,14 +65,10 @@ impl Tree {
         {
             return Some(help);
         }
-        let is_own = !self.is_from_elsewhere(path);
-        if let Some(help) = text.filter(|_| is_own).and_then(|text| {
-            let key = path.keys().iter().rev().find_map(Key::name)?;
-            foreign_variable::instead(key, text)
-        }) {
-            return Some(help);
-        }
-        self.empty_partner(path)
+        let written = text.filter(|_| !self.is_from_elsewhere(path));
+        written
+            .and_then(|text| foreign_variable::instead(path.last_name()?, text))
+            .or_else(|| self.empty_partner(path))
     }
 
     /// Returns what to write if a mapping or a list is expected at `path` and `text` is there.

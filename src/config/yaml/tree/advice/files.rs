@@ -26,12 +26,13 @@ impl Tree {
     /// Returns what to write at `path` if that is not the path of a file, or where the file is looked for.
     pub(super) fn file_instead(&self, path: &KeyPath) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str)?;
-        let key = path.keys().iter().rev().find_map(Key::name)?;
+        let key = path.last_name()?;
         if text.contains('\n') || text.contains("-----BEGIN") {
             return Some(format!("`{key}` is the path of a file; save this text as a file"));
         }
         if text.contains("://") {
-            return Some(match (key, path.keys().iter().any(is_list)) {
+            let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
+            return Some(match (key, is_list) {
                 ("file", true) => LIST_URL.to_owned(),
                 ("file", false) => "write `url:` in place of `file:`".to_owned(),
                 _ => format!("`{key}` is the path of a file; download it, and write its path"),

@@ -14,7 +14,7 @@ impl Tree {
     pub(super) fn value_instead(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         let value = self.value(path)?;
         let section = path.keys().first().and_then(Key::name)?;
-        let key = path.keys().iter().rev().find_map(Key::name)?;
+        let key = path.last_name()?;
         let text = value.as_str().map(str::trim);
         let is_shown = !self.is_hidden(path);
         let specific = match (section, key) {
