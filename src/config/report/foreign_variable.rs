@@ -12,10 +12,19 @@ pub(crate) fn instead(key: &str, text: &str) -> Option<String> {
             _ => "no command is run; put its output into a variable and write `\"${NAME}\"`".to_owned(),
         });
     }
-    named_by(text).map(|name| written(&name))
+    if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+        return Some(in_double_braces(inner));
+    }
+    named_by(text).map(written)
 }
 
-/// Returns the notation of a variable in place of the first `${…}` of `text` that is none.
+/// Returns what to write instead of `{{inner}}`, the variable of a template language.
+pub(crate) fn in_double_braces(inner: &str) -> String {
+    let mut words = inner.split(|one: char| !is_of_name(one));
+    written(words.rfind(|word| !word.is_empty()).unwrap_or("NAME"))
+}
+
+/// Returns what to write instead of a `${…}` in `text` that is not a variable.
 pub(crate) fn in_dollar_braces(text: &str) -> String {
     let inner = text.match_indices("${").map(|(start, _)| {
         let rest = &text[start + 2..];
@@ -40,33 +49,30 @@ pub(crate) fn is_command(text: &str) -> bool {
     is_between("$(", ")") || is_between("`", "`")
 }
 
-/// Returns the name of the variable that `text` is in another notation: `$NAME`, `%NAME%`, `{{ NAME }}`, `$env:NAME`,
-/// `%(NAME)s`.
-fn named_by(text: &str) -> Option<String> {
+/// Returns the name of the variable that `text` is in another notation: `$NAME`, `%NAME%`, `$env:NAME`, `%(NAME)s`.
+fn named_by(text: &str) -> Option<&str> {
     let between = |open: &str, close: &str| text.strip_prefix(open)?.strip_suffix(close);
-    if let Some(inner) = between("{{", "}}") {
-        let mut words = inner.split(|one: char| !is_of_name(one));
-        return Some(words.rfind(|word| !word.is_empty()).unwrap_or("NAME").to_owned());
-    }
     let name = between("%(", ")s")
         .or_else(|| between("%", "%"))
         .or_else(|| text.strip_prefix("$env:"))
         .or_else(|| text.strip_prefix('$'))?;
     // A password may begin with `$` too, and rarely has only capital letters.
-    let is_name =
-        !name.is_empty() && name.bytes().all(|one| one.is_ascii_uppercase() || one == b'_');
-    is_name.then(|| name.to_owned())
+    (!name.is_empty() && is_upper(name)).then_some(name)
 }
 
 fn is_of_name(one: char) -> bool {
     one.is_ascii_alphanumeric() || one == '_'
 }
 
-/// Returns whether `name` is surely the name of a variable, and no password in capital letters.
+fn is_upper(name: &str) -> bool {
+    name.bytes().all(|one| one.is_ascii_uppercase() || one == b'_')
+}
+
+/// Returns whether `name` is certainly the name of a variable and not a password in capital letters.
 fn may_be_shown(name: &str) -> bool {
-    let is_upper = name.bytes().all(|one| one.is_ascii_uppercase() || one == b'_');
     let is_compound = name.trim_matches('_').contains('_');
-    is_upper && (is_compound || ["PASSWORD", "USERNAME", "USER", "PASS", "TOKEN"].contains(&name))
+    is_upper(name)
+        && (is_compound || ["PASSWORD", "USERNAME", "USER", "PASS", "TOKEN"].contains(&name))
 }
 
 #[cfg(test)]

@@ -184,8 +184,7 @@ impl File {
             && let Some((_, template)) = self.line(error.at.start.0).split_once("{{")
         {
             let name = template.split("}}").next().unwrap_or_default();
-            let help = foreign_variable::instead("", &format!("{{{{{name}}}}}"));
-            error.fault = help.map_or(YamlFault::Key, YamlFault::Template);
+            error.fault = YamlFault::Template(foreign_variable::in_double_braces(name));
         }
         // The name is shown unless the first key is hidden too: a name that is visible elsewhere is no
         // secret.
