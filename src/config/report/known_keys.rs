@@ -1,5 +1,7 @@
 //! The keys that any part of a configuration has.
 
+use crate::config::raw;
+
 /// Returns whether `name` is a key of some section or hop, or a misspelling of one.
 ///
 /// Such a text is a key wherever it is, and no secret. The misspelling must be close, and keys of up to three letters are
@@ -11,61 +13,40 @@ pub(crate) fn is_near_a_key(name: &str) -> bool {
     }
     let name = name.to_ascii_lowercase().replace('-', "_");
     let is_near = |key: &&str| {
-        strsim::damerau_levenshtein(key, &name) <= key.len() / 5 + 1 - usize::from(key.len() < 5)
+        let slips_max = if key.len() < 5 { 0 } else { key.len() / 5 + 1 };
+        strsim::damerau_levenshtein(key, &name) <= slips_max
     };
-    KEYS.iter().any(is_near)
+    let of_sections = OF_SECTIONS.iter().flat_map(|(_, keys)| *keys);
+    let keys = raw::SECTIONS.iter().chain(of_sections).chain(&OF_HOP).chain(&OTHERS);
+    keys.filter(|key| key.len() > 3).any(is_near)
 }
 
-/// The keys of all sections and of all kinds of hops that have more than three letters.
-const KEYS: [&str; 67] = [
-    "server",
-    "timeouts",
-    "limits",
-    "hops",
-    "chains",
-    "routes",
-    "listen",
-    "protocols",
-    "workers",
-    "auth",
-    "upgrades",
-    "cert",
-    "client_ca",
-    "header",
-    "connect",
-    "handshake",
-    "response",
-    "stall",
-    "idle",
-    "half_closed",
-    "drain",
-    "connections",
-    "header_bytes",
-    "header_fields",
-    "level",
-    "format",
-    "access",
+/// The keys of the sections that have a fixed set of keys.
+pub(crate) const OF_SECTIONS: [(&str, &[&str]); 4] = [
+    ("server", &["listen", "auth", "via", "upgrades", "protocols", "workers"]),
+    (
+        "timeouts",
+        &["header", "connect", "handshake", "response", "stall", "idle", "half_closed", "drain"],
+    ),
+    ("limits", &["connections", "header_bytes", "header_fields"]),
+    ("log", &["level", "format", "access"]),
+];
+
+/// Keys that only hops have. A key that is also a likely name of a hop is left out.
+pub(crate) const OF_HOP: [&str; 24] = [
     "kind",
     "enabled",
     "on_leave",
     "budget",
-    "bytes",
-    "zone",
-    "warn",
-    "then",
     "rotate_after",
     "address",
+    "auth",
     "username",
     "password",
     "password_file",
     "nt_hash",
     "kerberos",
-    "ccache",
-    "keytab",
-    "principal",
-    "server_name",
-    "headers",
-    "pass_headers",
+    "tls",
     "ports",
     "country",
     "city",
@@ -73,9 +54,26 @@ const KEYS: [&str; 67] = [
     "sessions",
     "members",
     "members_from",
+    "pick",
+    "url",
+    "headers",
+    "pass_headers",
+];
+
+/// Every other key of more than three letters.
+const OTHERS: [&str; 21] = [
+    "cert",
+    "client_ca",
+    "bytes",
+    "zone",
+    "warn",
+    "then",
+    "ccache",
+    "keytab",
+    "principal",
+    "server_name",
     "file",
     "scheme",
-    "pick",
     "unknown",
     "otherwise",
     "when",

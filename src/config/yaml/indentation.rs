@@ -5,7 +5,10 @@
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::yaml::spans::{Content, Entry, Node};
+use crate::config::{
+    report::known_keys::{OF_HOP, OF_SECTIONS},
+    yaml::spans::{Content, Entry, Node},
+};
 
 /// Keys that belong below an empty key right above them.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,12 +77,10 @@ fn last_line(node: &Node) -> usize {
 fn keys_of(path: &[Key]) -> &'static [&'static str] {
     let names: Vec<&str> = path.iter().map(|key| key.name().unwrap_or_default()).collect();
     match names[..] {
-        ["server"] => &["listen", "protocols", "workers", "auth", "via", "upgrades"],
-        ["timeouts"] => {
-            &["header", "connect", "handshake", "response", "stall", "idle", "half_closed", "drain"]
+        [name] => {
+            let found = OF_SECTIONS.iter().find(|(section, _)| *section == name);
+            found.map_or(&[], |(_, keys)| keys)
         }
-        ["limits"] => &["connections", "header_bytes", "header_fields"],
-        ["log"] => &["level", "format", "access"],
         ["server", "auth"] => &["username", "password", "password_file"],
         ["server", "listen", "tls"] => &["cert", "key", "client_ca"],
         ["hops", name] if !OF_HOP.contains(&name) => &OF_HOP,
@@ -94,31 +95,3 @@ fn keys_of(path: &[Key]) -> &'static [&'static str] {
         _ => &[],
     }
 }
-
-/// Keys that only hops have. A key that is also a likely name of a hop is left out.
-const OF_HOP: [&str; 24] = [
-    "kind",
-    "enabled",
-    "on_leave",
-    "budget",
-    "rotate_after",
-    "address",
-    "auth",
-    "username",
-    "password",
-    "password_file",
-    "nt_hash",
-    "kerberos",
-    "tls",
-    "ports",
-    "country",
-    "city",
-    "session",
-    "sessions",
-    "members",
-    "members_from",
-    "pick",
-    "url",
-    "headers",
-    "pass_headers",
-];

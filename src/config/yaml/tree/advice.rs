@@ -12,7 +12,7 @@ use crate::config::{
     raw,
     report::{
         foreign_variable,
-        known_keys::is_near_a_key,
+        known_keys::{OF_SECTIONS, is_near_a_key},
         problem::{is_name, is_word},
         proxy_url::{listed_instead, mended_address, settings_instead},
         suggest::same_name,
@@ -191,7 +191,7 @@ impl Tree {
             return Some(format!("indent `{shown}:` below `chains:`"));
         }
         // A key of a section that was written without the section, or not indented below it.
-        let belongs = SECTIONS_OF_KEYS.iter().find(|(_, keys)| keys.contains(&name));
+        let belongs = OF_SECTIONS.iter().find(|(_, keys)| keys.contains(&name));
         if let Some((section, _)) = belongs {
             return Some(format!("write `{name}` below `{section}`"));
         }
@@ -265,17 +265,6 @@ pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
 fn shown_name(name: &str) -> &str {
     if is_name(name) { name } else { "NAME" }
 }
-
-/// The keys that people write at the top, by the section that has them.
-const SECTIONS_OF_KEYS: [(&str, &[&str]); 4] = [
-    ("server", &["listen", "auth", "via", "upgrades", "protocols", "workers"]),
-    (
-        "timeouts",
-        &["header", "connect", "handshake", "response", "stall", "idle", "half_closed", "drain"],
-    ),
-    ("limits", &["connections", "header_bytes", "header_fields"]),
-    ("log", &["level", "format", "access"]),
-];
 
 /// The keys of hops that are written without the name of the hop.
 const HOP_KEYS: [&str; 8] =
