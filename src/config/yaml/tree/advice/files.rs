@@ -89,10 +89,6 @@ impl Tree {
     }
 }
 
-fn is_list(key: &Key) -> bool {
-    matches!(key, Key::Name(name) if name == "members_from")
-}
-
 /// Returns whether `text` can be a path. A URL, a login and a text of several lines can hold a secret.
 fn is_path(text: &str) -> bool {
     let is_short = text.chars().nth(PATH_CHARS_MAX).is_none();
@@ -108,8 +104,9 @@ fn is_clearly_path(text: &str) -> bool {
     text.chars().all(is_valid) && (text.contains(['/', '\\']) || has_extension)
 }
 
-const LIST_URL: &str = "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: FILE`; a change of the \
-                        file is noticed";
+/// The advice for the URL of a list of proxies.
+pub(super) const LIST_URL: &str = "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: \
+                                   FILE`; a change of the file is noticed";
 
 /// The number of keys that lead to a setting of a hop, as in `hops.NAME.file`. One with more is below another setting.
 const NESTED_FROM: usize = 3;

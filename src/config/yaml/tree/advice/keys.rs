@@ -21,38 +21,37 @@ pub(super) fn instead(above: &[Key], name: &str, known: &[&str]) -> Option<&'sta
         |others: &&OtherKeys| others.needs.is_empty() || known.contains(&others.needs);
     let mut others = tables(above).into_iter().flatten();
     let found = others.find(|others| others.keys.contains(&&*name) && is_possible(others));
-    let is_about_metrics = ["metrics", "prometheus"].contains(&&*name);
-    found.map(|others| others.help).or(is_about_metrics.then_some(METRICS))
+    found.map(|others| others.help)
 }
 
 /// Returns whether some other program has a key `name`, and so does not have it as a secret.
 pub(in crate::config::yaml::tree) fn is_listed(name: &str) -> bool {
     let name = plain(name);
-    let all: [&[OtherKeys]; 9] =
-        [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE];
-    let mut all = all.into_iter().chain(nested::ALL).flatten();
-    all.any(|others| others.keys.contains(&&*name)) || ["metrics", "prometheus"].contains(&&*name)
+    let mut all = ALL.into_iter().chain(nested::ALL).flatten();
+    all.any(|others| others.keys.contains(&&*name))
 }
 
 fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
 
-fn tables(above: &[Key]) -> [&'static [OtherKeys]; 2] {
+/// Returns the tables of the keys below `above`, in the order in which they are searched.
+fn tables(above: &[Key]) -> [&'static [OtherKeys]; 3] {
     let names: Vec<&str> = above.iter().map(|key| key.name().unwrap_or_default()).collect();
-    match names[..] {
-        [] => [&TOP, &[]],
-        ["server"] => [&SERVER, &[]],
-        ["timeouts"] => [&TIMEOUTS, &[]],
-        ["limits"] => [&LIMITS, &[]],
-        ["log"] => [&LOG, &[]],
-        ["hops", _] | ["hops", _, "members", _] => [&nested::HOP, &HOP],
-        ["hops", _, "tls"] | ["hops", _, "members", _, "tls"] => [&HOP_TLS, &[]],
-        ["hops", _, key] => [nested::below(key), &[]],
-        ["chains", _] => [&CHAIN, &[]],
-        ["routes", _] => [&ROUTE, &[]],
-        _ => [&[], &[]],
-    }
+    let (first, second): (&[OtherKeys], &[OtherKeys]) = match names[..] {
+        [] => (&TOP, &[]),
+        ["server"] => (&SERVER, &[]),
+        ["timeouts"] => (&TIMEOUTS, &[]),
+        ["limits"] => (&LIMITS, &[]),
+        ["log"] => (&LOG, &[]),
+        ["hops", _] | ["hops", _, "members", _] => (&nested::HOP, &HOP),
+        ["hops", _, "tls"] | ["hops", _, "members", _, "tls"] => (&HOP_TLS, &[]),
+        ["hops", _, key] => (nested::below(key), &[]),
+        ["chains", _] => (&CHAIN, &[]),
+        ["routes", _] => (&ROUTE, &[]),
+        _ => (&[], &[]),
+    };
+    [first, second, &ANYWHERE]
 }
 
 /// Describes keys that need no other key.
@@ -65,6 +64,16 @@ impl OtherKeys {
         Self { needs, ..self }
     }
 }
+
+/// All tables of this module.
+const ALL: [&[OtherKeys]; 10] =
+    [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
+
+/// Keys that are written in any section.
+const ANYWHERE: [OtherKeys; 1] = [keys(
+    &["metrics", "prometheus"],
+    "metrics are at `/metrics` of the listener; remove this key",
+)];
 
 /// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
 const TOP: [OtherKeys; 11] = [
@@ -398,7 +407,6 @@ const ROUTE: [OtherKeys; 4] = [
     ),
 ];
 
-const METRICS: &str = "metrics are at `/metrics` of the listener; remove this key";
 const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
 const LOG_FILE: &str =
     "the log goes to standard error; write it to a file with `mooltiroute run 2>> FILE`";
@@ -409,9 +417,7 @@ mod tests {
 
     #[test]
     fn no_key_is_in_a_table_twice() {
-        let tables: [&[OtherKeys]; 9] =
-            [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE];
-        for table in tables.into_iter().chain(nested::ALL) {
+        for table in ALL.into_iter().chain(nested::ALL) {
             let needs =
                 |others: &'static OtherKeys| others.keys.iter().map(|key| (*key, others.needs));
             let mut all: Vec<_> = table.iter().flat_map(needs).collect();

@@ -1,6 +1,7 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
 use super::{OtherKeys, keys};
+use crate::config::yaml::tree::advice::files::LIST_URL;
 
 /// Returns the keys of other programs below `key` of a hop.
 pub(super) fn below(key: &str) -> &'static [OtherKeys] {
@@ -107,11 +108,7 @@ const KERBEROS: [OtherKeys; 4] = [
 ];
 
 const MEMBERS_FROM: [OtherKeys; 3] = [
-    keys(
-        &["url", "uri", "link", "download", "api"],
-        "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: FILE`; a change of the file is \
-         noticed",
-    ),
+    keys(&["url", "uri", "link", "download", "api"], LIST_URL),
     keys(
         &["refresh", "every", "interval", "reload", "update", "watch"],
         "a change of the file is noticed at once; remove this key",
