@@ -156,23 +156,25 @@ impl Loader {
 
     /// Returns the section `server` as far as it can be read, whatever else is wrong.
     pub fn server(&self) -> ServerConfig {
-        let (texts, _) = self.source.read();
-        let (mut tree, _) = Tree::new(texts);
-        self.apply_overrides(&mut tree);
-        Resolver::new(self, &mut tree, false).resolve().server
+        Resolver::new(self, &mut self.readable(), false).resolve().server
     }
 
-    /// Returns a problem with the value at `path`, with its place in the files as they are now.
+    /// Returns a problem with the value at `path`, which is located in the current files.
     pub(crate) fn problem_at(
         &self,
         path: &KeyPath,
         code: &'static str,
         message: String,
     ) -> Problem {
+        self.readable().problem(path, Part::Value, code, message)
+    }
+
+    /// Reads the files again, and leaves out the parts that can't be read.
+    fn readable(&self) -> Tree {
         let (texts, _) = self.source.read();
         let (mut tree, _) = Tree::new(texts);
         self.apply_overrides(&mut tree);
-        tree.problem(path, Part::Value, code, message)
+        tree
     }
 
     /// Returns the keys at `path`, as far as the files can be read.

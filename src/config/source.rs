@@ -107,16 +107,15 @@ impl Environment {
 
     /// Returns the user's directory for configurations.
     pub(crate) fn user_directory(&self) -> Option<PathBuf> {
-        let set = |name| self.absolute_path(name);
-        if let Some(directory) = set("XDG_CONFIG_HOME") {
+        if let Some(directory) = self.absolute_path("XDG_CONFIG_HOME") {
             return Some(directory);
         }
         if cfg!(windows) {
-            set("APPDATA")
+            self.absolute_path("APPDATA")
         } else if cfg!(target_os = "macos") {
-            set("HOME").map(|home| home.join("Library/Application Support"))
+            self.absolute_path("HOME").map(|home| home.join("Library/Application Support"))
         } else {
-            set("HOME").map(|home| home.join(".config"))
+            self.absolute_path("HOME").map(|home| home.join(".config"))
         }
     }
 }

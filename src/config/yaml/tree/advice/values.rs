@@ -36,25 +36,23 @@ impl Tree {
                 instead.or_else(|| text.map(|_| UNITS.to_owned()))
             }
             ("hops", "warn") => percent_instead(value, is_shown),
-            ("hops", "unknown") => value.as_bool().map(|is_on| {
-                format!("write `unknown: {}`", if is_on { "on" } else { "off" })
-            }),
+            ("hops", "unknown") => value
+                .as_bool()
+                .map(|is_on| format!("write `unknown: {}`", if is_on { "on" } else { "off" })),
             ("hops", "ca" | "password_file" | "keytab") if value.is_sequence() => {
                 Some("put all of them into one file".to_owned())
             }
             ("hops", "server_name") => text.and_then(|text| server_name_instead(text, is_shown)),
-            ("hops", "members") if text.is_some() => {
-                Some("write `members_from: { file: FILE }` for a list of proxies, or `members: [HOP, HOP]`".to_owned())
-            }
+            ("hops", "members") if text.is_some() => Some(MEMBERS.to_owned()),
             ("hops", "members_from") if text.is_some() => {
                 Some("write `members_from: { file: FILE }`".to_owned())
             }
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
-            ("hops", "when" | "not") if value.is_sequence() => Some(match key {
-                "when" => "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`".to_owned(),
-                _ => "write `not: { any: [CONDITION, CONDITION] }`".to_owned(),
-            }),
+            ("hops", "when") if value.is_sequence() => Some(WHEN.to_owned()),
+            ("hops", "not") if value.is_sequence() => {
+                Some("write `not: { any: [CONDITION, CONDITION] }`".to_owned())
+            }
             ("routes", "ports") if text.is_some_and(|text| text.contains(['-', ','])) => {
                 Some("list single ports, as in `ports: [80, 443]`; there are no ranges".to_owned())
             }
@@ -247,7 +245,11 @@ fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
 
 const UNITS: &str = "the units are B, KiB, MiB, GiB and TiB, and a number without one counts bytes: 50 GB, as providers \
                      count, is `50000000000`";
-const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \"proxy*:3128\": HOP }`";
+const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
+                        \"proxy*:3128\": HOP }`";
+const MEMBERS: &str =
+    "write `members_from: { file: FILE }` for a list of proxies, or `members: [HOP, HOP]`";
+const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";
 const AUTH_EXAMPLE: &str = "write the schemes to use, as in `auth: [negotiate, ntlm]`";
