@@ -119,7 +119,7 @@ impl Cli {
         if let Command::Service(Service { action, print: true, .. }) = &command
             && *action != ServiceAction::Install
         {
-            let message = "`--print` goes with `install`; nothing is changed";
+            let message = "`--print` goes with `install`; nothing was changed";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         // Any other flag would have no effect, so it is refused.
@@ -142,7 +142,7 @@ impl Command {
             Self::Check(flags) => Some(&mut flags.config.place),
             Self::Explain(flags) => Some(&mut flags.config.place),
             Self::Probe(flags) => Some(&mut flags.config.place),
-            Self::Status(flags) => Some(&mut flags.config),
+            Self::Status(flags) => Some(&mut flags.proxy.config),
             Self::Ps(flags) => Some(&mut flags.proxy.config),
             #[cfg(feature = "top")]
             Self::Top(flags) => Some(&mut flags.proxy.config),

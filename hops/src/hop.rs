@@ -60,7 +60,7 @@ pub trait Hop: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Returns the name of the list that the members come from, if they do: a file, as it was written.
+    /// Returns the file that lists the members, as the configuration names it. Returns `None` without such a file.
     fn list(&self) -> Option<String> {
         None
     }

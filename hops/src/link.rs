@@ -50,7 +50,7 @@ pub trait Link: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The settings that an error may advise to change.
+    /// Returns the facts about the settings that advice on an error depends on.
     fn settings(&self) -> LinkSettings {
         LinkSettings::default()
     }
@@ -130,32 +130,32 @@ pub trait Link: fmt::Debug + Send + Sync {
     fn explain(&self, _refusal: &mut Refusal) {}
 }
 
-/// The settings of a link that an error may advise to change. Kinds differ in the keys that they have.
+/// The facts about a link's settings that advice on an error depends on. Each kind of hop has its own keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkSettings {
-    /// Whether the hop is asked in SOCKS5, and not in HTTP.
+    /// Whether the link speaks SOCKS5 to its hop, and not HTTP.
     pub is_socks: bool,
     /// The key that chooses between the two: `kind`, or `protocol` of a provider's gateway.
     pub protocol_key: &'static str,
     /// Whether the kind has the key `tls`.
     pub has_tls_key: bool,
-    /// Whether there are credentials for the hop.
+    /// Whether the link has credentials for its hop.
     pub has_credentials: bool,
 }
 
 impl LinkSettings {
-    /// Returns the settings of a hop that is asked in HTTP.
+    /// Returns the settings of a link that speaks HTTP.
     pub fn http() -> Self {
         Self::default()
     }
 
-    /// Returns the settings of a hop that is asked in SOCKS5.
+    /// Returns the settings of a link that speaks SOCKS5.
     pub fn socks() -> Self {
         Self { is_socks: true, ..Self::default() }
     }
 
-    /// Returns these settings for a kind that has the key `protocol`, and always credentials.
+    /// Returns these settings for a provider's gateway: it has the key `protocol`, and always credentials.
     #[must_use]
     pub fn of_gateway(self) -> Self {
         Self { protocol_key: "protocol", has_credentials: true, ..self }
@@ -175,7 +175,7 @@ impl LinkSettings {
 }
 
 impl Default for LinkSettings {
-    /// Returns the settings of an HTTP proxy that may have anything.
+    /// Returns the settings of an HTTP proxy with all keys and with credentials.
     fn default() -> Self {
         Self { is_socks: false, protocol_key: "kind", has_tls_key: true, has_credentials: true }
     }

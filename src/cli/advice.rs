@@ -14,7 +14,7 @@ use clap::{
 use super::Cli;
 use crate::config::{bare_port, report::proxy_url::proxy_address};
 
-/// Words of other programs, with what does the same here. `VALUE` stands for the word that follows.
+/// Words of other programs, and advice on the equivalent here. `VALUE` stands for the word that follows.
 type OtherWords = (&'static [&'static str], &'static str);
 
 impl Cli {

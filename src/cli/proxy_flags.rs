@@ -12,12 +12,9 @@ use super::{ConfigPath, Format};
     mooltiroute status\n  \
     mooltiroute status --address 127.0.0.1:3128 --format json")]
 pub struct Status {
-    /// The configuration.
+    /// The proxy.
     #[command(flatten)]
-    pub config: ConfigPath,
-    /// Ask the proxy at this address instead of the configured one
-    #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
-    pub address: Option<String>,
+    pub proxy: ProxyChoice,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -29,7 +26,7 @@ pub struct Status {
     after_help = "It is a user unit of systemd on Linux, a launch agent on macOS, a scheduled task on Windows."
 )]
 pub struct Service {
-    /// What to do
+    /// The action
     pub action: ServiceAction,
     /// The configuration.
     #[command(flatten)]
@@ -82,7 +79,7 @@ pub enum UsageBy {
     Target,
 }
 
-/// The running proxy to ask, through its control socket.
+/// The running proxy to ask.
 #[derive(Debug, Default, Args)]
 pub struct ProxyChoice {
     /// The configuration that it was started with.
@@ -242,11 +239,11 @@ impl std::fmt::Display for HopState {
     }
 }
 
-/// Parses the number of a connection, with or without the `#` that some programs write before one.
+/// Parses the number of a connection, with or without a `#` before it.
 fn connection_id(text: &str) -> Result<u64, &'static str> {
     let digits = text.strip_prefix('#').unwrap_or(text);
     digits.parse().map_err(|_| {
-        "this is no number of a connection; `ps` lists them. Write `--hop NAME` for all connections through a hop, and \
+        "this is not the number of a connection; `ps` lists them. Write `--hop NAME` for all connections through a hop, and \
          `--chain NAME` for all of a chain"
     })
 }

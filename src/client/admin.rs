@@ -47,7 +47,7 @@ pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
         Ok(page) => page.message(is_head),
         Err(reply) => {
             debug!(client = %client.peer, status = reply.status(), "request to the proxy refused");
-            reply.told_to(&client).message(is_head)
+            reply.message(&client, is_head)
         }
     };
     client.close_after(&message).await;

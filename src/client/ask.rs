@@ -94,9 +94,10 @@ impl Ask<'_> {
         Ok((Account::new(row, owner), preferences))
     }
 
-    /// Logs that the request is refused, unless that was said of others a moment ago. Clients show little of the answer.
+    /// Logs that the request is refused, since clients show little of the answer. Skips the line if another refusal with
+    /// this status was logged a moment ago.
     fn log(&self, denial: &Denial, shared: &Shared) {
-        // What a SOCKS client is refused for is logged where its reply code is chosen.
+        // `SocksTunnel::denied` logs the refusals of SOCKS clients, with their reply codes.
         if self.protocol != Protocol::Http {
             return;
         }

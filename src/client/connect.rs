@@ -37,8 +37,14 @@ pub(crate) trait TunnelProtocol {
     /// Returns the message to `client` that the request is not even tried.
     fn denied(&self, denial: Denial, client: &Client) -> Vec<u8>;
 
-    /// Returns the message that the chain failed on its way to `target`. `reply` is the answer of HTTP.
-    fn failed(&self, reply: &Reply, error: &ChainError, target: &Authority) -> Vec<u8>;
+    /// Returns the message to `client` that the chain failed on its way to `target`. `reply` is the answer of HTTP.
+    fn failed(
+        &self,
+        reply: &Reply,
+        error: &ChainError,
+        target: &Authority,
+        client: &Client,
+    ) -> Vec<u8>;
 }
 
 /// CONNECT of HTTP/1.1.
@@ -99,10 +105,11 @@ pub(crate) async fn open<P: TunnelProtocol>(
             connected.tunnel
         }
         Some(Err(error)) => {
-            let reply = Reply::unreachable(&error).told_to(&client);
+            let reply = Reply::unreachable(&error);
             account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
-            client.close_after(&answers.failed(&reply, &error, &target)).await;
+            let message = answers.failed(&reply, &error, &target, &client);
+            client.close_after(&message).await;
             return None;
         }
         None => return killed(client, &account),
@@ -148,11 +155,17 @@ impl TunnelProtocol for HttpConnect<'_> {
     }
 
     fn denied(&self, denial: Denial, client: &Client) -> Vec<u8> {
-        Reply::from(denial).told_to(client).message(false)
+        Reply::from(denial).message(client, false)
     }
 
-    fn failed(&self, reply: &Reply, _error: &ChainError, _target: &Authority) -> Vec<u8> {
-        reply.message(false)
+    fn failed(
+        &self,
+        reply: &Reply,
+        _error: &ChainError,
+        _target: &Authority,
+        client: &Client,
+    ) -> Vec<u8> {
+        reply.message(client, false)
     }
 }
 

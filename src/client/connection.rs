@@ -50,7 +50,7 @@ impl Client {
         Self { stream, peer, seen: BytesMut::new(), is_tls: false }
     }
 
-    /// Returns the address of the proxy that the client has reached.
+    /// Returns the address of this proxy that the client has connected to.
     pub fn reached(&self) -> Option<SocketAddr> {
         self.stream.bottom()?.local_addr().ok()
     }
@@ -146,8 +146,8 @@ impl Client {
 
     /// Sends `reply` and closes the connection, so that the reply is not lost to bytes that are still under way.
     pub async fn close_with(self, reply: &Reply, is_head: bool) {
-        let reply = reply.clone().told_to(&self);
-        self.close_after(&reply.message(is_head)).await;
+        let message = reply.message(&self, is_head);
+        self.close_after(&message).await;
     }
 
     /// Sends `message`, through every layer.

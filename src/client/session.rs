@@ -243,7 +243,8 @@ fn admit(
     Ok(admitted)
 }
 
-/// Logs that a client has not authenticated. Many send nothing at first and wait to be asked, which is no failure.
+/// Logs that a client has not authenticated. Many clients send credentials only when asked, so a request without any is
+/// no failure.
 fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: &Shared) {
     let names = ["Proxy-Authorization", "Authorization"];
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
@@ -311,7 +312,7 @@ async fn refuse_protocol(client: Client, detected: Detected) {
 }
 
 async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
-    // A client that speaks another protocol shows only that its connection ended.
+    // A client of another protocol can't show the answer, so the log has the reason.
     if let Arrival::Bad(bad @ (BadRequest::Tls | BadRequest::Socks(_) | BadRequest::Http2)) =
         &arrival
         && let Some(skipped) = shared.denials().note(bad.status())

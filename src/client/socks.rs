@@ -183,7 +183,13 @@ impl TunnelProtocol for SocksTunnel {
         self.server.refusal(code)
     }
 
-    fn failed(&self, _reply: &Reply, error: &ChainError, target: &Authority) -> Vec<u8> {
+    fn failed(
+        &self,
+        _reply: &Reply,
+        error: &ChainError,
+        target: &Authority,
+        _client: &Client,
+    ) -> Vec<u8> {
         self.server.refusal(reply_code::of_failure(error, target))
     }
 }

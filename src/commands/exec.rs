@@ -25,7 +25,7 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         Ok(preferences) => preferences,
         Err(why) => return complain(&why),
     };
-    // The command runs all the same: it may need no network, and its exit status is what callers read.
+    // The command runs all the same: it may need no network, and callers read its exit status.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
             "no proxy listens on {address}; start it with `mooltiroute run`, or the requests of this command fail"

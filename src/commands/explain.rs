@@ -112,14 +112,13 @@ pub fn explain(
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
     let route = found.map(|index| &config.routes[index]);
-    let heard = route.zip(client.as_ref()).and_then(|(route, client)| {
+    let verdict = route.zip(client.as_ref()).and_then(|(route, client)| {
         ClientVerdict::of(&config, &config.chains[route.chain], &asked.target, client)
     });
     let way = found
         .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
-    let mut used_up = running::used_up_budgets(loader.source(), loader.environment());
-    used_up.retain(|hop| {
-        way.as_ref().is_some_and(|way| way.steps.iter().any(|step| step.hop == Some(hop.as_str())))
+    let used_up = running::used_up_budgets(loader.source(), loader.environment(), |hop| {
+        way.as_ref().is_some_and(|way| way.steps.iter().any(|step| step.hop == Some(hop)))
     });
     match format {
         Format::Human => {
@@ -133,7 +132,7 @@ pub fn explain(
                 way.decided.iter().try_for_each(|decided| decided.describe(out))?;
                 way.describe_conditions(&loader.network, out)?;
             }
-            match &heard {
+            match &verdict {
                 Some(ClientVerdict::Refused { status, why }) => {
                     writeln!(out, "\nThe client is refused with {status}: {why}")?;
                 }
@@ -160,7 +159,7 @@ pub fn explain(
                 })
                 .collect();
             let route = found.map(|index| ShownRoute::new(&config.routes[index], &config));
-            let (refused, ignored) = match &heard {
+            let (refused, ignored) = match &verdict {
                 Some(ClientVerdict::Refused { why, .. }) => (Some(why), None),
                 Some(ClientVerdict::Ignored(why)) => (None, Some(why)),
                 None => (None, None),
@@ -181,26 +180,27 @@ pub fn explain(
         }
     }
     let is_decided = way.as_ref().is_none_or(ExplainedWay::is_decided);
-    let is_refused = matches!(heard, Some(ClientVerdict::Refused { .. }));
+    let is_refused = matches!(verdict, Some(ClientVerdict::Refused { .. }));
     let is_served = found.is_some() && !is_refused && is_decided;
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
-/// The answer of the proxy to what a client's username says, if it is not just heeded.
+/// The reaction of the proxy to a username whose preferences it can't follow.
 enum ClientVerdict {
-    /// The client gets an error.
+    /// It answers with an error.
     Refused {
-        /// Its status.
+        /// The status of the answer.
         status: u16,
-        /// The text that the client gets.
+        /// The text of the answer.
         why: String,
     },
-    /// The request is served as one without a username.
+    /// It serves the request as if there were no username, for this reason.
     Ignored(String),
 }
 
 impl ClientVerdict {
-    /// Judges a client with the preferences of `client` that asks `chain` for `target`, as the proxy does.
+    /// Judges the preferences of `client` for a request to `target` through `chain`, as the proxy does. Returns `None` if
+    /// it follows them.
     fn of(
         config: &Config,
         chain: &ChainConfig,

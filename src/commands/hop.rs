@@ -198,7 +198,7 @@ fn in_force(
         return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
     };
     let generation = verdict.generation;
-    // A proxy with another name for these files may not be the one that the operator thinks of.
+    // A proxy that was started with another path to these files may not be the one that the operator means.
     let process = match control.is_exact {
         true => String::new(),
         false => format!(" in {}", control.identity),
@@ -238,7 +238,7 @@ fn in_force(
     Ok(said)
 }
 
-/// Says what the switch of the hop means from now on.
+/// Describes the new state of the hop.
 fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),

@@ -8,17 +8,22 @@ use super::{Verdict, complain, running};
 use crate::{
     cli,
     config::{Environment, report::suggest::nearest},
-    control::api::{KillOrder, Killed},
+    control::{
+        api::{KillOrder, Killed},
+        client::Control,
+    },
 };
 
 /// Runs the command.
 pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
     let order = order(flags);
-    let killed = running::find(&flags.proxy, environment)
-        .and_then(|control| control.post("/v1/kill", &order).map_err(|error| error.to_string()));
-    let killed = match killed {
-        Ok(Killed { killed }) => killed,
+    let control = match running::find(&flags.proxy, environment) {
+        Ok(control) => control,
         Err(why) => return complain(&why),
+    };
+    let killed = match control.post("/v1/kill", &order) {
+        Ok(Killed { killed }) => killed,
+        Err(error) => return complain(&error),
     };
     // A connection that has ended meanwhile is reported, but the command fails only if none was left to end.
     let missing: Vec<_> = flags.ids.iter().filter(|id| !killed.contains(id)).collect();
@@ -26,7 +31,7 @@ pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
         complain(&format_args!("no open connection has the number {id}"));
     }
     match killed.len() {
-        0 if flags.ids.is_empty() => complain(&nothing_killed(flags, environment)),
+        0 if flags.ids.is_empty() => complain(&nothing_killed(flags, &control)),
         0 => ExitCode::FAILURE,
         count => {
             let noun = if count == 1 { "connection" } else { "connections" };
@@ -36,16 +41,14 @@ pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
     }
 }
 
-/// Says why no connection was ended: the name is unknown, or nothing is open there.
-fn nothing_killed(flags: &cli::Kill, environment: &Environment) -> String {
+/// Returns the reason why no connection was ended: the name is unknown, or no connection uses it.
+fn nothing_killed(flags: &cli::Kill, control: &Control) -> String {
     let (noun, section, name) = match (&flags.chain, &flags.hop) {
         (Some(chain), _) => ("chain", "chains", chain),
         (_, Some(hop)) => ("hop", "hops", hop),
         _ => return NONE_MATCHES.to_owned(),
     };
-    let status = running::find_silently(&flags.proxy, environment)
-        .and_then(|control| control.get::<Value>("/v1/status").map_err(|error| error.to_string()));
-    let Ok(status) = status else { return NONE_MATCHES.to_owned() };
+    let Ok(status) = control.get::<Value>("/v1/status") else { return NONE_MATCHES.to_owned() };
     let listed = status[section].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     let known: Vec<&str> = listed.collect();
     // A member is named with its hop before it.

@@ -128,26 +128,22 @@ pub async fn probe(
     };
     let (steps, took) = (steps.finish()?, began.elapsed());
     // This process counts nothing, so only the running proxy knows.
-    let mut used_up = running::used_up_budgets(loader.source(), loader.environment());
-    used_up.retain(|hop| {
-        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|one| *one.name == **hop))
+    let used_up = running::used_up_budgets(loader.source(), loader.environment(), |hop| {
+        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|one| *one.name == *hop))
     });
     match format {
-        Format::Human => match &reached {
-            Ok(answer) => {
-                describe(answer.as_ref(), out)?;
-                writeln!(out, "reached in {}", milliseconds(took))?;
-            }
-            Err(reply) => {
-                // The line of the route is already followed by an empty line.
-                let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
-                writeln!(out, "{gap}not reached\n{}", reply.text())?;
-            }
-        },
-        Format::Json => {}
-    }
-    match format {
         Format::Human => {
+            match &reached {
+                Ok(answer) => {
+                    describe(answer.as_ref(), out)?;
+                    writeln!(out, "reached in {}", milliseconds(took))?;
+                }
+                Err(reply) => {
+                    // The line of the route is already followed by an empty line.
+                    let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
+                    writeln!(out, "{gap}not reached\n{}", reply.text())?;
+                }
+            }
             if let Some(note) = running::note_on_budgets(&used_up) {
                 writeln!(out, "{note}")?;
             }

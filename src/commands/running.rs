@@ -27,7 +27,7 @@ pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Co
     Ok(control)
 }
 
-/// Finds the running proxy that `choice` names, and does not say which one it is.
+/// As [`find`], without saying which proxy was found.
 ///
 /// # Errors
 /// The reason why there is none, for people.
@@ -39,7 +39,7 @@ pub(super) fn find_silently(
     Control::find(&wanted, environment).map_err(|error| error.to_string())
 }
 
-/// Says which proxy was asked, if the command named none and another one could have been meant.
+/// Says which proxy is asked, unless it is certain that the command means this one.
 pub(super) fn introduce(control: &Control) {
     let is_certain = control.is_named || (control.is_exact && control.others.is_empty());
     if !is_certain {
@@ -47,7 +47,8 @@ pub(super) fn introduce(control: &Control) {
     }
 }
 
-/// Says which proxies run, if a command named no configuration and none runs with `source`, which it reads.
+/// Lists the running proxies if `config` names no configuration and none of them runs with `source`, which the command
+/// reads instead.
 pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &Environment) {
     if named(config.path.clone(), environment).is_some() {
         return;
@@ -63,17 +64,22 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
-/// Returns the hops whose budget is used up, as the proxy knows it that runs with `source`. Without one, none is known.
-pub(super) fn used_up_budgets(source: &Source, environment: &Environment) -> Vec<String> {
+/// Returns the hops among those that `is_on_way` accepts whose budget is used up in the proxy that runs with `source`.
+/// Returns none if no such proxy runs.
+pub(super) fn used_up_budgets(
+    source: &Source,
+    environment: &Environment,
+    is_on_way: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let wanted = WantedProxy::Config(path_of(source));
     let Ok(control) = Control::find(&wanted, environment) else { return Vec::new() };
     let Ok(status) = control.get::<serde_json::Value>("/v1/status") else { return Vec::new() };
     let budgets = status["budgets"].as_object().into_iter().flatten();
     let reached = budgets.filter(|(_, budget)| budget["is_reached"].as_bool() == Some(true));
-    reached.map(|(hop, _)| hop.clone()).collect()
+    reached.map(|(hop, _)| hop.clone()).filter(|hop| is_on_way(hop)).collect()
 }
 
-/// Says which of `hops` have used up their budget in the running proxy, if any has.
+/// Returns a note that names the hops of `used_up`, if there are any.
 pub(super) fn note_on_budgets(used_up: &[String]) -> Option<String> {
     let hops: Vec<_> = used_up.iter().map(|hop| format!("`{hop}`")).collect();
     (!hops.is_empty()).then(|| {

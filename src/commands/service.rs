@@ -44,7 +44,7 @@ trait Manager {
     /// none runs.
     fn end(&self) -> Vec<Command>;
 
-    /// Returns the command that succeeds until the service has ended, if [`end`](Self::end) doesn't wait for that.
+    /// Returns a command that succeeds until the service has ended. Returns `None` if [`end`](Self::end) waits for that.
     fn ending(&self) -> Option<Command> {
         None
     }
@@ -165,7 +165,7 @@ fn end(manager: &dyn Manager) -> Result<(), ServiceError> {
 
 fn uninstall(manager: &dyn Manager) -> Result<String, ServiceError> {
     let path = manager.path()?;
-    // Without our definition, a service of this name belongs to someone else, such as a package, and runs on.
+    // Without our definition, a service of this name belongs to another installer, such as a package. It runs on.
     if !is_installed(&path)? {
         return Ok("no service was installed\n".to_owned());
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Verdict, running};
 use crate::{
-    cli::{self, ConfigPath, ProxyChoice},
+    cli::{self, ProxyChoice},
     config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
     control::client::Control,
 };
@@ -44,24 +44,21 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = match through_socket(flags, environment) {
+    let status = match through_socket(&flags.proxy, environment) {
         Some((control, status)) => {
             running::introduce(&control);
             Ok(status)
         }
-        // A proxy of another user can be asked over TCP alone.
-        None => aim(flags, registry, environment).and_then(|aim| ask_all(&aim)),
+        // The control socket of another user's proxy is closed to us, so that one is asked over TCP.
+        None => aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim)),
     };
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
-/// Asks through the control socket. That knows which proxy has which configuration, also if the files are invalid now,
-/// and if clients need TLS or credentials.
-fn through_socket(flags: &cli::Status, environment: &Environment) -> Option<(Control, Value)> {
-    let cli::Status { config, address, .. } = flags;
-    let config = ConfigPath { path: config.path.clone() };
-    let choice = ProxyChoice { config, address: address.clone() };
-    let control = running::find_silently(&choice, environment).ok()?;
+/// Asks through the control socket. This finds the right proxy even if the files are invalid by now, and works even if
+/// clients need TLS or credentials.
+fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Option<(Control, Value)> {
+    let control = running::find_silently(choice, environment).ok()?;
     let status = control.get("/v1/status").ok()?;
     Some((control, status))
 }
@@ -75,8 +72,8 @@ pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
 }
 
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
-fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Result<Aim, String> {
-    let source = Source::find(flags.config.path.clone(), environment);
+fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> Result<Aim, String> {
+    let source = Source::find(choice.config.path.clone(), environment);
     let loader =
         |source| Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
     // The default address would be that of another proxy, so it is used only if the files leave it out.
@@ -99,7 +96,7 @@ fn aim(flags: &cli::Status, registry: Registry, environment: &Environment) -> Re
         }
     };
     let configured = Aim::of(server, doubt);
-    let Some(text) = &flags.address else { return Ok(configured) };
+    let Some(text) = &choice.address else { return Ok(configured) };
     let addresses = running::addresses(text)?;
     // Credentials of one proxy are never sent to another one.
     let is_ours =

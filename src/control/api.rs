@@ -239,8 +239,8 @@ impl KillOrder {
     }
 }
 
-/// Returns whether the chain of `row` has the hop `name`. A name such as `exits.line 1`, as the log writes it, is that
-/// of a member, which the connection must have taken.
+/// Returns whether the connection of `row` goes through the hop `name`. A name such as `exits.line 1`, as in the log,
+/// names a member, which the connection must have taken.
 fn takes_hop(row: &OpenConnection, name: &str) -> bool {
     let hops = row.chain.hops();
     if hops.iter().any(|hop| *hop.name == *name) {

@@ -27,7 +27,7 @@ pub(crate) struct Control {
     pub identity: ProxyIdentity,
     /// Whether the command named it, by a configuration or an address.
     pub is_named: bool,
-    /// Whether it is exactly the proxy that was wanted, and not only the nearest one.
+    /// Whether it is exactly the proxy that was wanted, and not only the one that comes closest.
     pub is_exact: bool,
     /// The other proxies of this user.
     pub others: Vec<ProxyIdentity>,
@@ -89,21 +89,18 @@ impl Control {
             fitting.map(|(position, _)| position).collect()
         };
         let exact = fitting(&|proxy| wanted.fits(proxy));
-        let found =
-            if exact.is_empty() { fitting(&|proxy| wanted.allows(proxy)) } else { exact.clone() };
-        let is_ambiguous = match (&found[..], wanted) {
-            ([position], _) => {
-                let is_exact = !exact.is_empty();
-                let control = running.swap_remove(*position);
-                let others = running.into_iter().map(|control| control.identity).collect();
-                return Ok(Self { is_exact, others, ..control });
-            }
-            // That several run says nothing about which of them is meant.
-            (_, WantedProxy::Usual(_)) => exact.len() > 1,
-            (found, _) => found.len() > 1,
-        };
+        let is_exact = !exact.is_empty();
+        let found = if is_exact { exact } else { fitting(&|proxy| wanted.allows(proxy)) };
+        // `Usual` allows every proxy. That several run says nothing about which of them is meant.
+        let is_ambiguous = found.len() > 1 && (is_exact || is_named);
+        let only =
+            if let [position] = found[..] { Some(running.swap_remove(position)) } else { None };
         let others = running.into_iter().map(|control| control.identity).collect();
-        Err(if is_ambiguous { NoProxy::Ambiguous(others) } else { NoProxy::NotRunning(others) })
+        match only {
+            Some(control) => Ok(Self { is_exact, others, ..control }),
+            None if is_ambiguous => Err(NoProxy::Ambiguous(others)),
+            None => Err(NoProxy::NotRunning(others)),
+        }
     }
 
     /// Returns a sentence that names this proxy, and the others of this user.
@@ -173,7 +170,7 @@ fn has_config(proxy: &ProxyIdentity, path: Option<&Path>) -> bool {
 
 /// Returns whether a connection to `address` reaches `listener`.
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
-    // A proxy on `0.0.0.0` is found by each address of this machine, and `0.0.0.0` has each of them.
+    // `0.0.0.0` means every address of this machine, on either side.
     let is_same_host = listener.ip() == address.ip()
         || listener.ip().is_unspecified()
         || address.ip().is_unspecified();
@@ -197,7 +194,7 @@ impl fmt::Display for OtherProxies<'_> {
 
 impl fmt::Display for ProxyIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // All that one needs to choose with `--address` or `-c`.
+        // Everything that is needed to choose it with `--address` or `-c`.
         let listeners: Vec<_> = self.listeners.iter().map(SocketAddr::to_string).collect();
         let config = self.config.as_deref().unwrap_or("the built-in configuration");
         write!(f, "process {} on {}, with {config}", self.pid, listeners.join(", "))

@@ -15,7 +15,7 @@ pub(crate) struct ReloadVerdict {
     /// The settings that changed, with their new values unless those could be secret.
     #[serde(default)]
     pub changed: Vec<String>,
-    /// What a reader should know about a configuration that is in force, such as targets that go direct now.
+    /// Warnings about the configuration in force, such as that some targets go direct now.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Explanations of what the proxy can't see or do, such as a new value of a variable.
@@ -50,7 +50,7 @@ pub(crate) struct ToldProblem {
     pub brief: String,
     /// The problem with the line of the file and advice, as `check` shows it.
     pub text: String,
-    /// What sort of problem it is, such as `variable`. Empty if it has none.
+    /// The sort of problem, such as `variable`, or nothing.
     #[serde(default)]
     pub code: String,
 }
@@ -98,7 +98,7 @@ impl ReloadVerdict {
 }
 
 impl ToldProblem {
-    /// Creates a problem that has no more to say than one line.
+    /// Creates a problem whose text is a single line.
     pub(crate) fn line(text: String) -> Self {
         Self { brief: text.clone(), text, code: String::new() }
     }

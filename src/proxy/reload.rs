@@ -223,7 +223,7 @@ impl Reloads {
         drop(held);
     }
 
-    /// Returns the verdict on files that are not complete, for these reasons. Their next change calls for another attempt.
+    /// Returns the verdict on files that are not complete, with the reasons. Their next change calls for another attempt.
     fn unsettled(&self, problems: Vec<ToldProblem>) -> ReloadVerdict {
         let generation = self.shared().live().current().number();
         ReloadVerdict { problems, ..ReloadVerdict::new(ReloadOutcome::Unsettled, generation) }
@@ -280,7 +280,7 @@ impl Reloads {
                 debug!("an edit that changes no meaning");
             }
             let warnings = brief_warnings(&config);
-            // A new value of a variable is the one edit that leaves no trace in the files.
+            // The operator may have changed the value of a variable, which the files don't show.
             let notes = config.has_variables.then(note_on_variables).into_iter().collect();
             return ReloadVerdict {
                 warnings,
@@ -467,7 +467,7 @@ pub(crate) fn announce(config: &Config) {
     }
 }
 
-/// Describes a file that has lost its content. Without what it said, targets might go direct.
+/// Describes a file that has lost its content. Without its settings, targets might go direct.
 fn emptied(file: &Path) -> ToldProblem {
     ToldProblem::line(format!(
         "{}: this file was emptied; write it again or remove it. A file that is meant to say nothing has a comment, and \

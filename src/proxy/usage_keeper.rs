@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct UsageKeeper {
     activity: Arc<Activity>,
-    /// Nothing is sent. It is closed when the thread has ended, also by a panic.
+    /// A channel that carries nothing. It closes when the thread ends, even by a panic.
     ended: Receiver<Infallible>,
 }
 

@@ -184,12 +184,12 @@ impl Watch {
     /// The other two may err (a network file system may never tell of the close), so they count for half a minute. A
     /// file that is still empty then is in [`emptied`](Self::emptied).
     pub(crate) async fn complete(&mut self) {
-        // Without an end to its patience it always returns `Ok`.
+        // It waits for writers without limit, so it always returns `Ok`.
         let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
     }
 
-    /// Waits as [`complete`](Self::complete) does, for half a minute at most: someone waits for the answer. If that is
-    /// not enough, the next [`changed`](Self::changed) goes on waiting.
+    /// Waits as [`complete`](Self::complete) does, but for half a minute at most, since the caller of an order waits for
+    /// its answer. After an error, the next [`changed`](Self::changed) goes on waiting.
     ///
     /// # Errors
     /// The file that is still being written.
@@ -197,7 +197,7 @@ impl Watch {
         self.complete_within(WaitLimits::OF_AN_ORDER).await
     }
 
-    async fn complete_within(&mut self, patience: WaitLimits) -> Result<(), Unfinished> {
+    async fn complete_within(&mut self, limits: WaitLimits) -> Result<(), Unfinished> {
         let begun = Instant::now();
         let (mut is_told, mut last_look) = (false, None);
         loop {
@@ -213,7 +213,7 @@ impl Watch {
             let waited = begun.elapsed();
             let is_late = waited > WRITER_WAIT_MAX;
             match unfinished {
-                Some(unfinished @ Unfinished::Writer(_)) if waited > patience.writer => {
+                Some(unfinished @ Unfinished::Writer(_)) if waited > limits.writer => {
                     self.is_changing = true;
                     return Err(unfinished);
                 }
@@ -225,7 +225,7 @@ impl Watch {
                 None if !is_settled => sleep(QUIET_BETWEEN_LOOKS).await,
                 Some(Unfinished::Writer(_)) => self.tick_within(POLL).await,
                 Some(Unfinished::Unclosed(_)) if !is_late => self.tick_within(POLL).await,
-                Some(Unfinished::Emptied(_)) if waited <= patience.content => {
+                Some(Unfinished::Emptied(_)) if waited <= limits.content => {
                     self.tick_within(POLL).await;
                 }
                 _ => {
@@ -247,7 +247,7 @@ impl Watch {
     }
 
     /// Returns the YAML files that had content before and are empty now, as they were when the files were last complete.
-    /// They must not be served: what they said would be taken back without anyone having written so.
+    /// They must not be put in force: the settings in them would be gone although no one removed them.
     pub(crate) fn emptied(&self) -> &[PathBuf] {
         &self.emptied
     }

@@ -217,10 +217,10 @@ impl<'a> Outbound<'a> {
         Ending::BadAnswer(Box::new(reply), why)
     }
 
-    /// Ends the exchange because of an answer that is no HTTP and begins with `seen`.
+    /// Ends the exchange because of an answer that is not HTTP and begins with `seen`.
     ///
-    /// If it came from a hop, its first bytes may tell what the hop speaks instead. No member of a pool is left for it:
-    /// a careless hop may pass on what a target sent.
+    /// If a hop sent it, its first bytes may show which protocol the hop speaks instead. A member of a pool stays in use
+    /// all the same, since a careless hop may pass on what a target sent.
     pub(super) fn not_http(&self, error: &BadResponse, seen: &[u8]) -> Ending {
         let spoken = Spoken::from_answer(seen).filter(|spoken| *spoken != Spoken::Http);
         let (Some(hop), Some(spoken)) = (&self.end.hop, spoken) else {

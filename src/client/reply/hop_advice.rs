@@ -1,6 +1,6 @@
-//! Advice about a hop, which depends on the settings that its kind has and on the place where they are written.
+//! Advice about a hop. It depends on the settings that the kind of the hop has, and on where they are written.
 
-use mooltiroute_hops::{HttpRefusal, Refusal, Spoken};
+use mooltiroute_hops::{HttpRefusal, LinkSettings, Refusal, Spoken};
 
 use crate::upstream::chain::Stage;
 
@@ -37,12 +37,8 @@ pub(super) fn other_protocol(stage: &Stage, spoken: Spoken) -> String {
             format!("This port does not seem to speak TLS: {}.", write(line, "http", "tls: false"))
         }
         (Spoken::Http, line) => {
-            let setting = if settings.protocol_key == "kind" {
-                "kind: http-connect"
-            } else {
-                "protocol: http"
-            };
-            format!("This port seems to be an HTTP proxy: {}.", write(line, "http", setting))
+            let write = write(line, "http", http_setting(settings));
+            format!("This port seems to be an HTTP proxy: {write}.")
         }
         (Spoken::Socks5, line) => {
             let setting = format!("{}: socks5", settings.protocol_key);
@@ -52,15 +48,19 @@ pub(super) fn other_protocol(stage: &Stage, spoken: Spoken) -> String {
     }
 }
 
+/// Returns the setting that makes the hop an HTTP proxy, with the name that its protocol has under that key.
+fn http_setting(settings: &LinkSettings) -> &'static str {
+    match settings.protocol_key {
+        "kind" => "kind: http-connect",
+        _ => "protocol: http",
+    }
+}
+
 /// Advice for a hop that says nothing while it is asked for the next stop.
 pub(super) fn silent(stage: &Stage) -> String {
     let guess = if stage.settings.is_socks {
         // An HTTP proxy waits for the rest of a line that never comes.
-        let setting = match stage.settings.protocol_key {
-            "kind" => "kind: http-connect",
-            _ => "protocol: http",
-        };
-        let write = write(stage.listed(), "http", setting);
+        let write = write(stage.listed(), "http", http_setting(&stage.settings));
         format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}. ")
     } else {
         String::new()
@@ -167,8 +167,7 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
 
 /// Returns the schemes on offer that `auth` can list, for a sentence.
 fn known_schemes(http: &HttpRefusal) -> String {
-    let known = SCHEMES.iter().filter(|scheme| http.offers(scheme)).copied();
-    let known: Vec<&str> = known.collect();
+    let known: Vec<_> = SCHEMES.iter().copied().filter(|scheme| http.offers(scheme)).collect();
     if known.is_empty() { SCHEMES.join(" or ") } else { known.join(" or ") }
 }
 
@@ -180,22 +179,22 @@ fn known_scheme(http: &HttpRefusal) -> &'static str {
 
 /// Advice for a hop that did not reach the next stop.
 pub(super) fn not_reached(stage: &Stage) -> String {
-    let check = next_address(stage);
-    let check = check.unwrap_or_else(|| "Try again; if it stays so, look at its log.".into());
+    let check =
+        next_address(stage).unwrap_or_else(|| "Try again; if it stays so, look at its log.".into());
     format!("It could not reach the next stop. {check}")
 }
 
 /// Advice for a hop that can't look up the name of the next stop.
 pub(super) fn unknown_name(stage: &Stage) -> String {
-    format!("It can't look up the name. {}", next_address(stage).unwrap_or_default())
-        .trim_end()
-        .to_owned()
+    match next_address(stage) {
+        Some(check) => format!("It can't look up the name. {check}"),
+        None => "It can't look up the name.".into(),
+    }
 }
 
 /// Advice for a hop that reached the next stop, which refused.
 pub(super) fn target_refused(stage: &Stage) -> String {
-    let check = next_address(stage);
-    let check = check.unwrap_or_else(|| "Check that something listens there.".into());
+    let check = next_address(stage).unwrap_or_else(|| "Check that something listens there.".into());
     format!("It reached the next stop, which refused the connection. {check}")
 }
 
@@ -208,7 +207,7 @@ pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
     )
 }
 
-/// Names the setting with the address of the next hop, if the step was to reach one.
+/// Returns advice that names the setting with the next hop's address, if the step was to reach one.
 fn next_address(stage: &Stage) -> Option<String> {
     let Stage { next, stop, .. } = stage;
     let next = next.as_ref()?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// An answer of the proxy's own. The connection is closed after it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reply {
     status: u16,
     error: ProxyError,
@@ -61,23 +61,6 @@ impl Reply {
     pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
         let summary = Some("write session-NAME as username".to_owned());
         Self { summary, ..Self::refused(400, &texts::invalid_preferences(invalid)) }
-    }
-
-    /// Returns the reply with the address of the proxy that `client` has reached, in place of an example.
-    #[must_use]
-    pub(crate) fn told_to(self, client: &Client) -> Self {
-        if !self.text.contains(texts::EXAMPLE_ADDRESS) {
-            return self;
-        }
-        // The address of the socket, and not the `Host` field, which the client may have chosen.
-        let Some(address) = client.reached() else { return self };
-        let mut text = self.text.replace(texts::EXAMPLE_ADDRESS, &address.to_string());
-        if client.is_tls {
-            let bare = format!("http://{address}");
-            text = text.replace("`http://", "`https://");
-            text = text.replace(&format!(" {bare}"), &format!(" https://{address}"));
-        }
-        Self { text, ..self }
     }
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
@@ -224,8 +207,9 @@ impl Reply {
         self.blame.as_ref()
     }
 
-    /// Returns the complete message, or its head alone after a HEAD request.
-    pub fn message(&self, is_head: bool) -> Vec<u8> {
+    /// Returns the complete message to `client`, or its head alone after a HEAD request.
+    pub(crate) fn message(&self, client: &Client, is_head: bool) -> Vec<u8> {
+        let text = self.text_for(client);
         // The connection closes after it: what follows a request that was refused may be the rest
         // of it, or the first bytes of a tunnel, and must not be read as another request.
         let mut message = format!(
@@ -233,15 +217,31 @@ impl Reply {
              Connection: close\r\nProxy-Status: {}\r\n{}\r\n",
             self.status,
             reason_phrase(self.status, self.summary.as_deref()),
-            self.text.len() + 1,
+            text.len() + 1,
             self.proxy_status(),
             self.field.as_deref().unwrap_or_default(),
         );
         if !is_head {
-            message.push_str(&self.text);
+            message.push_str(&text);
             message.push('\n');
         }
         message.into_bytes()
+    }
+
+    /// Returns the text with the address at which `client` has reached this proxy, in place of the example.
+    fn text_for(&self, client: &Client) -> Cow<'_, str> {
+        let text = &*self.text;
+        if !text.contains(texts::EXAMPLE_ADDRESS) {
+            return text.into();
+        }
+        // The address of the socket, and not the `Host` field, which the client may have chosen.
+        let Some(address) = client.reached() else { return text.into() };
+        let mut text = text.replace(texts::EXAMPLE_ADDRESS, &address.to_string());
+        if client.is_tls {
+            text = text.replace("`http://", "`https://");
+            text = text.replace(&format!(" http://{address}"), &format!(" https://{address}"));
+        }
+        text.into()
     }
 
     fn of_ours(error: ProxyError, text: String) -> Self {

@@ -24,7 +24,7 @@ pub(super) const ALLOW: &str = "Allow: GET, HEAD\r\n";
 pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
-/// The address of the proxy in examples, in place of which a client reads the one that it has reached.
+/// The address of the proxy in examples. In answers, the address that the client has reached replaces it.
 pub(super) const EXAMPLE_ADDRESS: &str = "localhost:8888";
 
 // Refusals of this proxy.
@@ -156,14 +156,14 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
     text
 }
 
-/// Returns the paragraph about an answer that can't be passed on. `is_hop` says that a hop gave it, and not the origin.
+/// Returns the paragraph about an answer that can't be passed on. It came from a hop if `is_hop`, or else from the origin.
 pub(super) fn bad_response(next_hop: &str, is_hop: bool, details: &str) -> String {
     let (noun, advice) = match is_hop {
         true => (
             "hop ",
-            "Check that this hop is an HTTP proxy. If it is, it may have this from the server that was asked.",
+            "Check that this hop is an HTTP proxy. If it is, it may have passed on the server's answer.",
         ),
-        false => ("", "The server, or a hop on the way to it, has to be mended."),
+        false => ("", "The fault is in the server, or in a hop on the way to it."),
     };
     format!("Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}")
 }

@@ -43,11 +43,11 @@ pub(in crate::commands) struct ClientUser {
 pub(in crate::commands) const VARIABLES: [&str; 7] =
     ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 
-/// The variables that make programs heed the others, with their values.
+/// Variables that make programs use the others, with their values.
 ///
-/// git sends the username of a proxy URL only after a 407, and a session that is sent late is none: the proxy has no
-/// reason to ask. With a method set, git sends it at once. `fetch` of Node.js heeds the variables from version 24 on, if
-/// told to.
+/// By default, git sends the username of a proxy URL only after a 407. This proxy may never send one, and would then not
+/// learn the session. If a method is set, git sends the username at once. `fetch` of Node.js uses the variables only if
+/// it is asked to, from version 24 on.
 pub(in crate::commands) const SWITCHES: [(&str, &str); 2] =
     [("GIT_HTTP_PROXY_AUTHMETHOD", "basic"), ("NODE_USE_ENV_PROXY", "1")];
 

@@ -40,7 +40,7 @@ pub(super) enum NoTarget {
     },
     /// The name is that of a member of a pool.
     #[error(
-        "`{hop}` is the hop, and a member of it has no switch: take its line out of the list by a `#` before it, or write \
+        "`{hop}` is the hop, and a member of it has no switch: write a `#` before its line in the list, or \
          `enabled: false` into the member"
     )]
     Member {
@@ -77,7 +77,7 @@ impl SwitchTarget {
         let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
             // The names of these files and not of the loaded configuration, which may be invalid.
             let known: Vec<_> = texts.iter().flat_map(|text| hop_names(&text.text)).collect();
-            // As the log names members. A suggestion of the pool would switch all of them.
+            // The log names members like this. Suggesting the pool would lead to switching all of them.
             if let Some((hop, _)) = name.split_once('.')
                 && known.iter().any(|known| known == hop)
             {

@@ -25,7 +25,7 @@ pub(crate) struct Pool {
 pub(crate) struct Member {
     /// Its name below the pool.
     pub name: String,
-    /// Its label in the metrics.
+    /// Its label in the metrics, which have to keep it while a list is edited.
     #[serde(skip)]
     pub label: String,
     /// Its address, if it has one.
@@ -92,8 +92,8 @@ impl Pool {
     }
 }
 
-/// Returns `members` with their labels. The lines of a list move with each edit, so its members are labelled by their
-/// address, and by the line too if two have the same one.
+/// Returns `members` with their labels. An edit of a list changes the line numbers, so its members are labelled with
+/// their addresses. Members with the same address get the line too.
 fn shown(members: &[MemberStatus<'_>], is_list: bool) -> Vec<Member> {
     let mut shown: Vec<_> = members.iter().map(Member::from).collect();
     if !is_list {
