@@ -223,7 +223,7 @@ impl Reloads {
         drop(held);
     }
 
-    /// Returns the verdict on files that are not complete, with the reasons. Their next change calls for another attempt.
+    /// Returns the verdict on files that are not complete, with the reasons. Their next change starts another attempt.
     fn unsettled(&self, problems: Vec<ToldProblem>) -> ReloadVerdict {
         let generation = self.shared().live().current().number();
         ReloadVerdict { problems, ..ReloadVerdict::new(ReloadOutcome::Unsettled, generation) }
@@ -305,7 +305,7 @@ impl Reloads {
         let loader = Arc::clone(&self.loader);
         let path = KeyPath::of(["server", "listen"]);
         let line = ToldProblem::line(format!("{path}: {why}"));
-        // The files are read again only for the line.
+        // The files are read again only to find the line.
         let problem = task::spawn_blocking(move || loader.problem_at(&path, "listen", why)).await;
         problem.map_or(line, |problem| ToldProblem::from(&problem))
     }
@@ -329,7 +329,7 @@ impl Reloads {
             let running = self.server.worker_count();
             warn!(running, configured = workers, "`server.workers` takes effect at the next start");
             warnings.push(format!(
-                "`server.workers` takes effect at the next start; until then there are {running}"
+                "`server.workers` takes effect at the next start; until then, {running} run"
             ));
         }
         // The new generation refuses to dial the addresses of this proxy itself, which would be a loop.
@@ -470,8 +470,8 @@ pub(crate) fn announce(config: &Config) {
 /// Describes a file that has lost its content. Without its settings, targets might go direct.
 fn emptied(file: &Path) -> ToldProblem {
     ToldProblem::line(format!(
-        "{}: this file was emptied; write it again or remove it. A file that is meant to say nothing has a comment, and \
-         a configuration that is meant to go direct says `chains: {{ default: [] }}`",
+        "{}: this file was emptied; write it again or remove it. To keep a file without settings, put a comment in it. \
+         To send everything direct, write `chains: {{ default: [] }}`",
         file.display()
     ))
 }

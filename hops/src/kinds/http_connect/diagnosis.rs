@@ -41,7 +41,7 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
     };
     let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
-    // The library says only that there is no ticket. With a keytab, none could be got by its keys.
+    // The library says only that there is no ticket. If there is a keytab, its keys got none.
     let (summary, advice) = match (reason, sign_on.keytab()) {
         (Reason::NoTicket, Some((path, principal))) => {
             ("no usable key in the keytab", sign_on.without_username(&no_key(path, principal)))
@@ -161,7 +161,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
         reason: Reason::WrongPassword,
         summary: "wrong password",
         advice: "Correct `password` of this hop. To keep the account from being locked, it is not tried again for a \
-            while; an edit of it ends that, or a restart of the proxy if it comes from a variable.",
+            while, until you edit it, or restart Mooltiroute if it comes from a variable.",
     },
     Diagnosis {
         reason: Reason::UnknownUser,

@@ -49,9 +49,9 @@ pub(super) fn explained(
     refusal
 }
 
-const NOTHING_SENT: &str = "Nothing of the credentials was sent. List in this hop's `auth` a scheme that the proxy offers, \
-     or ask its administrator for one that is listed.";
-const BROKEN_CHALLENGE: &str = "Nothing of the credentials was sent. Look at the log of the proxy: its challenge is wrong, or belongs to \
-     another server on the way. If it offers another scheme, list that first in this hop's `auth`.";
+const NOTHING_SENT: &str = "No credentials were sent. List in this hop's `auth` a scheme that the proxy offers, or ask its \
+     administrator to offer one that is listed.";
+const BROKEN_CHALLENGE: &str = "No credentials were sent. Look at the log of the proxy: its challenge is wrong, or comes from another server on \
+     the way. If it offers another scheme, list that first in this hop's `auth`.";
 const REJECTED: &str = "Correct this hop's `username` and `password`. To keep the account from being locked, they are not \
-     tried again for a while; an edit of them ends that, or a restart of the proxy if they come from variables.";
+     tried again for a while, until you edit them, or restart Mooltiroute if they come from variables.";

@@ -48,7 +48,7 @@ impl KerberosSettings {
         };
         let port = spn.rsplit_once(':').map(|(_, port)| port);
         if port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
-            return Err(below("spn", "has a port, which the name of a service has not; remove it"));
+            return Err(below("spn", "has a port, and service names have none; remove it"));
         }
         match spn.split_once('/') {
             Some((service, host)) if is_whole(service) && is_whole(host) => Ok(spn.clone()),
@@ -116,8 +116,8 @@ fn below(key: &str, message: &str) -> InvalidSetting {
 
 /// Returns whether `name` names a credential cache: a type and a colon, or the whole path of a file.
 ///
-/// The libraries take any other text for a file in the current directory of the process. It is more likely a password
-/// in the wrong place, and the name of a cache is shown if no ticket is in it.
+/// The libraries take any other text for a file in the current directory of the process. Such a text is
+/// more likely a password in the wrong place, and errors show the name of a cache without a ticket.
 fn is_cache(name: &str) -> bool {
     name.starts_with('/')
         || name.split_once(':').is_some_and(|(kind, _)| CACHE_TYPES.contains(&kind))

@@ -91,7 +91,7 @@ impl SignOn {
         &self.service
     }
 
-    /// Returns the keytab and its user, if the sign-on is by one.
+    /// Returns the path of the keytab and its principal, if this signs on with a keytab.
     pub(super) fn keytab(&self) -> Option<(&Path, &str)> {
         self.identities.iter().find_map(|identity| match identity.credentials() {
             Credentials::Keytab { path, principal, .. } => {

@@ -63,7 +63,7 @@ pub(super) enum InvalidLine {
 }
 
 impl ListedProxy {
-    /// Returns what is probably not meant by the line, although it is valid.
+    /// Describes a probable mistake in the line, although it is valid.
     pub(super) fn doubt(&self) -> Option<&'static str> {
         let (user, password) = self.login.as_ref()?;
         if password.expose().contains(" #") {

@@ -73,9 +73,7 @@ impl MembersFrom {
             return Err(invalid(message).into());
         }
         if let Some((number, doubt)) = doubtful {
-            context.warn(invalid(format!(
-                "has a line that is probably not meant: line {number}: {doubt}"
-            )));
+            context.warn(invalid(format!("probably has a mistake in line {number}: {doubt}")));
         }
         if !bad.is_empty() {
             let few = first_few(&bad);
