@@ -146,8 +146,9 @@ impl UsageLedger {
     ) {
         let wanted: Vec<_> = budgets.into_iter().collect();
         for (name, account) in self.hops.all() {
-            let budget = wanted.iter().find(|(hop, _)| ***hop == *name);
-            account.set_budget(budget.map(|(_, budget)| (*budget).clone()));
+            if !wanted.iter().any(|(hop, _)| ***hop == *name) {
+                account.set_budget(None);
+            }
         }
         for (name, budget) in wanted {
             self.hops.account(name).set_budget(Some(budget.clone()));

@@ -48,7 +48,7 @@ pub enum InvalidAuthority {
     /// An IPv6 address without its brackets, or with a broken one.
     #[error("an IPv6 address is written in brackets, as in `[::1]:8080`")]
     Brackets,
-    /// There are several colons, and no IPv6 address.
+    /// There are several colons, but not an IPv6 address.
     #[error("there is more than one `:`; write `host:port`, with an IPv6 address in brackets")]
     ManyColons,
     /// The brackets hold no IPv6 address.
@@ -100,7 +100,7 @@ impl Authority {
         self.port.get()
     }
 
-    /// Returns the same authority with its name in small letters. Most have one already.
+    /// Returns this authority with its host name in lower case. Borrows it if the name is so already, as most are.
     pub fn to_lower(&self) -> Cow<'_, Self> {
         match &self.host {
             Host::Name(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
@@ -249,10 +249,14 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
     match text.split_once(':') {
         // Two colons without brackets could be an address without a port or one with a port. A guess could connect to
         // another port.
-        Some((_, port)) if port.contains(':') => Err(match text.chars().all(is_of_ipv6) {
-            true => InvalidAuthority::Brackets,
-            false => InvalidAuthority::ManyColons,
-        }),
+        Some((_, port)) if port.contains(':') => {
+            let looks_like_ipv6 = text.chars().all(is_of_ipv6);
+            Err(if looks_like_ipv6 {
+                InvalidAuthority::Brackets
+            } else {
+                InvalidAuthority::ManyColons
+            })
+        }
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),
     }

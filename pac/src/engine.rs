@@ -169,10 +169,10 @@ fn is_syntax_error(error: &CaughtError<'_>) -> bool {
     matches!(error, CaughtError::Exception(exception) if name(exception) == "SyntaxError")
 }
 
-/// Returns whether a script came to the end of its memory or its stack.
+/// Returns whether a script ran out of memory or stack.
 ///
-/// The engine tells this by exceptions alone, which a script can throw by itself. That does no harm: a script that is
-/// taken for one that was cut short is refused, even if others may go direct.
+/// The engine reports this only by exceptions, and a script can throw the same ones itself. That does no harm:
+/// the caller then refuses the request, even if it lets those of failed scripts go direct.
 fn is_exhaustion(error: &CaughtError<'_>) -> bool {
     match error {
         // No memory is left for an exception.
@@ -213,7 +213,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// The engine's words for the end of the stack. A `RangeError` may have other reasons.
+/// The engine's message for a stack overflow. A `RangeError` may have other reasons.
 const STACK_EXCEEDED: &str = "Maximum call stack size exceeded";
 /// The name of the script in the engine's traces.
 const FILE_NAME: &str = "pac";

@@ -32,7 +32,7 @@ struct Worker {
 
 /// When a thread began what it is doing.
 ///
-/// The thread holds it to its end, so the place of a lost thread is free again if the thread ends after all.
+/// The thread holds it until it ends. So a lost thread that ends after all frees its place.
 struct Clock {
     origin: Instant,
     /// Milliseconds since the origin, or zero while the thread waits.
@@ -122,7 +122,7 @@ impl PacRunner {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(job)) => Err((job, PacError::Busy)),
             Err(TrySendError::Disconnected(job)) => {
-                // The thread has ended, since it could not load the script again. The next call gets another thread.
+                // The thread has ended, because it could not load the script. The next call gets another thread.
                 *worker = None;
                 Err((job, PacError::Stuck))
             }

@@ -5,7 +5,7 @@
 /// The caller keeps answers. If this is false, the answer for one URL holds for all others of the host. A script reads
 /// the URL only by the name of its first parameter, or by the words `arguments` and `eval`. A word in a comment counts
 /// too, and so does a function whose parameters are not found: then answers are kept for less, which is always right.
-/// `\u0075rl` is a way to write `url`, so a script with such an escape could name anything.
+/// `\u0075rl` is another spelling of `url`, so a script with such an escape counts as one that looks at the URL.
 pub fn looks_at_url(text: &str) -> bool {
     if text.contains(r"\u") {
         return true;

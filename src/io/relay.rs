@@ -697,7 +697,7 @@ mod tests {
     #[tokio::test]
     async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
         let (client, _client_far) = sockets_with(|far| {
-            // A fixed size: the system would enlarge the queue, and each byte that moves begins the wait anew.
+            // Fixed, because the system would enlarge the queue, and each byte that moves restarts the wait.
             far.set_recv_buffer_size(64 * 1024).unwrap();
         })
         .await;
@@ -712,7 +712,7 @@ mod tests {
         };
         let (end, ()) = join!(relay.run(|| false), fill);
         assert_eq!(end, End::UpstreamBroke);
-        // That it ends at all is the limit.
+        // No upper bound: a relay that waits without limit never gets here.
         assert!(begun.elapsed() >= patience.half_closed, "{:?}", begun.elapsed());
     }
 

@@ -188,8 +188,8 @@ impl Watch {
         let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
     }
 
-    /// Waits as [`complete`](Self::complete) does, but for half a minute at most, since the caller of an order waits for
-    /// its answer. After an error, the next [`changed`](Self::changed) goes on waiting.
+    /// Waits as [`complete`](Self::complete) does, but for half a minute at most, since an operator waits for the answer.
+    /// If that is not enough, the next [`changed`](Self::changed) goes on waiting.
     ///
     /// # Errors
     /// The file that is still being written.
@@ -234,9 +234,10 @@ impl Watch {
                     self.unclosed.clear();
                     // An emptied YAML file is remembered until it is written again or removed. The file of a setting
                     // is judged by the setting.
-                    let named = lock(&self.files).named.clone();
-                    self.emptied =
-                        emptied.into_iter().filter(|path| !named.contains(path)).collect();
+                    let files = lock(&self.files);
+                    let is_yaml = |path: &PathBuf| !files.named.contains(path);
+                    self.emptied = emptied.into_iter().filter(is_yaml).collect();
+                    drop(files);
                     self.filled = filled;
                     self.filled.extend(self.emptied.iter().cloned());
                     self.is_changing = false;
@@ -247,7 +248,7 @@ impl Watch {
     }
 
     /// Returns the YAML files that had content before and are empty now, as they were when the files were last complete.
-    /// They must not be put in force: the settings in them would be gone although no one removed them.
+    /// They must not be served, since that would drop settings that no one has removed on purpose.
     pub(crate) fn emptied(&self) -> &[PathBuf] {
         &self.emptied
     }

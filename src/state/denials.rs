@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Refusals by status. Of each status, one line is logged in [`PAUSE`].
+/// Refusals by status. At most one line per status is logged in each [`PAUSE`].
 #[derive(Debug, Default)]
 pub(crate) struct Denials(Mutex<BTreeMap<u16, Noted>>);
 
@@ -20,8 +20,7 @@ struct Noted {
 }
 
 impl Denials {
-    /// Notes a refusal with `status`. Returns how many were left out since the last line if this one is to be logged,
-    /// and `None` otherwise.
+    /// Notes a refusal with `status`. If it is to be logged, returns how many were left out since the last line.
     pub(crate) fn note(&self, status: u16) -> Option<u64> {
         let now = Instant::now();
         // Replaced in one step, so it is valid even after a panic of another holder.

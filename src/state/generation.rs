@@ -326,8 +326,8 @@ impl Generation {
         self.dependences.get(index)?.as_ref()
     }
 
-    /// Puts the budgets of this generation in force, also those of hops that are switched off: what was used counts when
-    /// they are on again.
+    /// Puts the budgets of this generation in force, also those of hops that are switched off. They keep their use until
+    /// the hops are on again.
     fn set_budgets(&self) {
         let budgets = self.hops.iter().filter_map(|hop| Some((&hop.name, hop.budget.as_ref()?)));
         self.metrics.usage.set_budgets(budgets);

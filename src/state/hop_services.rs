@@ -44,8 +44,8 @@ impl Services for HopServices {
             {
                 return Err(OpenError("a condition of the network is not decided".into()));
             }
-            // The wait may have ended with a reload that switched a hop on, and requests under way keep this chain
-            // alive, which lacks that hop. The hop asks again through the services of the new generation.
+            // The wait may have ended with a reload that switched a hop on. This chain lacks that hop, and may be alive
+            // only because of requests under way. The PAC hop tries again with the services of the new generation.
             if network.has_other_outcomes(&outcomes) {
                 return Err(gone());
             }

@@ -74,8 +74,8 @@ impl UsageAccount {
             (Some(budget), Some(spending)) if *spending.budget() == budget => Some(spending),
             (Some(budget), Some(spending)) => Some(spending.under(budget, SystemTime::now())),
             (Some(budget), None) => Some(Spending::new(budget, SystemTime::now())),
-            // Kept for a budget that comes back, as one does whose hop was commented out for a while. It would begin
-            // with nothing used otherwise, and the provider bills on.
+            // Kept in case the budget comes back, such as after its hop was commented out for a while. Otherwise it
+            // would start at zero, although the provider has counted on.
             (None, spending) => spending,
         };
         self.is_limited.store(is_limited, Relaxed);

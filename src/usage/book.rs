@@ -24,7 +24,7 @@ struct Accounts<N: ?Sized + AccountName> {
     others: Option<Arc<UsageAccount>>,
 }
 
-/// The name of an account. Each request looks one up, so that of a target is not written as text for it.
+/// The name of an account. A target is looked up as an [`Authority`], since each request would have to write the text.
 pub(crate) trait AccountName:
     ToOwned<Owned: Debug + Eq + Hash + ToString> + Eq + Hash
 {

@@ -76,8 +76,8 @@ impl CountedWire {
     fn owned_by(&self, owner: &Owner) {
         let mut shares = lock(&self.shares);
         let is_same = shares.owner.as_ref().is_some_and(|present| Arc::ptr_eq(present, owner));
-        // The next request of one client for the same target changes nothing. Only a budget has to see the bytes of the
-        // request before now, and not when the keeper folds next.
+        // Another request of the same client for the same target changes nothing. A budget, though, must see the bytes
+        // of the previous request now, and not when the keeper folds next.
         if is_same && !shares.passed.iter().any(|(account, _)| account.is_limited()) {
             return;
         }

@@ -34,7 +34,7 @@ pub(super) enum CallError {
 }
 
 impl BlockingCalls {
-    /// Makes as many calls at a time as there are `places`, on threads of this name. Each may take as long as `patience`.
+    /// Runs at most `places` calls at a time, on threads with this name. Each call may take up to `patience`.
     pub(super) fn new(name: &'static str, places: usize, patience: Duration) -> Self {
         Self { name, places: Arc::new(Semaphore::new(places)), patience }
     }

@@ -114,8 +114,8 @@ impl Pac {
         }
     }
 
-    /// Returns the index of the hop that `member` is in: a hop's name, perhaps with its own choice after a dot. Names
-    /// may have dots, so this is the longest name that fits.
+    /// Returns the index of the hop that `member` names. A dot and the hop's own choice may follow its name. Names can
+    /// have dots themselves, so the longest one that fits is right.
     fn index_of(&self, member: &str) -> Option<usize> {
         let fits = |name: &str| {
             let rest = member.strip_prefix(name);

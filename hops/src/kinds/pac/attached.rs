@@ -1,4 +1,4 @@
-//! The services that a hop may use.
+//! The services that a hop uses, which change with each reload.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,10 +9,12 @@ use crate::Services;
 pub(super) struct Attached(Mutex<Option<Arc<dyn Services>>>);
 
 impl Attached {
+    /// Returns the services in force.
     pub(super) fn present(&self) -> Option<Arc<dyn Services>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Puts other services in force.
     pub(super) fn replace(&self, services: Arc<dyn Services>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
     }

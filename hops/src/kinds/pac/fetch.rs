@@ -123,7 +123,7 @@ impl Server<'_> {
             return Err(FetchError::TooLarge);
         }
         let charset = value("Content-Type").as_deref().and_then(charset);
-        // The tag is sent back in the next request, where a line end in it would start another field.
+        // The tag goes into the next request. A line break in it would start another field there.
         let etag = value("ETag").filter(|etag| !etag.chars().any(char::is_control));
         Ok(Response::File(Fetched::File { bytes: body.bytes, charset, etag }))
     }

@@ -27,7 +27,7 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 struct KnownNames {
     by_name: HashMap<String, KnownAddresses>,
-    /// Counts the networks.
+    /// The number of the network. It grows with each change.
     network: u64,
 }
 
@@ -55,8 +55,8 @@ impl Names {
     /// Looks up `name` with the system's resolver, as a dial does. Without an answer within [`LOOKUP_MAX`], the name
     /// counts as one without an address.
     ///
-    /// Returns the addresses, with the number of the network in which the look-up began. If that is not the present one
-    /// any more, they are not kept.
+    /// Returns the addresses, and the number of the network in which the look-up began. If the network has changed since
+    /// then, the addresses are not kept.
     async fn look_up(&self, name: &str) -> (u64, Vec<IpAddr>) {
         let network = self.known().network;
         let (addresses, keep) = match self.found(name).await {
@@ -87,7 +87,7 @@ impl Names {
         self.calls.run(look_up).await
     }
 
-    /// Forgets all names, also those whose look-ups are under way, since the network has changed.
+    /// Forgets all names after a change of the network. Look-ups that are under way are not kept either.
     pub(super) fn clear(&self) {
         let mut known = self.known();
         known.by_name.clear();
@@ -104,9 +104,9 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct PacFacts {
     names: Arc<Names>,
-    /// The names that were looked up for this request, each with the number of the network. They hold until the script
-    /// has decided: a name in `names` may expire while a slow name server is asked for the next one, and the script
-    /// would ask for the names by turns.
+    /// The names that were looked up for this request, each with the number of the network. They don't expire before the
+    /// script has decided. One in `names` may expire while a slow name server is asked for the next one, so that the
+    /// script would have them looked up in turns without end.
     own: Mutex<HashMap<String, (u64, Vec<IpAddr>)>>,
     services: Option<Arc<dyn Services>>,
 }

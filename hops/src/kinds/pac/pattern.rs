@@ -36,7 +36,7 @@ impl EntryPattern {
             _ => (&*lower, None),
         };
         let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        // A final dot means the same name, and is left out of the names that are compared.
+        // A final dot makes no other name, and the hosts that are compared have none.
         let host = inner.unwrap_or_else(|| host.trim_end_matches('.'));
         if inner.is_none() && host.contains([':', '[', ']']) {
             return Err("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`");

@@ -175,7 +175,7 @@ impl Fetch {
         let Some(mut services) = remote.services.present() else { return };
         let loaded = loop {
             let loaded = self.load(&*services).await;
-            // A reload may have changed the way to the server meanwhile, and then the old way's failure says nothing.
+            // A reload may have changed the way to the server meanwhile. Then the failure of the old way says nothing.
             let newer = remote.services.present().filter(|now| !Arc::ptr_eq(now, &services));
             match newer {
                 Some(newer) if loaded.is_err() => services = newer,
@@ -188,10 +188,10 @@ impl Fetch {
         }
     }
 
-    /// Fetches the file and loads the script. Returns `None` if the script in use is still the one.
+    /// Fetches the file and loads the script. Returns `None` if the file has not changed.
     ///
     /// # Errors
-    /// There is no file, or no script in it, for this reason.
+    /// The reason why there is no file, or no script in it.
     async fn load(&self, services: &dyn Services) -> Result<Option<RemoteFile>, String> {
         let Remote { url, tls, head_bytes_max, .. } = &*self.remote;
         let etag = self.remote.state().file.as_ref().and_then(|file| file.etag.clone());
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::{Authority, Eventual, OpenError, Tunnel};
 
-    /// Services of a generation. The way of the first one ends in a reload, and that of the next one in a server.
+    /// The services of a generation. Those of the first one fail during a reload; those of the next one reach a server.
     #[derive(Debug)]
     struct Generation {
         attached: Arc<Attached>,

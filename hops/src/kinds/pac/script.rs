@@ -71,7 +71,7 @@ impl Script {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Forgets the answers of another network. `epoch` is that of the present one, if networks are told apart.
+    /// Forgets the answers if the network has changed. `epoch` is `None` if the network is unknown.
     pub(super) fn follow_network(&self, epoch: Option<u64>) {
         let Some(epoch) = epoch else { return };
         if self.epoch.load(Ordering::Relaxed) != epoch
