@@ -40,6 +40,7 @@ mod glob;
 mod hop;
 pub mod kinds;
 mod link;
+mod logon;
 mod one_or_list;
 mod pass_headers;
 mod preferences;
@@ -66,7 +67,8 @@ pub use crate::{
     field::{Field, FieldName},
     glob::Glob,
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
-    link::{Link, LinkSettings, RequestLine, Reuse},
+    link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
+    logon::Logon,
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{Field, PassHeaders, Request, pass_headers::PassedFields};
+use crate::{Field, Logon, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -57,6 +57,7 @@ pub struct Tunnel {
     io: Io,
     wire: Option<Arc<dyn CountWire>>,
     passed: Option<Box<PassedFields>>,
+    logon: Option<Arc<dyn Logon>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -70,12 +71,16 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None, wire: None }
+        Self::over(Io::Socket(socket))
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None, wire: None }
+        Self::over(Io::Layered(Box::new(stream)))
+    }
+
+    fn over(io: Io) -> Self {
+        Self { early: Bytes::new(), io, wire: None, passed: None, logon: None }
     }
 
     /// Counts the bytes that pass from now on with `wire`. A layer around this tunnel, such as TLS, is not counted by it:
@@ -132,6 +137,16 @@ impl Tunnel {
     /// and `Via`. They replace the fields of an earlier CONNECT.
     pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
         self.passed = PassedFields::new(request, listed).map(Box::new);
+    }
+
+    /// The authentication of this connection, if a hop keeps one for plain requests.
+    pub fn logon(&self) -> Option<&Arc<dyn Logon>> {
+        self.logon.as_ref()
+    }
+
+    /// Sets the authentication of this connection, which learns how each plain request on it is answered.
+    pub fn set_logon(&mut self, logon: Arc<dyn Logon>) {
+        self.logon = Some(logon);
     }
 
     pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {

@@ -12,7 +12,7 @@ mod trace;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::{Authority, Field, Hop, Request, RequestLine, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Field, Hop, PlainRequest, Request, Reuse, Tunnel};
 use tokio::time::Instant;
 
 use self::{
@@ -84,7 +84,7 @@ pub(crate) enum Destination<'a> {
     /// The target.
     Target,
     /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
-    Forwarder(RequestLine<'a>),
+    Forwarder(PlainRequest<'a>),
     /// The last hop, which is sent nothing.
     LastHop,
 }
@@ -254,9 +254,9 @@ impl Chain {
     pub(crate) async fn connect_plain(
         &self,
         request: Request<'_>,
-        line: RequestLine<'_>,
+        plain: PlainRequest<'_>,
     ) -> Result<Connected, ChainError> {
-        self.travel(request, Destination::Forwarder(line), &()).await
+        self.travel(request, Destination::Forwarder(plain), &()).await
     }
 
     /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
@@ -367,7 +367,7 @@ const DETOURS_MAX: u32 = 32;
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{HopError, Link, Preferences, async_trait};
+    use mooltiroute_hops::{HopError, Link, Preferences, RequestLine, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -424,7 +424,12 @@ mod tests {
             let arrival = if is_whole {
                 chain.connect_through(request).await
             } else {
-                chain.connect_plain(request, LINE).await
+                chain
+                    .connect_plain(
+                        request,
+                        PlainRequest { line: LINE, target: &target, has_body: false },
+                    )
+                    .await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();

@@ -36,6 +36,7 @@ mod memory;
 mod pac;
 mod passed_fields;
 mod pinned_certificates;
+mod plain_auth;
 mod pools;
 mod probe;
 #[cfg(unix)]

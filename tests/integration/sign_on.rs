@@ -3,6 +3,7 @@
 mod clients;
 mod diagnosis;
 mod patience;
+mod plain;
 
 use std::process::Command;
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mooltiroute_hops::{Authority, Eventual, Field, HopError, Link, Request, RequestLine, Tunnel};
+use mooltiroute_hops::{Authority, Eventual, Field, HopError, Link, PlainRequest, Request, Tunnel};
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
@@ -23,7 +23,7 @@ pub(super) enum AttemptEnd<'a> {
     /// The last hop is asked for the target.
     Target(Request<'a>),
     /// The last hop is asked to take a plain request.
-    Forwarder(RequestLine<'a>),
+    Forwarder(PlainRequest<'a>),
     /// The last hop is sent nothing.
     LastHop,
 }
@@ -152,12 +152,12 @@ impl Chain {
                 let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }
-            AttemptEnd::Forwarder(line) => {
+            AttemptEnd::Forwarder(plain) => {
                 // The request itself is sent later, by the exchange. This is for the fields that
                 // the hop needs in it, which may take rounds of authentication on this very
                 // connection.
                 let last = &journey.hops()[index];
-                let fields = match last.link.authorize(&mut tunnel, line) {
+                let fields = match last.link.authorize(&mut tunnel, plain) {
                     Eventual::Ready(Ok(fields)) => fields,
                     work => {
                         let (at, asked) = ((index, Some(last)), Instant::now());

@@ -1,13 +1,14 @@
 //! Protection against a lock-out: a wrong password is tried once, not once for every client.
 
 use std::{
-    sync::{Mutex, MutexGuard as StdMutexGuard, PoisonError},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, MutexGuard},
-    time::Instant,
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot},
+    time::{self, Instant},
 };
 
 use mooltiroute_sso::Ticket;
@@ -45,7 +46,7 @@ impl From<Rejection> for HopError {
 #[derive(Debug, Default)]
 pub(super) struct Lockout {
     /// Held by the one request that tries credentials while no verdict about them is known.
-    gate: AsyncMutex<()>,
+    gate: Arc<AsyncMutex<()>>,
     verdict: Mutex<LastVerdict>,
 }
 
@@ -63,11 +64,18 @@ enum LastVerdict {
     },
 }
 
-/// The permission to send credentials once.
+/// The permission to send credentials once. Others wait for as long as it exists, unless the credentials were accepted
+/// before.
 #[derive(Debug)]
-pub(super) struct Permit<'l> {
-    lockout: &'l Lockout,
-    _gate: Option<MutexGuard<'l, ()>>,
+pub(super) struct Permit {
+    gate: Option<OwnedMutexGuard<()>>,
+}
+
+/// A try of credentials by a request whose answer may take long. Others wait while it exists.
+#[derive(Debug)]
+pub(super) struct Trial {
+    /// Nothing is sent. Its end shows that there is a verdict, or that the request was given up.
+    _under_way: oneshot::Sender<Infallible>,
 }
 
 impl Lockout {
@@ -78,16 +86,36 @@ impl Lockout {
     ///
     /// # Errors
     /// The rejection of the last try, while it counts.
-    pub(super) async fn permit(&self) -> Result<Permit<'_>, Rejection> {
+    pub(super) async fn permit(&self) -> Result<Permit, Rejection> {
         if self.is_accepted()? {
-            return Ok(Permit { lockout: self, _gate: None });
+            return Ok(Permit { gate: None });
         }
         // The gate is a lock and not a flag, because a request can be dropped at any point: its guard then opens the
         // gate for the next one.
-        let gate = self.gate.lock().await;
+        let gate = Arc::clone(&self.gate).lock_owned().await;
         // The request that held the gate may have brought a verdict.
         let gate = (!self.is_accepted()?).then_some(gate);
-        Ok(Permit { lockout: self, _gate: gate })
+        Ok(Permit { gate })
+    }
+
+    /// Keeps a permit until the answer to a plain request comes, or for [`VERDICT_MAX`].
+    ///
+    /// A proxy rejects credentials at once. If it has said nothing for that long, it has let the request through and
+    /// waits for the target, which may take minutes. So the credentials count as accepted then. Returns `None` if others
+    /// don't wait for this permit.
+    pub(super) fn trial(self: &Arc<Self>, permit: Permit) -> Option<Trial> {
+        let gate = permit.gate?;
+        let (under_way, ended) = oneshot::channel::<Infallible>();
+        let lockout = Arc::clone(self);
+        let verdict = async move {
+            if time::timeout(VERDICT_MAX, ended).await.is_err() {
+                lockout.accepted();
+            }
+            drop(gate);
+        };
+        #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
+        drop(tokio::spawn(verdict));
+        Some(Trial { _under_way: under_way })
     }
 
     /// Fails while a rejection counts. Waits for nothing.
@@ -96,6 +124,17 @@ impl Lockout {
     /// As [`permit`](Self::permit).
     pub(super) fn check(&self) -> Result<(), Rejection> {
         self.is_accepted().map(drop)
+    }
+
+    /// Records that the proxy accepted the credentials. A rejection that another request has met meanwhile still counts.
+    pub(super) fn accepted(&self) {
+        let mut verdict = self.verdict();
+        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
+        // newer rejection, as when the password was changed in between.
+        let is_recent = |until: &Instant| *until > Instant::now();
+        if !matches!(&*verdict, LastVerdict::Rejected { until, .. } if is_recent(until)) {
+            *verdict = LastVerdict::Accepted;
+        }
     }
 
     /// Returns the ticket whose rejection still counts.
@@ -133,7 +172,11 @@ impl Lockout {
         *verdict = LastVerdict::Rejected { rejection, ticket, until: now + window, window };
     }
 
-    fn is_accepted(&self) -> Result<bool, Rejection> {
+    /// Returns whether the proxy accepted the credentials the last time.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub(super) fn is_accepted(&self) -> Result<bool, Rejection> {
         match &*self.verdict() {
             LastVerdict::Unknown => Ok(false),
             LastVerdict::Accepted => Ok(true),
@@ -151,28 +194,16 @@ impl Lockout {
         }
     }
 
-    fn verdict(&self) -> StdMutexGuard<'_, LastVerdict> {
+    fn verdict(&self) -> MutexGuard<'_, LastVerdict> {
         // Nothing that panics is done under the lock.
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Permit<'_> {
-    /// Records that the proxy accepted the credentials. A rejection that another request has met
-    /// meanwhile still counts.
-    pub(super) fn accepted(self) {
-        let mut verdict = self.lockout.verdict();
-        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
-        // newer rejection, as when the password was changed in between.
-        let is_recent = |until: &Instant| *until > Instant::now();
-        if !matches!(&*verdict, LastVerdict::Rejected { until, .. } if is_recent(until)) {
-            *verdict = LastVerdict::Accepted;
-        }
-    }
-}
-
 const WINDOW_MIN: Duration = Duration::from_secs(30);
 const WINDOW_MAX: Duration = Duration::from_secs(300);
+/// The longest that others wait for the answer to a plain request. PAM delays a rejection by 2 to 3 s.
+const VERDICT_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +233,8 @@ mod tests {
             assert_eq!(wait(&lockout).await, Some(Duration::from_secs(seconds)));
             time::advance(Duration::from_secs(seconds)).await;
         }
-        lockout.permit().await.unwrap().accepted();
+        drop(lockout.permit().await.unwrap());
+        lockout.accepted();
         lockout.rejected(rejection(), None);
         assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
     }
@@ -222,9 +254,35 @@ mod tests {
     async fn a_try_that_was_given_up_makes_room_for_the_next() {
         let lockout = Lockout::default();
         drop(lockout.permit().await.unwrap());
-        lockout.permit().await.unwrap().accepted();
+        drop(lockout.permit().await.unwrap());
+        lockout.accepted();
         let (one, two) = (lockout.permit().await, lockout.permit().await);
         assert!(one.is_ok() && two.is_ok(), "accepted credentials are used by many at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plain_request_without_an_answer_delays_others_for_a_limited_time() {
+        let lockout = Arc::new(Lockout::default());
+        let begun = Instant::now();
+        let trial = lockout.trial(lockout.permit().await.unwrap());
+        assert!(trial.is_some());
+        lockout.permit().await.unwrap();
+        assert_eq!(begun.elapsed(), VERDICT_MAX);
+        assert!(lockout.is_accepted().unwrap());
+        lockout.rejected(rejection(), None);
+        assert!(lockout.permit().await.is_err(), "a late rejection counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rejection_of_a_plain_request_reaches_those_who_wait_at_once() {
+        let lockout = Arc::new(Lockout::default());
+        let begun = Instant::now();
+        let trial = lockout.trial(lockout.permit().await.unwrap());
+        let (second, ()) = tokio::join!(lockout.permit(), async {
+            lockout.rejected(rejection(), None);
+            drop(trial);
+        });
+        assert!(second.is_err() && begun.elapsed().is_zero());
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,6 +36,8 @@ pub(super) struct SignOnRound {
     is_first: bool,
     /// Whether a token of the proxy has no answer.
     is_done: bool,
+    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    is_question: bool,
 }
 
 /// The reason why there is no token.
@@ -212,6 +214,11 @@ impl SignOnRound {
         &self.value
     }
 
+    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    pub(super) fn is_question(&self) -> bool {
+        self.is_question
+    }
+
     /// Whether the token is the first on its connection.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
@@ -235,7 +242,15 @@ fn next_token(mut context: sso::Context, token: Option<&[u8]>) -> Result<SignOnR
     };
     let encoded = Zeroizing::new(STANDARD.encode(made));
     let value = Secret::new(format!("Negotiate {}", encoded.as_str()));
-    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), context })
+    let is_question = asks_for_challenge(made);
+    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), is_question, context })
+}
+
+/// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of
+/// Kerberos hold a ticket, and prove all at once, though the library goes on to wait for the proof of the other side.
+fn asks_for_challenge(token: &[u8]) -> bool {
+    const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";
+    token.windows(NEGOTIATE_MESSAGE.len()).any(|bytes| bytes == NEGOTIATE_MESSAGE)
 }
 
 /// Replaces `word` in a text, but not inside of longer words.
@@ -274,6 +289,20 @@ const CALLS_MAX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_first_message_of_ntlm_needs_an_answer() {
+        for (token, expected) in [
+            (&b"NTLMSSP\0\x01\0\0\0flags"[..], true),
+            (b"\x60\x40\x06\x06spnego\xa2\x2aNTLMSSP\0\x01\0\0\0", true),
+            (b"\xa1\x50NTLMSSP\0\x03\0\0\0", false),
+            (b"\x60\x82ticket", false),
+            (b"NTLMSSP\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(asks_for_challenge(token), expected, "{token:?}");
+        }
+    }
 
     #[test]
     fn a_username_is_replaced_in_the_words_of_the_library() {
