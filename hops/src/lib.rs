@@ -48,6 +48,7 @@ mod random;
 mod readiness;
 mod refusal;
 mod registry;
+mod rounds;
 mod secret;
 mod settings;
 pub mod socks;
@@ -75,6 +76,7 @@ pub use crate::{
     readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
+    rounds::ObserveRounds,
     secret::Secret,
     settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
     tunnel::{CountWire, Io, ReadHalf, Stream, Tunnel, WriteHalf},

@@ -2,10 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_hops::auth::channel_bindings::ChannelBindings;
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Certificates, EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, connect, ping,
+    Certificates, EchoOrigin, HttpOrigin, PASSWORD, Probed, Proxy, Squid, SquidRules, USERNAME,
+    connect, ping, probe,
 };
 
 #[tokio::test]
@@ -26,6 +28,28 @@ async fn a_wrong_password_reaches_a_digest_proxy_once_for_twenty_clients() {
 #[tokio::test]
 async fn a_wrong_password_reaches_an_ntlm_proxy_once_for_twenty_clients() {
     a_wrong_password_is_tried_once(SquidRules::Ntlm, "ntlm", NTLM_MESSAGE_3).await;
+}
+
+#[tokio::test]
+async fn probe_shows_each_round() {
+    let Some(squid) = Squid::start(SquidRules::Ntlm).await else { return };
+    let yaml = yaml(&squid, "ntlm", PASSWORD, "[corporate]");
+    let echo = EchoOrigin::start().await;
+    let probed = probe(&yaml, &[&echo.address().to_string()]).await;
+    let rounds = |probed: &Probed| -> Vec<_> {
+        let steps = probed.told["steps"].as_array().unwrap().iter();
+        let rounds = steps.filter(|step| step["step"] == "round");
+        rounds.map(|step| (step["scheme"].clone(), step["status"].clone())).collect()
+    };
+    let tunnel =
+        [(json!(null), json!(407)), (json!("NTLM"), json!(407)), (json!("NTLM"), json!(200))];
+    assert_eq!(rounds(&probed), tunnel, "{:#}", probed.told);
+    assert!(probed.words.contains("corporate, by NTLM: 407"), "{}", probed.words);
+    // A plain request carries the last credentials itself.
+    let origin = HttpOrigin::plain().await;
+    let probed = probe(&yaml, &[&origin.url("/bytes/1")]).await;
+    assert_eq!(probed.told["status"], 200, "{:#}", probed.told);
+    assert_eq!(rounds(&probed), [(json!("NTLM"), json!(407))], "{:#}", probed.told);
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use mooltiroute_hops::{Authority, Eventual, Field, HopError, Link, PlainRequest, Request, Tunnel};
+use mooltiroute_hops::{
+    Authority, Eventual, Field, HopError, Link, ObserveRounds, PlainRequest, Request, Tunnel,
+    auth::challenge::AuthScheme,
+};
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
@@ -43,6 +46,21 @@ pub(super) struct FailedAttempt {
 impl FailedAttempt {
     fn asked_at(self, asked: Instant) -> Self {
         Self { asked, ..self }
+    }
+}
+
+/// Writes the rounds of authentication to the debug log.
+#[derive(Debug)]
+struct LoggedRounds {
+    chain: Arc<str>,
+    hop: Arc<str>,
+}
+
+impl ObserveRounds for LoggedRounds {
+    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
+        let Self { chain, hop } = self;
+        let scheme = scheme.map(AuthScheme::name);
+        debug!(%chain, %hop, scheme, status, "round of authentication");
     }
 }
 
@@ -157,6 +175,7 @@ impl Chain {
                 // the hop needs in it, which may take rounds of authentication on this very
                 // connection.
                 let last = &journey.hops()[index];
+                self.observe_rounds(&mut tunnel, last, trace);
                 let fields = match last.link.authorize(&mut tunnel, plain) {
                     Eventual::Ready(Ok(fields)) => fields,
                     work => {
@@ -166,7 +185,7 @@ impl Chain {
                         let fields = self.step(at, Step::Extend, target, timeout, work).await;
                         let fields = fields.map_err(|failed| failed.asked_at(asked))?;
                         self.meter.agreed(last.position, asked.elapsed());
-                        trace.passed(|| self.stage(at, Step::Extend, target));
+                        trace.logged_on(|| self.stage(at, Step::Extend, target));
                         fields
                     }
                 };
@@ -178,13 +197,14 @@ impl Chain {
     /// Has the hop at `index` of the journey extend the tunnel to `next`.
     async fn extend<T: Trace>(
         &self,
-        tunnel: Tunnel,
+        mut tunnel: Tunnel,
         journey: &Journey<'_>,
         index: usize,
         next: &Authority,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hop = &journey.hops()[index];
+        self.observe_rounds(&mut tunnel, hop, trace);
         // If the hop asks for a new connection, its timeout still counts from here.
         let (at, asked) = ((index, Some(hop)), Instant::now());
         let extend = pin!(hop.link.extend(tunnel, next));
@@ -195,6 +215,17 @@ impl Chain {
         self.meter.agreed(hop.position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
+    }
+
+    /// Has the rounds of authentication to `hop` shown by `trace`, or in the debug log.
+    fn observe_rounds<T: Trace>(&self, tunnel: &mut Tunnel, hop: &ChosenHop, trace: &T) {
+        let logged = || -> Option<Arc<dyn ObserveRounds>> {
+            let hop = self.hops.get(hop.position).filter(|_| event_enabled!(Level::DEBUG))?;
+            Some(Arc::new(LoggedRounds { chain: self.name.clone(), hop: Arc::clone(&hop.name) }))
+        };
+        if let Some(observer) = trace.rounds().or_else(logged) {
+            tunnel.observe_rounds(observer);
+        }
     }
 
     /// Runs one step within `timeout`. A failure names the step, the hop and the cause.

@@ -53,6 +53,42 @@ async fn each_reason_without_a_token_has_its_sentence() {
 }
 
 #[tokio::test]
+async fn an_alias_in_the_address_is_told_the_canonical_name() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let scratch = tempfile::tempdir().unwrap();
+    let hosts = scratch.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 proxy.corp.test alias.corp.test\n").unwrap();
+    let address = format!("alias.corp.test:{}", company.squid.address().port());
+    let yaml =
+        company.yaml("", "[corporate]").replace(&company.squid.address().to_string(), &address);
+    let config = ConfigDir::new(&yaml);
+    // The system's resolver reads `/etc/hosts`, so this process gets one of its own.
+    let mut command = std::process::Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"",
+        "sh",
+    ]);
+    command.arg(&hosts).arg(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.args(["probe", "https://a.test/", "--config"]).arg(config.path());
+    command.env("KRB5_CONFIG", company.kdc.shown("krb5.conf"));
+    command.env("KRB5CCNAME", company.kdc.cache("cache"));
+    let output = command.output();
+    let told = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let told = told.unwrap_or_default();
+    // `probe` begins with the address that it has looked up.
+    if told.is_empty() {
+        return skip("a mount namespace");
+    }
+    let advice =
+        "The canonical name of this host is `proxy.corp.test`: try `HTTP/proxy.corp.test`.";
+    assert!(told.contains("service name") && told.contains(advice), "{told}");
+}
+
+#[tokio::test]
 async fn wrong_clocks_and_expired_tickets_have_their_sentences() {
     if !Path::new(LIBFAKETIME).is_file() {
         return skip("libfaketime");

@@ -59,7 +59,7 @@ enum Asked<'a> {
 
 /// The end of the rounds on one connection.
 #[derive(Debug)]
-enum Rounds {
+enum RoundsEnd {
     /// The proxy has not answered 407 to these credentials.
     Answered(Answer, Attempt),
     /// These credentials go with the plain request.
@@ -193,14 +193,14 @@ impl Authenticator {
         match self.rounds(&mut exchange, asked, opening, purpose).await? {
             // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
             // first message.
-            Rounds::Answered(answer, attempt) if answer.is_success() => {
+            RoundsEnd::Answered(answer, attempt) if answer.is_success() => {
                 self.succeeded(&attempt);
                 Ok(Outcome::Connected)
             }
             // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
             // try them.
-            Rounds::Answered(answer, _) => Err(answer.into_refusal().into()),
-            Rounds::Closes | Rounds::Ready(..) => Ok(Outcome::Closes),
+            RoundsEnd::Answered(answer, _) => Err(answer.into_refusal().into()),
+            RoundsEnd::Closes | RoundsEnd::Ready(..) => Ok(Outcome::Closes),
         }
     }
 
@@ -213,7 +213,7 @@ impl Authenticator {
         asked: Asked<'_>,
         opening: Attempt,
         purpose: Purpose<'_>,
-    ) -> Result<Rounds, HopError> {
+    ) -> Result<RoundsEnd, HopError> {
         let mut attempt = opening;
         // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
         // then, so that a wrong password reaches the proxy once and not once for each client.
@@ -224,13 +224,16 @@ impl Authenticator {
                 permit = Some(self.lockout.permit().await?);
             }
             if asked.takes_along(&attempt) {
-                return Ok(Rounds::Ready(attempt, permit));
+                return Ok(RoundsEnd::Ready(attempt, permit));
             }
             // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
             // to itself.
             let answer = asked.send(exchange, self.fields(&attempt)).await?;
+            if self.takes_rounds() {
+                exchange.report_round(attempt.scheme(), &answer);
+            }
             if answer.status() != 407 {
-                return Ok(Rounds::Answered(answer, attempt));
+                return Ok(RoundsEnd::Answered(answer, attempt));
             }
             // The answer is found before the body is drained. A rejection needs no further request, and the schemes
             // on offer must be known to the next connection if this one ends now.
@@ -242,7 +245,7 @@ impl Authenticator {
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
             // and a new connection begins from the start, with the scheme that is known by now.
             if !exchange.finish(&answer).await? {
-                return Ok(Rounds::Closes);
+                return Ok(RoundsEnd::Closes);
             }
         }
         Err(HopError::Malformed("it asks for credentials again and again"))

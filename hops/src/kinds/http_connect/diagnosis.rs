@@ -31,8 +31,12 @@ impl Diagnosis {
     }
 }
 
-/// Describes a sign-on for which there is no token.
-pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> MissingCredentials {
+/// Describes a sign-on for which there is no token. `canonical` is another name of the proxy's host.
+pub(super) fn missing_credentials(
+    sign_on: &SignOn,
+    error: SignOnError,
+    canonical: Option<String>,
+) -> MissingCredentials {
     let service = sign_on.service();
     // A call that does not return in time is taken for one that waits for a silent KDC, for which MIT Kerberos waits
     // 25 s.
@@ -46,6 +50,12 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
         (Reason::NoTicket, Some((path, principal))) => {
             ("no usable key in the keytab", sign_on.without_username(&no_key(path, principal)))
         }
+        // The name is only advised. To use it without asking would let anyone who can forge answers of the DNS choose
+        // the service that a ticket is for.
+        (Reason::UnknownService, _) if let Some(name) = canonical => (
+            *summary,
+            format!("{advice} The canonical name of this host is `{name}`: try `HTTP/{name}`."),
+        ),
         _ => (*summary, (*advice).to_owned()),
     };
     MissingCredentials {

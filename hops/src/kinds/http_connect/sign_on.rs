@@ -7,11 +7,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dns_lookup::AddrInfoHints;
 use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
 use zeroize::Zeroizing;
 
 use crate::{
-    Secret,
+    Host, Secret,
     auth::channel_bindings::ChannelBindings,
     kinds::blocking::{BlockingCalls, CallError},
 };
@@ -91,6 +92,18 @@ impl SignOn {
     /// The name of the service, such as `HTTP/proxy.example`.
     pub(super) fn service(&self) -> &str {
         &self.service
+    }
+
+    /// Returns the canonical name of the proxy's host if `error` says that its service name is unknown, and if DNS knows
+    /// the host by another name.
+    pub(super) async fn canonical_name(&self, error: &SignOnError) -> Option<String> {
+        let SignOnError::Library(SsoError { reason: Reason::UnknownService, .. }) = error else {
+            return None;
+        };
+        let (_, host) = self.service.split_once('/')?;
+        let host = host.split('@').next()?.to_owned();
+        let canonical = self.calls.run(move || canonical_name(&host)).await;
+        canonical.ok().flatten()
     }
 
     /// Returns the path of the keytab and its principal, if this signs on with a keytab.
@@ -252,6 +265,19 @@ fn asks_for_challenge(token: &[u8]) -> bool {
     const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";
     token.windows(NEGOTIATE_MESSAGE.len()).any(|bytes| bytes == NEGOTIATE_MESSAGE)
 }
+
+/// Returns the canonical name of a host by the system's resolver, if it is another one. Blocks.
+fn canonical_name(host: &str) -> Option<String> {
+    let hints = AddrInfoHints { flags: AI_CANONNAME, ..AddrInfoHints::default() };
+    let mut found = dns_lookup::getaddrinfo(Some(host), None, Some(hints)).ok()?;
+    let name = found.find_map(|info| info.ok()?.canonname)?;
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_name = name.parse::<Host>().is_ok_and(|host| matches!(host, Host::Name(_)));
+    (is_name && name != host.to_ascii_lowercase()).then_some(name)
+}
+
+/// Asks `getaddrinfo` for the canonical name, on all systems (RFC 3493 §6.1).
+const AI_CANONNAME: i32 = 2;
 
 /// Replaces `word` in a text, but not inside of longer words.
 fn replace_word(text: &str, word: &str, replacement: &str) -> String {

@@ -77,7 +77,8 @@ impl Authenticator {
                     Err(error) => {
                         let is_local = error.is_local();
                         let is_rejection = error.is_rejection();
-                        let missing = missing_credentials(sign_on, error);
+                        let canonical = sign_on.canonical_name(&error).await;
+                        let missing = missing_credentials(sign_on, error, canonical);
                         // The domain controller rejected the user. Another scheme would try the same password, which
                         // could lock the account.
                         if is_rejection {
@@ -127,7 +128,7 @@ impl Authenticator {
         match sign_on.answer(round, token).await {
             Ok(round) => Ok(Attempt::Negotiate(round)),
             Err(error @ SignOnError::TimedOut(_)) => {
-                Err(Stop::Failed(missing_credentials(sign_on, error).into()))
+                Err(Stop::Failed(missing_credentials(sign_on, error, None).into()))
             }
             Err(SignOnError::Library(_)) => Err(refused),
         }

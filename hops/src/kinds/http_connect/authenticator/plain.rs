@@ -18,7 +18,7 @@ use super::{
         diagnosis, explanations,
         lockout::{Permit, Trial},
     },
-    Asked, Authenticator, Purpose, Rounds,
+    Asked, Authenticator, Purpose, RoundsEnd,
     challenged::is_offered,
 };
 use crate::{
@@ -92,10 +92,10 @@ impl Authenticator {
         } else {
             let mut exchange = Exchange::new(tunnel, head_bytes_max);
             match self.rounds(&mut exchange, Asked::Plain(request), opening, purpose).await? {
-                Rounds::Ready(attempt, permit) => (attempt, permit),
-                Rounds::Closes => return Ok(None),
+                RoundsEnd::Ready(attempt, permit) => (attempt, permit),
+                RoundsEnd::Closes => return Ok(None),
                 // The proxy wants no credentials for this, or knows this machine by its address.
-                Rounds::Answered(answer, _) => {
+                RoundsEnd::Answered(answer, _) => {
                     self.set_offered(Vec::new());
                     if !exchange.finish(&answer).await? {
                         return Ok(None);
