@@ -9,6 +9,8 @@ mod advice;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
+#[cfg(unix)]
+mod browsers;
 mod client_commands;
 mod clients;
 #[cfg(unix)]
