@@ -5,7 +5,7 @@ mod plain;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mooltiroute_sso::Ticket;
@@ -125,7 +125,8 @@ impl Asked<'_> {
 }
 
 impl Authenticator {
-    pub(super) fn new(methods: Vec<Method>, service: String) -> Self {
+    /// Creates one that begins with no knowledge of the proxy. A request has `handshake` for all its rounds.
+    pub(super) fn new(methods: Vec<Method>, service: String, handshake: Duration) -> Self {
         // Basic alone needs no challenge.
         let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
         let offered = Mutex::new(at_once);
@@ -134,7 +135,7 @@ impl Authenticator {
             service,
             offered,
             asks_for_each_request: false.into(),
-            lockout: Arc::default(),
+            lockout: Arc::new(Lockout::new(handshake)),
         }
     }
 

@@ -43,11 +43,13 @@ impl From<Rejection> for HopError {
 
 /// The last verdict of a proxy about a hop's credentials. It is shared by all connections of the hop, and a reload that
 /// changes the hop starts with a new one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lockout {
     /// Held by the one request that tries credentials while no verdict about them is known.
     gate: Arc<AsyncMutex<()>>,
     verdict: Mutex<LastVerdict>,
+    /// The longest that others wait for the answer to a plain request.
+    trial_max: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,15 @@ pub(super) struct Trial {
 }
 
 impl Lockout {
+    /// Creates the verdict of a proxy that has said nothing yet. A request that waits for its verdict has `handshake` for all.
+    pub(super) fn new(handshake: Duration) -> Self {
+        Self {
+            gate: Arc::default(),
+            verdict: Mutex::default(),
+            trial_max: TRIAL_MAX.min(handshake / 2),
+        }
+    }
+
     /// Waits until the credentials may be sent.
     ///
     /// Credentials that the proxy has accepted may be sent by many requests at once. Otherwise one request tries them,
@@ -98,7 +109,7 @@ impl Lockout {
         Ok(Permit { gate })
     }
 
-    /// Keeps a permit until the answer to a plain request comes, or for [`VERDICT_MAX`].
+    /// Keeps a permit until the answer to a plain request comes, or for a limited time.
     ///
     /// A proxy rejects credentials at once. If it has said nothing for that long, it has let the request through and
     /// waits for the target, which may take minutes. So the credentials count as accepted then. Returns `None` if others
@@ -108,7 +119,7 @@ impl Lockout {
         let (under_way, ended) = oneshot::channel::<Infallible>();
         let lockout = Arc::clone(self);
         let verdict = async move {
-            if time::timeout(VERDICT_MAX, ended).await.is_err() {
+            if time::timeout(lockout.trial_max, ended).await.is_err() {
                 lockout.accepted();
             }
             drop(gate);
@@ -202,8 +213,8 @@ impl Lockout {
 
 const WINDOW_MIN: Duration = Duration::from_secs(30);
 const WINDOW_MAX: Duration = Duration::from_secs(300);
-/// The longest that others wait for the answer to a plain request. PAM delays a rejection by 2 to 3 s.
-const VERDICT_MAX: Duration = Duration::from_secs(5);
+/// PAM delays a rejection by 2 to 3 s.
+const TRIAL_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -211,6 +222,10 @@ mod tests {
 
     use super::*;
     use crate::{Meaning, Party};
+
+    fn lockout() -> Lockout {
+        Lockout::new(Duration::from_secs(30))
+    }
 
     fn rejection() -> Rejection {
         Rejection::ByProxy(Refusal::new(Meaning::Credentials, Party::Hop, "407").into())
@@ -226,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rejection_counts_for_windows_that_double_up_to_five_minutes() {
-        let lockout = Lockout::default();
+        let lockout = lockout();
         for seconds in [30, 60, 120, 240, 300, 300] {
             drop(lockout.permit().await.unwrap());
             lockout.rejected(rejection(), None);
@@ -241,7 +256,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn others_wait_for_the_verdict_and_get_it() {
-        let lockout = Lockout::default();
+        let lockout = lockout();
         let first = lockout.permit().await.unwrap();
         let (second, ()) = tokio::join!(lockout.permit(), async {
             lockout.rejected(rejection(), None);
@@ -252,7 +267,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_try_that_was_given_up_makes_room_for_the_next() {
-        let lockout = Lockout::default();
+        let lockout = lockout();
         drop(lockout.permit().await.unwrap());
         drop(lockout.permit().await.unwrap());
         lockout.accepted();
@@ -262,12 +277,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_plain_request_without_an_answer_delays_others_for_a_limited_time() {
-        let lockout = Arc::new(Lockout::default());
+        let lockout = Arc::new(lockout());
         let begun = Instant::now();
         let trial = lockout.trial(lockout.permit().await.unwrap());
         assert!(trial.is_some());
         lockout.permit().await.unwrap();
-        assert_eq!(begun.elapsed(), VERDICT_MAX);
+        assert_eq!(begun.elapsed(), TRIAL_MAX);
         assert!(lockout.is_accepted().unwrap());
         lockout.rejected(rejection(), None);
         assert!(lockout.permit().await.is_err(), "a late rejection counts");
@@ -275,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_rejection_of_a_plain_request_reaches_those_who_wait_at_once() {
-        let lockout = Arc::new(Lockout::default());
+        let lockout = Arc::new(lockout());
         let begun = Instant::now();
         let trial = lockout.trial(lockout.permit().await.unwrap());
         let (second, ()) = tokio::join!(lockout.permit(), async {
@@ -287,7 +302,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_ticket_ends_the_rejection_of_the_old_one() {
-        let lockout = Lockout::default();
+        let lockout = lockout();
         let ticket = |ends_at| Ticket { principal: "alice@CORP.TEST".into(), ends_at };
         lockout.rejected(rejection(), Some(ticket(1)));
         assert_eq!(lockout.rejected_ticket(), Some(ticket(1)));
