@@ -1,6 +1,7 @@
 //! The configuration in force, built and ready: a generation.
 
 mod budgets;
+mod leaving;
 
 use std::{
     net::SocketAddr,
@@ -26,7 +27,7 @@ use crate::{
     usage::UsageAccount,
 };
 
-pub(crate) use self::budgets::OverBudget;
+pub(crate) use self::{budgets::OverBudget, leaving::is_cut};
 
 /// The generation in force. Reading it never waits; replacing it is one step.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Hops chosen by a PAC file.
 
+mod chosen_hops;
 mod fetching;
 
 use std::time::{Duration, Instant};
