@@ -146,7 +146,7 @@ impl Account {
             }
             // A hop that is switched by a condition of the network may fail because the network has
             // changed, so the conditions on this way are looked at again.
-            let depends = || self.row().generation.dependence_of(self.chain());
+            let depends = || self.row().generation.dependence_of(self.chain().name());
             if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
                 dependence.hop_failed();
             }
