@@ -2,6 +2,7 @@
 
 mod chosen_hops;
 mod fetching;
+mod hostile;
 
 use std::time::{Duration, Instant};
 
