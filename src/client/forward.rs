@@ -168,7 +168,7 @@ impl Forwarder<'_> {
             **kept = None;
             let opened = {
                 // Opening may take several timeouts, and a kill must not wait for them.
-                let mut open = pin!(plan.open());
+                let mut open = pin!(plan.open(&**account.row()));
                 poll_fn(|cx| match open.as_mut().poll(cx) {
                     Poll::Pending if is_cut() => Poll::Ready(None),
                     opened => opened.map(Some),

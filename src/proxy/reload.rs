@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts},
+    config::{Config, Environment, Loader, Overridden, source::KeptTexts},
     control::{
         ControlServer,
         verdict::{
@@ -32,7 +32,7 @@ use crate::{
         watch::Watch,
     },
     state::{
-        generation::Generation,
+        generation::{Generation, is_cut},
         shared::{Rejection, Shared},
     },
     system::{shutdown::ReloadRequests, supervisor},
@@ -374,24 +374,12 @@ impl Reloads {
     /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
     /// number.
     fn cut_tunnels_of_hops_that_left(&self, last: &Generation, next: &Generation) -> usize {
-        let is_on = |generation: &Generation, name: &str| {
-            generation.hops().iter().any(|hop| &*hop.name == name && hop.is_enabled)
-        };
-        let has_left = |hop: &&NamedHop| {
-            hop.on_leave == OnLeave::Cut && hop.is_enabled && !is_on(next, &hop.name)
-        };
-        let names = last.hops().iter().filter(has_left).map(|hop| Arc::clone(&hop.name));
-        let left: Vec<Arc<str>> = names.collect();
+        let left = last.hops_that_leave(next);
         // Most reloads switch no such hop, and need no copy of the table of connections.
         if left.is_empty() {
             return 0;
         }
-        let passes = |name: &Arc<str>| left.contains(name);
-        let cut = self.shared().connections().kill(|row| {
-            // `on_leave` is about tunnels, which may stay open for days. A plain request ends with its answer, and
-            // the next one on its connection takes the new way.
-            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
-        });
+        let cut = self.shared().connections().kill(|row| is_cut(row, &left));
         cut.len()
     }
 

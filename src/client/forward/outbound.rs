@@ -21,7 +21,7 @@ use crate::{
     proxy_error::ProxyError,
     state::generation::Generation,
     upstream::{
-        chain::{Chain, ChainError},
+        chain::{Chain, ChainError, Destination, Trace},
         rounds::Round,
     },
 };
@@ -94,17 +94,18 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Opens a connection that can carry the request.
-    pub(super) async fn open(&self) -> Result<Upstream, ChainError> {
+    /// Opens a connection that can carry the request, and reports each step to `trace`.
+    pub(super) async fn open(&self, trace: &impl Trace) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
         // (Digest covers method and URI).
         let uri = self.absolute();
         let line = self.line(&uri);
-        let connected = if self.may_be_forwarded() {
-            self.chain.connect_plain(self.request(line), self.plain(line)).await?
+        let end = if self.may_be_forwarded() {
+            Destination::Forwarder(self.plain(line))
         } else {
-            self.chain.connect_through(self.request(line)).await?
+            Destination::Target
         };
+        let connected = self.chain.travel(self.request(line), end, trace).await?;
         Ok(Upstream::of(connected, self))
     }
 
@@ -233,6 +234,7 @@ impl<'a> Outbound<'a> {
     pub(super) fn bad_answer(&self, error: ProxyError, why: impl Into<String>) -> Ending {
         let why = why.into();
         let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
+        let reply = reply.blaming_chosen(self.chosen_hops());
         Ending::BadAnswer(Box::new(reply), why)
     }
 
@@ -283,7 +285,16 @@ impl<'a> Outbound<'a> {
     /// Counts an answer that broke off.
     pub(super) fn count_break(&self) {
         let hop = self.answering_hop().map(|hop| &**hop);
-        self.plan.chain.meter().failed(hop, "body", ProxyError::HttpResponseIncomplete);
+        let error = ProxyError::HttpResponseIncomplete;
+        self.plan.chain.meter().failed(hop, "body", error);
+        if let Some(chosen) = self.plan.generation.metrics().chosen(self.chosen_hops().iter()) {
+            chosen.failed("body", error);
+        }
+    }
+
+    /// Returns the names of the hops that the hop which answers the request chose to go through.
+    fn chosen_hops(&self) -> &'a [Arc<str>] {
+        self.end.hop.as_ref().map_or(&[], |last| &last.through)
     }
 
     /// The hop that answers the request itself, or `None` if the origin does.

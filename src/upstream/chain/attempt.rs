@@ -125,6 +125,7 @@ impl Chain {
         for (index, hop) in hops.iter().enumerate() {
             let at = (index, Some(hop));
             tunnel = self.counted_at(hop.position, tunnel);
+            tunnel = self.counted_for_chosen(&hop.through(), tunnel);
             // A hop without TLS is entered at once. Then there is no step to time or to report.
             tunnel = match hop.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
@@ -284,7 +285,8 @@ impl Chain {
         let stage = Stage::new(named, member, step, stop.clone());
         let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
         let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
-        Stage { protocol, settings, next, ..stage }
+        let through = hop.map(ChosenHop::through).unwrap_or_default();
+        Stage { protocol, settings, next, through, ..stage }
     }
 
     /// Returns the name of the hop behind `hop`, if `stop` is its address.

@@ -18,6 +18,8 @@ pub(crate) struct LastHop {
     pub link: Arc<dyn Link>,
     /// Its name below the hop that chose it.
     pub member: Option<String>,
+    /// The names of the hops that the hop of the chain chose to go through.
+    pub through: Vec<Arc<str>>,
 }
 
 impl Chain {
@@ -83,6 +85,6 @@ impl Chain {
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
         let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
-        Stage { settings: last.link.settings(), ..stage }
+        Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
     }
 }

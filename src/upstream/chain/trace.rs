@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use mooltiroute_hops::ObserveRounds;
 
-use super::{ChainError, Stage};
+use super::{ChainError, Stage, TakenHop};
 
 /// An observer that is called at the end of each step of one connection. `()` observes nothing and costs nothing.
 pub(crate) trait Trace {
+    /// The hops that have a choice have chosen. Called for each attempt, unless no hop of the chain has a choice.
+    fn chosen(&self, _taken: &Arc<[TakenHop]>) {}
+
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
 
@@ -29,6 +32,12 @@ pub(crate) trait Trace {
 impl Trace for () {}
 
 impl<T: Trace> Trace for Option<T> {
+    fn chosen(&self, taken: &Arc<[TakenHop]>) {
+        if let Some(trace) = self {
+            trace.chosen(taken);
+        }
+    }
+
     fn looked_up(&self, stage: impl FnOnce() -> Stage) {
         if let Some(trace) = self {
             trace.looked_up(stage);
