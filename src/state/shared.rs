@@ -132,7 +132,7 @@ impl Shared {
         Ok(self.live.current())
     }
 
-    /// The refusals by status, of which only some are logged.
+    /// The lines that clients caused, of which only some are logged.
     pub(crate) fn denials(&self) -> &Denials {
         &self.denials
     }

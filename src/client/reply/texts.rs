@@ -83,12 +83,6 @@ pub(super) fn invalid_preferences(invalid: InvalidPreferences) -> String {
     format!("The username that was given to this proxy is not understood: {invalid}.")
 }
 
-pub(super) fn no_preferences(chain: &str) -> String {
-    format!(
-        "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`."
-    )
-}
-
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;
     let left = duration::in_words(*left);

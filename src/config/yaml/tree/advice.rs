@@ -1,5 +1,6 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod conditions;
 mod files;
 mod keys;
 mod swallowed;

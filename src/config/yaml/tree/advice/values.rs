@@ -6,7 +6,7 @@ use serde_yaml::Value;
 use crate::config::{
     bare_port,
     report::{host_pattern, suggest::same_name},
-    yaml::tree::Tree,
+    yaml::tree::{Tree, advice::conditions},
 };
 
 impl Tree {
@@ -28,8 +28,8 @@ impl Tree {
             ("hops", "enabled") => text
                 .filter(|text| ["auto", "automatic"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| CONDITION.to_owned()),
-            ("hops", "address_in" | "into") => {
-                text.and_then(|text| host_pattern::network_instead(key, text, is_shown))
+            ("hops", "address_in" | "into" | "interface" | "resolves" | "reachable") => {
+                conditions::instead(key, value, is_shown)
             }
             ("hops", "bytes") | ("limits", "header_bytes") => {
                 let instead = text.filter(|_| is_shown).and_then(|text| size_instead(key, text));
@@ -72,7 +72,10 @@ impl Tree {
             ("server", "protocols") => text
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
-            ("routes", "hosts") => text.and_then(|text| host_pattern::instead(text, is_shown)),
+            ("routes", "hosts") => text.and_then(|text| {
+                host_pattern::instead(text, is_shown)
+                    .or_else(|| host_pattern::list_instead(text, is_shown))
+            }),
             ("timeouts", _) => duration_instead(key, value, is_shown),
             _ => None,
         };
