@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::resolve::{Names, Part, Resolver, some_of};
+use crate::config::resolve::{Names, Part, Resolver, misnamed::is_proxy, some_of};
 use crate::config::{ChainConfig, NamedHop, raw};
 
 impl Resolver<'_> {
@@ -111,6 +111,13 @@ impl Resolver<'_> {
         // A hop that is not indented below `hops` has already been reported as an unknown section.
         let is_outside = |name| self.tree.value(&KeyPath::of([name])).is_some();
         if self.tree.shown(place).is_some_and(is_outside) {
+            return;
+        }
+        let is_address =
+            self.tree.value(place).and_then(|name| name.as_str()).is_some_and(is_proxy);
+        if is_address {
+            let problem = self.proxy_for_name(place);
+            self.problems.push(problem);
             return;
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();

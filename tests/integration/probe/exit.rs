@@ -60,7 +60,8 @@ async fn probe_as_sends_the_session_and_country_of_a_client() {
     // A probe fails if the username asks for something that the chain can't do.
     let probed = probe(&by_client, &[TARGET, "--as", "country-us"]).await;
     assert!(probed.words.contains("a country only together with a session"), "{}", probed.words);
-    let probed = probe(&yaml(""), &[TARGET, "--as", "session-alice"]).await;
+    let plain = "http://target.test/";
+    let probed = probe(&yaml(""), &[plain, "--as", "session-alice"]).await;
     // The proxy serves a client whose username has no effect, and so does a probe, as `explain` says too.
     let words = "its username has no effect: clients have no say in their session or country here";
     assert!(probed.words.contains(words), "{}", probed.words);

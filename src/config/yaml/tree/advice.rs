@@ -1,8 +1,10 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod budgets;
 mod conditions;
 mod files;
 mod keys;
+mod sizes;
 mod swallowed;
 mod values;
 
@@ -13,7 +15,7 @@ use crate::config::{
     raw,
     report::{
         foreign_variable,
-        known_keys::{OF_SECTIONS, is_near_a_key},
+        known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon},
         problem::{is_name, is_word},
         proxy_url::{listed_instead, mended_address, settings_instead},
         suggest::same_name,
@@ -88,6 +90,9 @@ impl Tree {
         if !expected.starts_with("a mapping") {
             return None;
         }
+        if let Some(key) = text.and_then(key_without_colon) {
+            return Some(missing_colon(key));
+        }
         // `username:joe` without a blank is one text and no key.
         let key = text?.split_once(':').map(|(key, _)| key).filter(|key| is_word(key))?;
         // If all keys are listed, another word is not a key; people write `NAME:PASSWORD` there.
@@ -159,6 +164,11 @@ impl Tree {
         }
     }
 
+    /// Returns whether a chain is called `name`.
+    fn has_chain(&self, name: &str) -> bool {
+        name == "direct" || self.value(&KeyPath::of(["chains", name])).is_some()
+    }
+
     /// Returns the value of `key` beside `path`.
     fn sibling(&self, path: &KeyPath, key: &str) -> Option<&Value> {
         let (_, above) = path.keys().split_last()?;
@@ -208,6 +218,9 @@ impl Tree {
             return Some(format!("the name of the hop is missing: {EXAMPLE_HOP}"));
         }
         let text = self.value(path).and_then(Value::as_str)?;
+        if let Some(key) = key_without_colon(text) {
+            return Some(missing_colon(key));
+        }
         match settings_instead(text, self.is_hidden(path)) {
             Some(help) => {
                 Some(format!("{help}, each indented below `{name}:`", name = shown_name(name)))
@@ -261,6 +274,10 @@ impl Tree {
 /// Returns whether `name` is a key of this program or of another one, or nearly so.
 pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
     is_near_a_key(name) || keys::is_listed(name)
+}
+
+fn missing_colon(key: &str) -> String {
+    format!("write a colon and a space after `{key}`, as in `{key}: VALUE`")
 }
 
 fn shown_name(name: &str) -> &str {
