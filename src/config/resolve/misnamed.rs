@@ -28,15 +28,18 @@ pub(super) fn is_proxy(name: &str) -> bool {
 /// Returns what to write at `place` instead of `name`, if that was not meant as the name of a hop.
 pub(super) fn instead_of_name(place: &KeyPath, known: &[&str]) -> Option<String> {
     // In the `hops` of a PAC hop, a pattern leads to a hop. People also write the hop first.
-    if let [_, _, Key::Name(hops), Key::Name(pattern)] = place.keys()
-        && hops == "hops"
-        && known.contains(&pattern.as_str())
-    {
-        return Some(format!(
-            "the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"
-        ));
+    let [_, _, Key::Name(hops), Key::Name(pattern)] = place.keys() else { return None };
+    if hops != "hops" {
+        return None;
     }
-    None
+    if pattern.eq_ignore_ascii_case("direct") {
+        return Some(
+            "remove this entry: `DIRECT` in a PAC file leaves this hop out without one".to_owned(),
+        );
+    }
+    let is_known = known.contains(&pattern.as_str());
+    is_known
+        .then(|| format!("the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"))
 }
 
 const PROXIES_AS_MEMBERS: &str = "write the proxies into a file, one `HOST:PORT:USER:PASSWORD` or URL a line, and \

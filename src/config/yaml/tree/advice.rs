@@ -42,8 +42,12 @@ impl Tree {
         if let Some(why) = self.swallowed(path) {
             return Some(why.to_owned());
         }
-        if matches!(fault, Fault::File(_)) {
-            return self.file_instead(path);
+        match fault {
+            Fault::File(_) => return self.file_instead(path),
+            Fault::MissingKey(_) => {
+                return self.kind_instead(path).or_else(|| self.when_instead(path));
+            }
+            _ => {}
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");
@@ -162,6 +166,26 @@ impl Tree {
             }
             _ => None,
         }
+    }
+
+    /// Returns the kind to write for the hop at `path`, if its address is that of a provider with a kind of its own.
+    fn kind_instead(&self, path: &KeyPath) -> Option<String> {
+        let text = |key: &str| self.value(&path.clone().then(Key::Name(key.to_owned())))?.as_str();
+        let address = text("address")?.to_ascii_lowercase();
+        let host = address.split(':').next()?;
+        let is_webshare = host == "webshare.io" || host.ends_with(".webshare.io");
+        (is_webshare && text("kind") == Some("rotating")).then(|| {
+            "this is the gateway of Webshare: write `kind: webshare`, with `username` and `password`".to_owned()
+        })
+    }
+
+    /// Returns what to write for an `enabled` at `path` that has a condition in place of `when`.
+    fn when_instead(&self, path: &KeyPath) -> Option<String> {
+        let condition = self.value(path)?.as_mapping()?;
+        let is_enabled = path.last_name() == Some("enabled") && !condition.is_empty();
+        is_enabled.then(|| {
+            "write `when:` and the condition below it: `enabled: { when: { … } }`".to_owned()
+        })
     }
 
     /// Returns whether a chain is called `name`.

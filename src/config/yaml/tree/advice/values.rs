@@ -1,15 +1,16 @@
 //! Values that people write from habit, each with the value to write instead.
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use crate::config::{
     bare_port,
-    report::{host_pattern, suggest::same_name},
+    report::{host_pattern, proxy_url::proxy_address, suggest::same_name},
     yaml::tree::{
         Tree,
         advice::{
             budgets, conditions,
+            files::is_clearly_path,
             sizes::{Amount, UNITS},
         },
     },
@@ -60,8 +61,18 @@ impl Tree {
             ("hops", "members_from") if text.is_some() => {
                 Some("write `members_from: { file: FILE }`".to_owned())
             }
+            ("hops", "members_from") if value.is_sequence() => Some(ONE_LIST.to_owned()),
+            ("hops", "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
+            ("hops", "hops") => value.as_mapping().and_then(|hops| pattern_instead(hops, is_shown)),
+            ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
+                let shown = Some(text).filter(|_| is_written_here && is_clearly_path(text));
+                format!(
+                    "a file on this machine is written as `file: {}`, in place of `url`",
+                    shown.unwrap_or("FILE")
+                )
+            }),
             ("hops", "when") if value.is_sequence() => Some(WHEN.to_owned()),
             ("hops", "not") if value.is_sequence() => {
                 Some("write `not: { any: [CONDITION, CONDITION] }`".to_owned())
@@ -216,6 +227,20 @@ fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
     })
 }
 
+/// Returns the pattern to write instead of a key of `hops` that is an entry of a PAC file, such as `PROXY HOST:PORT`.
+fn pattern_instead(hops: &Mapping, is_shown: bool) -> Option<String> {
+    let mut patterns = hops.keys().filter_map(Value::as_str);
+    let entry = patterns.find(|pattern| pattern.contains([' ', ';']) || pattern.contains("://"))?;
+    let first = entry.split(';').next().unwrap_or_default().trim();
+    let address = first.split_whitespace().last().and_then(proxy_address);
+    let address = address.filter(|_| is_shown).unwrap_or_else(|| "HOST:PORT".to_owned());
+    Some(format!(
+        "write the proxies alone, as in `\"{address}\": HOP`, each in an entry of its own; `DIRECT` needs none"
+    ))
+}
+
+const ONE_LIST: &str = "a pool has one list: put the proxies of all lists into one file, and write `members_from: { file: \
+                        FILE }`; or write a pool for each list, and a pool of these pools";
 const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
                         \"proxy*:3128\": HOP }`";
 const MEMBERS: &str =
