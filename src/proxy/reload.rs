@@ -174,7 +174,9 @@ impl Reloads {
             if let Some(watch) = &self.watch
                 && !watch.emptied().is_empty()
             {
-                return Some(Err(watch.emptied().iter().map(|file| emptied(file)).collect()));
+                let source = self.loader.source();
+                let files = watch.emptied().iter();
+                return Some(Err(files.map(|file| emptied(&source.as_written(file))).collect()));
             }
             let loader = Arc::clone(&self.loader);
             let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {

@@ -127,6 +127,11 @@ impl HopConfig for WebshareConfig {
                 return Err(InvalidSetting::new(key, message).into());
             }
         }
+        if username.expose().contains('@') {
+            let message = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
+                           the dashboard shows beside the proxy list";
+            context.warn(InvalidSetting::new("username", message));
+        }
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish = ExitWish {
             countries: &self.country.0,
