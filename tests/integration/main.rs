@@ -35,6 +35,7 @@ mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod ntlm_proofs;
 mod pac;
 mod passed_fields;
 mod pinned_certificates;

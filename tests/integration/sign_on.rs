@@ -2,6 +2,8 @@
 
 mod clients;
 mod diagnosis;
+#[cfg(target_os = "linux")]
+mod missing_library;
 mod patience;
 mod plain;
 

@@ -123,8 +123,7 @@ impl SignOn {
     pub(super) fn readiness(&self) -> Result<String, String> {
         // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
         sso::check_available().map_err(|error| error.to_string())?;
-        // An expired ticket says more than none: the user has run `kinit` before, and has to do so again.
-        let mut without = Reason::NoTicket;
+        let mut without = failure(Reason::NoTicket, "");
         for identity in self.identities.iter() {
             match identity.credentials() {
                 Credentials::Password { .. } => return Ok("with the password".into()),
@@ -133,22 +132,18 @@ impl SignOn {
                 _ => {}
             }
             match identity.ticket() {
-                Some(Ticket { principal, ends_at }) => {
+                Ok(Ticket { principal, ends_at }) => {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                     let rest = ends_at.saturating_sub(now.unwrap_or_default().as_secs());
-                    if rest > 0 {
-                        let words =
-                            format!("with a ticket of {principal}, good for {} min", rest / 60);
-                        return Ok(self.without_username(&words));
-                    }
-                    without = Reason::TicketExpired;
+                    let words = format!("with a ticket of {principal}, good for {} min", rest / 60);
+                    return Ok(self.without_username(&words));
                 }
                 // Windows tells no more before it is asked for a token.
-                None if cfg!(windows) => return Ok("as the logged-in user".into()),
-                None => {}
+                Err(_) if cfg!(windows) => return Ok("as the logged-in user".into()),
+                Err(error) => without = error,
             }
         }
-        Err(without.to_string())
+        Err(self.without_username(&without.to_string()))
     }
 
     /// Makes the first token for a connection.
@@ -200,7 +195,7 @@ impl SignOn {
     /// Identifies the ticket that the next sign-on would use. Returns `None` if that can't be told.
     pub(super) async fn ticket(&self) -> Option<Ticket> {
         let identities = Arc::clone(&self.identities);
-        let first = move || identities.iter().find_map(|identity| identity.ticket());
+        let first = move || identities.iter().find_map(|identity| identity.ticket().ok());
         self.calls.run(first).await.ok().flatten()
     }
 
