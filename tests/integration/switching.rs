@@ -49,6 +49,7 @@ fn a_hundred_switches_cut_no_tunnel_and_fail_no_request() {
     });
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of a full run are for people")]
 async fn switch_under_load(namespace: Namespace) {
     let switches: u32 = env::var("MOOLTIROUTE_SWITCHES").map_or(10, |text| text.parse().unwrap());
     let (office, echo) = (office().await, EchoOrigin::start().await);

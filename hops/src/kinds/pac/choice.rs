@@ -241,7 +241,7 @@ impl Selection for Way {
 impl Drop for Way {
     /// A connection that was cancelled says nothing about the hop.
     fn drop(&mut self) {
-        if self.settle()
+        if !*self.is_settled.get_mut()
             && let Some(taken) = self.taken
         {
             self.choosing.pac.health.released(taken);
