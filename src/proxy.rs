@@ -141,7 +141,7 @@ impl Loaded {
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
         });
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
-            warn!(%error, "edits are not told here; the files are looked at every few seconds");
+            warn!(%error, "the system reports no edits of these files; they are checked every few seconds");
         }
         // The last step that can fail. Returning closes the sockets that were bound.
         let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;

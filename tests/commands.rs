@@ -266,6 +266,41 @@ fn explain_says_if_a_username_is_refused_or_has_no_effect() {
     assert_eq!(explained("b.yaml", "alice").0, Some(2));
 }
 
+#[cfg(unix)]
+#[test]
+fn explain_asks_a_running_proxy_only_about_hops_with_a_budget() {
+    use std::os::unix::{
+        fs::{DirBuilderExt as _, PermissionsExt as _},
+        net::UnixListener,
+    };
+
+    let directory = directory();
+    let sockets = directory.path().join("mooltiroute");
+    fs::DirBuilder::new().mode(0o700).create(&sockets).unwrap();
+    let socket = sockets.join("silent.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let is_asked = |budget: &str| {
+        let text = format!(
+            "hops: {{ exit: {{ kind: http-connect, address: \"a:1\"{budget} }}, other: {{ kind: http-connect, address: \
+             \"b:1\", budget: {{ bytes: 1GiB, per: day }} }} }}\nchains: {{ default: [exit], other: [other] }}\n"
+        );
+        fs::write(directory.path().join("a.yaml"), text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+            .args(["explain", "a.test:443", "-c", "a.yaml"])
+            .current_dir(directory.path())
+            .env_clear()
+            .env("XDG_RUNTIME_DIR", directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        listener.accept().is_ok()
+    };
+    assert!(!is_asked(""));
+    assert!(is_asked(", budget: { bytes: 1GiB, per: day }"));
+}
+
 #[test]
 fn explain_shows_only_the_conditions_of_hops_on_the_way() {
     const EQUAL: &str = "enabled: { when: { interface: nowhere0 } }";

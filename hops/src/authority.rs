@@ -64,7 +64,7 @@ pub enum InvalidAuthority {
     )]
     InvalidName,
     /// The text is a URL.
-    #[error("a URL stands where `host:port` is expected")]
+    #[error("this is a URL, and `host:port` is expected")]
     Url,
     /// The text has user information before an `@`.
     #[error("credentials stand before the host; give them in settings of their own")]

@@ -44,7 +44,7 @@ pub fn password(
 ) -> Result<Option<Secret>, InvalidSetting> {
     let Some(file) = file else { return Ok(written) };
     if written.is_some() {
-        let message = "stands beside `password`; write one of the two";
+        let message = "can't be beside `password`; write one of the two";
         return Err(InvalidSetting::new("password_file", message));
     }
     let fail = |message: &str| Err(InvalidSetting::file("password_file", message));

@@ -102,7 +102,7 @@ pub(crate) fn checked(
         }
         // A map has each spelling once, but names are also equal in another case (RFC 9110 §5.1).
         if checked.iter().any(|known| known.name.eq_ignore_ascii_case(&name.0)) {
-            return Err(invalid("stands here twice, in another case"));
+            return Err(invalid("is here twice, in another case"));
         }
         checked.push(Field::new(name.as_str().to_owned(), value));
     }

@@ -12,7 +12,10 @@ use clap::{
 };
 
 use super::Cli;
-use crate::config::{bare_port, report::proxy_url::proxy_address};
+use crate::config::{
+    bare_port,
+    report::{problem::is_name, proxy_url::proxy_address},
+};
 
 /// Words of other programs, and advice on the equivalent here. `VALUE` stands for the word that follows.
 type OtherWords = (&'static [&'static str], &'static str);
@@ -77,11 +80,22 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         }
         ErrorKind::UnknownArgument => {
             let word = quoted(error, ContextKind::InvalidArg)?;
+            let command = command_of(arguments);
             if !word.starts_with('-') {
-                return bare(word);
+                return if command == Some("exec") { without_dashes(word) } else { bare(word) };
             }
             let word = word.split('=').next()?;
             let value = value_of(word, arguments);
+            let of_command = FLAGS_OF_COMMANDS.iter().find(|(commands, words, _)| {
+                words.contains(&word) && command.is_some_and(|name| commands.contains(&name))
+            });
+            if let Some((_, _, help)) = of_command {
+                let value =
+                    value.as_deref().filter(|value| is_name(value) && !value.starts_with('-'));
+                return Some(
+                    value.map_or_else(|| (*help).to_owned(), |value| help.replace("NAME", value)),
+                );
+            }
             // In other programs `-p` may also be a password, and `-l` a log file.
             let is_listen = value.as_deref().is_some_and(|value| listen_address(value).is_some());
             if ["-p", "-l"].contains(&word) && !is_listen {
@@ -104,6 +118,24 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the command among `arguments`, if one is written.
+fn command_of(arguments: &[OsString]) -> Option<&str> {
+    let names: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    words.find(|word| names.iter().any(|name| name == word))
+}
+
+/// Returns how to write a command for `exec` that has no `--` before it. The rest of a quoted command line may have
+/// credentials in it.
+fn without_dashes(word: &str) -> Option<String> {
+    let first = word.split_whitespace().next()?;
+    let first = if is_name(first) { first } else { "COMMAND" };
+    Some(format!(
+        "write `--` before the command, and no quotes around it: `mooltiroute exec -- {first} …`"
+    ))
 }
 
 /// Returns the word after `flag`, or the one behind its `=`.
@@ -227,11 +259,66 @@ const COMMANDS: [OtherWords; 16] = [
     (&["graph", "draw", "diagram"], "write `mooltiroute check --graph`"),
 ];
 
+/// Flags that a command does not have, although another one does: the commands, the flags, and the advice. `NAME` in it
+/// stands for the value.
+const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 9] = [
+    (&["exec"], &["-s", "--sess"], "write `--session NAME`"),
+    (
+        &["exec"],
+        &["--as", "--user", "-u", "--username"],
+        "write `--session NAME`, and `--country CC` for a country",
+    ),
+    (
+        &["probe", "explain"],
+        &[
+            "--session",
+            "-s",
+            "--sticky",
+            "--sessid",
+            "--session-id",
+            "--sid",
+            "--user",
+            "-u",
+            "--username",
+        ],
+        "write `--as session-NAME`",
+    ),
+    (&["probe", "explain"], &["--country", "--geo"], "write `--as country-NAME`"),
+    (
+        &["run", "check", "env"],
+        &["--session", "--as", "--country", "-s", "--sticky"],
+        "clients choose an exit by the username that they give to the proxy, as in `curl -x \
+         http://session-NAME:x@localhost:8888`; `mooltiroute exec --session NAME -- COMMAND` writes it for a command",
+    ),
+    (
+        &["kill"],
+        &["--all", "-a", "--everything"],
+        "write `--chain NAME` or `--hop NAME`, which `mooltiroute status` lists; to end everything, stop the proxy",
+    ),
+    (
+        &["kill"],
+        &["--id", "--session", "--target", "--client", "--route", "--member"],
+        "`mooltiroute ps` lists the connections: write `mooltiroute kill NUMBER`, with the numbers of its first column",
+    ),
+    (
+        &["ps", "status"],
+        &["--hop", "--chain", "--route", "--session", "--target", "--client", "--filter"],
+        "`mooltiroute ps` lists all connections: write `mooltiroute ps | grep NAME`",
+    ),
+    (
+        &["usage"],
+        &["--hop", "--chain", "--route", "--session", "--target"],
+        "write `--by hop`, `--by chain`, `--by route`, `--by session` or `--by target`",
+    ),
+];
+
 /// Flags of other programs.
 const FLAGS: [OtherWords; 18] = [
     (
         &["--pac", "--pac-url", "--pac-file", "--autoconfig", "--proxy-pac-url"],
-        "write `--hop 'pac://?url=URL'`, or a hop of `kind: pac` in the configuration",
+        "a PAC file needs a hop for the proxies that it names. Write a file with `hops: { proxy: { kind: http-connect, \
+         address: \"HOST:PORT\" }, office: { kind: pac, url: \"URL\", hops: { \"*\": proxy } } }` and `chains: { default: \
+         [office] }`, and give it with `-c FILE`",
     ),
     (&["--sticky", "--sessid", "--session-id", "--sid"], "write `--session NAME`"),
     (
@@ -374,7 +461,20 @@ mod tests {
         check("mooltiroute kinit", "a program of Kerberos");
         check("mooltiroute run -d", "tip: the proxy runs in the foreground");
         check("mooltiroute run --workers 4", "`server: { workers: 4 }`");
-        check("mooltiroute run --pac http://pac.corp/proxy.pac", "pac://?url=URL");
+        check("mooltiroute run --pac http://pac.corp/proxy.pac", "kind: pac, url: \"URL\"");
+        check("mooltiroute exec -s bob -- curl", "tip: write `--session bob`");
+        check("mooltiroute exec -s -- curl", "tip: write `--session NAME`");
+        check("mooltiroute exec curl -u joe:hunter2", "`mooltiroute exec -- curl …`");
+        check("mooltiroute probe --session bob", "tip: write `--as session-bob`");
+        check("mooltiroute explain --country=us http://a.test", "tip: write `--as country-us`");
+        check("mooltiroute run --session bob", "curl -x http://session-bob:x@localhost:8888");
+        check("mooltiroute kill --all", "to end everything, stop the proxy");
+        check(
+            "mooltiroute ps --hop exit",
+            "tip: `mooltiroute ps` lists all connections: write `mooltiroute ps | grep exit`",
+        );
+        check("mooltiroute ps --hop http://joe:hunter2@proxy:1", "`mooltiroute ps | grep NAME`");
+        check("mooltiroute usage --hop exit", "write `--by hop`");
         check("mooltiroute exec --sticky bob -- curl", "tip: write `--session NAME`");
         check("mooltiroute env --shell zsh", "tip: write `--shell sh`");
         check("mooltiroute usage --by host", "tip: write `--by target`");

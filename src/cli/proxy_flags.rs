@@ -117,17 +117,19 @@ pub struct Top {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mooltiroute kill 17 18\n  \
+    mooltiroute kill '#17'\n  \
     mooltiroute kill --hop webshare\n  \
+    mooltiroute kill --hop 'exits.line 2'\n  \
     mooltiroute kill --older-generations")]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "chain", "hop", "older_generations"])))]
 pub struct Kill {
-    /// The numbers of the connections, as `ps` shows them
+    /// The numbers of the connections, as `ps` shows them; `'#17'` is 17
     #[arg(value_name = "ID", value_delimiter = ',', value_parser = connection_id)]
     pub ids: Vec<u64>,
     /// End all connections of this chain
     #[arg(long, value_name = "CHAIN")]
     pub chain: Option<String>,
-    /// End all connections through this hop
+    /// End all connections through this hop, or through one of its members, as in `exits.line 2`
     #[arg(long, value_name = "HOP")]
     pub hop: Option<String>,
     /// End all connections that began before the last reload

@@ -6,11 +6,12 @@ use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
 use tracing::{debug, warn};
 
 use crate::{
-    client::{account::Account, auth::Admitted, reply::Reply},
+    client::{account::Account, auth::Admitted, reply::Reply, socks::reply_code},
     config::Protocol,
     router::Query,
     state::{
         connections::ConnectionFacts,
+        denials::ClientLine,
         generation::{Generation, OverBudget, Way},
         shared::Shared,
     },
@@ -33,6 +34,17 @@ pub(crate) struct Ask<'a> {
     pub admitted: &'a Admitted,
 }
 
+/// The client and the target of a request, as log lines name them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
+    /// The target of the request.
+    pub target: &'a Authority,
+}
+
 /// Why a client's request is not even tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
@@ -42,8 +54,6 @@ pub(crate) enum Denial {
     NoRoute(Authority),
     /// The client's username states no preferences, but a hop of the chain would take them.
     Preferences(InvalidPreferences),
-    /// Preferences were stated for this chain, which takes none.
-    NoSay(Arc<str>),
     /// A hop of the chain has used up its budget.
     OverBudget(OverBudget),
     /// A hop of this chain gives each client an exit of its own, and the client names no session.
@@ -75,11 +85,15 @@ impl Ask<'_> {
             warn!(client = %self.peer, target = %self.target, "no route matches");
         })?;
         let way = generation.within_budgets(way).map_err(Denial::OverBudget);
-        let way = way.inspect_err(|denial| self.log(denial, shared))?;
+        let asker = Asker { peer: self.peer, protocol: self.protocol, target: self.target };
+        let way = way.inspect_err(|denial| asker.log(denial, shared))?;
         // Everything that can refuse the request comes before it is registered, so the table of
         // open connections has only requests that are really tried.
         let preferences = self.preferences(way, generation);
-        let preferences = preferences.inspect_err(|denial| self.log(denial, shared))?;
+        let preferences = preferences.inspect_err(|denial| asker.log(denial, shared))?;
+        if self.has_unused_preferences(way, generation) {
+            asker.log_unused(way.chain.name(), shared);
+        }
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
         let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
@@ -92,21 +106,6 @@ impl Ask<'_> {
         let (usage, chain) = (&generation.metrics().usage, way.chain.accounts());
         let owner = usage.begin_request(chain.all(), recent, (way.account, target, session));
         Ok((Account::new(row, owner), preferences))
-    }
-
-    /// Logs that the request is refused, since clients show little of the answer. Skips the line if another refusal with
-    /// this status was logged a moment ago.
-    fn log(&self, denial: &Denial, shared: &Shared) {
-        // `SocksTunnel::denied` logs the refusals of SOCKS clients, with their reply codes.
-        if self.protocol != Protocol::Http {
-            return;
-        }
-        let reply = Reply::from(denial.clone());
-        let status = reply.status();
-        if let Some(skipped) = shared.denials().note(status) {
-            let (client, target, reason) = (self.peer, self.target, reply.text());
-            warn!(%client, %target, status, reason, skipped, "request denied");
-        }
     }
 
     /// Returns the route and the chain that the target takes.
@@ -141,6 +140,17 @@ impl Ask<'_> {
         }
     }
 
+    /// Returns whether the client names a session or a country, and no hop on its way takes one.
+    ///
+    /// Any other username may be left over from the settings of another proxy, and means nothing here.
+    pub(crate) fn has_unused_preferences(&self, way: Way<'_>, generation: &Generation) -> bool {
+        let stated = self.admitted.preferences.as_deref();
+        // With `server.auth` such a client is refused.
+        !way.chain.takes_preferences()
+            && generation.auth.is_none()
+            && stated.is_some_and(|text| text.parse::<Preferences>().is_ok())
+    }
+
     /// Reads the preferences that the client states, if it states any.
     fn stated_preferences(
         &self,
@@ -148,21 +158,54 @@ impl Ask<'_> {
         generation: &Generation,
     ) -> Result<Preferences, Denial> {
         match self.admitted {
-            Admitted { preferences: Some(text), .. } if way.chain.takes_preferences() => {
+            Admitted { preferences: Some(text) } if way.chain.takes_preferences() => {
                 text.parse().map_err(Denial::Preferences)
             }
-            Admitted { preferences: Some(_), is_explicit: true } => {
-                // The client meant them. Without this error it would get an exit that it did not
-                // ask for, and would not notice.
-                Err(Denial::NoSay(Arc::clone(way.chain.name())))
-            }
             // The chain has no use for this username, and it is not that of `server.auth`.
-            Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
+            Admitted { preferences: Some(_) } if generation.auth.is_some() => {
                 Err(Denial::Unauthorized)
             }
             _ => Ok(Preferences::default()),
         }
     }
+}
+
+impl Asker<'_> {
+    /// Logs that the request is refused, since clients show little of the answer and the reply of SOCKS has no words.
+    /// Skips the line if another refusal of this sort was logged a moment ago.
+    pub(crate) fn log(&self, denial: &Denial, shared: &Shared) {
+        let Self { peer: client, protocol, target } = self;
+        let reply = Reply::from(denial.clone());
+        let reason = reply.text();
+        if *protocol == Protocol::Http {
+            let status = reply.status();
+            if let Some(skipped) = shared.denials().note(ClientLine::Status(status)) {
+                warn!(%client, %target, status, reason, skipped, "request denied");
+            }
+            return;
+        }
+        let code = reply_code::of_denial(denial).0;
+        if let Some(skipped) = shared.denials().note(ClientLine::ReplyCode(code)) {
+            warn!(%client, %protocol, %target, code, reason, skipped, "request denied");
+        }
+    }
+
+    /// Logs that the session or the country that the client names has no effect.
+    fn log_unused(&self, chain: &str, shared: &Shared) {
+        let Self { peer: client, target, .. } = self;
+        if let Some(skipped) = shared.denials().note(ClientLine::UnusedPreferences) {
+            let reason = no_say(chain);
+            warn!(%client, %target, reason, skipped, "the client's username has no effect");
+        }
+    }
+}
+
+/// Returns why a session or a country that a client names has no effect on `chain`.
+pub(crate) fn no_say(chain: &str) -> String {
+    format!(
+        "clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`, which \
+         hops of `kind: webshare` and `kind: rotating` understand"
+    )
 }
 
 impl From<Denial> for Reply {
@@ -172,7 +215,6 @@ impl From<Denial> for Reply {
             Denial::Unauthorized => Self::unauthorized(),
             Denial::NoRoute(target) => Self::no_route(&target),
             Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
-            Denial::NoSay(chain) => Self::no_preferences(&chain),
             Denial::OverBudget(budget) => Self::over_budget(&budget),
             Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),

@@ -15,9 +15,6 @@ pub(crate) struct Admitted {
     /// The part of its username that states its preferences: all of it, or the part behind `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
-    /// Whether they were meant as preferences for certain, so that a chain which takes none is an error. A username that
-    /// a client sends may mean nothing.
-    pub is_explicit: bool,
 }
 
 /// Admits a client that sends the credentials of `auth`, or any client if there is no `auth`.
@@ -81,7 +78,7 @@ fn admit_given(given: Option<&[u8]>, auth: Option<&Auth>) -> Option<Admitted> {
 
 impl Admitted {
     fn stating(preferences: Option<Box<str>>) -> Self {
-        Self { preferences, is_explicit: false }
+        Self { preferences }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The life of one client connection.
 
-use std::{pin::pin, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 
 use tracing::{Instrument as _, debug, debug_span, warn};
 
@@ -8,7 +8,7 @@ use crate::{
     client::{
         accepted::Accepted,
         admin,
-        ask::Denial,
+        ask::{Asker, Denial},
         auth::{self, Admitted},
         connect::{self, HttpConnect},
         connection::{Arrival, Client, is_head},
@@ -19,11 +19,13 @@ use crate::{
         tunnel::OpenTunnel,
         via,
     },
+    config::Protocol,
     http::{BadRequest, HeadLimits, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
     network::Unsettled,
     router::Query,
     state::{
+        denials::ClientLine,
         generation::Generation,
         shared::{Admission, Shared},
     },
@@ -129,10 +131,12 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
             // Authentication comes before anything else, so that strangers learn nothing about
             // routes.
             match admit(forwarder.client, &head, &generation, shared) {
-                Ok(admitted) => match settled(&head, generation, shared).await {
-                    Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
-                    Err(reply) => Next::Say(reply),
-                },
+                Ok(admitted) => {
+                    match settled(forwarder.client.peer, &head, generation, shared).await {
+                        Ok(generation) => forwarder.serve(&head, admitted, &generation).await,
+                        Err(reply) => Next::Say(reply),
+                    }
+                }
                 Err(reply) => Next::Say(reply),
             }
         };
@@ -179,7 +183,7 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Ope
         Target::Tunnel(target) => {
             // After authentication, since it may wait, and only for a tunnel: the pages of the
             // proxy depend on no hop.
-            let generation = match settled(head, generation, shared).await {
+            let generation = match settled(client.peer, head, generation, shared).await {
                 Ok(generation) => generation,
                 Err(reply) => {
                     client.close_with(&reply, false).await;
@@ -204,6 +208,7 @@ fn is_plain(head: &RequestHead) -> bool {
 /// Returns the generation that serves the request of `head`: `generation`, unless the hops on its way have to be known
 /// first.
 async fn settled(
+    peer: SocketAddr,
     head: &RequestHead,
     generation: Arc<Generation>,
     shared: &Shared,
@@ -214,7 +219,11 @@ async fn settled(
         Target::Origin(_) | Target::Asterisk => return Ok(generation),
     };
     let settled = shared.generation_for(&Query { target }, generation).await;
-    settled.map_err(|Unsettled| Box::new(Denial::Unsettled(target.clone()).into()))
+    settled.map_err(|Unsettled| {
+        let denial = Denial::Unsettled(target.clone());
+        Asker { peer, protocol: Protocol::Http, target }.log(&denial, shared);
+        Box::new(denial.into())
+    })
 }
 
 fn admit(
@@ -249,7 +258,7 @@ fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: 
     let names = ["Proxy-Authorization", "Authorization"];
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
     let status = reply.status();
-    match has_tried.then(|| shared.denials().note(status)).flatten() {
+    match has_tried.then(|| shared.denials().note(ClientLine::Status(status))).flatten() {
         Some(skipped) => {
             let reason = "the client's credentials are not those of `server.auth`";
             warn!(client = %client.peer, status, reason, skipped, "request denied");
@@ -315,7 +324,7 @@ async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
     // A client of another protocol can't show the answer, so the log has the reason.
     if let Arrival::Bad(bad @ (BadRequest::Tls | BadRequest::Socks(_) | BadRequest::Http2)) =
         &arrival
-        && let Some(skipped) = shared.denials().note(bad.status())
+        && let Some(skipped) = shared.denials().note(ClientLine::Status(bad.status()))
     {
         warn!(client = %client.peer, status = bad.status(), reason = %bad, skipped, "request denied");
     }

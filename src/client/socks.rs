@@ -1,6 +1,6 @@
 //! A client that speaks SOCKS: its greeting, its credentials, and one request, which becomes a tunnel.
 
-mod reply_code;
+pub(super) mod reply_code;
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use crate::{
     client::{
-        ask::Denial,
+        ask::{Asker, Denial},
         auth::{self, Admitted},
         connect::{self, TunnelProtocol},
         connection::Client,
@@ -23,7 +23,7 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{generation::Generation, shared::Shared},
+    state::{denials::ClientLine, generation::Generation, shared::Shared},
     upstream::chain::ChainError,
 };
 
@@ -65,7 +65,9 @@ pub(crate) async fn serve(
             {
                 Ok(generation) => generation,
                 Err(Unsettled) => {
-                    let denial = Denial::Unsettled(target);
+                    let denial = Denial::Unsettled(target.clone());
+                    let (peer, protocol_name) = (client.peer, protocol.protocol());
+                    Asker { peer, protocol: protocol_name, target: &target }.log(&denial, shared);
                     let message = protocol.denied(denial, &client);
                     client.close_after(&message).await;
                     return None;
@@ -75,8 +77,20 @@ pub(crate) async fn serve(
         }
         Err(Unserved::Ended) => None,
         Err(unserved) => {
-            let protocol = Detected::Socks(version).protocol();
-            debug!(client = %client.peer, %protocol, reason = %unserved, "request refused");
+            let (protocol, code) = (Detected::Socks(version).protocol(), unserved.code().0);
+            let skipped = match unserved {
+                // Wrong credentials are a mistake of the configuration of one side.
+                Unserved::Unauthorized => shared.denials().note(ClientLine::ReplyCode(code)),
+                _ => None,
+            };
+            match skipped {
+                Some(skipped) => {
+                    warn!(client = %client.peer, %protocol, code, reason = %unserved, skipped, "request denied");
+                }
+                None => {
+                    debug!(client = %client.peer, %protocol, reason = %unserved, "request refused")
+                }
+            }
             // The state of the exchange tells which message can carry the refusal.
             client.close_after(&server.refusal(unserved.code())).await;
             None
@@ -175,12 +189,9 @@ impl TunnelProtocol for SocksTunnel {
         self.server.success()
     }
 
-    /// A reply code has no room for words, so the log has them.
+    /// A reply code has no room for words, so [`Asker::log`] has written them to the log.
     fn denied(&self, denial: Denial, _client: &Client) -> Vec<u8> {
-        let code = reply_code::of_denial(&denial);
-        let reply = Reply::from(denial);
-        warn!(protocol = %self.protocol(), code = code.0, reason = reply.text(), "request denied");
-        self.server.refusal(code)
+        self.server.refusal(reply_code::of_denial(&denial))
     }
 
     fn failed(

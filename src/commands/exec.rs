@@ -1,7 +1,10 @@
 //! `mooltiroute exec`: runs a command whose requests go through the proxy.
 
+mod bypasses;
+
 use std::{
     collections::hash_map::RandomState,
+    ffi::{OsStr, OsString},
     hash::BuildHasher as _,
     io,
     process::{self, ExitCode},
@@ -9,6 +12,7 @@ use std::{
 
 use mooltiroute_hops::{Preferences, Registry};
 
+use self::bypasses::note;
 use super::{
     complain,
     env::settings::{ClientSettings, ClientUser},
@@ -32,6 +36,10 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         ));
     }
     let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
+    // A program that ignores the variables would send its requests past the proxy without a word.
+    if let Some(note) = note(program, arguments, &settings, environment) {
+        complain(&note);
+    }
     // Other users can't read the variables of a process, unlike its command line.
     let user = ClientUser { preferences, shows_credentials: true };
     let mut command = process::Command::new(program);
@@ -39,13 +47,27 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     match execute(command) {
         Ok(status) => status,
         Err(error) => {
-            let name = program.to_string_lossy();
             let status =
                 if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-            complain(&format_args!("`{name}` can't be run: {error}"));
+            match first_of_several_words(program, arguments) {
+                Some(word) => complain(&format_args!(
+                    "`{word} …` can't be run: it is one word with spaces in it. Leave out the quotes, as in \
+                     `mooltiroute exec -- {word} …`, or write `mooltiroute exec -- sh -c '{word} …'`"
+                )),
+                None => {
+                    complain(&format_args!("`{}` can't be run: {error}", program.to_string_lossy()))
+                }
+            };
             ExitCode::from(status)
         }
     }
+}
+
+/// Returns the first word of a command line that was quoted as a whole. The rest may have credentials in it.
+fn first_of_several_words<'a>(program: &'a OsStr, arguments: &[OsString]) -> Option<&'a str> {
+    let (word, _) = program.to_str()?.trim().split_once(char::is_whitespace)?;
+    let is_one = arguments.is_empty() && !word.contains(['@', ':', '=']);
+    is_one.then_some(word)
 }
 
 /// Returns what the client states: what the flags say, or a session of its own for this run, so that all requests of

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cli::{Explain, Format, Picture},
-    client::reply::Reply,
+    client::{ask::no_say, reply::Reply},
     config::{ChainConfig, Config, Environment, Loader, NamedHop, Route},
     network::{Network, ShownCondition, Truth},
     router::{Condition, Query, Router, Rule},
@@ -117,9 +117,10 @@ pub fn explain(
     });
     let way = found
         .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
-    let used_up = running::used_up_budgets(loader.source(), loader.environment(), |hop| {
-        way.as_ref().is_some_and(|way| way.steps.iter().any(|step| step.hop == Some(hop)))
-    });
+    let on_way = way.iter().flat_map(|way| &way.steps).filter_map(|step| step.hop);
+    let has_budget =
+        |name: &&str| config.hops.iter().any(|hop| hop.budget.is_some() && *hop.name == **name);
+    let used_up = running::used_up_budgets(loader, &on_way.filter(has_budget).collect::<Vec<_>>());
     match format {
         Format::Human => {
             match client {
@@ -137,7 +138,7 @@ pub fn explain(
                     writeln!(out, "\nThe client is refused with {status}: {why}")?;
                 }
                 Some(ClientVerdict::Ignored(why)) => {
-                    writeln!(out, "\nThe client is served, and its username has no effect: {why}")?;
+                    writeln!(out, "\n{NO_EFFECT}: {why}")?;
                 }
                 None => {}
             }
@@ -217,7 +218,7 @@ impl ClientVerdict {
             // Without `server.auth` a username may be left over from the settings of another proxy.
             return Some(match &config.server.auth {
                 Some(_) => refused(Reply::unauthorized()),
-                None => Self::Ignored(Reply::no_preferences(&chain.name).text().to_owned()),
+                None => Self::Ignored(no_say(&chain.name)),
             });
         }
         // A hop that has to wait for its choice is not asked: nothing is connected to here.
@@ -253,6 +254,8 @@ fn describe_routes(
     Ok(())
 }
 
+/// The beginning of the note that the proxy serves the client as if it had given no username.
+pub(super) const NO_EFFECT: &str = "The client is served, and its username has no effect";
 const NO_ROUTE: &str = "No route matches: the client gets an error, and no connection is made.";
 
 /// The steps of a request through a chain.

@@ -6,7 +6,7 @@
 //! If it rejects the new file all the same, the old one comes back.
 
 mod origins;
-mod target;
+pub(super) mod target;
 
 use std::{fs, io::Write as _, process::ExitCode};
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Verdict, complain, running};
 use crate::{
     cli,
+    commands::hop::target::is_member,
     config::{Environment, report::suggest::nearest},
     control::{
         api::{KillOrder, Killed},
@@ -57,6 +58,9 @@ fn nothing_killed(flags: &cli::Kill, control: &Control) -> String {
     };
     if known.iter().any(is_known) {
         return NONE_MATCHES.to_owned();
+    }
+    if is_member(name) {
+        return format!("a member is named with its hop before it, as in `--hop 'HOP.{name}'`");
     }
     match nearest(name, known) {
         Some(near) => format!("no {noun} is called `{name}`; did you mean `{near}`?"),

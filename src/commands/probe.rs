@@ -7,6 +7,7 @@ mod visit;
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
@@ -19,10 +20,10 @@ use self::{
     steps::{Steps, milliseconds},
     visit::{ProbeAnswer, Visit},
 };
-use super::{USAGE, Verdict, complain, running, write_problems};
+use super::{USAGE, Verdict, complain, explain::NO_EFFECT, running, write_problems};
 use crate::{
     cli::{self, Format},
-    client::reply::Reply,
+    client::{ask::no_say, reply::Reply},
     config::{Config, Environment, Loader, Problems},
     state::generation::{Generation, Live},
 };
@@ -92,6 +93,8 @@ pub async fn probe(
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
+    let budgeted = config.hops.iter().filter(|hop| hop.budget.is_some());
+    let mut budgeted: Vec<_> = budgeted.map(|hop| Arc::clone(&hop.name)).collect();
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listeners = config.server.listen.iter();
     let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
@@ -129,9 +132,12 @@ pub async fn probe(
     };
     let (steps, took) = (steps.finish()?, began.elapsed());
     // This process counts nothing, so only the running proxy knows.
-    let used_up = running::used_up_budgets(loader.source(), loader.environment(), |hop| {
-        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|one| *one.name == *hop))
+    budgeted.retain(|name| {
+        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|hop| hop.name == *name))
     });
+    let used_up = running::used_up_budgets(loader, &budgeted);
+    let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
+    let ignored = ignored.map(|way| no_say(way.chain.name()));
     match format {
         Format::Human => {
             match &reached {
@@ -144,6 +150,9 @@ pub async fn probe(
                     let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
                     writeln!(out, "{gap}not reached\n{}", reply.text())?;
                 }
+            }
+            if let Some(why) = &ignored {
+                writeln!(out, "{NO_EFFECT}: {why}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {
                 writeln!(out, "{note}")?;
@@ -160,6 +169,7 @@ pub async fn probe(
                 "steps": steps,
                 "seconds": took.as_secs_f64(),
                 "reached": reached.is_ok(),
+                "ignored": ignored,
                 "budgets_used_up": used_up,
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),

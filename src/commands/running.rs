@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Verdict, complain};
 use crate::{
     cli::{ConfigPath, Format, ProxyChoice},
-    config::{Environment, Source},
+    config::{Environment, Loader, Source},
     control::client::{Control, NoProxy, OtherProxies, WantedProxy},
 };
 
@@ -64,19 +64,21 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
-/// Returns the hops among those that `is_on_way` accepts whose budget is used up in the proxy that runs with `source`.
+/// Returns the hops of `budgeted` whose budget is used up in the proxy that runs with the configuration of `loader`.
 /// Returns none if no such proxy runs.
-pub(super) fn used_up_budgets(
-    source: &Source,
-    environment: &Environment,
-    is_on_way: impl Fn(&str) -> bool,
-) -> Vec<String> {
-    let wanted = WantedProxy::Config(path_of(source));
-    let Ok(control) = Control::find(&wanted, environment) else { return Vec::new() };
+///
+/// `budgeted` are the hops on the way of a request that have a budget. Without any, no proxy is asked.
+pub(super) fn used_up_budgets(loader: &Loader, budgeted: &[impl AsRef<str>]) -> Vec<String> {
+    if budgeted.is_empty() {
+        return Vec::new();
+    }
+    let wanted = WantedProxy::Config(path_of(loader.source()));
+    let Ok(control) = Control::find(&wanted, loader.environment()) else { return Vec::new() };
     let Ok(status) = control.get::<serde_json::Value>("/v1/status") else { return Vec::new() };
     let budgets = status["budgets"].as_object().into_iter().flatten();
     let reached = budgets.filter(|(_, budget)| budget["is_reached"].as_bool() == Some(true));
-    reached.map(|(hop, _)| hop.clone()).filter(|hop| is_on_way(hop)).collect()
+    let is_on_way = |hop: &String| budgeted.iter().any(|one| one.as_ref() == hop);
+    reached.map(|(hop, _)| hop.clone()).filter(is_on_way).collect()
 }
 
 /// Returns a note that names the hops of `used_up`, if there are any.

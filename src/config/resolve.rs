@@ -5,6 +5,7 @@ mod chains;
 mod deciders;
 mod hops;
 mod listen;
+mod misnamed;
 mod origins;
 mod routes;
 mod shown;

@@ -196,6 +196,18 @@ impl Source {
         }
     }
 
+    /// Returns the path of `file` below the path that the operator wrote, as messages show it. `file` may be absolute and
+    /// without links, as the watch has it.
+    pub(crate) fn as_written(&self, file: &Path) -> PathBuf {
+        let directory = self.directory();
+        // The directory of a file in the current one has an empty path.
+        let found = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let whole = [found.canonicalize(), std::path::absolute(found)];
+        let mut below =
+            whole.into_iter().flatten().filter_map(|whole| file.strip_prefix(whole).ok());
+        below.next().map_or_else(|| file.to_owned(), |rest| directory.join(rest))
+    }
+
     /// Returns the names of the variables that the files use, each once, as far as they can be read.
     pub(crate) fn variables(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
@@ -354,6 +366,19 @@ mod tests {
     use super::*;
 
     #[cfg(unix)]
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_shown_below_the_path_that_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().canonicalize().unwrap().join("real.d");
+        fs::create_dir(&real).unwrap();
+        let link = directory.path().join("link.d");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let source = Source::Path(link.clone());
+        assert_eq!(source.as_written(&real.join("10.yaml")), link.join("10.yaml"));
+        assert_eq!(source.as_written(Path::new("/elsewhere/a")), Path::new("/elsewhere/a"));
+    }
+
     #[test]
     fn the_directory_of_a_service_comes_before_that_of_the_user() {
         let of = |names: &'static [(&str, &str)]| {

@@ -133,7 +133,7 @@ impl Shared {
         Box::pin(self.live.settled(generation, depends_on)).await
     }
 
-    /// The refusals by status, of which only some are logged.
+    /// The lines that clients caused, of which only some are logged.
     pub(crate) fn denials(&self) -> &Denials {
         &self.denials
     }

@@ -12,7 +12,7 @@ mod trace;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::{Authority, Field, Hop, Request, RequestLine, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Field, Hop, PlainRequest, Request, Reuse, Tunnel};
 use tokio::time::Instant;
 
 use self::{
@@ -84,7 +84,7 @@ pub(crate) enum Destination<'a> {
     /// The target.
     Target,
     /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
-    Forwarder(RequestLine<'a>),
+    Forwarder(PlainRequest<'a>),
     /// The last hop, which is sent nothing.
     LastHop,
 }
@@ -361,7 +361,7 @@ const DETOURS_MAX: u32 = 32;
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{HopError, Link, Preferences, async_trait};
+    use mooltiroute_hops::{HopError, Link, Preferences, RequestLine, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -418,7 +418,8 @@ mod tests {
             let arrival = if is_whole {
                 chain.connect_through(request).await
             } else {
-                chain.travel(request, Destination::Forwarder(LINE), &()).await
+                let plain = PlainRequest { line: LINE, target: &target, has_body: false };
+                chain.travel(request, Destination::Forwarder(plain), &()).await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();

@@ -1,6 +1,8 @@
 //! The advice in error texts: each names the setting, or the line of a list, that has to change.
 
-use crate::support::{ConfigDir, Double, Proxy, Step, exchange};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::support::{ConfigDir, Double, Proxy, Step, exchange, free_port};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n";
@@ -177,6 +179,46 @@ async fn a_misspelt_session_is_explained_in_the_reason_phrase_and_the_log() {
     assert!(line.field("reason").contains("is not understood"), "{line:?}");
     let lines = proxy.events().into_iter().filter(|line| line.message() == "request denied");
     assert_eq!(lines.count(), 1, "repeated attempts do not fill the log");
+}
+
+#[tokio::test]
+async fn a_session_that_no_hop_takes_is_in_the_log_once() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let ask = async |credentials: &str| {
+        let request = format!(
+            "GET http://127.0.0.1:{}/ HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\
+             Proxy-Authorization: Basic {}\r\n\r\n",
+            free_port(),
+            STANDARD.encode(credentials)
+        );
+        exchange(proxy.address(), request.as_bytes()).await
+    };
+    // A username that names no session may belong to another proxy.
+    ask("joe:hunter2").await;
+    for _ in 0..3 {
+        ask("session-alice:x").await;
+    }
+    let line = proxy.event("the client's username has no effect").await;
+    assert!(line.field("reason").contains("chain `default` has `sessions: by-client`"), "{line:?}");
+    let lines = proxy.events().into_iter();
+    let lines = lines.filter(|line| line.message() == "the client's username has no effect");
+    assert_eq!(lines.count(), 1);
+}
+
+#[tokio::test]
+async fn refusals_of_socks_clients_are_logged_once_in_a_while() {
+    let proxy = Proxy::start(
+        "server: { auth: { username: joe, password: right } }\nchains: { default: [] }\n",
+    )
+    .await;
+    for _ in 0..3 {
+        let login = b"\x05\x01\x02\x01\x03joe\x05wrong";
+        exchange(proxy.address(), login).await;
+    }
+    let line = proxy.event("request denied").await;
+    assert!(line.field("reason").contains("`server.auth`"), "{line:?}");
+    let lines = proxy.events().into_iter().filter(|line| line.message() == "request denied");
+    assert_eq!(lines.count(), 1);
 }
 
 #[tokio::test]

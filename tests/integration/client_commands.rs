@@ -123,6 +123,46 @@ fn exec_warns_if_no_proxy_listens_and_runs_its_command() {
     assert!(text(&output.stderr).contains(&warning), "{output:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn exec_says_that_a_program_ignores_the_variables() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (config, port) = at_a_known_port(ROUTES);
+    let script = |name: &str, version: &str| {
+        let path = config.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\necho {version}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let said = |program: &str, arguments: &[&str]| {
+        let output = exec(&config, &[], &[&[program], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    let node = said(&script("node", "v20.20.2"), &["crawl.js"]);
+    assert!(node.contains("Node.js 20.20 ignores the proxy variables"), "{node}");
+    let able = said(&script("node", "v24.1.0"), &["crawl.js"]);
+    assert!(!able.contains("ignores"), "{able}");
+    let java = script("java", "17");
+    let told = said(&java, &["-jar", "x.jar"]);
+    assert!(told.contains(&format!("-Dhttps.proxyPort={port}")), "{told}");
+    assert!(!said(&java, &["-Dhttps.proxyHost=localhost", "Main"]).contains("ignores"));
+    let ssh = said(&script("ssh", ""), &["host.test"]);
+    assert!(ssh.contains(&format!("nc -X connect -x 127.0.0.1:{port} %h %p")), "{ssh}");
+}
+
+#[test]
+fn exec_explains_a_command_line_that_was_quoted_as_a_whole() {
+    let (config, _) = at_a_known_port(ROUTES);
+    let output =
+        exec(&config, &[], &["curl -x http://joe:hunter2@proxy.test:1 http://target.test/"]);
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.contains("Leave out the quotes, as in `mooltiroute exec -- curl …`"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 #[tokio::test]
 async fn a_command_under_exec_uses_the_proxy_and_its_credentials() {
     let Some(_) = Program::find_or_skip("curl") else { return };

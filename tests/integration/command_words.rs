@@ -24,6 +24,7 @@ async fn kill_suggests_names_and_reports_unknown_numbers() {
         (["--hop", "webshre"], "no hop is called `webshre`; did you mean `webshare`?"),
         (["--chain", "defualt"], "no chain is called `defualt`; did you mean `default`?"),
         (["--hop", "webshare"], "no open connection matches"),
+        (["--hop", "line 1"], "as in `--hop 'HOP.line 1'`"),
         (["--hop", "webshare.line 1"], "no open connection matches"),
         (["#40,41", "42"], "no open connection has the number 41"),
         (["webshare", "1"], "`ps` lists them"),
@@ -51,8 +52,16 @@ fn hop_does_not_suggest_the_pool_for_a_member_of_its_list() {
     config.write("proxies.txt", "a.test:80\n");
     let path = config.path().to_str().unwrap();
     let output = run(["hop", "pool1.line 3", "off", "-c", path]);
-    failed(&output, "a member of it has no switch");
+    failed(&output, "`pool1` is the hop, and a member has no switch");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("did you mean"), "{output:?}");
+    for member in ["line 2", "members[0]"] {
+        let output = run(["hop", member, "off", "-c", path]);
+        failed(&output, "this is a member of a pool, and a member has no switch");
+    }
+    failed(
+        &run(["hop", "other", "off", "-c", path]),
+        "no hop is called `other`; the hops are pool1",
+    );
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl HopConfig for PoolConfig {
             (Some(members), None) => written_members(members, context)?,
             (None, Some(list)) => list.members(context)?,
             (Some(_), Some(_)) => {
-                let message = "stands beside `members`; write one of the two";
+                let message = "can't be beside `members`; write one of the two";
                 return Err(InvalidSetting::new("members_from", message).into());
             }
             (None, None) => return Err(InvalidSetting::missing("members").into()),
@@ -424,7 +424,7 @@ mod tests {
         let text = "\u{feff}# from the provider\r\n\r\na.example:1\r\nb.example:2:user:canary:x\r\n\
                     user:canary@c.example:3\nhttp://us%40er:p%3Aw@d.example:4\n  broken canary\n\
                     e.example\nftp://f.example:1\ng.example:99999:u:canary\n";
-        let text = text.to_owned() + &"canary\n".repeat(7);
+        let text = text.to_owned() + &"canary\n".repeat(7) + &"canary 1\ncanary\n".repeat(4);
         let (built, warnings) = listed(&text, "");
         let pool = built.unwrap();
         let mut chosen = Some(pick(&pool, "t.example:1", ""));
@@ -446,9 +446,11 @@ mod tests {
                 "line 6 d.example:4"
             ]
         );
-        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-        assert!(warning.contains("11 of 15 lines") && warning.contains("line 7"), "{warning}");
-        assert!(!warning.contains("line 17"), "ten are enough: {warning}");
+        let [doubt, warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(doubt.contains("line 4: all after the third `:`"), "{doubt}");
+        assert!(warning.contains("19 of 23 lines") && warning.contains("line 7"), "{warning}");
+        assert!(warning.contains("lines 11 to 17: "), "neighbours are put together: {warning}");
+        assert!(warning.ends_with("; and 3 more"), "ten are enough: {warning}");
         assert!(!warning.contains("canary"), "{warning}");
         let (failed, _) = listed("# nothing\n", "");
         assert_eq!(failed.unwrap_err()[0].path().to_string(), "members_from.file");

@@ -51,11 +51,11 @@ impl HopConfig for Socks5Config {
             (Some(username), Some(password)) => Some(UserPassword::new(username, password)?),
             (None, None) => None,
             (Some(_), None) => {
-                let message = "stands without a `password`; write one";
+                let message = "needs a `password` beside it";
                 return Err(InvalidSetting::new("username", message).into());
             }
             (None, Some(_)) => {
-                let message = "stands without a `username`; write one";
+                let message = "needs a `username` beside it";
                 return Err(InvalidSetting::new(password_key, message).into());
             }
         };

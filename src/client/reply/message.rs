@@ -79,11 +79,6 @@ impl Reply {
         }
     }
 
-    /// Refuses preferences for a chain that takes none from clients.
-    pub fn no_preferences(chain: &str) -> Self {
-        Self::refused(400, &texts::no_preferences(chain))
-    }
-
     /// Refuses a method that would change something (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         Self { field: Some(texts::ALLOW.into()), ..Self::refused(405, texts::ONLY_READING) }

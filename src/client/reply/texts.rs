@@ -80,12 +80,9 @@ const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
 pub(super) fn invalid_preferences(invalid: InvalidPreferences) -> String {
-    format!("The username that was given to this proxy is not understood: {invalid}.")
-}
-
-pub(super) fn no_preferences(chain: &str) -> String {
     format!(
-        "Clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`."
+        "The username that was given to this proxy is not understood: {invalid}. A whole URL of the proxy is \
+         `http://session-NAME:x@localhost:8888`; any password will do, but many programs send no username without one."
     )
 }
 

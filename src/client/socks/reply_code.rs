@@ -16,16 +16,13 @@ use crate::{
 };
 
 /// Returns the code for a request that was not even tried.
-pub(super) fn of_denial(denial: &Denial) -> ReplyCode {
+pub(in crate::client) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
         Denial::Unauthorized
         | Denial::NoRoute(_)
         | Denial::NoSession { .. }
         | Denial::OverBudget(_) => NOT_ALLOWED,
-        Denial::Preferences(_)
-        | Denial::NoSay(_)
-        | Denial::NotAdmitted(..)
-        | Denial::Unsettled(_) => GENERAL_FAILURE,
+        Denial::Preferences(_) | Denial::NotAdmitted(..) | Denial::Unsettled(_) => GENERAL_FAILURE,
     }
 }
 

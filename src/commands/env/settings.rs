@@ -46,8 +46,8 @@ pub(in crate::commands) const VARIABLES: [&str; 7] =
 /// Variables that make programs use the others, with their values.
 ///
 /// By default, git sends the username of a proxy URL only after a 407. This proxy may never send one, and would then not
-/// learn the session. If a method is set, git sends the username at once. `fetch` of Node.js uses the variables only if
-/// it is asked to, from version 24 on.
+/// learn the session. If a method is set, git sends the username at once. Node.js uses the variables only if it is asked
+/// to, in version 22 since 22.21, and from version 24 on.
 pub(in crate::commands) const SWITCHES: [(&str, &str); 2] =
     [("GIT_HTTP_PROXY_AUTHMETHOD", "basic"), ("NODE_USE_ENV_PROXY", "1")];
 
@@ -118,6 +118,11 @@ impl ClientSettings {
     /// Returns whether a session that the user did not ask for could make a chain refuse the client.
     pub(in crate::commands) fn some_chain_refuses_preferences(&self) -> bool {
         self.some_chain_refuses
+    }
+
+    /// Returns the address of the proxy.
+    pub(in crate::commands) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Returns the address of the proxy if nothing listens there.

@@ -31,21 +31,24 @@ pub(super) enum NoTarget {
     #[error("{0}")]
     Unreadable(Problems),
     /// No file mentions the hop.
-    #[error("no hop is called `{name}`{}", suggestion.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    #[error("no hop is called `{name}`; {}", instead(suggestion.as_deref(), known))]
     UnknownHop {
         /// The name.
         name: String,
         /// The nearest name that is known.
         suggestion: Option<String>,
+        /// All names that are known.
+        known: Vec<String>,
     },
     /// The name is that of a member of a pool.
     #[error(
-        "`{hop}` is the hop, and a member of it has no switch: write a `#` before its line in the list, or \
-         `enabled: false` into the member"
+        "{}, and a member has no switch: write a `#` before its line in the list, or `enabled: false` into a member that \
+         is written in the configuration",
+        hop.as_ref().map_or_else(|| "this is a member of a pool".to_owned(), |hop| format!("`{hop}` is the hop"))
     )]
     Member {
-        /// The pool.
-        hop: String,
+        /// The pool, if the name has it.
+        hop: Option<String>,
     },
     /// The path of a file can't be followed.
     #[error("{file}: {cause}")]
@@ -81,10 +84,13 @@ impl SwitchTarget {
             if let Some((hop, _)) = name.split_once('.')
                 && known.iter().any(|known| known == hop)
             {
-                return Err(NoTarget::Member { hop: hop.to_owned() });
+                return Err(NoTarget::Member { hop: Some(hop.to_owned()) });
+            }
+            if is_member(name) {
+                return Err(NoTarget::Member { hop: None });
             }
             let suggestion = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-            return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion });
+            return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion, known });
         };
         // The file that a link leads to is replaced, and not the link.
         let path = std::fs::canonicalize(&*best.name);
@@ -92,3 +98,23 @@ impl SwitchTarget {
         Ok(Self { name: name.to_owned(), path, text: best.text.clone() })
     }
 }
+
+/// Returns whether `name` is what `check` and `ps` call a member of a pool, without the name of the pool before it.
+pub(in crate::commands) fn is_member(name: &str) -> bool {
+    let number = name.strip_prefix("line ");
+    let number =
+        number.or_else(|| name.strip_prefix("members[").and_then(|rest| rest.strip_suffix(']')));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
+fn instead(suggestion: Option<&str>, known: &[String]) -> String {
+    match (suggestion, known) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "these files have none".to_owned(),
+        (None, known) if known.len() <= LISTED_MAX => format!("the hops are {}", known.join(", ")),
+        (None, _) => "`mooltiroute check` lists the hops".to_owned(),
+    }
+}
+
+/// A longer list of names is not read.
+const LISTED_MAX: usize = 20;

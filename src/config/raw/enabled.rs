@@ -11,6 +11,7 @@ use serde::{
 };
 
 use crate::{
+    config::report::host_pattern,
     network::{Glob, NetworkCondition, Requirement},
     router::HostPattern,
 };
@@ -176,6 +177,10 @@ impl<'de> Deserialize<'de> for WrittenNetwork {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Networks are written as in routes, so the same type reads them.
         let text = String::deserialize(deserializer)?;
+        // No machine has such an address, so the condition would never hold.
+        if host_pattern::without_prefix(&text).is_some() {
+            return Err(de::Error::custom("is one address; a network has its prefix after it"));
+        }
         match text.parse::<HostPattern>() {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),
             // Only a text with a prefix was meant as a network. Of any other text, the error is about names.
@@ -213,9 +218,20 @@ impl<'de> Deserialize<'de> for InterfaceGlob {
             text if text.contains(',') => Err(de::Error::custom(
                 "has several names; write `any: [{ interface: NAME }, { interface: NAME }]` in place of `interface`",
             )),
+            // Such a name is an address or a part of one, and the condition would never hold.
+            text if is_address(text) => {
+                Err(de::Error::custom("is an address, and interfaces have names such as `tun0`"))
+            }
             text => Ok(Self(Glob::new(text))),
         }
     }
+}
+
+/// Returns whether `text` is an address, a network, or the beginning of one with stars.
+fn is_address(text: &str) -> bool {
+    let is_of_address = |one: char| one.is_ascii_digit() || "./*".contains(one);
+    let is_partial = text.contains('.') && text.contains(|one: char| one.is_ascii_digit());
+    (is_partial && text.chars().all(is_of_address)) || host_pattern::single_network(text).is_some()
 }
 
 impl Listed for WrittenNetwork {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Subnets};
+use ipnet::{IpNet, IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Subnets};
 use mooltiroute_hops::Authority;
 
 use crate::router::HostPattern;
@@ -41,8 +41,45 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
     Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
 }
 
+/// Returns the list to write instead of `text`, which is one valid pattern, or several with commas or blanks between them.
+pub(crate) fn list_instead(text: &str, is_shown: bool) -> Option<String> {
+    let is_between = |one: char| one.is_whitespace() || ",;|".contains(one);
+    let patterns: Vec<&str> = text.split(is_between).filter(|part| !part.is_empty()).collect();
+    let is_valid = |pattern: &&str| pattern.parse::<HostPattern>().is_ok();
+    if patterns.is_empty() || !patterns.iter().all(is_valid) {
+        return None;
+    }
+    Some(match is_shown {
+        true => format!("write `hosts: [\"{}\"]`", patterns.join("\", \"")),
+        false => "write `hosts: [HOST, HOST]`".to_owned(),
+    })
+}
+
+/// Returns the network that is probably meant by `text`, an address that ends with 0 and has no prefix.
+pub(crate) fn without_prefix(text: &str) -> Option<Ipv4Net> {
+    let address: Ipv4Addr = text.parse().ok()?;
+    let zeros = address.octets().iter().rev().take_while(|octet| **octet == 0).count();
+    // `0.0.0.0` is an address that some programs ask for.
+    let length = 32 - 8 * u8::try_from(zeros).ok().filter(|zeros| (1..=3).contains(zeros))?;
+    Ipv4Net::new(address, length).ok()
+}
+
+/// Returns the network that `text` is: an address, or a network with its prefix.
+pub(crate) fn single_network(text: &str) -> Option<IpNet> {
+    match text.parse::<HostPattern>() {
+        Ok(HostPattern::Network(network)) => Some(network),
+        _ => text.parse().ok().map(|network: IpNet| network.trunc()),
+    }
+}
+
 /// Returns the networks to write as `key` instead of `text`, if that is clear.
 pub(crate) fn network_instead(key: &str, text: &str, is_shown: bool) -> Option<String> {
+    if let Some(network) = without_prefix(text) {
+        return Some(match is_shown {
+            true => format!("write `{key}: [{network}]`, or `{text}/32` for this one address"),
+            false => format!("write `{key}: [NETWORK]`, such as `10.0.0.0/8`"),
+        });
+    }
     let networks = networks(text)?;
     Some(match is_shown {
         true => format!("write `{key}: [{}]`", networks.join(", ")),
@@ -182,6 +219,33 @@ mod tests {
             "a,b",
             "",
         ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn patterns_in_one_text_become_a_list() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(list_instead(text, true).as_deref(), expected, "{text}");
+        };
+        check("a.test,*.b.test", Some("write `hosts: [\"a.test\", \"*.b.test\"]`"));
+        check("a.test; 10.0.0.0/8", Some("write `hosts: [\"a.test\", \"10.0.0.0/8\"]`"));
+        check("a.test", Some("write `hosts: [\"a.test\"]`"));
+        for text in ["a.test,b*", "a.test:1", "", ","] {
+            check(text, None);
+        }
+        assert_eq!(list_instead("a,b", false).as_deref(), Some("write `hosts: [HOST, HOST]`"));
+    }
+
+    #[test]
+    fn an_address_that_ends_with_0_is_a_network_without_its_prefix() {
+        let check = |text: &str, expected: Option<&str>| {
+            let network = without_prefix(text).map(|network| network.to_string());
+            assert_eq!(network.as_deref(), expected, "{text}");
+        };
+        check("10.1.2.0", Some("10.1.2.0/24"));
+        check("10.0.0.0", Some("10.0.0.0/8"));
+        for text in ["0.0.0.0", "10.0.0.1", "10.0.0.0/8", "a.test"] {
             check(text, None);
         }
     }

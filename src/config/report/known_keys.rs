@@ -1,6 +1,6 @@
 //! The keys that any part of a configuration has.
 
-use crate::config::raw;
+use crate::config::{raw, report::problem::is_name};
 
 /// Returns whether `name` is a key of some section or hop, or a misspelling of one.
 ///
@@ -19,6 +19,17 @@ pub(crate) fn is_near_a_key(name: &str) -> bool {
     let of_sections = OF_SECTIONS.iter().flat_map(|(_, keys)| *keys);
     let keys = raw::SECTIONS.iter().chain(of_sections).chain(&OF_HOP).chain(&OTHERS);
     keys.filter(|key| key.len() > 3).any(is_near)
+}
+
+/// Returns the key that `text` begins with, if a blank or a `=` follows it in place of the colon, as in `kind webshare`.
+pub(crate) fn key_without_colon(text: &str) -> Option<&str> {
+    let end = text.find(|one: char| one.is_whitespace() || one == '=')?;
+    let (key, rest) = text.split_at(end);
+    let has_value =
+        !rest.trim_start_matches(|one: char| one.is_whitespace() || one == '=').is_empty();
+    // In `kind: webshare`, the colon belongs to the first word.
+    let is_key = is_name(key) && key.len() > 3 && is_near_a_key(key);
+    (has_value && is_key).then_some(key)
 }
 
 /// The keys of the sections that have a fixed set of keys.
@@ -91,6 +102,16 @@ const KEY_CHARS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_without_its_colon_is_found() {
+        for text in ["kind webshare", "kind=webshare", "password  = x", "listen \"127.0.0.1:1\""] {
+            assert!(key_without_colon(text).is_some(), "{text}");
+        }
+        for other in ["kind: webshare", "address: a:1", "kind", "kind=", "hunter two", ""] {
+            assert_eq!(key_without_colon(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn only_keys_and_close_misspellings_are_near() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::resolve::{Names, Part, Resolver, some_of};
-use crate::config::{ChainConfig, NamedHop, raw};
+use crate::config::resolve::{Names, Part, Resolver, misnamed::is_proxy, some_of};
+use crate::config::{ChainConfig, NamedHop, raw, report::problem::is_name};
 
 impl Resolver<'_> {
     /// Returns the chains in written order, after the built-in one, and their names.
@@ -100,7 +100,37 @@ impl Resolver<'_> {
             let path = path.clone();
             self.warnings.push(self.tree.problem(&path, Part::Key, "direct", message));
         }
+        self.warn_of_fallback(&list, &raw.hops);
         chain
+    }
+
+    /// Warns of a hop that is called a fallback. A chain passes all of its hops, and none of them in place of another.
+    fn warn_of_fallback(&mut self, list: &KeyPath, names: &[String]) {
+        const WORDS: [&str; 6] =
+            ["backup", "fallback", "failover", "secondary", "standby", "reserve"];
+        let is_fallback = |name: &String| {
+            let mut words = name.split(['-', '_', '.']);
+            words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+        };
+        let Some(index) = names.iter().skip(1).position(is_fallback).map(|index| index + 1) else {
+            return;
+        };
+        if self.warnings.skips() {
+            return;
+        }
+        let message =
+            "a chain passes all of its hops, one after the other; this one is no fallback";
+        let place = list.clone().then(Key::Index(index));
+        let problem = self.tree.problem(&place, Part::Value, "fallback", message);
+        let pair = &names[index - 1..=index];
+        let members = match pair.iter().all(|name| is_name(name)) {
+            true => pair.join(", "),
+            false => "HOP, HOP".to_owned(),
+        };
+        self.warnings.push(problem.with_help(format!(
+            "to use it in place of the one before it, write a hop `NAME: {{ kind: pool, members: [{members}] }}`, and \
+             `NAME` here in place of both"
+        )));
     }
 
     fn unknown_hop(&mut self, path: &KeyPath, place: &KeyPath, known: &Names) {
@@ -111,6 +141,13 @@ impl Resolver<'_> {
         // A hop that is not indented below `hops` has already been reported as an unknown section.
         let is_outside = |name| self.tree.value(&KeyPath::of([name])).is_some();
         if self.tree.shown(place).is_some_and(is_outside) {
+            return;
+        }
+        let is_address =
+            self.tree.value(place).and_then(|name| name.as_str()).is_some_and(is_proxy);
+        if is_address {
+            let problem = self.proxy_for_name(place);
+            self.problems.push(problem);
             return;
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -9,10 +9,12 @@ use mooltiroute_hops::{
 
 use crate::config::report::{
     problem::is_word,
-    proxy_url::listed_instead,
     suggest::{nearest, same_name},
 };
-use crate::config::resolve::{Names, Part, Resolver};
+use crate::config::resolve::{
+    Names, Part, Resolver,
+    misnamed::{instead_of_name, is_proxy},
+};
 use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
 /// A hop that is not built yet.
@@ -176,9 +178,12 @@ impl Resolver<'_> {
                 let Some(name) = named else { continue };
                 let is_named =
                     |path: &KeyPath| matches!(path.keys(), [_, Key::Name(own)] if *own == name);
-                if let Some(help) = instead_of_name(&place, &name, &known) {
+                if let Some(help) = instead_of_name(&place, &known) {
                     let problem = self.unknown_name(&place, &place, "hop", &known);
                     self.problems.push(problem.with_help(help));
+                } else if is_proxy(&name) {
+                    let problem = self.proxy_for_name(&place);
+                    self.problems.push(problem);
                 } else if is_named(&plan.path) {
                     self.invalid(&place, "names the hop itself; write the names of other hops");
                 } else if !known.contains(&name.as_str()) {
@@ -292,22 +297,6 @@ impl Resolver<'_> {
         }
         Some(name)
     }
-}
-
-/// Returns what to write at `place` instead of `name`, if that was not meant as the name of a hop.
-fn instead_of_name(place: &KeyPath, name: &str, known: &[&str]) -> Option<String> {
-    // In the `hops` of a PAC hop, a pattern leads to a hop. People also write the hop first.
-    if let [_, _, Key::Name(hops), Key::Name(pattern)] = place.keys()
-        && hops == "hops"
-        && known.contains(&pattern.as_str())
-    {
-        return Some(format!(
-            "the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"
-        ));
-    }
-    // In a list of members, the lines of a list of proxies look like names.
-    let settings = listed_instead(name, true)?;
-    Some(settings + "; a file of such lines is `members_from: { file: FILE }`")
 }
 
 /// Makes the hop at `index` depend on the conditions of the hops that it holds.

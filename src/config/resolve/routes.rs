@@ -6,7 +6,7 @@ use mooltiroute_hops::{Key, KeyPath};
 
 use crate::config::resolve::{Names, Part, Resolver, chains::DEFAULT};
 use crate::{
-    config::{ChainConfig, Problem, Route, raw},
+    config::{ChainConfig, Problem, Route, raw, report::host_pattern},
     router::{Router, Rule},
 };
 
@@ -33,6 +33,7 @@ impl Resolver<'_> {
         // wrong.
         if routes.len() == count {
             self.warn_of_routes(&routes);
+            self.warn_of_networks(count);
         }
         routes
     }
@@ -65,6 +66,30 @@ impl Resolver<'_> {
             let problem = self.tree.problem(&section, Part::Key, "no-default", message);
             self.warnings
                 .push(problem.with_help("write a last one, such as `- { chain: default }`"));
+        }
+    }
+
+    /// Warns of addresses that are probably networks without their prefixes.
+    fn warn_of_networks(&mut self, count: usize) {
+        for index in 0..count {
+            let path = KeyPath::of(["routes"]).then(Key::Index(index));
+            let path = path.then(Key::Name("hosts".to_owned()));
+            for entry in 0..self.tree.length(&path).unwrap_or_default() {
+                let path = path.clone().then(Key::Index(entry));
+                let text = self.tree.value(&path).and_then(|value| value.as_str());
+                let Some(network) = text.and_then(host_pattern::without_prefix) else { continue };
+                if self.warnings.skips() {
+                    continue;
+                }
+                let message = "this is one address; a network has its prefix after it";
+                let problem = self.tree.problem(&path, Part::Value, "no-prefix", message);
+                let address = network.addr();
+                let help = match self.tree.is_hidden(&path) {
+                    false => format!("write `{network}`, or `{address}/32` for this one address"),
+                    true => "write `NETWORK/PREFIX`, such as `10.0.0.0/8`".to_owned(),
+                };
+                self.warnings.push(problem.with_help(help));
+            }
         }
     }
 

@@ -3,7 +3,10 @@
 use crate::config::{
     credentials::Credential,
     raw,
-    report::problem::{Excerpt, is_name, is_word},
+    report::{
+        known_keys::key_without_colon,
+        problem::{Excerpt, is_name, is_word},
+    },
     yaml::{
         spans::{Content, Node, Span},
         tree::is_public_key,
@@ -38,6 +41,15 @@ impl SourceLine<'_> {
         let (first, last) = within(span, self.number, chars.len());
         if self.read_to.is_none() && is_public_key_at(&chars, first, last) {
             shown[first..last].fill(true);
+        }
+        // After a syntax error, a key without its colon is a part of a text that was not read.
+        let rest: String = chars.iter().skip(first).collect();
+        if self.read_to.is_some()
+            && let Some(key) = key_without_colon(&rest)
+        {
+            let is_first = chars[..first].iter().all(|one| *one == ' ');
+            let from = if is_first { 0 } else { first };
+            shown[from..first + key.len()].fill(true);
         }
         // Each run of hidden characters becomes one `…`. So the marks below the line are counted in what has
         // been written so far and not in columns of the file.
@@ -116,11 +128,11 @@ impl SourceLine<'_> {
             let rest = chars.get(unread..).unwrap_or_default();
             let blanks = rest.iter().take_while(|one| PUNCTUATION.contains(**one)).count();
             let begin = unread + blanks;
-            let word: String =
-                chars[begin.min(chars.len())..].iter().take_while(|one| **one != ':').collect();
+            let line: String = chars[begin.min(chars.len())..].iter().collect();
+            let word = line.split(':').next().unwrap_or_default();
             // Nothing after the fault is known. At most its first word is shown, if it looks like the key of
             // the line: it may be the key that is out of place.
-            let is_key = unread == 0 && is_word(&word) && chars.get(begin + word.len()).is_some();
+            let is_key = unread == 0 && is_word(word) && chars.get(begin + word.len()).is_some();
             let end = if is_key { begin + word.len() + 1 } else { begin };
             shown[begin.min(chars.len())..end.min(chars.len())].fill(true);
             hidden_from = hidden_from.min(end);

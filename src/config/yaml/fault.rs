@@ -87,7 +87,7 @@ impl fmt::Display for YamlFault {
             Self::DuplicateKey(None) => "this key appears twice in one mapping",
             Self::Tag => "this value does not fit its YAML tag; remove the tag",
             Self::Unreadable => "this can't be read; write texts and keys in quotes",
-            Self::MergeValue => "`<<` stands for a mapping, or for a list of mappings",
+            Self::MergeValue => "`<<` takes a mapping, or a list of mappings",
             Self::Documents => "a second document begins here; a file holds one",
             Self::Alias => "this alias refers to a value that contains it",
             Self::Size => "up to here there are too many keys and values for a configuration",

@@ -67,7 +67,7 @@ fn last_line(node: &Node) -> usize {
             entries.last().map_or(0, |last| last_line(&last.value).max(last.key.start.0))
         }
         Content::Nothing | Content::Unread => 0,
-        // A block text ends where the next line begins.
+        // The parser puts the end of a block text at the beginning of the line after it.
         Content::Scalar(_) if node.span.end.1 == 1 => node.span.end.0 - 1,
         Content::Scalar(_) => node.span.end.0,
     }

@@ -48,6 +48,8 @@ pub(crate) enum SyntaxFault {
     OddBlank,
     /// This key has no space after its colon.
     MissingSpace(String),
+    /// A key has no colon after it. `None` if its name could be a secret.
+    MissingColon(Option<String>),
     /// A variable in the notation of another program, with what to write instead.
     ForeignVariable(String),
     /// A key begins in another column than the keys beside it.
@@ -163,6 +165,10 @@ impl SyntaxFault {
             Self::MissingSpace(_) => {
                 "write a space after the colon, or write the line in quotes if it is a text".into()
             }
+            Self::MissingColon(Some(key)) => {
+                format!("write a colon and a space after it, as in `{key}: VALUE`").into()
+            }
+            Self::MissingColon(None) => "write a colon after it, as in `NAME:`".into(),
             Self::ForeignVariable(help) => help.clone().into(),
             Self::Escape(_) => {
                 "write the text in single quotes, where `\\` is an ordinary character, or write `\\\\`".into()
@@ -217,6 +223,8 @@ impl fmt::Display for SyntaxFault {
                 f.write_str("this line begins with a blank that is no ordinary space")
             }
             Self::MissingSpace(key) => write!(f, "a space is missing after `{key}:`"),
+            Self::MissingColon(Some(key)) => write!(f, "a colon is missing after `{key}`"),
+            Self::MissingColon(None) => f.write_str("a colon is missing after this key"),
             Self::ForeignVariable(_) => f.write_str("this is no variable here"),
             Self::Escape(one) if one.is_ascii_alphanumeric() => {
                 write!(f, "`\\{one}` is no escape, and in double quotes `\\` begins one")

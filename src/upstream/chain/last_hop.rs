@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, Link, Refusal, Request, RequestLine, Spoken, Tunnel,
+    Authority, Eventual, Field, HopError, Link, PlainRequest, Refusal, Request, Spoken, Tunnel,
 };
 use tokio::time;
 
@@ -33,11 +33,11 @@ impl Chain {
         last: &LastHop,
         tunnel: &mut Tunnel,
         request: Request<'_>,
-        line: RequestLine<'_>,
+        plain: PlainRequest<'_>,
     ) -> Result<Option<Arc<[Field]>>, ChainError> {
         // Most hops know their fields at once, and then no timer is set. Only an authentication of
         // several rounds has to talk to the hop, which may then be silent.
-        let work = match last.link.authorize(tunnel, line) {
+        let work = match last.link.authorize(tunnel, plain) {
             Eventual::Ready(fields) => Eventual::Ready(fields),
             Eventual::Pending(work) => {
                 let timeout = self.timeouts.handshake;

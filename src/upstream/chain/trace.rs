@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mooltiroute_hops::ObserveRounds;
+
 use super::{ChainError, Stage, TakenHop};
 
 /// An observer that is called at the end of each step of one connection. `()` observes nothing and costs nothing.
@@ -14,6 +16,14 @@ pub(crate) trait Trace {
 
     /// A step was taken. An entrance that needed no exchange with its hop is none.
     fn passed(&self, _stage: impl FnOnce() -> Stage) {}
+
+    /// Returns an observer of the rounds of authentication in the step that begins.
+    fn rounds(&self) -> Option<Arc<dyn ObserveRounds>> {
+        None
+    }
+
+    /// The last hop has made all rounds of authentication that come before a plain request.
+    fn logged_on(&self, _stage: impl FnOnce() -> Stage) {}
 
     /// A step failed. If there is a detour, the connection begins again.
     fn failed(&self, _error: &ChainError) {}
@@ -37,6 +47,16 @@ impl<T: Trace> Trace for Option<T> {
     fn passed(&self, stage: impl FnOnce() -> Stage) {
         if let Some(trace) = self {
             trace.passed(stage);
+        }
+    }
+
+    fn rounds(&self) -> Option<Arc<dyn ObserveRounds>> {
+        self.as_ref()?.rounds()
+    }
+
+    fn logged_on(&self, stage: impl FnOnce() -> Stage) {
+        if let Some(trace) = self {
+            trace.logged_on(stage);
         }
     }
 

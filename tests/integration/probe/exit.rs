@@ -57,13 +57,17 @@ async fn probe_as_sends_the_session_and_country_of_a_client() {
         }
     }
     assert_eq!(probe(&by_client, &["target.test:443"]).await.told["as"], Value::Null);
-    // A probe fails if the username asks for something that the chain can't do, or if it has no effect.
+    // A probe fails if the username asks for something that the chain can't do.
     let probed = probe(&by_client, &[TARGET, "--as", "country-us"]).await;
     assert!(probed.words.contains("a country only together with a session"), "{}", probed.words);
-    let probed = probe(&yaml(""), &[TARGET, "--as", "session-alice"]).await;
-    let words = "no hop of chain `default` has `sessions: by-client`";
+    let plain = "http://target.test/";
+    let probed = probe(&yaml(""), &[plain, "--as", "session-alice"]).await;
+    // The proxy serves a client whose username has no effect, and so does a probe, as `explain` says too.
+    let words = "its username has no effect: clients have no say in their session or country here";
     assert!(probed.words.contains(words), "{}", probed.words);
-    assert_eq!(probed.told["failure"]["status"], 400);
+    assert_eq!(probed.told["reached"], true);
+    let why = probed.told["ignored"].as_str().unwrap();
+    assert!(why.contains("no hop of chain `default` has `sessions: by-client`"), "{why}");
 }
 
 #[tokio::test]

@@ -82,27 +82,35 @@ impl Written<'_> {
         // Every scheme is checked now, also one that may never be used. A mistake would otherwise only show when the
         // schemes before it fail.
         self.check_schemes(&schemes)?;
+        let has_domain = self.username.as_ref().is_some_and(|name| name.expose().contains('\\'));
+        if has_domain && schemes == [Scheme::Digest] {
+            let message = "has a domain before a `\\`, which Digest sends as a part of the name; most proxies know the name \
+                           without it";
+            self.context.warn(InvalidSetting::new("username", message));
+        }
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
-        Ok(Some(Authenticator::new(methods, format!("HTTP/{}", self.host))))
+        Ok(Some(Authenticator::new(
+            methods,
+            format!("HTTP/{}", self.host),
+            self.context.handshake(),
+        )))
     }
 
     fn check_credentials(&self, has_sign_on: bool) -> Result<(), InvalidSetting> {
         match (&self.username, &self.password, &self.nt_hash) {
             (_, Some(_), Some(_)) => {
                 let message =
-                    format!("stands beside `{}`; write one of the two", self.password_key);
+                    format!("can't be beside `{}`; write one of the two", self.password_key);
                 invalid("nt_hash", message)
             }
             // For Negotiate a username alone chooses among the tickets. An empty password is possible, so it must be
             // written.
             (Some(_), None, None) if !has_sign_on => {
-                invalid("username", "stands without a `password`; write one, even if empty")
+                invalid("username", "needs a `password` beside it, even if empty")
             }
-            (None, Some(_), _) => {
-                invalid(self.password_key, "stands without a `username`; write one")
-            }
-            (None, _, Some(_)) => invalid("nt_hash", "stands without a `username`; write one"),
+            (None, Some(_), _) => invalid(self.password_key, "needs a `username` beside it"),
+            (None, _, Some(_)) => invalid("nt_hash", "needs a `username` beside it"),
             (None, None, None) | (Some(_), _, None) | (Some(_), None, Some(_)) => Ok(()),
         }
     }

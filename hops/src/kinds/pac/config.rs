@@ -74,7 +74,7 @@ impl HopConfig for PacConfig {
                 Source::File { script: Arc::new(load(file, context)?), shown }
             }
             (Some(_), Some(_)) => {
-                let message = "stands beside `url`; write one of the two";
+                let message = "can't be beside `url`; write one of the two";
                 return Err(InvalidSetting::new("file", message).into());
             }
             (None, None) => return Err(InvalidSetting::missing("url").into()),
@@ -148,7 +148,7 @@ impl PacConfig {
         let tls = match (&self.tls, url.is_tls()) {
             (TlsSettings::Off, true) => TlsSettings::On(TlsChecks::default()),
             (TlsSettings::On(_), false) => {
-                return Err(InvalidSetting::new("tls", "stands beside a `url` without TLS"));
+                return Err(InvalidSetting::new("tls", "needs a `url` with TLS, `https://…`"));
             }
             (tls, _) => tls.clone(),
         };

@@ -52,6 +52,10 @@ pub(super) enum InvalidLine {
     Separator,
     #[error("this is a web page or XML; download the list again")]
     Markup,
+    #[error("this names the columns of a table, and is no proxy; remove the line")]
+    Header,
+    #[error("the address comes first, as in `HOST:PORT:USER:PASSWORD`")]
+    Order,
     #[error("the login lacks its username or its password")]
     Login,
     #[error("it can be read as `host:port:user:password` and as `user:password@host:port`")]
@@ -66,6 +70,11 @@ impl ListedProxy {
     /// Describes a probable mistake in the line, although it is valid.
     pub(super) fn doubt(&self) -> Option<&'static str> {
         let (user, password) = self.login.as_ref()?;
+        if self.scheme.is_none() && password.expose().contains(':') {
+            return Some(
+                "all after the third `:` is read as the password; write only `HOST:PORT:USER:PASSWORD`",
+            );
+        }
         if password.expose().contains(" #") {
             return Some(
                 "`# …` after a proxy is part of its password; write a comment in a line of its own",
@@ -99,12 +108,49 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
     if line.starts_with('<') {
         return Err(InvalidLine::Markup);
     }
+    if is_header(line) {
+        return Err(InvalidLine::Header);
+    }
     parse_parts(line).map_err(|error| {
+        if has_login_first(line) {
+            return InvalidLine::Order;
+        }
         // Columns of a table are a likelier mistake than an odd host or port.
         let host = line.split(':').next().unwrap_or_default();
         let is_table = host.contains([',', ';', ' ']) || line.split(',').count() > 2;
         if is_table { InvalidLine::Separator } else { error }
     })
+}
+
+/// Returns whether `line` is the first one of a table, with the names of its columns.
+fn is_header(line: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "host",
+        "ip",
+        "ip address",
+        "address",
+        "proxy_address",
+        "proxy",
+        "port",
+        "user",
+        "username",
+        "password",
+        "pass",
+        "protocol",
+    ];
+    let columns: Vec<&str> = line.split([',', ';', ':', '|', '\t']).map(str::trim).collect();
+    let is_name = |column: &&str| {
+        let column = column.trim_matches('"');
+        NAMES.iter().any(|name| column.eq_ignore_ascii_case(name))
+    };
+    columns.len() > 1 && columns.iter().filter(|column| is_name(column)).count() > 1
+}
+
+/// Returns whether `line` is `user:password:host:port`. The port is certain: nothing else of a line is one.
+fn has_login_first(line: &str) -> bool {
+    let parts: Vec<&str> = line.split(':').collect();
+    let [_, _, host, port] = parts[..] else { return false };
+    format!("{host}:{port}").parse::<Authority>().is_ok() && host.contains('.')
 }
 
 fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
@@ -223,6 +269,7 @@ mod tests {
     fn a_comment_and_a_variable_in_a_line_are_doubtful() {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
         assert!(doubt("1.2.3.4:80:u:p   # Berlin").unwrap().contains("line of its own"));
+        assert!(doubt("1.2.3.4:80:u:p:5").unwrap().contains("third `:`"));
         assert!(doubt("1.2.3.4:80:u:${PW}").unwrap().contains("variables"));
         for ordinary in ["1.2.3.4:80:u:p#1", "1.2.3.4:80", "1.2.3.4:80:u:p$"] {
             assert_eq!(doubt(ordinary), None, "{ordinary}");
@@ -244,6 +291,10 @@ mod tests {
         check("1.2.3.4,80,u,p", Err(L::Separator));
         check("1.2.3.4\t80", Err(L::Separator));
         check("1.2.3.4 80", Err(L::Separator));
+        check("ip:port:username:password", Err(L::Header));
+        check("Host,Port,User,Password", Err(L::Header));
+        check("u:p:1.2.3.4:80", Err(L::Order));
+        check("u:p:proxy.test:80", Err(L::Order));
         check("<!DOCTYPE html>", Err(L::Markup));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));

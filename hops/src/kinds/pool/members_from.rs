@@ -1,6 +1,6 @@
 //! Members from a list of proxies.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -121,24 +121,49 @@ impl ListedProxy {
     }
 }
 
-/// Describes the first bad lines by number, without anything of their text.
+/// Describes the first bad lines by number, without anything of their text. Neighbours with one reason are described
+/// together.
 fn first_few(bad: &[(usize, BadLine)]) -> String {
-    let shown = bad.iter().take(SHOWN_MAX).map(|(number, why)| match why {
-        BadLine::Invalid(why) => format!("line {number}: {why}"),
-        BadLine::Hop(why) => {
-            let why: Vec<String> = why.iter().map(ToString::to_string).collect();
-            format!("line {number}: {}", why.join(", "))
+    let mut groups: Vec<(usize, usize, String)> = Vec::new();
+    let mut described = 0;
+    for (number, why) in bad {
+        let why = why.to_string();
+        let is_full = groups.len() == SHOWN_MAX;
+        match groups.last_mut() {
+            Some((_, last, same)) if *same == why && *last + 1 == *number => *last = *number,
+            _ if is_full => break,
+            _ => groups.push((*number, *number, why)),
         }
+        described += 1;
+    }
+    let shown = groups.iter().map(|(first, last, why)| match first == last {
+        true => format!("line {first}: {why}"),
+        false => format!("lines {first} to {last}: {why}"),
     });
     let shown: Vec<String> = shown.collect();
-    shown.join("; ") + if bad.len() > SHOWN_MAX { "; …" } else { "" }
+    match bad.len() - described {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(why) => why.fmt(f),
+            Self::Hop(why) => {
+                let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+                f.write_str(&why.join(", "))
+            }
+        }
+    }
 }
 
 fn invalid(message: String) -> InvalidSetting {
     InvalidSetting::file("file", message).below(Key::Name("members_from".into()))
 }
 
-/// The bad lines that are described.
+/// The groups of bad lines that are described.
 const SHOWN_MAX: usize = 10;
 /// The proxies that a list may have.
 const LISTED_MAX: usize = 50_000;

@@ -1,11 +1,14 @@
 //! Finds mistakes that can be told from one line.
 //!
 //! A plain text goes on in the next line if that is indented far enough, and a line that is no key can only be the rest of
-//! one. So the parser takes a faulty line for a part of the text above it, and stops a line later. Such lines are looked
-//! for around the place where it stopped.
+//! one. So the parser takes a faulty line for a part of the text above it, and stops a line later. The line at which it
+//! stopped and its neighbours are searched for such a line.
 
 use super::{At, SyntaxFault};
-use crate::config::report::known_keys::is_near_a_key;
+use crate::config::report::{
+    known_keys::{is_near_a_key, key_without_colon},
+    problem::is_name,
+};
 
 /// Returns the mistake of a line at or beside `at`, and its place.
 pub(super) fn find(text: &str, at: At) -> Option<(SyntaxFault, At)> {
@@ -19,7 +22,7 @@ pub(super) fn find(text: &str, at: At) -> Option<(SyntaxFault, At)> {
         .rev()
         .find(|index| lines.get(*index).is_some_and(|line| is_content(line)));
     let around = before.into_iter().chain([at.0.saturating_sub(1), at.0]);
-    around.filter_map(|index| lines.get(index).map(|line| (index, line))).find_map(
+    let found = around.filter_map(|index| lines.get(index).map(|line| (index, line))).find_map(
         |(index, line)| {
             let indent = line.chars().take_while(|one| *one == ' ').count();
             let fault = match line.chars().nth(indent)? {
@@ -29,7 +32,23 @@ pub(super) fn find(text: &str, at: At) -> Option<(SyntaxFault, At)> {
             };
             Some((fault, (index + 1, indent + 1)))
         },
-    )
+    );
+    found.or_else(|| before.and_then(|index| without_colon(&lines, index, at)))
+}
+
+/// Returns the mistake if the line at `index` is a key without its colon, and the parser stopped in the line after it.
+fn without_colon(lines: &[&str], index: usize, at: At) -> Option<(SyntaxFault, At)> {
+    let (line, next) = (lines.get(index)?, lines.get(at.0 - 1)?);
+    let bare = line.trim_start().strip_prefix("- ").unwrap_or(line).trim();
+    let column = line.find(bare).map(|start| line[..start].chars().count() + 1)?;
+    let at = (index + 1, column);
+    if let Some(key) = key_without_colon(bare) {
+        return Some((SyntaxFault::MissingColon(Some(key.to_owned())), at));
+    }
+    // A word alone, with keys below it, is the name of a hop or a chain. It may also be the rest of a secret.
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let has_keys = indent(next) > indent(line) && next.contains(": ");
+    (is_name(bare) && has_keys).then_some((SyntaxFault::MissingColon(None), at))
 }
 
 /// Returns whether `line` is one of the marks that git leaves around two versions of some lines.

@@ -1,7 +1,10 @@
 //! Guesses what was meant by a setting that is unknown or has a wrong value.
 
+mod budgets;
+mod conditions;
 mod files;
 mod keys;
+mod sizes;
 mod swallowed;
 mod values;
 
@@ -12,7 +15,7 @@ use crate::config::{
     raw,
     report::{
         foreign_variable,
-        known_keys::{OF_SECTIONS, is_near_a_key},
+        known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon},
         problem::{is_name, is_word},
         proxy_url::{listed_instead, mended_address, settings_instead},
         suggest::same_name,
@@ -39,8 +42,12 @@ impl Tree {
         if let Some(why) = self.swallowed(path) {
             return Some(why.to_owned());
         }
-        if matches!(fault, Fault::File(_)) {
-            return self.file_instead(path);
+        match fault {
+            Fault::File(_) => return self.file_instead(path),
+            Fault::MissingKey(_) => {
+                return self.kind_instead(path).or_else(|| self.when_instead(path));
+            }
+            _ => {}
         }
         let text = self.value(path).and_then(Value::as_str);
         let is_address = matches!(path.keys(), [.., Key::Name(key)] if key == "address");
@@ -86,6 +93,9 @@ impl Tree {
         }
         if !expected.starts_with("a mapping") {
             return None;
+        }
+        if let Some(key) = text.and_then(key_without_colon) {
+            return Some(missing_colon(key));
         }
         // `username:joe` without a blank is one text and no key.
         let key = text?.split_once(':').map(|(key, _)| key).filter(|key| is_word(key))?;
@@ -158,6 +168,31 @@ impl Tree {
         }
     }
 
+    /// Returns the kind to write for the hop at `path`, if its address is that of a provider with a kind of its own.
+    fn kind_instead(&self, path: &KeyPath) -> Option<String> {
+        let text = |key: &str| self.value(&path.clone().then(Key::Name(key.to_owned())))?.as_str();
+        let address = text("address")?.to_ascii_lowercase();
+        let host = address.split(':').next()?;
+        let is_webshare = host == "webshare.io" || host.ends_with(".webshare.io");
+        (is_webshare && text("kind") == Some("rotating")).then(|| {
+            "this is the gateway of Webshare: write `kind: webshare`, with `username` and `password`".to_owned()
+        })
+    }
+
+    /// Returns what to write for an `enabled` at `path` that has a condition in place of `when`.
+    fn when_instead(&self, path: &KeyPath) -> Option<String> {
+        let condition = self.value(path)?.as_mapping()?;
+        let is_enabled = path.last_name() == Some("enabled") && !condition.is_empty();
+        is_enabled.then(|| {
+            "write `when:` and the condition below it: `enabled: { when: { … } }`".to_owned()
+        })
+    }
+
+    /// Returns whether a chain is called `name`.
+    fn has_chain(&self, name: &str) -> bool {
+        name == "direct" || self.value(&KeyPath::of(["chains", name])).is_some()
+    }
+
     /// Returns the value of `key` beside `path`.
     fn sibling(&self, path: &KeyPath, key: &str) -> Option<&Value> {
         let (_, above) = path.keys().split_last()?;
@@ -207,6 +242,9 @@ impl Tree {
             return Some(format!("the name of the hop is missing: {EXAMPLE_HOP}"));
         }
         let text = self.value(path).and_then(Value::as_str)?;
+        if let Some(key) = key_without_colon(text) {
+            return Some(missing_colon(key));
+        }
         match settings_instead(text, self.is_hidden(path)) {
             Some(help) => {
                 Some(format!("{help}, each indented below `{name}:`", name = shown_name(name)))
@@ -260,6 +298,10 @@ impl Tree {
 /// Returns whether `name` is a key of this program or of another one, or nearly so.
 pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
     is_near_a_key(name) || keys::is_listed(name)
+}
+
+fn missing_colon(key: &str) -> String {
+    format!("write a colon and a space after `{key}`, as in `{key}: VALUE`")
 }
 
 fn shown_name(name: &str) -> &str {

@@ -8,6 +8,7 @@ use crate::config::{
     Place,
     report::{
         foreign_variable,
+        known_keys::key_without_colon,
         problem::{is_name, is_word},
         suggest::{nearest, same_name},
     },
@@ -141,7 +142,9 @@ impl Tree {
         let near = nearest(name, known.iter().copied());
         // A line that begins with a no-break space has a key that looks like a known one.
         let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
-        problem = match odd.or_else(|| self.advice_on_key(path, known)) {
+        let joined =
+            key_without_colon(name).map(|key| format!("write a colon and a space after `{key}`"));
+        problem = match odd.or(joined).or_else(|| self.advice_on_key(path, known)) {
             Some(help) => problem.with_help(help),
             None => problem.with_suggestion(near),
         };

@@ -23,7 +23,7 @@ impl Tree {
         }
     }
 
-    /// Returns what to write at `path` if that is not the path of a file, or where the file is looked for.
+    /// Returns advice on a file setting at `path` that can't be read: what to write instead, or the path that was tried.
     pub(super) fn file_instead(&self, path: &KeyPath) -> Option<String> {
         let text = self.value(path).and_then(Value::as_str)?;
         let key = path.last_name()?;
@@ -37,6 +37,19 @@ impl Tree {
                 ("file", false) => "write `url:` in place of `file:`".to_owned(),
                 _ => format!("`{key}` is the path of a file; download it, and write its path"),
             });
+        }
+        let directory = self.place(path, Part::Value).and_then(|place| {
+            let directory = Path::new(&*place.file).parent()?.to_owned();
+            directory.join(text).is_dir().then_some(())
+        });
+        if directory.is_some() {
+            let system = match key {
+                "ca" => "; without `ca`, the system's authorities are trusted, as with `tls: true`",
+                _ => "",
+            };
+            return Some(format!(
+                "this is a directory, and `{key}` is the path of one file{system}"
+            ));
         }
         if text.starts_with('~') {
             return Some("`~` is not expanded; write the whole path".to_owned());
@@ -96,7 +109,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Returns whether `text` is a path and no password: it has the letters of file names, and a directory or an extension.
-fn is_clearly_path(text: &str) -> bool {
+pub(super) fn is_clearly_path(text: &str) -> bool {
     let is_valid = |one: char| one.is_alphanumeric() || "-_./\\:~ ".contains(one);
     let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
     let has_extension = (2..=EXTENSION_CHARS_MAX).contains(&extension.len())

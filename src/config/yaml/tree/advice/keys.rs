@@ -1,5 +1,6 @@
 //! The keys of other programs, each with the line to write instead.
 
+mod conditional;
 mod nested;
 
 use mooltiroute_hops::Key;
@@ -27,7 +28,7 @@ pub(super) fn instead(above: &[Key], name: &str, known: &[&str]) -> Option<&'sta
 /// Returns whether some other program has a key `name`, and so does not have it as a secret.
 pub(in crate::config::yaml::tree) fn is_listed(name: &str) -> bool {
     let name = plain(name);
-    let mut all = ALL.into_iter().chain(nested::ALL).flatten();
+    let mut all = ALL.into_iter().chain(nested::ALL).chain(conditional::ALL).flatten();
     all.any(|others| others.keys.contains(&&*name))
 }
 
@@ -46,6 +47,8 @@ fn tables(above: &[Key]) -> [&'static [OtherKeys]; 3] {
         ["log"] => (&LOG, &[]),
         ["hops", _] | ["hops", _, "members", _] => (&nested::HOP, &HOP),
         ["hops", _, "tls"] | ["hops", _, "members", _, "tls"] => (&HOP_TLS, &[]),
+        ["hops", _, "enabled"] => (&conditional::ENABLED, &[]),
+        ["hops", _, "enabled", ..] => (&conditional::CONDITION, &[]),
         ["hops", _, key] => (nested::below(key), &[]),
         ["chains", _] => (&CHAIN, &[]),
         ["routes", _] => (&ROUTE, &[]),
@@ -70,10 +73,27 @@ const ALL: [&[OtherKeys]; 10] =
     [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
 
 /// Keys that are written in any section.
-const ANYWHERE: [OtherKeys; 1] = [keys(
-    &["metrics", "prometheus"],
-    "metrics are at `/metrics` of the listener; remove this key",
-)];
+const ANYWHERE: [OtherKeys; 3] = [
+    keys(&["metrics", "prometheus"], "metrics are at `/metrics` of the listener; remove this key"),
+    keys(
+        &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"],
+        "no request is repeated; a pool uses another member if one does not connect: `hops: { NAME: { kind: pool, members: \
+         [HOP, HOP] } }`",
+    ),
+    keys(
+        &[
+            "health_check",
+            "healthcheck",
+            "health_checks",
+            "check",
+            "checks",
+            "max_fails",
+            "fail_timeout",
+        ],
+        "no hop is checked ahead; a pool learns from requests which of its members work: `hops: { NAME: { kind: pool, \
+         members: [HOP, HOP] } }`",
+    ),
+];
 
 /// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
 const TOP: [OtherKeys; 11] = [
@@ -329,7 +349,7 @@ const HOP: [OtherKeys; 15] = [
     ),
     keys(
         &["hops", "nodes", "servers", "proxies", "backends", "upstreams", "items", "children"],
-        "write `members: [HOP, HOP]`",
+        "write `members: [HOP, HOP]`, or `members_from: { file: FILE }` for a list of proxies",
     )
     .beside("members"),
     keys(
@@ -362,7 +382,12 @@ const HOP_TLS: [OtherKeys; 4] = [
 const CHAIN: [OtherKeys; 1] =
     [keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`")];
 
-const ROUTE: [OtherKeys; 4] = [
+const ROUTE: [OtherKeys; 5] = [
+    keys(
+        &["session", "sessions", "session_id", "sticky", "rotate", "country", "countries", "geo"],
+        "a session and a country belong to a hop: write them in a hop of `kind: webshare` or `kind: rotating`, a chain of \
+         that hop, and `chain: CHAIN` here",
+    ),
     keys(
         &[
             "domain",
@@ -417,7 +442,7 @@ mod tests {
 
     #[test]
     fn no_key_is_in_a_table_twice() {
-        for table in ALL.into_iter().chain(nested::ALL) {
+        for table in ALL.into_iter().chain(nested::ALL).chain(conditional::ALL) {
             let needs =
                 |others: &'static OtherKeys| others.keys.iter().map(|key| (*key, others.needs));
             let mut all: Vec<_> = table.iter().flat_map(needs).collect();

@@ -1,12 +1,19 @@
 //! Values that people write from habit, each with the value to write instead.
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use crate::config::{
     bare_port,
-    report::{host_pattern, suggest::same_name},
-    yaml::tree::Tree,
+    report::{host_pattern, proxy_url::proxy_address, suggest::same_name},
+    yaml::tree::{
+        Tree,
+        advice::{
+            budgets, conditions,
+            files::is_clearly_path,
+            sizes::{Amount, UNITS},
+        },
+    },
 };
 
 impl Tree {
@@ -17,6 +24,8 @@ impl Tree {
         let key = path.last_name()?;
         let text = value.as_str().map(str::trim);
         let is_shown = !self.is_hidden(path);
+        // The advice on these repeats nothing but numbers, and below `budget` they are the end of no secret.
+        let is_written_here = !self.is_from_elsewhere(path);
         let specific = match (section, key) {
             ("hops", "tls") => text.and_then(|text| match &*text.to_ascii_lowercase() {
                 "system" | "default" => {
@@ -28,14 +37,19 @@ impl Tree {
             ("hops", "enabled") => text
                 .filter(|text| ["auto", "automatic"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| CONDITION.to_owned()),
-            ("hops", "address_in" | "into") => {
-                text.and_then(|text| host_pattern::network_instead(key, text, is_shown))
+            ("hops", "address_in" | "into" | "interface" | "resolves" | "reachable") => {
+                conditions::instead(key, value, is_shown)
             }
-            ("hops", "bytes") | ("limits", "header_bytes") => {
-                let instead = text.filter(|_| is_shown).and_then(|text| size_instead(key, text));
+            ("limits", "header_bytes") => {
+                let amount = text.and_then(Amount::parse).filter(|_| is_shown);
+                let instead = amount.and_then(|amount| amount.in_our_units(key));
                 instead.or_else(|| text.map(|_| UNITS.to_owned()))
             }
-            ("hops", "warn") => percent_instead(value, is_shown),
+            ("hops", "budget") => budgets::whole_instead(value, is_written_here),
+            ("hops", "bytes") => text.map(|text| budgets::bytes_instead(text, is_written_here)),
+            ("hops", "then") => budgets::then_instead(value, |name| self.has_chain(name)),
+            ("hops", "per") => text.and_then(budgets::per_instead),
+            ("hops", "warn") => budgets::percent_instead(value, is_written_here),
             ("hops", "unknown") => value
                 .as_bool()
                 .map(|is_on| format!("write `unknown: {}`", if is_on { "on" } else { "off" })),
@@ -47,8 +61,18 @@ impl Tree {
             ("hops", "members_from") if text.is_some() => {
                 Some("write `members_from: { file: FILE }`".to_owned())
             }
+            ("hops", "members_from") if value.is_sequence() => Some(ONE_LIST.to_owned()),
+            ("hops", "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
+            ("hops", "hops") => value.as_mapping().and_then(|hops| pattern_instead(hops, is_shown)),
+            ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
+                let shown = Some(text).filter(|_| is_written_here && is_clearly_path(text));
+                format!(
+                    "a file on this machine is written as `file: {}`, in place of `url`",
+                    shown.unwrap_or("FILE")
+                )
+            }),
             ("hops", "when") if value.is_sequence() => Some(WHEN.to_owned()),
             ("hops", "not") if value.is_sequence() => {
                 Some("write `not: { any: [CONDITION, CONDITION] }`".to_owned())
@@ -72,7 +96,10 @@ impl Tree {
             ("server", "protocols") => text
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
-            ("routes", "hosts") => text.and_then(|text| host_pattern::instead(text, is_shown)),
+            ("routes", "hosts") => text.and_then(|text| {
+                host_pattern::instead(text, is_shown)
+                    .or_else(|| host_pattern::list_instead(text, is_shown))
+            }),
             ("timeouts", _) => duration_instead(key, value, is_shown),
             _ => None,
         };
@@ -173,49 +200,6 @@ fn duration_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> 
     Some(format!("write `{key}: {number}s` for seconds, or `{key}: {number}ms` for milliseconds"))
 }
 
-/// Returns a size in the unit that is meant, such as `64KiB` for `64k`.
-fn size_instead(key: &str, text: &str) -> Option<String> {
-    let digits = text.find(|one: char| !one.is_ascii_digit() && one != '.')?;
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_uppercase();
-    let prefix = unit.trim_end_matches('B').trim_end_matches('I');
-    // A fraction is written in the next smaller unit, and so is a number of a unit that is too large.
-    let (unit, smaller) = match prefix {
-        "K" => ("KiB", None),
-        "M" => ("MiB", Some("KiB")),
-        "G" => ("GiB", Some("MiB")),
-        "T" => ("TiB", Some("GiB")),
-        _ => return None,
-    };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().ok()?;
-    if part.is_empty() {
-        // A head has no provider, so only a budget can be meant in powers of 1000.
-        if key != "bytes" {
-            return Some(format!("write `{key}: {whole}{unit}`"));
-        }
-        let power = "KMGT".find(prefix).and_then(|index| u32::try_from(index + 1).ok())?;
-        let decimal = whole.checked_mul(1000_u64.checked_pow(power)?)?;
-        return Some(format!(
-            "write `{key}: {whole}{unit}`, or `{key}: {decimal}` to count as providers do, in powers of 1000"
-        ));
-    }
-    let part: f64 = format!("0.{part}0").parse().ok()?;
-    let number = whole.checked_mul(1024)?.checked_add((part * 1024.0).round() as u64)?;
-    Some(format!("write `{key}: {number}{}`", smaller?))
-}
-
-/// Returns a percentage with its sign.
-fn percent_instead(value: &Value, is_shown: bool) -> Option<String> {
-    let number = match value {
-        Value::Number(number) => number.as_u64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    let is_percentage = (1..=100).contains(&number) && is_shown;
-    is_percentage.then(|| format!("write `warn: {number}%`"))
-}
-
 /// Returns the name of a certificate that is meant by a URL or an address.
 fn server_name_instead(text: &str, is_shown: bool) -> Option<String> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -243,8 +227,20 @@ fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
     })
 }
 
-const UNITS: &str = "the units are B, KiB, MiB, GiB and TiB, and a number without one counts bytes: 50 GB, as providers \
-                     count, is `50000000000`";
+/// Returns the pattern to write instead of a key of `hops` that is an entry of a PAC file, such as `PROXY HOST:PORT`.
+fn pattern_instead(hops: &Mapping, is_shown: bool) -> Option<String> {
+    let mut patterns = hops.keys().filter_map(Value::as_str);
+    let entry = patterns.find(|pattern| pattern.contains([' ', ';']) || pattern.contains("://"))?;
+    let first = entry.split(';').next().unwrap_or_default().trim();
+    let address = first.split_whitespace().last().and_then(proxy_address);
+    let address = address.filter(|_| is_shown).unwrap_or_else(|| "HOST:PORT".to_owned());
+    Some(format!(
+        "write the proxies alone, as in `\"{address}\": HOP`, each in an entry of its own; `DIRECT` needs none"
+    ))
+}
+
+const ONE_LIST: &str = "a pool has one list: put the proxies of all lists into one file, and write `members_from: { file: \
+                        FILE }`; or write a pool for each list, and a pool of these pools";
 const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
                         \"proxy*:3128\": HOP }`";
 const MEMBERS: &str =
@@ -308,26 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_in_any_spelling_becomes_one_of_ours() {
-        let check = |text: &str, expected: &str| check(size_instead("size", text), expected);
-        for text in ["64k", "64K", "64kb", "64 KB", "64Ki", "64kib"] {
-            check(text, "write `size: 64KiB`");
-        }
-        check("5G", "write `size: 5GiB`");
-        check("1.5MiB", "write `size: 1536KiB`");
-        check("2TB", "write `size: 2TiB`");
-        check("0.5TB", "write `size: 512GiB`");
-        for other in
-            ["64", "k", "-1k", "1.2.3k", "0.5KiB", "64 pages", ".5M", "99999999999999999999T"]
-        {
-            check(other, "");
-        }
-    }
-
-    #[test]
     fn values_of_a_hop_are_mended_if_they_are_clear() {
-        check(percent_instead(&yaml("80"), true), "write `warn: 80%`");
-        check(percent_instead(&yaml("800"), true), "");
         let name = |text: &str| server_name_instead(text, true);
         const NAMED: &str = "write `server_name: proxy.test`, a name that the certificate has";
         check(name("https://proxy.test/x"), NAMED);
@@ -338,9 +315,6 @@ mod tests {
         check(countries_instead("us,fr", true), "write `country: [us, fr]`");
         check(countries_instead("us, hunter2", true), "write a list, as in `country: [us, fr]`");
         check(countries_instead("usa", true), "");
-        let size = |text: &str| size_instead("bytes", text);
-        assert!(size("50GB").is_some_and(|help| help.contains("`bytes: 50000000000`")));
-        check(size("1.5GiB"), "write `bytes: 1536MiB`");
     }
 
     #[test]

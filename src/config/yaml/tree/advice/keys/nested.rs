@@ -17,7 +17,26 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 12] = [
+pub(super) const HOP: [OtherKeys; 14] = [
+    keys(
+        &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"],
+        "a pool uses another member by itself if one does not connect; remove this key",
+    )
+    .beside("pick"),
+    keys(
+        &[
+            "health_check",
+            "healthcheck",
+            "health_checks",
+            "check",
+            "checks",
+            "max_fails",
+            "fail_timeout",
+            "interval",
+        ],
+        "a pool learns from requests which of its members work; remove this key",
+    )
+    .beside("pick"),
     keys(
         &["spn", "ccache", "keytab", "principal", "realm", "krb5"],
         "it belongs below `kerberos`, as in `kerberos: { spn: HTTP/NAME }`",

@@ -1,0 +1,135 @@
+//! Programs that ignore the proxy variables, so that their requests would go past the proxy in silence.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Read as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use super::ClientSettings;
+use crate::config::Environment;
+
+/// Returns a note if `program` is known to ignore the variables that `exec` sets, with the way to make it use the proxy.
+///
+/// Returns `None` for any other program, and for one whose arguments already name a proxy.
+pub(super) fn note(
+    program: &OsStr,
+    arguments: &[OsString],
+    settings: &ClientSettings,
+    environment: &Environment,
+) -> Option<String> {
+    let name = Path::new(program).file_stem()?.to_str()?.to_ascii_lowercase();
+    let address = settings.address();
+    match &*name {
+        "node" | "nodejs" => node_note(&version_of(program)?),
+        "npx" | "tsx" | "ts-node" => node_note(&version_of(OsStr::new("node"))?),
+        // The package managers themselves use the variables, unlike the scripts that they run.
+        "npm" | "pnpm" | "yarn" => {
+            let first = arguments.first()?.to_str()?;
+            let runs = ["run", "run-script", "start", "test", "t", "exec", "x", "dlx"];
+            runs.contains(&first)
+                .then(|| version_of(OsStr::new("node")))?
+                .and_then(|version| node_note(&version))
+        }
+        "java" => {
+            let variables = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"];
+            let options = variables.iter().filter_map(|name| environment.variable(name));
+            let (host, port) = (address.ip(), address.port());
+            (!mention(options.chain(arguments.iter().cloned()), &["proxyhost"])).then(|| {
+                format!(
+                    "`java` ignores the proxy variables, and its requests go direct; add `-Dhttp.proxyHost={host} \
+                     -Dhttp.proxyPort={port} -Dhttps.proxyHost={host} -Dhttps.proxyPort={port}`"
+                )
+            })
+        }
+        "ssh" | "scp" | "sftp" => {
+            let words = ["proxycommand", "proxyjump", "-j"];
+            (!mention(arguments.iter().cloned(), &words)).then(|| {
+                format!(
+                    "`{name}` ignores the proxy variables, and connects directly unless its configuration has a \
+                     ProxyCommand; add `-o ProxyCommand='nc -X connect -x {address} %h %p'`"
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Returns the note for a Node.js of this version, which is a text such as `v20.20.2`.
+fn node_note(version: &str) -> Option<String> {
+    let mut numbers = version.trim().strip_prefix('v')?.split('.');
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    let (major, minor) = (number()?, number()?);
+    // These read `NODE_USE_ENV_PROXY`: 24.0, and 22 since 22.21.
+    let is_able = major >= 24 || (major == 22 && minor >= 21);
+    (!is_able).then(|| {
+        format!(
+            "Node.js {major}.{minor} ignores the proxy variables, and requests go direct unless the program itself sets a \
+             proxy; use Node.js 22.21, 24 or later, or an agent such as `https-proxy-agent`"
+        )
+    })
+}
+
+/// Asks `program` for its version. Returns `None` if it does not answer as Node.js does, or not soon.
+fn version_of(program: &OsStr) -> Option<String> {
+    let mut child = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut answer = child.stdout.take()?.take(VERSION_BYTES_MAX);
+    let (sender, receiver) = mpsc::channel();
+    // A wrapper may wait for something, and the command must not wait with it.
+    thread::spawn(move || {
+        let mut text = String::new();
+        let _ = sender.send(answer.read_to_string(&mut text).map(|_| text));
+    });
+    let version = receiver.recv_timeout(PATIENCE);
+    let _ = child.kill();
+    let _ = child.wait();
+    version.ok()?.ok()
+}
+
+fn mention(texts: impl IntoIterator<Item = OsString>, words: &[&str]) -> bool {
+    texts.into_iter().any(|text| {
+        let text = text.to_string_lossy().to_ascii_lowercase();
+        words.iter().any(|word| match word.starts_with('-') {
+            true => text == *word,
+            false => text.contains(word),
+        })
+    })
+}
+
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longer than any version.
+const VERSION_BYTES_MAX: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_reads_the_variables_gets_no_note() {
+        for version in ["v24.0.0\n", "v22.21.0", "v25.1.0", "20.1.0", "deno 2.0", "v", ""] {
+            assert_eq!(node_note(version), None, "{version}");
+        }
+        for version in ["v20.20.2\n", "v22.20.0", "v23.11.1", "v18.0.0"] {
+            assert!(node_note(version).is_some_and(|note| note.contains("go direct")), "{version}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_name_a_proxy_are_found() {
+        let find = |text: &str, words: &[&str]| mention([OsString::from(text)], words);
+        assert!(find("-DsocksProxyHost=x", &["proxyhost"]));
+        assert!(find("-J", &["-j"]) && !find("-Jx", &["-j"]));
+        assert!(!find("Main", &["proxyhost"]));
+    }
+}
