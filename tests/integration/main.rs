@@ -71,6 +71,7 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+mod switching;
 mod tls_listeners;
 #[cfg(unix)]
 mod top;
