@@ -74,6 +74,6 @@ pub use crate::{
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
     secret::Secret,
-    settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
+    settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings, name_of_value},
     tunnel::{CountWire, Io, ReadHalf, Stream, Tunnel, WriteHalf},
 };
