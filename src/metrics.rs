@@ -3,6 +3,7 @@
 //! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. A chain gets a [`Meter`] when it
 //! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
 
+mod chosen;
 mod histogram;
 mod warm;
 
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::{proxy_error::ProxyError, usage::UsageLedger};
 
 pub(crate) use self::{
+    chosen::ChosenHops,
     histogram::{Buckets, Histogram},
     warm::{WarmCounts, WarmTotals},
 };
@@ -188,6 +190,29 @@ impl HopCounts {
         let failures = lock(&self.failures);
         let each = failures.iter();
         each.map(|((stage, error), count)| Failure { stage, error, count: *count }).collect()
+    }
+
+    /// Counts a plain request that begins.
+    fn request(&self) {
+        self.counts.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a tunnel that is open.
+    fn opened(&self) {
+        self.counts.opened.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a tunnel that is open no longer.
+    fn closed(&self) {
+        self.counts.closed.fetch_add(1, Relaxed);
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.counts.sent.fetch_add(bytes, Relaxed);
+    }
+
+    fn received(&self, bytes: u64) {
+        self.counts.received.fetch_add(bytes, Relaxed);
     }
 
     fn failed(&self, stage: &'static str, error: &'static str) {

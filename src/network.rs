@@ -108,16 +108,6 @@ impl Network {
         self.facts().changes()
     }
 
-    /// Returns whether an outcome in force differs from the one in `outcomes`. A condition that an edit has removed does
-    /// not count.
-    pub(crate) fn has_other_outcomes(&self, outcomes: &[(Arc<NetworkCondition>, bool)]) -> bool {
-        let facts = self.facts();
-        let differs = |(condition, is_on): &(Arc<NetworkCondition>, bool)| {
-            facts.in_force(condition).is_some_and(|now| now != *is_on)
-        };
-        outcomes.iter().any(differs)
-    }
-
     /// Puts in force the outcomes that a configuration was built with. `is_followed` says whether hops have to hear of
     /// changes that no condition depends on.
     pub(crate) fn put_in_force(
@@ -159,11 +149,6 @@ impl Dependence {
     ) -> Option<Self> {
         let is_needed = !conditions.is_empty();
         is_needed.then(|| Self { network: Arc::clone(network), conditions: conditions.into() })
-    }
-
-    /// Returns the conditions.
-    pub(crate) fn conditions(&self) -> &[Arc<NetworkCondition>] {
-        &self.conditions
     }
 
     /// Waits until all conditions are decided and their outcomes are in force. If some stay undecided for longer than

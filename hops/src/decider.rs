@@ -12,7 +12,8 @@ use crate::{Authority, Eventual, Request, Tunnel};
 /// ([`Chosen::left_out`](crate::Chosen::left_out)), and connections through it carry only requests for which it
 /// [agrees](Self::agrees).
 pub trait Decider: fmt::Debug + Send + Sync {
-    /// Lets the hop use `services`, in the place of earlier ones. Each generation that has the hop calls this once.
+    /// Lets the hop use `services` for as long as it exists. Each generation that has the hop calls this before it comes in
+    /// force, and the first call is enough: the services look for the generation in force whenever they are used.
     fn attach(&self, services: Arc<dyn Services>);
 
     /// Returns the name of the chain through which the hop asks.

@@ -16,7 +16,7 @@ use self::{
     body::{BodyDecoder, Progress},
     head::HeadScanner,
 };
-use crate::{Authority, Field, HopError, RequestLine, Tunnel};
+use crate::{Authority, Field, HopError, RequestLine, Tunnel, auth::challenge::AuthScheme};
 
 /// Asks the proxy that `tunnel` reaches to connect it to `next`, with `fields` in the request.
 ///
@@ -189,6 +189,14 @@ impl<'t> Exchange<'t> {
             if self.tunnel.read_buf(&mut seen).await? == 0 {
                 return Err(HopError::Closed);
             }
+        }
+    }
+
+    /// Reports the answer to a request with credentials by `scheme` to the [observer](Tunnel::observe_rounds), if there
+    /// is one.
+    pub fn report_round(&self, scheme: Option<AuthScheme>, answer: &Answer) {
+        if let Some(observer) = self.tunnel.rounds_observer() {
+            observer.round(scheme, answer.status());
         }
     }
 

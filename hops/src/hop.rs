@@ -210,6 +210,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
+    /// Returns the names of the hops of the configuration that the choice leads to, the outermost first. Links that have
+    /// no entry below `hops:` have no such name.
+    fn hops(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
     /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does
     /// not keep a record of that.
     fn is_in_use(&self) -> Option<bool> {

@@ -40,6 +40,7 @@ mod glob;
 mod hop;
 pub mod kinds;
 mod link;
+mod logon;
 mod one_or_list;
 mod pass_headers;
 mod preferences;
@@ -47,6 +48,7 @@ mod random;
 mod readiness;
 mod refusal;
 mod registry;
+mod rounds;
 mod secret;
 mod settings;
 pub mod socks;
@@ -66,13 +68,15 @@ pub use crate::{
     field::{Field, FieldName},
     glob::Glob,
     hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
-    link::{Link, LinkSettings, RequestLine, Reuse},
+    link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
+    logon::Logon,
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::Readiness,
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
+    rounds::ObserveRounds,
     secret::Secret,
     settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings, name_of_value},
     tunnel::{CountWire, Io, ReadHalf, Stream, Tunnel, WriteHalf},

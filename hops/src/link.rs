@@ -94,14 +94,15 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// Prepares a plain request that this hop forwards: returns the fields it needs, such as `Proxy-Authorization`.
     ///
     /// Called before each request on a connection that ends at this hop. An authentication that takes several rounds
-    /// runs all but the last of them here, over `tunnel`.
+    /// runs all but the last of them here, over `tunnel`, and leaves there a [`Logon`](crate::Logon) to learn how the
+    /// request is answered.
     ///
     /// # Errors
     /// The reason why the hop takes no request; the connection is closed then. [`HopError::Again`] asks for a new one.
     fn authorize<'a>(
         &'a self,
         _tunnel: &'a mut Tunnel,
-        _request: RequestLine<'a>,
+        _request: PlainRequest<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
         Eventual::Ready(Ok(Arc::default()))
     }
@@ -179,6 +180,17 @@ impl Default for LinkSettings {
     fn default() -> Self {
         Self { is_socks: false, protocol_key: "kind", has_tls_key: true, has_credentials: true }
     }
+}
+
+/// A plain request that a hop is to forward.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainRequest<'a> {
+    /// Its first line.
+    pub line: RequestLine<'a>,
+    /// The host and the port that it is for.
+    pub target: &'a Authority,
+    /// Whether it has a body. A body is not stored on its way, so such a request can't be sent twice.
+    pub has_body: bool,
 }
 
 /// The first line of a plain request, as a hop that forwards it receives it.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{Field, PassHeaders, Request, pass_headers::PassedFields};
+use crate::{Field, Logon, ObserveRounds, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
@@ -56,7 +56,15 @@ pub struct Tunnel {
     early: Bytes,
     io: Io,
     wire: Option<Arc<dyn CountWire>>,
-    passed: Option<Box<PassedFields>>,
+    extras: Option<Box<Extras>>,
+}
+
+/// The parts that most tunnels don't have.
+#[derive(Default)]
+struct Extras {
+    passed: Option<PassedFields>,
+    logon: Option<Arc<dyn Logon>>,
+    rounds: Option<Arc<dyn ObserveRounds>>,
 }
 
 /// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
@@ -70,12 +78,16 @@ pub enum Io {
 impl Tunnel {
     /// A tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
-        Self { early: Bytes::new(), io: Io::Socket(socket), passed: None, wire: None }
+        Self::over(Io::Socket(socket))
     }
 
     /// A tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
-        Self { early: Bytes::new(), io: Io::Layered(Box::new(stream)), passed: None, wire: None }
+        Self::over(Io::Layered(Box::new(stream)))
+    }
+
+    fn over(io: Io) -> Self {
+        Self { early: Bytes::new(), io, wire: None, extras: None }
     }
 
     /// Counts the bytes that pass from now on with `wire`. A layer around this tunnel, such as TLS, is not counted by it:
@@ -125,17 +137,51 @@ impl Tunnel {
 
     /// Takes the fields that [`PassHeaders`] asked for, from the answer to the last CONNECT.
     pub fn take_returned_fields(&mut self) -> Vec<Field> {
-        self.passed.take().map_or_else(Vec::new, |passed| passed.into_returned())
+        let passed = self.passed_slot().and_then(Option::take);
+        passed.map_or_else(Vec::new, PassedFields::into_returned)
     }
 
     /// Sets the client's fields that the next CONNECT on this tunnel carries: those of `request` that `listed` names,
     /// and `Via`. They replace the fields of an earlier CONNECT.
     pub fn prepare_connect(&mut self, request: Request<'_>, listed: Option<&PassHeaders>) {
-        self.passed = PassedFields::new(request, listed).map(Box::new);
+        let passed = PassedFields::new(request, listed);
+        match self.passed_slot() {
+            Some(slot) => *slot = passed,
+            None if passed.is_some() => self.extras().passed = passed,
+            None => {}
+        }
+    }
+
+    /// The authentication of this connection, if a hop keeps one for plain requests.
+    pub fn logon(&self) -> Option<&Arc<dyn Logon>> {
+        self.extras.as_ref()?.logon.as_ref()
+    }
+
+    /// Sets the authentication of this connection, which learns how each plain request on it is answered.
+    pub fn set_logon(&mut self, logon: Arc<dyn Logon>) {
+        self.extras().logon = Some(logon);
+    }
+
+    /// Has `observer` see the rounds of authentication that follow on this connection.
+    pub fn observe_rounds(&mut self, observer: Arc<dyn ObserveRounds>) {
+        self.extras().rounds = Some(observer);
+    }
+
+    /// The observer of rounds, if there is one.
+    pub fn rounds_observer(&self) -> Option<&dyn ObserveRounds> {
+        self.extras.as_ref()?.rounds.as_deref()
     }
 
     pub(crate) fn passed(&mut self) -> Option<&mut PassedFields> {
-        self.passed.as_deref_mut()
+        self.passed_slot()?.as_mut()
+    }
+
+    fn passed_slot(&mut self) -> Option<&mut Option<PassedFields>> {
+        self.extras.as_deref_mut().map(|extras| &mut extras.passed)
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 
     /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.

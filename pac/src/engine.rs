@@ -121,7 +121,11 @@ impl Loaded {
     }
 
     fn answer(&self, context: &Ctx<'_>, query: &Query) -> Result<String, PacError> {
-        let function = function(context)?;
+        // The script may have made the name a getter, which runs here.
+        let function = function(context).map_err(|error| {
+            let is_late = self.budget.is_exceeded();
+            if is_late { PacError::TooSlow(self.budget.whole()) } else { error }
+        })?;
         let answer = function.call::<_, Value<'_>>((&*query.url, &*query.host)).catch(context);
         let answer = answer.map_err(|error| self.explain(&error))?;
         let Some(text) = answer.as_string() else {

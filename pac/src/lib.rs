@@ -31,6 +31,7 @@ mod budget;
 mod engine;
 mod error;
 mod functions;
+mod priority;
 mod runner;
 mod text;
 mod url_use;

@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Engine, Outcome, PacError, Query, Surroundings};
+use crate::{Engine, Outcome, PacError, Query, Surroundings, priority::ThreadPriority};
 
 /// A script on a thread of its own, which ends when this is dropped.
 ///
 /// The engine interrupts a script that runs for too long, but not in the middle of one of its own functions, such as a
 /// search for one long text in another. A thread that does not come back within [a second](STUCK_AFTER) is left to
-/// itself, and the script gets another one. Only a few threads of a process can be lost like this; after that, the
-/// script is refused.
+/// itself with the lowest priority, and the script gets another one. Only a few threads of a process can be lost like
+/// this; after that, the script is refused until its thread comes back.
 pub struct PacRunner {
     text: Arc<str>,
     worker: Mutex<Option<Worker>>,
@@ -39,6 +39,8 @@ struct Clock {
     busy_since: AtomicU64,
     /// Set if the thread counts as lost.
     lost: OnceLock<LostThread>,
+    /// Set once the thread runs.
+    priority: OnceLock<ThreadPriority>,
 }
 
 /// One of the few threads that may be lost. Dropping it frees the place.
@@ -107,6 +109,7 @@ impl PacRunner {
         // Nothing in here panics half-way.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stuck) = worker.as_ref().filter(|worker| worker.clock.is_stuck()) {
+            stuck.clock.give_way();
             let Some(lost) = LostThread::count() else { return Err((job, PacError::Stuck)) };
             stuck.clock.lost.get_or_init(|| lost);
             *worker = None;
@@ -139,6 +142,7 @@ impl Worker {
         let clock = Arc::new(Clock::new());
         let own = Arc::clone(&clock);
         let work = move || {
+            own.priority.get_or_init(ThreadPriority::of_this_thread);
             own.begin();
             match Engine::load(text) {
                 Ok(engine) => {
@@ -188,7 +192,7 @@ impl Drop for LostThread {
 impl Clock {
     fn new() -> Self {
         let (busy_since, lost) = (AtomicU64::new(0), OnceLock::new());
-        Self { origin: Instant::now(), busy_since, lost }
+        Self { origin: Instant::now(), busy_since, lost, priority: OnceLock::new() }
     }
 
     fn begin(&self) {
@@ -197,6 +201,13 @@ impl Clock {
 
     fn end(&self) {
         self.busy_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets the thread, which is stuck, give way to all others.
+    fn give_way(&self) {
+        if let Some(priority) = self.priority.get() {
+            priority.give_way();
+        }
     }
 
     fn is_stuck(&self) -> bool {

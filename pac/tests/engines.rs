@@ -1,4 +1,4 @@
-//! The answers of other engines to the same scripts and URLs: npm's `pac-resolver` and PyPI's `pacparser`.
+//! The answers of other engines to the same scripts and URLs: npm's `pac-resolver`, PyPI's `pacparser`, and Chromium.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on must stop")]
 
 use std::{
@@ -45,9 +45,15 @@ fn own_answers() -> Answers {
     answers
 }
 
-/// Returns the answers of another engine, or `None` if it is not installed.
+/// Returns the answers of another engine to the whole corpus, or `None` if it is not installed.
 fn answers_of(mut command: Command) -> Option<Answers> {
-    let output = command.arg(corpus()).env("NODE_PATH", clients().join("node_modules")).output();
+    command.arg(corpus()).env("NODE_PATH", clients().join("node_modules"));
+    read_answers(command)
+}
+
+/// Reads the answers that `command` writes, or returns `None` if it can't run.
+fn read_answers(mut command: Command) -> Option<Answers> {
+    let output = command.output();
     let read = output.ok().filter(|output| output.status.success());
     let read = read.and_then(|output| serde_json::from_slice(&output.stdout).ok());
     let is_required = env::var_os("MOOLTIROUTE_PEERS").is_some_and(|peers| peers == "required");
@@ -84,3 +90,53 @@ fn pacparser_gives_the_same_answers() {
     python.arg(clients().join("pac_parser.py"));
     check(answers_of(python), &[]);
 }
+
+/// Returns a list of proxies as Chromium shows it. Without a list, Chromium goes direct, which this program does only if
+/// the operator writes so.
+fn as_in_chromium(answer: Option<&str>) -> String {
+    let entry = |entry: &str| {
+        let mut words = entry.split_whitespace();
+        let keyword = words.next()?.to_ascii_uppercase();
+        let Some(address) = words.next() else { return (keyword == "DIRECT").then_some(keyword) };
+        let (keyword, port) = match &*keyword {
+            "PROXY" | "HTTP" => ("PROXY", "80"),
+            "HTTPS" => ("HTTPS", "443"),
+            "SOCKS" | "SOCKS4" => ("SOCKS", "1080"),
+            "SOCKS5" => ("SOCKS5", "1080"),
+            _ => return None,
+        };
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, port));
+        Some(format!("{keyword} {}:{port}", host.to_ascii_lowercase()))
+    };
+    let entries: Vec<_> = answer.unwrap_or_default().split(';').filter_map(entry).collect();
+    if entries.is_empty() { "DIRECT".to_owned() } else { entries.join(";") }
+}
+
+/// Each file takes a start of the browser, so only some are compared, unless `MOOLTIROUTE_PAC_FILES=all` asks for more.
+#[test]
+fn chromium_gives_the_same_answers() {
+    let own = own_answers();
+    let is_whole = env::var_os("MOOLTIROUTE_PAC_FILES").is_some_and(|files| files == "all");
+    let files: Vec<&String> =
+        own.keys().filter(|name| is_whole || IN_CHROMIUM.contains(&&***name)).collect();
+    assert!(files.len() >= IN_CHROMIUM.len(), "{files:?}");
+    let mut python = Command::new("python3");
+    python.arg(clients().join("pac_chromium.py")).arg(corpus()).args(&files);
+    let Some(theirs) = read_answers(python) else { return };
+    for name in files {
+        let ours = own[name].iter().map(|answer| Some(as_in_chromium(answer.as_deref())));
+        assert_eq!(theirs[name], ours.collect::<Vec<_>>(), "{name}");
+    }
+}
+
+/// One file for each kind of decision: by host, network, pattern, port, many types, state, an exception, nothing.
+const IN_CHROMIUM: [&str; 8] = [
+    "04-domain.pac",
+    "09-in-net.pac",
+    "19-port.pac",
+    "21-many-types.pac",
+    "35-throws.pac",
+    "33-nothing.pac",
+    "47-sh-exp-question.pac",
+    "61-syntax-error.pac",
+];

@@ -16,7 +16,11 @@ use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
     client::reply::Reply,
     config::Timeouts,
-    state::connections::{OpenConnection, Registration},
+    state::{
+        connections::{OpenConnection, Registration},
+        generation::is_cut,
+        shared::Shared,
+    },
     upstream::chain::Chain,
     usage::{self, Owner},
 };
@@ -48,7 +52,7 @@ impl Account {
         let row = registration.row();
         // A CONNECT counts for its chain once its tunnel is open. Both kinds count as requests of
         // their generation, which the status lists until they end.
-        if row.method != "CONNECT" {
+        if !row.is_tunnel() {
             row.chain.meter().request();
         }
         row.generation.users.requests.fetch_add(1, Relaxed);
@@ -91,6 +95,21 @@ impl Account {
         .await
     }
 
+    /// Ends the tunnel if a hop on its way has left with `on_leave: cut` while the tunnel was being opened.
+    ///
+    /// The reload that switched the hop off has cut the tunnels that it found in the table. It could not know the way of
+    /// this one, whose hops had not chosen yet.
+    pub(crate) fn end_if_its_hop_left(&self, shared: &Shared) {
+        let (row, current) = (self.row(), shared.live().current());
+        if current.number() == row.generation.number() {
+            return;
+        }
+        let left = row.generation.hops_that_leave(&current);
+        if is_cut(row, &left) {
+            row.end();
+        }
+    }
+
     /// Counts it as a tunnel from now on.
     pub(crate) fn opened(&mut self) {
         // The request becomes the tunnel, so the generation has as many users as before.
@@ -98,6 +117,9 @@ impl Account {
         users.tunnels.fetch_add(1, Relaxed);
         users.requests.fetch_sub(1, Relaxed);
         self.chain().meter().opened();
+        if let Some(chosen) = self.row().chosen_counts() {
+            chosen.opened();
+        }
         self.is_tunnel = true;
     }
 
@@ -118,9 +140,13 @@ impl Account {
         // hop.
         if let Some(blame) = reply.blame() {
             self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+            let metrics = self.row().generation.metrics();
+            if let Some(through) = metrics.chosen(blame.through.iter()) {
+                through.failed(blame.stage, reply.error());
+            }
             // A hop that is switched by a condition of the network may fail because the network has
             // changed, so the conditions on this way are looked at again.
-            let depends = || self.row().generation.dependence_of(self.chain());
+            let depends = || self.row().generation.dependence_of(self.chain().name());
             if let (Some(_), Some(dependence)) = (&blame.hop, depends()) {
                 dependence.hop_failed();
             }
@@ -146,6 +172,9 @@ impl Drop for Account {
         let users = &self.row().generation.users;
         if self.is_tunnel {
             self.chain().meter().closed();
+            if let Some(chosen) = self.row().chosen_counts() {
+                chosen.closed();
+            }
             users.tunnels.fetch_sub(1, Relaxed);
         } else {
             users.requests.fetch_sub(1, Relaxed);

@@ -16,8 +16,11 @@ use crate::{
     config::Protocol,
     http::Fields,
     io::relay::End,
-    state::{generation::Generation, shared::Shared},
-    upstream::chain::{ChainError, Destination},
+    state::{connections::OpenConnection, generation::Generation, shared::Shared},
+    upstream::{
+        chain::{ChainError, Destination, Stage, TakenHop, Trace},
+        rounds::Round,
+    },
     usage::RecentOwner,
 };
 
@@ -98,10 +101,12 @@ pub(crate) async fn open<P: TunnelProtocol>(
         .marked(generation.via.as_deref());
     // The client hears nothing before this ends. A success that came earlier would make a failure
     // of the hops look like one of the target, and the client could not be told the reason.
-    let upstream = chain.travel(request, Destination::Target, &round);
+    let trace = TunnelTrace { row: account.row(), round: &round };
+    let upstream = chain.travel(request, Destination::Target, &trace);
     let mut upstream = match account.unless_killed(upstream).await {
         Some(Ok(connected)) => {
             account.row().set_passage(connected.passage);
+            account.end_if_its_hop_left(shared);
             connected.tunnel
         }
         Some(Err(error)) => {
@@ -117,6 +122,9 @@ pub(crate) async fn open<P: TunnelProtocol>(
     // The hops have answered, so this is no round of a loop. A tunnel may last for days, and must
     // not count as unanswered.
     drop(round);
+    if account.is_killed() {
+        return killed(client, &account);
+    }
     account.takes(&upstream);
     // The bytes that the client sent ahead are still in `client.seen`: they go to the target only
     // now that there is a tunnel.
@@ -126,6 +134,22 @@ pub(crate) async fn open<P: TunnelProtocol>(
     }
     let opening = Opening { status: 200, sent: 0, received: 0 };
     Some(OpenTunnel::new(client, upstream, account, opening))
+}
+
+/// Notes the progress of a request for a tunnel: its hops in the table of connections, their answers in its round.
+struct TunnelTrace<'a> {
+    row: &'a OpenConnection,
+    round: &'a Option<Round>,
+}
+
+impl Trace for TunnelTrace<'_> {
+    fn chosen(&self, taken: &Arc<[TakenHop]>) {
+        self.row.chosen(taken);
+    }
+
+    fn passed(&self, stage: impl FnOnce() -> Stage) {
+        self.round.passed(stage);
+    }
 }
 
 /// Ends a tunnel that was killed before it was open.

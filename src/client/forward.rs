@@ -21,7 +21,7 @@ use tracing::debug;
 pub(crate) use self::{
     ending::{Ending, Next},
     exchange::{Exchange, Hearing},
-    outbound::Plan,
+    outbound::{CHALLENGES_MAX, Plan},
     upstream::Upstream,
 };
 use crate::{
@@ -153,7 +153,8 @@ impl Forwarder<'_> {
                     // The upstream had closed it before the request arrived, which no check can
                     // exclude. A new connection is tried once, if sending the request twice does no
                     // harm.
-                    if hearing != Hearing::ClosedUnheard || !plan.is_repeatable() {
+                    let is_lost = hearing == Hearing::ClosedUnheard && plan.is_repeatable();
+                    if !is_lost && !plan.goes_on(hearing) {
                         return ending;
                     }
                 }
@@ -161,29 +162,37 @@ impl Forwarder<'_> {
                 Err(error) => return unreachable(&error),
             }
         }
-        // The old connection closes before the new one is opened, so a client has one at a time.
-        **kept = None;
-        let opened = {
-            // Opening may take several timeouts, and a kill must not wait for them.
-            let mut open = pin!(plan.open());
-            poll_fn(|cx| match open.as_mut().poll(cx) {
-                Poll::Pending if is_cut() => Poll::Ready(None),
-                opened => opened.map(Some),
-            })
-            .await
-        };
-        match opened {
-            Some(Ok(upstream)) => {
-                let upstream = kept.insert(upstream);
-                account.takes(&upstream.tunnel);
-                account.row().set_passage(upstream.passage().clone());
-                pass(plan, client, upstream, alarm, is_cut, passed).await.0
+        let mut challenges = 0;
+        loop {
+            // The old connection closes before the new one is opened, so a client has one at a time.
+            **kept = None;
+            let opened = {
+                // Opening may take several timeouts, and a kill must not wait for them.
+                let mut open = pin!(plan.open(&**account.row()));
+                poll_fn(|cx| match open.as_mut().poll(cx) {
+                    Poll::Pending if is_cut() => Poll::Ready(None),
+                    opened => opened.map(Some),
+                })
+                .await
+            };
+            match opened {
+                Some(Ok(upstream)) => {
+                    let upstream = kept.insert(upstream);
+                    account.takes(&upstream.tunnel);
+                    account.row().set_passage(upstream.passage().clone());
+                    let (ending, hearing) =
+                        pass(plan, client, upstream, alarm, is_cut, passed).await;
+                    if challenges == CHALLENGES_MAX || !plan.goes_on(hearing) {
+                        return ending;
+                    }
+                    challenges += 1;
+                }
+                Some(Err(error)) => {
+                    account.row().set_passage(error.passage());
+                    return unreachable(&error);
+                }
+                None => return Ending::Cut,
             }
-            Some(Err(error)) => {
-                account.row().set_passage(error.passage());
-                unreachable(&error)
-            }
-            None => Ending::Cut,
         }
     }
 }

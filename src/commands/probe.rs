@@ -25,7 +25,7 @@ use crate::{
     cli::{self, Format},
     client::{ask::no_say, reply::Reply},
     config::{Config, Environment, Loader, Problems},
-    state::generation::Generation,
+    state::generation::{Generation, Live},
 };
 
 /// Runs the command.
@@ -103,7 +103,8 @@ pub async fn probe(
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listeners = config.server.listen.iter();
     let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
-    let generation = Generation::new(1, config, listening);
+    let live = Live::new(Generation::new(1, config, listening));
+    let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
     // From here on the steps are those of a client's request, so that the answer is that of the running

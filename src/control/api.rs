@@ -239,14 +239,15 @@ impl KillOrder {
     }
 }
 
-/// Returns whether the connection of `row` goes through the hop `name`. A name such as `exits.line 1`, as in the log,
+/// Returns whether `ps` lists the connection of `row` with the hop `name`, in its chain or as the choice of a hop. A name such as `exits.line 1`, as in the log,
 /// names a member, which the connection must have taken.
 fn takes_hop(row: &OpenConnection, name: &str) -> bool {
-    let hops = row.chain.hops();
-    if hops.iter().any(|hop| *hop.name == *name) {
+    let (hops, passage) = (row.chain.hops(), row.passage());
+    // A hop that left itself out is listed all the same, and its name finds the connection.
+    let is_listed = hops.iter().any(|hop| *hop.name == *name);
+    if is_listed || passage.chosen_hops().any(|chosen| **chosen == *name) {
         return true;
     }
-    let passage = row.passage();
     hops.iter().enumerate().any(|(position, hop)| {
         let member = name.strip_prefix(&*hop.name).and_then(|rest| rest.strip_prefix('.'));
         let taken = passage.taken_at(position).and_then(|taken| taken.member.as_deref());

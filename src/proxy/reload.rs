@@ -1,40 +1,33 @@
 //! Reloads the configuration: loads, builds and binds everything beside what is in force, then replaces one pointer.
 
+mod apply;
+mod rejection;
+mod words;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::SystemTime,
 };
 
-use mooltiroute_hops::KeyPath;
 use tokio::{sync::mpsc, task};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info};
+
+pub(crate) use self::words::announce;
+use self::words::{brief_warnings, emptied, note_on_variables};
 
 use crate::{
     client::reply::with_causes,
-    config::{Config, Environment, Loader, NamedHop, OnLeave, Overridden, source::KeptTexts},
+    config::{Config, Environment, Loader, Overridden, source::KeptTexts},
     control::{
         ControlServer,
-        verdict::{
-            OverriddenSetting, ReloadOrder, ReloadOrders, ReloadOutcome, ReloadVerdict, ToldProblem,
-        },
+        verdict::{ReloadOrder, ReloadOrders, ReloadOutcome, ReloadVerdict, ToldProblem},
     },
     log::LogControl,
     metrics::Metrics,
     network::Network,
-    proxy::{
-        changes::{edited_in_vain, with_new_value},
-        direct::targets_that_go_direct,
-        listeners::{Listeners, Prepared},
-        server::Server,
-        watch::Watch,
-    },
-    state::{
-        generation::Generation,
-        shared::{Rejection, Shared},
-    },
+    proxy::{changes::edited_in_vain, listeners::Listeners, server::Server, watch::Watch},
+    state::shared::Shared,
     system::{shutdown::ReloadRequests, supervisor},
 };
 
@@ -225,30 +218,6 @@ impl Reloads {
         drop(held);
     }
 
-    /// Returns the verdict on files that are not complete, with the reasons. Their next change starts another attempt.
-    fn unsettled(&self, problems: Vec<ToldProblem>) -> ReloadVerdict {
-        let generation = self.shared().live().current().number();
-        ReloadVerdict { problems, ..ReloadVerdict::new(ReloadOutcome::Unsettled, generation) }
-    }
-
-    /// Puts `config` in force, which differs from the one in force only by outcomes.
-    fn follow_with(&mut self, config: Config, causes: Vec<String>) -> Result<(), Vec<ToldProblem>> {
-        let last = self.shared().live().current();
-        let changed = last.outline.changes(&config.outline);
-        if changed.is_empty() {
-            // The network went back while the configuration was built. Putting the outcomes in force again
-            // compares them with the facts once more, so a difference that has come since calls for another
-            // reload.
-            last.put_outcomes_in_force();
-            return Ok(());
-        }
-        // Outcomes don't change `server.listen`, so this finds every socket open and binds none.
-        let prepared = self.listeners.prepare(&config.server.listen);
-        let prepared = prepared.map_err(|error| vec![ToldProblem::line(with_causes(&error))])?;
-        self.accept(config, prepared, &changed, Some(causes.join("; ")));
-        Ok(())
-    }
-
     async fn attempt(&mut self, call: Call) -> ReloadVerdict {
         let config = match self.load().await {
             Some(Ok(config)) => config,
@@ -302,111 +271,6 @@ impl Reloads {
         }
     }
 
-    /// Describes an address that can't be listened on, with the place of the setting.
-    async fn not_bound(&self, why: String) -> ToldProblem {
-        let loader = Arc::clone(&self.loader);
-        let path = KeyPath::of(["server", "listen"]);
-        let line = ToldProblem::line(format!("{path}: {why}"));
-        // The files are read again only to find the line.
-        let problem = task::spawn_blocking(move || loader.problem_at(&path, "listen", why)).await;
-        problem.map_or(line, |problem| ToldProblem::from(&problem))
-    }
-
-    /// Puts `config` in force. Its listeners are bound, so nothing fails from here on. `cause` is the change of the
-    /// network that called for it.
-    fn accept(
-        &mut self,
-        config: Config,
-        prepared: Prepared,
-        changed: &[String],
-        cause: Option<String>,
-    ) -> ReloadVerdict {
-        let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
-        announce(&config);
-        self.written.clone_from(&config.written);
-        let (log, workers) = (config.log, config.server.workers.get().get());
-        let mut warnings = brief_warnings(&config);
-        // The threads and their heaps were set up at the start, so a reload can only say that the number differs.
-        if workers != self.server.worker_count() {
-            let running = self.server.worker_count();
-            warn!(running, configured = workers, "`server.workers` takes effect at the next start");
-            warnings.push(format!(
-                "`server.workers` takes effect at the next start; until then, {running} run"
-            ));
-        }
-        // The new generation refuses to dial the addresses of this proxy itself, which would be a loop.
-        let listening = self.listeners.addresses_after(&prepared);
-        let last = self.shared().live().current();
-        let next = last.next(config, listening);
-        // A route or a hop that is missing by mistake takes targets off their hops, so the log names them.
-        let direct = targets_that_go_direct(&last, &next);
-        if !direct.is_empty() {
-            let targets = direct.join(", ");
-            warn!(targets, "targets that went through hops go direct now");
-            warnings.push(format!("targets that went through hops go direct now: {targets}"));
-        }
-        let generation = next.number();
-        // From here on requests take the new generation. The outcomes are in force only after that, because a
-        // request that waits for them takes the generation that is current then.
-        self.shared().live().replace(next);
-        let next = self.shared().live().current();
-        next.put_outcomes_in_force();
-        // Each chain with `warm` gets a keeper, also one that has a keeper already: the older of two ends by
-        // itself.
-        self.server.keep_warm();
-        // After the swap, so that a client that connects again at once takes the new way.
-        let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
-        self.metrics().reloads.applied.fetch_add(1, Relaxed);
-        // After the swap too: a client of a new address must not meet a configuration that does not have it.
-        for begun in self.listeners.replace(prepared) {
-            self.server.begin(begun);
-        }
-        if let Some(control) = &self.log {
-            // So the line below is written with the new level and format.
-            control.set(&log);
-        }
-        let shown = changed.join(", ");
-        info!(generation, changed = shown, cause, "config reloaded");
-        if cut > 0 {
-            info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
-        }
-        ReloadVerdict { warnings, ..self.in_force(ReloadOutcome::Applied, changed) }
-    }
-
-    /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their
-    /// number.
-    fn cut_tunnels_of_hops_that_left(&self, last: &Generation, next: &Generation) -> usize {
-        let is_on = |generation: &Generation, name: &str| {
-            generation.hops().iter().any(|hop| &*hop.name == name && hop.is_enabled)
-        };
-        let has_left = |hop: &&NamedHop| {
-            hop.on_leave == OnLeave::Cut && hop.is_enabled && !is_on(next, &hop.name)
-        };
-        let names = last.hops().iter().filter(has_left).map(|hop| Arc::clone(&hop.name));
-        let left: Vec<Arc<str>> = names.collect();
-        // Most reloads switch no such hop, and need no copy of the table of connections.
-        if left.is_empty() {
-            return 0;
-        }
-        let passes = |name: &Arc<str>| left.contains(name);
-        let cut = self.shared().connections().kill(|row| {
-            // `on_leave` is about tunnels, which may stay open for days. A plain request ends with its answer, and
-            // the next one on its connection takes the new way.
-            row.method == "CONNECT" && row.chain.hops().iter().any(|hop| passes(&hop.name))
-        });
-        cut.len()
-    }
-
-    /// Returns the verdict on a configuration that is in force now.
-    fn in_force(&self, outcome: ReloadOutcome, changed: Vec<String>) -> ReloadVerdict {
-        let overridden = self.overridden.iter().map(|Overridden { path, option, .. }| {
-            OverriddenSetting { path: path.clone(), option: (*option).to_owned() }
-        });
-        let overridden = overridden.collect();
-        let generation = self.shared().live().current().number();
-        ReloadVerdict { changed, overridden, ..ReloadVerdict::new(outcome, generation) }
-    }
-
     fn shared(&self) -> &Arc<Shared> {
         self.server.shared()
     }
@@ -414,81 +278,6 @@ impl Reloads {
     fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(self.shared().live().current().metrics())
     }
-
-    /// Logs that the configuration on disk is valid again, if the last one was rejected. Returns whether it was.
-    fn end_rejection(&mut self) -> bool {
-        self.shared().set_rejection(None);
-        let was_rejected = self.rejected.take().is_some();
-        if was_rejected {
-            info!("config valid again");
-        }
-        was_rejected
-    }
-
-    fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> ReloadVerdict {
-        let generation = self.shared().live().current().number();
-        // The caller gets each problem with its excerpt of the file; the log and the status have one line for
-        // each.
-        let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
-        let is_unset = told.iter().any(|problem| problem.code == "variable");
-        let verdict = ReloadVerdict {
-            notes: is_unset.then(note_on_variables).into_iter().collect(),
-            problems: told,
-            ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
-        };
-        // One save can be seen as several changes. The same problems are logged and counted once, unless an
-        // operator asked for the reload.
-        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
-            return verdict;
-        }
-        error!(generation, problems = problems.join("; "), "config rejected");
-        self.metrics().reloads.rejected.fetch_add(1, Relaxed);
-        let at = SystemTime::now();
-        self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
-        self.rejected = Some(problems);
-        verdict
-    }
-}
-
-/// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
-/// `info`, all others at `debug`.
-pub(crate) fn announce(config: &Config) {
-    for warning in &config.warnings {
-        warn!("{}", warning.brief());
-    }
-    // The first one is `direct`, which says so itself.
-    for chain in config.chains.iter().skip(1) {
-        let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
-        let names: Vec<&str> = hops.map(|hop| &*hop.name).collect();
-        if !names.is_empty() {
-            debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
-        } else if chain.switched_off.is_empty() {
-            // If hops are switched off, a warning has said so.
-            info!(chain = %chain.name, "goes direct: it has no hop");
-        }
-    }
-}
-
-/// Describes a file that has lost its content. Without its settings, targets might go direct.
-fn emptied(file: &Path) -> ToldProblem {
-    ToldProblem::line(format!(
-        "{}: this file was emptied; write it again or remove it. To keep a file without settings, put a comment in it. \
-         To send everything direct, write `chains: {{ default: [] }}`",
-        file.display()
-    ))
-}
-
-fn note_on_variables() -> String {
-    format!(
-        "variables have the values that they had when the proxy was started (process {}): restart it for new ones, or \
-         keep a password in a file and name that with `password_file`",
-        std::process::id()
-    )
-}
-
-/// Returns the warnings about `config`, one line each.
-fn brief_warnings(config: &Config) -> Vec<String> {
-    config.warnings.iter().map(|warning| warning.brief().to_string()).collect()
 }
 
 /// How often files that change while they are read are read again.

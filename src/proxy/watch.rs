@@ -6,12 +6,13 @@
 mod survey;
 mod tick;
 mod trail;
+mod unfinished;
 mod writers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
-    fmt, fs,
+    fs,
     future::pending,
     io,
     path::{Path, PathBuf},
@@ -27,14 +28,12 @@ use tokio::{
     task,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::warn;
 
-pub(crate) use self::survey::wait_for_writers;
+pub(crate) use self::{survey::wait_for_writers, unfinished::Unfinished};
 use self::{
     survey::{Files, Looker, Survey, lock},
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
-    writers::Writer,
 };
 
 /// Watches everything on the way to the files of a configuration, through any links.
@@ -74,17 +73,6 @@ struct WaitLimits {
     writer: Duration,
     /// For the content of a file that has lost it.
     content: Duration,
-}
-
-/// The reason why the files can't be read yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unfinished {
-    /// A process has one of them open for writing.
-    Writer(Writer),
-    /// A process has opened it for writing, and no event says that it was closed.
-    Unclosed(PathBuf),
-    /// It has lost its content, and has no new content yet.
-    Emptied(PathBuf),
 }
 
 impl Watch {
@@ -367,41 +355,6 @@ impl Watch {
             if is_known || watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
                 self.watched.insert(path, identity);
             }
-        }
-    }
-}
-
-impl Unfinished {
-    /// Logs the reason why an edit is not in force yet.
-    fn warn(&self) {
-        match self {
-            Self::Writer(Writer { file, pid, process }) => {
-                let file = file.display();
-                warn!(%file, pid, process, "waiting for the process that has this file open for writing; the configuration in force stays");
-            }
-            Self::Unclosed(file) => {
-                let file = file.display();
-                warn!(%file, "this file was opened for writing, and its writer has not closed it; it is read now");
-            }
-            Self::Emptied(file) => {
-                warn!(file = %file.display(), "this file stays empty");
-            }
-        }
-    }
-}
-
-impl fmt::Display for Unfinished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Writer(Writer { file, pid, process }) => write!(
-                f,
-                "{} is open for writing by {process} (process {pid}), and is read when that process closes it",
-                file.display()
-            ),
-            Self::Unclosed(file) => {
-                write!(f, "{} was opened for writing, and is not closed yet", file.display())
-            }
-            Self::Emptied(file) => write!(f, "{} is empty", file.display()),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
     task::Waker,
 };
 
+use arc_swap::ArcSwapOption;
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
@@ -23,10 +24,10 @@ use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
     log::DirectLog,
-    metrics::CountBytes,
+    metrics::{ChosenHops, CountBytes},
     slab::Slab,
     state::generation::{Generation, Way},
-    upstream::chain::{Chain, Passage},
+    upstream::chain::{Chain, Passage, TakenHop, Trace},
 };
 
 /// The requests and tunnels that are under way.
@@ -67,6 +68,8 @@ pub(crate) struct OpenConnection {
     /// The session that the client chose.
     pub session: Option<Box<str>>,
     passage: Mutex<Passage>,
+    /// The counts of the hops on its way that the chain does not list.
+    chosen: ArcSwapOption<ChosenHops>,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -133,6 +136,7 @@ impl Connections {
             generation: Arc::clone(generation),
             session: session.map(Box::from),
             passage: Mutex::default(),
+            chosen: ArcSwapOption::empty(),
         });
         // Only now is the lock taken, which all workers share.
         let place = lock(&self.rows).add(Arc::clone(&row));
@@ -157,7 +161,7 @@ impl Connections {
         // From a copy: `is_meant` may take its time, and a connection that ends takes the lock to remove its row.
         let meant = self.list().into_iter().filter(|row| is_meant(row));
         let kill = |row: Arc<OpenConnection>| {
-            row.kill.kill();
+            row.end();
             row.id
         };
         meant.map(kill).collect()
@@ -182,7 +186,27 @@ impl OpenConnection {
 
     /// Notes the way that it takes. A request may take another one later, if its connection breaks before an answer.
     pub(crate) fn set_passage(&self, passage: Passage) {
+        let chosen = self.generation.metrics().chosen(passage.chosen_hops());
+        let before = self.chosen.swap(chosen.clone());
+        if let Some(chosen) = chosen {
+            chosen.request(self.is_tunnel(), before.as_deref());
+        }
         *lock(&self.passage) = passage;
+    }
+
+    /// Returns whether it passes the hop `name`, which its chain lists or a hop of the chain chose.
+    pub(crate) fn passes(&self, name: &str) -> bool {
+        lock(&self.passage).has_hop(&self.chain, name)
+    }
+
+    /// Returns whether it is a tunnel, or a request for one.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.method == "CONNECT"
+    }
+
+    /// Returns the counts of the hops on its way that the chain does not list, if there are any.
+    pub(crate) fn chosen_counts(&self) -> Option<Arc<ChosenHops>> {
+        self.chosen.load_full()
     }
 
     /// Returns the word for its protocol in the log and in lists.
@@ -192,6 +216,11 @@ impl OpenConnection {
             Protocol::Socks5 => "socks5",
             Protocol::Socks4a => "socks4a",
         }
+    }
+
+    /// Ends the connection.
+    pub(crate) fn end(&self) {
+        self.kill.kill();
     }
 
     /// Returns whether it is to end, on request.
@@ -205,6 +234,9 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.sent.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().sent(bytes);
+            if let Some(chosen) = &*self.chosen.load() {
+                chosen.sent(bytes);
+            }
         }
     }
 
@@ -212,7 +244,17 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.received.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().received(bytes);
+            if let Some(chosen) = &*self.chosen.load() {
+                chosen.received(bytes);
+            }
         }
+    }
+}
+
+impl Trace for OpenConnection {
+    /// Notes the choice before the connection is made, so that it can be listed and cut while it waits for its hop.
+    fn chosen(&self, taken: &Arc<[TakenHop]>) {
+        lock(&self.passage).taken = Some(Arc::clone(taken));
     }
 }
 

@@ -1,10 +1,12 @@
 //! The configuration in force, built and ready: a generation.
 
 mod budgets;
+mod leaving;
+mod live;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    sync::{Arc, atomic::AtomicUsize},
     time::SystemTime,
 };
 
@@ -26,15 +28,11 @@ use crate::{
     usage::UsageAccount,
 };
 
-pub(crate) use self::budgets::OverBudget;
-
-/// The generation in force. Reading it never waits; replacing it is one step.
-#[derive(Debug)]
-pub(crate) struct Live {
-    current: ArcSwap<Generation>,
-    /// The generations that may still have users, and the one in force.
-    alive: Mutex<Vec<Weak<Generation>>>,
-}
+pub(crate) use self::{
+    budgets::OverBudget,
+    leaving::is_cut,
+    live::{Live, settled},
+};
 
 /// A configuration that was in force from one reload to the next. A request takes one and keeps it to its end, so it
 /// is dropped with the last request that began under it.
@@ -114,47 +112,6 @@ struct Lasting {
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
     network: Arc<Network>,
-}
-
-impl Live {
-    /// Begins with `first`.
-    pub(crate) fn new(first: Generation) -> Self {
-        first.set_budgets();
-        let first = Arc::new(first);
-        Self { alive: Mutex::new(vec![Arc::downgrade(&first)]), current: ArcSwap::new(first) }
-    }
-
-    /// The generation in force.
-    pub(crate) fn current(&self) -> Arc<Generation> {
-        self.current.load_full()
-    }
-
-    /// Puts `next` in force: every request that begins from now on takes it.
-    pub(crate) fn replace(&self, next: Generation) {
-        let next = Arc::new(next);
-        // Locked across the swap, so that the list always ends with the generation in force. It holds weak
-        // references, which keep no generation alive, and forgets those that are gone.
-        let mut alive = self.known();
-        alive.retain(|generation| generation.strong_count() > 0);
-        alive.push(Arc::downgrade(&next));
-        next.set_budgets();
-        let last = self.current.swap(Arc::clone(&next));
-        // No new request takes a chain that the new generation does not have, so its spares would only hold
-        // connections open. Chains of both may share theirs.
-        let is_kept =
-            |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
-        last.warm_chains().filter(|(_, warm)| !is_kept(warm)).for_each(|(_, warm)| warm.clear());
-    }
-
-    /// The generations that are in use, the one in force last.
-    pub(crate) fn alive(&self) -> Vec<Arc<Generation>> {
-        self.known().iter().filter_map(Weak::upgrade).collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
-        // The list is still right after a panic of a holder.
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Generation {
@@ -243,7 +200,6 @@ impl Generation {
             Arc::new(chain.warmed(warm))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
-        attach_services(&hops, (&chains, &dependences), &network, timeouts.connect);
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let route_accounts = routes.iter().map(|route| {
@@ -320,10 +276,28 @@ impl Generation {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
 
-    /// Returns the conditions of the network that the hops of `chain` depend on, if there are any.
-    pub(crate) fn dependence_of(&self, chain: &Arc<Chain>) -> Option<&Dependence> {
-        let index = self.chains.iter().position(|one| Arc::ptr_eq(one, chain))?;
-        self.dependences.get(index)?.as_ref()
+    /// Returns the chain of this name.
+    pub(crate) fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
+        self.chains.get(self.chain_index(name)?)
+    }
+
+    /// Returns the conditions of the network that the hops of the chain `name` depend on, if there are any.
+    pub(crate) fn dependence_of(&self, name: &str) -> Option<&Dependence> {
+        self.dependences.get(self.chain_index(name)?)?.as_ref()
+    }
+
+    /// Gives its services to each hop that has to ask before it can choose. `in_force` holds the generation in force, so
+    /// that the hop always asks through a chain of that one.
+    fn attach_services(&self, in_force: &Arc<ArcSwap<Self>>) {
+        for named in &self.hops {
+            let Some(decider) = named.decider() else { continue };
+            decider.attach(Arc::new(HopServices {
+                hop: Arc::clone(&named.name),
+                via: decider.via().into(),
+                in_force: Arc::downgrade(in_force),
+                network: Arc::clone(&self.network),
+            }));
+        }
     }
 
     /// Puts the budgets of this generation in force, also those of hops that are switched off. They keep their use until
@@ -401,31 +375,6 @@ fn route_name(rule: &Rule, chain: &str) -> Arc<str> {
 
 /// The letters of a route's targets in its name.
 const ROUTE_NAME_MAX: usize = 120;
-
-/// Gives each hop that has to ask before it can choose the chain through which it asks. A hop that was kept from the
-/// last generation asks through the chains of this one from now on.
-fn attach_services(
-    hops: &[NamedHop],
-    (chains, dependences): (&[Arc<Chain>], &[Option<Dependence>]),
-    network: &Arc<Network>,
-    patience: std::time::Duration,
-) {
-    for named in hops {
-        let Some(decider) = named.decider() else { continue };
-        let via = chains.iter().position(|chain| &**chain.name() == decider.via());
-        let chain = via.and_then(|index| chains.get(index)).map(Arc::downgrade);
-        let dependence = via.and_then(|index| dependences.get(index)?.clone());
-        let conditions = dependence.as_ref().map_or(&[][..], Dependence::conditions);
-        decider.attach(Arc::new(HopServices {
-            hop: Arc::clone(&named.name),
-            chain: chain.unwrap_or_default(),
-            outcomes: outcomes(hops).filter(|(one, _)| conditions.contains(one)).collect(),
-            dependence,
-            patience,
-            network: Arc::clone(network),
-        }));
-    }
-}
 
 /// Returns the spares of a chain, if it has any: those of the `last` generation if they pass the same hops.
 fn warm(

@@ -1,59 +1,53 @@
 //! The services of the proxy for a hop that has to ask before it can choose.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use mooltiroute_hops::{Authority, Eventual, OpenError, Preferences, Request, Services, Tunnel};
 use tracing::{debug, info, warn};
 
 use crate::{
     error::with_causes,
-    network::{Dependence, Network, NetworkCondition},
+    network::Network,
+    state::generation::{Generation, settled},
     upstream::chain::Chain,
 };
 
-/// The services for one hop of a generation.
+/// The services for one hop, in every generation that has it.
+///
+/// They look for the chain when a connection is opened, and again when it is open. So a reload can't leave a hop with
+/// services of a generation that is no longer in force, whatever the hop waits for at that moment.
 #[derive(Debug)]
 pub(crate) struct HopServices {
     /// The hop's name.
     pub hop: Arc<str>,
-    /// The chain through which it asks. Weak, since the hop may outlive it.
-    pub chain: Weak<Chain>,
-    /// The conditions of the network that the chain depends on.
-    pub dependence: Option<Dependence>,
-    /// The outcomes of these conditions that the generation of the chain was built with.
-    pub outcomes: Vec<(Arc<NetworkCondition>, bool)>,
-    /// How long an undecided condition is waited for.
-    pub patience: Duration,
+    /// The name of the chain through which it asks.
+    pub via: Arc<str>,
+    /// The generation in force. Weak, since that generation owns the hop, and the hop owns these services.
+    pub in_force: Weak<ArcSwap<Generation>>,
     /// The facts about the network.
     pub network: Arc<Network>,
 }
 
 impl Services for HopServices {
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
-        let (chain, dependence, patience) =
-            (self.chain.upgrade(), self.dependence.clone(), self.patience);
-        let (network, outcomes) = (Arc::clone(&self.network), self.outcomes.clone());
+        let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
         Eventual::later(async move {
-            let gone = || OpenError("the chain is no longer in force".into());
-            let chain = chain.ok_or_else(gone)?;
-            if let Some(dependence) = dependence
-                && dependence.settle(patience).await.is_err()
-            {
-                return Err(OpenError("a condition of the network is not decided".into()));
+            let in_force = in_force.ok_or_else(ended)?;
+            loop {
+                let chain = chain_in_force(&in_force, &via).await?;
+                let preferences = Preferences::default();
+                let opened = chain.connect_through(Request::new(&target, &preferences)).await;
+                // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then
+                // nothing is sent on the old way, and its failure says nothing.
+                let now = in_force.load();
+                if !now.chain(&via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {
+                    continue;
+                }
+                return opened
+                    .map(|connected| connected.tunnel)
+                    .map_err(|error| OpenError(with_causes(&error)));
             }
-            // The wait may have ended with a reload that switched a hop on. This chain lacks that hop, and may be alive
-            // only because of requests under way. The PAC hop tries again with the services of the new generation.
-            if network.has_other_outcomes(&outcomes) {
-                return Err(gone());
-            }
-            let preferences = Preferences::default();
-            let connected = chain.connect_through(Request::new(&target, &preferences)).await;
-            connected
-                .map(|connected| connected.tunnel)
-                .map_err(|error| OpenError(with_causes(&error)))
         })
     }
 
@@ -74,38 +68,120 @@ impl Services for HopServices {
     }
 }
 
+/// Returns the chain `via` of the generation in force, once the conditions of the network that it depends on are decided.
+async fn chain_in_force(
+    in_force: &ArcSwap<Generation>,
+    via: &str,
+) -> Result<Arc<Chain>, OpenError> {
+    let depends_on = |generation: &Generation| generation.dependence_of(via).cloned();
+    let generation = settled(in_force, in_force.load_full(), depends_on).await;
+    let generation = generation
+        .map_err(|_| OpenError("a condition of the network is not decided".to_owned()))?;
+    generation.chain(via).cloned().ok_or_else(ended)
+}
+
+fn ended() -> OpenError {
+    OpenError("the chain is no longer in force".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use std::path::Path;
+
+    use mooltiroute_hops::kinds;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
     use crate::{
-        network::Requirement,
-        upstream::{chain::StepTimeouts, dial::Dialer},
+        config::{Environment, Loader, Overrides, Source},
+        state::generation::Live,
     };
 
+    /// Loads a configuration whose chain `via` has the hop `vpn` at `address`, if `enabled` says so.
+    fn load(address: &str, enabled: &str) -> crate::config::Config {
+        let yaml = format!(
+            "timeouts: {{ connect: 5s }}\n\
+             hops: {{ vpn: {{ kind: http-connect, address: \"{address}\", enabled: {enabled} }} }}\n\
+             chains: {{ default: [], via: [vpn] }}\n"
+        );
+        let environment = Environment::new(|_| None, Path::new(""));
+        let source = Source::Text(yaml.into());
+        Loader::new(source, Overrides::default(), kinds::builtin(), environment).load().unwrap()
+    }
+
+    /// Returns services that ask through the chain `via` of the generation in force. They own what is otherwise shared, so
+    /// that they work without a proxy.
+    fn services(in_force: &Arc<ArcSwap<Generation>>) -> HopServices {
+        let network = Arc::clone(in_force.load().network());
+        let (hop, via) = ("office".into(), "via".into());
+        HopServices { hop, via, in_force: Arc::downgrade(in_force), network }
+    }
+
+    /// Accepts one connection, answers its CONNECT, and returns the request.
+    async fn asked(listener: &TcpListener) -> String {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut request = [0; 512];
+        let length = client.read(&mut request).await.unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    }
+
     #[tokio::test]
-    async fn nothing_is_fetched_around_a_hop_that_a_reload_switched_on() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Authority::from(listener.local_addr().unwrap());
-        let patience = Duration::from_secs(5);
-        let steps = StepTimeouts { connect: patience, handshake: patience };
-        // The hop was off when this chain was built. A request under way keeps it alive.
-        let chain = Arc::new(Chain::new("via".into(), vec![], steps, Dialer::default()));
-        let condition =
-            Arc::new(NetworkCondition { when: Requirement::All(vec![]), unknown: false });
-        let network = Arc::new(Network::default());
-        network.put_in_force([(Arc::clone(&condition), true)], true);
-        let services = |is_on: bool| HopServices {
-            hop: "office".into(),
-            chain: Arc::downgrade(&chain),
-            dependence: Dependence::new(&network, std::slice::from_ref(&condition)),
-            outcomes: vec![(Arc::clone(&condition), is_on)],
-            patience,
-            network: Arc::clone(&network),
+    async fn a_connection_that_waits_for_a_condition_takes_the_way_of_an_edit() {
+        let vpn = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = vpn.local_addr().unwrap().to_string();
+        // Nothing answers the question here, so the condition stays undecided.
+        let undecided = "{ when: { resolves: vpn.test }, unknown: off }";
+        let first = Generation::new(1, load(&address, undecided), vec![]);
+        first.put_outcomes_in_force();
+        let in_force = Arc::new(ArcSwap::from_pointee(first));
+        let opening = services(&in_force).open("target.test:80".parse().unwrap()).wait();
+        let edit = async {
+            tokio::task::yield_now().await;
+            let next = in_force.load().next(load(&address, "true"), vec![]);
+            in_force.store(Arc::new(next));
+            in_force.load().put_outcomes_in_force();
         };
-        let error = services(false).open(target.clone()).wait().await.unwrap_err();
-        assert_eq!(error.to_string(), "the chain is no longer in force");
-        assert!(services(true).open(target).wait().await.is_ok());
+        let (opened, (), asked) = tokio::join!(opening, edit, asked(&vpn));
+        assert!(opened.is_ok(), "{opened:?}");
+        assert!(asked.starts_with("CONNECT target.test:80 "), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_chain_is_replaced_while_it_is_made_is_made_again() {
+        let (old, new) =
+            tokio::join!(TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (old, new) = (old.unwrap(), new.unwrap());
+        let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+        for answers in [true, false] {
+            let first = Generation::new(1, load(&at(&old), "true"), vec![]);
+            let in_force = Arc::new(ArcSwap::from_pointee(first));
+            let opening = services(&in_force).open("target.test:80".parse().unwrap()).wait();
+            let edit = async {
+                let (mut client, _) = old.accept().await.unwrap();
+                in_force.store(Arc::new(in_force.load().next(load(&at(&new), "true"), vec![])));
+                if answers {
+                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                    // It is open until the other side gives it up.
+                    client.read_to_end(&mut Vec::new()).await.unwrap();
+                }
+            };
+            let (opened, (), asked) = tokio::join!(opening, edit, asked(&new));
+            assert!(opened.is_ok(), "{opened:?}");
+            assert!(asked.starts_with("CONNECT target.test:80 "), "{asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn services_end_with_the_proxy() {
+        let live = Live::new(Generation::new(1, load("a.test:1", "true"), vec![]));
+        let in_force = Arc::new(ArcSwap::new(live.current()));
+        let services = services(&in_force);
+        drop(in_force);
+        let error = services.open("target.test:80".parse().unwrap()).wait().await.unwrap_err();
+        assert_eq!(error, ended());
     }
 }

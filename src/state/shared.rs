@@ -122,14 +122,15 @@ impl Shared {
         if !generation.has_dependences() {
             return Ok(generation);
         }
-        // One look-up, and no wait for a target whose hops don't depend on the network.
-        let Some(dependence) = generation.present_way(query).and_then(|way| way.dependence) else {
-            return Ok(generation);
+        let depends_on = |generation: &Generation| {
+            generation.present_way(query).and_then(|way| way.dependence.cloned())
         };
+        // One look-up, and no wait for a target whose hops don't depend on the network.
+        if depends_on(&generation).is_none() {
+            return Ok(generation);
+        }
         // Boxed, so that requests that depend on nothing don't keep room for it.
-        Box::pin(dependence.settle(generation.timeouts.connect)).await?;
-        // The outcome of the wait may have caused a reload, so the generation is read again.
-        Ok(self.live.current())
+        Box::pin(self.live.settled(generation, depends_on)).await
     }
 
     /// The lines that clients caused, of which only some are logged.

@@ -12,7 +12,7 @@ mod trace;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::{Authority, Field, Hop, Request, RequestLine, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Field, Hop, PlainRequest, Request, Reuse, Tunnel};
 use tokio::time::Instant;
 
 use self::{
@@ -84,7 +84,7 @@ pub(crate) enum Destination<'a> {
     /// The target.
     Target,
     /// The last hop if it forwards plain requests, starting with this one; the target otherwise.
-    Forwarder(RequestLine<'a>),
+    Forwarder(PlainRequest<'a>),
     /// The last hop, which is sent nothing.
     LastHop,
 }
@@ -95,6 +95,8 @@ struct Arrived<'a> {
     /// The fields that the last hop needs in the request.
     fields: Arc<[Field]>,
     journey: Journey<'a>,
+    /// The choices of the hops that had one.
+    taken: Arc<[TakenHop]>,
     /// Whether the end is the last hop, and not the target.
     is_at_hop: bool,
     /// The number of connections that were tried.
@@ -247,18 +249,6 @@ impl Chain {
         self.travel(request, Destination::Target, &()).await
     }
 
-    /// Opens a connection for a plain request: to the last hop if that forwards it, to the target otherwise.
-    ///
-    /// # Errors
-    /// As [`travel`](Self::travel).
-    pub(crate) async fn connect_plain(
-        &self,
-        request: Request<'_>,
-        line: RequestLine<'_>,
-    ) -> Result<Connected, ChainError> {
-        self.travel(request, Destination::Forwarder(line), &()).await
-    }
-
     /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
     /// `passage`.
     pub(crate) async fn agrees(&self, request: Request<'_>, passage: &Passage) -> bool {
@@ -288,9 +278,9 @@ impl Chain {
     ) -> Result<Connected, ChainError> {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
-        let Arrived { tunnel, fields, journey, is_at_hop, attempts } =
+        let Arrived { tunnel, fields, journey, taken, is_at_hop, attempts } =
             self.go(request, destination, trace).await?;
-        let (reuse, taken) = (journey.reuse(), journey.taken());
+        let reuse = journey.reuse();
         let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
         Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })
     }
@@ -317,10 +307,14 @@ impl Chain {
                 Destination::Target | Destination::Forwarder(_) => AttemptEnd::Target(request),
                 Destination::LastHop => AttemptEnd::LastHop,
             };
+            let taken = journey.taken();
+            if !taken.is_empty() {
+                trace.chosen(&taken);
+            }
             match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
                     let is_at_hop = !matches!(end, AttemptEnd::Target(_));
-                    return Ok(Arrived { tunnel, fields, journey, is_at_hop, attempts });
+                    return Ok(Arrived { tunnel, fields, journey, taken, is_at_hop, attempts });
                 }
                 Err(mut failed) => {
                     failed.error.attempts = attempts;
@@ -367,7 +361,7 @@ const DETOURS_MAX: u32 = 32;
 mod tests {
     use std::time::Duration;
 
-    use mooltiroute_hops::{HopError, Link, Preferences, async_trait};
+    use mooltiroute_hops::{HopError, Link, Preferences, RequestLine, async_trait};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -424,7 +418,8 @@ mod tests {
             let arrival = if is_whole {
                 chain.connect_through(request).await
             } else {
-                chain.connect_plain(request, LINE).await
+                let plain = PlainRequest { line: LINE, target: &target, has_body: false };
+                chain.travel(request, Destination::Forwarder(plain), &()).await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();

@@ -208,6 +208,10 @@ impl Trace for Round {
     fn passed(&self, _: impl FnOnce() -> Stage) {
         self.reached_hop();
     }
+
+    fn logged_on(&self, _: impl FnOnce() -> Stage) {
+        self.reached_hop();
+    }
 }
 
 impl Drop for Round {

@@ -29,7 +29,8 @@ pub(crate) struct UsageAccount {
 }
 
 impl UsageAccount {
-    pub(super) fn add_request(&self) {
+    /// Adds a request.
+    pub(crate) fn add_request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
 

@@ -75,11 +75,15 @@ impl Identity {
         &self.credentials
     }
 
-    /// Identifies the ticket that is there now. Returns `None` if there is none or the system does not tell.
+    /// Identifies the ticket that is there now. Sends nothing. Blocks for a file.
     ///
-    /// It changes with a new ticket, so that a refused one can be told from it. Sends nothing. Blocks for a file.
-    pub fn ticket(&self) -> Option<Ticket> {
-        system::ticket(&self.credentials)
+    /// It changes with a new ticket, so that a refused one can be told from it.
+    ///
+    /// # Errors
+    /// There is no ticket, it has expired, or there is no library. The reason is [`Reason::Unsupported`] if the system
+    /// does not show tickets, as on Windows, or if a password gets them.
+    pub fn ticket(&self) -> Result<Ticket, SsoError> {
+        system::ticket(self)
     }
 }
 

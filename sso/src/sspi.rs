@@ -52,9 +52,9 @@ pub(crate) fn check_available() -> Result<(), SsoError> {
     token_bytes_max().map(drop)
 }
 
-/// Returns `None`, because Windows keeps the tickets of a user to itself.
-pub(crate) fn ticket(_: &Credentials) -> Option<Ticket> {
-    None
+/// Fails, because Windows keeps the tickets of a user to itself.
+pub(crate) fn ticket(_: &Identity) -> Result<Ticket, SsoError> {
+    Err(SsoError::new(Reason::Unsupported, "Windows does not show tickets"))
 }
 
 impl SystemContext {

@@ -2,11 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_hops::auth::channel_bindings::ChannelBindings;
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Certificates, EchoOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, connect, pause, ping,
-    within,
+    Certificates, EchoOrigin, HttpOrigin, PASSWORD, Probed, Proxy, Squid, SquidRules, USERNAME,
+    connect, ping, probe,
 };
 
 #[tokio::test]
@@ -27,6 +28,28 @@ async fn a_wrong_password_reaches_a_digest_proxy_once_for_twenty_clients() {
 #[tokio::test]
 async fn a_wrong_password_reaches_an_ntlm_proxy_once_for_twenty_clients() {
     a_wrong_password_is_tried_once(SquidRules::Ntlm, "ntlm", NTLM_MESSAGE_3).await;
+}
+
+#[tokio::test]
+async fn probe_shows_each_round() {
+    let Some(squid) = Squid::start(SquidRules::Ntlm).await else { return };
+    let yaml = yaml(&squid, "ntlm", PASSWORD, "[corporate]");
+    let echo = EchoOrigin::start().await;
+    let probed = probe(&yaml, &[&echo.address().to_string()]).await;
+    let rounds = |probed: &Probed| -> Vec<_> {
+        let steps = probed.told["steps"].as_array().unwrap().iter();
+        let rounds = steps.filter(|step| step["step"] == "round");
+        rounds.map(|step| (step["scheme"].clone(), step["status"].clone())).collect()
+    };
+    let tunnel =
+        [(json!(null), json!(407)), (json!("NTLM"), json!(407)), (json!("NTLM"), json!(200))];
+    assert_eq!(rounds(&probed), tunnel, "{:#}", probed.told);
+    assert!(probed.words.contains("corporate, by NTLM: 407"), "{}", probed.words);
+    // A plain request carries the last credentials itself.
+    let origin = HttpOrigin::plain().await;
+    let probed = probe(&yaml, &[&origin.url("/bytes/1")]).await;
+    assert_eq!(probed.told["status"], 200, "{:#}", probed.told);
+    assert_eq!(rounds(&probed), [(json!("NTLM"), json!(407))], "{:#}", probed.told);
 }
 
 #[tokio::test]
@@ -104,18 +127,8 @@ async fn a_wrong_password_is_tried_once(rules: SquidRules, auth: &str, proof: &s
         let words = if auth == "basic" { "407" } else { "it rejected the credentials" };
         assert!(told.contains(words), "{told}");
     }
-    // Squid logs in the order in which it answers, so all that came before this request is in the log with it.
     connect(squid.address(), "127.0.0.1:20010").await;
-    let passed = within("squid logs the last request", async {
-        loop {
-            let passed = squid.passed_at_least(2).await;
-            if passed.iter().any(|passed| passed.target == "127.0.0.1:20010") {
-                return passed;
-            }
-            pause().await;
-        }
-    })
-    .await;
+    let passed = squid.passed_until("127.0.0.1:20010").await;
     let tries = passed.iter().filter(|passed| passed.authorization.contains(proof));
     assert_eq!(tries.count(), 1, "{passed:?}");
 }

@@ -9,6 +9,8 @@ mod advice;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
+#[cfg(unix)]
+mod browsers;
 mod client_commands;
 mod clients;
 #[cfg(unix)]
@@ -33,9 +35,11 @@ mod listeners;
 mod log;
 mod loops;
 mod memory;
+mod ntlm_proofs;
 mod pac;
 mod passed_fields;
 mod pinned_certificates;
+mod plain_auth;
 mod pools;
 mod probe;
 #[cfg(unix)]

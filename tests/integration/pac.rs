@@ -1,6 +1,8 @@
 //! Hops chosen by a PAC file.
 
+mod chosen_hops;
 mod fetching;
+mod hostile;
 
 use std::time::{Duration, Instant};
 

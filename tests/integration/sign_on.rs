@@ -2,7 +2,10 @@
 
 mod clients;
 mod diagnosis;
+#[cfg(target_os = "linux")]
+mod missing_library;
 mod patience;
+mod plain;
 
 use std::process::Command;
 

@@ -45,7 +45,7 @@ pub(crate) use self::{
     open_files::raise_open_files,
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
-    probed::{probe, run_probe},
+    probed::{Probed, probe, run_probe},
     process::{Program, skip},
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,

@@ -1,18 +1,31 @@
 //! Bytes as providers bill them, their counts across restarts, and budgets.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::JoinSet,
 };
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Seen, Squid, SquidRules, Step, assert_reads,
-    connect, exchange, head, in_runtime, open, pause, ping, rest, run, status, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Seen, SocksProxy,
+    Squid, SquidRules, Step, USERNAME, assert_reads, connect, exchange, head, in_runtime, open,
+    pause, ping, rest, run, status, within,
 };
 
 /// Bytes on the wire through `hop`: sent and received.
@@ -90,6 +103,94 @@ async fn counted_bytes_are_those_that_the_hop_logs() {
     let bill = billed(&squid, "CONNECT").await;
     let both = wire(&proxy, "squid").await;
     assert_eq!((both.0 - plain.0, both.1 - plain.1), bill);
+}
+
+#[tokio::test]
+async fn bytes_of_tls_and_of_socks_are_those_on_the_wire() {
+    let certificates = Certificates::new();
+    let Some(squid) = Squid::tls(SquidRules::Open, &certificates).await else { return };
+    let Some(socks) = SocksProxy::microsocks(true).await else { return };
+    let (origin, echo) = (HttpOrigin::plain().await, EchoOrigin::start().await);
+    let authority = certificates.authority_file();
+    for (peer, settings) in [
+        (squid.address(), format!("kind: http-connect, tls: {{ ca: {authority:?} }}")),
+        (socks.address(), format!("kind: socks5, username: {USERNAME}, password: {PASSWORD}")),
+    ] {
+        let scale = Scale::start(peer).await;
+        let address = scale.address;
+        let proxy = Proxy::start(&format!(
+            "hops: {{ hop: {{ address: \"{address}\", {settings} }} }}\nchains: {{ default: [hop] }}\n"
+        ))
+        .await;
+        let get = origin.request("/bytes/300000");
+        assert!(exchange(proxy.address(), get.as_bytes()).await.len() > 300_000);
+        let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+        echo_bytes(&mut tunnel, 200_000).await;
+        drop(tunnel);
+        let mut last = String::new();
+        let is_equal = async {
+            loop {
+                let (counted, passed) = (wire(&proxy, "hop").await, scale.passed());
+                // The last alert of TLS may come when the connection is closed here already.
+                let missing = passed.1.checked_sub(counted.1);
+                let is_counted = missing == Some(0) || missing == Some(ALERT_BYTES);
+                if counted.0 == passed.0 && is_counted && passed.0 > 200_000 {
+                    return;
+                }
+                last = format!("counted {counted:?}, passed {passed:?}");
+                pause().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(10), is_equal).await;
+        assert!(waited.is_ok(), "{settings}: {last}");
+    }
+}
+
+/// A record of TLS 1.3 that ends a connection.
+const ALERT_BYTES: u64 = 24;
+
+/// Passes connections on to a hop, and counts the bytes to it and from it.
+struct Scale {
+    address: SocketAddr,
+    passed: Arc<[AtomicU64; 2]>,
+}
+
+impl Scale {
+    async fn start(hop: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let passed = Arc::<[AtomicU64; 2]>::default();
+        let counts = Arc::clone(&passed);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(hop).await.unwrap();
+                let (near, far) = (near.into_split(), far.into_split());
+                tokio::spawn(weigh(near.0, far.1, Arc::clone(&counts), 0));
+                tokio::spawn(weigh(far.0, near.1, Arc::clone(&counts), 1));
+            }
+        });
+        Self { address, passed }
+    }
+
+    fn passed(&self) -> (u64, u64) {
+        let [sent, received] = &*self.passed;
+        (sent.load(Ordering::SeqCst), received.load(Ordering::SeqCst))
+    }
+}
+
+async fn weigh(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    counts: Arc<[AtomicU64; 2]>,
+    direction: usize,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        counts[direction].fetch_add(count as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
@@ -274,6 +375,33 @@ async fn an_unwritable_state_directory_is_logged_once_and_costs_no_request() {
     let complaints =
         proxy.events().iter().filter(|event| event.text().contains("be saved")).count();
     assert_eq!(complaints, 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_costs_no_request_and_no_count() {
+    let hop = opening_double().await;
+    let config = ConfigDir::new(&one_hop("exit", hop.address(), ""));
+    let Some(mut proxy) = Proxy::on_full_disk(config).await else { return };
+    let state = proxy.state();
+    let mut tunnel = connect(proxy.address(), "a.example:1").await.tunnel();
+    tunnel.write_all(&[b'x'; 1000]).await.unwrap();
+    let event = proxy.event("usage can't be saved; requests go on, and it is tried again").await;
+    assert!(event.text().contains("No space left on device"), "{}", event.text());
+    drop(connect(proxy.address(), "a.example:1").await.tunnel());
+    fs::remove_file(state.join("fill")).unwrap();
+    within("the counts are saved", async {
+        loop {
+            let files = fs::read_dir(state.join("mooltiroute")).into_iter().flatten().flatten();
+            let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+            let mut saved = texts.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+            if saved.any(|saved| saved["hops"]["exit"]["sent"].as_u64() > Some(1000)) {
+                return;
+            }
+            pause().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

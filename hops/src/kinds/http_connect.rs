@@ -20,9 +20,9 @@ use self::{
     settings::{Scheme, Written},
 };
 use crate::{
-    Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSetting,
-    InvalidSettings, Link, LinkSettings, Meaning, OneOrList, PassHeaders, Readiness, Refusal,
-    RequestLine, Secret, Tunnel, async_trait,
+    Authority, BuildContext, Eventual, Field, FieldName, Hop, HopConfig, HopError, InvalidSettings,
+    Link, LinkSettings, Meaning, OneOrList, PassHeaders, PlainRequest, Readiness, Refusal, Secret,
+    Tunnel, async_trait,
     auth::channel_bindings::ChannelBindings,
     credentials, exchange, field,
     refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},
@@ -63,16 +63,18 @@ pub struct HttpConnectConfig {
     /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
     #[serde(default)]
     return_headers: Vec<FieldName>,
-    /// How `http://` requests pass this hop if it is the last one: handed to it whole, or through a tunnel. Without it,
-    /// `absolute`, but `connect` if `auth` lists more than Basic.
-    plain: Option<Plain>,
+    /// How `http://` requests pass this hop if it is the last one: handed to it whole (`absolute`), or through a tunnel
+    /// (`connect`). Many proxies allow a tunnel to port 443 only.
+    #[serde(default)]
+    plain: Plain,
 }
 
 /// How plain requests pass a hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Plain {
     /// The hop gets them whole, in absolute-form, and forwards them.
+    #[default]
     Absolute,
     /// Through a tunnel, as all else.
     Connect,
@@ -85,7 +87,7 @@ struct HttpConnect {
     tls: Option<TlsClient>,
     /// The operator's fields of each CONNECT.
     connect: Arc<[Field]>,
-    /// The fields of each plain request.
+    /// The fields of a plain request that needs no rounds.
     plain: Arc<[Field]>,
     /// Whether plain requests are sent in absolute-form.
     forwards: bool,
@@ -117,24 +119,18 @@ impl HopConfig for HttpConnectConfig {
         // The authenticator is shared by all connections of the hop: what one learns from a 407, and a rejection that
         // one meets, holds for all of them.
         let authenticator = written.check()?.map(Arc::new);
-        // `authorize` makes no rounds, so forwarded requests can only carry Basic. Through a tunnel, the rounds are
-        // over before the first request is sent.
-        let takes_rounds = authenticator.as_ref().is_some_and(|one| one.takes_rounds());
-        if takes_rounds && self.plain == Some(Plain::Absolute) {
-            let message = "must be `connect` if `auth` lists more than `basic`; plain requests go through a tunnel then";
-            return Err(InvalidSetting::new("plain", message).into());
-        }
         let connect = field::checked("headers", self.headers)?;
         let pass_headers = PassHeaders::new(self.pass_headers, self.return_headers, &connect)?;
         // The operator's fields are left out here: the hop passes a plain request on with all its fields, and the
         // target would see them.
-        let plain = authenticator.as_ref().and_then(|one| one.at_once());
+        let basic = authenticator.as_ref().and_then(|one| one.basic());
+        let plain = basic.map(|basic| Field::new("Proxy-Authorization", basic.clone()));
         Ok(Arc::new(HttpConnect {
             address: self.address,
             tls,
             connect: connect.into(),
             plain: plain.into_iter().collect(),
-            forwards: self.plain != Some(Plain::Connect) && !takes_rounds,
+            forwards: self.plain == Plain::Absolute,
             authenticator,
             pass_headers,
             head_bytes_max: context.head_bytes_max(),
@@ -189,13 +185,24 @@ impl Link for HttpConnect {
 
     fn authorize<'a>(
         &'a self,
-        _: &'a mut Tunnel,
-        _: RequestLine<'a>,
+        tunnel: &'a mut Tunnel,
+        request: PlainRequest<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
+        let Some(authenticator) = &self.authenticator else {
+            return Eventual::Ready(Ok(Arc::clone(&self.plain)));
+        };
         // A password that was rejected for a tunnel is not sent with plain requests either while the rejection
         // counts.
-        let allowed = self.authenticator.as_ref().map_or(Ok(()), |one| one.check());
-        Eventual::Ready(allowed.map(|()| Arc::clone(&self.plain)))
+        match authenticator.is_ready(tunnel) {
+            Ok(false) => {}
+            ready => return Eventual::Ready(ready.map(|_| Arc::clone(&self.plain))),
+        }
+        Eventual::later(async move {
+            let bindings = self.bindings(tunnel);
+            let limits = (self.head_bytes_max, bindings.as_ref());
+            let fields = authenticator.authorize(tunnel, request, limits).await?;
+            fields.ok_or_else(|| HopError::Again(Arc::new(self.clone())))
+        })
     }
 
     fn explain(&self, refusal: &mut Refusal) {
@@ -216,7 +223,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::{Chosen, Preferences, Request, Settings};
+    use crate::{Chosen, Preferences, Request, RequestLine, Settings};
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let settings: Settings = serde_yaml::from_str(yaml).unwrap();
@@ -244,11 +251,19 @@ mod tests {
              Proxy-Authorization: Basic dTpw\r\n\r\n"
         );
         // A plain request's fields reach the target; the operator's are for the hop alone.
-        let line = RequestLine { method: "GET", uri: &"http://b.example/" };
         let mut tunnel = Tunnel::layered(duplex(1).0);
-        let fields = link.authorize(&mut tunnel, line).wait().await.unwrap();
+        let fields = link.authorize(&mut tunnel, get(&target())).wait().await.unwrap();
         let names = fields.iter().map(|field| &*field.name);
         assert_eq!(names.collect::<Vec<_>>(), ["Proxy-Authorization"]);
+    }
+
+    fn target() -> Authority {
+        "b.example:80".parse().unwrap()
+    }
+
+    fn get(target: &Authority) -> PlainRequest<'_> {
+        let line = RequestLine { method: "GET", uri: &"http://b.example/" };
+        PlainRequest { line, target, has_body: false }
     }
 
     async fn choose(hop: Arc<dyn Hop>) -> Chosen {
@@ -317,9 +332,8 @@ mod tests {
         let HopError::Refused(refusal) = told else { panic!("{told}") };
         assert!(refusal.retry_after.is_some_and(|wait| wait.as_secs() >= 29), "{refusal:?}");
         assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "nothing was sent");
-        let line = RequestLine { method: "GET", uri: &"http://b.example/" };
         let mut tunnel = Tunnel::layered(duplex(1).0);
-        let told = link.authorize(&mut tunnel, line).wait().await;
+        let told = link.authorize(&mut tunnel, get(&target())).wait().await;
         assert!(matches!(told, Err(HopError::Refused(_))));
     }
 

@@ -94,7 +94,7 @@ impl Pac {
             Source::File { script, .. } => Arc::clone(script),
             Source::Url(remote) => remote.script().await.map_err(Arc::new)?,
         };
-        let services = self.services.present();
+        let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));
         script.verdict(asked, &self.rules, &self.members, services).await
     }
@@ -181,7 +181,7 @@ impl Hop for Pac {
 
 impl Decider for Pac {
     fn attach(&self, services: Arc<dyn Services>) {
-        self.services.replace(services);
+        self.services.take(services);
     }
 
     fn via(&self) -> &str {

@@ -110,6 +110,7 @@ fn written_members(
             Ok(built) => members.extend(built.map(|hop| {
                 let identity = stable_number(&format!("members[{index}]"));
                 PoolMember::new(hop, format!("members[{index}]").into(), identity)
+                    .named(member.hop_name().map(Arc::from))
             })),
             Err(wrong) => {
                 is_whole = false;

@@ -16,7 +16,7 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    LinkSettings, Meaning, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse, Secret,
+    LinkSettings, Meaning, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret,
     Sessions, Tunnel, UrlKeys, async_trait, field,
     refusal::CREDENTIALS_REJECTED,
     socks::UserPassword,
@@ -327,7 +327,7 @@ impl Link for ProviderSession {
     fn authorize<'a>(
         &'a self,
         _: &'a mut Tunnel,
-        _: RequestLine<'a>,
+        _: PlainRequest<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
         Eventual::Ready(Ok(self.login.plain()))
     }
@@ -376,7 +376,7 @@ const PORTS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Settings, credentials};
+    use crate::{RequestLine, Settings, credentials};
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
@@ -408,8 +408,10 @@ mod tests {
         let (username, password) = expected.split_once(':').unwrap();
         let expected = credentials::basic(&Secret::new(username), &Secret::new(password)).unwrap();
         let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
+        let target = "a.example:80".parse().unwrap();
         let line = RequestLine { method: "GET", uri: &"http://a.example/" };
-        let Eventual::Ready(fields) = link.authorize(&mut tunnel, line) else {
+        let request = PlainRequest { line, target: &target, has_body: false };
+        let Eventual::Ready(fields) = link.authorize(&mut tunnel, request) else {
             panic!("there is nothing to wait for")
         };
         assert_eq!(fields.unwrap()[0].value, expected, "{yaml}");

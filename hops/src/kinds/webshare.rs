@@ -17,7 +17,7 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
-    LinkSettings, OneOrList, PassHeaders, Preferences, Refusal, Request, RequestLine, Reuse,
+    LinkSettings, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse,
     Secret, Sessions, Tunnel, async_trait, credentials, preferences,
 };
 
@@ -261,7 +261,7 @@ impl Link for Exit {
     fn authorize<'a>(
         &'a self,
         _: &'a mut Tunnel,
-        _: RequestLine<'a>,
+        _: PlainRequest<'a>,
     ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
         Eventual::Ready(Ok(self.login.plain()))
     }
@@ -328,7 +328,7 @@ const PORTS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, Settings};
+    use crate::{Registry, RequestLine, Settings};
 
     fn choose(hop: Arc<dyn Hop>, said: &Preferences) -> Result<Arc<dyn Link>, ChooseError> {
         let target = "a.example:80".parse().unwrap();
@@ -340,8 +340,10 @@ mod tests {
 
     fn credentials_of(link: &Arc<dyn Link>) -> String {
         let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
+        let target = "a.example:80".parse().unwrap();
         let line = RequestLine { method: "GET", uri: &"http://a.example/" };
-        match link.authorize(&mut tunnel, line) {
+        let request = PlainRequest { line, target: &target, has_body: false };
+        match link.authorize(&mut tunnel, request) {
             Eventual::Ready(fields) => fields.unwrap()[0].value.expose().to_owned(),
             Eventual::Pending(_) => panic!("there is nothing to wait for"),
         }

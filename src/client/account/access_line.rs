@@ -282,6 +282,7 @@ mod tests {
             position: 1,
             member: Some("members[1]".into()),
             address: Some("b.test:2".parse().unwrap()),
+            through: Box::default(),
         };
         let connect = Some(Duration::from_micros(654_321));
         let passage = Passage { taken: Some([taken].into()), attempts: 3, connect };

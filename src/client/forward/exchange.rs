@@ -5,10 +5,12 @@ mod tests;
 
 use std::{
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::BytesMut;
+use mooltiroute_hops::{Logon, Tunnel};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant},
@@ -43,6 +45,8 @@ pub(crate) struct Exchange<'a, C, U> {
     upstream: &'a mut U,
     upstream_seen: &'a mut BytesMut,
     alarm: Alarm<'a>,
+    /// The authentication of the upstream connection, which learns from the answer.
+    logon: Option<Arc<dyn Logon>>,
     upload: Upload,
     request: Pump,
     to_upstream: Outbox,
@@ -109,9 +113,11 @@ pub(crate) enum Hearing {
     Something,
     /// It closed the connection without a word. A kept connection may have been closed before the request came.
     ClosedUnheard,
+    /// It is a hop that wants credentials, and the next connection has better ones. The request went no further.
+    Challenged,
 }
 
-impl<'a, C> Exchange<'a, C, mooltiroute_hops::Tunnel>
+impl<'a, C> Exchange<'a, C, Tunnel>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
@@ -123,7 +129,11 @@ where
         alarm: Alarm<'a>,
     ) -> Self {
         let Upstream { tunnel, seen, end, .. } = upstream;
-        Self::between(Outbound { plan, end }, (client, client_seen), (tunnel, seen), alarm)
+        let logon = tunnel.logon().cloned();
+        let upstream = (tunnel, seen);
+        let exchange =
+            Self::between(Outbound { plan, end }, (client, client_seen), upstream, alarm);
+        Self { logon, ..exchange }
     }
 }
 
@@ -151,6 +161,7 @@ where
             upstream,
             upstream_seen,
             alarm,
+            logon: None,
             upload: Upload::Sending,
             request: Pump::new(BodyReader::of_request(length), length),
             to_upstream,
@@ -394,8 +405,15 @@ where
         self.status = head.status();
         // Any head is an answer, also one that is not passed on: the request is no round of a loop.
         self.outbound.plan.is_answered();
-        if let Some(refused) = self.outbound.refused(&head) {
+        let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
+        if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
+            if can_go_on {
+                self.hearing = Hearing::Challenged;
+            }
             return Some(refused);
+        }
+        if let Some(logon) = &self.logon {
+            logon.accepted();
         }
         match head.status() {
             101 => return self.switch(&head),

@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Preferences, Refusal, Request, RequestLine, Reuse, Spoken};
+use mooltiroute_hops::{
+    Logon, PlainRequest, Preferences, Refusal, Request, RequestLine, Reuse, Spoken,
+};
 
 use super::{
     ending::Ending,
+    exchange::Hearing,
     upstream::{Key, Upstream, UpstreamEnd},
 };
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
     proxy_error::ProxyError,
     state::generation::Generation,
     upstream::{
-        chain::{Chain, ChainError},
+        chain::{Chain, ChainError, Destination, Trace},
         rounds::Round,
     },
 };
@@ -37,6 +40,9 @@ pub(crate) struct Plan<'a> {
     /// The unanswered request, if it goes through hops, which may lead back here.
     round: Option<Round>,
 }
+
+/// How often a request is sent again after a challenge. One that uses up a nonce may find the next one used up too.
+pub(crate) const CHALLENGES_MAX: usize = 2;
 
 /// A request and the connection that carries it.
 #[derive(Clone, Copy)]
@@ -88,17 +94,18 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Opens a connection that can carry the request.
-    pub(super) async fn open(&self) -> Result<Upstream, ChainError> {
+    /// Opens a connection that can carry the request, and reports each step to `trace`.
+    pub(super) async fn open(&self, trace: &impl Trace) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
         // (Digest covers method and URI).
         let uri = self.absolute();
         let line = self.line(&uri);
-        let connected = if self.may_be_forwarded() {
-            self.chain.connect_plain(self.request(line), line).await?
+        let end = if self.may_be_forwarded() {
+            Destination::Forwarder(self.plain(line))
         } else {
-            self.chain.connect_through(self.request(line)).await?
+            Destination::Target
         };
+        let connected = self.chain.travel(self.request(line), end, trace).await?;
         Ok(Upstream::of(connected, self))
     }
 
@@ -106,13 +113,27 @@ impl<'a> Plan<'a> {
     pub(super) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
         let uri = self.absolute();
         let line = self.line(&uri);
-        kept.prepare(self.chain, self.request(line), line).await
+        kept.prepare(self.chain, self.request(line), self.plain(line)).await
     }
 
     fn request<'l>(&'l self, line: RequestLine<'l>) -> Request<'l> {
         Request::new(self.resource.authority(), &self.key.preferences)
             .marked(self.generation.via.as_deref())
             .with_plain(line)
+    }
+
+    fn plain<'l>(&'l self, line: RequestLine<'l>) -> PlainRequest<'l> {
+        PlainRequest { line, target: self.resource.authority(), has_body: self.has_body() }
+    }
+
+    /// Whether to send the request again, since the last hop wanted credentials and let it go no further.
+    pub(crate) fn goes_on(&self, hearing: Hearing) -> bool {
+        hearing == Hearing::Challenged && !self.has_body()
+    }
+
+    /// Whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
+    pub(super) fn has_body(&self) -> bool {
+        self.head.body_length() != BodyLength::Empty
     }
 
     fn absolute(&self) -> AbsoluteTarget<'_> {
@@ -131,9 +152,8 @@ impl<'a> Plan<'a> {
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(super) fn is_repeatable(&self) -> bool {
-        // A body is not stored on its way, so a request that has one can't be sent a second time.
         const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
-        self.head.body_length() == BodyLength::Empty && IDEMPOTENT.contains(&self.head.method())
+        !self.has_body() && IDEMPOTENT.contains(&self.head.method())
     }
 
     /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
@@ -214,6 +234,7 @@ impl<'a> Outbound<'a> {
     pub(super) fn bad_answer(&self, error: ProxyError, why: impl Into<String>) -> Ending {
         let why = why.into();
         let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
+        let reply = reply.blaming_chosen(self.chosen_hops());
         Ending::BadAnswer(Box::new(reply), why)
     }
 
@@ -230,28 +251,50 @@ impl<'a> Outbound<'a> {
         Ending::BadAnswer(Box::new(Reply::unreachable(&error)), with_causes(&error))
     }
 
-    /// Ends the exchange if `response` is an answer of the hop itself, and not of the target.
-    pub(super) fn refused(&self, response: &ResponseHead) -> Option<Ending> {
+    /// Ends the exchange if `response` is an answer of the hop itself, and not of the target. If it is a challenge, the
+    /// `logon` of the connection learns from it. Returns the ending, and whether another try may succeed.
+    pub(super) fn refused(
+        &self,
+        response: &ResponseHead,
+        challenge: Option<&dyn Logon>,
+    ) -> Option<(Ending, bool)> {
         // An answer that came through a tunnel is the origin's, whatever it says.
         let hop = self.end.hop.as_ref()?;
         if response.status() < 400 {
             return None;
         }
-        let refusal =
+        let mut refusal =
             Refusal::from_http(response.status(), response.reason(), response.fields().iter());
         // The target can imitate the fields by which a hop is recognised, so only this one answer
         // depends on them. No member of a pool is left for it.
         if !hop.link.refuses(&refusal) {
             return None;
         }
+        let can_go_on = challenge.is_some_and(|logon| {
+            let is_challenge =
+                |(name, _): &(&[u8], &[u8])| name.eq_ignore_ascii_case(b"Proxy-Authenticate");
+            let challenges = response.fields().iter().filter(is_challenge);
+            let challenges: Vec<_> = challenges.map(|(_, value)| value).collect();
+            logon.challenged(&challenges, &mut refusal)
+        });
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
-        Some(Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error)))
+        let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
+        Some((ending, can_go_on))
     }
 
     /// Counts an answer that broke off.
     pub(super) fn count_break(&self) {
         let hop = self.answering_hop().map(|hop| &**hop);
-        self.plan.chain.meter().failed(hop, "body", ProxyError::HttpResponseIncomplete);
+        let error = ProxyError::HttpResponseIncomplete;
+        self.plan.chain.meter().failed(hop, "body", error);
+        if let Some(chosen) = self.plan.generation.metrics().chosen(self.chosen_hops().iter()) {
+            chosen.failed("body", error);
+        }
+    }
+
+    /// Returns the names of the hops that the hop which answers the request chose to go through.
+    fn chosen_hops(&self) -> &'a [Arc<str>] {
+        self.end.hop.as_ref().map_or(&[], |last| &last.through)
     }
 
     /// The hop that answers the request itself, or `None` if the origin does.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Authority, Field, Preferences, Request, RequestLine, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Field, PlainRequest, Preferences, Request, Reuse, Tunnel};
 use tokio::time::Instant;
 
 use super::outbound::Plan;
@@ -81,14 +81,14 @@ impl Upstream {
         &mut self,
         chain: &Chain,
         request: Request<'_>,
-        line: RequestLine<'_>,
+        plain: PlainRequest<'_>,
     ) -> Result<bool, ChainError> {
         if !chain.agrees(request, &self.passage).await {
             return Ok(false);
         }
         // Only a hop may want new fields for each request, or a new connection.
         let Some(hop) = &self.end.hop else { return Ok(true) };
-        let fields = chain.authorize(hop, &mut self.tunnel, request, line).await?;
+        let fields = chain.authorize(hop, &mut self.tunnel, request, plain).await?;
         let is_ready = fields.is_some();
         self.end.fields = fields.unwrap_or_default();
         Ok(is_ready)

@@ -33,6 +33,8 @@ pub struct Reply {
 pub struct Blame {
     /// The hop, or `None` for the target.
     pub hop: Option<Arc<str>>,
+    /// The names of the hops that it chose to go through.
+    pub through: Vec<Arc<str>>,
     /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
     pub stage: &'static str,
 }
@@ -160,7 +162,11 @@ impl Reply {
             text: texts::failed(error, &details, &verdict.advice),
             details,
             field: verdict.field,
-            blame: Some(Blame { hop: error.stage.hop.clone(), stage: error.stage.step.name() }),
+            blame: Some(Blame {
+                hop: error.stage.hop.clone(),
+                through: error.stage.through.clone(),
+                stage: error.stage.step.name(),
+            }),
         }
     }
 
@@ -177,9 +183,18 @@ impl Reply {
             summary: Some(format!("{next_hop}: {}", texts::response_summary(error))),
             next_hop: Some(next_hop.to_owned()),
             details: details.to_owned(),
-            blame: Some(Blame { hop: hop.cloned(), stage: "response" }),
+            blame: Some(Blame { hop: hop.cloned(), through: Vec::new(), stage: "response" }),
             ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), details))
         }
+    }
+
+    /// Blames the hops that the responsible hop chose to go through, too.
+    #[must_use]
+    pub fn blaming_chosen(mut self, through: &[Arc<str>]) -> Self {
+        if let Some(blame) = &mut self.blame {
+            blame.through = through.to_vec();
+        }
+        self
     }
 
     /// Returns the status code.

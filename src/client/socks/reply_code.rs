@@ -93,6 +93,7 @@ mod tests {
         let stage = Stage {
             hop: Some("hop".into()),
             member: None,
+            through: Vec::new(),
             step: Step::Extend,
             stop: stop.parse().unwrap(),
             protocol: None,

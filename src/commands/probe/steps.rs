@@ -4,10 +4,12 @@ use std::{
     cell::RefCell,
     fmt,
     io::{self, Write},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use mooltiroute_hops::{Authority, Host};
+use mooltiroute_hops::{Authority, Host, ObserveRounds, auth::challenge::AuthScheme};
 use serde::Serialize;
 
 use crate::{
@@ -19,7 +21,14 @@ use crate::{
 };
 
 /// Records each step. Writes its line at once if the output is for people.
-pub(super) struct Steps<'a>(RefCell<Notes<'a>>);
+pub(super) struct Steps<'a> {
+    notes: RefCell<Notes<'a>>,
+    rounds: Arc<RecordedRounds>,
+}
+
+/// The rounds of authentication in the step that is under way, with the times when they ended.
+#[derive(Debug, Default)]
+struct RecordedRounds(Mutex<Vec<(Option<AuthScheme>, u16, Instant)>>);
 
 struct Notes<'a> {
     steps: Vec<Note>,
@@ -42,18 +51,54 @@ pub(super) struct Note {
     seconds: f64,
     /// The reason why it failed, if it did.
     error: Option<String>,
+    /// What a round of authentication was about.
+    #[serde(flatten)]
+    round: Option<AuthRound>,
+}
+
+/// A request to a hop with credentials, and the answer to it.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct AuthRound {
+    /// The scheme of the credentials, or `None` if there were none.
+    scheme: Option<&'static str>,
+    status: u16,
+}
+
+impl ObserveRounds for RecordedRounds {
+    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
+        self.lock().push((scheme, status, Instant::now()));
+    }
+}
+
+impl RecordedRounds {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Option<AuthScheme>, u16, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<'a> Steps<'a> {
     pub(super) fn new(out: Option<&'a mut dyn Write>) -> Self {
         let (steps, began) = (Vec::new(), Instant::now());
-        Self(RefCell::new(Notes { steps, began, is_looked_up: false, out, written: Ok(()) }))
+        let notes = Notes { steps, began, is_looked_up: false, out, written: Ok(()) };
+        Self { notes: RefCell::new(notes), rounds: Arc::default() }
     }
 
     /// Records that the first byte of an answer arrived, or that `error` came instead.
     pub(super) fn answered(&self, hop: Option<&str>, target: &Authority, error: Option<&str>) {
         let (hop, error) = (hop.map(str::to_owned), error.map(str::to_owned));
-        self.0.borrow_mut().note("first byte", hop, target, error);
+        self.notes.borrow_mut().note("first byte", hop, target, error);
+    }
+
+    /// Notes the rounds of the step that ends.
+    fn note_rounds(&self, stage: &Stage) {
+        for (scheme, status, ended) in mem::take(&mut *self.rounds.lock()) {
+            let round = AuthRound { scheme: scheme.map(AuthScheme::name), status };
+            let mut notes = self.notes.borrow_mut();
+            notes.add("round", stage.hop_name(), &stage.stop, ended, |note| Note {
+                round: Some(round),
+                ..note
+            });
+        }
     }
 
     /// Returns all steps.
@@ -61,7 +106,7 @@ impl<'a> Steps<'a> {
     /// # Errors
     /// Writing a line failed.
     pub(super) fn finish(self) -> io::Result<Vec<Note>> {
-        let Notes { steps, written, .. } = self.0.into_inner();
+        let Notes { steps, written, .. } = self.notes.into_inner();
         written.map(|()| steps)
     }
 }
@@ -69,7 +114,7 @@ impl<'a> Steps<'a> {
 impl Trace for Steps<'_> {
     fn looked_up(&self, stage: impl FnOnce() -> Stage) {
         let stage = stage();
-        let mut notes = self.0.borrow_mut();
+        let mut notes = self.notes.borrow_mut();
         notes.is_looked_up = true;
         // An address needs no look-up, so there is no step to show.
         if matches!(stage.stop.host(), Host::Name(_)) {
@@ -79,12 +124,22 @@ impl Trace for Steps<'_> {
 
     fn passed(&self, stage: impl FnOnce() -> Stage) {
         let stage = stage();
-        self.0.borrow_mut().note(name(&stage), stage.hop_name(), &stage.stop, None);
+        self.note_rounds(&stage);
+        self.notes.borrow_mut().note(name(&stage), stage.hop_name(), &stage.stop, None);
+    }
+
+    fn rounds(&self) -> Option<Arc<dyn ObserveRounds>> {
+        Some(Arc::clone(&self.rounds) as Arc<dyn ObserveRounds>)
+    }
+
+    fn logged_on(&self, stage: impl FnOnce() -> Stage) {
+        self.note_rounds(&stage());
     }
 
     fn failed(&self, error: &ChainError) {
         let stage = &error.stage;
-        let mut notes = self.0.borrow_mut();
+        self.note_rounds(stage);
+        let mut notes = self.notes.borrow_mut();
         // The look-up and the connection are one step of the chain. Errors tell which of the two failed; a
         // timeout belongs to the look-up as long as that has not been reported.
         let is_dns = stage.step == Step::Dial
@@ -108,10 +163,22 @@ impl Notes<'_> {
         stop: &Authority,
         error: Option<String>,
     ) {
-        let now = Instant::now();
+        self.add(step, hop, stop, Instant::now(), |note| Note { error, ..note });
+    }
+
+    /// Adds the note that `complete` makes of one about a step that ended at `now`.
+    fn add(
+        &mut self,
+        step: &'static str,
+        hop: Option<String>,
+        stop: &Authority,
+        now: Instant,
+        complete: impl FnOnce(Note) -> Note,
+    ) {
         let seconds = now.duration_since(self.began).as_secs_f64();
         self.began = now;
-        let note = Note { step, hop, stop: stop.to_string(), seconds, error };
+        let stop = stop.to_string();
+        let note = complete(Note { step, hop, stop, seconds, error: None, round: None });
         if let (Some(out), Ok(())) = (&mut self.out, &self.written) {
             // Written at once, so that a user sees which step hangs.
             self.written = writeln!(out, "{note}").and_then(|()| out.flush());
@@ -122,16 +189,22 @@ impl Notes<'_> {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, hop, stop, seconds, error } = self;
+        let Self { step, hop, stop, seconds, error, round } = self;
         let time = milliseconds(Duration::from_secs_f64(*seconds));
         write!(f, "{time:>12}  {step:<10}  ")?;
         // For CONNECT, the stop is not the hop but the address that the hop was asked for. A first byte comes
         // from the hop, whatever the target is.
         match (*step, hop) {
             ("CONNECT", Some(hop)) => write!(f, "{hop} to {stop}")?,
-            ("first byte", Some(hop)) => write!(f, "{hop}")?,
+            ("first byte" | "round", Some(hop)) => write!(f, "{hop}")?,
             (_, Some(hop)) => write!(f, "{hop} at {stop}")?,
             (_, None) => write!(f, "the target, {stop}")?,
+        }
+        if let Some(AuthRound { scheme, status }) = round {
+            match scheme {
+                Some(scheme) => write!(f, ", by {scheme}: {status}")?,
+                None => write!(f, ", without credentials: {status}")?,
+            }
         }
         match error {
             Some(error) => write!(f, ": {RED}{error}{RESET}"),

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Request, RequestLine, Reuse, Tunnel, tls::TlsClient};
+use mooltiroute_hops::{PlainRequest, Request, RequestLine, Reuse, Tunnel, tls::TlsClient};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream, duplex},
     time,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     client::{
-        forward::{Ending, Exchange, Hearing, Plan, Upstream},
+        forward::{CHALLENGES_MAX, Ending, Exchange, Hearing, Plan, Upstream},
         reply::Reply,
     },
     http::{
@@ -48,12 +48,35 @@ pub(super) struct ProbeAnswer {
     pub(super) perhaps_by: Option<Arc<str>>,
 }
 
+/// The end of one attempt.
+enum Visited {
+    /// The tunnel is open, and there was nothing to ask.
+    Open,
+    /// The target has answered.
+    Answered(ProbeAnswer),
+    /// A hop wants credentials, and the next attempt has better ones. Without another attempt, this is the reply.
+    Challenged(Box<Reply>),
+}
+
 impl Visit<'_, '_> {
     /// Makes the request. Returns `None` if the tunnel is open and there was nothing to ask.
     ///
     /// # Errors
     /// The reply that a client of the proxy would get.
     pub(super) async fn make(&self) -> Result<Option<ProbeAnswer>, Reply> {
+        // A hop that forwards plain requests may ask for credentials by its answer, as it does for a client.
+        let mut challenges = 0;
+        loop {
+            match self.once().await? {
+                Visited::Open => return Ok(None),
+                Visited::Answered(answer) => return Ok(Some(answer)),
+                Visited::Challenged(reply) if challenges == CHALLENGES_MAX => return Err(*reply),
+                Visited::Challenged(_) => challenges += 1,
+            }
+        }
+    }
+
+    async fn once(&self) -> Result<Visited, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         let request = Request::new(target, preferences);
         // Only a plain request may end at a hop that forwards it. For everything else the tunnel must reach
@@ -62,7 +85,8 @@ impl Visit<'_, '_> {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {
                 let uri = AbsoluteTarget(head, resource);
                 let line = RequestLine { method: head.method(), uri: &uri };
-                self.chain.travel(request, Destination::Forwarder(line), self.steps).await
+                let plain = PlainRequest { line, target, has_body: false };
+                self.chain.travel(request, Destination::Forwarder(plain), self.steps).await
             }
             _ => self.chain.travel(request, Destination::Target, self.steps).await,
         };
@@ -79,8 +103,8 @@ impl Visit<'_, '_> {
         // The connection is for this request alone, and `Never` has the request say so.
         let connected = Connected { tunnel, reuse: Reuse::Never, ..connected };
         match &self.errand.work {
-            Work::Tunnel => Ok(None),
-            Work::Https(head) | Work::Http(head) => self.ask(connected, head).await.map(Some),
+            Work::Tunnel => Ok(Visited::Open),
+            Work::Https(head) | Work::Http(head) => self.ask(connected, head).await,
         }
     }
 
@@ -98,7 +122,7 @@ impl Visit<'_, '_> {
     }
 
     /// Makes the request as the proxy would for a client, which is the other end of a pipe.
-    async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<ProbeAnswer, Reply> {
+    async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<Visited, Reply> {
         let Errand { target, preferences, .. } = self.errand;
         let Target::Resource(resource) = head.target() else {
             return Err(Reply::no_route(target));
@@ -113,12 +137,12 @@ impl Visit<'_, '_> {
         let (mut client, mut far) = duplex(PIPE_BYTES);
         let mut timer = pin!(lazy_timer::timer());
         let mut reading = pin!(read(&mut far));
-        let ending = {
+        let (ending, hearing) = {
             let mut seen = BytesMut::new();
             let alarm = Alarm::new(timer.as_mut());
             let mut exchange = Exchange::new(&plan, (&mut client, &mut seen), &mut upstream, alarm);
             let mut is_noted = false;
-            poll_fn(|cx| {
+            let ending = poll_fn(|cx| {
                 let ending = exchange.poll(cx);
                 // Looked at after each poll, since the exchange has no event for the first byte.
                 if !is_noted && exchange.hearing() == Hearing::Something {
@@ -130,13 +154,17 @@ impl Visit<'_, '_> {
                 }
                 reading.as_mut().poll(cx).map(Ok)
             })
-            .await
+            .await;
+            (ending, exchange.hearing())
         };
         let answer = match ending {
             Ok(answer) => answer,
             Err(Ending::BadAnswer(reply, why)) => {
                 self.steps.answered(hop.map(|hop| &**hop), target, Some(&why));
                 return Err(*reply);
+            }
+            Err(Ending::Refused(reply, _)) if plan.goes_on(hearing) => {
+                return Ok(Visited::Challenged(reply));
             }
             Err(Ending::Refused(reply, _)) => return Err(*reply),
             // The exchange has ended, and what it has passed on may still be in the pipe. Closing this end
@@ -157,7 +185,7 @@ impl Visit<'_, '_> {
         // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
         // says that the answer is its own.
         let perhaps_by = hop.filter(|_| status >= 500 || status == 401).cloned();
-        Ok(ProbeAnswer { status, reason, exit, perhaps_by })
+        Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by }))
     }
 }
 

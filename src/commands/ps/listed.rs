@@ -98,7 +98,9 @@ pub(crate) fn hops(hops: &[ListedHop]) -> String {
     let hop = |hop: &ListedHop| match (&hop.member, &hop.address) {
         (Some(member), Some(address)) => format!("{} ({member}, {address})", hop.name),
         (None, Some(address)) => format!("{} ({address})", hop.name),
-        _ => hop.name.clone(),
+        // A hop that left itself out has no address.
+        (Some(member), None) => format!("{} ({member})", hop.name),
+        (None, None) => hop.name.clone(),
     };
     hops.iter().map(hop).collect::<Vec<_>>().join(", ")
 }
@@ -131,13 +133,20 @@ mod tests {
 
     #[test]
     fn a_hop_with_a_choice_shows_what_it_chose() {
-        let named = |name: &str| ListedHop { name: name.into(), member: None, address: None };
+        let named = |name: &str| ListedHop {
+            name: name.into(),
+            member: None,
+            address: None,
+            through: Vec::new(),
+        };
         let chosen = ListedHop {
             member: Some("members[1]".into()),
             address: Some("b.test:1".into()),
             ..named("exits")
         };
         assert_eq!(hops(&[named("corporate"), chosen]), "corporate, exits (members[1], b.test:1)");
+        let left_out = ListedHop { member: Some("direct".into()), ..named("office") };
+        assert_eq!(hops(&[left_out]), "office (direct)");
         assert_eq!(hops(&[]), "direct");
     }
 }

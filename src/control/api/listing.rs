@@ -48,6 +48,9 @@ pub(crate) struct ListedHop {
     /// The address in use, if the hop has more than one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub address: Option<String>,
+    /// The names of the hops that it chose to go through, as a PAC file or a pool does.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub through: Vec<String>,
 }
 
 impl ListedConnection {
@@ -80,6 +83,11 @@ fn hops(row: &OpenConnection) -> Vec<ListedHop> {
             name: hop.name.to_string(),
             member: taken.and_then(|taken| taken.member.as_deref().map(str::to_owned)),
             address: taken.and_then(|taken| taken.address.as_ref()).map(ToString::to_string),
+            through: taken
+                .iter()
+                .flat_map(|taken| &taken.through)
+                .map(|hop| hop.to_string())
+                .collect(),
         }
     };
     row.chain.hops().iter().enumerate().map(hop).collect()

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use mooltiroute_hops::{Authority, Eventual, Field, HopError, Link, Request, RequestLine, Tunnel};
+use mooltiroute_hops::{
+    Authority, Eventual, Field, HopError, Link, ObserveRounds, PlainRequest, Request, Tunnel,
+    auth::challenge::AuthScheme,
+};
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
@@ -23,7 +26,7 @@ pub(super) enum AttemptEnd<'a> {
     /// The last hop is asked for the target.
     Target(Request<'a>),
     /// The last hop is asked to take a plain request.
-    Forwarder(RequestLine<'a>),
+    Forwarder(PlainRequest<'a>),
     /// The last hop is sent nothing.
     LastHop,
 }
@@ -43,6 +46,21 @@ pub(super) struct FailedAttempt {
 impl FailedAttempt {
     fn asked_at(self, asked: Instant) -> Self {
         Self { asked, ..self }
+    }
+}
+
+/// Writes the rounds of authentication to the debug log.
+#[derive(Debug)]
+struct LoggedRounds {
+    chain: Arc<str>,
+    hop: Arc<str>,
+}
+
+impl ObserveRounds for LoggedRounds {
+    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
+        let Self { chain, hop } = self;
+        let scheme = scheme.map(AuthScheme::name);
+        debug!(%chain, %hop, scheme, status, "round of authentication");
     }
 }
 
@@ -107,6 +125,7 @@ impl Chain {
         for (index, hop) in hops.iter().enumerate() {
             let at = (index, Some(hop));
             tunnel = self.counted_at(hop.position, tunnel);
+            tunnel = self.counted_for_chosen(&hop.through(), tunnel);
             // A hop without TLS is entered at once. Then there is no step to time or to report.
             tunnel = match hop.link.enter(tunnel) {
                 Eventual::Ready(Ok(tunnel)) => tunnel,
@@ -152,12 +171,13 @@ impl Chain {
                 let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
                 Ok((tunnel, Arc::default()))
             }
-            AttemptEnd::Forwarder(line) => {
+            AttemptEnd::Forwarder(plain) => {
                 // The request itself is sent later, by the exchange. This is for the fields that
                 // the hop needs in it, which may take rounds of authentication on this very
                 // connection.
                 let last = &journey.hops()[index];
-                let fields = match last.link.authorize(&mut tunnel, line) {
+                self.observe_rounds(&mut tunnel, last, trace);
+                let fields = match last.link.authorize(&mut tunnel, plain) {
                     Eventual::Ready(Ok(fields)) => fields,
                     work => {
                         let (at, asked) = ((index, Some(last)), Instant::now());
@@ -166,7 +186,7 @@ impl Chain {
                         let fields = self.step(at, Step::Extend, target, timeout, work).await;
                         let fields = fields.map_err(|failed| failed.asked_at(asked))?;
                         self.meter.agreed(last.position, asked.elapsed());
-                        trace.passed(|| self.stage(at, Step::Extend, target));
+                        trace.logged_on(|| self.stage(at, Step::Extend, target));
                         fields
                     }
                 };
@@ -178,13 +198,14 @@ impl Chain {
     /// Has the hop at `index` of the journey extend the tunnel to `next`.
     async fn extend<T: Trace>(
         &self,
-        tunnel: Tunnel,
+        mut tunnel: Tunnel,
         journey: &Journey<'_>,
         index: usize,
         next: &Authority,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hop = &journey.hops()[index];
+        self.observe_rounds(&mut tunnel, hop, trace);
         // If the hop asks for a new connection, its timeout still counts from here.
         let (at, asked) = ((index, Some(hop)), Instant::now());
         let extend = pin!(hop.link.extend(tunnel, next));
@@ -195,6 +216,17 @@ impl Chain {
         self.meter.agreed(hop.position, asked.elapsed());
         trace.passed(|| self.stage(at, Step::Extend, next));
         Ok(extended)
+    }
+
+    /// Has the rounds of authentication to `hop` shown by `trace`, or in the debug log.
+    fn observe_rounds<T: Trace>(&self, tunnel: &mut Tunnel, hop: &ChosenHop, trace: &T) {
+        let logged = || -> Option<Arc<dyn ObserveRounds>> {
+            let hop = self.hops.get(hop.position).filter(|_| event_enabled!(Level::DEBUG))?;
+            Some(Arc::new(LoggedRounds { chain: self.name.clone(), hop: Arc::clone(&hop.name) }))
+        };
+        if let Some(observer) = trace.rounds().or_else(logged) {
+            tunnel.observe_rounds(observer);
+        }
     }
 
     /// Runs one step within `timeout`. A failure names the step, the hop and the cause.
@@ -253,7 +285,8 @@ impl Chain {
         let stage = Stage::new(named, member, step, stop.clone());
         let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
         let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
-        Stage { protocol, settings, next, ..stage }
+        let through = hop.map(ChosenHop::through).unwrap_or_default();
+        Stage { protocol, settings, next, through, ..stage }
     }
 
     /// Returns the name of the hop behind `hop`, if `stop` is its address.

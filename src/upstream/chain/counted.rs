@@ -44,6 +44,17 @@ impl Chain {
         self.counted_by(position + 1, tunnel)
     }
 
+    /// Counts the bytes of `tunnel` from here on for the hops `names`, which the hop that it has just reached chose.
+    pub(super) fn counted_for_chosen(&self, names: &[Arc<str>], tunnel: Tunnel) -> Tunnel {
+        let ChainAccounts { usage, all } = &self.accounts;
+        if all.is_empty() {
+            return tunnel;
+        }
+        names
+            .iter()
+            .fold(tunnel, |tunnel, name| count(tunnel, usage, Some(&usage.hops.account(name))))
+    }
+
     /// Counts the bytes of `tunnel` from here on for the account at `index` of all.
     fn counted_by(&self, index: usize, tunnel: Tunnel) -> Tunnel {
         let ChainAccounts { usage, all } = &self.accounts;

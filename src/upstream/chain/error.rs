@@ -32,6 +32,8 @@ pub struct Stage {
     pub hop: Option<Arc<str>>,
     /// The member of the hop, if it holds several.
     pub member: Option<String>,
+    /// The names of the hops that the hop chose to go through.
+    pub through: Vec<Arc<str>>,
     /// The step.
     pub step: Step,
     /// The stop that the step was to reach.
@@ -96,7 +98,8 @@ impl Stage {
         let list = member.as_ref().and_then(|_| hop?.hop.list());
         let hop = hop.map(|hop| Arc::clone(&hop.name));
         let settings = LinkSettings::default();
-        Self { hop, member, step, stop, protocol: None, settings, list, next: None }
+        let through = Vec::new();
+        Self { hop, member, through, step, stop, protocol: None, settings, list, next: None }
     }
 
     /// The TLS handshake with the target, which the user of the tunnel makes at its end.

@@ -98,12 +98,14 @@ impl<'a> Journey<'a> {
                 position: hop.position,
                 member: member.map(String::into_boxed_str),
                 address: Some(hop.address.clone()),
+                through: hop.through().into(),
             })
         };
         let left_out = |hop: &LeftOutHop| TakenHop {
             position: hop.position,
             member: Some(DIRECT.into()),
             address: None,
+            through: Box::default(),
         };
         let taken = self.hops.iter().filter_map(taken);
         let taken: Vec<_> = taken.chain(self.left_out.iter().map(left_out)).collect();
@@ -134,8 +136,8 @@ impl<'a> Journey<'a> {
             }
         }
         self.hops.into_iter().last().map(|hop| {
-            let member = hop.member();
-            LastHop { position: hop.position, link: hop.link, member }
+            let (member, through) = (hop.member(), hop.through());
+            LastHop { position: hop.position, link: hop.link, member, through }
         })
     }
 
@@ -324,6 +326,11 @@ impl ChosenHop {
     /// The name of the chosen link below its hop, such as `members[0]`.
     pub(super) fn member(&self) -> Option<String> {
         self.selection.as_ref().map(|selection| selection.member())
+    }
+
+    /// Returns the names of the hops that the hop of the chain chose to go through.
+    pub(super) fn through(&self) -> Vec<Arc<str>> {
+        self.selection.as_ref().map(|selection| selection.hops()).unwrap_or_default()
     }
 
     /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.

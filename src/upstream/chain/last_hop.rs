@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, Link, Refusal, Request, RequestLine, Spoken, Tunnel,
+    Authority, Eventual, Field, HopError, Link, PlainRequest, Refusal, Request, Spoken, Tunnel,
 };
 use tokio::time;
 
@@ -18,6 +18,8 @@ pub(crate) struct LastHop {
     pub link: Arc<dyn Link>,
     /// Its name below the hop that chose it.
     pub member: Option<String>,
+    /// The names of the hops that the hop of the chain chose to go through.
+    pub through: Vec<Arc<str>>,
 }
 
 impl Chain {
@@ -31,11 +33,11 @@ impl Chain {
         last: &LastHop,
         tunnel: &mut Tunnel,
         request: Request<'_>,
-        line: RequestLine<'_>,
+        plain: PlainRequest<'_>,
     ) -> Result<Option<Arc<[Field]>>, ChainError> {
         // Most hops know their fields at once, and then no timer is set. Only an authentication of
         // several rounds has to talk to the hop, which may then be silent.
-        let work = match last.link.authorize(tunnel, line) {
+        let work = match last.link.authorize(tunnel, plain) {
             Eventual::Ready(fields) => Eventual::Ready(fields),
             Eventual::Pending(work) => {
                 let timeout = self.timeouts.handshake;
@@ -83,6 +85,6 @@ impl Chain {
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
         let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
-        Stage { settings: last.link.settings(), ..stage }
+        Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct TakenHop {
     pub member: Option<Box<str>>,
     /// The address of the hop or its member; `None` if the hop was left out.
     pub address: Option<Authority>,
+    /// The names of the hops that it chose to go through, as a PAC file or a pool does. The outermost is first.
+    pub through: Box<[Arc<str>]>,
 }
 
 /// Shows the hops of a chain in their order of travel, each with the member and address that served.
@@ -51,6 +53,23 @@ impl Passage {
     /// Returns the choice of the hop at `position` of the chain, if it had one.
     pub(crate) fn taken_at(&self, position: usize) -> Option<&TakenHop> {
         self.taken.as_ref()?.iter().find(|taken| taken.position == position)
+    }
+
+    /// Returns the names of the hops that hops of the chain chose, beside those that the chain lists.
+    pub(crate) fn chosen_hops(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.taken.iter().flat_map(|taken| &**taken).flat_map(|taken| &taken.through)
+    }
+
+    /// Returns whether a connection through `chain` passes the hop `name`, listed or chosen. Until the connection is made,
+    /// it may pass every hop that its chain lists.
+    pub(crate) fn has_hop(&self, chain: &Chain, name: &str) -> bool {
+        let is_left_out = |position| {
+            let taken: Option<&TakenHop> = self.taken_at(position);
+            taken.is_some_and(|taken| taken.address.is_none())
+        };
+        let mut listed = chain.hops().iter().enumerate();
+        listed.any(|(position, hop)| *hop.name == *name && !is_left_out(position))
+            || self.chosen_hops().any(|chosen| **chosen == *name)
     }
 }
 

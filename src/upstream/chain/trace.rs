@@ -1,14 +1,29 @@
 //! Observers of a connection that is being made.
 
-use super::{ChainError, Stage};
+use std::sync::Arc;
+
+use mooltiroute_hops::ObserveRounds;
+
+use super::{ChainError, Stage, TakenHop};
 
 /// An observer that is called at the end of each step of one connection. `()` observes nothing and costs nothing.
 pub(crate) trait Trace {
+    /// The hops that have a choice have chosen. Called for each attempt, unless no hop of the chain has a choice.
+    fn chosen(&self, _taken: &Arc<[TakenHop]>) {}
+
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
 
     /// A step was taken. An entrance that needed no exchange with its hop is none.
     fn passed(&self, _stage: impl FnOnce() -> Stage) {}
+
+    /// Returns an observer of the rounds of authentication in the step that begins.
+    fn rounds(&self) -> Option<Arc<dyn ObserveRounds>> {
+        None
+    }
+
+    /// The last hop has made all rounds of authentication that come before a plain request.
+    fn logged_on(&self, _stage: impl FnOnce() -> Stage) {}
 
     /// A step failed. If there is a detour, the connection begins again.
     fn failed(&self, _error: &ChainError) {}
@@ -17,6 +32,12 @@ pub(crate) trait Trace {
 impl Trace for () {}
 
 impl<T: Trace> Trace for Option<T> {
+    fn chosen(&self, taken: &Arc<[TakenHop]>) {
+        if let Some(trace) = self {
+            trace.chosen(taken);
+        }
+    }
+
     fn looked_up(&self, stage: impl FnOnce() -> Stage) {
         if let Some(trace) = self {
             trace.looked_up(stage);
@@ -26,6 +47,16 @@ impl<T: Trace> Trace for Option<T> {
     fn passed(&self, stage: impl FnOnce() -> Stage) {
         if let Some(trace) = self {
             trace.passed(stage);
+        }
+    }
+
+    fn rounds(&self) -> Option<Arc<dyn ObserveRounds>> {
+        self.as_ref()?.rounds()
+    }
+
+    fn logged_on(&self, stage: impl FnOnce() -> Stage) {
+        if let Some(trace) = self {
+            trace.logged_on(stage);
         }
     }
 

@@ -14,8 +14,9 @@ use super::{
     failure::{GssFailure, check},
     library::GssLibrary,
     name::GssName,
+    reason::reason,
 };
-use crate::Password;
+use crate::{Password, Reason};
 
 /// A credential, `gss_cred_id_t`.
 #[derive(Debug)]
@@ -139,7 +140,10 @@ impl GssCredential {
 }
 
 impl GssCredential {
-    /// Returns its principal, and how long it is valid. A ticket that has ended has no time left.
+    /// Returns its principal, and how long it is valid.
+    ///
+    /// # Errors
+    /// The ticket has expired, or the library fails.
     pub(super) fn inquire(&self) -> Result<(GssName, Duration), GssFailure> {
         let mut name = GssName::of_handle(self.library, ptr::null_mut());
         let (mut minor, mut seconds) = (0, 0);
@@ -155,6 +159,9 @@ impl GssCredential {
                 ptr::null_mut(),
             )
         };
+        // For an expired ticket MIT has no minor code, and then makes one up, for which its words are "Success". So the
+        // words of the major code are used.
+        let minor = if reason(major, 0) == Reason::TicketExpired { 0 } else { minor };
         check(self.library, major, minor, Some(Mechanism::Kerberos))?;
         Ok((name, Duration::from_secs(seconds.into())))
     }

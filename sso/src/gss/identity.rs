@@ -8,7 +8,7 @@ use super::{
     library::GssLibrary,
     name::GssName,
 };
-use crate::{Credentials, Identity, Ticket};
+use crate::{Credentials, Identity, SsoError, Ticket};
 
 /// The credential of one authentication.
 #[derive(Debug)]
@@ -55,20 +55,28 @@ impl ChosenCredential {
 }
 
 /// Identifies the ticket in a cache.
-pub(crate) fn ticket(credentials: &Credentials) -> Option<Ticket> {
-    let library = GssLibrary::get().ok()?;
-    let credential = match ChosenCredential::acquire(library, credentials).ok()? {
+pub(crate) fn ticket(identity: &Identity) -> Result<Ticket, SsoError> {
+    let library = GssLibrary::get()?;
+    let found = ticket_of(library, identity.credentials());
+    found.map_err(|failure| failure.into_error(&place(identity)))
+}
+
+fn ticket_of(
+    library: &'static GssLibrary,
+    credentials: &Credentials,
+) -> Result<Ticket, GssFailure> {
+    let credential = match ChosenCredential::acquire(library, credentials)? {
         // The default credential has no handle that could be asked, so it is acquired for this question.
-        ChosenCredential::Default => GssCredential::acquire(library, None).ok()?,
+        ChosenCredential::Default => GssCredential::acquire(library, None)?,
         ChosenCredential::Own(credential) => credential,
         // A password gets its tickets inside this process, so no `kinit` can replace them.
-        ChosenCredential::Kept => return None,
+        ChosenCredential::Kept => return Err(GssFailure::unsupported("a password has no ticket")),
     };
-    let (principal, rest) = credential.inquire().ok()?;
+    let (principal, rest) = credential.inquire()?;
     // GSS-API tells the time that is left and not the end. So the computed end can differ by a second between two
     // calls.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Some(Ticket { principal: principal.text().ok()?, ends_at: (now + rest).as_secs() })
+    Ok(Ticket { principal: principal.text()?, ends_at: (now + rest).as_secs() })
 }
 
 /// Describes the place that tickets are looked for in.

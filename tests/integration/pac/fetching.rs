@@ -208,3 +208,55 @@ fn a_change_of_the_network_has_the_file_fetched_again_and_the_last_good_one_kept
         comes(&proxy, "other").await;
     });
 }
+
+/// A fetch that waits for a condition of its way. An edit replaces the condition meanwhile, and the fetch takes the way of
+/// the edit.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_fetch_under_way_takes_the_way_that_an_edit_has_put_in_force() {
+    use crate::support::{Namespace, Says};
+    Namespace::run(Says::Nothing, |_namespace| async move {
+        let server = server(&returning("'PROXY proxy1.corp.example'")).await;
+        let vpn = Proxy::start("chains: { default: [] }\n").await;
+        let (corporate, other) = (named("Corporate").await, named("Other").await);
+        let office = format!("url: \"http://{}/proxy.pac\", via: way", server.address());
+        let yaml = |enabled: &str| {
+            let vpn = format!("kind: http-connect, address: \"{}\"", vpn.address());
+            let hops = format!("  vpn: {{ {vpn}, enabled: {enabled} }}\nchains: {{ way: [vpn],");
+            yaml(&corporate, &other, &office).replace("chains: {", &hops).replace("3s", "20s")
+        };
+        let unknown = "{ when: { resolves: vpn.test }, unknown: off }";
+        for (number, (before, after)) in
+            [(unknown, "true"), (unknown, "{ when: { interface: lo }, unknown: off }")]
+                .into_iter()
+                .enumerate()
+        {
+            let proxy = Proxy::start(&yaml(before)).await;
+            let asked = way(&proxy, "www.test:443");
+            let edited = async {
+                // Only a request begins a fetch.
+                within("the request", async {
+                    while status(proxy.address()).await["generations"][0]["requests"] != 1 {
+                        pause().await;
+                    }
+                })
+                .await;
+                proxy.config().write("10-test.yaml", &yaml(after));
+                proxy.event("config reloaded").await;
+            };
+            let (asked, ()) = tokio::join!(asked, edited);
+            assert_eq!(asked, "corporate");
+            within("the fetch has passed the VPN", async {
+                let passed = || {
+                    let events = vpn.events();
+                    events.iter().filter(|event| event.message() == "tunnel closed").count()
+                };
+                while passed() <= number {
+                    pause().await;
+                }
+            })
+            .await;
+            assert_eq!(server.record().now().len(), number + 1, "it is fetched once, by the VPN");
+        }
+    });
+}

@@ -1,12 +1,12 @@
 //! Each failure has its sentence.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use tokio::task::JoinSet;
 
 use super::{Company, SERVICE, SPN, assert_no_secret};
 use crate::support::{
-    ConfigDir, Kdc, Proxy, Squid, SquidRules, connect, exchange, free_port, skip,
+    ConfigDir, Kdc, Proxy, Squid, SquidRules, connect, exchange, free_port, pause, skip, within,
 };
 
 const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -50,6 +50,42 @@ async fn each_reason_without_a_token_has_its_sentence() {
         assert!(!told.contains("wrong-word") && !told.contains("alice"), "{told}");
         assert_no_secret(&proxy);
     }
+}
+
+#[tokio::test]
+async fn an_alias_in_the_address_is_told_the_canonical_name() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let scratch = tempfile::tempdir().unwrap();
+    let hosts = scratch.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 proxy.corp.test alias.corp.test\n").unwrap();
+    let address = format!("alias.corp.test:{}", company.squid.address().port());
+    let yaml =
+        company.yaml("", "[corporate]").replace(&company.squid.address().to_string(), &address);
+    let config = ConfigDir::new(&yaml);
+    // The system's resolver reads `/etc/hosts`, so this process gets one of its own.
+    let mut command = std::process::Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"",
+        "sh",
+    ]);
+    command.arg(&hosts).arg(env!("CARGO_BIN_EXE_mooltiroute"));
+    command.args(["probe", "https://a.test/", "--config"]).arg(config.path());
+    command.env("KRB5_CONFIG", company.kdc.shown("krb5.conf"));
+    command.env("KRB5CCNAME", company.kdc.cache("cache"));
+    let output = command.output();
+    let told = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let told = told.unwrap_or_default();
+    // `probe` begins with the address that it has looked up.
+    if told.is_empty() {
+        return skip("a mount namespace");
+    }
+    let advice =
+        "The canonical name of this host is `proxy.corp.test`: try `HTTP/proxy.corp.test`.";
+    assert!(told.contains("service name") && told.contains(advice), "{told}");
 }
 
 #[tokio::test]
@@ -169,19 +205,55 @@ async fn a_proxy_without_negotiate_gets_the_next_listed_scheme_and_the_kdc_hears
 async fn check_says_which_schemes_are_usable_and_sends_nothing() {
     let Some(company) = Company::start().await else { return };
     company.kdc.kinit("cache");
-    let yaml = company.yaml(SPN, "[corporate]");
-    let directory = ConfigDir::new(&yaml);
-    let config = company.kdc.shown("krb5.conf");
+    let directory = ConfigDir::new(&company.yaml(SPN, "[corporate]"));
+    let place = format!("; looked in cache {})\n", company.kdc.cache("none"));
     for (cache, words) in [
-        ("cache", "\n    Negotiate: with a ticket of alice@CORP.TEST, good for "),
-        ("none", "\n    Negotiate: not now, no Kerberos ticket\n"),
+        ("cache", ["\n    Negotiate: with a ticket of alice@CORP.TEST, good for ", " min\n"]),
+        ("none", ["\n    Negotiate: not now, no Kerberos ticket (", &place]),
     ] {
-        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
-        check.arg("check").arg("-c").arg(directory.path());
-        check.env("KRB5_CONFIG", &config).env("KRB5CCNAME", company.kdc.cache(cache));
-        let output = check.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains(words), "{told}");
+        let told = check(&company.kdc, &directory, cache);
+        assert!(words.iter().all(|words| told.contains(words)), "{told}");
     }
     assert!(company.squid.passed().is_empty());
+}
+
+#[tokio::test]
+async fn check_tells_an_expired_ticket_from_none_until_there_is_a_new_one() {
+    let Some(kdc) = Kdc::start().await else { return };
+    let ccache = format!("kerberos: {{ ccache: \"{}\" }}", kdc.cache("cache"));
+    // The default cache, a named one beside another default, and the principal of a user.
+    for (settings, cache) in
+        [("", "cache"), (&*ccache, "none"), ("username: alice@CORP.TEST", "cache")]
+    {
+        let config = ConfigDir::new(&format!(
+            "hops:\n  corporate: {{ kind: http-connect, address: proxy.corp.test:3128, auth: negotiate, {settings} }}\n\
+             chains: {{ default: [corporate] }}\n"
+        ));
+        let told = || check(&kdc, &config, cache);
+        let valid = "\n    Negotiate: with a ticket of ";
+        kdc.kinit_for("cache", "3s");
+        assert!(told().contains(valid), "{}", told());
+        within("the ticket expires", async {
+            while told().contains(valid) {
+                pause().await;
+            }
+        })
+        .await;
+        let words = "\n    Negotiate: not now, the Kerberos ticket has expired (The referenced credential has expired; ";
+        assert!(told().contains(words), "{}", told());
+        kdc.kinit("cache");
+        assert!(told().contains(valid), "{}", told());
+    }
+    let log = kdc.log();
+    assert!(!log.contains("TGS_REQ"), "`check` has asked for nothing: {log}");
+}
+
+/// Runs `mooltiroute check` and returns its output, with tickets in this cache.
+fn check(kdc: &Kdc, config: &ConfigDir, cache: &str) -> String {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    check.arg("check").arg("-c").arg(config.path());
+    check.env("KRB5_CONFIG", kdc.path("krb5.conf")).env("KRB5CCNAME", kdc.cache(cache));
+    let output = check.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

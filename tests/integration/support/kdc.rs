@@ -97,9 +97,23 @@ impl Kdc {
 
     /// Gets alice a ticket into a cache.
     pub(crate) fn kinit(&self, cache: &str) {
+        self.kinit_for(cache, "1h");
+    }
+
+    /// Gets alice a ticket into a cache, with a lifetime such as `2s`.
+    pub(crate) fn kinit_for(&self, cache: &str, lifetime: &str) {
         let mut kinit = Command::new(self.kinit.path());
         kinit.env("KRB5_CONFIG", self.path("krb5.conf"));
-        kinit.args(["-c", &self.cache(cache), "-k", "-t", &self.shown("alice.keytab"), "alice"]);
+        kinit.args([
+            "-l",
+            lifetime,
+            "-c",
+            &self.cache(cache),
+            "-k",
+            "-t",
+            &self.shown("alice.keytab"),
+            "alice",
+        ]);
         run(&mut kinit);
     }
 

@@ -5,14 +5,14 @@ use std::{
     future::Future,
     net::Ipv4Addr,
     panic,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
     thread,
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MsFlags, mount, umount},
     sched::{CloneFlags, unshare},
 };
 use tempfile::TempDir;
@@ -96,6 +96,20 @@ impl Namespace {
     pub(crate) fn add_link(&self, name: &str) {
         self.ip(&format!("link add name {name} type veth peer name peer-{name}"));
         self.ip(&format!("link set peer-{name} up"));
+    }
+
+    /// Hides a file behind an empty one, for the test and its processes only.
+    pub(crate) fn cover(&self, file: &Path) {
+        let empty = self.directory.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        let none: Option<&str> = None;
+        mount(Some(&empty), file, none, MsFlags::MS_BIND, none).unwrap();
+    }
+
+    /// Brings a covered file back.
+    #[expect(clippy::unused_self, reason = "only the owner of the namespace changes it")]
+    pub(crate) fn uncover(&self, file: &Path) {
+        umount(file).unwrap();
     }
 
     /// Has the name server answer otherwise.

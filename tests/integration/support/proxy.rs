@@ -130,6 +130,36 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
+    /// As [`on`](Self::on), with a state directory on a file system of its own, which a file `fill` has filled up. `None`
+    /// if this user may mount nothing.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn on_full_disk(config: ConfigDir) -> Option<Self> {
+        const MOUNT: &str = "mount -t tmpfs -o size=16k none \"$XDG_STATE_HOME\"";
+        let state = config.path().join(".state");
+        std::fs::create_dir(&state).unwrap();
+        let unshared = |program: &str| {
+            let mut command = command("unshare");
+            command.args(["--mount", "sh", "-c", program, PROGRAM]).env("XDG_STATE_HOME", &state);
+            command
+        };
+        let tried = unshared(MOUNT).stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            super::skip("mounting a file system");
+            return None;
+        }
+        let fill = "cat /dev/zero >\"$XDG_STATE_HOME/fill\" 2>/dev/null; exec \"$0\" \"$@\"";
+        let command = unshared(&format!("{MOUNT} && {fill}"));
+        Some(Self::run(config, None, &[], command).await)
+    }
+
+    /// Returns the place of its state directory, as it sees that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn state(&mut self) -> std::path::PathBuf {
+        let root = format!("/proc/{}/root", self.process.child().id());
+        let state = self.config.path().join(".state");
+        Path::new(&root).join(state.strip_prefix("/").unwrap())
+    }
+
     /// Runs it on what is at `path`, wherever that is.
     pub(crate) async fn at(path: &Path) -> Self {
         Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await

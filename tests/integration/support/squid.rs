@@ -30,6 +30,8 @@ pub(crate) enum SquidRules {
     Basic,
     /// As `Basic`, by Digest.
     Digest,
+    /// As `Digest`, with nonces for three requests each.
+    ScarceNonces,
     /// As `Basic`, by NTLM, which samba's `ntlm_auth` checks.
     Ntlm,
     /// As `Open`, for those who have a Kerberos ticket for `service`, whose keys are in `keytab`.
@@ -151,6 +153,21 @@ impl Squid {
         log.lines().filter_map(parse).collect()
     }
 
+    /// Waits until a request for `target` has ended, and returns all. Squid logs in the order in which it answers, so what
+    /// it has answered before is among them.
+    pub(crate) async fn passed_until(&self, target: &str) -> Vec<Passed> {
+        within(&format!("squid logs the request for {target}"), async {
+            loop {
+                let passed = self.passed();
+                if passed.iter().any(|passed| passed.target == target) {
+                    return passed;
+                }
+                time::sleep(POLL).await;
+            }
+        })
+        .await
+    }
+
     /// Waits until at least `count` requests or tunnels have ended, and returns them all.
     pub(crate) async fn passed_at_least(&self, count: usize) -> Vec<Passed> {
         within(&format!("squid logs {count} requests"), async {
@@ -241,7 +258,9 @@ fn config(
                  http_access allow account"
             )
         }
-        SquidRules::Digest => {
+        SquidRules::Digest | SquidRules::ScarceNonces => {
+            // Squid's own default is 50.
+            let uses = if matches!(rules, SquidRules::Digest) { 50 } else { 3 };
             fs::write(directory.join("digest"), DIGEST_FILE).unwrap();
             let helper = helper("digest_file_auth");
             let helper = helper.display();
@@ -249,6 +268,7 @@ fn config(
                 "auth_param digest program {helper} -c {shown}/digest\n\
                  auth_param digest children 2 startup=1 idle=1\n\
                  auth_param digest realm provider\n\
+                 auth_param digest nonce_max_count {uses}\n\
                  acl account proxy_auth REQUIRED\n\
                  http_access allow account"
             )

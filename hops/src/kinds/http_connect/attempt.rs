@@ -24,8 +24,9 @@ pub(super) enum Method {
 }
 
 /// The credentials of one request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Attempt {
+    #[default]
     None,
     Negotiate(SignOnRound),
     NtlmNegotiate,
@@ -55,6 +56,26 @@ impl Method {
 }
 
 impl Attempt {
+    /// The scheme of the credentials, if there are any.
+    pub(super) fn scheme(&self) -> Option<AuthScheme> {
+        match self {
+            Self::None => None,
+            Self::Negotiate(_) => Some(AuthScheme::Negotiate),
+            Self::NtlmNegotiate | Self::NtlmAuthenticate(_) => Some(AuthScheme::Ntlm),
+            Self::Digest(_) => Some(AuthScheme::Digest),
+            Self::Basic(_) => Some(AuthScheme::Basic),
+        }
+    }
+
+    /// Whether these credentials prove who asks, so that no further round is needed if they are accepted.
+    pub(super) fn is_last(&self) -> bool {
+        match self {
+            Self::None | Self::NtlmNegotiate => false,
+            Self::Negotiate(round) => !round.is_question(),
+            Self::NtlmAuthenticate(_) | Self::Digest(_) | Self::Basic(_) => true,
+        }
+    }
+
     /// Returns the field for the request, if it has credentials.
     pub(super) fn field(&self) -> Option<Field> {
         let value = match self {

@@ -1,10 +1,11 @@
 //! The rounds of an authentication to the proxy.
 
 mod challenged;
+mod plain;
 
 use std::{
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::{Duration, SystemTime},
 };
 
 use mooltiroute_sso::Ticket;
@@ -16,9 +17,10 @@ use super::{
     sign_on::SignOn,
 };
 use crate::{
-    Authority, Field, HopError, MissingCredentials, Readiness, Refusal, Secret, Tunnel,
+    Authority, Field, HopError, MissingCredentials, PlainRequest, Readiness, Refusal, RequestLine,
+    Secret, Tunnel,
     auth::{
-        challenge::AuthScheme,
+        challenge::{AuthScheme, Challenge},
         channel_bindings::ChannelBindings,
         digest::{DigestCredentials, DigestSession},
     },
@@ -31,9 +33,11 @@ pub(super) struct Authenticator {
     /// In the operator's order.
     methods: Vec<Method>,
     service: String,
-    /// The schemes that the proxy offered last. `None` before its first challenge.
+    /// The schemes that the proxy offered last; none if it asked for no credentials. `None` before its first challenge.
     offered: Mutex<Option<Vec<AuthScheme>>>,
-    lockout: Lockout,
+    /// Whether the proxy asked again on a connection that was logged on.
+    asks_for_each_request: AtomicBool,
+    lockout: Arc<Lockout>,
 }
 
 /// The way a CONNECT ended.
@@ -41,6 +45,26 @@ pub(super) struct Authenticator {
 pub(super) enum Outcome {
     Connected,
     /// The proxy closes the connection, and a new one goes on with what was learned.
+    Closes,
+}
+
+/// The request by which the proxy is asked.
+#[derive(Clone, Copy, Debug)]
+enum Asked<'a> {
+    /// A CONNECT with these fields.
+    Connect(&'a Authority, &'a [Field]),
+    /// A request for the target of a plain one, without a body. The plain request itself has the last credentials.
+    Plain(PlainRequest<'a>),
+}
+
+/// The end of the rounds on one connection.
+#[derive(Debug)]
+enum RoundsEnd {
+    /// The proxy has not answered 407 to these credentials.
+    Answered(Answer, Attempt),
+    /// These credentials go with the plain request.
+    Ready(Attempt, Option<Permit>),
+    /// The proxy closes the connection.
     Closes,
 }
 
@@ -75,32 +99,57 @@ impl From<HopError> for Stop {
     }
 }
 
+impl Asked<'_> {
+    async fn send(
+        &self,
+        exchange: &mut Exchange<'_>,
+        credentials: Vec<Field>,
+    ) -> Result<Answer, HopError> {
+        match self {
+            Self::Connect(next, fields) => {
+                exchange.connect(next, &[fields, &credentials[..]].concat()).await
+            }
+            // A proxy that asks for nothing passes this on to the target, which must do no harm: HEAD changes nothing
+            // there (RFC 9110 §9.2.1), and its answer has no body.
+            Self::Plain(PlainRequest { line, target, .. }) => {
+                let line = RequestLine { method: "HEAD", uri: line.uri };
+                exchange.request(line, target, &credentials).await
+            }
+        }
+    }
+
+    /// Returns whether the credentials need no further round, so that the plain request itself can have them.
+    fn takes_along(&self, attempt: &Attempt) -> bool {
+        matches!(self, Self::Plain(_)) && attempt.is_last()
+    }
+}
+
 impl Authenticator {
-    pub(super) fn new(methods: Vec<Method>, service: String) -> Self {
+    /// Creates one that begins with no knowledge of the proxy. A request has `handshake` for all its rounds.
+    pub(super) fn new(methods: Vec<Method>, service: String, handshake: Duration) -> Self {
         // Basic alone needs no challenge.
         let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
-        Self { methods, service, offered: Mutex::new(at_once), lockout: Lockout::default() }
+        let offered = Mutex::new(at_once);
+        Self {
+            methods,
+            service,
+            offered,
+            asks_for_each_request: false.into(),
+            lockout: Arc::new(Lockout::new(handshake)),
+        }
     }
 
     /// Whether an authentication may take more than one request on a connection.
     pub(super) fn takes_rounds(&self) -> bool {
-        !matches!(self.methods[..], [Method::Basic(_)])
+        self.basic().is_none()
     }
 
-    /// Returns the field of every request, if the scheme needs no challenge.
-    pub(super) fn at_once(&self) -> Option<Field> {
+    /// The value of the field for Basic, if no other scheme is allowed.
+    pub(super) fn basic(&self) -> Option<&Secret> {
         match &self.methods[..] {
-            [Method::Basic(value)] => Some(Field::new("Proxy-Authorization", value.clone())),
+            [Method::Basic(value)] => Some(value),
             _ => None,
         }
-    }
-
-    /// Fails while the credentials are not to be tried.
-    ///
-    /// # Errors
-    /// The last rejection.
-    pub(super) fn check(&self) -> Result<(), HopError> {
-        Ok(self.lockout.check()?)
     }
 
     /// Says for each scheme whether this machine can use it now. Blocks.
@@ -124,7 +173,7 @@ impl Authenticator {
     /// Asks the proxy to connect to `next`, in as many rounds as its scheme takes.
     ///
     /// The first request has the credentials of the scheme that the proxy asked for last, as far as that scheme can
-    /// begin without a challenge. Each 407 is answered by at most one more request, until one is a rejection.
+    /// begin without a challenge.
     ///
     /// # Errors
     /// The proxy refused, rejected the credentials, or did so a short time ago; or there are no credentials.
@@ -140,7 +189,33 @@ impl Authenticator {
         let uri = next.to_string();
         let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
-        let mut attempt = self.opening(purpose).await?;
+        let opening = self.opening(purpose).await?;
+        let asked = Asked::Connect(next, fields);
+        match self.rounds(&mut exchange, asked, opening, purpose).await? {
+            // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
+            // first message.
+            RoundsEnd::Answered(answer, attempt) if answer.is_success() => {
+                self.succeeded(&attempt);
+                Ok(Outcome::Connected)
+            }
+            // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
+            // try them.
+            RoundsEnd::Answered(answer, _) => Err(answer.into_refusal().into()),
+            RoundsEnd::Closes | RoundsEnd::Ready(..) => Ok(Outcome::Closes),
+        }
+    }
+
+    /// Sends a request with better credentials each time that the proxy answers 407.
+    ///
+    /// Each 407 is answered by at most one more request, until one is a rejection.
+    async fn rounds(
+        &self,
+        exchange: &mut Exchange<'_>,
+        asked: Asked<'_>,
+        opening: Attempt,
+        purpose: Purpose<'_>,
+    ) -> Result<RoundsEnd, HopError> {
+        let mut attempt = opening;
         // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
         // then, so that a wrong password reaches the proxy once and not once for each client.
         let mut permit = None;
@@ -149,79 +224,81 @@ impl Authenticator {
             if permit.is_none() && !matches!(attempt, Attempt::None) {
                 permit = Some(self.lockout.permit().await?);
             }
-            let mut fields = fields.to_vec();
-            // Old proxies answer 407 in HTTP/1.0 and close, unless this field asks them to stay. NTLM is impossible
-            // without it. Basic alone never needs the connection after a 407, so its requests stay as short as
-            // providers like them.
-            if self.takes_rounds() {
-                fields.push(Field::new("Proxy-Connection", Secret::new("keep-alive")));
+            if asked.takes_along(&attempt) {
+                return Ok(RoundsEnd::Ready(attempt, permit));
             }
-            fields.extend(attempt.field());
             // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
             // to itself.
-            let answer = exchange.connect(next, &fields).await?;
-            // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
-            // first message.
-            if answer.is_success() {
-                self.succeeded(&attempt, permit);
-                return Ok(Outcome::Connected);
+            let answer = asked.send(exchange, self.fields(&attempt)).await?;
+            if self.takes_rounds() {
+                exchange.report_round(attempt.scheme(), &answer);
             }
-            // Other refusals say nothing about the credentials, so no verdict is recorded. The permit is dropped, and
-            // the next connection may try them.
             if answer.status() != 407 {
-                return Err(answer.into_refusal().into());
+                return Ok(RoundsEnd::Answered(answer, attempt));
             }
             // The answer is found before the body is drained. A rejection needs no further request, and the schemes
             // on offer must be known to the next connection if this one ends now.
-            attempt = match self.after(attempt, &answer, purpose).await {
+            let challenges = Challenge::parse(answer.challenges());
+            attempt = match self.after(attempt, &challenges, purpose).await {
                 Ok(attempt) => attempt,
-                Err(stop) => return Err(self.stopped(stop, answer).await),
+                Err(stop) => return Err(self.stopped(stop, answer.into_refusal()).await),
             };
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
             // and a new connection begins from the start, with the scheme that is known by now.
             if !exchange.finish(&answer).await? {
-                return Ok(Outcome::Closes);
+                return Ok(RoundsEnd::Closes);
             }
         }
         Err(HopError::Malformed("it asks for credentials again and again"))
     }
 
-    fn succeeded(&self, attempt: &Attempt, permit: Option<Permit<'_>>) {
+    /// Returns the fields that carry the credentials of a request.
+    fn fields(&self, attempt: &Attempt) -> Vec<Field> {
+        // Old proxies answer 407 in HTTP/1.0 and close, unless this field asks them to stay. NTLM is impossible
+        // without it. Basic alone never needs the connection after a 407, so its requests stay as short as
+        // providers like them.
+        let stay = || Field::new("Proxy-Connection", Secret::new("keep-alive"));
+        self.takes_rounds().then(stay).into_iter().chain(attempt.field()).collect()
+    }
+
+    /// Records that the proxy accepted the credentials, if there are any in `attempt`.
+    fn succeeded(&self, attempt: &Attempt) {
         // From now on a new nonce of the proxy is no rejection, also without `stale=true`.
         if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
             session.accepted(sent);
         }
-        if let Some(permit) = permit {
-            permit.accepted();
+        if !matches!(attempt, Attempt::None) {
+            self.lockout.accepted();
         }
     }
 
     /// Turns the end of an authentication into an error, and records a rejection.
-    async fn stopped(&self, stop: Stop, answer: Answer) -> HopError {
+    async fn stopped(&self, stop: Stop, refusal: Refusal) -> HopError {
         match stop {
             Stop::Failed(error) => error,
-            Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, answer).into(),
-            Stop::Refused(reason) => explanations::refusal(answer, reason).into(),
+            Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
+            Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
-            // A ticket that the proxy refuses stays refused until there is another one. Its identity is kept with the
-            // rejection, so that `kinit` ends the wait at once.
             Stop::TokenRefused => {
-                let refusal = diagnosis::refused_ticket(answer, SystemTime::now());
-                let ticket = match self.sign_on() {
-                    Some(sign_on) => sign_on.ticket().await,
-                    None => None,
-                };
-                self.rejected_by_proxy(refusal, ticket)
+                self.token_refused(diagnosis::refused_ticket(refusal, SystemTime::now())).await
             }
             // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
             // their own, which name the scheme.
-            Stop::Rejected(_) if !self.takes_rounds() => {
-                self.rejected_by_proxy(answer.into_refusal(), None)
-            }
+            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal, None),
             Stop::Rejected(scheme) => {
-                self.rejected_by_proxy(explanations::rejection(answer, scheme), None)
+                self.rejected_by_proxy(explanations::rejection(refusal, scheme), None)
             }
         }
+    }
+
+    /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity
+    /// is kept with the rejection, so that `kinit` ends the wait at once.
+    async fn token_refused(&self, refusal: Refusal) -> HopError {
+        let ticket = match self.sign_on() {
+            Some(sign_on) => sign_on.ticket().await,
+            None => None,
+        };
+        self.rejected_by_proxy(refusal, ticket)
     }
 
     fn rejected_by_proxy(&self, refusal: Refusal, ticket: Option<Ticket>) -> HopError {
@@ -248,7 +325,7 @@ impl Authenticator {
                 self.lockout.ticket_changed(&old);
             }
         }
-        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let offered = self.offered();
         // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or
         // only by another scheme.
         let Some(offered) = offered else { return Ok(Attempt::None) };
@@ -261,6 +338,14 @@ impl Authenticator {
                 Stop::Rejected(_) | Stop::TokenRefused | Stop::NothingInCommon | Stop::Refused(_),
             ) => Ok(Attempt::None),
         }
+    }
+
+    fn offered(&self) -> Option<Vec<AuthScheme>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_offered(&self, offered: Vec<AuthScheme>) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
     }
 
     fn digest(&self) -> Option<(&DigestCredentials, &DigestSession)> {

@@ -11,7 +11,7 @@ use super::{
     explanations::explained,
     sign_on::{SignOn, SignOnError},
 };
-use crate::{MissingCredentials, Refusal, exchange::Answer, refusal::http_date};
+use crate::{MissingCredentials, Refusal, refusal::http_date};
 
 /// A reason with its words. `docs/corporate-authentication.md` has the same table.
 #[derive(Debug)]
@@ -31,8 +31,12 @@ impl Diagnosis {
     }
 }
 
-/// Describes a sign-on for which there is no token.
-pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> MissingCredentials {
+/// Describes a sign-on for which there is no token. `canonical` is another name of the proxy's host.
+pub(super) fn missing_credentials(
+    sign_on: &SignOn,
+    error: SignOnError,
+    canonical: Option<String>,
+) -> MissingCredentials {
     let service = sign_on.service();
     // A call that does not return in time is taken for one that waits for a silent KDC, for which MIT Kerberos waits
     // 25 s.
@@ -46,6 +50,12 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
         (Reason::NoTicket, Some((path, principal))) => {
             ("no usable key in the keytab", sign_on.without_username(&no_key(path, principal)))
         }
+        // The name is only advised. To use it without asking would let anyone who can forge answers of the DNS choose
+        // the service that a ticket is for.
+        (Reason::UnknownService, _) if let Some(name) = canonical => (
+            *summary,
+            format!("{advice} The canonical name of this host is `{name}`: try `HTTP/{name}`."),
+        ),
         _ => (*summary, (*advice).to_owned()),
     };
     MissingCredentials {
@@ -60,9 +70,9 @@ pub(super) fn missing_credentials(sign_on: &SignOn, error: SignOnError) -> Missi
 
 /// Explains a challenge that followed a valid token. If the clocks differ, that is the likely cause: a ticket that was
 /// issued before they did is used without asking the domain controller, and so only the proxy sees the difference.
-pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
+pub(super) fn refused_ticket(refusal: Refusal, now: SystemTime) -> Refusal {
     // The proxy does not say why it refuses a ticket. Its `Date` field is the only clue that this side has.
-    let skew = answer.values("Date").find_map(|date| clock_difference(date, now));
+    let skew = refusal.field("Date").and_then(|date| clock_difference(date, now));
     let reason = if skew.is_some() { Reason::ClockSkew } else { Reason::Refused };
     let detail = match skew {
         Some(skew) => {
@@ -73,12 +83,12 @@ pub(super) fn refused_ticket(answer: Answer, now: SystemTime) -> Refusal {
         None => "it refused a valid ticket".to_owned(),
     };
     let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
-    explained(answer, detail, *summary, advice)
+    explained(refusal, detail, *summary, advice)
 }
 
 /// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.
-fn clock_difference(date: &[u8], now: SystemTime) -> Option<Duration> {
-    let theirs = http_date(date)?;
+fn clock_difference(date: &str, now: SystemTime) -> Option<Duration> {
+    let theirs = http_date(date.as_bytes())?;
     // Either clock may be ahead; only the distance counts.
     let difference = now.duration_since(theirs).unwrap_or_else(|error| error.duration());
     (difference > SKEW_MAX).then(|| Duration::from_secs(difference.as_secs()))

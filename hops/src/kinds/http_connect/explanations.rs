@@ -3,45 +3,37 @@
 use std::borrow::Cow;
 
 use super::attempt::Method;
-use crate::{
-    Meaning, Refusal,
-    auth::challenge::{AuthScheme, Challenge},
-    exchange::Answer,
-    refusal::CREDENTIALS_REJECTED,
-};
+use crate::{Meaning, Refusal, auth::challenge::AuthScheme, refusal::CREDENTIALS_REJECTED};
 
 /// Explains why no credentials were sent.
-pub(super) fn refusal(answer: Answer, reason: String) -> Refusal {
-    explained(answer, reason, "credentials not sent", BROKEN_CHALLENGE)
+pub(super) fn nothing_sent(refusal: Refusal, reason: String) -> Refusal {
+    explained(refusal, reason, "credentials not sent", BROKEN_CHALLENGE)
 }
 
 /// Explains that no scheme is both offered and allowed.
-pub(super) fn nothing_in_common(methods: &[Method], answer: Answer) -> Refusal {
-    let challenges = Challenge::parse(answer.challenges());
+pub(super) fn nothing_in_common(methods: &[Method], refusal: Refusal) -> Refusal {
     let ours: Vec<_> = methods.iter().map(|method| method.scheme().name()).collect();
     // The names are the proxy's own, so that an operator sees a scheme that this program does not know, such as
     // Bearer.
-    let mut offered: Vec<_> = challenges.iter().map(Challenge::name).collect();
-    offered.dedup();
-    let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+    let offered = refusal.http.as_ref().map(|http| http.schemes.join(", "));
+    let offered = offered.filter(|names| !names.is_empty()).unwrap_or_else(|| "nothing".to_owned());
     let detail = format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "));
-    explained(answer, detail, format!("offers {offered}"), NOTHING_SENT)
+    explained(refusal, detail, format!("offers {offered}"), NOTHING_SENT)
 }
 
 /// Explains that the proxy does not accept the credentials.
-pub(super) fn rejection(answer: Answer, scheme: AuthScheme) -> Refusal {
+pub(super) fn rejection(refusal: Refusal, scheme: AuthScheme) -> Refusal {
     let detail = format!("it rejected the credentials, by {}", scheme.name());
-    explained(answer, detail, CREDENTIALS_REJECTED, REJECTED)
+    explained(refusal, detail, CREDENTIALS_REJECTED, REJECTED)
 }
 
-/// Turns an answer into a refusal about credentials.
+/// Makes of a refusal one about credentials.
 pub(super) fn explained(
-    answer: Answer,
+    mut refusal: Refusal,
     detail: String,
     summary: impl Into<Cow<'static, str>>,
     advice: &str,
 ) -> Refusal {
-    let mut refusal = answer.into_refusal();
     refusal.means(Meaning::Credentials);
     refusal.detail = Some(detail);
     refusal.summary = Some(summary.into());

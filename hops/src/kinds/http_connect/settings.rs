@@ -90,7 +90,11 @@ impl Written<'_> {
         }
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
-        Ok(Some(Authenticator::new(methods, format!("HTTP/{}", self.host))))
+        Ok(Some(Authenticator::new(
+            methods,
+            format!("HTTP/{}", self.host),
+            self.context.handshake(),
+        )))
     }
 
     fn check_credentials(&self, has_sign_on: bool) -> Result<(), InvalidSetting> {

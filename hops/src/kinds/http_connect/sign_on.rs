@@ -7,11 +7,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dns_lookup::AddrInfoHints;
 use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
 use zeroize::Zeroizing;
 
 use crate::{
-    Secret,
+    Host, Secret,
     auth::channel_bindings::ChannelBindings,
     kinds::blocking::{BlockingCalls, CallError},
 };
@@ -36,6 +37,8 @@ pub(super) struct SignOnRound {
     is_first: bool,
     /// Whether a token of the proxy has no answer.
     is_done: bool,
+    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    is_question: bool,
 }
 
 /// The reason why there is no token.
@@ -91,6 +94,18 @@ impl SignOn {
         &self.service
     }
 
+    /// Returns the canonical name of the proxy's host if `error` says that its service name is unknown, and if DNS knows
+    /// the host by another name.
+    pub(super) async fn canonical_name(&self, error: &SignOnError) -> Option<String> {
+        let SignOnError::Library(SsoError { reason: Reason::UnknownService, .. }) = error else {
+            return None;
+        };
+        let (_, host) = self.service.split_once('/')?;
+        let host = host.split('@').next()?.to_owned();
+        let canonical = self.calls.run(move || canonical_name(&host)).await;
+        canonical.ok().flatten()
+    }
+
     /// Returns the path of the keytab and its principal, if this signs on with a keytab.
     pub(super) fn keytab(&self) -> Option<(&Path, &str)> {
         self.identities.iter().find_map(|identity| match identity.credentials() {
@@ -108,8 +123,7 @@ impl SignOn {
     pub(super) fn readiness(&self) -> Result<String, String> {
         // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
         sso::check_available().map_err(|error| error.to_string())?;
-        // An expired ticket says more than none: the user has run `kinit` before, and has to do so again.
-        let mut without = Reason::NoTicket;
+        let mut without = failure(Reason::NoTicket, "");
         for identity in self.identities.iter() {
             match identity.credentials() {
                 Credentials::Password { .. } => return Ok("with the password".into()),
@@ -118,22 +132,18 @@ impl SignOn {
                 _ => {}
             }
             match identity.ticket() {
-                Some(Ticket { principal, ends_at }) => {
+                Ok(Ticket { principal, ends_at }) => {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                     let rest = ends_at.saturating_sub(now.unwrap_or_default().as_secs());
-                    if rest > 0 {
-                        let words =
-                            format!("with a ticket of {principal}, good for {} min", rest / 60);
-                        return Ok(self.without_username(&words));
-                    }
-                    without = Reason::TicketExpired;
+                    let words = format!("with a ticket of {principal}, good for {} min", rest / 60);
+                    return Ok(self.without_username(&words));
                 }
                 // Windows tells no more before it is asked for a token.
-                None if cfg!(windows) => return Ok("as the logged-in user".into()),
-                None => {}
+                Err(_) if cfg!(windows) => return Ok("as the logged-in user".into()),
+                Err(error) => without = error,
             }
         }
-        Err(without.to_string())
+        Err(self.without_username(&without.to_string()))
     }
 
     /// Makes the first token for a connection.
@@ -185,7 +195,7 @@ impl SignOn {
     /// Identifies the ticket that the next sign-on would use. Returns `None` if that can't be told.
     pub(super) async fn ticket(&self) -> Option<Ticket> {
         let identities = Arc::clone(&self.identities);
-        let first = move || identities.iter().find_map(|identity| identity.ticket());
+        let first = move || identities.iter().find_map(|identity| identity.ticket().ok());
         self.calls.run(first).await.ok().flatten()
     }
 
@@ -212,6 +222,11 @@ impl SignOnRound {
         &self.value
     }
 
+    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    pub(super) fn is_question(&self) -> bool {
+        self.is_question
+    }
+
     /// Whether the token is the first on its connection.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
@@ -235,8 +250,29 @@ fn next_token(mut context: sso::Context, token: Option<&[u8]>) -> Result<SignOnR
     };
     let encoded = Zeroizing::new(STANDARD.encode(made));
     let value = Secret::new(format!("Negotiate {}", encoded.as_str()));
-    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), context })
+    let is_question = asks_for_challenge(made);
+    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), is_question, context })
 }
+
+/// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of
+/// Kerberos hold a ticket, and prove all at once, though the library goes on to wait for the proof of the other side.
+fn asks_for_challenge(token: &[u8]) -> bool {
+    const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";
+    token.windows(NEGOTIATE_MESSAGE.len()).any(|bytes| bytes == NEGOTIATE_MESSAGE)
+}
+
+/// Returns the canonical name of a host by the system's resolver, if it is another one. Blocks.
+fn canonical_name(host: &str) -> Option<String> {
+    let hints = AddrInfoHints { flags: AI_CANONNAME, ..AddrInfoHints::default() };
+    let mut found = dns_lookup::getaddrinfo(Some(host), None, Some(hints)).ok()?;
+    let name = found.find_map(|info| info.ok()?.canonname)?;
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_name = name.parse::<Host>().is_ok_and(|host| matches!(host, Host::Name(_)));
+    (is_name && name != host.to_ascii_lowercase()).then_some(name)
+}
+
+/// Asks `getaddrinfo` for the canonical name, on all systems (RFC 3493 §6.1).
+const AI_CANONNAME: i32 = 2;
 
 /// Replaces `word` in a text, but not inside of longer words.
 fn replace_word(text: &str, word: &str, replacement: &str) -> String {
@@ -274,6 +310,20 @@ const CALLS_MAX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_first_message_of_ntlm_needs_an_answer() {
+        for (token, expected) in [
+            (&b"NTLMSSP\0\x01\0\0\0flags"[..], true),
+            (b"\x60\x40\x06\x06spnego\xa2\x2aNTLMSSP\0\x01\0\0\0", true),
+            (b"\xa1\x50NTLMSSP\0\x03\0\0\0", false),
+            (b"\x60\x82ticket", false),
+            (b"NTLMSSP\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(asks_for_challenge(token), expected, "{token:?}");
+        }
+    }
 
     #[test]
     fn a_username_is_replaced_in_the_words_of_the_library() {

@@ -1,21 +1,21 @@
-//! The services that a hop uses, which change with each reload.
+//! The services that a hop uses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::Services;
 
-/// The services of the generation in force, if there is one. A reload may replace them while a fetch uses them.
+/// The services of the program, once there are any.
 #[derive(Debug, Default)]
-pub(super) struct Attached(Mutex<Option<Arc<dyn Services>>>);
+pub(super) struct Attached(OnceLock<Arc<dyn Services>>);
 
 impl Attached {
-    /// Returns the services in force.
-    pub(super) fn present(&self) -> Option<Arc<dyn Services>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the services.
+    pub(super) fn present(&self) -> Option<&Arc<dyn Services>> {
+        self.0.get()
     }
 
-    /// Puts other services in force.
-    pub(super) fn replace(&self, services: Arc<dyn Services>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
+    /// Takes the services. They stay the same for as long as the hop exists, so those that come later are not needed.
+    pub(super) fn take(&self, services: Arc<dyn Services>) {
+        let _ = self.0.set(services);
     }
 }

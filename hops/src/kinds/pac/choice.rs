@@ -162,6 +162,11 @@ impl Selection for Way {
         }
     }
 
+    fn hops(&self) -> Vec<Arc<str>> {
+        let inner = self.inner.iter().flat_map(|inner| inner.hops());
+        self.member().map(|member| Arc::clone(&member.name)).into_iter().chain(inner).collect()
+    }
+
     fn is_in_use(&self) -> Option<bool> {
         let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
         inner.or_else(|| Some(self.choosing.pac.health.is_in_use(self.taken?.member)))

@@ -130,6 +130,11 @@ impl PacFacts {
 
 impl Surroundings for PacFacts {
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        // A script may ask for anything, also for texts of megabytes. One that is no name has no address, and is neither
+        // looked up nor kept.
+        if !matches!(name.parse(), Ok(Host::Name(_))) {
+            return Some(Vec::new());
+        }
         let network = self.names.known().network;
         let own = self.own().get(name).filter(|(of, _)| *of == network).cloned();
         own.map(|(_, addresses)| addresses).or_else(|| self.names.addresses(name))
@@ -198,6 +203,10 @@ mod tests {
         for text in ["", "a b", "-", "1.2.3", "http://a/"] {
             names.look_up(text).await;
             assert_eq!(names.addresses(text), Some(Vec::new()), "{text}");
+        }
+        let facts = PacFacts::new(Arc::default(), None);
+        for text in ["", "a b", "1.2.3", &"x".repeat(64), &"x.".repeat(1 << 20)] {
+            assert_eq!(facts.addresses(text), Some(Vec::new()), "no look-up is called for");
         }
     }
 

@@ -172,16 +172,8 @@ struct Fetch {
 impl Fetch {
     async fn run(self) {
         let Self { remote, .. } = &self;
-        let Some(mut services) = remote.services.present() else { return };
-        let loaded = loop {
-            let loaded = self.load(&*services).await;
-            // A reload may have changed the way to the server meanwhile. Then the failure of the old way says nothing.
-            let newer = remote.services.present().filter(|now| !Arc::ptr_eq(now, &services));
-            match newer {
-                Some(newer) if loaded.is_err() => services = newer,
-                _ => break loaded,
-            }
-        };
+        let Some(services) = remote.services.present() else { return };
+        let loaded = self.load(&**services).await;
         let problem = loaded.as_ref().err().cloned();
         if remote.state().record(loaded) {
             services.read(&remote.url.to_string(), problem.as_deref());
@@ -257,60 +249,3 @@ const REFRESH_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The pauses between attempts that fail.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-
-    use super::*;
-    use crate::{Authority, Eventual, OpenError, Tunnel};
-
-    /// The services of a generation. Those of the first one fail during a reload; those of the next one reach a server.
-    #[derive(Debug)]
-    struct Generation {
-        attached: Arc<Attached>,
-        is_first: bool,
-    }
-
-    impl Services for Generation {
-        fn open(&self, _: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
-            let attached = Arc::clone(&self.attached);
-            if self.is_first {
-                let next = Self { attached: Arc::clone(&attached), is_first: false };
-                attached.replace(Arc::new(next));
-                return Eventual::Ready(Err(OpenError("the chain is no longer in force".into())));
-            }
-            let (near, mut far) = duplex(4096);
-            Eventual::later(async move {
-                let body = "function FindProxyForURL(url, host) { return 'DIRECT'; }";
-                let length = body.len();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-                far.write_all(answer.as_bytes()).await.map_err(|no| OpenError(no.to_string()))?;
-                // It stays open for as long as the client reads.
-                #[expect(clippy::disallowed_methods, reason = "a test has no shutdown")]
-                tokio::spawn(async move { far.read_to_end(&mut Vec::new()).await });
-                Ok(Tunnel::layered(near))
-            })
-        }
-
-        fn network_epoch(&self) -> u64 {
-            7
-        }
-
-        fn read(&self, _: &str, problem: Option<&str>) {
-            assert_eq!(problem, None);
-        }
-
-        fn said(&self, _: &str) {}
-    }
-
-    #[tokio::test]
-    async fn a_fetch_that_fails_during_a_reload_is_repeated_on_the_new_way() {
-        let attached = Arc::<Attached>::default();
-        let url = "http://pac.test/".parse().unwrap();
-        let remote = Arc::new(Remote::new(url, None, 4096, Arc::clone(&attached)));
-        assert!(remote.script().await.is_err(), "there is no generation yet");
-        attached.replace(Arc::new(Generation { attached: Arc::clone(&attached), is_first: true }));
-        assert!(remote.script().await.is_ok());
-    }
-}

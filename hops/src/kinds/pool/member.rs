@@ -25,6 +25,14 @@ impl Member {
             Self::Own(settings) => context.build(settings).map(Some),
         }
     }
+
+    /// Returns the name below `hops:`, unless the hop is the pool's own.
+    pub(super) fn hop_name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Own(_) => None,
+        }
+    }
 }
 
 impl JsonSchema for Member {

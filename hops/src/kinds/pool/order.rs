@@ -25,6 +25,8 @@ pub(super) struct PoolMember {
     pub(super) hop: Arc<dyn Hop>,
     /// Its name below the pool, such as `members[0]`.
     pub(super) name: Box<str>,
+    /// Its own name below `hops:`, if it has one.
+    pub(super) hop_name: Option<Arc<str>>,
     /// A number that the member keeps if others come and go.
     identity: u64,
     pub(super) takes_preferences: bool,
@@ -70,7 +72,12 @@ impl PoolMember {
     pub(super) fn new(hop: Arc<dyn Hop>, name: Box<str>, identity: u64) -> Self {
         let takes_preferences = hop.describe().takes_preferences;
         let (reached, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { hop, name, identity, takes_preferences, reached, failed }
+        Self { hop, name, hop_name: None, identity, takes_preferences, reached, failed }
+    }
+
+    /// Notes the member's own name below `hops:`.
+    pub(super) fn named(self, hop_name: Option<Arc<str>>) -> Self {
+        Self { hop_name, ..self }
     }
 
     /// Describes the member, which is `left_out` for that long.

@@ -60,6 +60,12 @@ impl Selection for Picked {
         }
     }
 
+    fn hops(&self) -> Vec<Arc<str>> {
+        let member = &self.pool.members[self.taken.member];
+        let inner = self.inner.iter().flat_map(|inner| inner.hops());
+        member.hop_name.iter().cloned().chain(inner).collect()
+    }
+
     fn is_in_use(&self) -> Option<bool> {
         let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
         inner.or_else(|| Some(self.pool.health.is_in_use(self.taken.member)))

@@ -1,6 +1,6 @@
 //! The answers to the challenges of a proxy.
 
-use std::{sync::PoisonError, time::SystemTime};
+use std::time::SystemTime;
 
 use super::{Authenticator, Purpose, Stop};
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
         },
         ntlm::{self, NtlmRound},
     },
-    exchange::Answer,
     kinds::http_connect::{
         attempt::{Attempt, Method, ntlm_value},
         diagnosis::missing_credentials,
@@ -31,10 +30,9 @@ impl Authenticator {
     pub(super) async fn after(
         &self,
         attempt: Attempt,
-        answer: &Answer,
+        challenges: &[Challenge],
         purpose: Purpose<'_>,
     ) -> Result<Attempt, Stop> {
-        let challenges = Challenge::parse(answer.challenges());
         match attempt {
             // These two prove the password in this one request. A second try would be a second failed logon of the
             // account.
@@ -42,19 +40,18 @@ impl Authenticator {
             Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
             // Negotiate may go on for several rounds, and Digest may only need a newer nonce. Both decide that for
             // themselves.
-            Attempt::Negotiate(round) => self.after_token(round, &challenges).await,
-            Attempt::Digest(sent) => self.after_digest(&challenges, Some(&sent), purpose),
-            Attempt::NtlmNegotiate if is_offered(&challenges, AuthScheme::Ntlm) => {
-                self.after_negotiate_message(&challenges, purpose.bindings)
+            Attempt::Negotiate(round) => self.after_token(round, challenges).await,
+            Attempt::Digest(sent) => self.after_digest(challenges, Some(&sent), purpose),
+            Attempt::NtlmNegotiate if is_offered(challenges, AuthScheme::Ntlm) => {
+                self.after_negotiate_message(challenges, purpose.bindings)
             }
             Attempt::NtlmNegotiate | Attempt::None => {
                 let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
                 // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
                 // This replaces the offer of an earlier challenge, since a proxy may offer less after its settings
                 // have changed.
-                *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(offered.clone());
-                self.choose(&offered, &challenges, purpose).await
+                self.set_offered(offered.clone());
+                self.choose(&offered, challenges, purpose).await
             }
         }
     }
@@ -70,7 +67,7 @@ impl Authenticator {
         purpose: Purpose<'_>,
     ) -> Result<Attempt, Stop> {
         // Before a ticket is asked for with a password, which counts as a try.
-        self.check()?;
+        self.lockout.check().map_err(HopError::from)?;
         let mut without = None;
         // The order is the operator's. The order in which the proxy offers the schemes does not count.
         for method in self.methods.iter().filter(|method| offered.contains(&method.scheme())) {
@@ -80,7 +77,8 @@ impl Authenticator {
                     Err(error) => {
                         let is_local = error.is_local();
                         let is_rejection = error.is_rejection();
-                        let missing = missing_credentials(sign_on, error);
+                        let canonical = sign_on.canonical_name(&error).await;
+                        let missing = missing_credentials(sign_on, error, canonical);
                         // The domain controller rejected the user. Another scheme would try the same password, which
                         // could lock the account.
                         if is_rejection {
@@ -130,7 +128,7 @@ impl Authenticator {
         match sign_on.answer(round, token).await {
             Ok(round) => Ok(Attempt::Negotiate(round)),
             Err(error @ SignOnError::TimedOut(_)) => {
-                Err(Stop::Failed(missing_credentials(sign_on, error).into()))
+                Err(Stop::Failed(missing_credentials(sign_on, error, None).into()))
             }
             Err(SignOnError::Library(_)) => Err(refused),
         }
@@ -190,7 +188,7 @@ impl Authenticator {
     }
 }
 
-fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
+pub(super) fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
     challenges.iter().any(|challenge| challenge.scheme() == Some(scheme))
 }
 

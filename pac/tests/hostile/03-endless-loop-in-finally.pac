@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  try { for (;;) {} } finally { for (;;) {} }
+}

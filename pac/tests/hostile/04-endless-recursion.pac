@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return (function again() { return 1 + again(); })();
+}

@@ -1,0 +1,4 @@
+function FindProxyForURL(url, host) {
+  function again() { try { again(); } finally { again(); } }
+  again();
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return 'PROXY p:1; '.repeat(1e9);
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  for (var list = []; ; ) list = [list, list];
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  for (var next = null; ; ) next = (function (before) { return function () { return before; }; })(next);
+}

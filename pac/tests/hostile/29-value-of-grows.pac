@@ -1,0 +1,4 @@
+function FindProxyForURL(url, host) {
+  var text = 'x';
+  return '' + { toString: null, valueOf: function () { for (;;) text += text; } };
+}

@@ -1,0 +1,4 @@
+function FindProxyForURL(url, host) {
+  try { dnsResolve('caught.invalid'); } catch (error) {}
+  for (;;) {}
+}

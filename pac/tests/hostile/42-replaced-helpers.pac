@@ -1,0 +1,4 @@
+function FindProxyForURL(url, host) {
+  shExpMatch = isInNet = dnsResolve = function () { for (;;) {} };
+  return shExpMatch(host, '*') ? 'DIRECT' : 'PROXY p:1';
+}

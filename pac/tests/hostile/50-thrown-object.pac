@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  throw { get message() { for (;;) {} }, toString: function () { for (;;) {} } };
+}

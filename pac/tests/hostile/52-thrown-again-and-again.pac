@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  try { throw 1; } finally { try { throw 2; } finally { throw 3; } }
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return [3, 2, 1].sort(function () { for (;;) {} }).join();
+}

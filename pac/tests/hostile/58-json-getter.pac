@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  return JSON.stringify({ get x() { for (;;) {} } });
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  for (var object = {}; ; ) object = Object.create(object);
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  for (var bound = function () {}; ; ) bound = bound.bind(null);
+}

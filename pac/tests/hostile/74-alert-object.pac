@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  alert({ toString: function () { for (;;) {} } });
+}

@@ -1,0 +1,3 @@
+function FindProxyForURL(url, host) {
+  outer: for (;;) { inner: for (;;) { continue outer; } }
+}

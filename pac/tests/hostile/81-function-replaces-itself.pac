@@ -1,0 +1,5 @@
+function FindProxyForURL(url, host) {
+  var before = FindProxyForURL;
+  FindProxyForURL = function (url, host) { return before(url, host); };
+  return 'PROXY p:1';
+}

@@ -1,0 +1,80 @@
+//! Counts of hops that a connection passes although its chain does not list them.
+
+use std::sync::Arc;
+
+use super::{CountBytes, HopCounts, Metrics};
+use crate::{proxy_error::ProxyError, usage::UsageAccount};
+
+/// The counts of the hops that a PAC file or a pool chose for one connection.
+///
+/// A chain knows the hops that it lists when it is built, and counts for them by its [`Meter`](super::Meter). The hops
+/// that those choose differ from connection to connection, so each connection has the counts of its own.
+#[derive(Debug)]
+pub(crate) struct ChosenHops(Box<[ChosenCounts]>);
+
+#[derive(Debug)]
+struct ChosenCounts {
+    name: Arc<str>,
+    counts: Arc<HopCounts>,
+    account: Arc<UsageAccount>,
+}
+
+impl Metrics {
+    /// Returns the counts of the hops with these names, or `None` if there are no names.
+    pub(crate) fn chosen<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Option<Arc<ChosenHops>> {
+        let counts = |name: &Arc<str>| ChosenCounts {
+            name: Arc::clone(name),
+            counts: self.hops.of(name),
+            account: self.usage.hops.account(name),
+        };
+        let all: Box<[_]> = names.map(counts).collect();
+        (!all.is_empty()).then(|| Arc::new(ChosenHops(all)))
+    }
+}
+
+impl ChosenHops {
+    /// Counts a request that takes these hops. `before` are the hops that it took first, which have counted it already.
+    pub(crate) fn request(&self, is_tunnel: bool, before: Option<&Self>) {
+        let is_known = |name: &Arc<str>| {
+            before.is_some_and(|before| before.0.iter().any(|known| known.name == *name))
+        };
+        for ChosenCounts { name, counts, account } in &self.0 {
+            if is_known(name) {
+                continue;
+            }
+            account.add_request();
+            // A tunnel counts once it is open.
+            if !is_tunnel {
+                counts.request();
+            }
+        }
+    }
+
+    /// Counts a tunnel that is open. Each call is to be followed by one of [`closed`](Self::closed).
+    pub(crate) fn opened(&self) {
+        self.0.iter().for_each(|hop| hop.counts.opened());
+    }
+
+    /// Counts a tunnel as open no longer.
+    pub(crate) fn closed(&self) {
+        self.0.iter().for_each(|hop| hop.counts.closed());
+    }
+
+    /// Counts a failure of these hops.
+    pub(crate) fn failed(&self, stage: &'static str, error: ProxyError) {
+        self.0.iter().for_each(|hop| hop.counts.failed(stage, error.name()));
+    }
+}
+
+impl CountBytes for ChosenHops {
+    fn sent(&self, bytes: u64) {
+        self.0.iter().for_each(|hop| hop.counts.sent(bytes));
+    }
+
+    fn received(&self, bytes: u64) {
+        self.0.iter().for_each(|hop| hop.counts.received(bytes));
+    }
+}

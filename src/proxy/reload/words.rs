@@ -1,0 +1,48 @@
+//! The words about a configuration for the log and for the verdict.
+
+use std::path::Path;
+
+use tracing::{debug, info, warn};
+
+use crate::{config::Config, control::verdict::ToldProblem};
+
+/// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
+/// `info`, all others at `debug`.
+pub(crate) fn announce(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{}", warning.brief());
+    }
+    // The first one is `direct`, which says so itself.
+    for chain in config.chains.iter().skip(1) {
+        let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
+        let names: Vec<&str> = hops.map(|hop| &*hop.name).collect();
+        if !names.is_empty() {
+            debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
+        } else if chain.switched_off.is_empty() {
+            // If hops are switched off, a warning has said so.
+            info!(chain = %chain.name, "goes direct: it has no hop");
+        }
+    }
+}
+
+/// Describes a file that has lost its content. Without its settings, targets might go direct.
+pub(super) fn emptied(file: &Path) -> ToldProblem {
+    ToldProblem::line(format!(
+        "{}: this file was emptied; write it again or remove it. To keep a file without settings, put a comment in it. \
+         To send everything direct, write `chains: {{ default: [] }}`",
+        file.display()
+    ))
+}
+
+pub(super) fn note_on_variables() -> String {
+    format!(
+        "variables have the values that they had when the proxy was started (process {}): restart it for new ones, or \
+         keep a password in a file and name that with `password_file`",
+        std::process::id()
+    )
+}
+
+/// Returns the warnings about `config`, one line each.
+pub(super) fn brief_warnings(config: &Config) -> Vec<String> {
+    config.warnings.iter().map(|warning| warning.brief().to_string()).collect()
+}

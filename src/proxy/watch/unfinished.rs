@@ -1,0 +1,53 @@
+//! Files that are still being written.
+
+use std::{fmt, path::PathBuf};
+
+use tracing::warn;
+
+use super::writers::Writer;
+
+/// The reason why the files can't be read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// A process has one of them open for writing.
+    Writer(Writer),
+    /// A process has opened it for writing, and no event says that it was closed.
+    Unclosed(PathBuf),
+    /// It has lost its content, and has no new content yet.
+    Emptied(PathBuf),
+}
+
+impl Unfinished {
+    /// Logs the reason why an edit is not in force yet.
+    pub(super) fn warn(&self) {
+        match self {
+            Self::Writer(Writer { file, pid, process }) => {
+                let file = file.display();
+                warn!(%file, pid, process, "waiting for the process that has this file open for writing; the configuration in force stays");
+            }
+            Self::Unclosed(file) => {
+                let file = file.display();
+                warn!(%file, "this file was opened for writing, and its writer has not closed it; it is read now");
+            }
+            Self::Emptied(file) => {
+                warn!(file = %file.display(), "this file stays empty");
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Writer(Writer { file, pid, process }) => write!(
+                f,
+                "{} is open for writing by {process} (process {pid}), and is read when that process closes it",
+                file.display()
+            ),
+            Self::Unclosed(file) => {
+                write!(f, "{} was opened for writing, and is not closed yet", file.display())
+            }
+            Self::Emptied(file) => write!(f, "{} is empty", file.display()),
+        }
+    }
+}
