@@ -84,6 +84,11 @@ impl<'a> BuildContext<'a> {
         Self { hasher, ..self }
     }
 
+    /// Returns the hasher of the fingerprints.
+    pub(crate) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
     /// Sets the number of bytes that the head of a hop's answer may have: `limits.header_bytes`.
     #[must_use]
     pub fn with_head_bytes_max(self, head_bytes_max: usize) -> Self {

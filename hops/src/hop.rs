@@ -1,14 +1,14 @@
 //! The first half of the seam: how a hop is built from its settings, and how it chooses a link for a request.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::{
-    Authority, BuildContext, Decider, Eventual, HopError, InvalidPreferences, InvalidSettings,
-    Link, Readiness, Request,
+    Asker, Authority, BuildContext, Decider, Eventual, HopError, InvalidPreferences,
+    InvalidSettings, Link, Readiness, Request,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -51,16 +51,17 @@ use crate::{
 ///     }
 /// }
 /// ```
-pub trait Hop: fmt::Debug + Send + Sync {
+pub trait Hop: Any + fmt::Debug + Send + Sync {
     /// Describes the hop as far as that does not depend on a request.
     fn describe(&self) -> Description<'_>;
 
     /// Describes the links among which this hop chooses, in written order. Most kinds have no choice.
-    fn members(&self) -> Vec<MemberStatus<'_>> {
+    fn members(&self) -> Vec<MemberStatus> {
         Vec::new()
     }
 
-    /// Returns the file that lists the members, as the configuration names it. Returns `None` without such a file.
+    /// Returns the list that the members come from: its file as the configuration names it, or the server of its URL.
+    /// Returns `None` without a list.
     fn list(&self) -> Option<String> {
         None
     }
@@ -70,10 +71,22 @@ pub trait Hop: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns the side of this hop that depends on a document from elsewhere. Most kinds have none.
+    fn asker(&self) -> Option<&dyn Asker> {
+        None
+    }
+
     /// Returns the side of this hop that decides by what is asked for. Most kinds have none.
     fn decider(&self) -> Option<&dyn Decider> {
         None
     }
+
+    /// Takes over what is still good of `before`, the hop of this name in the last generation, such as a list that was
+    /// fetched. This comes before anything else is asked of the hop.
+    ///
+    /// If the settings of both are the same, `is_unchanged` is true. Then chains keep `before`, and this hop serves only as
+    /// a member of hops that changed.
+    fn inherit(&self, _before: &dyn Hop, _is_unchanged: bool) {}
 
     /// Chooses the link that carries `request`.
     ///
@@ -134,13 +147,13 @@ impl<L: Link + 'static> Hop for L {
 }
 
 /// The state of one link among which a hop chooses, for operators.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct MemberStatus<'a> {
+pub struct MemberStatus {
     /// Its name below the hop, such as `members[0]`.
-    pub name: &'a str,
+    pub name: Arc<str>,
     /// Its address, if it has one.
-    pub address: Option<&'a Authority>,
+    pub address: Option<Authority>,
     /// The scheme of a URL that would reach it, such as `socks5`, if it is always the same.
     pub scheme: Option<&'static str>,
     /// Connections that it carried since the hop was built.
@@ -151,9 +164,10 @@ pub struct MemberStatus<'a> {
     pub left_out: Option<Duration>,
 }
 
-impl<'a> MemberStatus<'a> {
+impl MemberStatus {
     /// Describes a member that has carried nothing yet.
-    pub fn new(name: &'a str, address: Option<&'a Authority>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, address: Option<Authority>) -> Self {
+        let name = name.into();
         Self { name, address, scheme: None, reached: 0, failed: 0, left_out: None }
     }
 }

@@ -14,7 +14,8 @@
 //! `examples/custom_hop.rs` of the program is such a kind in one file.
 //!
 //! - [`Hop`], [`Link`], [`HopConfig`]: the seam.
-//! - [`Decider`], [`Services`]: for a hop that has to ask before it can choose.
+//! - [`Asker`], [`Services`]: for a hop that has to ask before it can choose.
+//! - [`Decider`]: for a hop that chooses by what is asked for.
 //! - [`Tunnel`], [`Stream`]: the connection that is handed from hop to hop.
 //! - [`HopError`], [`Refusal`], [`MissingCredentials`]: the reasons why a hop was not passed.
 //! - [`Authority`], [`Host`]: a checked host and port.
@@ -25,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod asker;
 pub mod auth;
 mod authority;
 mod calendar;
@@ -48,6 +50,7 @@ mod random;
 mod readiness;
 mod refusal;
 mod registry;
+mod remote;
 mod rounds;
 mod secret;
 mod settings;
@@ -59,10 +62,11 @@ pub use async_trait::async_trait;
 pub use schemars;
 
 pub use crate::{
+    asker::{Asker, OpenError, Services, SourceKind, SourceNews, SourceState},
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
-    decider::{Decider, DeciderState, Decision, Foresight, OpenError, Services},
+    decider::{Decider, Decision, Foresight},
     error::{HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},

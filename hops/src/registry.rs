@@ -27,10 +27,7 @@ impl Registry {
     /// Adds the kind whose settings are `C`. A later one of the same name takes the place of an earlier one.
     #[must_use]
     pub fn with<C: HopConfig>(mut self) -> Self {
-        // Functions and not a trait object: a kind exists as a type only, and has no value before there are settings.
-        let kind =
-            Kind { build: build::<C>, schema: C::json_schema, url_keys: C::URL, shown: C::SHOWN };
-        self.kinds.insert(C::KIND, kind);
+        self.kinds.insert(C::KIND, Kind::of::<C>());
         self
     }
 
@@ -46,6 +43,12 @@ impl Registry {
 }
 
 impl Kind {
+    /// Returns the kind whose settings are `C`.
+    pub(crate) fn of<C: HopConfig>() -> Self {
+        // Functions and not a trait object: a kind exists as a type only, and has no value before there are settings.
+        Self { build: build::<C>, schema: C::json_schema, url_keys: C::URL, shown: C::SHOWN }
+    }
+
     /// Builds a hop of this kind.
     ///
     /// # Errors
@@ -58,9 +61,7 @@ impl Kind {
     ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         (self.build)(settings, context)
     }
-}
 
-impl Kind {
     /// The schema of its settings.
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         (self.schema)(generator)

@@ -207,6 +207,12 @@ impl InvalidSetting {
         self
     }
 
+    /// Moves the problem to the setting `key`.
+    #[must_use]
+    pub(crate) fn at(self, key: &str) -> Self {
+        Self { path: KeyPath::of([key]), ..self }
+    }
+
     fn without_path(fault: Fault) -> Self {
         Self { path: KeyPath::default(), fault }
     }

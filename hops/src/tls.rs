@@ -103,6 +103,12 @@ impl TlsClient {
         Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), server_name }))
     }
 
+    /// Returns a client with the same trust for the server at `host`, or `None` if no certificate can have that name.
+    pub(crate) fn at(&self, host: &Host) -> Option<Self> {
+        let server_name = server_name(None, host).ok()?;
+        Some(Self { connector: self.connector.clone(), server_name })
+    }
+
     /// Makes TLS over `tunnel`.
     ///
     /// # Errors

@@ -146,7 +146,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
-        describe::decider(hop, "    ", out)?;
+        describe::document(hop, "    ", out)?;
         for Readiness { scheme, credentials } in readiness(hop) {
             // A missing ticket or library is a problem of this machine, so the configuration stays valid.
             match credentials {

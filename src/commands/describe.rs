@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mooltiroute_hops::{DeciderState, Hop};
+use mooltiroute_hops::{Hop, SourceKind, SourceState};
 
 use crate::{
     config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
@@ -53,24 +53,29 @@ pub(super) fn condition(
     Ok(())
 }
 
-/// Describes the PAC file of a hop that decides per request: its source, and how its rules are read.
-pub(super) fn decider(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
-    let Some(decider) = hop.decider() else { return Ok(()) };
-    let DeciderState { source, loaded, .. } = decider.state();
-    match (loaded, decider.via()) {
-        (Some(_), _) => writeln!(out, "{indent}chosen by the PAC file {source}")?,
-        (None, "direct") => {
-            writeln!(
-                out,
-                "{indent}chosen by the PAC file {source}, fetched when a request needs it"
-            )?;
+/// Describes the document that a hop depends on: where it comes from, and how its rules are read.
+pub(super) fn document(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(asker) = hop.asker() else { return Ok(()) };
+    let SourceState { kind, source, loaded, .. } = asker.state();
+    let fetched = match (loaded, asker.via()) {
+        (Some(_), _) => String::new(),
+        (None, "direct") => ", fetched when a request needs it".to_owned(),
+        (None, via) => format!(", fetched through chain {via} when a request needs it"),
+    };
+    match kind {
+        SourceKind::PacFile => writeln!(out, "{indent}chosen by the PAC file {source}{fetched}")?,
+        _ => {
+            writeln!(out, "{indent}members from the list at {source}{fetched}")?;
+            if loaded.is_none() {
+                writeln!(
+                    out,
+                    "{indent}its proxies are not known here, since `check` fetches nothing"
+                )?;
+            }
         }
-        (None, via) => writeln!(
-            out,
-            "{indent}chosen by the PAC file {source}, fetched through chain {via} when a request needs it"
-        )?,
     }
-    decider.terms().iter().try_for_each(|term| writeln!(out, "{indent}{term}"))
+    let terms = hop.decider().map(|decider| decider.terms()).unwrap_or_default();
+    terms.iter().try_for_each(|term| writeln!(out, "{indent}{term}"))
 }
 
 /// Says where credentials come from, with a comma before each.
@@ -91,7 +96,8 @@ pub(super) fn member_count(hop: &dyn Hop) -> String {
 pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
     let members = hop.members();
     let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| {
-        let address = member.address.map(|address| format!(": {address}")).unwrap_or_default();
+        let address = member.address.as_ref();
+        let address = address.map(|address| format!(": {address}")).unwrap_or_default();
         // Most are HTTP proxies, and a list seldom says which of its lines are not.
         let scheme = member.scheme.filter(|scheme| *scheme != "http");
         let scheme = scheme.map(|scheme| format!(", {scheme}")).unwrap_or_default();

@@ -11,7 +11,8 @@ use std::{
 };
 
 use mooltiroute_hops::{
-    self as hops, Authority, ChooseError, Decision, Eventual, Preferences, Registry,
+    self as hops, Authority, ChooseError, Decision, Eventual, Preferences, Registry, SourceKind,
+    SourceState,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -273,10 +274,20 @@ struct ExplainedWay<'a> {
     /// The decisions of hops that decide per request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     decided: Vec<DecidedHop<'a>>,
+    /// The lists at a URL that some of the hops choose from. Nothing is fetched here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lists: Vec<UnfetchedList<'a>>,
     /// The conditions of the hops, with their present values.
     conditions: BTreeMap<&'a str, ShownCondition>,
     #[serde(skip)]
     conditional: Vec<&'a NamedHop>,
+}
+
+/// A list of proxies at a URL, one of which takes the request.
+#[derive(Serialize)]
+struct UnfetchedList<'a> {
+    hop: &'a str,
+    source: String,
 }
 
 /// One stop, and the request that it receives.
@@ -326,7 +337,8 @@ impl<'a> ExplainedWay<'a> {
             // a tunnel. All hops before it are passed with CONNECT, whatever the form of the request.
             let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.describe().forwards);
             let request = match next {
-                Some(next) => next.map(|next| format!("CONNECT {next}")).unwrap_or_default(),
+                Some(Some(next)) => format!("CONNECT {next}"),
+                Some(None) => "CONNECT to the address of the next hop".to_owned(),
                 None if asked.form == Form::Plain && takes_it => {
                     format!("the request in absolute-form, for http://{}", asked.target)
                 }
@@ -358,8 +370,13 @@ impl<'a> ExplainedWay<'a> {
                 words: String::new(),
             });
         }
+        let lists = hops.iter().filter_map(|hop| {
+            let SourceState { kind, source, .. } = hop.asker()?.state();
+            (kind == SourceKind::List).then_some(UnfetchedList { hop: &hop.name, source })
+        });
         Self {
             name,
+            lists: lists.collect(),
             direct: hops.is_empty(),
             steps,
             switched_off: switched_off.iter().map(|name| &**name).collect(),
@@ -392,14 +409,16 @@ impl<'a> ExplainedWay<'a> {
     }
 
     fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { name, direct, steps, switched_off, .. } = self;
+        let Self { name, direct, steps, switched_off, lists, .. } = self;
         let is_direct = if *direct { ", which goes direct" } else { "" };
         writeln!(out, "\nchain {name}{is_direct}")?;
         for (position, step) in steps.iter().enumerate() {
             let ExplainedStep { hop, kind, address, request, words, .. } = step;
             match (hop, kind) {
                 (Some(hop), Some(kind)) => {
-                    writeln!(out, "  {}. {hop}: {kind}, {address}{words}", position + 1)?;
+                    // A list that is not fetched has no address yet.
+                    let comma = if address.is_empty() { "" } else { ", " };
+                    writeln!(out, "  {}. {hop}: {kind}{comma}{address}{words}", position + 1)?;
                 }
                 _ => writeln!(out, "  {}. the target, {address}", position + 1)?,
             }
@@ -407,6 +426,13 @@ impl<'a> ExplainedWay<'a> {
         }
         if !switched_off.is_empty() {
             writeln!(out, "  switched off: {}", switched_off.join(", "))?;
+        }
+        for UnfetchedList { hop, source } in lists {
+            writeln!(
+                out,
+                "\n{hop} takes one of the proxies in the list at {source}\n  \
+                 `explain` does not fetch it; `mooltiroute probe` asks as the proxy does."
+            )?;
         }
         Ok(())
     }

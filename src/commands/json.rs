@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mooltiroute_hops::Readiness;
+use mooltiroute_hops::{Readiness, SourceState};
 use serde::Serialize;
 
 use crate::{
@@ -24,7 +24,10 @@ pub(super) struct ShownHop<'a> {
     settings: BTreeMap<&'a str, &'a str>,
     credentials: Vec<ShownCredential<'a>>,
     /// The links among which the hop chooses; empty for most kinds.
-    members: Vec<ShownMember<'a>>,
+    members: Vec<ShownMember>,
+    /// Omitted unless the members come from a list that is fetched, so that `members` is empty here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members_from: Option<ShownList>,
     /// Omitted unless the hop decides per request.
     #[serde(skip_serializing_if = "Option::is_none")]
     decides_by: Option<ShownDecider>,
@@ -34,10 +37,17 @@ pub(super) struct ShownHop<'a> {
 }
 
 #[derive(Serialize)]
-struct ShownMember<'a> {
-    name: &'a str,
+struct ShownMember {
+    name: String,
     address: Option<String>,
     scheme: Option<&'static str>,
+}
+
+/// A list of proxies at a URL.
+#[derive(Serialize)]
+struct ShownList {
+    source: String,
+    via: String,
 }
 
 /// The source of the rules by which a hop chooses.
@@ -117,11 +127,21 @@ impl<'a> ShownHop<'a> {
         let members = hop.hop.iter().flat_map(|hop| hop.members());
         let members = members
             .map(|member| ShownMember {
-                name: member.name,
-                address: member.address.map(ToString::to_string),
+                name: member.name.to_string(),
+                address: member.address.map(|address| address.to_string()),
                 scheme: member.scheme,
             })
             .collect();
+        let source = hop.asker().map(|asker| (asker.state(), asker.via().to_owned()));
+        let (members_from, decides_by) = match (source, hop.decider()) {
+            (Some((SourceState { source, .. }, via)), Some(decider)) => {
+                (None, Some(ShownDecider { source, via, terms: decider.terms() }))
+            }
+            (Some((SourceState { source, .. }, via)), None) => {
+                (Some(ShownList { source, via }), None)
+            }
+            (None, _) => (None, None),
+        };
         Self {
             name: &hop.name,
             kind: &hop.kind,
@@ -132,11 +152,8 @@ impl<'a> ShownHop<'a> {
             settings,
             credentials,
             members,
-            decides_by: hop.decider().map(|decider| ShownDecider {
-                source: decider.state().source,
-                via: decider.via().to_owned(),
-                terms: decider.terms(),
-            }),
+            members_from,
+            decides_by,
             auth,
         }
     }

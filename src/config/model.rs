@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Decider, Hop, Secret};
+use mooltiroute_hops::{Asker, Decider, Hop, Secret};
 
 use crate::{
     config::{
@@ -190,6 +190,11 @@ pub struct NamedHop {
 }
 
 impl NamedHop {
+    /// Returns the hop as one that depends on a document from elsewhere, if it does.
+    pub(crate) fn asker(&self) -> Option<&dyn Asker> {
+        self.hop.as_ref()?.asker()
+    }
+
     /// Returns the hop as one that decides by more than its settings, if it is such a hop.
     pub(crate) fn decider(&self) -> Option<&dyn Decider> {
         self.hop.as_ref()?.decider()

@@ -1,8 +1,8 @@
 //! Resolves every name to the thing that it names, or lists every problem.
 
+mod askers;
 mod budgets;
 mod chains;
-mod deciders;
 mod hops;
 mod listen;
 mod misnamed;
@@ -12,7 +12,7 @@ mod shown;
 mod unused;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     hash::RandomState,
     path::PathBuf,
     sync::Arc,
@@ -51,8 +51,8 @@ pub(crate) struct Resolver<'a> {
     failed: BTreeSet<KeyPath>,
     /// Hashes of files that settings name, by the mapping that holds the settings.
     files: Vec<(KeyPath, u64)>,
-    /// The hops that are members of other hops.
-    held: HashSet<Arc<str>>,
+    /// For each hop that may choose other hops, the names of those.
+    holds: HashMap<Arc<str>, Vec<Arc<str>>>,
     pub(crate) problems: Found,
     warnings: Found,
 }
@@ -73,7 +73,7 @@ impl<'a> Resolver<'a> {
             is_complete,
             failed: BTreeSet::new(),
             files: Vec::new(),
-            held: HashSet::new(),
+            holds: HashMap::new(),
             problems: Found::default(),
             warnings: Found::default(),
         }
@@ -99,7 +99,7 @@ impl<'a> Resolver<'a> {
         let (hops, hop_names) = self.hops();
         let (chains, chain_names) = self.chains(&hops, &hop_names);
         self.check_budgets(&hops, &chains, &chain_names);
-        self.check_deciders(&hops, &chains, &chain_names);
+        self.check_askers(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();

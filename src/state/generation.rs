@@ -139,7 +139,12 @@ impl Generation {
             // They are sorted by name.
             let old = self.hops.binary_search_by(|old| old.name.cmp(&hop.name)).ok();
             let old = old.and_then(|index| self.hops.get(index)).filter(|old| old.hop.is_some());
-            if let Some(old) = old.filter(|old| old.fingerprint == hop.fingerprint) {
+            let Some(old) = old else { continue };
+            let is_unchanged = old.fingerprint == hop.fingerprint;
+            if let (Some(before), Some(hop)) = (&old.hop, &hop.hop) {
+                hop.inherit(&**before, is_unchanged);
+            }
+            if is_unchanged {
                 hop.hop.clone_from(&old.hop);
             }
         }
@@ -256,8 +261,8 @@ impl Generation {
 
     /// Puts the outcomes in force that this generation was built with.
     pub(crate) fn put_outcomes_in_force(&self) {
-        // A hop without a condition depends on the network too if it has a PAC file.
-        let is_followed = self.hops.iter().any(|hop| hop.decider().is_some());
+        // A hop without a condition depends on the network too if it has to ask for a document.
+        let is_followed = self.hops.iter().any(|hop| hop.asker().is_some());
         self.network.put_in_force(outcomes(&self.hops), is_followed);
     }
 
@@ -290,10 +295,10 @@ impl Generation {
     /// that the hop always asks through a chain of that one.
     fn attach_services(&self, in_force: &Arc<ArcSwap<Self>>) {
         for named in &self.hops {
-            let Some(decider) = named.decider() else { continue };
-            decider.attach(Arc::new(HopServices {
+            let Some(asker) = named.asker() else { continue };
+            asker.attach(Arc::new(HopServices {
                 hop: Arc::clone(&named.name),
-                via: decider.via().into(),
+                via: asker.via().into(),
                 in_force: Arc::downgrade(in_force),
                 network: Arc::clone(&self.network),
             }));

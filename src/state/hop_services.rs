@@ -1,9 +1,14 @@
 //! The services of the proxy for a hop that has to ask before it can choose.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::{Authority, Eventual, OpenError, Preferences, Request, Services, Tunnel};
+use mooltiroute_hops::{
+    Authority, Eventual, OpenError, Preferences, Request, Services, SourceKind, SourceNews, Tunnel,
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -55,11 +60,24 @@ impl Services for HopServices {
         self.network.changes_so_far()
     }
 
-    fn read(&self, source: &str, problem: Option<&str>) {
+    fn patience(&self) -> Duration {
+        // Without a generation, nothing comes that is worth a wait.
+        self.in_force.upgrade().map(|live| live.load().timeouts.connect).unwrap_or_default()
+    }
+
+    fn report(&self, kind: SourceKind, source: &str, news: SourceNews<'_>) {
         let hop = &*self.hop;
-        match problem {
-            None => info!(hop, source, "PAC file loaded"),
-            Some(problem) => warn!(hop, source, problem, "PAC file not loaded"),
+        match (kind, news) {
+            (SourceKind::PacFile, SourceNews::Loaded) => info!(hop, source, "PAC file loaded"),
+            (SourceKind::PacFile, SourceNews::NotLoaded(problem)) => {
+                warn!(hop, source, problem, "PAC file not loaded");
+            }
+            (_, SourceNews::Loaded) => info!(hop, source, "list loaded"),
+            (_, SourceNews::NotLoaded(problem)) => warn!(hop, source, problem, "list not loaded"),
+            (_, SourceNews::Doubtful(problem)) => {
+                warn!(hop, source, problem, "list partly loaded");
+            }
+            (_, _) => {}
         }
     }
 

@@ -32,6 +32,7 @@ mod hop_urls;
 mod hops;
 mod limits;
 mod listeners;
+mod lists;
 mod log;
 #[cfg(unix)]
 mod login_clients;

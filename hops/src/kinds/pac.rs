@@ -7,14 +7,12 @@
 mod answer;
 mod answers;
 mod asked;
-mod attached;
 mod choice;
 mod config;
-mod fetch;
 mod names;
 mod pattern;
 mod plan;
-mod remote;
+mod reader;
 mod script;
 
 use std::sync::{
@@ -25,16 +23,16 @@ use std::sync::{
 pub use self::config::PacConfig;
 use self::{
     asked::Asked,
-    attached::Attached,
     choice::Choosing,
-    plan::{Plan, Rules, Verdict},
-    remote::Remote,
+    plan::{Failure, Plan, Rules, Verdict},
+    reader::PacReader,
     script::Script,
 };
 use super::{pool::health::Health, wish::Wish};
 use crate::{
-    ChooseError, Chosen, Decider, DeciderState, Decision, Description, Eventual, Foresight, Hop,
-    MemberStatus, Request, Services,
+    Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
+    MemberStatus, Request, Services, SourceKind, SourceState,
+    remote::{Attached, Remote},
 };
 
 /// A hop that hands each request to the hop that a PAC file chooses.
@@ -67,7 +65,7 @@ enum Source {
     /// A file, which is a part of the configuration.
     File { shown: String, script: Arc<Script> },
     /// A URL, which is fetched when a request needs it.
-    Url(Arc<Remote>),
+    Url(Arc<Remote<PacReader>>),
 }
 
 impl PacMember {
@@ -96,7 +94,10 @@ impl Pac {
     async fn verdict(&self, asked: Asked) -> Verdict {
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote.script().await.map_err(Arc::new)?,
+            Source::Url(remote) => remote
+                .value()
+                .await
+                .map_err(|why| Arc::new(Failure::not_loaded(&remote.shown_url(), &why)))?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));
@@ -139,7 +140,7 @@ impl Hop for Pac {
         }
     }
 
-    fn members(&self) -> Vec<MemberStatus<'_>> {
+    fn members(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
         let on = |(index, member): (usize, &'_ PacMember)| {
             member.hop.as_ref().map(|_| (index, left_out.get(&index).copied()))
@@ -147,15 +148,19 @@ impl Hop for Pac {
         let on: Vec<_> = self.members.iter().enumerate().filter_map(on).collect();
         let status = |(index, left_out)| {
             let member: &PacMember = self.members.get(index)?;
-            let address = member.hop.as_ref().and_then(|hop| hop.describe().address);
+            let address = member.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
             Some(MemberStatus {
                 reached: member.reached.load(Ordering::Relaxed),
                 failed: member.failed.load(Ordering::Relaxed),
                 left_out,
-                ..MemberStatus::new(&member.name, address)
+                ..MemberStatus::new(Arc::clone(&member.name), address)
             })
         };
         on.into_iter().filter_map(status).collect()
+    }
+
+    fn asker(&self) -> Option<&dyn Asker> {
+        Some(self)
     }
 
     fn decider(&self) -> Option<&dyn Decider> {
@@ -183,7 +188,7 @@ impl Hop for Pac {
     }
 }
 
-impl Decider for Pac {
+impl Asker for Pac {
     fn attach(&self, services: Arc<dyn Services>) {
         self.services.take(services);
     }
@@ -192,6 +197,19 @@ impl Decider for Pac {
         &self.rules.via
     }
 
+    fn state(&self) -> SourceState {
+        match &self.source {
+            Source::File { shown, script } => SourceState {
+                loaded: Some(script.loaded),
+                checked: Some(script.loaded),
+                ..SourceState::new(SourceKind::PacFile, shown.clone())
+            },
+            Source::Url(remote) => remote.shown(),
+        }
+    }
+}
+
+impl Decider for Pac {
     fn agrees<'a>(&'a self, request: Request<'_>, member: Option<&str>) -> Eventual<'a, bool> {
         if let Some(verdict) = self.known(request) {
             return Eventual::Ready(verdict.is_ok_and(|plan| self.is_first(&plan, member)));
@@ -206,24 +224,13 @@ impl Decider for Pac {
     fn foresee(&self, request: Request<'_>) -> Foresight {
         match &self.source {
             Source::Url(remote) => {
-                Foresight::new(Decision::Unknown, None, format!("{} is not fetched", remote.url()))
+                let reason = format!("{} is not fetched", remote.shown_url());
+                Foresight::new(Decision::Unknown, None, reason)
             }
             Source::File { script, .. } => {
                 let verdict = script.foresee(&Asked::new(request), &self.rules, &self.members);
                 verdict.map_or_else(|unknown| unknown, |verdict| self.foreseen(verdict))
             }
-        }
-    }
-
-    fn state(&self) -> DeciderState {
-        match &self.source {
-            Source::File { shown, script } => DeciderState {
-                source: shown.clone(),
-                loaded: Some(script.loaded),
-                checked: Some(script.loaded),
-                problem: None,
-            },
-            Source::Url(remote) => remote.shown(),
         }
     }
 

@@ -1,26 +1,30 @@
 //! `kind: pool`: several hops. Each connection takes one of them.
 
+mod every;
 pub(super) mod health;
 mod list;
+mod listing;
 mod member;
 mod members_from;
 mod order;
 mod picked;
+mod remote_list;
+mod roster;
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    health::Health,
-    member::Member,
-    members_from::MembersFrom,
-    order::{Candidates, Order, PoolMember},
-    picked::Picked,
+    member::Member, members_from::MembersFrom, order::PoolMember, remote_list::RemoteList,
+    roster::Roster,
 };
 use crate::{
-    BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig, InvalidPreferences,
+    Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
     InvalidSetting, InvalidSettings, Key, MemberStatus, Request, kinds::wish::Wish,
     preferences::stable_number,
 };
@@ -32,7 +36,7 @@ pub struct PoolConfig {
     /// Names of hops, or hops written out as below `hops`. A member that is not enabled is left out.
     #[serde(default)]
     members: Option<Vec<Member>>,
-    /// A list of proxies, one a line, instead of `members`: a mapping of `file`.
+    /// A list of proxies, one a line, instead of `members`: a mapping of `file` or `url`.
     members_from: Option<MembersFrom>,
     /// Which of the members that work a connection uses.
     #[serde(default)]
@@ -58,14 +62,26 @@ enum Pick {
 
 /// A hop that represents several. Each connection takes one of them.
 #[derive(Debug)]
-struct Pool {
-    members: Vec<PoolMember>,
-    order: Order,
-    health: Health,
-    takes_preferences: bool,
-    requires_session: bool,
-    /// The list that the members come from.
+struct Pool(Members);
+
+/// Members that a configuration names, or a file that is a part of it.
+#[derive(Debug)]
+struct KnownMembers {
+    roster: Arc<Roster>,
+    /// The roster with what an earlier pool knew of the members that stayed. It is set before the pool is used.
+    inherited: OnceLock<Arc<Roster>>,
+    /// The file that lists them, if there is one.
     list: Option<String>,
+    requires_session: bool,
+}
+
+/// The members of a pool.
+#[derive(Debug)]
+enum Members {
+    /// Members that stay for as long as the pool does.
+    Known(KnownMembers),
+    /// Members from a list at a URL, which changes.
+    Listed(Arc<RemoteList>),
 }
 
 impl HopConfig for PoolConfig {
@@ -74,16 +90,17 @@ impl HopConfig for PoolConfig {
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let members = match (&self.members, &self.members_from) {
-            (Some(members), None) => written_members(members, context)?,
-            (None, Some(list)) => list.members(context)?,
+            (Some(members), None) => {
+                Members::known(written_members(members, context)?, self.pick, None)
+            }
+            (None, Some(list)) => list.members(self.pick, context)?,
             (Some(_), Some(_)) => {
                 let message = "can't be beside `members`; write one of the two";
                 return Err(InvalidSetting::new("members_from", message).into());
             }
             (None, None) => return Err(InvalidSetting::missing("members").into()),
         };
-        let list = self.members_from.as_ref().map(MembersFrom::name);
-        Ok(Arc::new(Pool { list, ..Pool::new(members, self.pick) }))
+        Ok(Arc::new(Pool(members)))
     }
 }
 
@@ -107,10 +124,16 @@ fn written_members(
                 let message = "may leave itself out of a chain, which a member of a pool can't";
                 invalid.push(below(InvalidSetting::new("", message)));
             }
+            // The program lets the hops below `hops` ask, and does not see the members of their members.
+            Ok(Some(hop)) if hop.asker().is_some() && matches!(member, Member::Own(_)) => {
+                is_whole = false;
+                let message = "has a list at a `url`: write it below `hops`, and its name here";
+                invalid.push(below(InvalidSetting::new("", message)));
+            }
             Ok(built) => members.extend(built.map(|hop| {
-                let identity = stable_number(&format!("members[{index}]"));
-                PoolMember::new(hop, format!("members[{index}]").into(), identity)
-                    .named(member.hop_name().map(Arc::from))
+                let name = format!("members[{index}]");
+                let identity = stable_number(&name);
+                PoolMember::new(hop, name, identity).named(member.hop_name().map(Arc::from))
             })),
             Err(wrong) => {
                 is_whole = false;
@@ -127,87 +150,92 @@ fn written_members(
     Ok(members)
 }
 
+impl Members {
+    fn known(members: Vec<PoolMember>, pick: Pick, list: Option<String>) -> Self {
+        // The pool does not know which member a client will get, so it asks for what any of them requires.
+        let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
+        let roster = Arc::new(Roster::new(members, pick));
+        Self::Known(KnownMembers { roster, inherited: OnceLock::new(), list, requires_session })
+    }
+}
+
+impl KnownMembers {
+    fn roster(&self) -> &Arc<Roster> {
+        self.inherited.get().unwrap_or(&self.roster)
+    }
+}
+
 impl Hop for Pool {
     /// Shows the address of the first member.
     fn describe(&self) -> Description<'_> {
-        Description {
-            // Its members may have different ones.
-            scheme: None,
-            address: self.members.first().and_then(|member| member.hop.describe().address),
-            forwards: false,
-            takes_preferences: self.takes_preferences,
-            requires_session: self.requires_session,
+        match &self.0 {
+            Members::Known(known) => Description {
+                // Its members may have different ones.
+                scheme: None,
+                address: known.roster.members.first().and_then(|one| one.hop.describe().address),
+                forwards: false,
+                takes_preferences: known.roster.takes_preferences(),
+                requires_session: known.requires_session,
+            },
+            // Proxies of a list take no preferences.
+            Members::Listed(_) => Description::default(),
         }
     }
 
     fn list(&self) -> Option<String> {
-        self.list.clone()
+        match &self.0 {
+            Members::Known(known) => known.list.clone(),
+            Members::Listed(list) => Some(list.shown_url()),
+        }
     }
 
-    fn members(&self) -> Vec<MemberStatus<'_>> {
-        let left_out = self.health.left_out();
-        let members = self.members.iter().enumerate();
-        members.map(|(index, member)| member.status(left_out.get(&index).copied())).collect()
+    fn members(&self) -> Vec<MemberStatus> {
+        match &self.0 {
+            Members::Known(known) => known.roster().status(),
+            Members::Listed(list) => list.present().map_or_else(Vec::new, |roster| roster.status()),
+        }
+    }
+
+    fn asker(&self) -> Option<&dyn Asker> {
+        match &self.0 {
+            Members::Known(_) => None,
+            Members::Listed(list) => Some(&**list),
+        }
+    }
+
+    fn inherit(&self, before: &dyn Hop, is_unchanged: bool) {
+        let Some(Self(before)) = (before as &dyn Any).downcast_ref() else { return };
+        match (&self.0, before) {
+            (Members::Listed(list), Members::Listed(before)) => list.inherit(before, is_unchanged),
+            (Members::Known(known), Members::Known(before)) => {
+                let roster = match (is_unchanged, &known.list) {
+                    (true, _) => Arc::clone(before.roster()),
+                    (false, Some(_)) => Arc::new(known.roster.with_knowledge_of(before.roster())),
+                    (false, None) => return,
+                };
+                // Set once, before the pool is used.
+                let _ = known.inherited.set(roster);
+            }
+            _ => {}
+        }
     }
 
     fn choose(
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let must_take_preferences = !request.preferences.is_empty() && self.takes_preferences;
-        let candidates = self.order.candidates(request, must_take_preferences);
-        self.pick(candidates, Arc::new(Wish::of(request)))
-    }
-}
-
-impl Pool {
-    fn new(members: Vec<PoolMember>, pick: Pick) -> Self {
-        let takes_preferences = members.iter().any(|member| member.takes_preferences);
-        // The pool does not know which member a client will get, so it asks for what any of them requires.
-        let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
-        let order = Order::new(pick, &members);
-        let (health, list) = (Health::default(), None);
-        Self { order, health, takes_preferences, requires_session, members, list }
-    }
-
-    /// Takes the first of `candidates` that is well and can meet the wish.
-    ///
-    /// A member may be a hop that has to wait for its own choice. Then the rest of the search waits with it, and is
-    /// boxed; as long as every member answers at once, nothing is.
-    fn pick(
-        self: Arc<Self>,
-        mut candidates: Candidates,
-        wish: Arc<Wish>,
-    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
-        while let Some(taken) = self.order.take(&mut candidates, &self.members, &self.health) {
-            let hop = Arc::clone(&self.members[taken.member].hop);
-            let picked =
-                Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
-            match hop.choose(wish.request()) {
-                Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
-                // Dropping `picked` gives the member back.
-                Eventual::Ready(Err(error)) => unmet = error,
-                Eventual::Pending(choice) => {
-                    return Eventual::later(async move {
-                        match choice.await {
-                            Ok(chosen) => Ok(picked.of(chosen)),
-                            Err(error) => {
-                                drop(picked);
-                                match self.pick(candidates, wish).wait().await {
-                                    // The reason of the last member that gave one.
-                                    Err(ChooseError::Preferences(InvalidPreferences::Unknown)) => {
-                                        Err(error)
-                                    }
-                                    chosen => chosen,
-                                }
-                            }
-                        }
-                    });
-                }
-            }
+        let list = match &self.0 {
+            Members::Known(known) => return Arc::clone(known.roster()).choose(request),
+            Members::Listed(list) => Arc::clone(list),
+        };
+        if let Some(roster) = list.ready() {
+            return roster.choose(request);
         }
-        Eventual::Ready(Err(unmet))
+        let wish = Wish::of(request);
+        Eventual::later(async move {
+            let roster = list.roster().await?;
+            roster.choose(wish.request()).wait().await
+        })
     }
 }
 
@@ -217,7 +245,7 @@ const MEMBERS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Preferences, Registry, Settings};
+    use crate::{InvalidPreferences, Preferences, Registry, Settings};
 
     const MEMBERS: &str = "[{kind: http-connect, address: 'a.example:1'}, \
         {kind: http-connect, address: 'b.example:1'}, {kind: http-connect, address: 'c.example:1'}]";
@@ -370,9 +398,9 @@ mod tests {
         let fixed = pool(&format!("members: {MEMBERS}")).unwrap();
         let hops: [Arc<dyn Hop>; 3] =
             [Arc::new(Slow(None)), Arc::new(Slow(Some(fixed))), Arc::new(Slow(None))];
-        let member = |(index, hop)| PoolMember::new(hop, format!("members[{index}]").into(), 0);
+        let member = |(index, hop)| PoolMember::new(hop, format!("members[{index}]"), 0);
         let members: Vec<_> = hops.into_iter().enumerate().map(member).collect();
-        let pool = Arc::new(Pool::new(members, Pick::Failover));
+        let pool = Arc::new(Roster::new(members, Pick::Failover));
         let (target, preferences) = ("t.example:1".parse().unwrap(), Preferences::default());
         let chosen = pool.choose(Request::new(&target, &preferences)).wait().await;
         let mut chosen = chosen.unwrap();
@@ -494,9 +522,9 @@ mod tests {
                 let hop: Arc<dyn Hop> = Arc::new(Slow(None));
                 let member = |index: usize| {
                     let identity = stable_number(&index.to_string());
-                    PoolMember::new(Arc::clone(&hop), format!("{index}").into(), identity)
+                    PoolMember::new(Arc::clone(&hop), index.to_string(), identity)
                 };
-                let pool = Pool::new((0..count).map(member).collect(), pick_by);
+                let pool = Roster::new((0..count).map(member).collect(), pick_by);
                 let (target, preferences) =
                     ("t.example:1".parse().unwrap(), Preferences::default());
                 let request = Request::new(&target, &preferences);
@@ -515,14 +543,14 @@ mod tests {
         for _ in 0..10 {
             pick(&hop, "t.example:1", "").reached();
         }
-        let members = (0..10_000)
-            .map(|index| PoolMember::new(Arc::new(Slow(None)), format!("{index}").into(), index));
-        let pool = Pool::new(members.collect(), Pick::RoundRobin);
+        let members =
+            (0..10_000).map(|index| PoolMember::new(Arc::new(Slow(None)), index.to_string(), 0));
+        let pool = Roster::new(members.collect(), Pick::RoundRobin);
         let (target, preferences) = ("t.example:1".parse().unwrap(), Preferences::default());
         for _ in 0..5 {
             let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
-            let taken = pool.order.take(&mut candidates, &pool.members, &pool.health).unwrap();
-            pool.health.failed(taken);
+            let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
+            pool.health.failed(taken.unwrap().1);
         }
         assert_eq!(pool.health.ill(), 5);
     }

@@ -1,18 +1,19 @@
 //! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
 //! secret.
 
-mod deciders;
 mod pools;
 mod prometheus;
+mod sources;
 
 use std::{
     collections::BTreeMap, net::SocketAddr, process, sync::atomic::Ordering::Relaxed,
     time::SystemTime,
 };
 
+use mooltiroute_hops::SourceKind;
 use serde::Serialize;
 
-use self::{deciders::PacFile, pools::Pool};
+use self::{pools::Pool, sources::SourceStatus};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     config::Per,
@@ -66,7 +67,9 @@ pub(crate) struct StatusDocument {
     /// The hops that choose among several members.
     pub pools: BTreeMap<String, Pool>,
     /// The PAC files, by the hops that choose by them.
-    pub pac_files: BTreeMap<String, PacFile>,
+    pub pac_files: BTreeMap<String, SourceStatus>,
+    /// The lists of proxies at a URL, by the hops whose members they name.
+    pub lists: BTreeMap<String, SourceStatus>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,
     /// Bytes on the wire by hop, as a provider bills them, in this process and those before it.
@@ -238,7 +241,8 @@ impl StatusDocument {
                 })
                 .collect(),
             pools: Pool::all(&current),
-            pac_files: PacFile::all(&current),
+            pac_files: SourceStatus::all(&current, SourceKind::PacFile),
+            lists: SourceStatus::all(&current, SourceKind::List),
             warm: metrics
                 .warm
                 .all()

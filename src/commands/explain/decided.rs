@@ -43,7 +43,7 @@ impl<'a> DecidedHop<'a> {
             Decision::Refused => ("refused", None),
             _ => ("unknown", None),
         };
-        let source = decider.state().source;
+        let source = hop.asker().map(|asker| asker.state().source).unwrap_or_default();
         Some(Self { hop: &hop.name, source, answer, choice, taken, reason, decision })
     }
 

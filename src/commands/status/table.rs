@@ -40,7 +40,8 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
-    pac_files(&status["pac_files"], out)?;
+    documents(&status["pac_files"], "is chosen by", out)?;
+    documents(&status["lists"], "has its members from", out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
     pools(&status["pools"], out)?;
@@ -85,18 +86,21 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Lists the PAC files with their state.
-fn pac_files(files: &Value, out: &mut dyn Write) -> io::Result<()> {
-    for (hop, file) in files.as_object().into_iter().flatten() {
+/// Lists the documents that hops depend on, with their state. `verb` says what a hop does with its document.
+fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<()> {
+    for (hop, file) in documents.as_object().into_iter().flatten() {
         let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
             (Some(_), _) => format!("loaded {}", word(&file["loaded_at"])),
             (None, Some(_)) => "not loaded: its requests are refused".to_owned(),
             (None, None) => "fetched when a request needs it".to_owned(),
         };
-        writeln!(out, "\n{hop} is chosen by {}, {state}", word(&file["source"]))?;
+        writeln!(out, "\n{hop} {verb} {}, {state}", word(&file["source"]))?;
         if !file["problem"].is_null() {
             let at = word(&file["checked_at"]);
             writeln!(out, "  {RED}failed{RESET} {at}: {}", word(&file["problem"]))?;
+        }
+        if !file["doubt"].is_null() {
+            writeln!(out, "  it {}", word(&file["doubt"]))?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Reads the budgets of hops, and the age at which their tunnels rotate.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use mooltiroute_hops::{Key, KeyPath};
 
@@ -52,10 +52,11 @@ impl Resolver<'_> {
         chains: &[ChainConfig],
         names: &Names,
     ) {
+        let held: HashSet<_> = self.holds.values().flatten().cloned().collect();
         for (index, hop) in hops.iter().enumerate() {
             // Bytes and tunnels are counted for the hop in the chain. If that hop chooses this one, only its own
             // settings apply, and a limit here would have no effect.
-            if self.held.contains(&hop.name) {
+            if held.contains(&hop.name) {
                 let has = [
                     ("budget", hop.budget.is_some()),
                     ("rotate_after", hop.rotate_after.is_some()),

@@ -105,7 +105,7 @@ impl Resolver<'_> {
                         hop.fingerprint = fingerprint;
                         depend_on_members(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
-                        self.held.extend(asked);
+                        self.holds.insert(Arc::clone(&hop.name), asked);
                         hop.hop = Some(Arc::clone(&built));
                         if hop.is_enabled {
                             known.insert(Arc::clone(&hop.name), Some(built));
@@ -129,7 +129,7 @@ impl Resolver<'_> {
                         if hop.is_enabled {
                             known.insert(Arc::clone(&hop.name), Some(empty));
                         }
-                        self.held.extend(asked);
+                        self.holds.insert(Arc::clone(&hops[plan.index].name), asked);
                     }
                     Err(mut invalid) => {
                         // A pool that is itself off may have members that are all off.

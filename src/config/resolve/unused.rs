@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mooltiroute_hops::KeyPath;
 
 use crate::config::resolve::{Part, Resolver};
-use crate::config::{ChainConfig, NamedHop, Route};
+use crate::config::{ChainConfig, Consequence, NamedHop, Route};
 
 impl Resolver<'_> {
     /// Warns of hops in no chain, and of chains of no route.
@@ -21,7 +21,8 @@ impl Resolver<'_> {
         }
         let on = chains.iter().flat_map(|chain| &chain.hops).map(|hop| &hops[*hop].name);
         let off = chains.iter().flat_map(|chain| &chain.switched_off);
-        let passed: HashSet<_> = on.chain(off).chain(&self.held).cloned().collect();
+        let passed: HashSet<_> =
+            on.chain(off).chain(self.holds.values().flatten()).cloned().collect();
         for hop in hops {
             if !passed.contains(&hop.name) {
                 let message = "no chain has this hop: nothing passes through it";
@@ -29,9 +30,16 @@ impl Resolver<'_> {
             }
         }
         let taken: HashSet<usize> = routes.iter().map(|route| route.chain).collect();
+        // A hop may ask for its document through a chain, and a budget may send requests through one.
+        let asked = hops.iter().filter_map(|hop| Some(hop.asker()?.via()));
+        let instead = hops.iter().filter_map(|hop| match &hop.budget.as_ref()?.then {
+            Consequence::Chain(name) => Some(&**name),
+            Consequence::Refuse => None,
+        });
+        let named: HashSet<&str> = asked.chain(instead).collect();
         // The first chain is the built-in `direct`.
         for (index, chain) in chains.iter().enumerate().skip(1) {
-            if !taken.contains(&index) {
+            if !taken.contains(&index) && !named.contains(&*chain.name) {
                 let message = "no route leads to this chain: nothing takes it";
                 self.warn_of("chains", &chain.name, "unused-chain", message);
             }

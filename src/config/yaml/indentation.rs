@@ -87,7 +87,7 @@ fn keys_of(path: &[Key]) -> &'static [&'static str] {
         ["hops", _, "budget"] => &["bytes", "per", "zone", "warn", "then", "cut"],
         ["hops", _, "kerberos"] => &["spn", "ccache", "keytab", "principal"],
         ["hops", _, "tls"] => &["ca", "server_name"],
-        ["hops", _, "members_from"] => &["file", "scheme", "every", "url"],
+        ["hops", _, "members_from"] => &["file", "url", "every", "via", "ca", "scheme"],
         ["hops", _, "enabled"] => &["when"],
         ["hops", _, "enabled", "when"] => {
             &["resolves", "into", "address_in", "interface", "reachable", "any", "all", "not"]

@@ -301,7 +301,7 @@ impl Chain {
         let is_it = |next: &&ChainHop| {
             let is_at = |address: Option<&Authority>| address == Some(stop);
             is_at(next.hop.describe().address)
-                || next.hop.members().iter().any(|member| is_at(member.address))
+                || next.hop.members().iter().any(|member| is_at(member.address.as_ref()))
         };
         behind.iter().find(is_it).map(|next| Arc::clone(&next.name))
     }

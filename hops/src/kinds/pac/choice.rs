@@ -112,9 +112,8 @@ impl Choosing {
         let number =
             |(place, candidate): (usize, &Candidate)| candidate.member().unwrap_or(members + place);
         let ways = self.plan.candidates().enumerate();
-        let mut left = ways.filter(|(place, _)| !self.tried.contains(*place));
-        let taken = self.pac.health.take(left.clone().map(number))?;
-        let (place, candidate) = left.find(|way| number(*way) == taken.member)?;
+        let left = ways.filter(|(place, _)| !self.tried.contains(*place));
+        let ((place, candidate), taken) = self.pac.health.take(left, number)?;
         let step = match candidate {
             Candidate::Member { index, .. } => Step::Member(*index),
             Candidate::Direct { .. } => Step::Direct,

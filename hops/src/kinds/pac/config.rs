@@ -7,11 +7,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Pac, PacMember, Source, attached::Attached, fetch::PacUrl, pattern::Mapping, plan::Rules,
-    remote::Remote, script::Script,
+    Pac, PacMember, Source,
+    pattern::Mapping,
+    plan::Rules,
+    reader::{POLICY, PacReader},
+    script::Script,
 };
 use crate::{
     BuildContext, Hop, HopConfig, InvalidSetting, InvalidSettings, Key,
+    remote::{Attached, Remote, RemoteServer, RemoteUrl},
     tls::{TlsChecks, TlsClient, TlsSettings},
 };
 
@@ -21,7 +25,7 @@ use crate::{
 pub struct PacConfig {
     /// The address of the PAC file, `http://` or `https://`. It is fetched when a request needs it, and again after ten
     /// minutes and after a change of the network.
-    url: Option<PacUrl>,
+    url: Option<RemoteUrl>,
     /// A PAC file on this machine, instead of `url`. It is watched.
     file: Option<PathBuf>,
     /// The chain through which `url` is fetched.
@@ -141,10 +145,10 @@ impl PacConfig {
 
     fn remote(
         &self,
-        url: &PacUrl,
+        url: &RemoteUrl,
         context: &BuildContext<'_>,
         services: Arc<Attached>,
-    ) -> Result<Remote, InvalidSetting> {
+    ) -> Result<Remote<PacReader>, InvalidSetting> {
         let tls = match (&self.tls, url.is_tls()) {
             (TlsSettings::Off, true) => TlsSettings::On(TlsChecks::default()),
             (TlsSettings::On(_), false) => {
@@ -153,7 +157,9 @@ impl PacConfig {
             (tls, _) => tls.clone(),
         };
         let tls = TlsClient::new(&tls, url.authority().host(), context)?;
-        Ok(Remote::new(url.clone(), tls, context.head_bytes_max(), services))
+        let (head_bytes_max, hasher) = (context.head_bytes_max(), context.hasher().clone());
+        let server = RemoteServer { url: url.clone(), tls, head_bytes_max, services, hasher };
+        Ok(Remote::new(PacReader, server, POLICY))
     }
 }
 

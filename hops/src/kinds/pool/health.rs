@@ -19,6 +19,7 @@ pub(in crate::kinds) struct Health(Mutex<HashMap<usize, Illness>>);
 /// A member that a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kinds) struct Taken {
+    /// The number of the member.
     pub(in crate::kinds) member: usize,
     /// Whether the connection is the one that tries a member which was ill.
     is_trial: bool,
@@ -33,27 +34,37 @@ struct Illness {
 
 impl Health {
     /// Takes the first of `order` that is well or may be tried. If there is none, takes the one that may be tried soonest,
-    /// since a connection that is never tried has failed for certain.
-    pub(in crate::kinds) fn take(
+    /// since a connection that is never tried has failed for certain. `number` returns the number of a member, by which
+    /// the pool knows it.
+    pub(in crate::kinds) fn take<T: Copy>(
         &self,
-        order: impl Iterator<Item = usize> + Clone,
-    ) -> Option<Taken> {
+        order: impl Iterator<Item = T> + Clone,
+        number: impl Fn(T) -> usize,
+    ) -> Option<(T, Taken)> {
         let mut members = self.members();
         // Mostly no member is ill, and the clock is not read.
         let now = LazyCell::new(Instant::now);
-        let is_ready = |index: &usize| {
-            members.get(index).is_none_or(|illness| !illness.is_on_trial && illness.until <= *now)
+        let is_ready = |one: &T| {
+            let illness = members.get(&number(*one));
+            illness.is_none_or(|illness| !illness.is_on_trial && illness.until <= *now)
         };
-        let until = |index: &usize| members.get(index).map(|illness| illness.until);
-        let Some(member) = order.clone().find(is_ready) else {
-            return Some(Taken { member: order.min_by_key(until)?, is_trial: false });
+        let until = |one: &T| members.get(&number(*one)).map(|illness| illness.until);
+        let Some(one) = order.clone().find(is_ready) else {
+            let one = order.min_by_key(until)?;
+            return Some((one, Taken { member: number(one), is_trial: false }));
         };
+        let member = number(one);
         let illness = members.get_mut(&member);
         let is_trial = illness.is_some();
         if let Some(illness) = illness {
             illness.is_on_trial = true;
         }
-        Some(Taken { member, is_trial })
+        Some((one, Taken { member, is_trial }))
+    }
+
+    /// Forgets the members that are gone.
+    pub(in crate::kinds) fn retain(&self, is_member: impl Fn(usize) -> bool) {
+        self.members().retain(|member, _| is_member(*member));
     }
 
     /// The member did its part.
@@ -122,7 +133,7 @@ mod tests {
     use super::*;
 
     fn take(health: &Health, count: usize) -> Taken {
-        health.take(0..count).unwrap()
+        health.take(0..count, |member| member).unwrap().1
     }
 
     #[tokio::test(start_paused = true)]
@@ -169,7 +180,7 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         health.failed(Taken { member: 0, is_trial: false });
         assert_eq!(take(&health, 2), Taken { member: 1, is_trial: false });
-        assert_eq!(health.take(0..0), None);
+        assert_eq!(health.take(0..0, |member| member), None);
     }
 
     #[tokio::test(start_paused = true)]

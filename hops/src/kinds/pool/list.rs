@@ -24,6 +24,7 @@ pub(super) struct ListedProxy {
     Default,
     PartialEq,
     Eq,
+    Hash,
     serde::Deserialize,
     serde::Serialize,
     schemars::JsonSchema,
@@ -108,10 +109,11 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
     if line.starts_with('<') {
         return Err(InvalidLine::Markup);
     }
-    if is_header(line) {
-        return Err(InvalidLine::Header);
-    }
     parse_parts(line).map_err(|error| {
+        // A line that can be read is a proxy, also if its login is `user` and `password`.
+        if is_header(line) {
+            return InvalidLine::Header;
+        }
         if has_login_first(line) {
             return InvalidLine::Order;
         }
@@ -256,6 +258,8 @@ mod tests {
         check("1.2.3.4:80", Ok(("1.2.3.4:80", "")));
         check("1.2.3.4:80:u:p", Ok(("1.2.3.4:80", "u|p")));
         check("1.2.3.4:80:u:p:q@r", Ok(("1.2.3.4:80", "u|p:q@r")));
+        check("1.2.3.4:80:user:password", Ok(("1.2.3.4:80", "user|password")));
+        check("user:pass@proxy:80", Ok(("proxy:80", "user|pass")));
         check("1.2.3.4:80:u:", Ok(("1.2.3.4:80", "u|")));
         check("[::1]:80:u:p", Ok(("[::1]:80", "u|p")));
         check("u:p@a.example:80", Ok(("a.example:80", "u|p")));

@@ -1,113 +1,171 @@
 //! Members from a list of proxies.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    PoolMember,
-    list::{InvalidLine, ListScheme, ListedProxy, parse_line},
+    Members, Pick, PoolMember,
+    every::Every,
+    list::{ListScheme, ListedProxy},
+    listing::Listing,
+    remote_list::RemoteList,
 };
 use crate::{
-    BuildContext, InvalidSetting, InvalidSettings, Key, Settings, preferences::stable_number,
+    BuildContext, Hop, InvalidSetting, InvalidSettings, Key, Kind, Settings,
+    kinds::{http_connect::HttpConnectConfig, socks5::Socks5Config},
+    preferences::stable_number,
+    remote::RemoteUrl,
+    tls::{TlsChecks, TlsClient, TlsSettings},
 };
 
 /// A list of proxies, one a line: `host:port`, `host:port:user:password`, `user:password@host:port` or a URL. Blank
 /// lines and lines that begin with `#` are skipped.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["url"] }]))]
 #[serde(deny_unknown_fields)]
 pub(super) struct MembersFrom {
     /// The file of the list. A change of it is a reload, as for every file that a setting names.
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// The address of the list, `http://` or `https://`, instead of `file`. It is fetched when a request needs it, and the
+    /// last good list stays in use. Only its server is ever shown.
+    url: Option<RemoteUrl>,
+    /// How long a list at a `url` is used before it is asked for again. A `file` is watched, and needs no such time.
+    #[serde(default)]
+    every: Every,
+    /// The chain through which `url` is fetched.
+    #[schemars(extend("default" = "direct"))]
+    via: Option<String>,
+    /// A PEM file with the only authorities to trust for an `https://` server, instead of the system's.
+    ca: Option<PathBuf>,
     /// The protocol of lines that are no URL.
     #[serde(default)]
     scheme: ListScheme,
 }
 
 impl MembersFrom {
-    /// Returns the name of the list, as it was written.
-    pub(super) fn name(&self) -> String {
-        self.file.display().to_string()
-    }
-
-    /// Reads the list and builds its members. Lines that can't be read are left out, and a warning counts them.
+    /// Returns the members, or the list that has them.
     ///
     /// # Errors
-    /// The list can't be read, has no usable line, or too many.
+    /// The settings contradict each other, or the file can't be used.
     pub(super) fn members(
         &self,
+        pick: Pick,
         context: &BuildContext<'_>,
-    ) -> Result<Vec<PoolMember>, InvalidSettings> {
-        let text =
-            context.read(&self.file).map_err(|error| invalid(format!("can't be read: {error}")))?;
-        let text = text.expose();
-        let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
-        let (mut members, mut bad) = (Vec::new(), Vec::new());
-        let mut doubtful = None;
-        for (line, number) in lines {
-            let Some(parsed) = parse_line(line) else { continue };
-            let doubt = parsed.as_ref().ok().and_then(ListedProxy::doubt);
-            doubtful = doubtful.or_else(|| doubt.map(|doubt| (number, doubt)));
-            let built = parsed.map_err(BadLine::Invalid).and_then(|proxy| {
-                let name = format!("line {number}").into();
-                let identity = proxy.identity();
-                let hop = context.build(&proxy.settings(self.scheme)).map_err(BadLine::Hop)?;
-                Ok(PoolMember::new(hop, name, identity))
-            });
-            match built {
-                Ok(member) => members.push(member),
-                Err(error) => bad.push((number, error)),
+    ) -> Result<Members, InvalidSettings> {
+        let invalid =
+            |key: &str, message: &str| Err(below(InvalidSetting::new(key, message)).into());
+        match (&self.file, &self.url) {
+            (Some(_), None) if self.via.is_some() || self.ca.is_some() => {
+                let key = if self.via.is_some() { "via" } else { "ca" };
+                invalid(key, "is for a list at a `url`; remove it beside `file`")
             }
-            if members.len() > LISTED_MAX {
-                return Err(invalid(format!("has over {LISTED_MAX} proxies")).into());
+            (Some(file), None) => {
+                let members = self.of_file(file, context)?;
+                let name = file.display().to_string();
+                Ok(Members::known(members, pick, Some(name)))
+            }
+            (None, Some(url)) => Ok(Members::Listed(Arc::new(self.remote(url, pick, context)?))),
+            (Some(_), Some(_)) => invalid("url", "stands beside `file`; write one of the two"),
+            (None, None) => {
+                let message = "names no list; write `file: FILE` or `url: URL` below it";
+                Err(InvalidSetting::new("members_from", message).into())
             }
         }
-        let count = members.len() + bad.len();
-        if members.is_empty() {
-            let message = match count {
-                0 => "has no proxy in it".to_owned(),
-                _ => format!("has no usable line: {}", first_few(&bad)),
-            };
-            return Err(invalid(message).into());
-        }
-        if let Some((number, doubt)) = doubtful {
-            context.warn(invalid(format!("probably has a mistake in line {number}: {doubt}")));
-        }
-        if !bad.is_empty() {
-            let few = first_few(&bad);
-            let left_out = bad.len();
-            let message = format!(
-                "has {left_out} of {count} lines that can't be used, and are left out: {few}"
-            );
-            context.warn(invalid(message));
-        }
-        Ok(members)
     }
-}
 
-/// Why a line gives no member.
-enum BadLine {
-    Invalid(InvalidLine),
-    /// The hop that it describes can't be built.
-    Hop(Vec<InvalidSetting>),
+    /// Reads the list in `file`. Lines that can't be used are left out, and a warning counts them.
+    fn of_file(
+        &self,
+        file: &Path,
+        context: &BuildContext<'_>,
+    ) -> Result<Vec<PoolMember>, InvalidSetting> {
+        let invalid = |message: String| below(InvalidSetting::file("file", message));
+        let text =
+            context.read(file).map_err(|error| invalid(format!("can't be read: {error}")))?;
+        let member = |proxy: &ListedProxy, name: Arc<str>| {
+            let hop = proxy.build(self.scheme, context)?;
+            let fingerprint = proxy.fingerprint(self.scheme, context.hasher());
+            Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
+        };
+        let listing = Listing::read(text.expose(), member).map_err(invalid)?;
+        listing.doubts().into_iter().for_each(|doubt| context.warn(invalid(doubt)));
+        Ok(listing.members)
+    }
+
+    fn remote(
+        &self,
+        url: &RemoteUrl,
+        pick: Pick,
+        context: &BuildContext<'_>,
+    ) -> Result<RemoteList, InvalidSetting> {
+        let tls = match (url.is_tls(), &self.ca) {
+            (false, Some(_)) => {
+                return Err(below(InvalidSetting::new("ca", "stands beside a `url` without TLS")));
+            }
+            (false, None) => TlsSettings::Off,
+            (true, ca) => TlsSettings::On(TlsChecks { ca: ca.clone(), server_name: None }),
+        };
+        // Elsewhere these settings are below `tls`. Here `ca` is beside the `url`, which says the rest.
+        let tls = TlsClient::new(&tls, url.authority().host(), context).map_err(|error| {
+            let key = if error.path().last_name() == Some("ca") { "ca" } else { "url" };
+            below(error.at(key))
+        })?;
+        Ok(RemoteList::new(url.clone(), tls, pick, self, context))
+    }
+
+    pub(super) fn every(&self) -> Every {
+        self.every
+    }
+
+    pub(super) fn via(&self) -> &str {
+        self.via.as_deref().unwrap_or("direct")
+    }
+
+    pub(super) fn scheme(&self) -> ListScheme {
+        self.scheme
+    }
 }
 
 impl ListedProxy {
     /// Returns a number that stays with the proxy, wherever in the list it is.
-    fn identity(&self) -> u64 {
+    pub(super) fn identity(&self) -> u64 {
         let user = self.login.as_ref().map_or("", |(user, _)| user.expose());
         stable_number(&format!("{} {user}", self.address))
     }
 
-    /// Returns the settings of a hop that reaches this proxy.
-    fn settings(&self, default: ListScheme) -> Settings {
+    /// Returns a hash of everything that the line says. It has a key, since a login is a part of it.
+    pub(super) fn fingerprint(&self, default: ListScheme, hasher: &RandomState) -> u64 {
+        let login = self.login.as_ref().map(|(user, password)| (user.expose(), password.expose()));
+        hasher.hash_one((self.scheme.unwrap_or(default), &self.address, login))
+    }
+
+    /// Builds the hop that reaches this proxy.
+    ///
+    /// # Errors
+    /// The login can't be sent in the protocol of the proxy.
+    pub(super) fn build(
+        &self,
+        default: ListScheme,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Hop>, Vec<InvalidSetting>> {
         let scheme = self.scheme.unwrap_or(default);
-        let kind = if scheme == ListScheme::Socks5 { "socks5" } else { "http-connect" };
+        let kind = match scheme {
+            ListScheme::Socks5 => Kind::of::<Socks5Config>(),
+            ListScheme::Http | ListScheme::Https => Kind::of::<HttpConnectConfig>(),
+        };
+        kind.build(&self.settings(scheme), context)
+    }
+
+    fn settings(&self, scheme: ListScheme) -> Settings {
         let mut settings = Mapping::new();
         let mut set = |key: &str, value: Value| settings.insert(key.into(), value);
-        set("kind", kind.into());
         set("address", self.address.to_string().into());
         if scheme == ListScheme::Https {
             set("tls", true.into());
@@ -121,49 +179,6 @@ impl ListedProxy {
     }
 }
 
-/// Describes the first bad lines by number, without anything of their text. Neighbours with one reason are described
-/// together.
-fn first_few(bad: &[(usize, BadLine)]) -> String {
-    let mut groups: Vec<(usize, usize, String)> = Vec::new();
-    let mut described = 0;
-    for (number, why) in bad {
-        let why = why.to_string();
-        let is_full = groups.len() == SHOWN_MAX;
-        match groups.last_mut() {
-            Some((_, last, same)) if *same == why && *last + 1 == *number => *last = *number,
-            _ if is_full => break,
-            _ => groups.push((*number, *number, why)),
-        }
-        described += 1;
-    }
-    let shown = groups.iter().map(|(first, last, why)| match first == last {
-        true => format!("line {first}: {why}"),
-        false => format!("lines {first} to {last}: {why}"),
-    });
-    let shown: Vec<String> = shown.collect();
-    match bad.len() - described {
-        0 => shown.join("; "),
-        more => format!("{}; and {more} more", shown.join("; ")),
-    }
+fn below(invalid: InvalidSetting) -> InvalidSetting {
+    invalid.below(Key::Name("members_from".into()))
 }
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(why) => why.fmt(f),
-            Self::Hop(why) => {
-                let why: Vec<String> = why.iter().map(ToString::to_string).collect();
-                f.write_str(&why.join(", "))
-            }
-        }
-    }
-}
-
-fn invalid(message: String) -> InvalidSetting {
-    InvalidSetting::file("file", message).below(Key::Name("members_from".into()))
-}
-
-/// The groups of bad lines that are described.
-const SHOWN_MAX: usize = 10;
-/// The proxies that a list may have.
-const LISTED_MAX: usize = 50_000;

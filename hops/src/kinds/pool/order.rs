@@ -20,19 +20,30 @@ use super::{
 use crate::{Hop, MemberStatus, Request, preferences::stable_number};
 
 /// A member that is switched on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PoolMember {
     pub(super) hop: Arc<dyn Hop>,
     /// Its name below the pool, such as `members[0]`.
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
     /// Its own name below `hops:`, if it has one.
     pub(super) hop_name: Option<Arc<str>>,
-    /// A number that the member keeps if others come and go.
-    identity: u64,
+    /// The number by which its health is known. No two members of a process have the same, but a member that stays in a
+    /// list keeps its own.
+    pub(super) number: usize,
+    /// A number that the member has in every process, wherever in the list it is.
+    pub(super) identity: u64,
+    /// A hash of the line of a list that it comes from, by which it is found in a later list. Zero without a list.
+    pub(super) fingerprint: u64,
     pub(super) takes_preferences: bool,
-    /// Connections that it carried.
+    pub(super) counts: Arc<MemberCounts>,
+}
+
+/// The connections of a member.
+#[derive(Debug, Default)]
+pub(super) struct MemberCounts {
+    /// Those that it carried.
     pub(super) reached: AtomicU64,
-    /// Connections that it failed.
+    /// Those that it failed.
     pub(super) failed: AtomicU64,
 }
 
@@ -69,10 +80,13 @@ pub(super) struct Candidates {
 }
 
 impl PoolMember {
-    pub(super) fn new(hop: Arc<dyn Hop>, name: Box<str>, identity: u64) -> Self {
+    /// Creates a member that nothing is known of.
+    pub(super) fn new(hop: Arc<dyn Hop>, name: impl Into<Arc<str>>, identity: u64) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let takes_preferences = hop.describe().takes_preferences;
-        let (reached, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { hop, name, hop_name: None, identity, takes_preferences, reached, failed }
+        let (name, hop_name, counts) = (name.into(), None, Arc::default());
+        Self { hop, name, hop_name, number, identity, fingerprint: 0, takes_preferences, counts }
     }
 
     /// Notes the member's own name below `hops:`.
@@ -81,28 +95,37 @@ impl PoolMember {
     }
 
     /// Describes the member, which is `left_out` for that long.
-    pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus<'_> {
+    pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus {
         let description = self.hop.describe();
         MemberStatus {
             scheme: description.scheme,
-            reached: self.reached.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
+            reached: self.counts.reached.load(Ordering::Relaxed),
+            failed: self.counts.failed.load(Ordering::Relaxed),
             left_out,
-            ..MemberStatus::new(&self.name, description.address)
+            ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
         }
     }
 }
 
 impl Order {
-    pub(super) fn new(pick: Pick, members: &[PoolMember]) -> Self {
+    /// Creates the order of `members`. `turn` is the number of connections that have taken their turn already.
+    pub(super) fn new(pick: Pick, members: &[PoolMember], turn: usize) -> Self {
         match pick {
             Pick::Failover => Self::Failover,
-            Pick::RoundRobin => Self::RoundRobin(AtomicUsize::new(0)),
+            Pick::RoundRobin => Self::RoundRobin(AtomicUsize::new(turn)),
             Pick::Random => Self::Random(RandomState::new(), AtomicUsize::new(0)),
             Pick::Sticky => Self::Sticky(Ring::new(members)),
             Pick::LeastUsed => {
                 Self::LeastUsed(Mutex::new((0..members.len()).map(|index| (0, index)).collect()))
             }
+        }
+    }
+
+    /// Returns how many connections have taken their turn, for the order that follows this one.
+    pub(super) fn turn(&self) -> usize {
+        match self {
+            Self::RoundRobin(turns) => turns.load(Ordering::Relaxed),
+            _ => 0,
         }
     }
 
@@ -124,15 +147,15 @@ impl Order {
         Candidates { start, stride, must_take_preferences, ..Candidates::default() }
     }
 
-    /// Takes the first of `candidates` that is well or may be tried, and removes it from them.
+    /// Takes the first of `candidates` that is well or may be tried, and removes it from them. Returns its index too.
     pub(super) fn take(
         &self,
         candidates: &mut Candidates,
         members: &[PoolMember],
         health: &Health,
-    ) -> Option<Taken> {
+    ) -> Option<(usize, Taken)> {
         let count = members.len();
-        let taken = match self {
+        let (index, taken) = match self {
             Self::Sticky(Ring(points)) => {
                 let start = candidates.start;
                 let place = |offset: usize| (start + offset) % points.len();
@@ -143,13 +166,13 @@ impl Order {
                 // One that panicked while it held the lock left a set that is still right.
                 let mut uses = uses.lock().unwrap_or_else(PoisonError::into_inner);
                 let in_order = uses.iter().map(|(_, member)| *member);
-                let taken = candidates.take(in_order, members, health)?;
-                let used = uses.iter().find(|(_, member)| *member == taken.member).copied();
+                let (index, taken) = candidates.take(in_order, members, health)?;
+                let used = uses.iter().find(|(_, member)| *member == index).copied();
                 if let Some((times, member)) = used {
                     uses.remove(&(times, member));
                     uses.insert((times + 1, member));
                 }
-                taken
+                (index, taken)
             }
             Self::Failover | Self::RoundRobin(_) | Self::Random(..) => {
                 let (start, stride) = (candidates.start, coprime(candidates.stride, count));
@@ -157,8 +180,8 @@ impl Order {
                 candidates.take((0..count).map(at), members, health)?
             }
         };
-        candidates.taken.push(taken.member);
-        Some(taken)
+        candidates.taken.push(index);
+        Some((index, taken))
     }
 }
 
@@ -168,7 +191,7 @@ impl Candidates {
         in_order: impl Iterator<Item = usize> + Clone,
         members: &[PoolMember],
         health: &Health,
-    ) -> Option<Taken> {
+    ) -> Option<(usize, Taken)> {
         let is_allowed = |index: &usize| {
             let is_able = !self.must_take_preferences
                 || members.get(*index).is_some_and(|member| member.takes_preferences);
@@ -179,7 +202,8 @@ impl Candidates {
         let allowed = in_order.filter(is_allowed);
         #[cfg(test)]
         let allowed = allowed.inspect(|_| looked_at.set(looked_at.get() + 1));
-        let taken = health.take(allowed);
+        let number = |index: usize| members.get(index).map_or(usize::MAX, |one| one.number);
+        let taken = health.take(allowed, number);
         #[cfg(test)]
         {
             self.looked_at += looked_at.get();

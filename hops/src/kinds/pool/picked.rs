@@ -5,13 +5,18 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{Pool, health::Taken, order::Candidates};
+use super::{
+    health::Taken,
+    order::{Candidates, PoolMember},
+    roster::Roster,
+};
 use crate::{Chosen, Eventual, Selection, kinds::wish::Wish};
 
 /// The member that a connection takes.
 #[derive(Debug)]
 pub(super) struct Picked {
-    pool: Arc<Pool>,
+    roster: Arc<Roster>,
+    index: usize,
     taken: Taken,
     /// The choice that the member itself made, if it had one.
     inner: Option<Box<dyn Selection>>,
@@ -23,8 +28,19 @@ pub(super) struct Picked {
 }
 
 impl Picked {
-    pub(super) fn new(pool: Arc<Pool>, taken: Taken, wish: Arc<Wish>, others: Candidates) -> Self {
-        Self { pool, taken, inner: None, wish, others, is_settled: AtomicBool::new(false) }
+    /// Takes the member at `index` of the roster, for which its health was asked.
+    pub(super) fn new(
+        roster: Arc<Roster>,
+        (index, taken): (usize, Taken),
+        wish: Arc<Wish>,
+        others: Candidates,
+    ) -> Self {
+        let is_settled = AtomicBool::new(false);
+        Self { roster, index, taken, inner: None, wish, others, is_settled }
+    }
+
+    fn picked(&self) -> &PoolMember {
+        &self.roster.members[self.index]
     }
 
     /// Makes the choice of a member the pool's own.
@@ -41,10 +57,10 @@ impl Picked {
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
-        self.pool.health.failed(self.taken);
-        self.pool.members[self.taken.member].failed.fetch_add(1, Ordering::Relaxed);
+        self.roster.health.failed(self.taken);
+        self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
         let others = std::mem::take(&mut self.others);
-        match Arc::clone(&self.pool).pick(others, Arc::clone(&self.wish)) {
+        match Arc::clone(&self.roster).pick(others, Arc::clone(&self.wish)) {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
             Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
         }
@@ -53,7 +69,7 @@ impl Picked {
 
 impl Selection for Picked {
     fn member(&self) -> String {
-        let name = &self.pool.members[self.taken.member].name;
+        let name = &self.picked().name;
         match &self.inner {
             Some(inner) => format!("{name}.{}", inner.member()),
             None => name.to_string(),
@@ -61,14 +77,14 @@ impl Selection for Picked {
     }
 
     fn hops(&self) -> Vec<Arc<str>> {
-        let member = &self.pool.members[self.taken.member];
+        let member = self.picked();
         let inner = self.inner.iter().flat_map(|inner| inner.hops());
         member.hop_name.iter().cloned().chain(inner).collect()
     }
 
     fn is_in_use(&self) -> Option<bool> {
         let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
-        inner.or_else(|| Some(self.pool.health.is_in_use(self.taken.member)))
+        inner.or_else(|| Some(self.roster.health.is_in_use(self.taken.member)))
     }
 
     fn reached(&self) {
@@ -76,8 +92,8 @@ impl Selection for Picked {
             inner.reached();
         }
         if self.settle() {
-            self.pool.health.reached(self.taken);
-            self.pool.members[self.taken.member].reached.fetch_add(1, Ordering::Relaxed);
+            self.roster.health.reached(self.taken);
+            self.picked().counts.reached.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -101,7 +117,7 @@ impl Drop for Picked {
     /// A connection that was cancelled says nothing about the member.
     fn drop(&mut self) {
         if self.settle() {
-            self.pool.health.released(self.taken);
+            self.roster.health.released(self.taken);
         }
     }
 }

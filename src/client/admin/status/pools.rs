@@ -51,7 +51,8 @@ pub(crate) struct Others {
     pub counts: MemberCounts,
 }
 
-/// The connections of members since the pool was built. An edit of the pool resets the counts.
+/// The connections of members since the pool was built. An edit of the pool resets the counts, except those of proxies that
+/// stay in its list.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct MemberCounts {
     /// Connections that they carried.
@@ -75,7 +76,7 @@ impl Pool {
         }
         // The rest is added up and not left out, so that the sums of a pool stay right.
         let (first, rest) = members.split_at(members.len().min(SHOWN_MAX));
-        let rest_of = |rest: &[MemberStatus<'_>]| Others {
+        let rest_of = |rest: &[MemberStatus]| Others {
             members: rest.len(),
             working: working(rest),
             counts: MemberCounts {
@@ -94,7 +95,7 @@ impl Pool {
 
 /// Returns `members` with their labels. An edit of a list changes the line numbers, so its members are labelled with
 /// their addresses. Members with the same address get the line too.
-fn shown(members: &[MemberStatus<'_>], is_list: bool) -> Vec<Member> {
+fn shown(members: &[MemberStatus], is_list: bool) -> Vec<Member> {
     let mut shown: Vec<_> = members.iter().map(Member::from).collect();
     if !is_list {
         return shown;
@@ -113,12 +114,12 @@ fn shown(members: &[MemberStatus<'_>], is_list: bool) -> Vec<Member> {
     shown
 }
 
-impl From<&MemberStatus<'_>> for Member {
-    fn from(member: &MemberStatus<'_>) -> Self {
+impl From<&MemberStatus> for Member {
+    fn from(member: &MemberStatus) -> Self {
         Self {
-            name: member.name.to_owned(),
-            label: member.name.to_owned(),
-            address: member.address.map(ToString::to_string),
+            name: member.name.to_string(),
+            label: member.name.to_string(),
+            address: member.address.as_ref().map(ToString::to_string),
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
             counts: MemberCounts { reached: member.reached, failed: member.failed },
@@ -126,7 +127,7 @@ impl From<&MemberStatus<'_>> for Member {
     }
 }
 
-fn working(members: &[MemberStatus<'_>]) -> usize {
+fn working(members: &[MemberStatus]) -> usize {
     members.iter().filter(|member| member.left_out.is_none()).count()
 }
 

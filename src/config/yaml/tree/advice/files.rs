@@ -31,10 +31,8 @@ impl Tree {
             return Some(format!("`{key}` is the path of a file; save this text as a file"));
         }
         if text.contains("://") {
-            let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
-            return Some(match (key, is_list) {
-                ("file", true) => LIST_URL.to_owned(),
-                ("file", false) => "write `url:` in place of `file:`".to_owned(),
+            return Some(match key {
+                "file" => "write `url:` in place of `file:`".to_owned(),
                 _ => format!("`{key}` is the path of a file; download it, and write its path"),
             });
         }
@@ -116,10 +114,6 @@ pub(super) fn is_clearly_path(text: &str) -> bool {
         && extension.bytes().all(|byte| byte.is_ascii_alphabetic());
     text.chars().all(is_valid) && (text.contains(['/', '\\']) || has_extension)
 }
-
-/// The advice for the URL of a list of proxies.
-pub(super) const LIST_URL: &str = "lists are not downloaded: save it, as with `curl -o FILE URL`, and write `file: \
-                                   FILE`; a change of the file is noticed";
 
 /// The number of keys that lead to a setting of a hop, as in `hops.NAME.file`. One with more is below another setting.
 const NESTED_FROM: usize = 3;

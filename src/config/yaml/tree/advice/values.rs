@@ -59,15 +59,20 @@ impl Tree {
             ("hops", "server_name") => text.and_then(|text| server_name_instead(text, is_shown)),
             ("hops", "members") if text.is_some() => Some(MEMBERS.to_owned()),
             ("hops", "members_from") if text.is_some() => {
-                Some("write `members_from: { file: FILE }`".to_owned())
+                text.map(|text| match text.contains("://") {
+                    true => "write `members_from: { url: URL }`".to_owned(),
+                    false => "write `members_from: { file: FILE }`".to_owned(),
+                })
             }
-            ("hops", "members_from") if value.is_sequence() => Some(ONE_LIST.to_owned()),
-            ("hops", "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
+            ("hops", "members_from" | "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
             ("hops", "hops") => value.as_mapping().and_then(|hops| pattern_instead(hops, is_shown)),
             ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
-                let shown = Some(text).filter(|_| is_written_here && is_clearly_path(text));
+                // The link of a list may be a secret, also if it lacks its beginning.
+                let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
+                let is_shown = is_written_here && !is_list && is_clearly_path(text);
+                let shown = Some(text).filter(|_| is_shown);
                 format!(
                     "a file on this machine is written as `file: {}`, in place of `url`",
                     shown.unwrap_or("FILE")
@@ -243,8 +248,7 @@ const ONE_LIST: &str = "a pool has one list: put the proxies of all lists into o
                         FILE }`; or write a pool for each list, and a pool of these pools";
 const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
                         \"proxy*:3128\": HOP }`";
-const MEMBERS: &str =
-    "write `members_from: { file: FILE }` for a list of proxies, or `members: [HOP, HOP]`";
+const MEMBERS: &str = "write `members_from: { file: FILE }` or `{ url: URL }` for a list of proxies, or `members: [HOP, HOP]`";
 const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";

@@ -1,7 +1,6 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
 use super::{OtherKeys, keys};
-use crate::config::yaml::tree::advice::files::LIST_URL;
 
 /// Returns the keys of other programs below `key` of a hop.
 pub(super) fn below(key: &str) -> &'static [OtherKeys] {
@@ -17,7 +16,7 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 14] = [
+pub(super) const HOP: [OtherKeys; 15] = [
     keys(
         &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"],
         "a pool uses another member by itself if one does not connect; remove this key",
@@ -80,6 +79,8 @@ pub(super) const HOP: [OtherKeys; 14] = [
     .beside("auth"),
     keys(&["file", "list", "proxy_list", "members_file"], "write `members_from: { file: FILE }`")
         .beside("members_from"),
+    keys(&["url", "list_url", "members_url", "download"], "write `members_from: { url: URL }`")
+        .beside("members_from"),
 ];
 
 const BUDGET: [OtherKeys; 5] = [
@@ -126,11 +127,13 @@ const KERBEROS: [OtherKeys; 4] = [
     ),
 ];
 
-const MEMBERS_FROM: [OtherKeys; 3] = [
-    keys(&["url", "uri", "link", "download", "api"], LIST_URL),
+const MEMBERS_FROM: [OtherKeys; 5] = [
+    keys(&["uri", "link", "download", "api", "http", "https", "source"], "write `url: URL`"),
     keys(
-        &["refresh", "every", "interval", "reload", "update", "watch"],
-        "a change of the file is noticed at once; remove this key",
+        &["refresh", "interval", "reload", "update", "watch", "ttl", "max_age"],
+        "write `every: TIME` for a list at a `url`; a change of a file is noticed at once",
     ),
     keys(&["path", "list", "filename"], "write `file: FILE`"),
+    keys(&["chain", "through", "proxy", "hop"], "write `via: CHAIN`, to fetch a `url` through it"),
+    keys(&["tls", "cafile", "ca_file", "cacert", "cert"], "write `ca: FILE`"),
 ];

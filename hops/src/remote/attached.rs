@@ -6,16 +6,16 @@ use crate::Services;
 
 /// The services of the program, once there are any.
 #[derive(Debug, Default)]
-pub(super) struct Attached(OnceLock<Arc<dyn Services>>);
+pub(crate) struct Attached(OnceLock<Arc<dyn Services>>);
 
 impl Attached {
     /// Returns the services.
-    pub(super) fn present(&self) -> Option<&Arc<dyn Services>> {
+    pub(crate) fn present(&self) -> Option<&Arc<dyn Services>> {
         self.0.get()
     }
 
     /// Takes the services. They stay the same for as long as the hop exists, so those that come later are not needed.
-    pub(super) fn take(&self, services: Arc<dyn Services>) {
+    pub(crate) fn take(&self, services: Arc<dyn Services>) {
         let _ = self.0.set(services);
     }
 }

@@ -1,0 +1,101 @@
+//! Hops that depend on a document from elsewhere, such as a PAC file or a list of proxies.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use thiserror::Error;
+
+use crate::{Authority, Eventual, Tunnel};
+
+/// The side of a [`Hop`](crate::Hop) that may have to ask for something before it can choose.
+///
+/// It asks through [`Services`], which the program gives it after the hop is built.
+pub trait Asker: fmt::Debug + Send + Sync {
+    /// Lets the hop use `services` for as long as it exists. Each generation that has the hop calls this before it comes in
+    /// force, and the first call is enough: the services look for the generation in force whenever they are used.
+    fn attach(&self, services: Arc<dyn Services>);
+
+    /// Returns the name of the chain through which the hop asks.
+    fn via(&self) -> &str;
+
+    /// Returns the setting that names this chain, as the keys that lead to it from the hop.
+    fn via_setting(&self) -> &'static [&'static str] {
+        &["via"]
+    }
+
+    /// Returns the state of the document.
+    fn state(&self) -> SourceState;
+}
+
+/// The services of the program for an [`Asker`]. They belong to its hop.
+pub trait Services: fmt::Debug + Send + Sync {
+    /// Opens a connection to `target` through the hop's [`via`](Asker::via).
+    fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>>;
+
+    /// Returns a number that differs after each change of the network.
+    fn network_epoch(&self) -> u64;
+
+    /// Returns how long a request may wait for a document without which it can't be served: `timeouts.connect`.
+    fn patience(&self) -> Duration;
+
+    /// Tells operators that a document was read, or could not be used.
+    fn report(&self, kind: SourceKind, source: &str, news: SourceNews<'_>);
+
+    /// Tells operators what the document itself has to say.
+    fn said(&self, text: &str);
+}
+
+/// Why a connection could not be opened, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// A kind of document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceKind {
+    /// A script that chooses among hops.
+    PacFile,
+    /// A list of proxies.
+    List,
+}
+
+/// The outcome of reading a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceNews<'a> {
+    /// It is in use.
+    Loaded,
+    /// It is in use, and parts of it are not, for this reason.
+    Doubtful(&'a str),
+    /// It can't be used, for this reason. The last one stays in use.
+    NotLoaded(&'a str),
+}
+
+/// The state of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceState {
+    /// The kind of document.
+    pub kind: SourceKind,
+    /// The file or URL that it is read from, as far as that may be shown.
+    pub source: String,
+    /// When what is in use was read. `None` if nothing is in use.
+    pub loaded: Option<SystemTime>,
+    /// When it was last asked for, with or without success.
+    pub checked: Option<SystemTime>,
+    /// Why the last attempt to read it failed, if it did.
+    pub problem: Option<String>,
+    /// Why a part of what is in use was left out, if it was.
+    pub doubt: Option<String>,
+}
+
+impl SourceState {
+    /// Describes a document that was not asked for yet.
+    pub fn new(kind: SourceKind, source: String) -> Self {
+        Self { kind, source, loaded: None, checked: None, problem: None, doubt: None }
+    }
+}

@@ -1,0 +1,42 @@
+//! PAC files of a `url`: how they are read, and when they are fetched.
+
+use std::{sync::Arc, time::Duration};
+
+use mooltiroute_pac::decode;
+
+use super::script::Script;
+use crate::{
+    SourceKind,
+    remote::{FetchPolicy, ReadDocument, Reader, RemoteBody},
+};
+
+/// Loads the script in a PAC file.
+#[derive(Debug)]
+pub(super) struct PacReader;
+
+impl Reader for PacReader {
+    type Value = Script;
+
+    const KIND: SourceKind = SourceKind::PacFile;
+    const ACCEPT: &'static str = "application/x-ns-proxy-autoconfig, */*";
+    const HIDES_URL: bool = false;
+
+    async fn read(
+        &self,
+        body: RemoteBody,
+        _last: Option<Arc<Script>>,
+        epoch: u64,
+    ) -> Result<ReadDocument<Script>, String> {
+        let text = decode(&body.bytes, body.charset.as_deref());
+        let script = Script::load_later(&text).await.map_err(|error| error.to_string())?;
+        script.begin_in(epoch);
+        Ok(ReadDocument { value: script, doubt: None })
+    }
+}
+
+/// Browsers fetch the file after each change of the network, since another network may have another file.
+pub(super) const POLICY: FetchPolicy = FetchPolicy {
+    every: Duration::from_secs(10 * 60),
+    patience: Duration::from_secs(10),
+    follows_network: true,
+};

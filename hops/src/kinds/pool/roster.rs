@@ -1,0 +1,129 @@
+//! The members of a pool at one time, and the choice among them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Pick,
+    health::Health,
+    order::{Order, PoolMember},
+    picked::Picked,
+};
+use crate::{
+    ChooseError, Chosen, Eventual, InvalidPreferences, MemberStatus, Request,
+    kinds::{pool::order::Candidates, wish::Wish},
+};
+
+/// The members of a pool, their order and their health.
+///
+/// A pool whose list changes gets another roster. Connections that began with the old one keep it. Both share the health
+/// of the members, so what a late connection learns of a member that stayed counts for the new roster too.
+#[derive(Debug)]
+pub(super) struct Roster {
+    pick: Pick,
+    pub(super) members: Vec<PoolMember>,
+    pub(super) order: Order,
+    pub(super) health: Arc<Health>,
+    takes_preferences: bool,
+}
+
+impl Roster {
+    pub(super) fn new(members: Vec<PoolMember>, pick: Pick) -> Self {
+        let order = Order::new(pick, &members, 0);
+        let takes_preferences = members.iter().any(|member| member.takes_preferences);
+        Self { pick, members, order, health: Arc::default(), takes_preferences }
+    }
+
+    /// Creates the roster that follows `last`. Its `members` that were in `last` have the same numbers.
+    pub(super) fn following(last: &Self, members: Vec<PoolMember>, pick: Pick) -> Self {
+        let mut numbers: Vec<_> = members.iter().map(|member| member.number).collect();
+        numbers.sort_unstable();
+        last.health.retain(|number| numbers.binary_search(&number).is_ok());
+        // Each connection takes its turn, however often the list changes.
+        let order = Order::new(pick, &members, last.order.turn());
+        Self { order, health: Arc::clone(&last.health), ..Self::new(members, pick) }
+    }
+
+    /// Returns this roster with what is known of the members that were in the list of `last` too.
+    pub(super) fn with_knowledge_of(&self, last: &Self) -> Self {
+        let mut known = last.by_line();
+        let member =
+            |member: &PoolMember| match known.get_mut(&member.fingerprint).and_then(Vec::pop) {
+                Some(PoolMember { number, counts, .. }) => {
+                    PoolMember { number: *number, counts: Arc::clone(counts), ..member.clone() }
+                }
+                None => member.clone(),
+            };
+        Self::following(last, self.members.iter().map(member).collect(), self.pick)
+    }
+
+    /// Returns the members of a list by the fingerprints of their lines. A list may have the same line several times, and
+    /// each of them is a member; the first one is last.
+    pub(super) fn by_line(&self) -> HashMap<u64, Vec<&PoolMember>> {
+        let mut by_line = HashMap::<u64, Vec<&PoolMember>>::new();
+        for member in self.members.iter().rev() {
+            by_line.entry(member.fingerprint).or_default().push(member);
+        }
+        by_line
+    }
+
+    pub(super) fn takes_preferences(&self) -> bool {
+        self.takes_preferences
+    }
+
+    /// Describes each member.
+    pub(super) fn status(&self) -> Vec<MemberStatus> {
+        let left_out = self.health.left_out();
+        let status = |member: &PoolMember| member.status(left_out.get(&member.number).copied());
+        self.members.iter().map(status).collect()
+    }
+
+    /// Chooses a member for `request`.
+    pub(super) fn choose(
+        self: Arc<Self>,
+        request: Request<'_>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let must_take_preferences = !request.preferences.is_empty() && self.takes_preferences;
+        let candidates = self.order.candidates(request, must_take_preferences);
+        self.pick(candidates, Arc::new(Wish::of(request)))
+    }
+
+    /// Takes the first of `candidates` that is well and can meet the wish.
+    ///
+    /// A member may be a hop that has to wait for its own choice. Then the rest of the search waits with it, and is
+    /// boxed; as long as every member answers at once, nothing is.
+    pub(super) fn pick(
+        self: Arc<Self>,
+        mut candidates: Candidates,
+        wish: Arc<Wish>,
+    ) -> Eventual<'static, Result<Chosen, ChooseError>> {
+        let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
+        while let Some(taken) = self.order.take(&mut candidates, &self.members, &self.health) {
+            let hop = Arc::clone(&self.members[taken.0].hop);
+            let picked =
+                Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
+            match hop.choose(wish.request()) {
+                Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
+                // Dropping `picked` gives the member back.
+                Eventual::Ready(Err(error)) => unmet = error,
+                Eventual::Pending(choice) => {
+                    return Eventual::later(async move {
+                        match choice.await {
+                            Ok(chosen) => Ok(picked.of(chosen)),
+                            Err(error) => {
+                                drop(picked);
+                                match self.pick(candidates, wish).wait().await {
+                                    // The reason of the last member that gave one.
+                                    Err(ChooseError::Preferences(InvalidPreferences::Unknown)) => {
+                                        Err(error)
+                                    }
+                                    chosen => chosen,
+                                }
+                            }
+                        }
+                    });
+                }
+            }
+        }
+        Eventual::Ready(Err(unmet))
+    }
+}

@@ -1,0 +1,301 @@
+//! A document at a URL, such as a PAC file or a list of proxies: when it is fetched, and what is kept of it.
+
+mod attached;
+mod fetch;
+mod state;
+mod url;
+
+use std::{
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+pub(crate) use self::{attached::Attached, fetch::RemoteBody, url::RemoteUrl};
+use self::{
+    fetch::{Fetched, Server},
+    state::{Document, RemoteState},
+};
+use crate::{Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
+
+/// Turns a document into the value that a hop uses.
+pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
+    /// The value.
+    type Value: fmt::Debug + Send + Sync + 'static;
+
+    /// The kind of document.
+    const KIND: SourceKind;
+    /// The media types to ask for.
+    const ACCEPT: &'static str;
+    /// Whether the path of the URL must not be shown.
+    const HIDES_URL: bool;
+
+    /// Reads a document that differs from the last one, which gave the value `last`. `epoch` is that of the network.
+    ///
+    /// # Errors
+    /// The reason why it can't be used, as a clause. The last value stays in use.
+    fn read(
+        &self,
+        body: RemoteBody,
+        last: Option<Arc<Self::Value>>,
+        epoch: u64,
+    ) -> impl Future<Output = Result<ReadDocument<Self::Value>, String>> + Send;
+}
+
+/// A document that was read.
+#[derive(Debug)]
+pub(crate) struct ReadDocument<V> {
+    /// The value that it gave.
+    pub(crate) value: V,
+    /// Why a part of it was left out, if it was.
+    pub(crate) doubt: Option<String>,
+}
+
+/// When a document is fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchPolicy {
+    /// How long a document is used before it is asked for again.
+    pub(crate) every: Duration,
+    /// The longest time that a fetch may take.
+    pub(crate) patience: Duration,
+    /// Whether the document may be another one in another network. Requests then wait for a short while after a change
+    /// of the network.
+    pub(crate) follows_network: bool,
+}
+
+/// The server of a document, and how its answers are read.
+#[derive(Debug)]
+pub(crate) struct RemoteServer {
+    pub(crate) url: RemoteUrl,
+    pub(crate) tls: Option<TlsClient>,
+    pub(crate) head_bytes_max: usize,
+    pub(crate) services: Arc<Attached>,
+    /// Recognises a document by its hash, also after a reload that made another hop of this one.
+    pub(crate) hasher: RandomState,
+}
+
+/// A document at a URL, and the value that `R` makes of it.
+///
+/// It is fetched when a request needs it: at first, after the time that its policy says, and after a change of the
+/// network. Without requests there is no traffic and no timer. A fetch is a task of its own, which no client's end
+/// cancels. While a good value is in use, requests wait for a fetch only after a change of the network, and not for long.
+#[derive(Debug)]
+pub(crate) struct Remote<R: Reader> {
+    reader: R,
+    server: RemoteServer,
+    policy: FetchPolicy,
+    state: Mutex<RemoteState<R::Value>>,
+    /// Notified when a fetch has ended.
+    fetched: Notify,
+}
+
+/// The value as a request finds it.
+enum Found<V> {
+    Value(Arc<V>),
+    /// A fetch is under way. If it takes too long, requests use this value.
+    Fetching(Option<Arc<V>>),
+    /// There is no value, for this reason.
+    Failed(String),
+}
+
+impl<R: Reader> Remote<R> {
+    pub(crate) fn new(reader: R, server: RemoteServer, policy: FetchPolicy) -> Self {
+        let (state, fetched) = (Mutex::default(), Notify::new());
+        Self { reader, server, policy, state, fetched }
+    }
+
+    pub(crate) fn reader(&self) -> &R {
+        &self.reader
+    }
+
+    /// Takes over the last good document of `before`, if that has the same URL. `value` makes the value of it.
+    pub(crate) fn inherit(
+        &self,
+        before: &Self,
+        value: impl FnOnce(&Arc<R::Value>) -> Arc<R::Value>,
+    ) {
+        let theirs = before.state();
+        let Some(document) = &theirs.document else { return };
+        if self.server.url != before.server.url {
+            return;
+        }
+        let soon = Instant::now() + self.policy.every;
+        let mut ours = self.state();
+        ours.document = Some(Document {
+            value: value(&document.value),
+            doubt: document.doubt.clone(),
+            etag: document.etag.clone(),
+            ..*document
+        });
+        (ours.epoch, ours.checked) = (theirs.epoch, theirs.checked);
+        // A fetch that is under way for `before` is not waited for.
+        ours.due = Some(theirs.due.map_or_else(Instant::now, |due| due.min(soon)));
+        ours.problem.clone_from(&theirs.problem);
+    }
+
+    /// Returns the URL as far as it may be shown.
+    pub(crate) fn shown_url(&self) -> String {
+        let url = &self.server.url;
+        if R::HIDES_URL { url.server() } else { url.expose() }
+    }
+
+    /// Returns the value that is in use, if there is one. Begins no fetch.
+    pub(crate) fn present(&self) -> Option<Arc<R::Value>> {
+        self.state().value()
+    }
+
+    /// Returns the value if nothing has to be waited for in the network of this epoch. May begin a fetch.
+    pub(crate) fn ready(self: &Arc<Self>, epoch: u64) -> Option<Arc<R::Value>> {
+        match self.find(epoch) {
+            Found::Value(value) => Some(value),
+            Found::Fetching(_) | Found::Failed(_) => None,
+        }
+    }
+
+    /// Returns the value, and waits for it if need be.
+    ///
+    /// # Errors
+    /// There is none, for this reason.
+    pub(crate) async fn value(self: &Arc<Self>) -> Result<Arc<R::Value>, String> {
+        let end = Instant::now() + REFRESH_WAIT_MAX;
+        loop {
+            let mut fetched = std::pin::pin!(self.fetched.notified());
+            fetched.as_mut().enable();
+            let Some(services) = self.server.services.present() else {
+                return Err(self.state().failure());
+            };
+            match self.find(services.network_epoch()) {
+                Found::Value(value) => return Ok(value),
+                Found::Failed(why) => return Err(why),
+                Found::Fetching(None) => fetched.await,
+                Found::Fetching(Some(value)) => {
+                    if timeout_at(end, fetched).await.is_err() {
+                        return Ok(value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at what there is, and begins a fetch if one is due.
+    fn find(self: &Arc<Self>, epoch: u64) -> Found<R::Value> {
+        let mut state = self.state();
+        let is_elsewhere = state.epoch != Some(epoch);
+        let must_wait = is_elsewhere && self.policy.follows_network;
+        // Another network may reach a server that the last one did not.
+        let may_work_now = is_elsewhere && (state.document.is_none() || state.problem.is_some());
+        let is_over = state.due.is_none_or(|due| due <= Instant::now());
+        if (must_wait || may_work_now || is_over) && !state.is_fetching {
+            state.is_fetching = true;
+            state.is_awaited = must_wait;
+            (state.epoch, state.due) = (Some(epoch), None);
+            let fetch = Fetch { remote: Arc::clone(self), epoch };
+            #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
+            drop(tokio::spawn(fetch.run()));
+        }
+        match (state.value(), state.is_fetching) {
+            // A fetch that began in another network is followed by one in this one.
+            (value, true) if state.is_awaited || must_wait => Found::Fetching(value),
+            (Some(value), _) => Found::Value(value),
+            (None, true) => Found::Fetching(None),
+            (None, false) => Found::Failed(state.failure()),
+        }
+    }
+
+    /// Describes the document and its last fetch.
+    pub(crate) fn shown(&self) -> SourceState {
+        let state = self.state();
+        let document = state.document.as_ref();
+        SourceState {
+            loaded: document.map(|document| document.loaded),
+            checked: state.checked,
+            problem: state.problem.clone(),
+            doubt: document.and_then(|document| document.doubt.clone()),
+            ..SourceState::new(R::KIND, self.shown_url())
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, RemoteState<R::Value>> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One fetch. Its end wakes the requests that wait for it, even if its task is dropped.
+struct Fetch<R: Reader> {
+    remote: Arc<Remote<R>>,
+    epoch: u64,
+}
+
+impl<R: Reader> Fetch<R> {
+    async fn run(self) {
+        let Self { remote, .. } = &self;
+        let Some(services) = remote.server.services.present() else { return };
+        let loaded = self.load(&**services).await;
+        let problem = loaded.as_ref().err().cloned();
+        let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
+        if remote.state().record(loaded, remote.policy.every) {
+            let source = remote.shown_url();
+            let news = problem.as_deref().map_or(SourceNews::Loaded, SourceNews::NotLoaded);
+            services.report(R::KIND, &source, news);
+            if let Some(doubt) = &doubt {
+                services.report(R::KIND, &source, SourceNews::Doubtful(doubt));
+            }
+        }
+    }
+
+    /// Fetches the document and reads it. Returns `None` if it has not changed.
+    ///
+    /// # Errors
+    /// The reason why there is no document, or no value in it.
+    async fn load(&self, services: &dyn Services) -> Result<Option<Document<R::Value>>, String> {
+        let Remote { reader, server, policy, .. } = &*self.remote;
+        let (last, fingerprint, etag) = {
+            let state = self.remote.state();
+            let document = state.document.as_ref();
+            let fingerprint = document.map(|document| document.fingerprint);
+            (state.value(), fingerprint, document.and_then(|document| document.etag.clone()))
+        };
+        let RemoteServer { url, tls, head_bytes_max, hasher, .. } = server;
+        let server = Server {
+            services,
+            tls: tls.as_ref(),
+            head_bytes_max: *head_bytes_max,
+            accept: R::ACCEPT,
+            patience: policy.patience,
+        };
+        let (body, etag) = match server.fetch(url, etag.as_deref()).await {
+            Ok(Fetched::Document { body, etag }) => (body, etag),
+            Ok(Fetched::NotModified) => return Ok(None),
+            Err(error) if R::HIDES_URL => return Err(error.without_urls()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let present = hasher.hash_one((&*body.bytes, &body.charset));
+        if fingerprint == Some(present) {
+            return Ok(None);
+        }
+        let ReadDocument { value, doubt } = reader.read(body, last, self.epoch).await?;
+        let (value, loaded) = (Arc::new(value), SystemTime::now());
+        Ok(Some(Document { value, doubt, loaded, fingerprint: present, etag }))
+    }
+}
+
+impl<R: Reader> Drop for Fetch<R> {
+    fn drop(&mut self) {
+        let mut state = self.remote.state();
+        state.is_fetching = false;
+        // Only if the task was dropped half-way.
+        state.due.get_or_insert_with(Instant::now);
+        drop(state);
+        self.remote.fetched.notify_waiters();
+    }
+}
+
+/// How long requests wait for a fetch after a change of the network while they could have the last good value.
+const REFRESH_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -1,0 +1,215 @@
+//! One fetch of a document by HTTP.
+
+use std::{borrow::Cow, time::Duration};
+
+use thiserror::Error;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::url::RemoteUrl;
+use crate::{
+    Field, HopError, OpenError, RequestLine, Secret, Services, exchange::Exchange, tls::TlsClient,
+};
+
+/// The result of a fetch that worked.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The document is still the one of the tag that was sent.
+    NotModified,
+    /// The document is new, or the server keeps no tags.
+    Document {
+        /// The document itself.
+        body: RemoteBody,
+        /// The tag by which the server knows it.
+        etag: Option<String>,
+    },
+}
+
+/// The bytes of a document, and the encoding that the server named. They may be credentials.
+pub(crate) struct RemoteBody {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) charset: Option<String>,
+}
+
+impl std::fmt::Debug for RemoteBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteBody").field("charset", &self.charset).finish_non_exhaustive()
+    }
+}
+
+/// Why a document was not fetched.
+#[derive(Debug, Error)]
+pub(super) enum FetchError {
+    #[error(transparent)]
+    NotOpened(#[from] OpenError),
+    #[error("{}", with_source(.0))]
+    Failed(#[from] HopError),
+    /// The server answered with another status than 200. The reason phrase is its own.
+    #[error("the server answers {said}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// The status and the reason phrase.
+        said: String,
+    },
+    #[error("the server redirects to {}; write that as `url`", .0.expose())]
+    Elsewhere(RemoteUrl),
+    #[error("the server redirects to something that is no URL")]
+    Nowhere,
+    #[error("the server redirects again and again")]
+    Redirects,
+    #[error("it has over {} MiB", BYTES_MAX >> 20)]
+    TooLarge,
+    #[error("the server takes longer than {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+impl FetchError {
+    /// Describes the error without anything that could repeat the path of a URL.
+    pub(super) fn without_urls(&self) -> String {
+        match self {
+            // A reason phrase may quote the request.
+            Self::Status { status, .. } => format!("the server answers with status {status}"),
+            Self::Elsewhere(url) => {
+                format!("the server redirects to {}; write that address as `url`", url.server())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The server of a document, and how to reach it.
+pub(super) struct Server<'a> {
+    pub(super) services: &'a dyn Services,
+    pub(super) tls: Option<&'a TlsClient>,
+    pub(super) head_bytes_max: usize,
+    /// The value of `Accept`.
+    pub(super) accept: &'static str,
+    /// The longest time that a fetch may take.
+    pub(super) patience: Duration,
+}
+
+impl Server<'_> {
+    /// Fetches the document at `url`, unless it is still the one with this `etag`.
+    ///
+    /// # Errors
+    /// There is no document, or it does not come in time.
+    pub(super) async fn fetch(
+        &self,
+        url: &RemoteUrl,
+        etag: Option<&str>,
+    ) -> Result<Fetched, FetchError> {
+        let fetched = timeout(self.patience, self.follow(url, etag)).await;
+        fetched.unwrap_or(Err(FetchError::Silent(self.patience)))
+    }
+
+    async fn follow(&self, url: &RemoteUrl, etag: Option<&str>) -> Result<Fetched, FetchError> {
+        let (mut url, mut tls) = (Cow::Borrowed(url), self.tls.map(Cow::Borrowed));
+        for _ in 0..=REDIRECTS_MAX {
+            let next = match self.request(&url, tls.as_deref(), etag).await? {
+                Response::Final(fetched) => return Ok(fetched),
+                Response::Redirect(to) => to,
+            };
+            let there = url.joined(&next).ok_or(FetchError::Nowhere)?;
+            // From TLS to none, an attacker could choose the document. The other way there are no settings for TLS.
+            if there.is_tls() != url.is_tls() {
+                return Err(FetchError::Elsewhere(there));
+            }
+            let host = there.authority().host();
+            if let Some(known) = tls.as_deref().filter(|_| host != url.authority().host()) {
+                let other = known.at(host).ok_or_else(|| FetchError::Elsewhere(there.clone()))?;
+                tls = Some(Cow::Owned(other));
+            }
+            url = Cow::Owned(there);
+        }
+        Err(FetchError::Redirects)
+    }
+
+    async fn request(
+        &self,
+        url: &RemoteUrl,
+        tls: Option<&TlsClient>,
+        etag: Option<&str>,
+    ) -> Result<Response, FetchError> {
+        let mut tunnel = self.services.open(url.authority().clone()).wait().await?;
+        if let Some(tls) = tls {
+            tunnel = tls.enter(tunnel).await?;
+        }
+        let mut fields = vec![
+            Field::new("User-Agent", Secret::new(USER_AGENT)),
+            Field::new("Accept", Secret::new(self.accept)),
+            Field::new("Connection", Secret::new("close")),
+        ];
+        fields.extend(etag.map(|etag| Field::new("If-None-Match", Secret::new(etag))));
+        let line = RequestLine { method: "GET", uri: &url.path_and_query().expose() };
+        let mut exchange = Exchange::new(&mut tunnel, self.head_bytes_max);
+        let answer = exchange.request(line, url.authority(), &fields).await?.with_fields();
+        let value = |name: &str| {
+            let value = answer.values(name).next();
+            value.map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let status = answer.status();
+        match (status, value("Location")) {
+            (200, _) => {}
+            (304, _) if etag.is_some() => return Ok(Response::Final(Fetched::NotModified)),
+            (301 | 302 | 303 | 307 | 308, Some(to)) => return Ok(Response::Redirect(to)),
+            _ => return Err(FetchError::Status { status, said: answer.into_refusal().said }),
+        }
+        let body = exchange.body_up_to(&answer, BYTES_MAX).await?;
+        let bytes = Zeroizing::new(body.bytes);
+        if !body.is_whole {
+            return Err(FetchError::TooLarge);
+        }
+        let charset = value("Content-Type").as_deref().and_then(charset);
+        // The tag goes into the next request. A line break in it would start another field there.
+        let etag = value("ETag").filter(|etag| !etag.chars().any(char::is_control));
+        Ok(Response::Final(Fetched::Document { body: RemoteBody { bytes, charset }, etag }))
+    }
+}
+
+/// The answer to one request.
+enum Response {
+    Final(Fetched),
+    Redirect(String),
+}
+
+/// Returns the `charset` of a media type.
+fn charset(media_type: &str) -> Option<String> {
+    let mut parameters = media_type.split(';').skip(1).filter_map(|one| one.split_once('='));
+    let charset = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    charset.map(|(_, value)| value.trim().to_owned())
+}
+
+/// Shows an error with the reason below it.
+fn with_source(error: &HopError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// The largest document. PAC files of companies have some hundred kibibytes, and so do lists of ten thousand proxies.
+const BYTES_MAX: usize = 4 << 20;
+const REDIRECTS_MAX: usize = 5;
+const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_may_name_its_charset() {
+        assert_eq!(charset("application/x-ns-proxy-autoconfig").as_deref(), None);
+        assert_eq!(charset("text/plain; a=b; Charset = latin1").as_deref(), Some("latin1"));
+    }
+
+    #[test]
+    fn an_error_can_be_told_without_the_path_of_a_url() {
+        let status = FetchError::Status { status: 404, said: "404 No /canary".into() };
+        let url = "https://other.example/canary".parse().unwrap();
+        for error in [status, FetchError::Elsewhere(url)] {
+            assert!(error.to_string().contains("canary"));
+            assert!(!error.without_urls().contains("canary"));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The state of the documents that hops depend on, for the status of a running proxy.
+
+use std::collections::BTreeMap;
+
+use mooltiroute_hops::{Hop, SourceKind, SourceState};
+use serde::Serialize;
+
+use crate::{state::generation::Generation, timestamp::rfc_3339};
+
+/// A document that a hop depends on: a PAC file, or a list of proxies at a URL.
+#[derive(Debug, Serialize)]
+pub(crate) struct SourceStatus {
+    /// The file or URL that it is read from. Of the URL of a list, only the server is shown.
+    pub source: String,
+    /// Whether requests can be served.
+    pub loaded: bool,
+    /// When the one in use was read.
+    pub loaded_at: Option<String>,
+    /// When it was last asked for.
+    pub checked_at: Option<String>,
+    /// Why the last attempt to read it failed. The one in use stays in use.
+    pub problem: Option<String>,
+    /// Why a part of the one in use was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}
+
+impl SourceStatus {
+    /// Returns the documents of this kind that `generation` depends on, by the names of their hops.
+    pub(super) fn all(generation: &Generation, kind: SourceKind) -> BTreeMap<String, Self> {
+        let state = |hop: &dyn Hop| hop.asker().map(|asker| asker.state());
+        let named = generation.built_hops().map(|(name, hop)| (name, state(&**hop)));
+        let named = named.filter_map(|(name, state)| Some((name.to_string(), state?)));
+        let of_kind = named.filter(|(_, state)| state.kind == kind);
+        of_kind.map(|(name, state)| (name, state.into())).collect()
+    }
+}
+
+impl From<SourceState> for SourceStatus {
+    fn from(state: SourceState) -> Self {
+        Self {
+            loaded: state.loaded.is_some(),
+            loaded_at: state.loaded.map(rfc_3339),
+            checked_at: state.checked.map(rfc_3339),
+            problem: state.problem,
+            doubt: state.doubt,
+            source: state.source,
+        }
+    }
+}
