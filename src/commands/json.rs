@@ -37,6 +37,7 @@ pub(super) struct ShownHop<'a> {
 struct ShownMember<'a> {
     name: &'a str,
     address: Option<String>,
+    scheme: Option<&'static str>,
 }
 
 /// The source of the rules by which a hop chooses.
@@ -118,6 +119,7 @@ impl<'a> ShownHop<'a> {
             .map(|member| ShownMember {
                 name: member.name,
                 address: member.address.map(ToString::to_string),
+                scheme: member.scheme,
             })
             .collect();
         Self {

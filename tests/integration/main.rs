@@ -33,6 +33,8 @@ mod hops;
 mod limits;
 mod listeners;
 mod log;
+#[cfg(unix)]
+mod login_clients;
 mod loops;
 mod memory;
 mod ntlm_proofs;

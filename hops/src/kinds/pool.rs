@@ -131,6 +131,8 @@ impl Hop for Pool {
     /// Shows the address of the first member.
     fn describe(&self) -> Description<'_> {
         Description {
+            // Its members may have different ones.
+            scheme: None,
             address: self.members.first().and_then(|member| member.hop.describe().address),
             forwards: false,
             takes_preferences: self.takes_preferences,

@@ -82,11 +82,13 @@ impl PoolMember {
 
     /// Describes the member, which is `left_out` for that long.
     pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus<'_> {
+        let description = self.hop.describe();
         MemberStatus {
+            scheme: description.scheme,
             reached: self.reached.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             left_out,
-            ..MemberStatus::new(&self.name, self.hop.describe().address)
+            ..MemberStatus::new(&self.name, description.address)
         }
     }
 }
