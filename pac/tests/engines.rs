@@ -123,11 +123,19 @@ fn chromium_gives_the_same_answers() {
     let mut python = Command::new("python3");
     python.arg(clients().join("pac_chromium.py")).arg(corpus()).args(&files);
     let Some(theirs) = read_answers(python) else { return };
-    for name in files {
-        let ours = own[name].iter().map(|answer| Some(as_in_chromium(answer.as_deref())));
-        assert_eq!(theirs[name], ours.collect::<Vec<_>>(), "{name}");
-    }
+    let ours = |name: &str| -> Vec<_> {
+        own[name].iter().map(|answer| Some(as_in_chromium(answer.as_deref()))).collect()
+    };
+    let differs: Vec<&str> =
+        files.into_iter().map(|name| &**name).filter(|name| theirs[*name] != ours(name)).collect();
+    let shown: Vec<_> = differs.iter().map(|name| (name, &theirs[*name], ours(name))).collect();
+    assert_eq!(differs, if is_whole { &DIFFERS_IN_CHROMIUM[..] } else { &[] }, "{shown:#?}");
 }
+
+/// The files for which Chromium shows another list: it writes a host such as `10` as the address `0.0.0.10`, reads a file
+/// without a `charset` as Latin-1, and calls the script for requests of its own.
+const DIFFERS_IN_CHROMIUM: [&str; 3] =
+    ["12-regular-expressions.pac", "37-unicode.pac", "64-global-state.pac"];
 
 /// One file for each kind of decision: by host, network, pattern, port, many types, state, an exception, nothing.
 const IN_CHROMIUM: [&str; 8] = [
