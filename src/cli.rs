@@ -140,8 +140,8 @@ impl Command {
             // Every command is named, so that the compiler asks about a new one.
             Self::Run(flags) => Some(&mut flags.config.place),
             Self::Check(flags) => Some(&mut flags.config.place),
-            Self::Explain(flags) => Some(&mut flags.config.place),
-            Self::Probe(flags) => Some(&mut flags.config.place),
+            Self::Explain(flags) => Some(&mut flags.request.config.place),
+            Self::Probe(flags) => Some(&mut flags.request.config.place),
             Self::Status(flags) => Some(&mut flags.proxy.config),
             Self::Ps(flags) => Some(&mut flags.proxy.config),
             #[cfg(feature = "top")]

@@ -11,6 +11,8 @@ pub mod hop_url;
 mod listen;
 pub mod load;
 mod model;
+#[cfg(test)]
+mod mute_kind;
 mod raw;
 pub mod report;
 mod resolve;

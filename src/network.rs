@@ -17,7 +17,10 @@ mod readiness;
 mod shown;
 mod truth;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::{
     sync::Notify,
@@ -41,9 +44,11 @@ use self::{
 /// The present facts about the network, shared by everything that depends on them.
 ///
 /// The lock is held for a few instructions, and never across an `.await`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Network {
     facts: Mutex<Facts>,
+    /// The count of changes in the facts, which each request with a PAC file looks at.
+    changes: Arc<AtomicU64>,
     /// Notified when any fact or outcome has changed, for requests that wait.
     moved: Notify,
     /// Notified when an outcome differs from the one in force, for the reload.
@@ -62,6 +67,15 @@ pub(crate) struct Dependence {
 /// The outcome of a condition is not in force, although it should be by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unsettled;
+
+impl Default for Network {
+    fn default() -> Self {
+        let facts = Facts::default();
+        let (moved, flipped, wanted) = (Notify::new(), Notify::new(), Notify::new());
+        let changes = Arc::clone(&facts.changes);
+        Self { facts: Mutex::new(facts), changes, moved, flipped, wanted }
+    }
+}
 
 impl Network {
     /// Returns whether the hop with `condition` is switched on. Reads the list of interfaces if nothing did so far.
@@ -105,7 +119,7 @@ impl Network {
     /// Returns a number that differs after each change of the network. It stays the same if nothing of the configuration
     /// depends on the network.
     pub(crate) fn changes_so_far(&self) -> u64 {
-        self.facts().changes()
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Puts in force the outcomes that a configuration was built with. `is_followed` says whether hops have to hear of

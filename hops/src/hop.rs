@@ -107,6 +107,8 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
 pub struct Description<'a> {
     /// The address to show to operators, if there is one. A connection uses that of the chosen link.
     pub address: Option<&'a Authority>,
+    /// The scheme of a URL that would reach the hop, such as `socks5`, if it is always the same.
+    pub scheme: Option<&'static str>,
     /// Whether every link of this hop takes plain requests in absolute-form.
     pub forwards: bool,
     /// Whether clients may state their preferences to this hop.
@@ -124,7 +126,13 @@ impl<'a> Description<'a> {
 
 impl<L: Link + 'static> Hop for L {
     fn describe(&self) -> Description<'_> {
-        Description { forwards: self.forwards(), ..Description::at(self.address()) }
+        let scheme = match (self.settings().is_socks, self.tls().is_some()) {
+            (true, _) => "socks5",
+            (false, true) => "https",
+            (false, false) => "http",
+        };
+        let (scheme, forwards) = (Some(scheme), self.forwards());
+        Description { scheme, forwards, ..Description::at(self.address()) }
     }
 
     fn readiness(&self) -> Vec<Readiness> {
@@ -146,6 +154,8 @@ pub struct MemberStatus {
     pub name: Arc<str>,
     /// Its address, if it has one.
     pub address: Option<Authority>,
+    /// The scheme of a URL that would reach it, such as `socks5`, if it is always the same.
+    pub scheme: Option<&'static str>,
     /// Connections that it carried since the hop was built.
     pub reached: u64,
     /// Connections that it failed since then.
@@ -158,7 +168,7 @@ impl MemberStatus {
     /// Describes a member that has carried nothing yet.
     pub fn new(name: impl Into<Arc<str>>, address: Option<Authority>) -> Self {
         let name = name.into();
-        Self { name, address, reached: 0, failed: 0, left_out: None }
+        Self { name, address, scheme: None, reached: 0, failed: 0, left_out: None }
     }
 }
 

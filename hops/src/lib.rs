@@ -82,6 +82,6 @@ pub use crate::{
     registry::{Kind, Registry},
     rounds::ObserveRounds,
     secret::Secret,
-    settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings},
+    settings::{Fault, InvalidSetting, InvalidSettings, Key, KeyPath, Settings, name_of_value},
     tunnel::{CountWire, Io, ReadHalf, Stream, Tunnel, WriteHalf},
 };

@@ -12,6 +12,7 @@ use serde_yaml::{
 use zeroize::Zeroize as _;
 
 use self::node::Node;
+pub use self::node::name_of_value;
 
 /// A part of the configuration that no kind has read yet. `Debug` shows the names in it and no value.
 #[derive(Clone, Default, PartialEq, Hash)]

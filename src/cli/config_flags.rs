@@ -74,15 +74,9 @@ pub struct Explain {
     /// The URL that a client would request, or `HOST:PORT` for a tunnel
     #[arg(value_hint = ValueHint::Url)]
     pub url: String,
-    /// The configuration.
+    /// The configuration and the client.
     #[command(flatten)]
-    pub config: ConfigOrHops,
-    /// The hops to switch on or off.
-    #[command(flatten)]
-    pub switches: Switches,
-    /// Ask as a client that sends this username, such as `session-alice,country-us`
-    #[arg(long = "as", value_name = "USERNAME")]
-    pub client: Option<String>,
+    pub request: RequestFlags,
     /// Draw the route, the chain and its hops, instead of describing them
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
     pub graph: Option<Picture>,
@@ -101,6 +95,20 @@ pub struct Probe {
     /// The URL to request, or `HOST:PORT` to open a tunnel and nothing more
     #[arg(default_value = "https://ipv4.webshare.io/", value_hint = ValueHint::Url)]
     pub url: String,
+    /// The configuration and the client.
+    #[command(flatten)]
+    pub request: RequestFlags,
+    /// Trust the authorities of this PEM file for the target, instead of the system's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// The configuration and the client of a request that a command is about.
+#[derive(Debug, Args)]
+pub struct RequestFlags {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigOrHops,
@@ -110,12 +118,6 @@ pub struct Probe {
     /// Act as a client that sends this username, such as `session-alice,country-us`
     #[arg(long = "as", value_name = "USERNAME")]
     pub client: Option<String>,
-    /// Trust the authorities of this PEM file for the target, instead of the system's
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub ca: Option<PathBuf>,
-    /// The format of the output
-    #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
 }
 
 /// Flags of `init`.

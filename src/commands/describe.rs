@@ -95,9 +95,13 @@ pub(super) fn member_count(hop: &dyn Hop) -> String {
 /// Describes the members that a hop chooses among, a line each.
 pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
     let members = hop.members();
-    let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| match &member.address {
-        Some(address) => format!("{}: {address}", member.name),
-        None => member.name.to_string(),
+    let shown = members.iter().take(MEMBERS_SHOWN_MAX).map(|member| {
+        let address =
+            member.address.as_ref().map(|address| format!(": {address}")).unwrap_or_default();
+        // Most are HTTP proxies, and a list seldom says which of its lines are not.
+        let scheme = member.scheme.filter(|scheme| *scheme != "http");
+        let scheme = scheme.map(|scheme| format!(", {scheme}")).unwrap_or_default();
+        format!("{}{address}{scheme}", member.name)
     });
     let rest = members.len().saturating_sub(MEMBERS_SHOWN_MAX);
     shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()

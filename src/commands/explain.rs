@@ -44,16 +44,21 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
             return ExitCode::from(USAGE);
         }
     };
-    let client = match flags.client.as_deref().map(str::parse).transpose() {
+    let client = match flags.request.client.as_deref().map(str::parse).transpose() {
         Ok(client) => client,
         Err(error) => {
             complain(&format_args!("--as: {error}"));
             return ExitCode::from(USAGE);
         }
     };
-    let overrides = flags.switches.overrides();
-    let loader = match super::loader(&flags.config, overrides, flags.format, registry, environment)
-    {
+    let overrides = flags.request.switches.overrides();
+    let loader = match super::loader(
+        &flags.request.config,
+        overrides,
+        flags.format,
+        registry,
+        environment,
+    ) {
         Ok(loader) => loader,
         Err(status) => return status,
     };

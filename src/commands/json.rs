@@ -40,6 +40,7 @@ pub(super) struct ShownHop<'a> {
 struct ShownMember {
     name: String,
     address: Option<String>,
+    scheme: Option<&'static str>,
 }
 
 /// A list of proxies at a URL.
@@ -128,6 +129,7 @@ impl<'a> ShownHop<'a> {
             .map(|member| ShownMember {
                 name: member.name.to_string(),
                 address: member.address.map(|address| address.to_string()),
+                scheme: member.scheme,
             })
             .collect();
         let source = hop.asker().map(|asker| (asker.state(), asker.via().to_owned()));

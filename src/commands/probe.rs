@@ -38,7 +38,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
             return ExitCode::from(USAGE);
         }
     };
-    let preferences = flags.client.as_deref().map(str::parse::<Preferences>).transpose();
+    let preferences = flags.request.client.as_deref().map(str::parse::<Preferences>).transpose();
     let errand = match preferences {
         Ok(preferences) => errand.preferring(preferences.unwrap_or_default()),
         Err(error) => {
@@ -53,9 +53,14 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
             return ExitCode::from(USAGE);
         }
     };
-    let overrides = flags.switches.overrides();
-    let loader = match super::loader(&flags.config, overrides, flags.format, registry, environment)
-    {
+    let overrides = flags.request.switches.overrides();
+    let loader = match super::loader(
+        &flags.request.config,
+        overrides,
+        flags.format,
+        registry,
+        environment,
+    ) {
         Ok(loader) => loader,
         Err(status) => return status,
     };

@@ -245,6 +245,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::config::mute_kind::Mute;
 
     fn variable(name: &str) -> Option<std::ffi::OsString> {
         Some(match name {
@@ -271,25 +272,9 @@ mod tests {
         directory
     }
 
-    /// A kind that fails to build and gives no reason.
-    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
-    struct Mute {}
-
-    impl mooltiroute_hops::HopConfig for Mute {
-        const KIND: &'static str = "mute";
-
-        fn build(
-            self,
-            _: &mooltiroute_hops::BuildContext<'_>,
-        ) -> Result<std::sync::Arc<dyn mooltiroute_hops::Hop>, mooltiroute_hops::InvalidSettings>
-        {
-            Err(Vec::new().into())
-        }
-    }
-
     #[test]
     fn a_hop_that_is_not_there_is_never_gone_round() {
-        let text = "hops: { a: { kind: mute } }\nchains: { default: [a] }\n";
+        let text = "hops: { a: { kind: socks4a } }\nchains: { default: [a] }\n";
         let directory = directory(&[("a.yaml", text)]);
         let mut loader = loader(&directory, Overrides::default());
         loader.registry = kinds::builtin().with::<Mute>();

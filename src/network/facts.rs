@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -24,8 +27,8 @@ pub(super) struct Facts {
     pub(super) interfaces: Option<Interfaces>,
     known: HashMap<Question, KnownFact>,
     epoch: u64,
-    /// Counts the changes of the network: the beginning of each and its end.
-    changes: u64,
+    /// Counts the changes of the network: the beginning of each and its end. Shared, so that it is read without the lock.
+    pub(super) changes: Arc<AtomicU64>,
     /// The conditions of the configuration in force, with the outcomes that are.
     in_force: HashMap<Arc<NetworkCondition>, bool>,
     /// Whether hops have to be notified of changes that no condition depends on.
@@ -84,17 +87,12 @@ impl Facts {
         self.epoch
     }
 
-    /// Returns a number that differs after each change of the network.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
-    }
-
     /// Starts a new epoch, since the network has changed.
     pub(super) fn begin_epoch(&mut self) {
         // Answers of the epoch before stay, but `answer` passes over them. The wait of requests and what was given
         // up begin again, since the new network may answer.
         self.epoch += 1;
-        self.changes += 1;
+        self.changes.fetch_add(1, Ordering::Release);
         self.is_settling = true;
         self.waiting_since = None;
         self.given_up.clear();
@@ -104,7 +102,7 @@ impl Facts {
     /// not complete.
     pub(super) fn settle(&mut self) {
         self.is_settling = false;
-        self.changes += 1;
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Records what `question` of this epoch led to.

@@ -34,6 +34,8 @@ mod limits;
 mod listeners;
 mod lists;
 mod log;
+#[cfg(unix)]
+mod login_clients;
 mod loops;
 mod memory;
 mod ntlm_proofs;
@@ -72,6 +74,7 @@ mod start;
 mod status;
 mod supervisor;
 mod support;
+mod switching;
 mod tls_listeners;
 #[cfg(unix)]
 mod top;

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{
     Double, HttpOrigin, PASSWORD, Passed, Proxy, Squid, SquidRules, Step, USERNAME, connect,
-    exchange, fill, first_difference, head, open,
+    exchange, fill, first_difference, head, open, rest,
 };
 
 const BODY_BYTES: usize = 300_000;
@@ -123,6 +123,53 @@ async fn a_wrong_password_of_plain_requests_reaches_the_proxy_once_for_twenty_cl
         assert_eq!(tries.count(), 1, "{auth}: {passed:?}");
     }
 }
+
+#[tokio::test]
+async fn a_proxy_that_asks_late_is_logged_in_to_by_the_next_request() {
+    let challenge = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 0\r\n\r\n";
+    let hop = Double::start([
+        Step::Answer(OK.into()),
+        Step::Answer(OK.into()),
+        Step::Answer(challenge.into()),
+    ])
+    .await;
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", auth: [digest], username: {USERNAME}, \
+         password: {PASSWORD} }}\nchains: {{ default: [corporate] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let mut client = open(proxy.address()).await;
+    let post = |number: usize| {
+        format!(
+            "POST http://a.example/{number} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 4\r\n\r\nbody"
+        )
+    };
+    // The proxy takes the HEAD and this without credentials, and wants some for the next one.
+    client.write_all(post(1).as_bytes()).await.unwrap();
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+    client.write_all(post(2).as_bytes()).await.unwrap();
+    let told = head(&mut client).await;
+    assert!(
+        told.starts_with("HTTP/1.1 502 Bad Gateway (corporate: 407 Who, asks for credentials)"),
+        "{told}"
+    );
+    let told = rest(&mut client).await;
+    assert!(told.contains("Send the request again"), "{told}");
+    assert!(!told.contains("Retry-After"), "{told}");
+    hop.becomes([Step::Answer(challenge.into()), Step::Answer(OK.into())]);
+    let told = exchange(
+        proxy.address(),
+        post(3).replace("\r\nHost", "\r\nConnection: close\r\nHost").as_bytes(),
+    )
+    .await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    let seen = hop.sent();
+    let last = seen.rsplit("POST ").next().unwrap();
+    assert!(last.contains("Proxy-Authorization: Digest ") && last.ends_with("body"), "{seen}");
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn a_target_that_answers_407_does_not_block_the_hop() {

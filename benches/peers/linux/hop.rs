@@ -44,7 +44,7 @@ async fn open(mut client: TcpStream, hops: Arc<[SocketAddr]>) -> io::Result<()> 
 }
 
 /// The target of a request, and whether it asks for a tunnel.
-fn target(head: &[u8]) -> Option<(SocketAddr, bool)> {
+pub(super) fn target(head: &[u8]) -> Option<(SocketAddr, bool)> {
     let head = std::str::from_utf8(head).ok()?;
     let mut words = head.split(' ');
     let (method, target) = (words.next()?, words.next()?);

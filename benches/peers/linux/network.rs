@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use super::{process::Process, role::Role, tls_ends::Credentials};
+use super::{
+    kerberos::Kerberos, login::LoginScheme, process::Process, role::Role, tls_ends::Credentials,
+};
 
 /// The hops and the origin, while they run.
 #[derive(Debug)]
@@ -13,6 +15,9 @@ pub(super) struct Network {
     /// The first hop behind TLS.
     secure_hop: SocketAddr,
     credentials: Arc<Credentials>,
+    /// The hops that want a login, in the order of [`LoginScheme::ALL`].
+    login_hops: [SocketAddr; LoginScheme::ALL.len()],
+    kerberos: Option<Arc<Kerberos>>,
 }
 
 impl Network {
@@ -25,7 +30,20 @@ impl Network {
         let role = Role::TlsEnd(addresses[0], credentials.path().to_owned());
         let (process, secure_hop) = Process::part(&role);
         processes.push(process);
-        Self { _processes: processes, hops: addresses, origin, secure_hop, credentials }
+        let login_hops = LoginScheme::ALL.map(|scheme| {
+            let (process, address) = Process::part(&Role::Login(scheme));
+            processes.push(process);
+            address
+        });
+        Self {
+            _processes: processes,
+            hops: addresses,
+            origin,
+            secure_hop,
+            credentials,
+            login_hops,
+            kerberos: Kerberos::start().map(Arc::new),
+        }
     }
 
     /// The hops and the origin at the end of a slow line, which ends with this value.
@@ -33,12 +51,23 @@ impl Network {
         let (process, link) = Process::part(&Role::Link(self.hops[0]));
         let hops = [link].into_iter().chain(self.hops[1..].iter().copied()).collect();
         let (_processes, credentials) = (vec![process], Arc::clone(&self.credentials));
-        Self { _processes, hops, credentials, ..*self }
+        Self { _processes, hops, credentials, kerberos: self.kerberos.clone(), ..*self }
     }
 
     /// Returns the first hop behind TLS.
     pub(super) fn secure_hop(&self) -> SocketAddr {
         self.secure_hop
+    }
+
+    /// Returns the hop that wants a login by this scheme.
+    pub(super) fn login_hop(&self, scheme: LoginScheme) -> SocketAddr {
+        let place = LoginScheme::ALL.iter().position(|one| *one == scheme);
+        self.login_hops[place.unwrap()]
+    }
+
+    /// Returns the directory of the Kerberos tickets, if Kerberos is installed.
+    pub(super) fn kerberos(&self) -> Option<&Path> {
+        self.kerberos.as_ref().map(|kerberos| kerberos.path())
     }
 
     /// Returns the directory of the certificate and its key.

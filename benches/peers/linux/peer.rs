@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use super::{
     door::Door,
+    login::LoginScheme,
+    login_programs,
     network::Network,
     process::{self, Process},
     programs,
@@ -50,6 +52,8 @@ pub(super) enum Sort {
     TlsListener(Side),
     /// A proxy whose only hop is behind TLS.
     TlsHop(Side),
+    /// A proxy whose only hop wants a login by this scheme.
+    Login(LoginScheme, Side),
     /// Mooltiroute, asked by SOCKS5.
     OursSocks,
     /// Another proxy that speaks SOCKS5.
@@ -61,13 +65,15 @@ impl Sort {
     pub(super) fn is_ours_or_limit(self) -> bool {
         match self {
             Self::Limit | Self::Ours | Self::Warm | Self::OursTwo | Self::OursSocks => true,
-            Self::TlsListener(side) | Self::TlsHop(side) => side == Side::Ours,
+            Self::TlsListener(side) | Self::TlsHop(side) | Self::Login(_, side) => {
+                side == Side::Ours
+            }
             Self::Least | Self::Passage | Self::Other | Self::OtherSocks => false,
         }
     }
 }
 
-/// The part that a program plays in a measurement with TLS.
+/// The part that a program plays in a measurement with TLS or with a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Ours,
@@ -90,6 +96,8 @@ pub(super) struct Setting<'a> {
     pub(super) first: SocketAddr,
     /// The directory of the certificate and its key.
     pub(super) credentials: &'a Path,
+    /// The directory of the Kerberos tickets.
+    pub(super) kerberos: Option<&'a Path>,
 }
 
 /// A running peer.
@@ -109,7 +117,8 @@ impl Peer {
     /// Finds the limit, Mooltiroute and the installed programs. Also returns the names of those that are not installed.
     pub(super) fn all() -> (Vec<Self>, Vec<&'static str>) {
         let mut missing = Vec::new();
-        let known = programs::ALL.iter().filter_map(|known| {
+        let all = programs::ALL.iter().chain(&login_programs::ALL);
+        let known = all.filter_map(|known| {
             let program = (known.find)();
             if program.is_none() {
                 missing.push(known.name);
@@ -128,8 +137,13 @@ impl Peer {
         let listen = process::free_address();
         let mut stops = network.stops(hops);
         let mut hops = network.hops(hops).to_vec();
-        if let Sort::TlsHop(_) = self.sort {
-            (stops[0], hops) = (network.secure_hop(), vec![network.secure_hop()]);
+        let only_hop = match self.sort {
+            Sort::TlsHop(_) => Some(network.secure_hop()),
+            Sort::Login(scheme, _) => Some(network.login_hop(scheme)),
+            _ => None,
+        };
+        if let Some(hop) = only_hop {
+            (stops[0], hops) = (hop, vec![hop]);
         }
         let mut command = match self.sort {
             Sort::Limit => Role::Relay(stops.clone()).command(listen),
@@ -141,13 +155,20 @@ impl Peer {
             | Sort::OursTwo
             | Sort::TlsListener(_)
             | Sort::TlsHop(_)
+            | Sort::Login(..)
             | Sort::OursSocks
             | Sort::OtherSocks => Command::new(&self.program),
         };
         let (origin, credentials, first) = (network.origin(), network.credentials(), stops[0]);
         let directory_path = directory.path();
-        let setting =
-            Setting { listen, directory: directory_path, hops: &hops, first, credentials };
+        let setting = Setting {
+            listen,
+            directory: directory_path,
+            hops: &hops,
+            first,
+            credentials,
+            kerberos: network.kerberos(),
+        };
         (self.prepare)(&setting, &mut command);
         let (process, started) = Process::listening(command, listen, directory.path())?;
         let tls = matches!(self.sort, Sort::TlsListener(_))
@@ -164,7 +185,8 @@ impl Peer {
             | Sort::Warm
             | Sort::Other
             | Sort::TlsListener(_)
-            | Sort::TlsHop(_) => Door::proxy(listen, origin),
+            | Sort::TlsHop(_)
+            | Sort::Login(..) => Door::proxy(listen, origin),
             Sort::OursSocks | Sort::OtherSocks => Door::socks(listen, origin),
         };
         Ok(Running { process, _directory: directory, _tls: tls, door, started })

@@ -3,6 +3,8 @@
 use std::{env, fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use super::{
+    kerberos::{self, SERVICE},
+    login::{LoginScheme, PASSWORD, USERNAME},
     peer::{Setting, Side, Sort},
     process::find,
     tls_ends::{AUTHORITY, BOTH, CERTIFICATE, KEY, NAME},
@@ -19,7 +21,7 @@ pub(super) struct Known {
     pub(super) prepare: fn(&Setting<'_>, &mut Command),
 }
 
-/// All programs, in the order of the table.
+/// The programs that need no login, in the order of the tables.
 pub(super) const ALL: [Known; 20] = [
     Known {
         name: "bare relay",
@@ -152,7 +154,7 @@ pub(super) const ALL: [Known; 20] = [
 ];
 
 /// Returns a row for Mooltiroute.
-const fn ours(
+pub(super) const fn ours(
     name: &'static str,
     sort: Sort,
     hops_max: usize,
@@ -163,20 +165,28 @@ const fn ours(
 }
 
 /// The settings of Mooltiroute in which its rows differ.
-struct Ours {
+pub(super) struct Ours {
     /// The number of spare tunnels.
     warm: u64,
     workers: usize,
     tls_listener: bool,
     tls_hop: bool,
+    /// How it logs in to the hop.
+    login: Option<LoginScheme>,
 }
 
 impl Ours {
     /// One thread, and the defaults.
-    const ONE: Self = Self { warm: 0, workers: 1, tls_listener: false, tls_hop: false };
+    const ONE: Self =
+        Self { warm: 0, workers: 1, tls_listener: false, tls_hop: false, login: None };
+
+    /// As [`ONE`](Self::ONE), with a login to the hop.
+    pub(super) fn logging_in(scheme: LoginScheme) -> Self {
+        Self { login: Some(scheme), ..Self::ONE }
+    }
 }
 
-fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
+pub(super) fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
     let file = |name: &str| setting.credentials.join(name).display().to_string();
     let listen = match ours.tls_listener {
         false => format!("\"{}\"", setting.listen),
@@ -191,6 +201,16 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
         false => String::new(),
         true => format!(", tls: {{ ca: '{}', server_name: {NAME} }}", file(AUTHORITY)),
     };
+    let login = match ours.login {
+        None => String::new(),
+        Some(LoginScheme::Negotiate) => {
+            kerberos::configure(command, setting.kerberos.unwrap());
+            format!(", auth: negotiate, kerberos: {{ spn: {SERVICE} }}")
+        }
+        Some(scheme) => {
+            format!(", auth: {}, username: {USERNAME}, password: {PASSWORD}", scheme.name())
+        }
+    };
     let mut config = format!(
         "server: {{ listen: {listen}, workers: {} }}\nlog: {{ level: warn, access: false }}\nhops:\n",
         ours.workers
@@ -199,7 +219,7 @@ fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &Ours) {
     for (number, hop) in setting.hops.iter().enumerate() {
         let _ = writeln!(
             config,
-            "  hop{number}: {{ kind: http-connect, address: \"{hop}\"{hop_tls} }}"
+            "  hop{number}: {{ kind: http-connect, address: \"{hop}\"{hop_tls}{login} }}"
         );
         names.push(format!("hop{number}"));
     }
@@ -354,7 +374,7 @@ fn dante(setting: &Setting<'_>, command: &mut Command) {
     command.arg("-p").arg(setting.directory.join("pid"));
 }
 
-fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
+pub(super) fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
     let file = setting.directory.join(name);
     fs::write(&file, text).unwrap();
     file

@@ -11,7 +11,11 @@ use std::{
 
 use tokio::{net::TcpListener, runtime};
 
-use super::{hop, link, origin, relay, tls_ends};
+use super::{
+    hop, link,
+    login::{self, LoginScheme},
+    origin, relay, tls_ends,
+};
 
 /// The role of a child process.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub(super) enum Role {
     Origin,
     /// A proxy that is as cheap as possible and goes through these others.
     Hop(Vec<SocketAddr>),
+    /// A hop that wants a login.
+    Login(LoginScheme),
     /// The limit, which moves bytes to the last of these stops through the others.
     Relay(Vec<SocketAddr>),
     /// A slow line to this stop.
@@ -41,6 +47,10 @@ impl Role {
         match role.as_str() {
             "origin" => Some(Self::Origin),
             "hop" => Some(Self::Hop(stops_in_order())),
+            "login" => {
+                let scheme = LoginScheme::ALL.into_iter().find(|one| one.name() == stops[0]);
+                Some(Self::Login(scheme.unwrap()))
+            }
             "relay" => Some(Self::Relay(stops_in_order())),
             "tls-end" => Some(Self::TlsEnd(stops[0].parse().unwrap(), (&stops[1]).into())),
             "tls-begin" => Some(Self::TlsBegin(stops[0].parse().unwrap(), (&stops[1]).into())),
@@ -56,6 +66,7 @@ impl Role {
         match self {
             Self::Origin => command.arg("origin"),
             Self::Hop(hops) => command.arg("hop").args(hops.iter().map(ToString::to_string)),
+            Self::Login(scheme) => command.arg("login").arg(scheme.name()),
             Self::Relay(stops) => command.arg("relay").args(stops.iter().map(ToString::to_string)),
             Self::TlsEnd(stop, files) => command.arg("tls-end").arg(stop.to_string()).arg(files),
             Self::TlsBegin(stop, files) => {
@@ -82,6 +93,7 @@ impl Role {
             match self {
                 Self::Origin => origin::serve(listener).await,
                 Self::Hop(hops) => hop::serve(listener, hops).await,
+                Self::Login(scheme) => login::serve(listener, scheme).await,
                 Self::Relay(stops) => relay::serve(listener, stops).await,
                 Self::TlsEnd(stop, files) => tls_ends::end(listener, stop, &files).await,
                 Self::TlsBegin(stop, files) => tls_ends::begin(listener, stop, &files).await,

@@ -7,6 +7,7 @@ use super::{
     door::Door,
     figures::Figure,
     load::{self, Errors, Tally},
+    login,
     network::Network,
     opening,
     peer::Running,
@@ -32,6 +33,8 @@ pub(super) fn run(plan: Plan) -> Results {
     }
     eprintln!("on a long line");
     opening::measure(&network, &mut results);
+    eprintln!("with a login");
+    login::measure(&network, &mut results);
     eprintln!("many tunnels");
     crowd::measure(&network, &mut results);
     results
@@ -140,7 +143,7 @@ pub(super) fn start(
 }
 
 /// The figures of one load.
-struct LoadFigures {
+pub(super) struct LoadFigures {
     rate: Figure,
     /// The cost of one for the proxy.
     cost: Figure,
@@ -152,7 +155,7 @@ struct LoadFigures {
     cost_unit: f64,
 }
 
-const TUNNEL: LoadFigures = LoadFigures {
+pub(super) const TUNNEL: LoadFigures = LoadFigures {
     rate: Figure::TunnelRate,
     cost: Figure::TunnelCpu,
     others: None,
@@ -176,7 +179,12 @@ const REQUEST: LoadFigures = LoadFigures {
 };
 
 /// Adds the figures of a load.
-fn keep(results: &mut Results, (table, way): (Table, Way), tally: &Tally, figures: &LoadFigures) {
+pub(super) fn keep(
+    results: &mut Results,
+    (table, way): (Table, Way),
+    tally: &Tally,
+    figures: &LoadFigures,
+) {
     results.fail(table, way, figures.cost.title(), &tally.errors);
     let done = if tally.done > 0 { tally.done as f64 } else { f64::NAN };
     results.push(way, figures.rate, done / tally.elapsed.as_secs_f64() / figures.rate_unit);

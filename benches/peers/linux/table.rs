@@ -4,6 +4,7 @@ use std::{fmt::Write as _, ops::RangeInclusive};
 
 use super::{
     figures::Figure,
+    login::LoginScheme,
     peer::{Peer, Side, Sort},
     results::Results,
 };
@@ -15,6 +16,8 @@ pub(super) enum Table {
     Ways,
     /// Costs and throughput with TLS before or behind the proxy.
     Secure,
+    /// The cost of a login to the hop.
+    Login,
     /// The time to open a tunnel if the first hop is far away.
     Opening,
     /// The effect of very many tunnels on a process.
@@ -22,13 +25,15 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Ways, Self::Secure, Self::Opening, Self::Crowd];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Ways, Self::Secure, Self::Login, Self::Opening, Self::Crowd];
 
     /// The numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,
             Self::Secure => 0..=1,
+            Self::Login => 1..=1,
             Self::Opening => 2..=2,
             Self::Crowd => 0..=0,
         }
@@ -37,8 +42,12 @@ impl Table {
     /// Returns whether this table shows peers of this sort.
     pub(super) fn has(self, sort: Sort) -> bool {
         match self {
-            Self::Ways => !matches!(sort, Sort::Warm | Sort::TlsListener(_) | Sort::TlsHop(_)),
+            Self::Ways => !matches!(
+                sort,
+                Sort::Warm | Sort::TlsListener(_) | Sort::TlsHop(_) | Sort::Login(..)
+            ),
             Self::Secure => matches!(sort, Sort::TlsListener(_) | Sort::TlsHop(_)),
+            Self::Login => matches!(sort, Sort::Login(..)),
             Self::Opening => {
                 matches!(sort, Sort::Limit | Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other)
             }
@@ -60,6 +69,7 @@ impl Table {
         match self {
             Self::Ways => "Through 0, 1 and 2 hops",
             Self::Secure => "TLS with clients, and with a hop",
+            Self::Login => "A hop that wants a login",
             Self::Opening => "Until a tunnel is open, with 50 ms a round trip",
             Self::Crowd => "Many tunnels, one of a hundred active",
         }
@@ -90,6 +100,7 @@ impl Table {
                 Figure::RequestCpu,
                 Figure::RequestOthers,
             ],
+            Self::Login => &[Figure::TunnelRate, Figure::TunnelCpu],
             Self::Opening => &[Figure::Opening, Figure::RoundTrips],
             Self::Crowd => &[
                 Figure::Open,
@@ -120,6 +131,7 @@ impl Table {
                 rows.extend(self.to_ours(results, hops, sort));
             }
             rows.extend(self.secure(results, hops));
+            rows.extend(self.logins(results, hops));
         }
         rows
     }
@@ -166,6 +178,26 @@ impl Table {
         let others = ours.iter().flat_map(|one| passages.iter().map(|other| [*one, *other]));
         let workers = ours.windows(2).map(|pair| [pair[1], pair[0]]);
         others.chain(workers).map(|pair| self.pair(results, hops, pair)).collect()
+    }
+
+    /// Returns rows with the ratios of each scheme to Basic, and of Mooltiroute to the others by the same scheme.
+    fn logins(self, results: &Results, hops: usize) -> Vec<Vec<String>> {
+        let places = self.places(&results.peers, hops);
+        let of = |place: usize| match results.peers[place].sort {
+            Sort::Login(scheme, side) => Some((place, scheme, side)),
+            _ => None,
+        };
+        let all: Vec<_> = places.into_iter().filter_map(of).collect();
+        let (ours, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(_, _, side)| *side == Side::Ours);
+        let (basic, schemes): (Vec<_>, Vec<_>) =
+            ours.into_iter().partition(|(_, scheme, _)| *scheme == LoginScheme::Basic);
+        let to_basic = basic.iter().flat_map(|basic| schemes.iter().map(|one| [one.0, basic.0]));
+        let to_others = others.iter().flat_map(|other| {
+            let is_same = |one: &&(usize, LoginScheme, Side)| one.1 == other.1;
+            schemes.iter().filter(is_same).map(|one| [one.0, other.0])
+        });
+        to_basic.chain(to_others).map(|pair| self.pair(results, hops, pair)).collect()
     }
 
     /// Returns a row with the ratios of one peer to another.

@@ -78,9 +78,13 @@ impl Pac {
     /// Returns the verdict on a request if nothing has to be waited for.
     fn known(&self, request: Request<'_>) -> Option<Verdict> {
         let epoch = self.services.present().map(|services| services.network_epoch());
+        let fetched;
         let script = match &self.source {
-            Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote.ready(epoch?)?,
+            Source::File { script, .. } => script,
+            Source::Url(remote) => {
+                fetched = remote.ready(epoch?)?;
+                &fetched
+            }
         };
         script.follow_network(epoch);
         script.known(request)

@@ -170,6 +170,8 @@ impl Hop for Pool {
     fn describe(&self) -> Description<'_> {
         match &self.0 {
             Members::Known(known) => Description {
+                // Its members may have different ones.
+                scheme: None,
                 address: known.roster.members.first().and_then(|one| one.hop.describe().address),
                 forwards: false,
                 takes_preferences: known.roster.takes_preferences(),

@@ -123,7 +123,7 @@ impl HopConfig for WebshareConfig {
         for (key, secret) in [("username", &username), ("password", &password)] {
             // A variable that is set but empty gets as far as this.
             if secret.is_empty() {
-                let message = "is empty; Webshare takes nobody without credentials";
+                let message = "is empty; Webshare requires credentials";
                 return Err(InvalidSetting::new(key, message).into());
             }
         }

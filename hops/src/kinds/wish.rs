@@ -1,20 +1,17 @@
 //! The request of a connection, kept for another choice.
 
-use std::sync::Arc;
-
 use crate::{Authority, Preferences, Request};
 
 /// The target and the preferences of a connection, kept for the case that the hop chosen for it fails.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wish {
     target: Authority,
     preferences: Preferences,
 }
 
 impl Wish {
-    pub(super) fn of(request: Request<'_>) -> Arc<Self> {
-        let (target, preferences) = (request.target.clone(), request.preferences.clone());
-        Arc::new(Self { target, preferences })
+    pub(super) fn of(request: Request<'_>) -> Self {
+        Self { target: request.target.clone(), preferences: request.preferences.clone() }
     }
 
     pub(super) fn request(&self) -> Request<'_> {

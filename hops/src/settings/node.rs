@@ -232,11 +232,12 @@ fn name_of(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Unit | Unexpected::Option => "nothing",
         Unexpected::Seq => "a list",
         Unexpected::Map => "a mapping",
-        _ => "something else",
+        _ => "a YAML tag",
     }
 }
 
-fn name_of_value(found: &Value) -> &'static str {
+/// Returns the words for the type of a value in messages, such as "a list".
+pub fn name_of_value(found: &Value) -> &'static str {
     match found {
         Value::Null => "nothing",
         Value::Bool(_) => "a boolean",

@@ -133,7 +133,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
     pub(super) fn has_body(&self) -> bool {
-        self.head.body_length() != BodyLength::Empty
+        !matches!(self.head.body_length(), BodyLength::Empty | BodyLength::Length(0))
     }
 
     fn absolute(&self) -> AbsoluteTarget<'_> {

@@ -81,7 +81,7 @@ fn timed_out(stage: &Stage) -> FailureVerdict {
         ),
         Step::Extend => FailureVerdict::new(
             ProxyError::HttpResponseTimeout,
-            "no answer to CONNECT",
+            if stage.is_login { "no answer to the login" } else { "no answer to CONNECT" },
             hop_advice::silent(stage),
         ),
         step => {

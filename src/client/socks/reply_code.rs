@@ -100,6 +100,7 @@ mod tests {
             settings: LinkSettings::default(),
             list: None,
             next: None,
+            is_login: false,
         };
         let error = ChainError {
             chain: "default".into(),

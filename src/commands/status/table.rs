@@ -130,7 +130,7 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let mut rows = Vec::new();
+    let (mut rows, mut is_left_out) = (Vec::new(), false);
     for (name, pool) in pools.as_object().into_iter().flatten() {
         // Only the first members of a long list are told one by one; `other` adds the rest up.
         for member in list(&pool["shown"]) {
@@ -141,6 +141,7 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                 Some(seconds) if seconds > 0.0 => format!("left out, tried in {seconds:.0} s"),
                 Some(_) => "left out, tried next".to_owned(),
             };
+            is_left_out |= member["retry_seconds"].is_number();
             let counts = [&member["reached"], &member["failed"]].map(word);
             let at = word(&member["name"]);
             let address =
@@ -156,7 +157,14 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     let head = ["pool", "member", "state", "carried", "failed", "address"];
-    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    write_section(&head, rows, out)?;
+    match is_left_out {
+        true => writeln!(out, "why a member is left out: see `pool member left` in the log"),
+        false => Ok(()),
+    }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -314,6 +322,7 @@ pool   member      state                   carried  failed  address
 exits  members[0]  works                       120       0  a.test:80
 exits  members[1]  left out, tried in 4 s        3      17  -
 exits  other       57 of 58 work                 9       1  -
+why a member is left out: see `pool member left` in the log
 
 failed at  times  stage   error
 corporate      2  extend  dns_error

@@ -27,7 +27,12 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     };
     let part = UrlPart::of(key);
     let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
-    let example = part.example(scheme(name), key);
+    let example = match scheme(name) {
+        kind @ ("pac" | "pool") => format!(
+            "a hop of `kind: {kind}` names other hops, which a URL can't: write a configuration, and name it with `-c FILE`"
+        ),
+        scheme => part.example(scheme, key),
+    };
     // A suggested name fits a URL too. Any other advice shows YAML, so an example URL replaces it.
     let help = match help {
         Some(help) if *is_suggestion => help.clone(),
@@ -133,6 +138,8 @@ mod tests {
         check(&["http://a:1?tsl=hunter2"], "help: did you mean `tls`?");
         check(&["http://a:1?color=hunter2"], "`color` after the `?`: unknown key");
         check(&["socks5://a:99999"], "write `socks5://HOST:PORT`");
+        check(&["pac://proxy:80?url=http://a/p.pac"], "name it with `-c FILE`");
+        check(&["pool://?members=[hunter2]"], "name it with `-c FILE`");
     }
 
     #[test]

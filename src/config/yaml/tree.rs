@@ -7,7 +7,7 @@ mod variables;
 
 use std::{collections::HashMap, fmt};
 
-use mooltiroute_hops::{Key, KeyPath, Settings};
+use mooltiroute_hops::{Key, KeyPath, Settings, name_of_value};
 use serde_yaml::{Mapping, Value};
 
 pub(in crate::config::yaml) use self::advice::is_public_key;
@@ -101,7 +101,7 @@ impl Tree {
             None => return Ok(Vec::new()),
             Some(Value::Mapping(mapping)) => mapping,
             Some(other) => {
-                let message = format!("expected a mapping, found {}", kind_of(other));
+                let message = format!("expected a mapping, found {}", name_of_value(other));
                 let problem = self.problem(path, Part::Value, "type", message);
                 if let Some(help) = self.names_instead(path, other) {
                     return Err(problem.with_help(help).into());
@@ -145,7 +145,7 @@ impl Tree {
             None => Ok(0),
             Some(Value::Sequence(list)) => Ok(list.len()),
             Some(other) => {
-                let message = format!("expected a list, found {}", kind_of(other));
+                let message = format!("expected a list, found {}", name_of_value(other));
                 let problem = self.problem(path, Part::Value, "type", message);
                 let help = "write a list, such as `- { hosts: [HOST], chain: CHAIN }`";
                 Err(problem.with_help(help).into())
@@ -207,18 +207,6 @@ impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files.iter().map(File::name);
         f.debug_list().entries(files).finish()
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Sequence(_) => "a list",
-        Value::Mapping(_) => "a mapping",
-        Value::Tagged(_) => "a YAML tag",
     }
 }
 

@@ -47,6 +47,12 @@ impl FailedAttempt {
     fn asked_at(self, asked: Instant) -> Self {
         Self { asked, ..self }
     }
+
+    /// Notes that the hop was asked for nothing yet: it had to be logged in to first.
+    fn at_login(mut self) -> Self {
+        self.error.stage.is_login = true;
+        self
+    }
 }
 
 /// Writes the rounds of authentication to the debug log.
@@ -184,7 +190,7 @@ impl Chain {
                         let timeout = journey.within_deadline(self.timeouts.handshake);
                         let work = pin!(work.wait());
                         let fields = self.step(at, Step::Extend, target, timeout, work).await;
-                        let fields = fields.map_err(|failed| failed.asked_at(asked))?;
+                        let fields = fields.map_err(|failed| failed.asked_at(asked).at_login())?;
                         self.meter.agreed(last.position, asked.elapsed());
                         trace.logged_on(|| self.stage(at, Step::Extend, target));
                         fields

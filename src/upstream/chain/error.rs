@@ -46,6 +46,8 @@ pub struct Stage {
     pub list: Option<String>,
     /// The next hop of the chain, if the step was to reach that.
     pub next: Option<Arc<str>>,
+    /// Whether the hop had to be logged in to first, before it could be asked.
+    pub is_login: bool,
 }
 
 /// A step at a stop.
@@ -99,7 +101,18 @@ impl Stage {
         let hop = hop.map(|hop| Arc::clone(&hop.name));
         let settings = LinkSettings::default();
         let through = Vec::new();
-        Self { hop, member, through, step, stop, protocol: None, settings, list, next: None }
+        Self {
+            hop,
+            member,
+            through,
+            step,
+            stop,
+            protocol: None,
+            settings,
+            list,
+            next: None,
+            is_login: false,
+        }
     }
 
     /// The TLS handshake with the target, which the user of the tunnel makes at its end.

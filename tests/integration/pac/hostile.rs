@@ -78,7 +78,7 @@ async fn ask_all(proxy: &Proxy, corpus: &[(String, String)], round: usize) -> (u
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_files_stall_no_other_request_and_do_not_grow_the_process() {
     let rounds =
-        env::var("MOOLTIROUTE_HOSTILE_ROUNDS").ok().map_or(4, |text| text.parse().unwrap());
+        env::var("MOOLTIROUTE_HOSTILE_ROUNDS").ok().map_or(3, |text| text.parse().unwrap());
     let (corpus, exit) = (corpus(), named("Exit").await);
     let mut proxy = start(&corpus, &exit).await;
     let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
@@ -129,4 +129,4 @@ const AT_ONCE: usize = 4;
 /// The longest that an honest request may take, on a machine whose processors are all busy.
 const STALL_MAX: Duration = Duration::from_secs(2);
 /// The lost threads and what the allocator keeps.
-const GROWTH_KIB_MAX: u64 = 128 * 1024;
+const GROWTH_KIB_MAX: u64 = 64 * 1024;

@@ -21,6 +21,12 @@ pub(super) fn nothing_in_common(methods: &[Method], refusal: Refusal) -> Refusal
     explained(refusal, detail, format!("offers {offered}"), NOTHING_SENT)
 }
 
+/// Explains that the proxy asked for credentials only when it had a request whose body can't be sent again.
+pub(super) fn asked_late(refusal: Refusal) -> Refusal {
+    let detail = "it asked for credentials after a request without any".to_owned();
+    explained(refusal, detail, "asks for credentials", ASKED_LATE)
+}
+
 /// Explains that the proxy does not accept the credentials.
 pub(super) fn rejection(refusal: Refusal, scheme: AuthScheme) -> Refusal {
     let detail = format!("it rejected the credentials, by {}", scheme.name());
@@ -43,6 +49,8 @@ pub(super) fn explained(
 
 const NOTHING_SENT: &str = "No credentials were sent. List in this hop's `auth` a scheme that the proxy offers, or ask its \
      administrator to offer one that is listed.";
+const ASKED_LATE: &str = "Send the request again: from now on, Mooltiroute logs in first. It could not send this one again, because its \
+     body is gone.";
 const BROKEN_CHALLENGE: &str = "No credentials were sent. Look at the log of the proxy: its challenge is wrong, or comes from another server on \
      the way. If it offers another scheme, list that first in this hop's `auth`.";
 const REJECTED: &str = "Correct this hop's `username` and `password`. To keep the account from being locked, they are not \

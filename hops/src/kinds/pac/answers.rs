@@ -45,21 +45,25 @@ impl Answers {
 
     /// Returns the verdict on `request`, if it is known.
     pub(super) fn known(&self, request: Request<'_>) -> Option<Verdict> {
-        // Written before the lock is taken.
+        // Made before the lock is taken.
         let has_url = self.is_by_url && request.plain.is_some();
         let url = has_url.then(|| Asked::new(request).query().url);
+        let target = request.target.to_lower();
         let slots = self.slots();
         let slot = match url {
             Some(url) => slots.by_url.get(&url),
-            None => slots.by_target.get(&*request.target.to_lower()),
+            None => slots.by_target.get(&*target),
         };
         let kept = slot?.get().filter(|kept| kept.is_fresh())?;
         Some(kept.verdict.clone())
     }
 
-    /// Returns the place of the verdict on `asked`, which may be empty.
+    /// Returns the place of the verdict on `asked`, which may be empty. That of a long URL is not kept.
     pub(super) fn slot(&self, asked: &Asked) -> Slot {
         let url = (self.is_by_url && asked.path.is_some()).then(|| asked.query().url);
+        if url.as_ref().is_some_and(|url| url.len() > URL_BYTES_MAX) {
+            return Slot::default();
+        }
         let mut slots = self.slots();
         if slots.by_target.len() + slots.by_url.len() >= ANSWERS_MAX {
             *slots = Slots::default();
@@ -98,6 +102,8 @@ impl Kept {
 
 /// The most verdicts that are kept. The next one clears them all.
 const ANSWERS_MAX: usize = 4096;
+/// The longest URL whose verdict is kept. A request may have one of many KiB, and thousands of them are kept.
+const URL_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +130,21 @@ mod tests {
             assert_eq!(known, expected, "{is_by_url}");
             answers.clear();
             assert!(answers.known(asked).is_none());
+        }
+    }
+
+    #[test]
+    fn the_verdict_on_a_long_url_takes_no_room() {
+        let (target, preferences) = ("a.test:80".parse().unwrap(), Preferences::default());
+        let answers = Answers::new(true);
+        for (length, expected) in [(URL_BYTES_MAX, false), (1000, true)] {
+            let uri = format!("http://a.test/{}", "x".repeat(length));
+            let line = RequestLine { method: "GET", uri: &uri };
+            let request = Request::new(&target, &preferences).with_plain(line);
+            let verdict = Err(Arc::new(super::super::plan::Failure::too_many_names(1)));
+            let slot = answers.slot(&Asked::new(request));
+            slot.set(Kept::for_period(verdict, Duration::from_secs(60))).unwrap();
+            assert_eq!(answers.known(request).is_some(), expected, "{length}");
         }
     }
 }

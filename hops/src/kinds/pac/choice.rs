@@ -10,7 +10,7 @@ use super::{
     plan::{Candidate, Failure, Plan},
 };
 use crate::{
-    ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
+    Authority, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
     kinds::{pool::health::Taken, wish::Wish},
 };
 
@@ -19,9 +19,26 @@ use crate::{
 pub(super) struct Choosing {
     pac: Arc<Pac>,
     plan: Arc<Plan>,
-    wish: Arc<Wish>,
-    /// The ways that it has tried, by their places in the plan.
-    tried: Vec<usize>,
+    wish: Wish,
+    tried: Tried,
+}
+
+/// The ways that a connection has tried, by their places in the plan. Most connections try one, which allocates nothing.
+#[derive(Debug, Default)]
+struct Tried {
+    first: Option<usize>,
+    others: Vec<usize>,
+}
+
+/// The step that follows from a candidate.
+#[derive(Debug)]
+enum Step {
+    /// The hop of this member takes the connection.
+    Member(usize),
+    /// The hop is left out.
+    Direct,
+    /// The connection is refused, because of this entry.
+    Refuse(Authority),
 }
 
 /// A way that a connection takes.
@@ -37,8 +54,8 @@ struct Way {
 }
 
 impl Choosing {
-    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Arc<Wish>) -> Self {
-        Self { pac, plan, wish, tried: Vec::new() }
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Wish) -> Self {
+        Self { pac, plan, wish, tried: Tried::default() }
     }
 
     /// Takes the first untried way whose hop is healthy. Going direct always counts as healthy, and so does a refusal,
@@ -47,11 +64,11 @@ impl Choosing {
     /// A hop may have to wait for its own choice. Then the rest of the search waits with it, and is boxed.
     pub(super) fn next(mut self) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
-        while let Some((taken, candidate)) = self.take() {
-            let index = match candidate {
-                Candidate::Member { index, .. } => index,
-                Candidate::Direct { .. } => return Eventual::Ready(Ok(Way::direct(self))),
-                Candidate::Refuse { entry } => {
+        while let Some((taken, step)) = self.take() {
+            let index = match step {
+                Step::Member(index) => index,
+                Step::Direct => return Eventual::Ready(Ok(Way::direct(self))),
+                Step::Refuse(entry) => {
                     let failure = Failure::unknown_entry(&entry, &self.plan.answer);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
@@ -60,9 +77,9 @@ impl Choosing {
             else {
                 continue;
             };
-            let wish = Arc::clone(&self.wish);
+            let choice = hop.choose(self.wish.request());
             let way = Way::new(self, Some(taken));
-            match hop.choose(wish.request()) {
+            match choice {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
                 Eventual::Ready(Err(error)) => {
                     unmet = error;
@@ -89,17 +106,39 @@ impl Choosing {
     }
 
     /// Takes a way by the health of the hops.
-    fn take(&mut self) -> Option<(Taken, Candidate)> {
+    fn take(&mut self) -> Option<(Taken, Step)> {
         let members = self.pac.members.len();
         // A way without a hop gets a number beyond those of the members, so no failure is ever recorded for it.
         let number =
             |(place, candidate): (usize, &Candidate)| candidate.member().unwrap_or(members + place);
         let ways = self.plan.candidates().enumerate();
-        let left = ways.filter(|(place, _)| !self.tried.contains(place));
+        let left = ways.filter(|(place, _)| !self.tried.contains(*place));
         let ((place, candidate), taken) = self.pac.health.take(left, number)?;
-        let candidate = candidate.clone();
-        self.tried.push(place);
-        Some((taken, candidate))
+        let step = match candidate {
+            Candidate::Member { index, .. } => Step::Member(*index),
+            Candidate::Direct { .. } => Step::Direct,
+            Candidate::Refuse { entry } => Step::Refuse(entry.clone()),
+        };
+        self.tried.add(place);
+        Some((taken, step))
+    }
+}
+
+impl Tried {
+    fn add(&mut self, place: usize) {
+        if self.first.is_none() {
+            self.first = Some(place);
+        } else {
+            self.others.push(place);
+        }
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.first == Some(place) || self.others.contains(&place)
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
     }
 }
 
@@ -125,7 +164,7 @@ impl Way {
     /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
     fn given_up(mut self) -> Choosing {
         let Choosing { pac, plan, wish, tried } = &mut self.choosing;
-        let (pac, plan, wish) = (Arc::clone(pac), Arc::clone(plan), Arc::clone(wish));
+        let (pac, plan, wish) = (Arc::clone(pac), Arc::clone(plan), wish.clone());
         Choosing { pac, plan, wish, tried: std::mem::take(tried) }
     }
 
@@ -201,7 +240,7 @@ impl Selection for Way {
 impl Drop for Way {
     /// A connection that was cancelled says nothing about the hop.
     fn drop(&mut self) {
-        if self.settle()
+        if !*self.is_settled.get_mut()
             && let Some(taken) = self.taken
         {
             self.choosing.pac.health.released(taken);

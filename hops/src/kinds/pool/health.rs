@@ -89,8 +89,9 @@ impl Health {
 
     /// Nothing was learned of the member.
     pub(in crate::kinds) fn released(&self, taken: Taken) {
-        if let Some(illness) = self.members().get_mut(&taken.member)
-            && taken.is_trial
+        // Most connections are no trial, and take no lock.
+        if taken.is_trial
+            && let Some(illness) = self.members().get_mut(&taken.member)
         {
             illness.is_on_trial = false;
         }

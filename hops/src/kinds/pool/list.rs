@@ -145,7 +145,9 @@ fn is_header(line: &str) -> bool {
         let column = column.trim_matches('"');
         NAMES.iter().any(|name| column.eq_ignore_ascii_case(name))
     };
-    columns.len() > 1 && columns.iter().filter(|column| is_name(column)).count() > 1
+    // A proxy has a port, so a line without a digit is none, even if its user is called `user`.
+    let has_digit = line.contains(|one: char| one.is_ascii_digit());
+    !has_digit && columns.iter().filter(|column| is_name(column)).count() > 1
 }
 
 /// Returns whether `line` is `user:password:host:port`. The port is certain: nothing else of a line is one.
@@ -297,6 +299,7 @@ mod tests {
         check("1.2.3.4 80", Err(L::Separator));
         check("ip:port:username:password", Err(L::Header));
         check("Host,Port,User,Password", Err(L::Header));
+        check("1.2.3.4:80:user:pass", Ok(("1.2.3.4:80", "user|pass")));
         check("u:p:1.2.3.4:80", Err(L::Order));
         check("u:p:proxy.test:80", Err(L::Order));
         check("<!DOCTYPE html>", Err(L::Markup));

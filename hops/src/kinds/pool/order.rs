@@ -96,12 +96,13 @@ impl PoolMember {
 
     /// Describes the member, which is `left_out` for that long.
     pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus {
-        let address = self.hop.describe().address.cloned();
+        let description = self.hop.describe();
         MemberStatus {
+            scheme: description.scheme,
             reached: self.counts.reached.load(Ordering::Relaxed),
             failed: self.counts.failed.load(Ordering::Relaxed),
             left_out,
-            ..MemberStatus::new(Arc::clone(&self.name), address)
+            ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
         }
     }
 }

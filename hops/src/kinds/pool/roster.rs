@@ -84,7 +84,7 @@ impl Roster {
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let must_take_preferences = !request.preferences.is_empty() && self.takes_preferences;
         let candidates = self.order.candidates(request, must_take_preferences);
-        self.pick(candidates, Wish::of(request))
+        self.pick(candidates, Arc::new(Wish::of(request)))
     }
 
     /// Takes the first of `candidates` that is well and can meet the wish.

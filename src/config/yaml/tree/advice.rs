@@ -4,6 +4,7 @@ mod budgets;
 mod conditions;
 mod files;
 mod keys;
+mod missing;
 mod sizes;
 mod swallowed;
 mod values;
@@ -45,7 +46,7 @@ impl Tree {
         match fault {
             Fault::File(_) => return self.file_instead(path),
             Fault::MissingKey(_) => {
-                return self.kind_instead(path).or_else(|| self.when_instead(path));
+                return self.missing_instead(path);
             }
             _ => {}
         }
@@ -166,26 +167,6 @@ impl Tree {
             }
             _ => None,
         }
-    }
-
-    /// Returns the kind to write for the hop at `path`, if its address is that of a provider with a kind of its own.
-    fn kind_instead(&self, path: &KeyPath) -> Option<String> {
-        let text = |key: &str| self.value(&path.clone().then(Key::Name(key.to_owned())))?.as_str();
-        let address = text("address")?.to_ascii_lowercase();
-        let host = address.split(':').next()?;
-        let is_webshare = host == "webshare.io" || host.ends_with(".webshare.io");
-        (is_webshare && text("kind") == Some("rotating")).then(|| {
-            "this is the gateway of Webshare: write `kind: webshare`, with `username` and `password`".to_owned()
-        })
-    }
-
-    /// Returns what to write for an `enabled` at `path` that has a condition in place of `when`.
-    fn when_instead(&self, path: &KeyPath) -> Option<String> {
-        let condition = self.value(path)?.as_mapping()?;
-        let is_enabled = path.last_name() == Some("enabled") && !condition.is_empty();
-        is_enabled.then(|| {
-            "write `when:` and the condition below it: `enabled: { when: { … } }`".to_owned()
-        })
     }
 
     /// Returns whether a chain is called `name`.

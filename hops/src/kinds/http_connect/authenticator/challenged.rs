@@ -188,7 +188,7 @@ impl Authenticator {
     }
 }
 
-pub(super) fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
+fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
     challenges.iter().any(|challenge| challenge.scheme() == Some(scheme))
 }
 

@@ -19,7 +19,6 @@ use super::{
         lockout::{Permit, Trial},
     },
     Asked, Authenticator, Purpose, RoundsEnd,
-    challenged::is_offered,
 };
 use crate::{
     Field, HopError, Logon, PlainRequest, Refusal, Tunnel,
@@ -169,14 +168,16 @@ impl Logon for ConnectionLogon {
         let Some(scheme) = attempt.scheme() else {
             authenticator.asks_for_each_request.fetch_or(is_logged_on, Relaxed);
             let can_go_on = authenticator.learn(&challenges);
-            if !can_go_on {
-                *refusal = explanations::nothing_in_common(&authenticator.methods, refusal.clone());
-            }
+            *refusal = if can_go_on {
+                explanations::asked_late(refusal.clone())
+            } else {
+                explanations::nothing_in_common(&authenticator.methods, refusal.clone())
+            };
             return can_go_on;
         };
         // A target can answer 407 too, and must not be able to block the hop. Proxies don't pass on its challenges,
         // which are for the next client only (RFC 9110 §11.7.1).
-        if !is_offered(&challenges, scheme) {
+        if challenges.is_empty() {
             return false;
         }
         if let Attempt::Digest(sent) = &attempt
