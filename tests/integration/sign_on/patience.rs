@@ -6,7 +6,8 @@ use tokio::{io::AsyncWriteExt as _, task::JoinSet, time::Instant};
 
 use super::{Company, SPN};
 use crate::support::{
-    EchoOrigin, HttpOrigin, Proxy, SilentKdc, connect, exchange, head, open, ping,
+    EchoOrigin, HttpOrigin, Proxy, SilentKdc, connect, exchange, head, open, pause, ping, status,
+    within,
 };
 
 /// Clients of the hop whose KDC is silent.
@@ -44,8 +45,16 @@ async fn a_silent_kdc_delays_only_those_who_need_it() {
             head(&mut client).await
         });
     }
-    // Once squid has asked all of them for a ticket, each waits for the KDC.
-    company.squid.passed_at_least(WAITING).await;
+    // Squid asks at least the first of them for a ticket. Those that come after its challenge need no other one, and each of
+    // them waits for the KDC.
+    company.squid.passed_at_least(1).await;
+    within("all wait", async {
+        // One connection more asks for the status.
+        while status(address).await["connections"]["open"] != WAITING + 1 {
+            pause().await;
+        }
+    })
+    .await;
     let end = Instant::now() + load();
     let mut direct = JoinSet::new();
     for _ in 0..8 {
