@@ -64,6 +64,12 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
+/// Finds the proxy that runs with `source`.
+pub(super) fn of_source(source: &Source, environment: &Environment) -> Option<Control> {
+    let wanted = WantedProxy::Config(path_of(source));
+    Control::find(&wanted, environment).ok().filter(|control| control.is_exact)
+}
+
 /// Returns the hops of `budgeted` whose budget is used up in the proxy that runs with the configuration of `loader`.
 /// Returns none if no such proxy runs.
 ///
@@ -72,8 +78,7 @@ pub(super) fn used_up_budgets(loader: &Loader, budgeted: &[impl AsRef<str>]) -> 
     if budgeted.is_empty() {
         return Vec::new();
     }
-    let wanted = WantedProxy::Config(path_of(loader.source()));
-    let Ok(control) = Control::find(&wanted, loader.environment()) else { return Vec::new() };
+    let Some(control) = of_source(loader.source(), loader.environment()) else { return Vec::new() };
     let Ok(status) = control.get::<serde_json::Value>("/v1/status") else { return Vec::new() };
     let budgets = status["budgets"].as_object().into_iter().flatten();
     let reached = budgets.filter(|(_, budget)| budget["is_reached"].as_bool() == Some(true));

@@ -18,23 +18,20 @@ use crate::{
     usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
 };
 
-/// Runs the command. It reads the file that the proxy keeps, so it works whether or not the proxy runs.
+/// Runs the command. It asks the proxy with this configuration if that runs, and reads the file that the proxy keeps
+/// otherwise.
 pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
     let source = match Source::find(flags.config.path.clone(), environment) {
         Ok(source) => source,
         Err(problems) => return complain(&problems),
     };
     running::doubt_source(&flags.config, &source, environment);
-    let Some(file) = UsageFile::find(&source, environment) else { return complain(&NO_DIRECTORY) };
-    let path = file.path().display();
-    let record = match file.read() {
-        Ok(Some(record)) => record,
-        Ok(None) => {
-            return complain(&format_args!(
-                "nothing was counted yet: there is no `{path}`; a running proxy writes it within ten seconds of the first request"
-            ));
-        }
-        Err(error) => return complain(&format_args!("`{path}` can't be read: {error}")),
+    let record = match of_running_proxy(&source, environment) {
+        Some(record) => record,
+        None => match of_file(&source, environment) {
+            Ok(record) => record,
+            Err(problem) => return complain(&problem),
+        },
     };
     let out = &mut super::stdout();
     let written = match flags.format {
@@ -42,6 +39,24 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Format::Json => writeln!(out, "{:#}", shown(&record, flags.by)),
     };
     super::status(written.map(|()| Verdict::Valid))
+}
+
+/// Returns the counts of the proxy that runs with this configuration, if one does.
+fn of_running_proxy(source: &Source, environment: &Environment) -> Option<UsageRecord> {
+    running::of_source(source, environment)?.get("/v1/usage").ok()
+}
+
+/// Reads the counts that the last proxy with this configuration has saved.
+fn of_file(source: &Source, environment: &Environment) -> Result<UsageRecord, String> {
+    let file = UsageFile::find(source, environment).ok_or(NO_DIRECTORY)?;
+    let path = file.path().display();
+    match file.read() {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => Err(format!(
+            "nothing was counted yet: there is no `{path}`; a running proxy writes it within ten seconds of the first request"
+        )),
+        Err(error) => Err(format!("`{path}` can't be read: {error}")),
+    }
 }
 
 fn shown(record: &UsageRecord, by: Option<UsageBy>) -> serde_json::Value {

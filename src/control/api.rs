@@ -62,6 +62,8 @@ pub(crate) enum ApiCall {
     Connections,
     /// `GET /v1/overview`
     Overview,
+    /// `GET /v1/usage`
+    Usage,
     /// `POST /v1/kill`
     Kill(KillOrder),
     /// `POST /v1/reload`
@@ -134,7 +136,7 @@ impl ApiCall {
     /// There is no such request.
     pub(crate) fn read(method: &str, path: &str, body: &[u8]) -> Result<Self, Refused> {
         let expected = match path {
-            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" => "GET",
+            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" | "/v1/usage" => "GET",
             "/v1/kill" | "/v1/reload" | "/v1/check" => "POST",
             _ => return Err(Refused::NotFound),
         };
@@ -147,6 +149,7 @@ impl ApiCall {
             "/v1/status" => Self::Status,
             "/v1/connections" => Self::Connections,
             "/v1/overview" => Self::Overview,
+            "/v1/usage" => Self::Usage,
             "/v1/kill" => Self::Kill(parse(body)?),
             "/v1/check" => Self::Check(parse(body)?),
             _ => Self::Reload,
@@ -175,6 +178,7 @@ impl Api {
             ApiCall::Status => Ok(StatusDocument::of(&self.shared).to_json().into_bytes()),
             ApiCall::Connections => self.connections().await,
             ApiCall::Overview => json(&Overview::of(&self.shared)),
+            ApiCall::Usage => self.usage(),
             ApiCall::Kill(order) => self.kill(&order),
             ApiCall::Reload => self.reload().await,
             ApiCall::Check(edit) => self.check(edit).await,
@@ -201,6 +205,14 @@ impl Api {
             json(&listed)
         };
         task::spawn_blocking(write).await.map_err(|error| Refused::Failed(error.to_string()))?
+    }
+
+    /// Returns the counts as they are now. Those in the file are up to ten seconds old.
+    fn usage(&self) -> Result<Vec<u8>, Refused> {
+        let current = self.shared.live().current();
+        let usage = &current.metrics().usage;
+        usage.fold();
+        json(&usage.record())
     }
 
     fn kill(&self, order: &KillOrder) -> Result<Vec<u8>, Refused> {

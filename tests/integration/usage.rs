@@ -344,6 +344,32 @@ async fn usage_outlives_the_process_and_is_shown_by_purpose() {
 }
 
 #[tokio::test]
+async fn usage_of_a_running_proxy_is_as_it_is_now() {
+    let hop = opening_double().await;
+    let yaml = |bytes: u32| {
+        one_hop("exit", hop.address(), &format!(", budget: {{ bytes: {bytes}, per: day }}"))
+    };
+    let proxy = Proxy::start(&yaml(5000)).await;
+    let usage = || -> Value {
+        let output = proxy.command(&["usage", "--format", "json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let mut tunnel = connect(proxy.address(), "a.example:1").await.tunnel();
+    tunnel.write_all(&[b'x'; 1000]).await.unwrap();
+    // The relay may pass the bytes on after this client has handed them over.
+    within("the bytes are counted", async {
+        while usage()["hops"]["exit"]["sent"].as_u64() < Some(1000) {
+            pause().await;
+        }
+    })
+    .await;
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &yaml(6000));
+    proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(usage()["budgets"]["exit"]["bytes"], 6000);
+}
+
+#[tokio::test]
 async fn a_killed_proxy_loses_a_few_seconds_and_never_its_file() {
     let hop = opening_double().await;
     let config = ConfigDir::new(&one_hop("exit", hop.address(), ""));

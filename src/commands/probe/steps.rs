@@ -51,7 +51,7 @@ pub(super) struct Note {
     seconds: f64,
     /// The reason why it failed, if it did.
     error: Option<String>,
-    /// What a round of authentication was about.
+    /// The scheme and the answer, if this is a round of authentication.
     #[serde(flatten)]
     round: Option<AuthRound>,
 }

@@ -30,7 +30,7 @@ use crate::{
     exchange::Exchange,
 };
 
-/// What is known about one connection to the proxy.
+/// The knowledge about one connection to the proxy.
 #[derive(Debug)]
 struct ConnectionLogon {
     authenticator: Arc<Authenticator>,
