@@ -12,7 +12,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueHint, error::ErrorKind}
 pub use self::proxy_flags::Top;
 pub use self::{
     config_flags::{
-        Check, ConfigOrHops, ConfigPath, Explain, Format, Init, Picture, Probe, Run, Switches,
+        Check, ConfigOrHops, ConfigPath, Explain, Format, Init, Picture, Probe, RequestFlags, Run,
+        Switches,
     },
     proxy_flags::{
         Env, Exec, Hop, HopState, Kill, ProxyChoice, Ps, Reload, Service, ServiceAction, Shell,

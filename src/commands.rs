@@ -36,7 +36,7 @@ use serde_json::json;
 use terminal_size::{Height, Width};
 
 use crate::{
-    cli::{Cli, Command, ConfigOrHops, Format},
+    cli::{Cli, Command, ConfigOrHops, Format, RequestFlags},
     config::{
         Environment, Loader, Overrides, Problems, Source,
         hop_url::{InvalidHopUrl, UrlChain},
@@ -78,6 +78,16 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
+}
+
+/// Returns the loader of a command that is about one request, as [`loader`] does.
+fn loader_of(
+    request: &RequestFlags,
+    format: Format,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Loader, ExitCode> {
+    loader(&request.config, request.switches.overrides(), format, registry, environment)
 }
 
 /// Returns the loader of a command that only reads the configuration.

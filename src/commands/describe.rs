@@ -53,7 +53,7 @@ pub(super) fn condition(
     Ok(())
 }
 
-/// Describes the document that a hop depends on: where it comes from, and how its rules are read.
+/// Describes the document that a hop depends on: its source, and the meaning of its rules.
 pub(super) fn document(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(asker) = hop.asker() else { return Ok(()) };
     let SourceState { kind, source, loaded, .. } = asker.state();

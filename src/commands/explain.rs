@@ -51,14 +51,7 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
             return ExitCode::from(USAGE);
         }
     };
-    let overrides = flags.request.switches.overrides();
-    let loader = match super::loader(
-        &flags.request.config,
-        overrides,
-        flags.format,
-        registry,
-        environment,
-    ) {
+    let loader = match super::loader_of(&flags.request, flags.format, registry, environment) {
         Ok(loader) => loader,
         Err(status) => return status,
     };

@@ -53,14 +53,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
             return ExitCode::from(USAGE);
         }
     };
-    let overrides = flags.request.switches.overrides();
-    let loader = match super::loader(
-        &flags.request.config,
-        overrides,
-        flags.format,
-        registry,
-        environment,
-    ) {
+    let loader = match super::loader_of(&flags.request, flags.format, registry, environment) {
         Ok(loader) => loader,
         Err(status) => return status,
     };

@@ -65,7 +65,7 @@ async fn firefox_passes_by_socks5_and_by_the_served_pac() {
             let (home, seen) = (tempfile::tempdir().unwrap(), proxy.events().len());
             let profile = home.path().join("profile");
             fs::create_dir(&profile).unwrap();
-            // Firefox goes direct to this machine unless it is told otherwise.
+            // By default, Firefox uses no proxy for this machine.
             let preferences =
                 preferences + "pref('network.proxy.allow_hijacking_localhost', true);\n";
             fs::write(profile.join("user.js"), preferences.replace("pref(", "user_pref(")).unwrap();

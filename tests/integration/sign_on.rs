@@ -169,18 +169,22 @@ async fn a_ticket_that_is_got_while_the_proxy_runs_is_used() {
     drop(connect(proxy.address(), echo.address()).await.tunnel());
 }
 
-#[tokio::test]
-async fn ntlm_inside_of_spnego_takes_two_rounds() {
-    if !std::path::Path::new(GSS_NTLMSSP).is_file() {
-        return skip("gss-ntlmssp");
-    }
-    let Some(squid) = Squid::start(SquidRules::SpnegoNtlm).await else { return };
-    let echo = EchoOrigin::start().await;
-    let scratch = tempfile::tempdir().unwrap();
-    let users = scratch.path().join("users").display().to_string();
-    for (password, status, words) in
-        [(PASSWORD, "200", ""), ("wrong", "502", "it rejected the credentials, by Negotiate")]
-    {
+/// A squid that wants NTLM inside of SPNEGO, and a proxy whose system has a password for it and no ticket.
+struct SpnegoNtlm {
+    proxy: Proxy,
+    _squid: Squid,
+    _scratch: tempfile::TempDir,
+}
+
+impl SpnegoNtlm {
+    async fn start(password: &str) -> Option<Self> {
+        if !std::path::Path::new(GSS_NTLMSSP).is_file() {
+            skip("gss-ntlmssp");
+            return None;
+        }
+        let squid = Squid::start(SquidRules::SpnegoNtlm).await?;
+        let scratch = tempfile::tempdir().unwrap();
+        let users = scratch.path().join("users").display().to_string();
         std::fs::write(&users, format!("CORP:{USERNAME}:{password}\n")).unwrap();
         let yaml = format!(
             "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", auth: [negotiate]{SPN} }}\n\
@@ -189,6 +193,18 @@ async fn ntlm_inside_of_spnego_takes_two_rounds() {
         );
         let environment = [("NTLM_USER_FILE", &*users), ("KRB5CCNAME", "FILE:/nonexistent")];
         let proxy = Proxy::in_environment(&yaml, &[], &environment).await;
+        Some(Self { proxy, _squid: squid, _scratch: scratch })
+    }
+}
+
+#[tokio::test]
+async fn ntlm_inside_of_spnego_takes_two_rounds() {
+    let echo = EchoOrigin::start().await;
+    for (password, status, words) in
+        [(PASSWORD, "200", ""), ("wrong", "502", "it rejected the credentials, by Negotiate")]
+    {
+        let Some(spnego) = SpnegoNtlm::start(password).await else { return };
+        let proxy = &spnego.proxy;
         for _ in 0..2 {
             let request = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", echo.address());
             let mut stream = open(proxy.address()).await;

@@ -9,14 +9,7 @@ use tokio::{
 };
 
 use super::{
-    hop, load,
-    network::Network,
-    pass::pass,
-    peer::Running,
-    relay,
-    results::{Results, Way},
-    suite,
-    table::Table,
+    hop, load, network::Network, pass::pass, relay, results::Results, suite, table::Table,
 };
 
 /// How a hop wants its clients to log in.
@@ -70,16 +63,7 @@ impl LoginScheme {
 pub(super) fn measure(network: &Network, results: &mut Results) {
     let plan = results.plan;
     for hops in Table::Login.hops() {
-        let mut running: Vec<(Way, Running)> = Vec::new();
-        for place in Table::Login.places(&results.peers, hops) {
-            let way = (hops, place);
-            let started = suite::start(network, Table::Login, way, results);
-            running.extend(started.map(|running| (way, running)));
-        }
-        for (_, running) in &running {
-            // The first tunnels learn the scheme, and get the ticket for the hop.
-            load::tunnels(&running.door, running.process(), plan.tunnels / 10);
-        }
+        let running = suite::start_all(Table::Login, network, hops, results);
         for round in 0..plan.rounds {
             let mut order: Vec<_> = running.iter().collect();
             order.rotate_left(round % running.len());

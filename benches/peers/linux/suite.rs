@@ -40,12 +40,13 @@ pub(super) fn run(plan: Plan) -> Results {
     results
 }
 
-/// Measures everything that is measured in rounds.
-fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Results) {
-    let plan = results.plan;
-    let stops = network.stops(hops);
-    // The time of a message with nothing but the hops in between.
-    let bare = Door::relay(stops[0], &stops);
+/// Starts everything that `table` has for so many hops, and warms it up.
+pub(super) fn start_all(
+    table: Table,
+    network: &Network,
+    hops: usize,
+    results: &mut Results,
+) -> Vec<(Way, Running)> {
     let mut running: Vec<(Way, Running)> = Vec::new();
     for place in table.places(&results.peers, hops) {
         let way = (hops, place);
@@ -53,9 +54,19 @@ fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Resu
         running.extend(started.map(|running| (way, running)));
     }
     for (_, running) in &running {
-        // Warm up: pools fill, pages are touched, the first look-ups are done.
-        load::tunnels(&running.door, running.process(), plan.tunnels / 10);
+        // Pools fill, pages are touched, the first look-ups are done, and the scheme of a login is learned.
+        load::tunnels(&running.door, running.process(), results.plan.tunnels / 10);
     }
+    running
+}
+
+/// Measures everything that is measured in rounds.
+fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Results) {
+    let plan = results.plan;
+    let stops = network.stops(hops);
+    // The time of a message with nothing but the hops in between.
+    let bare = Door::relay(stops[0], &stops);
+    let running = start_all(table, network, hops, results);
     for round in 0..plan.rounds {
         let mut order: Vec<_> = running.iter().collect();
         order.rotate_left(round % running.len());

@@ -344,6 +344,13 @@ impl Authenticator {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes the schemes of a challenge, and returns them.
+    fn note_offer(&self, challenges: &[Challenge]) -> Vec<AuthScheme> {
+        let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
+        self.set_offered(offered.clone());
+        offered
+    }
+
     fn set_offered(&self, offered: Vec<AuthScheme>) {
         *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
     }

@@ -41,9 +41,9 @@ pub(super) struct PoolMember {
 /// The connections of a member.
 #[derive(Debug, Default)]
 pub(super) struct MemberCounts {
-    /// Those that it carried.
+    /// Connections that it carried.
     pub(super) reached: AtomicU64,
-    /// Those that it failed.
+    /// Connections that it failed.
     pub(super) failed: AtomicU64,
 }
 

@@ -300,3 +300,18 @@ const PICKS: &[&str] = &["failover", "round-robin", "random", "sticky", "least-u
 const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";
 
 const EXAMPLE_HOP: &str = "`hops: { NAME: { kind: http-connect, address: \"HOST:PORT\" } }` and `chains: { default: [NAME] }`";
+
+/// The helpers that the tests of several kinds of advice share.
+#[cfg(test)]
+mod testing {
+    use serde_yaml::Value;
+
+    #[track_caller]
+    pub(super) fn check(instead: Option<String>, expected: &str) {
+        assert_eq!(instead.unwrap_or_default(), expected);
+    }
+
+    pub(super) fn yaml(text: &str) -> Value {
+        serde_yaml::from_str(text).unwrap()
+    }
+}

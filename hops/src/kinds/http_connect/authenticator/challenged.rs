@@ -46,11 +46,10 @@ impl Authenticator {
                 self.after_negotiate_message(challenges, purpose.bindings)
             }
             Attempt::NtlmNegotiate | Attempt::None => {
-                let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
                 // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
                 // This replaces the offer of an earlier challenge, since a proxy may offer less after its settings
                 // have changed.
-                self.set_offered(offered.clone());
+                let offered = self.note_offer(challenges);
                 self.choose(&offered, challenges, purpose).await
             }
         }

@@ -122,16 +122,14 @@ impl Authenticator {
 
     /// Learns from a challenge to a request without credentials. Returns whether the next one can have some.
     fn learn(&self, challenges: &[Challenge]) -> bool {
-        let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
+        let offered = self.note_offer(challenges);
         if let (Some((_, session)), Ok(challenge)) =
             (self.digest(), DigestChallenge::strongest(challenges))
         {
             // The challenge is no verdict about credentials, because none were sent.
             let _: DigestVerdict = session.challenged(challenge, None);
         }
-        let has_any = self.methods.iter().any(|method| offered.contains(&method.scheme()));
-        self.set_offered(offered);
-        has_any
+        self.methods.iter().any(|method| offered.contains(&method.scheme()))
     }
 }
 

@@ -85,16 +85,10 @@ fn period(text: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(instead: Option<String>, expected: &str) {
-        assert_eq!(instead.unwrap_or_default(), expected);
-    }
-
-    fn yaml(text: &str) -> Value {
-        serde_yaml::from_str(text).unwrap()
-    }
+    use super::{
+        super::testing::{check, yaml},
+        *,
+    };
 
     #[test]
     fn a_size_becomes_a_budget() {

@@ -68,6 +68,20 @@ impl OtherKeys {
     }
 }
 
+/// Words for requests that are repeated.
+const RETRIES: &[&str] =
+    &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"];
+/// Words for checks of hops ahead of requests.
+const HEALTH_CHECKS: &[&str] = &[
+    "health_check",
+    "healthcheck",
+    "health_checks",
+    "check",
+    "checks",
+    "max_fails",
+    "fail_timeout",
+];
+
 /// All tables of this module.
 const ALL: [&[OtherKeys]; 10] =
     [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
@@ -76,20 +90,12 @@ const ALL: [&[OtherKeys]; 10] =
 const ANYWHERE: [OtherKeys; 3] = [
     keys(&["metrics", "prometheus"], "metrics are at `/metrics` of the listener; remove this key"),
     keys(
-        &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"],
+        RETRIES,
         "no request is repeated; a pool uses another member if one does not connect: `hops: { NAME: { kind: pool, members: \
          [HOP, HOP] } }`",
     ),
     keys(
-        &[
-            "health_check",
-            "healthcheck",
-            "health_checks",
-            "check",
-            "checks",
-            "max_fails",
-            "fail_timeout",
-        ],
+        HEALTH_CHECKS,
         "no hop is checked ahead; a pool learns from requests which of its members work: `hops: { NAME: { kind: pool, \
          members: [HOP, HOP] } }`",
     ),

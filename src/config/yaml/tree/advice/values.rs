@@ -263,16 +263,10 @@ const SESSION: &str = "write `session: rotate` for a new exit each time, or a nu
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(instead: Option<String>, expected: &str) {
-        assert_eq!(instead.unwrap_or_default(), expected);
-    }
-
-    fn yaml(text: &str) -> Value {
-        serde_yaml::from_str(text).unwrap()
-    }
+    use super::{
+        super::testing::{check, yaml},
+        *,
+    };
 
     #[test]
     fn schemes_are_found_in_what_other_programs_call_authentication() {

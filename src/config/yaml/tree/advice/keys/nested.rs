@@ -1,6 +1,6 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
-use super::{OtherKeys, keys};
+use super::{HEALTH_CHECKS, OtherKeys, RETRIES, keys};
 
 /// Returns the keys of other programs below `key` of a hop.
 pub(super) fn below(key: &str) -> &'static [OtherKeys] {
@@ -16,26 +16,11 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 15] = [
-    keys(
-        &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"],
-        "a pool uses another member by itself if one does not connect; remove this key",
-    )
-    .beside("pick"),
-    keys(
-        &[
-            "health_check",
-            "healthcheck",
-            "health_checks",
-            "check",
-            "checks",
-            "max_fails",
-            "fail_timeout",
-            "interval",
-        ],
-        "a pool learns from requests which of its members work; remove this key",
-    )
-    .beside("pick"),
+pub(super) const HOP: [OtherKeys; 16] = [
+    keys(RETRIES, "a pool uses another member by itself if one does not connect; remove this key")
+        .beside("pick"),
+    keys(HEALTH_CHECKS, NO_CHECKS).beside("pick"),
+    keys(&["interval"], NO_CHECKS).beside("pick"),
     keys(
         &["spn", "ccache", "keytab", "principal", "realm", "krb5"],
         "it belongs below `kerberos`, as in `kerberos: { spn: HTTP/NAME }`",
@@ -137,3 +122,5 @@ const MEMBERS_FROM: [OtherKeys; 5] = [
     keys(&["chain", "through", "proxy", "hop"], "write `via: CHAIN`, to fetch a `url` through it"),
     keys(&["tls", "cafile", "ca_file", "cacert", "cert"], "write `ca: FILE`"),
 ];
+
+const NO_CHECKS: &str = "a pool learns from requests which of its members work; remove this key";
