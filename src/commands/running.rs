@@ -1,5 +1,7 @@
 //! Finds the running proxy that a command is for, and writes its answer.
 
+mod lost_socket;
+
 use std::{
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs as _},
@@ -22,7 +24,13 @@ use crate::{
 /// # Errors
 /// The reason why there is none, for people.
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
-    let control = find_silently(choice, environment)?;
+    let wanted = wanted(choice, environment)?;
+    let control = Control::find(&wanted, environment).map_err(|error| match &error {
+        NoProxy::NotRunning(others) => {
+            lost_socket::describe(choice, others, environment).unwrap_or_else(|| error.to_string())
+        }
+        _ => error.to_string(),
+    })?;
     introduce(&control);
     Ok(control)
 }

@@ -6,9 +6,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::url::RemoteUrl;
+use super::{problem::LoadCause, url::RemoteUrl};
 use crate::{
-    Field, HopError, OpenError, RequestLine, Secret, Services, exchange::Exchange, tls::TlsClient,
+    Field, HopError, OpenError, RequestLine, Secret, Services, Spoken, exchange::Exchange,
+    tls::TlsClient,
 };
 
 /// The result of a fetch that worked.
@@ -65,6 +66,20 @@ pub(super) enum FetchError {
 }
 
 impl FetchError {
+    /// Returns what the remedy depends on.
+    pub(super) fn cause(&self) -> LoadCause {
+        match self {
+            Self::Failed(HopError::Certificate(_)) => LoadCause::Certificate,
+            Self::Failed(HopError::Tls(_) | HopError::OtherProtocol(Spoken::NoTls)) => {
+                LoadCause::NoTls
+            }
+            Self::Status { status, .. } => LoadCause::of_status(*status),
+            Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
+            Self::TooLarge => LoadCause::Content,
+            Self::NotOpened(_) | Self::Failed(_) | Self::Silent(_) => LoadCause::Unreachable,
+        }
+    }
+
     /// Describes the error without anything that could repeat the path of a URL.
     pub(super) fn without_urls(&self) -> String {
         match self {
