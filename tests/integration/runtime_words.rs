@@ -4,8 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::support::{
-    Certificates, ConfigDir, Double, Proxy, Step, connect, exchange, free_port, outcome, probe,
-    run, status,
+    Certificates, ConfigDir, Double, Event, Proxy, Step, connect, exchange, free_port, outcome,
+    pause, probe, run, status, within,
 };
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
