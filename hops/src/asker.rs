@@ -108,7 +108,7 @@ pub struct SourceState {
     pub members: Option<usize>,
     /// When it was last asked for, with or without success.
     pub checked: Option<SystemTime>,
-    /// When it was last asked for with success, be it that what is in use is still right.
+    /// When it was last asked for with success: it was new, or still what is in use.
     pub confirmed: Option<SystemTime>,
     /// The time after which a request asks for it again.
     pub retry: Option<Duration>,

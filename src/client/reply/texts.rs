@@ -116,10 +116,10 @@ pub(super) fn over_budget(budget: &OverBudget) -> String {
     )
 }
 
-/// Returns a size as an operator writes it: in the largest unit of which it is a multiple.
+/// Returns a size as an operator writes it: in the largest unit that divides it.
 fn in_units(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let fits = |(shift, _): &&(u32, &str)| bytes > 0 && bytes % (1 << shift) == 0;
+    let fits = |(shift, _): &&(u32, &str)| bytes > 0 && bytes.is_multiple_of(1 << shift);
     match units.iter().find(fits) {
         Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
         None => format!("{bytes} bytes"),

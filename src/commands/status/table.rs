@@ -316,7 +316,7 @@ const STAGES: [(&str, &str); 5] = [
     ("extend", "asking it for the next stop"),
     ("response", "the answer to a plain request"),
 ];
-/// The members of pools whose failures are told. A long list may fail as a whole.
+/// The most members of pools whose failures are listed. All members of a long list may fail at once.
 const REASONS_MAX: usize = 10;
 /// The columns that contain words, besides the first one.
 const WORDS: [&str; 13] = [
