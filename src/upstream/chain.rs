@@ -279,7 +279,7 @@ impl Chain {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
         let Arrived { tunnel, fields, journey, taken, is_at_hop, attempts } =
-            self.go(request, destination, trace).await?;
+            self.go(request.begun_at(begun), destination, trace).await?;
         let reuse = journey.reuse();
         let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
         Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })

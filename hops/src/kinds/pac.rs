@@ -171,14 +171,13 @@ impl Hop for Pac {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let wish = Wish::of(request);
         if let Some(verdict) = self.known(request) {
             return match verdict {
-                Ok(plan) => Choosing::new(self, plan, wish).next(),
+                Ok(plan) => Choosing::new(self, plan, Wish::of(request)).next(),
                 Err(failure) => Eventual::Ready(Err(failure.to_error().into())),
             };
         }
-        let asked = Asked::new(request);
+        let (asked, wish) = (Asked::new(request), Wish::of(request));
         Eventual::later(async move {
             match self.verdict(asked).await {
                 Ok(plan) => Choosing::new(self, plan, wish).next().wait().await,
