@@ -55,6 +55,11 @@ impl Answers {
         Self { is_by_url, slots: Mutex::default() }
     }
 
+    /// Returns a cache for the same script, without a verdict.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.is_by_url)
+    }
+
     /// Returns the verdict on `request`, if it is known.
     pub(super) fn known(&self, request: Request<'_>) -> Option<Verdict> {
         match request.plain.as_ref().filter(|_| self.is_by_url) {

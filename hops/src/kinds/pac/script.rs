@@ -26,7 +26,7 @@ use crate::{Decision, Foresight, Request, Services};
 /// A script on its thread, its answers, and the names that it asked for.
 #[derive(Debug)]
 pub(super) struct Script {
-    runner: PacRunner,
+    runner: Arc<PacRunner>,
     answers: Answers,
     names: Arc<Names>,
     /// The network in which the answers were given.
@@ -61,11 +61,22 @@ impl Script {
 
     fn new(runner: PacRunner, text: &str) -> Self {
         Self {
-            runner,
+            runner: Arc::new(runner),
             answers: Answers::new(looks_at_url(text)),
             names: Arc::default(),
             epoch: AtomicU64::new(0),
             loaded: SystemTime::now(),
+        }
+    }
+
+    /// Returns the script for a hop that reads its answers by other rules. Both run on one thread.
+    pub(super) fn for_other_rules(&self) -> Self {
+        Self {
+            runner: Arc::clone(&self.runner),
+            answers: self.answers.emptied(),
+            names: Arc::clone(&self.names),
+            epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+            loaded: self.loaded,
         }
     }
 
