@@ -28,6 +28,14 @@ pub trait Asker: fmt::Debug + Send + Sync {
 
     /// Returns the state of the document.
     fn state(&self) -> SourceState;
+
+    /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
+    ///
+    /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in
+    /// [`Hop::choose`](crate::Hop::choose), where it belongs to its chain.
+    fn prepare(&self) -> Eventual<'static, ()> {
+        Eventual::Ready(())
+    }
 }
 
 /// The services of the program for an [`Asker`]. They belong to its hop.

@@ -28,7 +28,7 @@ use self::{
     fetch::{Fetched, Server},
     state::{Document, RemoteState},
 };
-use crate::{Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
+use crate::{Eventual, Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
 
 /// Turns a document into the value that a hop uses.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
@@ -109,8 +109,10 @@ pub(crate) struct Remote<R: Reader> {
 /// The value as a request finds it.
 enum Found<V> {
     Value(Arc<V>),
-    /// A fetch is under way. If it takes too long, requests use this value.
-    Fetching(Option<Arc<V>>),
+    /// A fetch is under way, and there is no value yet.
+    Fetching,
+    /// A fetch is under way. If it takes until then, requests use this value.
+    Refreshing(Arc<V>, Instant),
     /// There is no value, for this reason.
     Failed(LoadProblem),
 }
@@ -151,6 +153,11 @@ impl<R: Reader> Remote<R> {
         ours.problem.clone_from(&theirs.problem);
     }
 
+    /// Lets the next request begin a fetch. It does not wait for it.
+    pub(crate) fn ask_again(&self) {
+        self.state().due = Some(Instant::now());
+    }
+
     /// Returns the URL as far as it may be shown.
     pub(crate) fn shown_url(&self) -> String {
         let url = &self.server.url;
@@ -171,7 +178,22 @@ impl<R: Reader> Remote<R> {
     pub(crate) fn ready(self: &Arc<Self>, epoch: u64) -> Option<Arc<R::Value>> {
         match self.find(epoch) {
             Found::Value(value) => Some(value),
-            Found::Fetching(_) | Found::Failed(_) => None,
+            Found::Fetching | Found::Refreshing(..) | Found::Failed(_) => None,
+        }
+    }
+
+    /// Waits until [`value`](Self::value) no longer has to.
+    pub(crate) fn prepare(self: &Arc<Self>) -> Eventual<'static, ()> {
+        let Some(services) = self.server.services.present() else { return Eventual::Ready(()) };
+        match self.find(services.network_epoch()) {
+            Found::Value(_) | Found::Failed(_) => Eventual::Ready(()),
+            Found::Fetching | Found::Refreshing(..) => {
+                let remote = Arc::clone(self);
+                Eventual::later(async move {
+                    // The request finds the value, or the reason why there is none.
+                    let _ = remote.value().await;
+                })
+            }
         }
     }
 
@@ -190,9 +212,9 @@ impl<R: Reader> Remote<R> {
             match self.find(services.network_epoch()) {
                 Found::Value(value) => return Ok(value),
                 Found::Failed(why) => return Err(why),
-                Found::Fetching(None) => fetched.await,
-                Found::Fetching(Some(value)) => {
-                    if timeout_at(end, fetched).await.is_err() {
+                Found::Fetching => fetched.await,
+                Found::Refreshing(value, until) => {
+                    if timeout_at(until.min(end), fetched).await.is_err() {
                         return Ok(value);
                     }
                 }
@@ -207,7 +229,8 @@ impl<R: Reader> Remote<R> {
         let must_wait = is_elsewhere && self.policy.follows_network;
         // Another network may reach a server that the last one did not.
         let may_work_now = is_elsewhere && (state.document.is_none() || state.problem.is_some());
-        let is_over = state.due.is_none_or(|due| due <= Instant::now());
+        let now = Instant::now();
+        let is_over = state.due.is_none_or(|due| due <= now);
         if (must_wait || may_work_now || is_over) && !state.is_fetching {
             state.is_fetching = true;
             state.is_awaited = must_wait;
@@ -218,9 +241,15 @@ impl<R: Reader> Remote<R> {
         }
         match (state.value(), state.is_fetching) {
             // A fetch that began in another network is followed by one in this one.
-            (value, true) if state.is_awaited || must_wait => Found::Fetching(value),
+            (Some(value), true) if state.is_awaited || must_wait => {
+                // One wait for all requests of this network, and for one that asks again.
+                let wait = state.wait.filter(|(of, _)| *of == epoch);
+                let (_, until) =
+                    *state.wait.insert(wait.unwrap_or((epoch, now + REFRESH_WAIT_MAX)));
+                if now < until { Found::Refreshing(value, until) } else { Found::Value(value) }
+            }
             (Some(value), _) => Found::Value(value),
-            (None, true) => Found::Fetching(None),
+            (None, true) => Found::Fetching,
             (None, false) => Found::Failed(state.failure()),
         }
     }
@@ -325,7 +354,7 @@ impl<R: Reader> Fetch<R> {
 impl<R: Reader> Drop for Fetch<R> {
     fn drop(&mut self) {
         let mut state = self.remote.state();
-        state.is_fetching = false;
+        (state.is_fetching, state.wait) = (false, None);
         // Only if the task was dropped half-way.
         state.due.get_or_insert_with(Instant::now);
         drop(state);

@@ -60,7 +60,7 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
+async fn requests(accepted: Accepted, shared: &Shared) -> Option<Box<OpenTunnel>> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
@@ -158,7 +158,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
 }
 
 /// Closes, resets or hands on the connection, as its last plain request decided.
-async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
+async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<Box<OpenTunnel>> {
     match next {
         Next::Tunnel(switch) => {
             let Switch { upstream, account, opening } = *switch;
@@ -173,7 +173,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
 }
 
 /// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
-async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<OpenTunnel> {
+async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Box<OpenTunnel>> {
     let generation = shared.live().current();
     let admitted = match admit(&client, head, &generation, shared) {
         Ok(admitted) => admitted,

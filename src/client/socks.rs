@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     version: SocksVersion,
     mut alarm: Alarm<'_>,
     shared: &Shared,
-) -> Option<OpenTunnel> {
+) -> Option<Box<OpenTunnel>> {
     // One generation judges the greeting and the credentials, so that a reload between two messages
     // can't mix two sets of rules. Hops that take preferences read them from the username, so a
     // client is then asked for one even without `server.auth`.

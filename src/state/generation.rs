@@ -50,8 +50,8 @@ pub(crate) struct Generation {
     always_direct: Vec<bool>,
     /// For each chain, the conditions of the network that its hops depend on.
     dependences: Vec<Option<Dependence>>,
-    /// Whether a chain has such conditions.
-    has_dependences: bool,
+    /// Whether a request may have to wait before it begins: a chain has such conditions, or a hop that has to ask first.
+    has_to_be_prepared: bool,
     /// Every hop, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
     /// The options of the command line that switch hops, by their names.
@@ -224,9 +224,10 @@ impl Generation {
             rules,
             routes,
             route_accounts,
+            has_to_be_prepared: dependences.iter().any(Option::is_some)
+                || chains.iter().any(|chain| chain.has_askers()),
             chains,
             always_direct,
-            has_dependences: dependences.iter().any(Option::is_some),
             dependences,
             hops,
             options,
@@ -338,9 +339,9 @@ impl Generation {
         self.takes_preferences
     }
 
-    /// Returns whether the hops of a chain depend on conditions of the network.
-    pub(crate) fn has_dependences(&self) -> bool {
-        self.has_dependences
+    /// Returns whether a request may have to wait before it begins, for a condition of the network or a document.
+    pub(crate) fn has_to_be_prepared(&self) -> bool {
+        self.has_to_be_prepared
     }
 
     /// Returns the rules of the routes, in written order.

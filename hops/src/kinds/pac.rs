@@ -15,9 +15,12 @@ mod plan;
 mod reader;
 mod script;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use self::config::PacConfig;
@@ -36,6 +39,7 @@ use crate::{
     Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
     MemberStatus, Request, Services, SourceKind, SourceState,
     remote::{Attached, Remote},
+    tls::TlsSettings,
 };
 
 /// A hop that hands each request to the hop that a PAC file chooses.
@@ -67,8 +71,8 @@ struct PacMember {
 enum Source {
     /// A file, which is a part of the configuration.
     File { shown: String, script: Arc<Script> },
-    /// A URL, which is fetched when a request needs it.
-    Url(Arc<Remote<PacReader>>),
+    /// A URL, which is fetched when a request needs it, with these checks of its server.
+    Url { remote: Arc<Remote<PacReader>>, tls: TlsSettings },
 }
 
 impl PacMember {
@@ -84,7 +88,7 @@ impl Pac {
         let fetched;
         let script = match &self.source {
             Source::File { script, .. } => script,
-            Source::Url(remote) => {
+            Source::Url { remote, .. } => {
                 fetched = remote.ready(epoch?)?;
                 &fetched
             }
@@ -97,7 +101,7 @@ impl Pac {
     async fn verdict(&self, asked: Asked) -> Verdict {
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote
+            Source::Url { remote, .. } => remote
                 .value()
                 .await
                 .map_err(|why| Failure::not_loaded(&remote.shown_url(), &why, remote.retry()))
@@ -172,18 +176,33 @@ impl Hop for Pac {
         Some(self)
     }
 
+    /// Takes over the last good file of a hop whose other settings an edit has changed, such as those of its members. A
+    /// server that is down then takes nothing away. The file is asked for again with the next request.
+    fn inherit(&self, before: &dyn Hop, is_unchanged: bool) {
+        let Some(before) = (before as &dyn Any).downcast_ref::<Self>() else { return };
+        let (Source::Url { remote, tls }, Source::Url { remote: theirs, tls: their_tls }) =
+            (&self.source, &before.source)
+        else {
+            return;
+        };
+        // A file that came another way may not be trusted any more.
+        if !is_unchanged && self.rules.via == before.rules.via && tls == their_tls {
+            remote.inherit(theirs, |script| Arc::new(script.for_other_rules()));
+            remote.ask_again();
+        }
+    }
+
     fn choose(
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let wish = Wish::of(request);
         if let Some(verdict) = self.known(request) {
             return match verdict {
-                Ok(plan) => Choosing::new(self, plan, wish).next(),
+                Ok(plan) => Choosing::new(self, plan, Wish::of(request)).next(),
                 Err(failure) => Eventual::Ready(Err(failure.to_error().into())),
             };
         }
-        let asked = Asked::new(request);
+        let (asked, wish) = (Asked::new(request), Wish::of(request));
         Eventual::later(async move {
             match self.verdict(asked).await {
                 Ok(plan) => Choosing::new(self, plan, wish).next().wait().await,
@@ -210,7 +229,14 @@ impl Asker for Pac {
                 confirmed: Some(script.loaded),
                 ..SourceState::new(SourceKind::PacFile, shown.clone())
             },
-            Source::Url(remote) => remote.shown(),
+            Source::Url { remote, .. } => remote.shown(),
+        }
+    }
+
+    fn prepare(&self) -> Eventual<'static, ()> {
+        match &self.source {
+            Source::File { .. } => Eventual::Ready(()),
+            Source::Url { remote, .. } => remote.prepare(),
         }
     }
 }
@@ -229,7 +255,7 @@ impl Decider for Pac {
 
     fn foresee(&self, request: Request<'_>) -> Foresight {
         match &self.source {
-            Source::Url(remote) => {
+            Source::Url { remote, .. } => {
                 let reason = format!("{} is not fetched", remote.shown_url());
                 Foresight::new(Decision::Unknown, None, reason)
             }

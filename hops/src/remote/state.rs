@@ -28,6 +28,8 @@ pub(super) struct RemoteState<V> {
     pub(super) is_fetching: bool,
     /// Whether requests wait for the fetch under way, because it is the first one in its network.
     pub(super) is_awaited: bool,
+    /// The network in which requests began to wait, and the time at which they stop.
+    pub(super) wait: Option<(u64, Instant)>,
     /// Why the last fetch failed, if it did.
     pub(super) problem: Option<LoadProblem>,
 }
@@ -109,6 +111,7 @@ impl<V> Default for RemoteState<V> {
             pause: Duration::default(),
             is_fetching: false,
             is_awaited: false,
+            wait: None,
             problem: None,
         }
     }

@@ -71,7 +71,8 @@ impl HopConfig for PacConfig {
         let services = Arc::<Attached>::default();
         let source = match (&self.url, &self.file) {
             (Some(url), None) => {
-                Source::Url(Arc::new(self.remote(url, context, Arc::clone(&services))?))
+                let remote = Arc::new(self.remote(url, context, Arc::clone(&services))?);
+                Source::Url { remote, tls: self.tls.clone() }
             }
             (None, Some(file)) => {
                 let shown = file.display().to_string();

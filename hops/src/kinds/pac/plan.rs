@@ -226,7 +226,9 @@ impl Failure {
 
     fn script(error: &PacError) -> Self {
         let summary = match error {
-            PacError::TooSlow(_) | PacError::Stuck => "the PAC file takes too long",
+            PacError::TooSlow(_) | PacError::Stuck | PacError::HeldUp => {
+                "the PAC file takes too long"
+            }
             PacError::Exhausted => "the PAC file takes too much memory",
             PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
             PacError::NotText(_) => "the PAC file gave no answer",
@@ -346,6 +348,7 @@ mod tests {
             PacError::TooLong(1),
             PacError::Exhausted,
             PacError::Stuck,
+            PacError::HeldUp,
             PacError::Busy,
             PacError::NoThread("no".into()),
         ] {

@@ -3,7 +3,11 @@
 use std::{
     cell::LazyCell,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +18,39 @@ use tokio::time::Instant;
 /// A member that failed is left out for a pause. After it, one connection at a time tries it; the pause doubles with
 /// each such trial that fails. Members that never failed take no room.
 #[derive(Debug, Default)]
-pub(in crate::kinds) struct Health(Mutex<HashMap<usize, Illness>>);
+pub(in crate::kinds) struct Health {
+    members: Mutex<HashMap<usize, Illness>>,
+    /// Whether a member is ill. While none is, connections take no lock. A connection that begins as the first one fails
+    /// may still choose as if it were well, as it would if it had begun a moment earlier.
+    is_any_ill: AtomicBool,
+}
+
+/// The members that are ill, for a change.
+struct Change<'a> {
+    members: MutexGuard<'a, HashMap<usize, Illness>>,
+    is_any_ill: &'a AtomicBool,
+}
+
+impl Deref for Change<'_> {
+    type Target = HashMap<usize, Illness>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.members
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.members
+    }
+}
+
+impl Drop for Change<'_> {
+    /// Notes whether a member is ill, before the lock is released.
+    fn drop(&mut self) {
+        self.is_any_ill.store(!self.members.is_empty(), Ordering::Relaxed);
+    }
+}
 
 /// A member that a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +85,15 @@ impl Health {
     /// the pool knows it.
     pub(in crate::kinds) fn take<T: Copy>(
         &self,
-        order: impl Iterator<Item = T> + Clone,
+        mut order: impl Iterator<Item = T> + Clone,
         number: impl Fn(T) -> usize,
     ) -> Option<(T, Taken)> {
+        if !self.is_any_ill() {
+            let one = order.next()?;
+            return Some((one, Taken { member: number(one), is_trial: false }));
+        }
         let mut members = self.members();
-        // Mostly no member is ill, and the clock is not read.
+        // The members that are asked about may all be well, and then the clock is not read.
         let now = LazyCell::new(Instant::now);
         let is_ready = |one: &T| {
             let illness = members.get(&number(*one));
@@ -80,7 +120,9 @@ impl Health {
 
     /// The member did its part.
     pub(in crate::kinds) fn reached(&self, taken: Taken) {
-        self.members().remove(&taken.member);
+        if self.is_any_ill() {
+            self.members().remove(&taken.member);
+        }
     }
 
     /// The member did not do its part, for the reason `why`.
@@ -110,7 +152,7 @@ impl Health {
 
     /// Returns whether connections use the member, and don't leave it out.
     pub(in crate::kinds) fn is_in_use(&self, member: usize) -> bool {
-        !self.members().contains_key(&member)
+        !self.is_any_ill() || !self.members().contains_key(&member)
     }
 
     /// Returns the members that are left out.
@@ -129,9 +171,14 @@ impl Health {
         self.members().len()
     }
 
-    fn members(&self) -> MutexGuard<'_, HashMap<usize, Illness>> {
+    fn is_any_ill(&self) -> bool {
+        self.is_any_ill.load(Ordering::Relaxed)
+    }
+
+    fn members(&self) -> Change<'_> {
         // Nothing in here panics half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        Change { members, is_any_ill: &self.is_any_ill }
     }
 }
 
