@@ -104,7 +104,7 @@ async fn credentials_that_are_held_back_are_not_said_to_be_sent() {
         let words = "credentials not sent: held back for another ";
         assert!(later.contains(words) && later.contains("after it answered 407"), "{later}");
         assert!(!later.contains("received-status"), "nothing was received: {later}");
-        assert!(later.contains("(corporate: held back; 407, credentials rejected)"), "{later}");
+        assert!(later.contains("(corporate: held back; 407 Who, credentials rejected)"), "{later}");
     }
     let errors = logged(&proxy, "request failed", 3).await;
     let errors: Vec<_> = errors.iter().map(|event| event.field("error")).collect();
