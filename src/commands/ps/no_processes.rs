@@ -14,9 +14,12 @@ pub(crate) struct Processes;
 
 impl Processes {
     /// Finds nothing.
-    pub(crate) fn of(_clients: impl Iterator<Item = SocketAddr>, _proxy: u32) -> Self {
+    pub(crate) fn connected_to(_listeners: &[SocketAddr], _proxy: u32) -> Self {
         Self
     }
+
+    /// Adds nothing.
+    pub(crate) fn add(&mut self, _clients: impl IntoIterator<Item = SocketAddr>, _proxy: u32) {}
 
     /// Returns `None`.
     pub(crate) fn get(&self, _address: SocketAddr) -> Option<&ClientProcess> {
