@@ -5,7 +5,7 @@ use std::{borrow::Cow, thread};
 
 use serde::Serialize;
 
-use super::processes::{ClientProcess, Processes};
+use super::processes::{ClientProcess, ClientSockets};
 use crate::{
     commands::status::table::bytes,
     control::{
@@ -51,21 +51,18 @@ impl Listed {
     /// The proxy did not answer.
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
         let ProxyIdentity { pid, listeners, generation, .. } = &control.identity;
-        // All clients at once, since the search goes through the open files of every process. It takes about as long as
-        // the answer of the proxy, so both are waited for together.
-        let (connections, mut processes) = thread::scope(|scope| {
-            let processes = scope.spawn(|| Processes::connected_to(listeners, *pid));
+        // The kernel takes about as long for the list of sockets as the proxy for its answer.
+        let (connections, sockets) = thread::scope(|scope| {
+            let sockets = scope.spawn(|| ClientSockets::connected_to(listeners));
             let connections = control.get::<Vec<ListedConnection>>("/v1/connections");
             // A panic was reported already. Processes are an addition, and their absence is no failure.
-            (connections, processes.join().unwrap_or_default())
+            (connections, sockets.join().unwrap_or_default())
         });
         let connections = connections?;
-        // Those that are older may have come by an address that the proxy no longer listens on.
-        let is_older = |one: &&ListedConnection| {
-            one.generation < *generation && processes.get(one.client).is_none()
-        };
-        let older: Vec<_> = connections.iter().filter(is_older).map(|one| one.client).collect();
-        processes.add(older, *pid);
+        // All clients at once, since the search goes through the open files of every process.
+        let clients = connections.iter().map(|one| one.client);
+        let older = connections.iter().filter(|one| one.generation < *generation);
+        let processes = sockets.processes(clients, older.map(|one| one.client), *pid);
         let listed = |connection: ListedConnection| {
             let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
             // A connection may be so young that its age is zero.

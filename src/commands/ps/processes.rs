@@ -8,11 +8,19 @@ mod inodes;
 mod sock_diag;
 
 use std::{
-    collections::HashMap, ffi::CString, fmt, fs, net::SocketAddr, os::fd::OwnedFd, path::Path,
+    collections::{HashMap, HashSet},
+    ffi::CString,
+    fmt, fs,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    path::Path,
     thread,
 };
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw};
+use rustix::{
+    fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw},
+    net::AddressFamily,
+};
 use serde::Serialize;
 
 /// A process at the other end of a connection.
@@ -24,29 +32,58 @@ pub(crate) struct ClientProcess {
     pub name: String,
 }
 
+/// The sockets of this machine that are connected to a proxy.
+#[derive(Debug, Default)]
+pub(crate) struct ClientSockets {
+    inodes: Inodes,
+    ports: Vec<u16>,
+    /// Whether sockets for IPv6 were looked for.
+    has_ipv6: bool,
+}
+
 /// The processes of some clients, by the addresses that they connect from.
 #[derive(Debug, Default)]
 pub(crate) struct Processes(HashMap<SocketAddr, ClientProcess>);
 
-impl Processes {
-    /// Finds the processes that are connected to `listeners`. The proxy, process `proxy`, has at least as many sockets as
-    /// all of them, and is left out.
+impl ClientSockets {
+    /// Finds the sockets that are connected to `listeners`.
     ///
     /// The kernel is asked for the sockets that lead to these ports. `/proc/net/tcp`, with a line of text for each socket
     /// of the machine, takes several times as long to be written as all other steps of `ps` together.
-    pub(crate) fn connected_to(listeners: &[SocketAddr], proxy: u32) -> Self {
+    pub(crate) fn connected_to(listeners: &[SocketAddr]) -> Self {
         let ports: Vec<u16> = listeners.iter().map(SocketAddr::port).collect();
-        let inodes = sock_diag::connected_to(&ports);
-        // A kernel may lack this interface, and a sandbox may forbid it.
-        let inodes = inodes.unwrap_or_else(|_| inodes::connected_to(&ports));
-        Self(processes_of(inodes, proxy))
+        match sock_diag::connected_to(&ports, AddressFamily::INET) {
+            Ok(inodes) => Self { inodes, ports, has_ipv6: false },
+            // A kernel may lack this interface, and a sandbox may forbid it.
+            Err(_) => Self { inodes: inodes::connected_to(&ports), ports, has_ipv6: true },
+        }
     }
 
-    /// Adds the processes of `clients`, by the addresses that they connect from.
-    pub(crate) fn add(&mut self, clients: impl IntoIterator<Item = SocketAddr>, proxy: u32) {
-        self.0.extend(processes_of(inodes::of(clients), proxy));
+    /// Finds the processes of `clients`, by the addresses that they connect from. `older` are those of them that may have
+    /// come by an address that the proxy no longer listens on. The proxy, process `proxy`, has at least as many sockets
+    /// as all of them, and is left out.
+    pub(crate) fn processes(
+        mut self,
+        clients: impl IntoIterator<Item = SocketAddr>,
+        older: impl IntoIterator<Item = SocketAddr>,
+        proxy: u32,
+    ) -> Processes {
+        let known: HashSet<SocketAddr> = self.inodes.values().copied().collect();
+        let is_missing = |client: &SocketAddr| !known.contains(&canonical(*client));
+        // A program may use a socket for IPv6 for all addresses, as Java does. The kernel looks through its whole table
+        // again for those, so it is asked only if some client was not found.
+        if !self.has_ipv6
+            && clients.into_iter().any(|client| is_missing(&client))
+            && let Ok(inodes) = sock_diag::connected_to(&self.ports, AddressFamily::INET6)
+        {
+            self.inodes.extend(inodes);
+        }
+        self.inodes.extend(inodes::of(older.into_iter().filter(is_missing)));
+        Processes(processes_of(self.inodes, proxy))
     }
+}
 
+impl Processes {
     /// Returns the process of the client at `address`.
     pub(crate) fn get(&self, address: SocketAddr) -> Option<&ClientProcess> {
         self.0.get(&canonical(address))
@@ -101,9 +138,13 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 fn sockets_of(files: &OwnedFd) -> Vec<u64> {
     let Ok(entries) = Dir::read_from(files) else { return Vec::new() };
     let names: Vec<CString> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
+    // Most processes have few files. The number of processors is not asked for those, since it is read from files.
+    if names.len() < 2 * FILES_PER_THREAD_MIN {
+        return linked_sockets(files, &names);
+    }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let share = names.len().div_ceil(threads).max(FILES_PER_THREAD_MIN);
-    let (first, others) = names.split_at(share.min(names.len()));
+    let (first, others) = names.split_at(share);
     thread::scope(|scope| {
         let others = others.chunks(share).map(|names| scope.spawn(|| linked_sockets(files, names)));
         let others: Vec<_> = others.collect();
@@ -162,15 +203,29 @@ mod tests {
             let listening = listener.local_addr().unwrap();
             let client = TcpStream::connect(listening).unwrap();
             let from = client.local_addr().unwrap();
-            let mut by_client = Processes::default();
-            by_client.add([from], 0);
-            for found in [Processes::connected_to(&[listening], 0), by_client] {
-                assert_eq!(found.get(from).unwrap().pid, std::process::id());
-                assert_eq!(found.get(listening), None, "this end is the proxy's own");
-            }
-            let other = SocketAddr::new(from.ip(), 1);
-            assert_eq!(Processes::connected_to(&[other], 0).get(from), None);
+            let sockets = || ClientSockets::connected_to(&[listening]);
+            let found = sockets().processes([from], [], 0);
+            assert_eq!(found.get(from).unwrap().pid, std::process::id());
+            assert_eq!(found.get(listening), None, "this end is the proxy's own");
+            assert_eq!(sockets().processes([from], [], std::process::id()).get(from), None);
+            // The proxy listens elsewhere by now.
+            let sockets = || ClientSockets::connected_to(&[SocketAddr::new(from.ip(), 1)]);
+            assert_eq!(sockets().processes([from], [], 0).get(from), None);
+            assert!(sockets().processes([from], [from], 0).get(from).is_some());
         }
+    }
+
+    #[test]
+    fn all_threads_together_find_all_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let files = open_directory(Path::new("/proc/self/fd")).unwrap();
+        let names = sockets_of(&files);
+        assert!(!names.is_empty());
+        let all: Vec<CString> = (0..3 * FILES_PER_THREAD_MIN)
+            .map(|number| CString::new(number.to_string()).unwrap())
+            .collect();
+        let found = linked_sockets(&files, &all);
+        assert!(names.iter().any(|inode| found.contains(inode)), "{listener:?}");
     }
 
     #[test]

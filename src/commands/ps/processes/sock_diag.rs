@@ -17,27 +17,20 @@ use rustix::{
 
 use super::{Inodes, canonical};
 
-/// Returns the sockets that are connected to one of `ports`, on any address.
+/// Returns the sockets of `family` that are connected to one of `ports`, on any address.
 ///
 /// # Errors
-/// The kernel lacks the interface, or a sandbox forbids it.
-pub(super) fn connected_to(ports: &[u16]) -> Result<Inodes> {
+/// The kernel lacks the interface or the family, or a sandbox forbids it.
+pub(super) fn connected_to(ports: &[u16], family: AddressFamily) -> Result<Inodes> {
     let mut found = Inodes::new();
     let (Some(first), Some(last)) = (ports.iter().min(), ports.iter().max()) else {
         return Ok(found);
     };
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
-        let dumped = dump(&request(family, *first, *last), |socket| {
-            if ports.contains(&socket.remote_port) {
-                found.insert(socket.inode, socket.local);
-            }
-        });
-        match dumped {
-            // The machine has no IPv6.
-            Err(Errno::NOENT) if family == AddressFamily::INET6 => {}
-            dumped => dumped?,
+    dump(&request(family, *first, *last), |socket| {
+        if ports.contains(&socket.remote_port) {
+            found.insert(socket.inode, socket.local);
         }
-    }
+    })?;
     Ok(found)
 }
 
@@ -179,19 +172,21 @@ mod tests {
 
     use super::*;
 
+    const V4: AddressFamily = AddressFamily::INET;
+
     #[test]
     fn only_the_ends_of_clients_are_found() {
         let listeners = ["127.0.0.1:0", "127.0.0.1:0"].map(|at| TcpListener::bind(at).unwrap());
         let [wanted, other] = listeners.each_ref().map(|one| one.local_addr().unwrap());
         let [client, _other] = [wanted, other].map(|at| TcpStream::connect(at).unwrap());
         let _accepted = listeners.each_ref().map(|one| one.accept().unwrap());
-        let found = match connected_to(&[wanted.port()]) {
+        let found = match connected_to(&[wanted.port()], V4) {
             Ok(found) => found,
             // As in some sandboxes.
             Err(error) => return eprintln!("skipped: no socket statistics here ({error})"),
         };
         assert_eq!(found.values().collect::<Vec<_>>(), [&client.local_addr().unwrap()]);
-        let both = connected_to(&[wanted.port(), other.port()]).unwrap();
+        let both = connected_to(&[wanted.port(), other.port()], V4).unwrap();
         assert_eq!(both.len(), 2);
         // Ports between the two are left out again.
         let between = wanted.port().min(other.port()) + 1;
@@ -200,9 +195,13 @@ mod tests {
                 let client = TcpStream::connect(("127.0.0.1", between)).unwrap();
                 (listener, client)
             });
-            assert_eq!(connected_to(&[wanted.port(), other.port()]).unwrap(), both, "{client:?}");
+            assert_eq!(
+                connected_to(&[wanted.port(), other.port()], V4).unwrap(),
+                both,
+                "{client:?}"
+            );
         }
-        assert_eq!(connected_to(&[]).unwrap(), Inodes::new());
+        assert_eq!(connected_to(&[], V4).unwrap(), Inodes::new());
     }
 
     #[test]
