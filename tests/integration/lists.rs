@@ -202,6 +202,47 @@ async fn a_changed_list_serves_the_next_requests_and_open_tunnels_stay() {
 }
 
 #[tokio::test]
+async fn a_spare_made_with_a_login_that_left_the_list_is_not_used() {
+    let agrees = || Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into());
+    let member = Double::start([agrees(), agrees()]).await;
+    let server = ListServer::of(&format!("{}:u:one\n", member.address())).await;
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, members_from: {{ url: \"{}\", every: 1s }} }}\n  \
+         inner: {{ kind: http-connect, address: \"inner.test:3128\" }}\n\
+         chains: {{ default: {{ hops: [exits, inner], warm: 2 }} }}\n",
+        server.url(PATH)
+    ))
+    .await;
+    let before = || async {
+        drop(connect(proxy.address(), "before.test:443").await.tunnel());
+        within("spares wait", async {
+            while status(proxy.address()).await["warm"]["default"]["waiting"] != 2 {
+                pause().await;
+            }
+        })
+        .await;
+    };
+    before().await;
+    server.becomes(&format!("{}:u:two\n", member.address()));
+    within("the new list is read", async {
+        // The request that has it fetched leaves a spare of the old login.
+        while proxy.events().iter().filter(|event| event.message() == "list loaded").count() < 2 {
+            before().await;
+        }
+    })
+    .await;
+    // More at once than there are spares.
+    let after = || async { drop(connect(proxy.address(), "after.test:443").await.tunnel()) };
+    tokio::join!(after(), after(), after(), after());
+    let seen = member.record().now();
+    let after = seen.iter().map(|one| one.text()).filter(|text| text.contains("after.test"));
+    let after: Vec<_> = after.collect();
+    assert_eq!(after.len(), 4);
+    // `u:two`
+    assert!(after.iter().all(|text| text.contains("Basic dTp0d28=")), "{after:?}");
+}
+
+#[tokio::test]
 async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
     let one = member("one").await;
     let good = format!("{}\n", one.address());

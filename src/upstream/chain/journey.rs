@@ -114,7 +114,8 @@ impl<'a> Journey<'a> {
 
     /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
-        self.hops.iter().map(|hop| (hop.address.clone(), hop.member())).collect()
+        let identity = |hop: &ChosenHop| hop.selection.as_ref().map(|one| one.identity());
+        self.hops.iter().map(|hop| (hop.address.clone(), identity(hop))).collect()
     }
 
     /// Shortens a timeout to what is left for a hop that asked for a new connection.
