@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use self::server::{ListServer, ok};
 use crate::support::{
-    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Step, Way, connect, exchange,
-    free_port, outcome, pause, ping, probe, run, status, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules,
+    Step, USERNAME, Way, connect, exchange, free_port, outcome, pause, ping, probe, run, status,
+    within,
 };
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
@@ -149,6 +150,59 @@ async fn a_list_comes_by_https_through_the_chain_that_is_named() {
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("fetched through chain way when a request needs it"), "{out}");
     assert!(!out.contains("no route leads to this chain"), "{out}");
+}
+
+#[tokio::test]
+async fn a_list_without_tls_comes_through_a_proxy_that_refuses_connect_to_its_port() {
+    // One takes what squid ships with. The other asks for a login in two rounds, over one more connection.
+    let login = format!(", auth: digest, username: {USERNAME}, password: {PASSWORD}");
+    for (rules, login) in [(SquidRules::Stock, ""), (SquidRules::Digest, &*login)] {
+        let Some(squid) = Squid::start(rules).await else { return };
+        let one = member("one").await;
+        let server = ListServer::of(&format!("{}\n", one.address())).await;
+        let yaml = yaml(&server.url(PATH), ", via: way", "").replace(
+            "chains: {",
+            &format!(
+                "  corporate: {{ kind: http-connect, address: \"{}\"{login} }}\nchains: {{ way: [corporate],",
+                squid.address()
+            ),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        assert_eq!(served_by(&proxy).await, "one");
+        let head = &server.heads()[0];
+        assert!(head.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nHost: {}\r\n", server.address())), "{head}");
+        assert!(!head.contains("Proxy-Authorization"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_proxy_on_the_way_to_a_list_names_it_and_not_the_path() {
+    for (head, expected) in [
+        // Only squid's field and a server error are certain to be the hop's own.
+        (
+            "503 No /cAnArYtOkEn\r\nX-Squid-Error: ERR_DNS_FAIL 0",
+            "hop `corporate` answers with status 503",
+        ),
+        (
+            "403 No /cAnArYtOkEn",
+            "the server, or hop `corporate` before it, answers with status 403",
+        ),
+    ] {
+        let head = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let refuses = Double::start([Step::Answer(head)]).await;
+        let way = format!("http-connect, address: \"{}\"", refuses.address());
+        let yaml = yaml("http://list.test/cAnArYtOkEn", ", via: way", "").replace(
+            "chains: {",
+            &format!("  corporate: {{ kind: {way} }}\nchains: {{ way: [corporate],"),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let said = served_by(&proxy).await;
+        assert!(said.contains(&format!("no list of proxies: {expected}")), "{said}");
+        assert!(!format!("{said}{:?}", proxy.events()).contains("cAnArYtOkEn"), "{said}");
+        let sent = refuses.sent();
+        assert!(sent.starts_with("GET http://list.test/cAnArYtOkEn HTTP/1.1\r\n"), "{sent}");
+    }
 }
 
 #[tokio::test]

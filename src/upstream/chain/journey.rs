@@ -442,7 +442,9 @@ mod tests {
 
     async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
         let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-        let connected = chain.connect_through(Request::new(&target, &preferences)).await?;
+        let connected = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await?;
         Ok(connected.tunnel)
     }
 
@@ -595,7 +597,10 @@ mod tests {
         assert!(matches!(connect(&chain).await.unwrap_err().cause, Cause::Dial(_)));
         let preferences = "country-us".parse().unwrap();
         let target = "target.example:443".parse().unwrap();
-        let error = chain.connect_through(Request::new(&target, &preferences)).await.unwrap_err();
+        let error = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "chain `default` failed at hop `pool`, asked who serves the request"
