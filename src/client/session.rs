@@ -68,7 +68,11 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     // refused in its own words.
     let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
-    if !shared.live().current().protocols.contains(&detected.protocol()) {
+    let (is_served, (head_limits, header)) = {
+        let generation = shared.live().current();
+        (generation.protocols.contains(&detected.protocol()), limits(&generation))
+    };
+    if !is_served {
         refuse_protocol(client, detected).await;
         return None;
     }
@@ -77,7 +81,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         return Box::pin(socks::serve(client, version, alarm, shared)).await;
     }
     let (mut kept, mut recent) = (None, RecentOwner::default());
-    let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
+    let shutdown = shared.shutdown();
+    let mut arrival = client.next_head(head_limits, header, header, &mut alarm, shutdown).await;
     loop {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
@@ -102,9 +107,7 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
             // The client is slower than usual. It waits here, without the memory that a request
             // needs.
-            Left::Idle => {
-                next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
-            }
+            Left::Idle => next_head(&mut client, IDLE_BETWEEN_REQUESTS, &mut alarm, shared).await,
             Left::Arrival(arrival) => arrival,
             Left::Over(next, is_head) => return leave(client, next, is_head).await,
         };
@@ -146,7 +149,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
         }
         let Forwarder { client, alarm, .. } = &mut forwarder;
         // A client that goes on at once is served by this future again, and no new one is made.
-        match next_head(client, Some(SOON), alarm, shared).await {
+        match next_head(client, SOON, alarm, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
             arrival => return Left::Arrival(arrival),
@@ -267,15 +270,14 @@ fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: 
     }
 }
 
-/// Waits for the next request, for at most `idle` until its first byte. `None` means `timeouts.header`.
+/// Waits for the next request, for at most `idle` until its first byte.
 async fn next_head(
     client: &mut Client,
-    idle: Option<Duration>,
+    idle: Duration,
     alarm: &mut Alarm<'_>,
     shared: &Shared,
 ) -> Arrival {
     let (limits, header) = limits(&shared.live().current());
-    let idle = idle.unwrap_or(header);
     client.next_head(limits, idle, header, alarm, shared.shutdown()).await
 }
 

@@ -2,7 +2,7 @@
 
 pub(super) mod reply_code;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
@@ -185,8 +185,8 @@ impl TunnelProtocol for SocksTunnel {
         Detected::Socks(self.server.version()).protocol()
     }
 
-    fn established(&self, _returned: &[Field]) -> Vec<u8> {
-        self.server.success()
+    fn established(&self, _returned: &[Field]) -> Cow<'static, [u8]> {
+        self.server.success().into()
     }
 
     /// A reply code has no room for words, so [`Asker::log`] has written them to the log.

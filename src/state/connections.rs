@@ -15,7 +15,6 @@ use std::{
     task::Waker,
 };
 
-use arc_swap::ArcSwapOption;
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
     log::DirectLog,
-    metrics::{ChosenHops, CountBytes},
+    metrics::{ChosenHops, ChosenPlace, CountBytes},
     slab::Slab,
     state::generation::{Generation, Way},
     upstream::chain::{Chain, Passage, TakenHop, Trace},
@@ -69,7 +68,7 @@ pub(crate) struct OpenConnection {
     pub session: Option<Box<str>>,
     passage: Mutex<Passage>,
     /// The counts of the hops on its way that the chain does not list.
-    chosen: ArcSwapOption<ChosenHops>,
+    chosen: ChosenPlace,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -136,7 +135,7 @@ impl Connections {
             generation: Arc::clone(generation),
             session: session.map(Box::from),
             passage: Mutex::default(),
-            chosen: ArcSwapOption::empty(),
+            chosen: ChosenPlace::default(),
         });
         // Only now is the lock taken, which all workers share.
         let place = lock(&self.rows).add(Arc::clone(&row));
@@ -194,7 +193,7 @@ impl OpenConnection {
     /// Notes the way that it takes. A request may take another one later, if its connection breaks before an answer.
     pub(crate) fn set_passage(&self, passage: Passage) {
         let chosen = self.generation.metrics().chosen(passage.chosen_hops());
-        let before = self.chosen.swap(chosen.clone());
+        let before = self.chosen.replace(chosen.clone());
         if let Some(chosen) = chosen {
             chosen.request(self.is_tunnel(), before.as_deref());
         }
@@ -213,7 +212,7 @@ impl OpenConnection {
 
     /// Returns the counts of the hops on its way that the chain does not list, if there are any.
     pub(crate) fn chosen_counts(&self) -> Option<Arc<ChosenHops>> {
-        self.chosen.load_full()
+        self.chosen.get()
     }
 
     /// Returns the word for its protocol in the log and in lists.
@@ -241,7 +240,7 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.sent.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().sent(bytes);
-            if let Some(chosen) = &*self.chosen.load() {
+            if let Some(chosen) = self.chosen.get() {
                 chosen.sent(bytes);
             }
         }
@@ -251,7 +250,7 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.received.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().received(bytes);
-            if let Some(chosen) = &*self.chosen.load() {
+            if let Some(chosen) = self.chosen.get() {
                 chosen.received(bytes);
             }
         }

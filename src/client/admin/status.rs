@@ -213,7 +213,7 @@ impl StatusDocument {
                 open: shared.open(),
                 limit: current.limits.connections,
             },
-            draining: shared.shutdown().draining.is_cancelled(),
+            draining: shared.shutdown().is_draining(),
             generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains
                 .into_iter()
