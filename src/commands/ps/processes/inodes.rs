@@ -110,6 +110,8 @@ mod tests {
         let found = connected_to(&[listening.port()]);
         let from = client.local_addr().unwrap();
         assert_eq!(found.values().collect::<Vec<_>>(), [&from]);
-        assert_eq!(found, of([from]));
+        // Another program may have a socket at the same address, to another peer.
+        let at_address = of([from]);
+        assert!(found.keys().all(|inode| at_address.contains_key(inode)), "{at_address:?}");
     }
 }
