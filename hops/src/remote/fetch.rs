@@ -48,7 +48,7 @@ pub(super) enum FetchError {
     #[error("{}", with_source(.0))]
     Failed(#[from] HopError),
     /// The server answered with another status than 200. The reason phrase is its own.
-    #[error("{} answers {said}", answering(hop.as_deref()))]
+    #[error("{}", answered("answers", said, hop.as_deref()))]
     Status {
         /// The hop that forwarded the request, which may have answered it itself.
         hop: Option<Arc<str>>,
@@ -97,7 +97,7 @@ impl FetchError {
         match self {
             // A reason phrase may quote the request.
             Self::Status { hop, status, .. } => {
-                format!("{} answers with status {status}", answering(hop.as_deref()))
+                answered("answers with", &format!("status {status}"), hop.as_deref())
             }
             Self::ByHop { hop, status, .. } => format!("hop `{hop}` answers with status {status}"),
             Self::Elsewhere(url) => {
@@ -108,11 +108,12 @@ impl FetchError {
     }
 }
 
-/// Names the party that answered. An answer of a hop can't be told from one of the server by its status alone.
-fn answering(hop: Option<&str>) -> String {
+/// Says who answered what. An answer of a hop can't be told from one of the server by its status alone.
+fn answered(verb: &str, said: &str, hop: Option<&str>) -> String {
     match hop {
-        Some(hop) => format!("the server, or hop `{hop}` before it,"),
-        None => "the server".to_owned(),
+        // The status first, since a reason phrase has no room for all of it.
+        Some(hop) => format!("{said} from the server, or from hop `{hop}` before it"),
+        None => format!("the server {verb} {said}"),
     }
 }
 
