@@ -62,7 +62,9 @@ pub use async_trait::async_trait;
 pub use schemars;
 
 pub use crate::{
-    asker::{Asker, OpenError, Services, SourceKind, SourceNews, SourceState},
+    asker::{
+        Asker, Forwarder, OpenError, PlainConnection, Services, SourceKind, SourceNews, SourceState,
+    },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
