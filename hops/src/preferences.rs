@@ -97,7 +97,7 @@ impl Sessions {
 }
 
 /// The reason why a text is not a list of preferences, or has one that can't be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[non_exhaustive]
 pub enum InvalidPreferences {
     /// It has a part that is no preference.

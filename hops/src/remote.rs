@@ -2,6 +2,7 @@
 
 mod attached;
 mod fetch;
+mod problem;
 mod state;
 mod url;
 
@@ -17,7 +18,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(crate) use self::{attached::Attached, fetch::RemoteBody, url::RemoteUrl};
+pub(crate) use self::{
+    attached::Attached,
+    fetch::RemoteBody,
+    problem::{LoadCause, LoadProblem, next_fetch},
+    url::RemoteUrl,
+};
 use self::{
     fetch::{Fetched, Server},
     state::{Document, RemoteState},
@@ -35,6 +41,11 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     const ACCEPT: &'static str;
     /// Whether the path of the URL must not be shown.
     const HIDES_URL: bool;
+
+    /// Returns the number of members that a value names, if it is a list.
+    fn members(_value: &Self::Value) -> Option<usize> {
+        None
+    }
 
     /// Reads a document that differs from the last one, which gave the value `last`. `epoch` is that of the network.
     ///
@@ -103,7 +114,7 @@ enum Found<V> {
     /// A fetch is under way. If it takes until then, requests use this value.
     Refreshing(Arc<V>, Instant),
     /// There is no value, for this reason.
-    Failed(String),
+    Failed(LoadProblem),
 }
 
 impl<R: Reader> Remote<R> {
@@ -135,7 +146,8 @@ impl<R: Reader> Remote<R> {
             etag: document.etag.clone(),
             ..*document
         });
-        (ours.epoch, ours.checked) = (theirs.epoch, theirs.checked);
+        (ours.epoch, ours.checked, ours.confirmed) =
+            (theirs.epoch, theirs.checked, theirs.confirmed);
         // A fetch that is under way for `before` is not waited for.
         ours.due = Some(theirs.due.map_or_else(Instant::now, |due| due.min(soon)));
         ours.problem.clone_from(&theirs.problem);
@@ -150,6 +162,11 @@ impl<R: Reader> Remote<R> {
     pub(crate) fn shown_url(&self) -> String {
         let url = &self.server.url;
         if R::HIDES_URL { url.server() } else { url.expose() }
+    }
+
+    /// Returns how long requests use what there is before one of them asks again.
+    pub(crate) fn retry(&self) -> Duration {
+        self.state().retry()
     }
 
     /// Returns the value that is in use, if there is one. Begins no fetch.
@@ -184,7 +201,7 @@ impl<R: Reader> Remote<R> {
     ///
     /// # Errors
     /// There is none, for this reason.
-    pub(crate) async fn value(self: &Arc<Self>) -> Result<Arc<R::Value>, String> {
+    pub(crate) async fn value(self: &Arc<Self>) -> Result<Arc<R::Value>, LoadProblem> {
         let end = Instant::now() + REFRESH_WAIT_MAX;
         loop {
             let mut fetched = std::pin::pin!(self.fetched.notified());
@@ -243,8 +260,12 @@ impl<R: Reader> Remote<R> {
         let document = state.document.as_ref();
         SourceState {
             loaded: document.map(|document| document.loaded),
+            members: document.and_then(|document| R::members(&document.value)),
             checked: state.checked,
-            problem: state.problem.clone(),
+            confirmed: state.confirmed,
+            // Before the first request there is nothing to ask again.
+            retry: state.checked.map(|_| state.retry()),
+            problem: state.problem.as_ref().map(|problem| problem.words.clone()),
             doubt: document.and_then(|document| document.doubt.clone()),
             ..SourceState::new(R::KIND, self.shown_url())
         }
@@ -269,9 +290,17 @@ impl<R: Reader> Fetch<R> {
         let loaded = self.load(&**services).await;
         let problem = loaded.as_ref().err().cloned();
         let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
-        if remote.state().record(loaded, remote.policy.every) {
+        let (is_news, kept, retry) = {
+            let mut state = remote.state();
+            let is_news = state.record(loaded, remote.policy.every);
+            (is_news, state.kept(R::members), state.retry())
+        };
+        if is_news {
             let source = remote.shown_url();
-            let news = problem.as_deref().map_or(SourceNews::Loaded, SourceNews::NotLoaded);
+            let news = match &problem {
+                Some(problem) => SourceNews::NotLoaded { problem: &problem.words, kept, retry },
+                None => SourceNews::Loaded { members: kept.and_then(|kept| kept.members) },
+            };
             services.report(R::KIND, &source, news);
             if let Some(doubt) = &doubt {
                 services.report(R::KIND, &source, SourceNews::Doubtful(doubt));
@@ -283,7 +312,10 @@ impl<R: Reader> Fetch<R> {
     ///
     /// # Errors
     /// The reason why there is no document, or no value in it.
-    async fn load(&self, services: &dyn Services) -> Result<Option<Document<R::Value>>, String> {
+    async fn load(
+        &self,
+        services: &dyn Services,
+    ) -> Result<Option<Document<R::Value>>, LoadProblem> {
         let Remote { reader, server, policy, .. } = &*self.remote;
         let (last, fingerprint, etag) = {
             let state = self.remote.state();
@@ -302,14 +334,18 @@ impl<R: Reader> Fetch<R> {
         let (body, etag) = match server.fetch(url, etag.as_deref()).await {
             Ok(Fetched::Document { body, etag }) => (body, etag),
             Ok(Fetched::NotModified) => return Ok(None),
-            Err(error) if R::HIDES_URL => return Err(error.without_urls()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                let words = if R::HIDES_URL { error.without_urls() } else { error.to_string() };
+                return Err(LoadProblem::new(error.cause(), words));
+            }
         };
         let present = hasher.hash_one((&*body.bytes, &body.charset));
         if fingerprint == Some(present) {
             return Ok(None);
         }
-        let ReadDocument { value, doubt } = reader.read(body, last, self.epoch).await?;
+        let read = reader.read(body, last, self.epoch).await;
+        let ReadDocument { value, doubt } =
+            read.map_err(|words| LoadProblem::new(LoadCause::Content, words))?;
         let (value, loaded) = (Arc::new(value), SystemTime::now());
         Ok(Some(Document { value, doubt, loaded, fingerprint: present, etag }))
     }

@@ -23,7 +23,11 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{denials::ClientLine, generation::Generation, shared::Shared},
+    state::{
+        denials::{ClientLine, RefusalReason},
+        generation::Generation,
+        shared::Shared,
+    },
     upstream::chain::ChainError,
 };
 
@@ -80,7 +84,10 @@ pub(crate) async fn serve(
             let (protocol, code) = (Detected::Socks(version).protocol(), unserved.code().0);
             let skipped = match unserved {
                 // Wrong credentials are a mistake of the configuration of one side.
-                Unserved::Unauthorized => shared.denials().note(ClientLine::ReplyCode(code)),
+                Unserved::Unauthorized => {
+                    let reason = RefusalReason::Unauthorized;
+                    shared.denials().note(ClientLine::Refused(protocol, reason))
+                }
                 _ => None,
             };
             match skipped {

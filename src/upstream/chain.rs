@@ -21,7 +21,7 @@ use self::{
 };
 pub(crate) use self::{
     counted::ChainAccounts,
-    error::{Cause, ChainError, Stage, Step},
+    error::{Cause, ChainError, FailedMembers, Stage, Step},
     last_hop::LastHop,
     passage::{Passage, TakenHop},
     spares::ChainSpares,
@@ -359,6 +359,7 @@ impl Chain {
             cause,
             attempts: 0,
             refused: Vec::new(),
+            failed_members: None,
         }
     }
 }

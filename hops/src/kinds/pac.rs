@@ -31,7 +31,10 @@ use self::{
     reader::PacReader,
     script::Script,
 };
-use super::{pool::health::Health, wish::Wish};
+use super::{
+    pool::health::{Health, LeftOut},
+    wish::Wish,
+};
 use crate::{
     Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
     MemberStatus, Request, Services, SourceKind, SourceState,
@@ -101,7 +104,8 @@ impl Pac {
             Source::Url { remote, .. } => remote
                 .value()
                 .await
-                .map_err(|why| Arc::new(Failure::not_loaded(&remote.shown_url(), &why)))?,
+                .map_err(|why| Failure::not_loaded(&remote.shown_url(), &why, remote.retry()))
+                .map_err(Arc::new)?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));
@@ -147,16 +151,17 @@ impl Hop for Pac {
     fn members(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
         let on = |(index, member): (usize, &'_ PacMember)| {
-            member.hop.as_ref().map(|_| (index, left_out.get(&index).copied()))
+            member.hop.as_ref().map(|_| (index, left_out.get(&index)))
         };
         let on: Vec<_> = self.members.iter().enumerate().filter_map(on).collect();
-        let status = |(index, left_out)| {
+        let status = |(index, left_out): (usize, Option<&LeftOut>)| {
             let member: &PacMember = self.members.get(index)?;
             let address = member.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
             Some(MemberStatus {
                 reached: member.reached.load(Ordering::Relaxed),
                 failed: member.failed.load(Ordering::Relaxed),
-                left_out,
+                left_out: left_out.map(|left_out| left_out.pause),
+                problem: left_out.and_then(|left_out| left_out.why.clone()),
                 ..MemberStatus::new(Arc::clone(&member.name), address)
             })
         };
@@ -221,6 +226,7 @@ impl Asker for Pac {
             Source::File { shown, script } => SourceState {
                 loaded: Some(script.loaded),
                 checked: Some(script.loaded),
+                confirmed: Some(script.loaded),
                 ..SourceState::new(SourceKind::PacFile, shown.clone())
             },
             Source::Url { remote, .. } => remote.shown(),

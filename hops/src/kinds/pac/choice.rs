@@ -40,6 +40,8 @@ struct Way {
     inner: Option<Box<dyn Selection>>,
     /// Whether the outcome was reported to the health of the hops.
     is_settled: AtomicBool,
+    /// Why the hop failed, if it did.
+    why: Option<Arc<str>>,
 }
 
 impl Choosing {
@@ -130,7 +132,8 @@ impl Tried {
 
 impl Way {
     fn new(choosing: Choosing, taken: Option<Taken>) -> Box<Self> {
-        Box::new(Self { choosing, taken, inner: None, is_settled: AtomicBool::new(false) })
+        let (is_settled, why) = (AtomicBool::new(false), None);
+        Box::new(Self { choosing, taken, inner: None, is_settled, why })
     }
 
     /// Leaves the hop out.
@@ -164,10 +167,11 @@ impl Way {
     }
 
     /// Records that the hop failed, with all of its own members, and takes another way.
-    fn next_way(self) -> Eventual<'static, Option<Chosen>> {
+    fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
+        let why = self.why.take();
         if let (Some(taken), Some(member)) = (self.taken, self.member()) {
-            self.choosing.pac.health.failed(taken);
+            self.choosing.pac.health.failed(taken, why);
             member.failed.fetch_add(1, Ordering::Relaxed);
         }
         match self.given_up().next() {
@@ -206,6 +210,13 @@ impl Selection for Way {
             self.choosing.pac.health.reached(taken);
             member.reached.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn note_failure(&mut self, why: &Arc<str>) {
+        if let Some(inner) = &mut self.inner {
+            inner.note_failure(why);
+        }
+        self.why = Some(Arc::clone(why));
     }
 
     fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {

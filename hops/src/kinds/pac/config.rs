@@ -133,6 +133,11 @@ impl PacConfig {
                 patterns.push((text.as_str().into(), pattern.clone(), index));
             }
         }
+        if self.hops.0.is_empty() && self.unknown.is_none() {
+            let message = "has no `hops` and no `unknown`, so every request is refused for which the PAC file names a proxy; \
+                           write `hops: { \"HOST:PORT\": HOP }`";
+            context.warn(InvalidSetting::new("hops", message));
+        }
         let unknown = match self.unknown.as_deref() {
             None | Some("refuse") => None,
             Some(name) => member(name, &|wrong| wrong.below(Key::Name("unknown".into()))),

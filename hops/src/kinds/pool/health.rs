@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     ops::{Deref, DerefMut},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -61,11 +61,22 @@ pub(in crate::kinds) struct Taken {
     is_trial: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Illness {
     until: Instant,
     pause: Duration,
     is_on_trial: bool,
+    /// Why it failed the last time, as far as that is known.
+    why: Option<Arc<str>>,
+}
+
+/// A member that is left out.
+#[derive(Clone, Debug)]
+pub(in crate::kinds) struct LeftOut {
+    /// The time until it is tried again.
+    pub(in crate::kinds) pause: Duration,
+    /// Why it failed, as far as that is known.
+    pub(in crate::kinds) why: Option<Arc<str>>,
 }
 
 impl Health {
@@ -114,10 +125,10 @@ impl Health {
         }
     }
 
-    /// The member did not do its part.
-    pub(in crate::kinds) fn failed(&self, taken: Taken) {
+    /// The member did not do its part, for the reason `why`.
+    pub(in crate::kinds) fn failed(&self, taken: Taken, why: Option<Arc<str>>) {
         let mut members = self.members();
-        let known = members.get(&taken.member).copied();
+        let known = members.get(&taken.member);
         // Connections that were under way when it failed first say nothing new.
         let pause = match known {
             Some(illness) if taken.is_trial => (illness.pause * 2).min(PAUSE_MAX),
@@ -126,7 +137,7 @@ impl Health {
         };
         let is_on_trial = !taken.is_trial && known.is_some_and(|illness| illness.is_on_trial);
         let until = Instant::now() + pause;
-        members.insert(taken.member, Illness { until, pause, is_on_trial });
+        members.insert(taken.member, Illness { until, pause, is_on_trial, why });
     }
 
     /// Nothing was learned of the member.
@@ -144,11 +155,12 @@ impl Health {
         !self.is_any_ill() || !self.members().contains_key(&member)
     }
 
-    /// Returns the members that are left out, with the time until each is tried again.
-    pub(in crate::kinds) fn left_out(&self) -> HashMap<usize, Duration> {
+    /// Returns the members that are left out.
+    pub(in crate::kinds) fn left_out(&self) -> HashMap<usize, LeftOut> {
         let (members, now) = (self.members(), Instant::now());
         let left = |(member, illness): (&usize, &Illness)| {
-            (*member, illness.until.saturating_duration_since(now))
+            let pause = illness.until.saturating_duration_since(now);
+            (*member, LeftOut { pause, why: illness.why.clone() })
         };
         members.iter().map(left).collect()
     }
@@ -188,15 +200,15 @@ mod tests {
         let health = Health::default();
         let first = take(&health, 2);
         assert_eq!(first.member, 0);
-        health.failed(first);
+        health.failed(first, None);
         assert_eq!(take(&health, 2).member, 1);
         advance(PAUSE_MIN).await;
         let trial = take(&health, 2);
         assert_eq!(trial, Taken { member: 0, is_trial: true });
         assert_eq!(take(&health, 2).member, 1, "a second one does not wait for the trial");
         // One that began earlier and fails now ends no trial and makes no pause longer.
-        health.failed(first);
-        health.failed(trial);
+        health.failed(first, None);
+        health.failed(trial, None);
         advance(PAUSE_MIN).await;
         assert_eq!(take(&health, 2).member, 1, "the pause is longer now");
         advance(PAUSE_MIN).await;
@@ -211,7 +223,7 @@ mod tests {
     async fn a_trial_that_was_broken_off_is_open_to_the_next() {
         let health = Health::default();
         let first = take(&health, 2);
-        health.failed(first);
+        health.failed(first, None);
         advance(PAUSE_MIN).await;
         let trial = take(&health, 2);
         health.released(first);
@@ -223,9 +235,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_all_are_ill_the_first_to_be_tried_is_taken() {
         let health = Health::default();
-        health.failed(Taken { member: 1, is_trial: false });
+        health.failed(Taken { member: 1, is_trial: false }, None);
         advance(Duration::from_secs(1)).await;
-        health.failed(Taken { member: 0, is_trial: false });
+        health.failed(Taken { member: 0, is_trial: false }, None);
         assert_eq!(take(&health, 2), Taken { member: 1, is_trial: false });
         assert_eq!(health.take(0..0, |member| member), None);
     }
@@ -235,7 +247,7 @@ mod tests {
         let health = Health::default();
         for _ in 0..20 {
             let taken = take(&health, 1);
-            health.failed(taken);
+            health.failed(taken, None);
             advance(PAUSE_MAX).await;
         }
         assert_eq!(health.members()[&0].pause, PAUSE_MAX);
