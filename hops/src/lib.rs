@@ -63,17 +63,21 @@ pub use schemars;
 
 pub use crate::{
     asker::{
-        Asker, Forwarder, OpenError, PlainConnection, Services, SourceKind, SourceNews, SourceState,
+        Asker, Forwarder, KeptDocument, OpenError, PlainConnection, Services, SourceKind,
+        SourceNews, SourceState,
     },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
-    error::{HopError, MissingCredentials, NoChoice, Spoken},
+    error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     glob::Glob,
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
+    hop::{
+        ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus, PlainForm,
+        Selection, UrlKeys,
+    },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,
     one_or_list::{Listed, OneOrList},

@@ -64,7 +64,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
     admitted: Admitted,
     (shared, generation): (&Shared, &Arc<Generation>),
     answers: P,
-) -> Option<OpenTunnel> {
+) -> Option<Box<OpenTunnel>> {
     let (peer, protocol) = (client.peer, answers.protocol());
     let ask = Ask { peer, protocol, method: "CONNECT", target: &target, admitted: &admitted };
     // Registered before anything is awaited, so that the request can be listed and killed from here
@@ -159,7 +159,7 @@ impl Trace for TunnelTrace<'_> {
 }
 
 /// Ends a tunnel that was killed before it was open.
-fn killed(client: Client, account: &Account) -> Option<OpenTunnel> {
+fn killed(client: Client, account: &Account) -> Option<Box<OpenTunnel>> {
     account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
     client.reset();
     None

@@ -23,7 +23,11 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{denials::ClientLine, generation::Generation, shared::Shared},
+    state::{
+        denials::{ClientLine, RefusalReason},
+        generation::Generation,
+        shared::Shared,
+    },
     upstream::chain::ChainError,
 };
 
@@ -34,7 +38,7 @@ pub(crate) async fn serve(
     version: SocksVersion,
     mut alarm: Alarm<'_>,
     shared: &Shared,
-) -> Option<OpenTunnel> {
+) -> Option<Box<OpenTunnel>> {
     // One generation judges the greeting and the credentials, so that a reload between two messages
     // can't mix two sets of rules. Hops that take preferences read them from the username, so a
     // client is then asked for one even without `server.auth`.
@@ -80,7 +84,10 @@ pub(crate) async fn serve(
             let (protocol, code) = (Detected::Socks(version).protocol(), unserved.code().0);
             let skipped = match unserved {
                 // Wrong credentials are a mistake of the configuration of one side.
-                Unserved::Unauthorized => shared.denials().note(ClientLine::ReplyCode(code)),
+                Unserved::Unauthorized => {
+                    let reason = RefusalReason::Unauthorized;
+                    shared.denials().note(ClientLine::Refused(protocol, reason))
+                }
                 _ => None,
             };
             match skipped {

@@ -1,5 +1,7 @@
 //! Finds the running proxy that a command is for, and writes its answer.
 
+mod lost_socket;
+
 use std::{
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs as _},
@@ -23,7 +25,12 @@ use crate::{
 /// The reason why there is none, for people.
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
     let wanted = wanted(choice, environment)?;
-    let control = Control::find(&wanted, environment).map_err(|error| error.to_string())?;
+    let control = Control::find(&wanted, environment).map_err(|error| match &error {
+        NoProxy::NotRunning(others) => {
+            lost_socket::describe(choice, others, environment).unwrap_or_else(|| error.to_string())
+        }
+        _ => error.to_string(),
+    })?;
     introduce(&control);
     Ok(control)
 }

@@ -3,18 +3,18 @@
 mod ask;
 pub(super) mod table;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::{net::SocketAddr, process::ExitCode};
 
-use mooltiroute_hops::{KeyPath, Registry};
+use mooltiroute_hops::{KeyPath, Registry, kinds};
 use serde_json::Value;
 
 use super::{Verdict, running};
 use crate::{
     cli::{self, ProxyChoice},
-    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
+    config::{
+        Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source,
+        reachable,
+    },
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -84,6 +84,13 @@ pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
     ask_all(&Aim::of(server, None))
 }
 
+/// Asks the proxy that `choice` means for its status, over TCP. Returns `None` if it does not answer.
+pub(super) fn over_tcp(choice: &ProxyChoice, environment: &Environment) -> Option<Value> {
+    // The kinds of hops don't matter for the addresses of the listeners.
+    let aim = aim(choice, kinds::builtin(), environment).ok()?;
+    ask_all(&aim).ok()
+}
+
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> Result<Aim, String> {
     let source = Source::find(choice.config.path.clone(), environment);
@@ -116,16 +123,6 @@ fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> R
         |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
     let auth = configured.auth.filter(|_| addresses.iter().all(is_ours));
     Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
-}
-
-/// Returns the address at which this machine reaches a listener on `address`.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Asks one address after the other, and returns the first answer.

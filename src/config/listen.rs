@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
@@ -44,6 +44,16 @@ pub struct InvalidListenAddress;
 pub(crate) fn bare_port(text: &str) -> Option<u16> {
     let text = text.trim();
     text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text).parse().ok()
+}
+
+/// Returns the address at which this machine reaches a listener on `address`.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 impl ListenAddress {

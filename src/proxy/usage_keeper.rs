@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Consequence,
+    duration::{in_words, whole_seconds},
     state::shared::Shared,
     upstream::chain::Chain,
     usage::{Activity, BudgetUse, UsageFile, UsageLedger, UsageRecord, Woken},
@@ -155,17 +156,17 @@ impl KeeperWork {
             let Some((budget, used)) = account.take_news() else { continue };
             let BudgetUse { used: bytes, is_reached, period, .. } = used;
             let limit = budget.bytes;
-            let left = period.left(SystemTime::now());
+            let left = in_words(whole_seconds(period.left(SystemTime::now())));
             if !is_reached {
                 let percent = bytes.saturating_mul(100) / limit.max(1);
-                warn!(%hop, bytes, limit, percent, per = %budget.per, ?left, "budget nearly used up");
+                warn!(%hop, bytes, limit, percent, per = %budget.per, left, "budget nearly used up");
                 continue;
             }
             let then = match &budget.then {
                 Consequence::Refuse => "new requests are refused".to_owned(),
                 Consequence::Chain(chain) => format!("new requests take chain `{chain}`"),
             };
-            warn!(%hop, bytes, limit, per = %budget.per, ?left, then, "budget used up");
+            warn!(%hop, bytes, limit, per = %budget.per, left, then, "budget used up");
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {

@@ -7,15 +7,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::{
-    Authority, Eventual, Forwarder, OpenError, PlainConnection, PlainRequest, Preferences, Request,
-    RequestLine, Secret, Services, SourceKind, SourceNews, Tunnel,
+    Authority, Eventual, Forwarder, KeptDocument, OpenError, PlainConnection, PlainRequest,
+    Preferences, Request, RequestLine, Secret, Services, SourceKind, SourceNews, Tunnel,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
+    duration::{in_words, whole_seconds},
     error::with_causes,
     network::Network,
     state::generation::{Generation, settled},
+    timestamp::rfc_3339,
     upstream::chain::{Chain, Connected, Destination},
 };
 
@@ -76,12 +78,20 @@ impl Services for HopServices {
     fn report(&self, kind: SourceKind, source: &str, news: SourceNews<'_>) {
         let hop = &*self.hop;
         match (kind, news) {
-            (SourceKind::PacFile, SourceNews::Loaded) => info!(hop, source, "PAC file loaded"),
-            (SourceKind::PacFile, SourceNews::NotLoaded(problem)) => {
-                warn!(hop, source, problem, "PAC file not loaded");
+            (SourceKind::PacFile, SourceNews::Loaded { .. }) => {
+                info!(hop, source, "PAC file loaded");
             }
-            (_, SourceNews::Loaded) => info!(hop, source, "list loaded"),
-            (_, SourceNews::NotLoaded(problem)) => warn!(hop, source, problem, "list not loaded"),
+            (SourceKind::PacFile, SourceNews::NotLoaded { problem, kept, retry }) => {
+                let (in_use, next) = (in_use("PAC file", kept), next_fetch(retry));
+                warn!(hop, source, problem, in_use, next, "PAC file not loaded");
+            }
+            (_, SourceNews::Loaded { members }) => {
+                info!(hop, source, proxies = members, "list loaded");
+            }
+            (_, SourceNews::NotLoaded { problem, kept, retry }) => {
+                let (in_use, next) = (in_use("list", kept), next_fetch(retry));
+                warn!(hop, source, problem, in_use, next, "list not loaded");
+            }
             (_, SourceNews::Doubtful(problem)) => {
                 warn!(hop, source, problem, "list partly loaded");
             }
@@ -116,6 +126,26 @@ async fn connect(
             Err(error) => Err(OpenError(with_causes(&error))),
         };
     }
+}
+
+/// Says which document requests use after a fetch that failed.
+fn in_use(noun: &str, kept: Option<KeptDocument>) -> String {
+    let Some(KeptDocument { loaded, members }) = kept else {
+        return format!("no {noun} was loaded yet, so requests are refused");
+    };
+    let loaded = rfc_3339(loaded);
+    match members {
+        Some(members) => {
+            let noun_of_members = if members == 1 { "proxy" } else { "proxies" };
+            format!("the last good {noun}, of {loaded}, with {members} {noun_of_members}")
+        }
+        None => format!("the last good {noun}, of {loaded}"),
+    }
+}
+
+/// Says when a document is asked for again. Without requests there is no traffic, so a time alone would promise too much.
+fn next_fetch(retry: Duration) -> String {
+    format!("a request after {} asks for it again", in_words(whole_seconds(retry)))
 }
 
 /// Returns the chain `via` of the generation in force, once the conditions of the network that it depends on are decided.

@@ -42,7 +42,7 @@ pub(crate) fn table() -> String {
     table
 }
 
-/// Returns the metrics of a proxy with a hop, a pool, a budget, spare tunnels and a failure, so that each has a sample.
+/// Returns the metrics of a proxy with a hop, a pool, a PAC file, a budget, spare tunnels and a failure, so that each has a sample.
 async fn exposed() -> String {
     let environment = Environment::new(|_| None, ".");
     let source = Source::Text(CONFIG.into());
@@ -75,5 +75,6 @@ hops:
   near: { kind: http-connect, address: 127.0.0.1:1 }
   far: { kind: http-connect, address: 127.0.0.1:1 }
   either: { kind: pool, members: [near, far], budget: { bytes: 1GiB, per: day } }
+  chosen: { kind: pac, file: pac/tests/corpus/01-direct.pac, unknown: far }
 chains: { default: { hops: [near, far], warm: 1 } }
 ";

@@ -111,6 +111,41 @@ async fn the_list_of_a_provider_works_as_it_comes_and_each_proxy_gets_its_own_lo
 }
 
 #[tokio::test]
+async fn a_failed_fetch_says_which_list_stays_in_use_and_when_it_is_asked_for_again() {
+    let one = member("one").await;
+    let server = ListServer::of(&format!("{}\n", one.address())).await;
+    let proxy = start(&server.url(PATH), ", every: 1s", "").await;
+    assert_eq!(served_by(&proxy).await, "one");
+    server.answers(&ok("<html>log in</html>"));
+    let state = comes(&proxy, "problem", "web page").await;
+    assert_eq!((&state["members"], &state["loaded"]), (&json!(1), &json!(true)), "{state}");
+    assert!(state["retry_seconds"].as_f64().is_some_and(|pause| pause <= 60.0), "{state}");
+    let event = proxy.event("list not loaded").await;
+    let loaded = state["loaded_at"].as_str().unwrap();
+    assert_eq!(event.field("in_use"), format!("the last good list, of {loaded}, with 1 proxy"));
+    assert_eq!(event.field("next"), "a request after 1 s asks for it again");
+    let shown = proxy.command_for(&["status", "--address", &proxy.address().to_string()]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for words in ["1 proxy, loaded ", "failed ", "the last good one stays in use; "] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let address = proxy.address();
+    let metrics = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let metrics = exchange(address, metrics.as_bytes()).await;
+    let labels = "{hop=\"exits\",kind=\"list\"}";
+    assert!(metrics.contains(&format!("mooltiroute_document_failing{labels} 1\n")), "{metrics}");
+    let name = format!("mooltiroute_document_last_success_timestamp_seconds{labels} ");
+    let time = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+    assert!(time.parse::<f64>().unwrap() > 1.7e9, "{time}");
+    // Without a list, none stays in use.
+    let broken = ListServer::of("<html>").await;
+    let proxy = start(&broken.url(PATH), "", "").await;
+    assert!(served_by(&proxy).await.starts_with("HTTP/1.1 502 "));
+    let event = proxy.event("list not loaded").await;
+    assert_eq!(event.field("in_use"), "no list was loaded yet, so requests are refused");
+}
+
+#[tokio::test]
 async fn a_tag_saves_the_download_of_a_list_that_is_the_same() {
     let one = member("one").await;
     let server = ListServer::of(&format!("{}\n", one.address())).await;
@@ -394,7 +429,7 @@ async fn without_a_list_requests_are_refused_with_the_reason_and_it_is_asked_for
         ),
         "{refused}"
     );
-    assert!(refused.contains("Check the `url` below `members_from`"), "{refused}");
+    assert!(refused.contains("the `url` below `members_from` leads to the list"), "{refused}");
     server.becomes(&format!("{}\n", one.address()));
     within("the list comes", async {
         while served_by(&proxy).await != "one" {

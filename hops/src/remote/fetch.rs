@@ -6,10 +6,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::url::RemoteUrl;
+use super::{problem::LoadCause, url::RemoteUrl};
 use crate::{
     Field, Forwarder, HopError, Logon, OpenError, PlainConnection, Refusal, RequestLine, Secret,
-    Services, Tunnel,
+    Services, Spoken, Tunnel,
     exchange::{Answer, Exchange},
     tls::TlsClient,
 };
@@ -89,6 +89,25 @@ impl FetchError {
                 Self::Status { hop: Some(Arc::clone(hop)), status, said }
             }
             other => other,
+        }
+    }
+
+    /// Returns what the remedy depends on.
+    pub(super) fn cause(&self) -> LoadCause {
+        match self {
+            Self::Failed(HopError::Certificate(_)) => LoadCause::Certificate,
+            Self::Failed(HopError::Tls(_) | HopError::OtherProtocol(Spoken::NoTls)) => {
+                LoadCause::NoTls
+            }
+            Self::Status { status, .. } => LoadCause::of_status(*status),
+            Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
+            Self::TooLarge => LoadCause::Content,
+            // The words of the error name the hop that did not let the request through.
+            Self::NotOpened(_)
+            | Self::Failed(_)
+            | Self::ByHop { .. }
+            | Self::Logons
+            | Self::Silent(_) => LoadCause::Unreachable,
         }
     }
 

@@ -11,7 +11,7 @@ use super::bypass::no_proxy;
 use crate::{
     cli::ProxyChoice,
     commands::{running, status},
-    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source},
+    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source, reachable},
 };
 
 /// The facts that a client needs to use the proxy.
@@ -199,7 +199,7 @@ fn listeners(status: &serde_json::Value) -> Vec<SocketAddr> {
 /// Returns the address that a program on this machine should use, loopback ones first.
 fn nearest(listening: &[SocketAddr]) -> Option<SocketAddr> {
     let usable = listening.iter().filter(|address| address.port() != 0);
-    let usable = usable.map(|address| status::reachable(*address));
+    let usable = usable.map(|address| reachable(*address));
     usable.min_by_key(|address| !address.ip().is_loopback())
 }
 
