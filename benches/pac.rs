@@ -16,8 +16,8 @@ use divan::{Bencher, black_box};
 use mooltiroute::{
     config::{Environment, Loader, Overrides, Source},
     hops::{
-        Authority, Eventual, Hop, OpenError, Preferences, Request, RequestLine, Services,
-        SourceKind, SourceNews, Tunnel, kinds,
+        Authority, Eventual, Hop, OpenError, PlainConnection, Preferences, Request, RequestLine,
+        Secret, Services, SourceKind, SourceNews, Tunnel, kinds,
     },
 };
 use mooltiroute_pac::{Engine, NoNames, Query, Surroundings};
@@ -130,6 +130,17 @@ impl Services for PacServer {
                 server.read_to_end(&mut Vec::new()).unwrap();
             });
             Ok(Tunnel::socket(client))
+        })
+    }
+
+    fn open_plain(
+        &self,
+        target: Authority,
+        _: Secret,
+    ) -> Eventual<'static, Result<PlainConnection, OpenError>> {
+        let opened = self.open(target);
+        Eventual::later(async move {
+            Ok(PlainConnection { tunnel: opened.wait().await?, forwarder: None })
         })
     }
 

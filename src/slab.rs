@@ -36,6 +36,13 @@ impl<T> Slab<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten()
     }
+
+    /// Returns the items at `count` places from `first` on. Returns `None` if that is beyond the last place.
+    pub(crate) fn part(&self, first: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
+        let end = self.places.len().min(first.saturating_add(count));
+        let places = self.places.get(first..end).filter(|places| !places.is_empty())?;
+        Some(places.iter().flatten())
+    }
 }
 
 /// The most places that an empty list keeps.
@@ -58,6 +65,10 @@ mod tests {
         assert_eq!((slab.remove(1), slab.remove(1), slab.remove(9)), (Some('b'), None, None));
         assert_eq!(slab.add('d'), 1);
         assert_eq!(slab.iter().collect::<String>(), "adc");
+        let part = |first, count| slab.part(first, count).map(Iterator::collect::<String>);
+        assert_eq!(part(0, 2).as_deref(), Some("ad"));
+        assert_eq!(part(2, usize::MAX).as_deref(), Some("c"));
+        assert_eq!((part(3, 1), part(9, 1)), (None, None));
         for place in 0..3 {
             slab.remove(place).unwrap();
         }

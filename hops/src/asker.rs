@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Authority, Eventual, Tunnel};
+use crate::{Authority, Eventual, Field, Link, Secret, Tunnel};
 
 /// The side of a [`Hop`](crate::Hop) that may have to ask for something before it can choose.
 ///
@@ -43,6 +43,16 @@ pub trait Services: fmt::Debug + Send + Sync {
     /// Opens a connection to `target` through the hop's [`via`](Asker::via).
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>>;
 
+    /// Opens a connection for a GET of `uri`, in absolute-form, from `target`. It ends at the last hop of the hop's
+    /// [`via`](Asker::via) if that forwards plain requests, and at `target` otherwise.
+    ///
+    /// Many proxies refuse CONNECT to port 80, and take a plain request instead.
+    fn open_plain(
+        &self,
+        target: Authority,
+        uri: Secret,
+    ) -> Eventual<'static, Result<PlainConnection, OpenError>>;
+
     /// Returns a number that differs after each change of the network.
     fn network_epoch(&self) -> u64;
 
@@ -54,6 +64,26 @@ pub trait Services: fmt::Debug + Send + Sync {
 
     /// Tells operators what the document itself has to say.
     fn said(&self, text: &str);
+}
+
+/// A connection that carries one plain request.
+#[derive(Debug)]
+pub struct PlainConnection {
+    /// The connection.
+    pub tunnel: Tunnel,
+    /// The hop that it ends at. `None` if it ends at the target.
+    pub forwarder: Option<Forwarder>,
+}
+
+/// A hop that is to forward a plain request.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The link that serves the request.
+    pub link: Arc<dyn Link>,
+    /// The fields that it needs in the request, as [`Link::authorize`] made them.
+    pub fields: Arc<[Field]>,
 }
 
 /// Why a connection could not be opened, in words.

@@ -274,6 +274,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
+    /// Returns a text that tells the chosen link from all others, also from a later one of the same name. Connections that
+    /// wait through a link are used only by a choice of the same text, so links with different credentials differ in it.
+    fn identity(&self) -> String {
+        self.member()
+    }
+
     /// Returns the names of the hops of the configuration that the choice leads to, the outermost first. Links that have
     /// no entry below `hops:` have no such name.
     fn hops(&self) -> Vec<Arc<str>> {

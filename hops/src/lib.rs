@@ -62,7 +62,10 @@ pub use async_trait::async_trait;
 pub use schemars;
 
 pub use crate::{
-    asker::{Asker, KeptDocument, OpenError, Services, SourceKind, SourceNews, SourceState},
+    asker::{
+        Asker, Forwarder, KeptDocument, OpenError, PlainConnection, Services, SourceKind,
+        SourceNews, SourceState,
+    },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},

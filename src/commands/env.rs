@@ -35,7 +35,7 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
             VARIABLES.iter().chain(switches).map(|name| shell.unset(name)).collect();
         return super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid));
     }
-    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+    let settings = match ClientSettings::find(&flags.proxy, registry, environment) {
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };

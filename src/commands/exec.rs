@@ -22,7 +22,7 @@ use crate::{cli, config::Environment};
 
 /// Runs the command line that follows `--`. On Unix the command takes the place of this process.
 pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> ExitCode {
-    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+    let settings = match ClientSettings::find(&flags.proxy, registry, environment) {
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };

@@ -15,7 +15,6 @@ use crate::{
         Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source,
         reachable,
     },
-    control::client::Control,
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -44,23 +43,37 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = match through_socket(&flags.proxy, environment) {
-        Some((control, status)) => {
-            running::introduce(&control);
-            Ok(status)
-        }
+    let status = through_socket(&flags.proxy, environment).and_then(|status| match status {
+        Some(status) => Ok(status),
         // The control socket of another user's proxy is closed to us, so that one is asked over TCP.
-        None => aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim)),
-    };
+        None => {
+            let asked = aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
+            if asked.is_err() && flags.proxy.address.is_none() {
+                running::doubt_choice(&flags.proxy.config, environment);
+            }
+            asked
+        }
+    });
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
-/// Asks through the control socket. This finds the right proxy even if the files are invalid by now, and works even if
-/// clients need TLS or credentials.
-fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Option<(Control, Value)> {
-    let control = running::find_silently(choice, environment).ok()?;
-    let status = control.get("/v1/status").ok()?;
-    Some((control, status))
+/// Asks through the control socket, and returns `None` if no proxy of this user has the configuration or the address that
+/// `choice` names. This finds the right proxy even if the files are invalid by now, and works even if clients need TLS or
+/// credentials.
+///
+/// # Errors
+/// Several proxies run with the configuration, or none is the named process.
+fn through_socket(
+    choice: &ProxyChoice,
+    environment: &Environment,
+) -> Result<Option<Value>, String> {
+    let found = running::find_if_any(choice, environment);
+    // A proxy of another user may listen at an address.
+    let found = if choice.address.is_some() { found.or(Ok(None)) } else { found };
+    let Some(control) = found? else { return Ok(None) };
+    let Ok(status) = control.get("/v1/status") else { return Ok(None) };
+    running::introduce(&control);
+    Ok(Some(status))
 }
 
 /// Asks the proxy that `server` configures for its status.

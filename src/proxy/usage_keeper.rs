@@ -17,7 +17,7 @@ use crate::{
     duration::{in_words, whole_seconds},
     state::shared::Shared,
     upstream::chain::Chain,
-    usage::{Activity, BudgetUse, UsageFile, UsageLedger, Woken},
+    usage::{Activity, BudgetUse, UsageFile, UsageLedger, UsageRecord, Woken},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -39,6 +39,8 @@ struct KeeperWork {
     /// Whether the last write failed, which is logged once.
     is_failing: bool,
     saved: Option<Instant>,
+    /// The content of the file that `usage` includes.
+    known: UsageRecord,
     /// The total when it was looked at last.
     total: u64,
 }
@@ -47,13 +49,17 @@ impl UsageKeeper {
     /// Continues with what `file` has, and keeps it up to date.
     pub(crate) fn begin(shared: &Arc<Shared>, file: Option<UsageFile>) -> Self {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
-        match &file {
-            Some(file) => restore(&usage, file),
-            None => info!("usage ends with the process: there is no file to keep it in"),
-        }
+        let known = match &file {
+            Some(file) => restore(&usage, file).unwrap_or_default(),
+            None => {
+                info!("usage ends with the process: there is no file to keep it in");
+                UsageRecord::default()
+            }
+        };
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
-        let mut work = KeeperWork { usage, file, shared, is_failing: false, saved: None, total };
+        let mut work =
+            KeeperWork { usage, file, shared, is_failing: false, saved: None, known, total };
         let (running, ended) = mpsc::channel();
         let run = move || {
             let _running: Sender<Infallible> = running;
@@ -78,10 +84,10 @@ impl Drop for UsageKeeper {
     }
 }
 
-fn restore(usage: &UsageLedger, file: &UsageFile) {
+/// Continues with what is in `file`, and returns it.
+fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
     match file.read() {
-        Ok(Some(record)) => usage.restore(&record),
-        Ok(None) => {}
+        Ok(record) => record.inspect(|record| usage.restore(record)),
         Err(error) => {
             let path = file.path().display();
             match file.set_aside() {
@@ -91,6 +97,7 @@ fn restore(usage: &UsageLedger, file: &UsageFile) {
                 }
                 Err(_) => warn!(%path, %error, "usage begins at zero: the file can't be read"),
             }
+            None
         }
     }
 }
@@ -130,7 +137,7 @@ impl KeeperWork {
         self.saved = Some(Instant::now());
         let Some(file) = &self.file else { return true };
         let path = file.path().display();
-        let saved = file.write(&self.usage.record());
+        let saved = file.save(&self.usage, &mut self.known);
         let was_failing = std::mem::replace(&mut self.is_failing, saved.is_err());
         match &saved {
             Ok(()) if was_failing => info!(%path, "usage is saved again"),

@@ -7,8 +7,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::{
-    Authority, Eventual, KeptDocument, OpenError, Preferences, Request, Services, SourceKind,
-    SourceNews, Tunnel,
+    Authority, Eventual, Forwarder, KeptDocument, OpenError, PlainConnection, PlainRequest,
+    Preferences, Request, RequestLine, Secret, Services, SourceKind, SourceNews, Tunnel,
 };
 use tracing::{debug, info, warn};
 
@@ -18,7 +18,7 @@ use crate::{
     network::Network,
     state::generation::{Generation, settled},
     timestamp::rfc_3339,
-    upstream::chain::Chain,
+    upstream::chain::{Chain, Connected, Destination},
 };
 
 /// The services for one hop, in every generation that has it.
@@ -41,21 +41,28 @@ impl Services for HopServices {
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
         let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
         Eventual::later(async move {
-            let in_force = in_force.ok_or_else(ended)?;
-            loop {
-                let chain = chain_in_force(&in_force, &via).await?;
-                let preferences = Preferences::default();
-                let opened = chain.connect_through(Request::new(&target, &preferences)).await;
-                // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then
-                // nothing is sent on the old way, and its failure says nothing.
-                let now = in_force.load();
-                if !now.chain(&via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {
-                    continue;
-                }
-                return opened
-                    .map(|connected| connected.tunnel)
-                    .map_err(|error| OpenError(with_causes(&error)));
-            }
+            let (_, connected) = connect(in_force, &via, &target, Destination::Target).await?;
+            Ok(connected.tunnel)
+        })
+    }
+
+    fn open_plain(
+        &self,
+        target: Authority,
+        uri: Secret,
+    ) -> Eventual<'static, Result<PlainConnection, OpenError>> {
+        let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
+        Eventual::later(async move {
+            let line = RequestLine { method: "GET", uri: &uri.expose() };
+            let plain = PlainRequest { line, target: &target, has_body: false };
+            let destination = Destination::Forwarder(plain);
+            let (chain, connected) = connect(in_force, &via, &target, destination).await?;
+            let Connected { tunnel, fields, last, is_at_hop, .. } = connected;
+            let forwarder = last.filter(|_| is_at_hop).and_then(|last| {
+                let name = Arc::clone(&chain.hops().get(last.position)?.name);
+                Some(Forwarder { name, link: last.link, fields })
+            });
+            Ok(PlainConnection { tunnel, forwarder })
         })
     }
 
@@ -94,6 +101,30 @@ impl Services for HopServices {
 
     fn said(&self, text: &str) {
         debug!(hop = &*self.hop, text, "the PAC file says");
+    }
+}
+
+/// Opens a connection for a request for `target` through the chain `via` of the generation in force.
+async fn connect(
+    in_force: Option<Arc<ArcSwap<Generation>>>,
+    via: &str,
+    target: &Authority,
+    destination: Destination<'_>,
+) -> Result<(Arc<Chain>, Connected), OpenError> {
+    let in_force = in_force.ok_or_else(ended)?;
+    loop {
+        let chain = chain_in_force(&in_force, via).await?;
+        let preferences = Preferences::default();
+        let opened = chain.travel(Request::new(target, &preferences), destination, &()).await;
+        // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then nothing is
+        // sent on the old way, and its failure says nothing.
+        if !in_force.load().chain(via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {
+            continue;
+        }
+        return match opened {
+            Ok(connected) => Ok((chain, connected)),
+            Err(error) => Err(OpenError(with_causes(&error))),
+        };
     }
 }
 

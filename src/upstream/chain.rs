@@ -268,17 +268,6 @@ impl Chain {
         })
     }
 
-    /// Opens a tunnel to the target of `request`, and describes it.
-    ///
-    /// # Errors
-    /// As [`travel`](Self::travel).
-    pub(crate) async fn connect_through(
-        &self,
-        request: Request<'_>,
-    ) -> Result<Connected, ChainError> {
-        self.travel(request, Destination::Target, &()).await
-    }
-
     /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
     /// `passage`.
     pub(crate) async fn agrees(&self, request: Request<'_>, passage: &Passage) -> bool {
@@ -447,7 +436,7 @@ mod tests {
             let preferences = Preferences::default();
             let request = Request::new(&target, &preferences);
             let arrival = if is_whole {
-                chain.connect_through(request).await
+                chain.travel(request, Destination::Target, &()).await
             } else {
                 let plain = PlainRequest { line: LINE, target: &target, has_body: false };
                 chain.travel(request, Destination::Forwarder(plain), &()).await
@@ -482,7 +471,7 @@ mod tests {
         let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
         let target = "target.example:443".parse().unwrap();
         let error = chain
-            .connect_through(Request::new(&target, &Preferences::default()))
+            .travel(Request::new(&target, &Preferences::default()), Destination::Target, &())
             .await
             .unwrap_err();
         assert!(matches!(error.cause, Cause::Timeout(_)));

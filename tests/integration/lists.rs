@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use self::server::{ListServer, ok};
 use crate::support::{
-    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Step, Way, connect, exchange,
-    free_port, outcome, pause, ping, probe, run, status, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules,
+    Step, USERNAME, Way, connect, exchange, free_port, outcome, pause, ping, probe, run, status,
+    within,
 };
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
@@ -187,6 +188,57 @@ async fn a_list_comes_by_https_through_the_chain_that_is_named() {
 }
 
 #[tokio::test]
+async fn a_list_without_tls_comes_through_a_proxy_that_refuses_connect_to_its_port() {
+    // One takes what squid ships with. The other asks for a login in two rounds, over one more connection.
+    let login = format!(", auth: digest, username: {USERNAME}, password: {PASSWORD}");
+    for (rules, login) in [(SquidRules::Stock, ""), (SquidRules::Digest, &*login)] {
+        let Some(squid) = Squid::start(rules).await else { return };
+        let one = member("one").await;
+        let server = ListServer::of(&format!("{}\n", one.address())).await;
+        let yaml = yaml(&server.url(PATH), ", via: way", "").replace(
+            "chains: {",
+            &format!(
+                "  corporate: {{ kind: http-connect, address: \"{}\"{login} }}\nchains: {{ way: [corporate],",
+                squid.address()
+            ),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        assert_eq!(served_by(&proxy).await, "one");
+        let head = &server.heads()[0];
+        assert!(head.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nHost: {}\r\n", server.address())), "{head}");
+        assert!(!head.contains("Proxy-Authorization"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_proxy_on_the_way_to_a_list_names_it_and_not_the_path() {
+    for (head, expected) in [
+        // Only squid's field and a server error are certain to be the hop's own.
+        (
+            "503 No /cAnArYtOkEn\r\nX-Squid-Error: ERR_DNS_FAIL 0",
+            "hop `corporate` answers with status 503",
+        ),
+        ("403 No /cAnArYtOkEn", "status 403 from the server, or from hop `corporate` before it"),
+    ] {
+        let head = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let refuses = Double::start([Step::Answer(head)]).await;
+        let way = format!("http-connect, address: \"{}\"", refuses.address());
+        let yaml = yaml("http://list.test/cAnArYtOkEn", ", via: way", "").replace(
+            "chains: {",
+            &format!("  corporate: {{ kind: {way} }}\nchains: {{ way: [corporate],"),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let said = served_by(&proxy).await;
+        assert!(said.starts_with("HTTP/1.1 502 ") && said.contains(&expected[..20]), "{said}");
+        assert_eq!(list(&proxy).await["problem"], expected);
+        assert!(!format!("{said}{:?}", proxy.events()).contains("cAnArYtOkEn"), "{said}");
+        let sent = refuses.sent();
+        assert!(sent.starts_with("GET http://list.test/cAnArYtOkEn HTTP/1.1\r\n"), "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn an_untrusted_server_is_told_apart_from_a_missing_one() {
     let certificates = Certificates::new();
     let server = ListServer::with_tls("127.0.0.1:1\n", &certificates).await;
@@ -234,6 +286,47 @@ async fn a_changed_list_serves_the_next_requests_and_open_tunnels_stay() {
     // A connection may have tried it once more, after its pause.
     assert!(after["failed"].as_u64().unwrap() >= 1 && after["working"] == false, "{after}");
     ping(&mut old).await;
+}
+
+#[tokio::test]
+async fn a_spare_made_with_a_login_that_left_the_list_is_not_used() {
+    let agrees = || Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into());
+    let member = Double::start([agrees(), agrees()]).await;
+    let server = ListServer::of(&format!("{}:u:one\n", member.address())).await;
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, members_from: {{ url: \"{}\", every: 1s }} }}\n  \
+         inner: {{ kind: http-connect, address: \"inner.test:3128\" }}\n\
+         chains: {{ default: {{ hops: [exits, inner], warm: 2 }} }}\n",
+        server.url(PATH)
+    ))
+    .await;
+    let before = || async {
+        drop(connect(proxy.address(), "before.test:443").await.tunnel());
+        within("spares wait", async {
+            while status(proxy.address()).await["warm"]["default"]["waiting"] != 2 {
+                pause().await;
+            }
+        })
+        .await;
+    };
+    before().await;
+    server.becomes(&format!("{}:u:two\n", member.address()));
+    within("the new list is read", async {
+        // The request that has it fetched leaves a spare of the old login.
+        while proxy.events().iter().filter(|event| event.message() == "list loaded").count() < 2 {
+            before().await;
+        }
+    })
+    .await;
+    // More at once than there are spares.
+    let after = || async { drop(connect(proxy.address(), "after.test:443").await.tunnel()) };
+    tokio::join!(after(), after(), after(), after());
+    let seen = member.record().now();
+    let after = seen.iter().map(|one| one.text()).filter(|text| text.contains("after.test"));
+    let after: Vec<_> = after.collect();
+    assert_eq!(after.len(), 4);
+    // `u:two`
+    assert!(after.iter().all(|text| text.contains("Basic dTp0d28=")), "{after:?}");
 }
 
 #[tokio::test]

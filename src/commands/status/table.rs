@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    iter,
     time::Duration,
 };
 
@@ -243,43 +244,58 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
 /// Writes an empty line and a table.
 fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    write_table(head, rows, out)
+    write_table(head, &rows, out)
 }
 
 /// Writes a table. Words are aligned to the left, numbers to the right.
 pub(in crate::commands) fn write_table(
     head: &[&str],
-    rows: Vec<Vec<String>>,
+    rows: &[Vec<impl AsRef<str>>],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
-    let widths: Vec<usize> = head
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            column(index).map(|cell| cell.chars().count()).max().unwrap_or(0).max(name.len())
-        })
-        .collect();
-    // By the heading and not by the cell: a name may begin with a digit.
-    let is_words = |index: usize| index == 0 || WORDS.contains(&head[index]);
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for (index, cell) in cells.enumerate() {
-            let width = widths[index];
-            match is_words(index) {
-                true => line.push_str(&format!("{cell:<width$}  ")),
-                false => line.push_str(&format!("{cell:>width$}  ")),
-            }
-        }
-        line.trim_end().to_owned()
-    };
+    let columns = head.iter().enumerate().map(|(index, name)| Column {
+        width: column(index).map(|cell| chars(cell.as_ref())).max().unwrap_or(0).max(name.len()),
+        // By the heading and not by the cell: a name may begin with a digit.
+        is_words: index == 0 || WORDS.contains(name),
+    });
+    let columns: Vec<_> = columns.collect();
     // In one piece, since standard output would be written to the system line by line.
-    let mut text = format!("{BOLD}{}{RESET}\n", line(&mut head.iter().copied()));
-    for row in &rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    let mut text = BOLD.to_owned();
+    push_line(&mut text, &columns, head.iter().copied());
+    text.push_str(RESET);
+    for row in rows {
         text.push('\n');
+        push_line(&mut text, &columns, row.iter().map(AsRef::as_ref));
     }
+    text.push('\n');
     out.write_all(text.as_bytes())
+}
+
+/// The layout of a column.
+struct Column {
+    width: usize,
+    is_words: bool,
+}
+
+/// Adds a line of a table, without spaces at its end. A table may have ten thousand lines, so nothing is allocated for each.
+fn push_line<'a>(text: &mut String, columns: &[Column], cells: impl Iterator<Item = &'a str>) {
+    for (column, cell) in columns.iter().zip(cells) {
+        let padding = iter::repeat_n(' ', column.width.saturating_sub(chars(cell)));
+        if column.is_words {
+            text.push_str(cell);
+            text.extend(padding);
+        } else {
+            text.extend(padding);
+            text.push_str(cell);
+        }
+        text.push_str("  ");
+    }
+    text.truncate(text.trim_end_matches(' ').len());
+}
+
+fn chars(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -121,7 +121,8 @@ impl<'a> Journey<'a> {
 
     /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
-        self.hops.iter().map(|hop| (hop.address.clone(), hop.member())).collect()
+        let identity = |hop: &ChosenHop| hop.selection.as_ref().map(|one| one.identity());
+        self.hops.iter().map(|hop| (hop.address.clone(), identity(hop))).collect()
     }
 
     /// Shortens a timeout to what is left for a hop that asked for a new connection.
@@ -474,7 +475,9 @@ mod tests {
 
     async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
         let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-        let connected = chain.connect_through(Request::new(&target, &preferences)).await?;
+        let connected = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await?;
         Ok(connected.tunnel)
     }
 
@@ -627,7 +630,10 @@ mod tests {
         assert!(matches!(connect(&chain).await.unwrap_err().cause, Cause::Dial(_)));
         let preferences = "country-us".parse().unwrap();
         let target = "target.example:443".parse().unwrap();
-        let error = chain.connect_through(Request::new(&target, &preferences)).await.unwrap_err();
+        let error = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "chain `default` failed at hop `pool`, which has no proxy for the request"

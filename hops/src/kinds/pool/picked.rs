@@ -78,6 +78,15 @@ impl Selection for Picked {
         }
     }
 
+    fn identity(&self) -> String {
+        // The lines of a list change. A member keeps its number as long as its address and its login stay.
+        let (name, number) = (&self.picked().name, self.picked().number);
+        match &self.inner {
+            Some(inner) => format!("{name}#{number}.{}", inner.identity()),
+            None => format!("{name}#{number}"),
+        }
+    }
+
     fn hops(&self) -> Vec<Arc<str>> {
         let member = self.picked();
         let inner = self.inner.iter().flat_map(|inner| inner.hops());
