@@ -38,6 +38,8 @@ pub struct BuildContext<'a> {
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
+    /// The words for where the hop's credentials come from.
+    login: Option<String>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
@@ -74,6 +76,7 @@ impl<'a> BuildContext<'a> {
             named: Rc::default(),
             siblings: None,
             warnings: RefCell::default(),
+            login: None,
             system_verifier: Rc::default(),
         }
     }
@@ -118,6 +121,18 @@ impl<'a> BuildContext<'a> {
         Self { siblings: Some(siblings), ..self }
     }
 
+    /// Adds the words for where the hop's credentials come from, such as "password from $PASSWORD". Advice about rejected
+    /// credentials repeats them.
+    #[must_use]
+    pub fn with_login(self, login: Option<String>) -> Self {
+        Self { login, ..self }
+    }
+
+    /// The words for where the hop's credentials come from, if that is known.
+    pub fn login(&self) -> Option<&str> {
+        self.login.as_deref()
+    }
+
     /// As [`Siblings::hop`].
     ///
     /// # Errors
@@ -149,6 +164,8 @@ impl<'a> BuildContext<'a> {
             named: Rc::clone(&self.named),
             siblings: self.siblings,
             warnings: RefCell::default(),
+            // The credentials of another hop come from elsewhere.
+            login: None,
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }

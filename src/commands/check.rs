@@ -92,6 +92,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
                 "hops": config.hops.iter().map(|hop| ShownHop::new(hop, &loader.network)).collect::<Vec<_>>(),
                 "chains": config.chains.iter().map(|chain| ShownChain::new(chain, &config)).collect::<Vec<_>>(),
                 "routes": config.routes.iter().map(|route| ShownRoute::new(route, &config)).collect::<Vec<_>>(),
+                "replaced": config.replaced.iter().map(ShownProblem::from).collect::<Vec<_>>(),
                 "warnings": config.warnings.iter().map(ShownProblem::from).collect::<Vec<_>>(),
             });
             writeln!(out, "{meaning:#}")?;
@@ -162,6 +163,12 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
     writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in config.routes.iter().enumerate() {
         writeln!(out, "  {}", describe::route(index, route, config))?;
+    }
+    if !config.replaced.is_empty() {
+        writeln!(out, "\nvalues that a later file replaces")?;
+    }
+    for replaced in &config.replaced {
+        writeln!(out, "  {}", replaced.brief())?;
     }
     if !config.warnings.is_empty() {
         writeln!(out, "\nwarnings")?;

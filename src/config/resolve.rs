@@ -7,6 +7,7 @@ mod hops;
 mod listen;
 mod misnamed;
 mod origins;
+mod replaced;
 mod routes;
 mod shown;
 mod unused;
@@ -103,6 +104,8 @@ impl<'a> Resolver<'a> {
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();
+        self.warn_of_mixed_hops();
+        let replaced = self.replaced();
         // The meaning of a configuration is more than its YAML. A new password in a `password_file` and a
         // condition that comes true are changes too, and without them a reload would find nothing to do.
         let mut outline = Outline::of(self.tree, self.hasher);
@@ -123,6 +126,7 @@ impl<'a> Resolver<'a> {
             outline,
             overridden,
             warnings,
+            replaced,
             has_variables: self.tree.has_variables(),
             written: None,
         }

@@ -77,6 +77,7 @@ impl Resolver<'_> {
                 let siblings =
                     KnownHops { registry: self.registry, hops: &known, asked: RefCell::default() };
                 let context = self.context().with_siblings(&siblings);
+                let context = context.with_login(login_in_words(&hops[plan.index]));
                 let built = plan.kind.build(&plan.settings, &context);
                 let files = context.fingerprint();
                 let is_waiting = |fault: &InvalidSetting| *fault.fault() == Fault::UnknownHop;
@@ -297,6 +298,12 @@ impl Resolver<'_> {
         }
         Some(name)
     }
+}
+
+/// Returns the words for where the credentials of `hop` come from, or `None` if it has none.
+fn login_in_words(hop: &NamedHop) -> Option<String> {
+    let words: Vec<_> = hop.credentials.iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Makes the hop at `index` depend on the conditions of the hops that it holds.

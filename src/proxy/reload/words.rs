@@ -12,6 +12,9 @@ pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.brief());
     }
+    for replaced in &config.replaced {
+        debug!("{}", replaced.brief());
+    }
     // The first one is `direct`, which says so itself.
     for chain in config.chains.iter().skip(1) {
         let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
@@ -36,10 +39,15 @@ pub(super) fn emptied(file: &Path) -> ToldProblem {
 
 pub(super) fn note_on_variables() -> String {
     format!(
-        "variables have the values that they had when the proxy was started (process {}): restart it for new ones, or \
-         keep a password in a file and name that with `password_file`",
+        "variables have the values that they had when the proxy was started (process {}): restart it for new ones. A hop \
+         that may have `password_file` can take its password from a file instead, which is read at each reload",
         std::process::id()
     )
+}
+
+/// Returns notes on the values that later files replace, one line each.
+pub(super) fn notes_on_replaced(config: &Config) -> Vec<String> {
+    config.replaced.iter().map(|replaced| replaced.brief().to_string()).collect()
 }
 
 /// Returns the warnings about `config`, one line each.

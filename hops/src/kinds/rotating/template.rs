@@ -92,6 +92,20 @@ impl Template {
         Ok(Secret::new(text.as_str()))
     }
 
+    /// Returns the values that have brackets for themselves, after a text that was meant to vanish with them: one that ends
+    /// in a separator, as in `-session-[{session}]`.
+    pub(super) fn bare(&self) -> impl Iterator<Item = Placeholder> {
+        self.0.windows(2).filter_map(|pair| {
+            let [before, group] = pair else { return None };
+            let ends_open = matches!(before.parts.last(), Some(Part::Text(text))
+                if text.expose().ends_with(|last: char| !last.is_alphanumeric()));
+            match group.parts[..] {
+                [Part::Value(value)] if group.is_optional && ends_open => Some(value),
+                _ => None,
+            }
+        })
+    }
+
     /// Whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
@@ -137,6 +151,14 @@ impl Placeholder {
             Self::City => "city",
             Self::Session => "session",
             Self::Ttl => "ttl",
+        }
+    }
+
+    /// Returns the setting that has the value.
+    pub(super) fn setting(self) -> &'static str {
+        match self {
+            Self::CountryUpper => "country",
+            other => other.name(),
         }
     }
 
@@ -331,6 +353,21 @@ mod tests {
             ("{user}[\\\r{session}]", "Control"),
         ] {
             check(template, Err(error), Err(error));
+        }
+    }
+
+    #[test]
+    fn brackets_around_a_value_alone_are_found_after_a_separator() {
+        let bare = |text: &str| {
+            let template: Template = text.parse().unwrap();
+            template.bare().map(Placeholder::name).collect::<Vec<_>>()
+        };
+        assert_eq!(bare("{user}-session-[{session}]-country-[{country}]"), ["session", "country"]);
+        assert_eq!(bare("{user}-[{ttl}]"), ["ttl"]);
+        for whole in
+            ["{user}[-session-{session}]", "[{session}]", "{user}[{session}]", "a-{session}"]
+        {
+            assert_eq!(bare(whole), [""; 0], "{whole}");
         }
     }
 

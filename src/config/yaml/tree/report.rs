@@ -124,9 +124,11 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        match suggestion {
-            None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
-            near => problem.with_suggestion(near),
+        match (suggestion, invalid.help()) {
+            // The kind knows more than what is written tells.
+            (None, Some(help)) => problem.with_help(help),
+            (None, None) => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+            (near, _) => problem.with_suggestion(near),
         }
     }
 

@@ -218,6 +218,9 @@ fn server_name_instead(text: &str, is_shown: bool) -> Option<String> {
 
 /// Returns a list of countries in place of a text with commas.
 fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
+    if ["any", "all", "random", "auto", "none"].contains(&&*text.to_ascii_lowercase()) {
+        return Some("for an exit in any country, leave `country` out".to_owned());
+    }
     let countries: Vec<&str> = text.split([',', ' ', ';']).filter(|one| !one.is_empty()).collect();
     if countries.len() < 2 {
         return None;
