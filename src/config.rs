@@ -22,7 +22,10 @@ mod units;
 mod workers;
 mod yaml;
 
-pub(crate) use self::{budget::BudgetPeriod, listen::bare_port};
+pub(crate) use self::{
+    budget::BudgetPeriod,
+    listen::{bare_port, has_too_large_port},
+};
 pub use self::{
     budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},

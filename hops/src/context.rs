@@ -81,6 +81,11 @@ impl<'a> BuildContext<'a> {
         }
     }
 
+    /// The directory that relative paths start from.
+    pub fn directory(&self) -> &Path {
+        self.directory
+    }
+
     /// Makes fingerprints comparable to others of `hasher`.
     #[must_use]
     pub fn with_hasher(self, hasher: RandomState) -> Self {
@@ -174,11 +179,14 @@ impl<'a> BuildContext<'a> {
     /// reload, the hop is built again.
     ///
     /// # Errors
-    /// It can't be read, is no regular file, is too large or is not in UTF-8.
+    /// It can't be read, is a directory, a pipe or a device, is too large or is not in UTF-8.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
-        let text = str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
+        let text = str::from_utf8(&bytes).map_err(|_| {
+            let is_utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+            let why = if is_utf16 { "it is text in UTF-16; save it as UTF-8" } else { NO_UTF_8 };
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })?;
         // Only a keyed hash is kept. The content may be a password, and a context lives as long as the configuration
         // is loaded.
         self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
@@ -217,7 +225,9 @@ impl<'a> BuildContext<'a> {
             _ => error,
         })?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            let is_directory = metadata.is_dir();
+            let why = if is_directory { "it is a directory" } else { "it is a pipe or a device" };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // The size of the metadata is not trusted: the file may grow, and some files of the system report zero.
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));
@@ -250,6 +260,8 @@ impl<'a> BuildContext<'a> {
         (!files.is_empty()).then(|| self.hasher.hash_one(&*files))
     }
 }
+
+const NO_UTF_8: &str = "it is no text in UTF-8";
 
 /// The default of `timeouts.handshake`.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -60,6 +60,8 @@ pub enum Fault {
     /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
     /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
     File(String),
+    /// The key itself can't be used, as a clause about it.
+    Key(String),
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -176,6 +178,12 @@ impl InvalidSetting {
         Self { path: KeyPath::of([key]), ..Self::without_path(Fault::File(message.into())) }
     }
 
+    /// Creates a problem of the key that the path leads to, in a mapping whose keys are values. `message` is a clause about
+    /// the key, and does not repeat it.
+    pub fn key(message: impl Into<String>) -> Self {
+        Self::without_path(Fault::Key(message.into()))
+    }
+
     /// Creates the problem of a name that belongs to no usable hop.
     pub fn unknown_hop() -> Self {
         Self::without_path(Fault::UnknownHop)
@@ -270,7 +278,7 @@ impl fmt::Display for InvalidSetting {
                 "are all switched off; switch the hop that holds them off too, to go without them",
             ),
             Fault::File(message) => write!(f, "the file {message}"),
-            Fault::Other(message) => f.write_str(message),
+            Fault::Key(message) | Fault::Other(message) => f.write_str(message),
         }
     }
 }

@@ -16,14 +16,19 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Listener, Loader, NamedHop, Overrides, Source},
+    config::{Config, Environment, Listener, Loader, NamedHop, Source},
     network::Network,
 };
 
 /// Runs the command.
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
-    let overrides = Overrides::default();
-    match super::loader(&flags.config, overrides, flags.format, registry, environment) {
+    match super::loader(
+        &flags.config,
+        flags.switches.overrides(),
+        flags.format,
+        registry,
+        environment,
+    ) {
         Ok(loader) => super::status(answer(&loader, flags)),
         Err(status) => status,
     }

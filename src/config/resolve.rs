@@ -4,6 +4,7 @@ mod askers;
 mod budgets;
 mod chains;
 mod hops;
+mod interfaces;
 mod listen;
 mod misnamed;
 mod origins;
@@ -196,7 +197,7 @@ impl<'a> Resolver<'a> {
                 "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
             );
         }
-        let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
+        let credentials = self.credentials(&KeyPath::of(["server", "auth"]), true);
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
@@ -245,6 +246,10 @@ impl<'a> Resolver<'a> {
         // A new content of `password_file` is a change, although the YAML stays the same.
         if let Some(files) = context.fingerprint() {
             self.files.push((path.clone(), files));
+        }
+        for warning in context.warnings() {
+            let warning = self.tree.invalid(&path, &warning);
+            self.warnings.push(warning);
         }
         auth.map_err(|invalid| self.report(&path, &[invalid])).ok()
     }

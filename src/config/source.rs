@@ -40,6 +40,8 @@ pub enum Source {
 pub struct Environment {
     variables: Arc<Variables>,
     directory: PathBuf,
+    /// Whether the permissions of files are looked at, to warn of secrets that others may read.
+    checks_permissions: bool,
 }
 
 type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
@@ -57,23 +59,32 @@ impl Environment {
         variables: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
         directory: impl Into<PathBuf>,
     ) -> Self {
-        Self { variables: Arc::new(variables), directory: directory.into() }
+        Self {
+            variables: Arc::new(variables),
+            directory: directory.into(),
+            checks_permissions: false,
+        }
     }
 
     /// Returns the environment of this process.
     pub fn of_process() -> Self {
-        Self::new(|name| std::env::var_os(name), "")
+        Self { checks_permissions: true, ..Self::new(|name| std::env::var_os(name), "") }
     }
 
     /// Returns this environment with more `variables`, which win over others of their names.
     #[must_use]
     pub fn with_variables(self, variables: Vec<(String, Secret)>) -> Self {
-        let others = self.variables;
+        let others = Arc::clone(&self.variables);
         let find = move |name: &str| {
             let own = variables.iter().find(|(known, _)| known == name);
             own.map(|(_, value)| value.expose().into()).or_else(|| others(name))
         };
-        Self { variables: Arc::new(find), directory: self.directory }
+        Self { variables: Arc::new(find), ..self }
+    }
+
+    /// Returns whether the permissions of files are looked at.
+    pub(crate) fn checks_permissions(&self) -> bool {
+        self.checks_permissions
     }
 
     /// Returns the value of a variable.

@@ -231,6 +231,7 @@ impl Resolver<'_> {
         named.rotate_after = self.rotate_after(&below("rotate_after"));
         match self.read(&below("enabled")) {
             Some(raw::Enabled::When(condition)) => {
+                self.warn_of_interface_patterns(&below("enabled"));
                 named.is_enabled = self.network.is_on(&condition);
                 let condition = Arc::new(condition);
                 named.depends_on.push(Arc::clone(&condition));
@@ -246,7 +247,7 @@ impl Resolver<'_> {
         // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
         let limits = (self.context.head_bytes_max(), self.context.handshake());
         named.fingerprint = self.hasher.hash_one((written, limits));
-        named.credentials = self.credentials(&path);
+        named.credentials = self.credentials(&path, named.is_enabled || named.condition.is_some());
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
         named.settings = self.shown_settings(&path, &kind);

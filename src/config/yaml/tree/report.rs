@@ -112,6 +112,12 @@ impl Tree {
                 }
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
+            Fault::Key(about) => {
+                let key = path.keys().last().and_then(Key::name).unwrap_or_default();
+                let shown =
+                    if is_host_pattern(key) { format!("`{key}`") } else { "the key".into() };
+                (Part::Key, "value", format!("{shown} {about}"), None)
+            }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
             Fault::File(about) => {
                 (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
@@ -189,6 +195,19 @@ impl Tree {
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
+}
+
+/// Returns whether `text` is a pattern of a host, perhaps with a port, and can't be a login: that has letters after a colon,
+/// too.
+fn is_host_pattern(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_host = |one: char| one.is_ascii_alphanumeric() || "-._*?".contains(one);
+    let is_port = |one: char| one.is_ascii_digit() || one == '*';
+    !host.is_empty()
+        && text.len() <= 64
+        && host.chars().all(is_host)
+        && port.chars().all(is_port)
+        && port.len() <= 6
 }
 
 /// The keys that every hop has. Its kind knows the rest.

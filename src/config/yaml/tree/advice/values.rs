@@ -1,7 +1,7 @@
 //! Values that people write from habit, each with the value to write instead.
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
 use crate::config::{
     bare_port,
@@ -26,6 +26,11 @@ impl Tree {
         let is_shown = !self.is_hidden(path);
         // The advice on these repeats nothing but numbers, and below `budget` they are the end of no secret.
         let is_written_here = !self.is_from_elsewhere(path);
+        if let ([_, _, Key::Name(hops), Key::Name(pattern)], Fault::Key(_)) = (path.keys(), fault)
+            && hops == "hops"
+        {
+            return pattern_instead(pattern, is_shown);
+        }
         let specific = match (section, key) {
             ("hops", "tls") => text.and_then(|text| match &*text.to_ascii_lowercase() {
                 "system" | "default" => {
@@ -67,7 +72,6 @@ impl Tree {
             ("hops", "members_from" | "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
-            ("hops", "hops") => value.as_mapping().and_then(|hops| pattern_instead(hops, is_shown)),
             ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
                 // The link of a list may be a secret, also if it lacks its beginning.
                 let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
@@ -235,10 +239,12 @@ fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
     })
 }
 
-/// Returns the pattern to write instead of a key of `hops` that is an entry of a PAC file, such as `PROXY HOST:PORT`.
-fn pattern_instead(hops: &Mapping, is_shown: bool) -> Option<String> {
-    let mut patterns = hops.keys().filter_map(Value::as_str);
-    let entry = patterns.find(|pattern| pattern.contains([' ', ';']) || pattern.contains("://"))?;
+/// Returns the pattern to write instead of `entry`, a key of `hops` that is an entry of a PAC file, such as
+/// `PROXY HOST:PORT`.
+fn pattern_instead(entry: &str, is_shown: bool) -> Option<String> {
+    if !entry.contains([' ', ';']) && !entry.contains("://") {
+        return None;
+    }
     let first = entry.split(';').next().unwrap_or_default().trim();
     let address = first.split_whitespace().last().and_then(proxy_address);
     let address = address.filter(|_| is_shown).unwrap_or_else(|| "HOST:PORT".to_owned());
