@@ -73,6 +73,10 @@ impl TlsServer {
                 Self::with(certified, clients, provider).map_err(|problem| vec![problem])
             }
             Err(problem) => {
+                // The server's certificate in another place breaks the order too, and one advice is enough.
+                if matches!(problem, TlsProblem::KeyOfAnother { .. }) {
+                    problems.retain(|problem| !matches!(problem, TlsProblem::Order { .. }));
+                }
                 problems.push(problem);
                 Err(problems)
             }

@@ -29,13 +29,13 @@ pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> Exit
         registry,
         environment,
     ) {
-        Ok(loader) => super::status(answer(&loader, flags)),
+        Ok(loader) => super::status(answer(&loader, flags, environment)),
         Err(status) => status,
     }
 }
 
 /// Writes the picture that `flags` ask for, or what the configuration means.
-fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
+fn answer(loader: &Loader, flags: &Check, environment: &Environment) -> io::Result<Verdict> {
     let Some(picture) = flags.graph else {
         return match loader.source() {
             // The file is written without a description, so that `check --hop URL > config.yaml` makes a
@@ -43,7 +43,14 @@ fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
             Source::CommandLine { text, .. } if flags.format == Format::Human => {
                 write_file(loader, text)
             }
-            _ => check(loader, flags.format, &mut super::answer(flags.format)),
+            source => {
+                let mut out = super::answer(flags.format);
+                let nothing = source.nothing_found(environment);
+                if let Some(words) = nothing.filter(|_| flags.format == Format::Human) {
+                    writeln!(out, "{words}\n")?;
+                }
+                check(loader, flags.format, &mut out)
+            }
         };
     };
     match loader.load() {
@@ -125,6 +132,11 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         };
         writeln!(out, "  {scheme}{address}, {clients}{credentials}")?;
     }
+    if config.server.auth.is_some() && config.hops.iter().any(takes_preferences) {
+        let line =
+            "a client that names a session writes it after its username: `USER+session-NAME`";
+        writeln!(out, "  {line}")?;
+    }
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;
     }
@@ -182,6 +194,12 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{warning}")?;
     }
     Ok(())
+}
+
+/// Returns whether clients may choose the session of `hop`.
+fn takes_preferences(hop: &NamedHop) -> bool {
+    let built = hop.hop.as_ref().filter(|_| hop.is_enabled);
+    built.is_some_and(|built| built.describe().takes_preferences)
 }
 
 /// Says for each scheme of a hop in force whether this machine can use it now.

@@ -23,7 +23,7 @@ pub enum TlsProblem {
     #[error("the file has no certificate; expected `-----BEGIN CERTIFICATE-----`")]
     NoCertificate(TlsSetting),
     /// The file holds something else.
-    #[error("the file is {} and no {}", .1.in_words(), .0.expected())]
+    #[error("the file is {}; expected a {} as PEM", .1.in_words(), .0.expected())]
     Instead(TlsSetting, FileContent),
     /// The certificate and the key are each in the place of the other.
     #[error("`cert` names a private key, and `key` a certificate")]

@@ -198,8 +198,11 @@ impl RotatingConfig {
         ] {
             if is_set && !self.has(placeholders) {
                 let name = placeholders[0].name();
-                let message = format!("has no effect, as no template has a place for `{{{name}}}`");
-                return Err(InvalidSetting::new(key, message));
+                let message = format!("has no effect: no template has `{{{name}}}` in it");
+                let help = format!(
+                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
+                );
+                return Err(InvalidSetting::new(key, message).with_help(help));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Reads the certificates that a hop is trusted by.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use tokio_rustls::rustls::{
     RootCertStore,
@@ -11,8 +11,11 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::file_content::FileContent;
-use crate::{BuildContext, InvalidSetting};
+use super::{
+    certificate::{CertificateFacts, OutOfDate},
+    file_content::FileContent,
+};
+use crate::{BuildContext, InvalidSetting, Key};
 
 /// Reads the certificates of the file `path`, the setting `ca`, and returns them as authorities and as they are.
 ///
@@ -43,12 +46,35 @@ pub(super) fn read_authorities(
             .map_err(|error| fail(format!("has an unusable certificate: {error}")))?;
         certificates.push(certificate);
     }
+    warn_of_dates(&certificates, context);
     // A key file is legal PEM too. Without this check it would be a hop that trusts no certificate at all.
     if roots.is_empty() {
         let content = FileContent::of_pem(&bytes);
         return Err(content.map_or_else(|| fail(NO_CERTIFICATE.into()), is_instead));
     }
     Ok((roots, certificates))
+}
+
+/// Warns if no certificate of the file is valid now. An old one beside others is usual in a bundle.
+fn warn_of_dates(certificates: &[CertificateDer<'_>], context: &BuildContext<'_>) {
+    let now = SystemTime::now();
+    let mut problems = certificates.iter().map(|certificate| {
+        CertificateFacts::read(certificate).and_then(|facts| facts.check_dates(now).err())
+    });
+    let Some(Some(first)) = problems.next() else { return };
+    if problems.all(|problem| problem.is_some()) {
+        let message = match first {
+            OutOfDate::Expired { at } => format!(
+                "expired on {}; the hop is refused until it has the new one of the authority",
+                humantime::format_rfc3339_seconds(at)
+            ),
+            OutOfDate::NotYetValid { from } => format!(
+                "is not valid before {}; check the clock of this machine",
+                humantime::format_rfc3339_seconds(from)
+            ),
+        };
+        context.warn(InvalidSetting::file("ca", message).below(Key::Name("tls".into())));
+    }
 }
 
 /// Describes damaged PEM. The library's own words quote a line of the file, which may be that of a private key.

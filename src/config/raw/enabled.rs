@@ -205,7 +205,9 @@ impl<'de> Deserialize<'de> for ResolvedName {
             Ok(Host::Address(_)) => {
                 Err(de::Error::custom("is an address; write a name that is looked up"))
             }
-            Err(error) => Err(de::Error::custom(format!("is no name: {error}"))),
+            Err(_) => Err(de::Error::custom(
+                "is no name of a host; write one such as `proxy.corp.example`",
+            )),
         }
     }
 }

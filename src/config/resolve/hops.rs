@@ -188,7 +188,10 @@ impl Resolver<'_> {
                 } else if is_named(&plan.path) {
                     self.invalid(&place, "names the hop itself; write the names of other hops");
                 } else if !known.contains(&name.as_str()) {
-                    let problem = self.unknown_name(&place, &place, "hop", &known);
+                    // A hop can't hold itself.
+                    let is_other = |known: &&&str| !matches!(plan.path.keys(), [_, Key::Name(own)] if own == **known);
+                    let others: Vec<&str> = known.iter().filter(is_other).copied().collect();
+                    let problem = self.unknown_name(&place, &place, "hop", &others);
                     self.problems.push(problem);
                 } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
                     let message =

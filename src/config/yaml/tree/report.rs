@@ -9,7 +9,7 @@ use crate::config::{
     report::{
         foreign_variable,
         known_keys::key_without_colon,
-        problem::{is_name, is_word},
+        problem::{is_host_pattern, is_name, is_word},
         suggest::{nearest, same_name},
     },
     yaml::{interpolate::Invalid, oddity::look_alike},
@@ -88,6 +88,7 @@ impl Tree {
             Fault::UnknownValue { known } => {
                 let text = self.value(&path).and_then(Value::as_str);
                 let word = self.shown(&path).filter(|text| is_word(text));
+                let word = word.or_else(|| self.word_without_credential(&path));
                 let suggestion = text
                     .and_then(|text| same_name(text, known))
                     .or_else(|| nearest(word?, known.iter().copied()));
@@ -195,19 +196,6 @@ impl Tree {
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
-}
-
-/// Returns whether `text` is a pattern of a host, perhaps with a port, and can't be a login: that has letters after a colon,
-/// too.
-fn is_host_pattern(text: &str) -> bool {
-    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
-    let is_host = |one: char| one.is_ascii_alphanumeric() || "-._*?".contains(one);
-    let is_port = |one: char| one.is_ascii_digit() || one == '*';
-    !host.is_empty()
-        && text.len() <= 64
-        && host.chars().all(is_host)
-        && port.chars().all(is_port)
-        && port.len() <= 6
 }
 
 /// The keys that every hop has. Its kind knows the rest.

@@ -14,7 +14,7 @@ use serde_yaml::Value;
 
 use crate::config::{
     credentials::Credential,
-    report::file_access::unreadable_file,
+    report::{file_access::unreadable_file, problem::is_word},
     yaml::tree::{Part, Tree},
 };
 
@@ -120,6 +120,14 @@ impl Tree {
             false => is_word_enough,
         };
         (is_shown && is_path(text) && !self.is_from_elsewhere(path)).then_some(text)
+    }
+
+    /// Returns the text at `path` in a hop that has no credential, if it is a plain word.
+    pub(in crate::config) fn word_without_credential(&self, path: &KeyPath) -> Option<&str> {
+        let text = self.value(path)?.as_str()?;
+        let is_hop = path.keys().first().and_then(Key::name) == Some("hops");
+        let is_shown = is_hop && is_word(text) && !self.is_from_elsewhere(path);
+        (is_shown && self.has_no_credential(path)).then_some(text)
     }
 
     /// Returns whether the hop of the setting at `path` has no credential, which the setting could be the end of.
