@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let answer = fetch(&addresses).await;
         // After this nothing new begins, and open connections have `timeouts.drain` to end. `shutdown.cut` ends them at
         // once.
-        shutdown.draining.cancel();
+        shutdown.drain();
         answer
     };
     // `run` serves and reloads until shutdown. A larger program would spawn it.

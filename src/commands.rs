@@ -28,18 +28,20 @@ mod wrap;
 use std::{
     fmt,
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{InvalidPreferences, Preferences, Registry};
 use serde_json::json;
 use terminal_size::{Height, Width};
 
 use crate::{
     cli::{Cli, Command, ConfigOrHops, Format, RequestFlags},
     config::{
-        Environment, Loader, Overrides, Problems, Source,
+        Environment, Loader, Overrides, Problems, ServerConfig, Source,
         hop_url::{InvalidHopUrl, UrlChain},
+        reachable,
     },
 };
 
@@ -78,6 +80,31 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Reload(flags) => reload::run(&flags, environment),
         Command::Status(flags) => status::run(&flags, registry, environment),
     }
+}
+
+/// The advice beside the answer of the proxy to a client that names no session.
+const ASK_WITH_A_SESSION: &str =
+    "To ask as such a client, add `--as session-NAME` to this command.";
+
+/// Reads the username of `--as`: preferences alone, or behind the `+` of a username of `server.auth`.
+fn preferences_of(text: &str) -> Result<Preferences, InvalidPreferences> {
+    text.rsplit_once('+').map_or(text, |(_, stated)| stated).parse()
+}
+
+/// Returns a note on a session whose name seems to have a country in it.
+fn doubtful_session(preferences: &Preferences) -> Option<String> {
+    let session = preferences.session.as_deref()?;
+    let (name, country) = session.split_once("-country-")?;
+    Some(format!(
+        "note: this session is called `{session}`; a comma separates a country, as in `session-{name},country-{country}`"
+    ))
+}
+
+/// Returns an address at which clients reach the proxy, and whether they speak TLS to it.
+fn example_address(server: &ServerConfig) -> Option<(SocketAddr, bool)> {
+    let listener = server.listen.first()?;
+    let address = listener.address.sockets().next()?;
+    Some((reachable(address), listener.tls.is_some()))
 }
 
 /// Returns the loader of a command that is about one request, as [`loader`] does.

@@ -12,7 +12,7 @@ pub(crate) mod client;
 mod door;
 #[cfg_attr(windows, path = "control/endpoint_windows.rs")]
 pub(crate) mod endpoint;
-mod server;
+pub(crate) mod server;
 pub(crate) mod verdict;
 
 pub(crate) use self::server::ControlServer;

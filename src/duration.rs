@@ -18,9 +18,20 @@ pub(crate) fn in_words(duration: Duration) -> String {
     words
 }
 
+/// Returns `duration` in seconds, rounded up, so that a wait that is not over never shows as zero.
+pub(crate) fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_that_is_not_over_has_a_second_left() {
+        let rounded = |millis| whole_seconds(Duration::from_millis(millis)).as_secs();
+        assert_eq!([0, 1, 999, 1000, 1001].map(rounded), [0, 1, 1, 1, 2]);
+    }
 
     #[test]
     fn a_number_and_its_unit_are_two_words() {

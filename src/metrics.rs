@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::{proxy_error::ProxyError, usage::UsageLedger};
 
 pub(crate) use self::{
-    chosen::ChosenHops,
+    chosen::{ChosenHops, ChosenPlace},
     histogram::{Buckets, Histogram},
     warm::{WarmCounts, WarmTotals},
 };

@@ -204,7 +204,7 @@ impl Proxy {
         // Served to the end, so that `ps` and `kill` work on the connections that a drain waits for.
         let mut control = pin!(serve_control(control));
         tokio::select! {
-            () = shared.shutdown().draining.cancelled() => {}
+            () = shared.shutdown().draining() => {}
             never = reloads.run() => match never {},
             never = shared.peaks().settle() => match never {},
             never = &mut control => match never {},

@@ -134,9 +134,18 @@ impl UsageLedger {
 
     /// Continues with the accounts of an earlier process.
     pub(crate) fn restore(&self, record: &UsageRecord) {
-        if let Some(since) = record.restore_into(self) {
-            *lock(&self.since) = since;
-        }
+        self.begun(record.restore_into(self));
+    }
+
+    /// Adds what other processes with the same file have counted meanwhile.
+    pub(crate) fn add(&self, record: &UsageRecord) {
+        self.begun(record.add_to(self));
+    }
+
+    /// Notes that counting began at `since`, unless it began earlier.
+    fn begun(&self, since: Option<SystemTime>) {
+        let mut begun = lock(&self.since);
+        *begun = since.map_or(*begun, |since| since.min(*begun));
     }
 
     /// Puts these budgets in force, by hop. A budget that stays the same keeps its use.

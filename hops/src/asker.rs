@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Authority, Eventual, Tunnel};
+use crate::{Authority, Eventual, Field, Link, Secret, Tunnel};
 
 /// The side of a [`Hop`](crate::Hop) that may have to ask for something before it can choose.
 ///
@@ -28,12 +28,30 @@ pub trait Asker: fmt::Debug + Send + Sync {
 
     /// Returns the state of the document.
     fn state(&self) -> SourceState;
+
+    /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
+    ///
+    /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in
+    /// [`Hop::choose`](crate::Hop::choose), where it belongs to its chain.
+    fn prepare(&self) -> Eventual<'static, ()> {
+        Eventual::Ready(())
+    }
 }
 
 /// The services of the program for an [`Asker`]. They belong to its hop.
 pub trait Services: fmt::Debug + Send + Sync {
     /// Opens a connection to `target` through the hop's [`via`](Asker::via).
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>>;
+
+    /// Opens a connection for a GET of `uri`, in absolute-form, from `target`. It ends at the last hop of the hop's
+    /// [`via`](Asker::via) if that forwards plain requests, and at `target` otherwise.
+    ///
+    /// Many proxies refuse CONNECT to port 80, and take a plain request instead.
+    fn open_plain(
+        &self,
+        target: Authority,
+        uri: Secret,
+    ) -> Eventual<'static, Result<PlainConnection, OpenError>>;
 
     /// Returns a number that differs after each change of the network.
     fn network_epoch(&self) -> u64;
@@ -46,6 +64,26 @@ pub trait Services: fmt::Debug + Send + Sync {
 
     /// Tells operators what the document itself has to say.
     fn said(&self, text: &str);
+}
+
+/// A connection that carries one plain request.
+#[derive(Debug)]
+pub struct PlainConnection {
+    /// The connection.
+    pub tunnel: Tunnel,
+    /// The hop that it ends at. `None` if it ends at the target.
+    pub forwarder: Option<Forwarder>,
+}
+
+/// A hop that is to forward a plain request.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The link that serves the request.
+    pub link: Arc<dyn Link>,
+    /// The fields that it needs in the request, as [`Link::authorize`] made them.
+    pub fields: Arc<[Field]>,
 }
 
 /// Why a connection could not be opened, in words.
@@ -67,12 +105,31 @@ pub enum SourceKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceNews<'a> {
-    /// It is in use.
-    Loaded,
+    /// It is in use. A list has this many members.
+    Loaded {
+        /// The number of members of a list.
+        members: Option<usize>,
+    },
     /// It is in use, and parts of it are not, for this reason.
     Doubtful(&'a str),
-    /// It can't be used, for this reason. The last one stays in use.
-    NotLoaded(&'a str),
+    /// It can't be used, for the reason in `problem`. The last good one stays in use, if there is one.
+    NotLoaded {
+        /// The reason.
+        problem: &'a str,
+        /// The document that stays in use.
+        kept: Option<KeptDocument>,
+        /// The time after which a request asks for it again.
+        retry: Duration,
+    },
+}
+
+/// A document that stays in use, because a later one can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptDocument {
+    /// When it was read.
+    pub loaded: SystemTime,
+    /// The number of members of a list.
+    pub members: Option<usize>,
 }
 
 /// The state of a document.
@@ -85,8 +142,14 @@ pub struct SourceState {
     pub source: String,
     /// When what is in use was read. `None` if nothing is in use.
     pub loaded: Option<SystemTime>,
+    /// The number of members that what is in use names, if it is a list.
+    pub members: Option<usize>,
     /// When it was last asked for, with or without success.
     pub checked: Option<SystemTime>,
+    /// When it was last asked for with success: it was new, or still what is in use.
+    pub confirmed: Option<SystemTime>,
+    /// The time after which a request asks for it again.
+    pub retry: Option<Duration>,
     /// Why the last attempt to read it failed, if it did.
     pub problem: Option<String>,
     /// Why a part of what is in use was left out, if it was.
@@ -96,6 +159,16 @@ pub struct SourceState {
 impl SourceState {
     /// Describes a document that was not asked for yet.
     pub fn new(kind: SourceKind, source: String) -> Self {
-        Self { kind, source, loaded: None, checked: None, problem: None, doubt: None }
+        Self {
+            kind,
+            source,
+            loaded: None,
+            members: None,
+            checked: None,
+            confirmed: None,
+            retry: None,
+            problem: None,
+            doubt: None,
+        }
     }
 }

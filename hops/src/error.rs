@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use crate::{Link, Refusal};
+use crate::{Link, Refusal, tls::RejectedCertificate};
 
 /// The reason why a hop could not be entered or did not reach the next stop.
 ///
@@ -21,6 +21,9 @@ pub enum HopError {
     /// The hop understood, and said no.
     #[error("it answered {0}")]
     Refused(Box<Refusal>),
+    /// The credentials were not sent, because the hop rejected them a short time ago.
+    #[error("credentials not sent: held back for another {} s, after it answered {}", .0.wait.as_secs(), .0.refusal)]
+    HeldBack(Box<HeldBack>),
     /// There are no credentials to send to the hop, such as without a Kerberos ticket.
     #[error("{}", .0.details)]
     NoCredentials(Box<MissingCredentials>),
@@ -38,7 +41,7 @@ pub enum HopError {
     },
     /// The hop's certificate is not accepted.
     #[error("its certificate is not accepted")]
-    Certificate(#[source] io::Error),
+    Certificate(#[source] Box<RejectedCertificate>),
     /// TLS with the hop failed for another reason.
     #[error("TLS with it failed")]
     Tls(#[source] io::Error),
@@ -55,6 +58,15 @@ pub enum HopError {
     /// A reason particular to the kind.
     #[error("{0}")]
     Other(String),
+}
+
+/// Credentials that are not sent for a while, to keep the account from being locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The time until they are sent again, in whole seconds.
+    pub wait: Duration,
+    /// The answer by which the hop rejected them.
+    pub refusal: Refusal,
 }
 
 /// The reason why credentials for a hop can't be made on this machine.

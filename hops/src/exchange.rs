@@ -7,8 +7,13 @@
 mod body;
 mod head;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 pub use self::head::Answer;
@@ -16,7 +21,10 @@ use self::{
     body::{BodyDecoder, Progress},
     head::HeadScanner,
 };
-use crate::{Authority, Field, HopError, RequestLine, Tunnel, auth::challenge::AuthScheme};
+use crate::{
+    Authority, Field, HopError, Refusal, RequestLine, Tunnel, auth::challenge::AuthScheme,
+    refusal::RequestSecrets,
+};
 
 /// Asks the proxy that `tunnel` reaches to connect it to `next`, with `fields` in the request.
 ///
@@ -48,8 +56,12 @@ pub async fn connect(
     fields: &[Field],
     head_bytes_max: usize,
 ) -> Result<Tunnel, HopError> {
-    let answer = Exchange::new(&mut tunnel, head_bytes_max).connect(next, fields).await?;
-    if answer.is_success() { Ok(tunnel) } else { Err(answer.into_refusal().into()) }
+    let mut exchange = Exchange::new(&mut tunnel, head_bytes_max);
+    let answer = exchange.connect(next, fields).await?;
+    if answer.is_success() {
+        return Ok(tunnel);
+    }
+    Err(exchange.refusal(answer, &RequestSecrets::of(fields)).await.into())
 }
 
 /// A conversation with an HTTP proxy, one request and answer at a time.
@@ -211,6 +223,22 @@ impl<'t> Exchange<'t> {
         Ok(answer.is_persistent() && self.body(answer).await?.is_whole)
     }
 
+    /// Turns `answer`, the last one, into a refusal, with a line of its page that repeats none of `secrets`.
+    ///
+    /// The page only explains the answer, so it is not waited for: what does not come at once is left out.
+    pub(crate) async fn refusal(&mut self, answer: Answer, secrets: &RequestSecrets) -> Refusal {
+        let passed = self.tunnel.passed().map(|passed| RequestSecrets::of(passed.sent()));
+        let mut all = passed.unwrap_or_default();
+        all.extend(secrets);
+        // The page of a challenge only asks for credentials. Some proxies answer 401 in its place.
+        if matches!(answer.status(), 401 | 407) {
+            return answer.into_refusal().with_page(b"", &all);
+        }
+        let page = timeout(PAGE_WAIT_MAX, self.body_up_to(&answer, PAGE_BYTES_MAX)).await;
+        let page = page.ok().and_then(Result::ok).map(|body| body.bytes).unwrap_or_default();
+        answer.into_refusal().with_page(&page, &all)
+    }
+
     /// Reads the body of `answer`, which must be the last one.
     ///
     /// # Errors
@@ -285,6 +313,9 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How much of an answer's body is read, its framing included. More counts as a close.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 const INTERIM_MAX: usize = 100;
+/// How much of a refusal's page is looked at, and how long it may take to come.
+const PAGE_BYTES_MAX: usize = 8 * 1024;
+const PAGE_WAIT_MAX: Duration = Duration::from_millis(250);
 /// Most answers fit in one read of this size.
 const READ_BYTES: usize = 1024;
 
@@ -318,7 +349,7 @@ mod tests {
 
     #[track_caller]
     fn check(answer: &str, expected: Result<&str, &str>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for step in [1, 7, 4096] {
             let got =
                 runtime.block_on(run(answer.as_bytes(), step)).map_err(|error| error.to_string());
@@ -357,6 +388,10 @@ mod tests {
             Err("it answered 407 Nope (ERR_ACCESS_DENIED 0)"),
         );
         check("HTTP/1.1 502\r\n\r\n", Err("it answered 502"));
+        check(
+            "HTTP/1.1 403 No\r\nContent-Length: 7\r\n\r\nBlockedX",
+            Err("it answered 403 No and says \"Blocked\""),
+        );
         check("HTTP/1.1 302 Found\nLocation: /\n\n", Err("it answered 302 Found"));
     }
 

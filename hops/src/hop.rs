@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     Asker, Authority, BuildContext, Decider, Eventual, HopError, InvalidPreferences,
-    InvalidSettings, Link, Readiness, Request,
+    InvalidSettings, Link, Preferences, Readiness, Request,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -66,6 +66,20 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns how this hop gets the plain requests of a chain that it ends.
+    fn plain_form(&self) -> PlainForm {
+        match self.describe().forwards {
+            true => PlainForm::Absolute,
+            false => PlainForm::Tunnel,
+        }
+    }
+
+    /// Returns the parts of the login that depend on the preferences of a client, with the values that these give. What may
+    /// be secret has its place only. Most kinds have no such parts.
+    fn login_shape(&self, _preferences: &Preferences) -> Vec<LoginShape> {
+        Vec::new()
+    }
+
     /// As [`Link::readiness`], if all links of this hop are alike.
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
@@ -99,6 +113,28 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>>;
+}
+
+/// The form in which the last hop of a chain gets plain requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlainForm {
+    /// In absolute-form: the hop forwards them.
+    Absolute,
+    /// Through a tunnel to the target.
+    Tunnel,
+    /// As the member that takes the request needs it.
+    ByMember,
+}
+
+/// A part of a login that depends on the preferences of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginShape {
+    /// The name of the part, such as `username`.
+    pub name: String,
+    /// Its text, such as `{user}-session-8jhbdst5`. A secret is replaced by its name in braces, and other text that could
+    /// be one by `…`.
+    pub text: String,
 }
 
 /// The facts about a hop that don't depend on a request.
@@ -152,6 +188,8 @@ impl<L: Link + 'static> Hop for L {
 pub struct MemberStatus {
     /// Its name below the hop, such as `members[0]`.
     pub name: Arc<str>,
+    /// The name of the hop that it is, if it has an entry of its own below `hops:`.
+    pub hop: Option<Arc<str>>,
     /// Its address, if it has one.
     pub address: Option<Authority>,
     /// The scheme of a URL that would reach it, such as `socks5`, if it is always the same.
@@ -162,13 +200,25 @@ pub struct MemberStatus {
     pub failed: u64,
     /// The time until a connection tries it again, if it failed and is left out. `None` if it is in use.
     pub left_out: Option<Duration>,
+    /// Why it is left out, if it is and the reason is known.
+    pub problem: Option<Arc<str>>,
 }
 
 impl MemberStatus {
     /// Describes a member that has carried nothing yet.
     pub fn new(name: impl Into<Arc<str>>, address: Option<Authority>) -> Self {
         let name = name.into();
-        Self { name, address, scheme: None, reached: 0, failed: 0, left_out: None }
+        let (reached, failed) = (0, 0);
+        Self {
+            name,
+            hop: None,
+            address,
+            scheme: None,
+            reached,
+            failed,
+            left_out: None,
+            problem: None,
+        }
     }
 }
 
@@ -224,6 +274,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// The name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
+    /// Returns a text that tells the chosen link from all others, also from a later one of the same name. Connections that
+    /// wait through a link are used only by a choice of the same text, so links with different credentials differ in it.
+    fn identity(&self) -> String {
+        self.member()
+    }
+
     /// Returns the names of the hops of the configuration that the choice leads to, the outermost first. Links that have
     /// no entry below `hops:` have no such name.
     fn hops(&self) -> Vec<Arc<str>> {
@@ -238,6 +294,9 @@ pub trait Selection: fmt::Debug + Send + Sync {
 
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);
+
+    /// Notes why the chosen link failed, for operators. [`instead`](Self::instead) follows.
+    fn note_failure(&mut self, _why: &Arc<str>) {}
 
     /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;

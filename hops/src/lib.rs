@@ -62,16 +62,22 @@ pub use async_trait::async_trait;
 pub use schemars;
 
 pub use crate::{
-    asker::{Asker, OpenError, Services, SourceKind, SourceNews, SourceState},
+    asker::{
+        Asker, Forwarder, KeptDocument, OpenError, PlainConnection, Services, SourceKind,
+        SourceNews, SourceState,
+    },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
-    error::{HopError, MissingCredentials, NoChoice, Spoken},
+    error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     glob::Glob,
-    hop::{ChooseError, Chosen, Description, Hop, HopConfig, MemberStatus, Selection, UrlKeys},
+    hop::{
+        ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus, PlainForm,
+        Selection, UrlKeys,
+    },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,
     one_or_list::{Listed, OneOrList},

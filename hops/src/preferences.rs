@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::{Authority, ClientFields, Country, RequestLine};
 
@@ -22,12 +23,14 @@ pub struct Request<'a> {
     pub plain: Option<RequestLine<'a>>,
     /// The pseudonym of this proxy for the `Via` field of each CONNECT on the way, if it is to have one.
     pub via: Option<&'a str>,
+    /// When the chain began with the request, if it says so. A hop that needs the time reads no clock then.
+    pub begun: Option<Instant>,
 }
 
 impl<'a> Request<'a> {
     /// Creates the request of a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences, fields: None, via: None, plain: None }
+        Self { target, preferences, fields: None, via: None, plain: None, begun: None }
     }
 
     /// Adds the header fields of the client's CONNECT.
@@ -46,6 +49,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn marked(self, via: Option<&'a str>) -> Self {
         Self { via, ..self }
+    }
+
+    /// Says when the chain began with it, which is now.
+    #[must_use]
+    pub fn begun_at(self, begun: Instant) -> Self {
+        Self { begun: Some(begun), ..self }
     }
 }
 
@@ -88,7 +97,7 @@ impl Sessions {
 }
 
 /// The reason why a text is not a list of preferences, or has one that can't be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[non_exhaustive]
 pub enum InvalidPreferences {
     /// It has a part that is no preference.

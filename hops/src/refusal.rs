@@ -1,12 +1,16 @@
 //! An answer by which a hop declines, in terms that do not depend on its protocol.
 
 mod http;
+mod page;
 mod retry_after;
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 pub use self::http::HttpRefusal;
-pub(crate) use self::retry_after::{http_date, retry_after};
+pub(crate) use self::{
+    page::RequestSecrets,
+    retry_after::{http_date, retry_after},
+};
 
 /// An answer by which a hop declines to reach the next stop.
 ///
@@ -42,6 +46,12 @@ pub struct Refusal {
     pub advice: Option<String>,
     /// How long the hop asks clients to wait.
     pub retry_after: Option<Duration>,
+    /// How long the credentials will not be sent again, to keep the account from being locked.
+    pub held_back: Option<Duration>,
+    /// The scheme of the login that came before the refusal, such as `NTLM`.
+    pub login: Option<&'static str>,
+    /// A line of the hop's own page, fit for a log and shortened. It repeats no secret of the request.
+    pub page: Option<String>,
     /// The answer itself, if it came by HTTP.
     pub http: Option<HttpRefusal>,
 }
@@ -98,8 +108,18 @@ impl Refusal {
             summary: None,
             advice: None,
             retry_after: None,
+            held_back: None,
+            login: None,
+            page: None,
             http: None,
         }
+    }
+
+    /// Adds a line of the hop's page to what it said. Leaves out all words that may repeat one of `secrets`.
+    pub(crate) fn with_page(mut self, page: &[u8], secrets: &RequestSecrets) -> Self {
+        self.page = page::telling_line(page, &self.said, secrets);
+        self.detail = self.detail.filter(|detail| !secrets.are_in(detail));
+        self
     }
 
     /// Changes the meaning, and with it the party that the refusal is about.
@@ -143,8 +163,14 @@ impl Meaning {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.said)?;
-        match &self.detail {
-            Some(detail) => write!(f, " ({detail})"),
+        let login = self.login.map(|scheme| format!("after a login by {scheme}"));
+        let notes: Vec<_> =
+            [self.detail.as_deref(), login.as_deref()].into_iter().flatten().collect();
+        if !notes.is_empty() {
+            write!(f, " ({})", notes.join("; "))?;
+        }
+        match &self.page {
+            Some(line) => write!(f, " and says \"{line}\""),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod attached;
 mod fetch;
+mod problem;
 mod state;
 mod url;
 
@@ -17,12 +18,17 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(crate) use self::{attached::Attached, fetch::RemoteBody, url::RemoteUrl};
+pub(crate) use self::{
+    attached::Attached,
+    fetch::RemoteBody,
+    problem::{LoadCause, LoadProblem, next_fetch},
+    url::RemoteUrl,
+};
 use self::{
     fetch::{Fetched, Server},
     state::{Document, RemoteState},
 };
-use crate::{Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
+use crate::{Eventual, Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
 
 /// Turns a document into the value that a hop uses.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
@@ -35,6 +41,11 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     const ACCEPT: &'static str;
     /// Whether the path of the URL must not be shown.
     const HIDES_URL: bool;
+
+    /// Returns the number of members that a value names, if it is a list.
+    fn members(_value: &Self::Value) -> Option<usize> {
+        None
+    }
 
     /// Reads a document that differs from the last one, which gave the value `last`. `epoch` is that of the network.
     ///
@@ -98,10 +109,12 @@ pub(crate) struct Remote<R: Reader> {
 /// The value as a request finds it.
 enum Found<V> {
     Value(Arc<V>),
-    /// A fetch is under way. If it takes too long, requests use this value.
-    Fetching(Option<Arc<V>>),
+    /// A fetch is under way, and there is no value yet.
+    Fetching,
+    /// A fetch is under way. If it takes until then, requests use this value.
+    Refreshing(Arc<V>, Instant),
     /// There is no value, for this reason.
-    Failed(String),
+    Failed(LoadProblem),
 }
 
 impl<R: Reader> Remote<R> {
@@ -133,16 +146,27 @@ impl<R: Reader> Remote<R> {
             etag: document.etag.clone(),
             ..*document
         });
-        (ours.epoch, ours.checked) = (theirs.epoch, theirs.checked);
+        (ours.epoch, ours.checked, ours.confirmed) =
+            (theirs.epoch, theirs.checked, theirs.confirmed);
         // A fetch that is under way for `before` is not waited for.
         ours.due = Some(theirs.due.map_or_else(Instant::now, |due| due.min(soon)));
         ours.problem.clone_from(&theirs.problem);
+    }
+
+    /// Lets the next request begin a fetch. It does not wait for it.
+    pub(crate) fn ask_again(&self) {
+        self.state().due = Some(Instant::now());
     }
 
     /// Returns the URL as far as it may be shown.
     pub(crate) fn shown_url(&self) -> String {
         let url = &self.server.url;
         if R::HIDES_URL { url.server() } else { url.expose() }
+    }
+
+    /// Returns how long requests use what there is before one of them asks again.
+    pub(crate) fn retry(&self) -> Duration {
+        self.state().retry()
     }
 
     /// Returns the value that is in use, if there is one. Begins no fetch.
@@ -154,7 +178,22 @@ impl<R: Reader> Remote<R> {
     pub(crate) fn ready(self: &Arc<Self>, epoch: u64) -> Option<Arc<R::Value>> {
         match self.find(epoch) {
             Found::Value(value) => Some(value),
-            Found::Fetching(_) | Found::Failed(_) => None,
+            Found::Fetching | Found::Refreshing(..) | Found::Failed(_) => None,
+        }
+    }
+
+    /// Waits until [`value`](Self::value) no longer has to.
+    pub(crate) fn prepare(self: &Arc<Self>) -> Eventual<'static, ()> {
+        let Some(services) = self.server.services.present() else { return Eventual::Ready(()) };
+        match self.find(services.network_epoch()) {
+            Found::Value(_) | Found::Failed(_) => Eventual::Ready(()),
+            Found::Fetching | Found::Refreshing(..) => {
+                let remote = Arc::clone(self);
+                Eventual::later(async move {
+                    // The request finds the value, or the reason why there is none.
+                    let _ = remote.value().await;
+                })
+            }
         }
     }
 
@@ -162,7 +201,7 @@ impl<R: Reader> Remote<R> {
     ///
     /// # Errors
     /// There is none, for this reason.
-    pub(crate) async fn value(self: &Arc<Self>) -> Result<Arc<R::Value>, String> {
+    pub(crate) async fn value(self: &Arc<Self>) -> Result<Arc<R::Value>, LoadProblem> {
         let end = Instant::now() + REFRESH_WAIT_MAX;
         loop {
             let mut fetched = std::pin::pin!(self.fetched.notified());
@@ -173,9 +212,9 @@ impl<R: Reader> Remote<R> {
             match self.find(services.network_epoch()) {
                 Found::Value(value) => return Ok(value),
                 Found::Failed(why) => return Err(why),
-                Found::Fetching(None) => fetched.await,
-                Found::Fetching(Some(value)) => {
-                    if timeout_at(end, fetched).await.is_err() {
+                Found::Fetching => fetched.await,
+                Found::Refreshing(value, until) => {
+                    if timeout_at(until.min(end), fetched).await.is_err() {
                         return Ok(value);
                     }
                 }
@@ -190,7 +229,8 @@ impl<R: Reader> Remote<R> {
         let must_wait = is_elsewhere && self.policy.follows_network;
         // Another network may reach a server that the last one did not.
         let may_work_now = is_elsewhere && (state.document.is_none() || state.problem.is_some());
-        let is_over = state.due.is_none_or(|due| due <= Instant::now());
+        let now = Instant::now();
+        let is_over = state.due.is_none_or(|due| due <= now);
         if (must_wait || may_work_now || is_over) && !state.is_fetching {
             state.is_fetching = true;
             state.is_awaited = must_wait;
@@ -201,9 +241,15 @@ impl<R: Reader> Remote<R> {
         }
         match (state.value(), state.is_fetching) {
             // A fetch that began in another network is followed by one in this one.
-            (value, true) if state.is_awaited || must_wait => Found::Fetching(value),
+            (Some(value), true) if state.is_awaited || must_wait => {
+                // One wait for all requests of this network, and for one that asks again.
+                let wait = state.wait.filter(|(of, _)| *of == epoch);
+                let (_, until) =
+                    *state.wait.insert(wait.unwrap_or((epoch, now + REFRESH_WAIT_MAX)));
+                if now < until { Found::Refreshing(value, until) } else { Found::Value(value) }
+            }
             (Some(value), _) => Found::Value(value),
-            (None, true) => Found::Fetching(None),
+            (None, true) => Found::Fetching,
             (None, false) => Found::Failed(state.failure()),
         }
     }
@@ -214,8 +260,12 @@ impl<R: Reader> Remote<R> {
         let document = state.document.as_ref();
         SourceState {
             loaded: document.map(|document| document.loaded),
+            members: document.and_then(|document| R::members(&document.value)),
             checked: state.checked,
-            problem: state.problem.clone(),
+            confirmed: state.confirmed,
+            // Before the first request there is nothing to ask again.
+            retry: state.checked.map(|_| state.retry()),
+            problem: state.problem.as_ref().map(|problem| problem.words.clone()),
             doubt: document.and_then(|document| document.doubt.clone()),
             ..SourceState::new(R::KIND, self.shown_url())
         }
@@ -240,9 +290,17 @@ impl<R: Reader> Fetch<R> {
         let loaded = self.load(&**services).await;
         let problem = loaded.as_ref().err().cloned();
         let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
-        if remote.state().record(loaded, remote.policy.every) {
+        let (is_news, kept, retry) = {
+            let mut state = remote.state();
+            let is_news = state.record(loaded, remote.policy.every);
+            (is_news, state.kept(R::members), state.retry())
+        };
+        if is_news {
             let source = remote.shown_url();
-            let news = problem.as_deref().map_or(SourceNews::Loaded, SourceNews::NotLoaded);
+            let news = match &problem {
+                Some(problem) => SourceNews::NotLoaded { problem: &problem.words, kept, retry },
+                None => SourceNews::Loaded { members: kept.and_then(|kept| kept.members) },
+            };
             services.report(R::KIND, &source, news);
             if let Some(doubt) = &doubt {
                 services.report(R::KIND, &source, SourceNews::Doubtful(doubt));
@@ -254,7 +312,10 @@ impl<R: Reader> Fetch<R> {
     ///
     /// # Errors
     /// The reason why there is no document, or no value in it.
-    async fn load(&self, services: &dyn Services) -> Result<Option<Document<R::Value>>, String> {
+    async fn load(
+        &self,
+        services: &dyn Services,
+    ) -> Result<Option<Document<R::Value>>, LoadProblem> {
         let Remote { reader, server, policy, .. } = &*self.remote;
         let (last, fingerprint, etag) = {
             let state = self.remote.state();
@@ -273,14 +334,18 @@ impl<R: Reader> Fetch<R> {
         let (body, etag) = match server.fetch(url, etag.as_deref()).await {
             Ok(Fetched::Document { body, etag }) => (body, etag),
             Ok(Fetched::NotModified) => return Ok(None),
-            Err(error) if R::HIDES_URL => return Err(error.without_urls()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                let words = if R::HIDES_URL { error.without_urls() } else { error.to_string() };
+                return Err(LoadProblem::new(error.cause(), words));
+            }
         };
         let present = hasher.hash_one((&*body.bytes, &body.charset));
         if fingerprint == Some(present) {
             return Ok(None);
         }
-        let ReadDocument { value, doubt } = reader.read(body, last, self.epoch).await?;
+        let read = reader.read(body, last, self.epoch).await;
+        let ReadDocument { value, doubt } =
+            read.map_err(|words| LoadProblem::new(LoadCause::Content, words))?;
         let (value, loaded) = (Arc::new(value), SystemTime::now());
         Ok(Some(Document { value, doubt, loaded, fingerprint: present, etag }))
     }
@@ -289,7 +354,7 @@ impl<R: Reader> Fetch<R> {
 impl<R: Reader> Drop for Fetch<R> {
     fn drop(&mut self) {
         let mut state = self.remote.state();
-        state.is_fetching = false;
+        (state.is_fetching, state.wait) = (false, None);
         // Only if the task was dropped half-way.
         state.due.get_or_insert_with(Instant::now);
         drop(state);

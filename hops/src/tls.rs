@@ -36,7 +36,11 @@ use tokio_rustls::{
 };
 
 pub use self::file_content::FileContent;
-use self::{authorities::read_authorities, pinned::PinnedVerifier, rejected::NotingSelfSigned};
+pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason};
+use self::{
+    authorities::read_authorities, certificate::CertificateFacts, pinned::PinnedVerifier,
+    rejected::ExplainingVerifier,
+};
 use crate::{BuildContext, CountWire, HopError, Host, InvalidSetting, Spoken, Stream, Tunnel};
 
 /// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
@@ -86,16 +90,22 @@ impl TlsClient {
             .map_err(|error| InvalidSetting::new("tls", format!("can't be set up: {error}")))?;
         // An authority of the operator replaces those of the system, and is not added to them: a private proxy must
         // not be impersonated with a certificate of any public authority.
-        let verifier = match &checks.ca {
-            Some(ca) => file_verifier(ca, provider, context).map_err(below_tls)?,
-            None => system_verifier(provider, context).map_err(|error| {
-                let message = format!("the system's certificates can't be used: {error}");
-                InvalidSetting::new("tls", message)
-            })?,
+        let (verifier, given) = match &checks.ca {
+            Some(ca) => {
+                let (verifier, given) = file_verifier(ca, provider, context).map_err(below_tls)?;
+                (verifier, Some(given))
+            }
+            None => {
+                let verifier = system_verifier(provider, context).map_err(|error| {
+                    let message = format!("the system's certificates can't be used: {error}");
+                    InvalidSetting::new("tls", message)
+                })?;
+                (verifier, None)
+            }
         };
         // rustls calls this dangerous because a verifier could accept anything. Both of ours check the path or the
         // exact certificate, the name and the dates.
-        let verifier = Arc::new(NotingSelfSigned(verifier));
+        let verifier = Arc::new(ExplainingVerifier::new(verifier, given));
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = builder.with_no_client_auth();
         // Only one server is spoken to. With the usual room for sessions with 32 servers, 6,500 hops took 710 MB.
@@ -114,18 +124,18 @@ impl TlsClient {
     /// Makes TLS over `tunnel`.
     ///
     /// # Errors
-    /// [`HopError::Certificate`] in words, or [`HopError::Tls`] with what rustls says.
+    /// [`HopError::Certificate`] with the reason, or [`HopError::Tls`] with what rustls says.
     pub async fn enter(&self, tunnel: Tunnel) -> Result<Tunnel, HopError> {
         // Boxed, so that a hop without TLS needs no room for it.
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
             Ok(stream) => Ok(layer(stream)),
             // The three kinds of failure have three remedies: another authority or name, no `tls` at this port, or
             // the server's own settings.
-            Err(error) if is_about_certificate(&error) => {
-                Err(HopError::Certificate(rejected::in_words(error)))
-            }
-            Err(error) if is_not_tls(&error) => Err(HopError::OtherProtocol(Spoken::NoTls)),
-            Err(error) => Err(HopError::Tls(error)),
+            Err(error) => Err(match rejected::of_error(&error) {
+                Some(rejected) => HopError::Certificate(Box::new(rejected)),
+                None if is_not_tls(&error) => HopError::OtherProtocol(Spoken::NoTls),
+                None => HopError::Tls(error),
+            }),
         }
     }
 }
@@ -152,14 +162,6 @@ pub fn layer(stream: impl Into<TlsStream<Tunnel>>) -> Tunnel {
 fn is_not_tls(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
-}
-
-fn is_about_certificate(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(
-        tls,
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    )
 }
 
 /// A TLS connection that may end without `close_notify`.
@@ -306,19 +308,25 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
 }
 
-/// Returns a verifier of the authorities and certificates in the file `ca`.
+/// Returns a verifier of the authorities and certificates in the file `ca`, and describes them.
 fn file_verifier(
     ca: &Path,
     provider: Arc<CryptoProvider>,
     context: &BuildContext<'_>,
-) -> Result<Arc<dyn ServerCertVerifier>, InvalidSetting> {
+) -> Result<(Arc<dyn ServerCertVerifier>, GivenAuthorities), InvalidSetting> {
     let (roots, certificates) = read_authorities(ca, context)?;
+    let facts = certificates.iter().filter_map(|der| CertificateFacts::read(der));
+    // A bundle of the system has more than a hundred.
+    let names = facts.filter_map(|facts| facts.subject_name()).take(NAMES_MAX).collect();
+    let given = GivenAuthorities { file: ca.to_owned(), names };
     let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
     let authorities = authorities
         .map_err(|error| InvalidSetting::new("ca", format!("can't be used: {error}")))?;
-    Ok(Arc::new(PinnedVerifier::new(certificates, authorities)))
+    Ok((Arc::new(PinnedVerifier::new(certificates, authorities)), given))
 }
 
+/// The most names of authorities that are kept for advice.
+const NAMES_MAX: usize = 3;
 /// The name of the protocol that [`TlsClient::enter`] speaks.
 pub const PROTOCOL: &str = "TLS";
 

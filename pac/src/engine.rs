@@ -49,6 +49,17 @@ impl Engine {
         Ok(Self { text, loaded })
     }
 
+    /// Loads the script again if the last call failed. The next call does this too.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn load_again(&mut self) -> Result<(), PacError> {
+        if self.loaded.is_none() {
+            self.loaded = Some(Loaded::new(&self.text)?);
+        }
+        Ok(())
+    }
+
     /// Calls the script.
     ///
     /// A call that fails may have left anything behind, such as memory that is used up. So the next one loads the script

@@ -48,6 +48,9 @@ pub enum PacError {
     /// A call does not return, and can't be interrupted.
     #[error("a call of it does not come to an end")]
     Stuck,
+    /// Other calls do not return, and no more threads may be lost to them.
+    #[error("calls of it that do not come to an end hold up all others")]
+    HeldUp,
     /// The system gives no thread, or the engine could not be made.
     #[error("it can't be run: {0}")]
     NoThread(String),

@@ -3,7 +3,8 @@
 //! A PAC file is a program from outside, so this package runs it with limits and without any I/O:
 //!
 //! - [`PacRunner`] owns the thread on which a script runs. A call has [a tenth of a second](CALL_MAX) of processor time
-//!   and a script 16 MiB of memory. A call that exceeds them is an error, and the next one starts from a fresh script.
+//!   and a script 16 MiB of memory. A call that exceeds them is an error, and the next one starts from a fresh script. A
+//!   call that takes long holds up no other one: another thread takes over those that wait.
 //! - [`Surroundings`] are the only facts that a script can ask for: addresses of names, addresses of this machine, the
 //!   time. They must be there at once. A name whose addresses are not known yet ends the call with
 //!   [`Outcome::Lookup`]; the caller looks the name up and calls again. So a name server that says nothing delays only
@@ -20,7 +21,7 @@
 //! let runner = PacRunner::load(text.into()).unwrap();
 //! let (sender, receiver) = mpsc::channel();
 //! let query = Query { url: "https://www.example/".into(), host: "www.example".into() };
-//! runner.ask(query, Arc::new(NoNames), move |outcome| sender.send(outcome).unwrap());
+//! let _pending = runner.ask(query, Arc::new(NoNames), move |outcome| sender.send(outcome).unwrap());
 //! assert_eq!(receiver.recv().unwrap(), Ok(Outcome::Answer("PROXY proxy.example:3128".into())));
 //! ```
 
@@ -42,7 +43,7 @@ pub use crate::{
     budget::{CALL_MAX, LOAD_MAX},
     engine::Engine,
     error::{PacError, Place},
-    runner::PacRunner,
+    runner::{PacRunner, PendingCall},
     text::decode,
     url_use::looks_at_url,
 };

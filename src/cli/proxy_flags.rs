@@ -88,6 +88,9 @@ pub struct ProxyChoice {
     /// Ask the proxy that listens at this address, whatever its configuration
     #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub address: Option<String>,
+    /// Ask the proxy that is this process, whatever its configuration
+    #[arg(long, value_name = "PID", conflicts_with = "address")]
+    pub pid: Option<u32>,
 }
 
 /// Flags of `ps`.
@@ -184,9 +187,9 @@ pub enum HopState {
     mooltiroute env --shell fish | source\n  \
     mooltiroute env --shell powershell | Out-String | Invoke-Expression")]
 pub struct Env {
-    /// The configuration.
+    /// The proxy.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub proxy: ProxyChoice,
     /// The shell that reads the lines [default: the one that $SHELL names]
     #[arg(long, value_name = "SHELL")]
     pub shell: Option<Shell>,
@@ -217,9 +220,9 @@ pub enum Shell {
     mooltiroute exec -- curl https://example.com/\n  \
     mooltiroute exec --session alice --country us -- python crawl.py")]
 pub struct Exec {
-    /// The configuration.
+    /// The proxy.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub proxy: ProxyChoice,
     /// Use the exit of this session [default: a new session for each run]
     #[arg(long, value_name = "NAME")]
     pub session: Option<String>,

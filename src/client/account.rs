@@ -5,7 +5,7 @@ mod access_line;
 use std::{
     fmt,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
 };
@@ -85,9 +85,13 @@ impl Account {
     }
 
     /// Waits for `work`. Returns `None` as soon as the connection is killed.
-    pub(crate) async fn unless_killed<F: Future>(&self, work: F) -> Option<F::Output> {
+    ///
+    /// The caller pins the work: a future that is handed over takes its room twice, here and in the caller's future.
+    pub(crate) async fn unless_killed<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> Option<F::Output> {
         // A kill wakes this task, so the flag has to be looked at only when the task runs.
-        let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Pending if self.is_killed() => Poll::Ready(None),
             done => done.map(Some),

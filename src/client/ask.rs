@@ -7,11 +7,11 @@ use tracing::{debug, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply, socks::reply_code},
-    config::Protocol,
+    config::{Protocol, reachable},
     router::Query,
     state::{
         connections::ConnectionFacts,
-        denials::ClientLine,
+        denials::{ClientLine, RefusalReason},
         generation::{Generation, OverBudget, Way},
         shared::Shared,
     },
@@ -48,12 +48,17 @@ pub(crate) struct Asker<'a> {
 /// Why a client's request is not even tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// The client did not send what `server.auth` asks for.
-    Unauthorized,
     /// No route matches this target.
     NoRoute(Authority),
     /// The client's username states no preferences, but a hop of the chain would take them.
-    Preferences(InvalidPreferences),
+    Preferences {
+        /// What is wrong with it.
+        invalid: InvalidPreferences,
+        /// Whether clients have to authenticate too.
+        is_beside_auth: bool,
+    },
+    /// The client's username states preferences beside `server.auth`, and no hop of this chain takes any.
+    NoSay(Arc<str>),
     /// A hop of the chain has used up its budget.
     OverBudget(OverBudget),
     /// A hop of this chain gives each client an exit of its own, and the client names no session.
@@ -65,6 +70,21 @@ pub(crate) enum Denial {
     NotAdmitted(NotAdmitted, Authority),
     /// It is not known which hops the way to this target has.
     Unsettled(Authority),
+}
+
+impl Denial {
+    /// Returns the reason, by which lines of the log are counted.
+    fn reason(&self) -> RefusalReason {
+        match self {
+            Self::NoRoute(_) => RefusalReason::NoRoute,
+            Self::Preferences { invalid, .. } => RefusalReason::Preferences(*invalid),
+            Self::NoSay(_) => RefusalReason::NoSay,
+            Self::OverBudget(budget) => RefusalReason::OverBudget(Arc::clone(&budget.hop)),
+            Self::NoSession { .. } => RefusalReason::NoSession,
+            Self::NotAdmitted(..) => RefusalReason::NotAdmitted,
+            Self::Unsettled(_) => RefusalReason::Unsettled,
+        }
+    }
 }
 
 impl Ask<'_> {
@@ -121,7 +141,8 @@ impl Ask<'_> {
     /// Returns what the client prefers of the exit, on this way.
     ///
     /// # Errors
-    /// [`Denial::Preferences`] if the client states something that is not understood here.
+    /// [`Denial::Preferences`] if the client states something that is not understood here, and [`Denial::NoSay`] if no hop
+    /// would follow it.
     pub(crate) fn preferences(
         &self,
         way: Way<'_>,
@@ -135,7 +156,7 @@ impl Ask<'_> {
         let no_session = Denial::NoSession { is_beside_auth: generation.auth.is_some() };
         match preferences {
             Ok(stated) if stated.session.is_some() => Ok(stated),
-            Ok(_) | Err(Denial::Preferences(_)) => Err(no_session),
+            Ok(_) | Err(Denial::Preferences { .. }) => Err(no_session),
             Err(denial) => Err(denial),
         }
     }
@@ -159,11 +180,12 @@ impl Ask<'_> {
     ) -> Result<Preferences, Denial> {
         match self.admitted {
             Admitted { preferences: Some(text) } if way.chain.takes_preferences() => {
-                text.parse().map_err(Denial::Preferences)
+                let is_beside_auth = generation.auth.is_some();
+                text.parse().map_err(|invalid| Denial::Preferences { invalid, is_beside_auth })
             }
-            // The chain has no use for this username, and it is not that of `server.auth`.
+            // The client has authenticated, and the chain has no use for the rest of its username.
             Admitted { preferences: Some(_) } if generation.auth.is_some() => {
-                Err(Denial::Unauthorized)
+                Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
             _ => Ok(Preferences::default()),
         }
@@ -175,17 +197,16 @@ impl Asker<'_> {
     /// Skips the line if another refusal of this sort was logged a moment ago.
     pub(crate) fn log(&self, denial: &Denial, shared: &Shared) {
         let Self { peer: client, protocol, target } = self;
+        let line = ClientLine::Refused(*protocol, denial.reason());
+        let Some(skipped) = shared.denials().note(line) else { return };
         let reply = Reply::from(denial.clone());
-        let reason = reply.text();
+        let listening = shared.live().current().listening.first().map(|at| (reachable(*at), false));
+        let reason = &*reply.text_at(listening);
         if *protocol == Protocol::Http {
             let status = reply.status();
-            if let Some(skipped) = shared.denials().note(ClientLine::Status(status)) {
-                warn!(%client, %target, status, reason, skipped, "request denied");
-            }
-            return;
-        }
-        let code = reply_code::of_denial(denial).0;
-        if let Some(skipped) = shared.denials().note(ClientLine::ReplyCode(code)) {
+            warn!(%client, %target, status, reason, skipped, "request denied");
+        } else {
+            let code = reply_code::of_denial(denial).0;
             warn!(%client, %protocol, %target, code, reason, skipped, "request denied");
         }
     }
@@ -212,9 +233,11 @@ impl From<Denial> for Reply {
     /// Returns the answer to a client that speaks HTTP.
     fn from(denial: Denial) -> Self {
         match denial {
-            Denial::Unauthorized => Self::unauthorized(),
             Denial::NoRoute(target) => Self::no_route(&target),
-            Denial::Preferences(invalid) => Self::invalid_preferences(invalid),
+            Denial::Preferences { invalid, is_beside_auth } => {
+                Self::invalid_preferences(invalid, is_beside_auth)
+            }
+            Denial::NoSay(chain) => Self::no_say(&chain),
             Denial::OverBudget(budget) => Self::over_budget(&budget),
             Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),

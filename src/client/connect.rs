@@ -1,6 +1,6 @@
 //! A request for a tunnel, in any protocol: route, chain, and only then success and the tunnel.
 
-use std::sync::Arc;
+use std::{borrow::Cow, pin::pin, sync::Arc};
 
 use mooltiroute_hops::{Authority, ClientFields, Field, Request};
 
@@ -35,7 +35,7 @@ pub(crate) trait TunnelProtocol {
     }
 
     /// Returns the message that the tunnel is open, with the fields that the last hop returned if the protocol has room.
-    fn established(&self, returned: &[Field]) -> Vec<u8>;
+    fn established(&self, returned: &[Field]) -> Cow<'static, [u8]>;
 
     /// Returns the message to `client` that the request is not even tried.
     fn denied(&self, denial: Denial, client: &Client) -> Vec<u8>;
@@ -64,7 +64,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
     admitted: Admitted,
     (shared, generation): (&Shared, &Arc<Generation>),
     answers: P,
-) -> Option<OpenTunnel> {
+) -> Option<Box<OpenTunnel>> {
     let (peer, protocol) = (client.peer, answers.protocol());
     let ask = Ask { peer, protocol, method: "CONNECT", target: &target, admitted: &admitted };
     // Registered before anything is awaited, so that the request can be listed and killed from here
@@ -82,8 +82,11 @@ pub(crate) async fn open<P: TunnelProtocol>(
     // Bounded before a connection is opened, since the request may come back to this proxy through
     // the hops. Dropped once the last hop has answered.
     let round = {
-        let round = shared.begin_round(("CONNECT", &target), chain, generation);
-        match account.unless_killed(round).await {
+        let begun = {
+            let round = pin!(shared.begin_round(("CONNECT", &target), chain, generation));
+            account.unless_killed(round).await
+        };
+        match begun {
             Some(Ok(round)) => round,
             Some(Err(error)) => {
                 let reply = Reply::not_admitted(error, &target);
@@ -101,9 +104,12 @@ pub(crate) async fn open<P: TunnelProtocol>(
         .marked(generation.via.as_deref());
     // The client hears nothing before this ends. A success that came earlier would make a failure
     // of the hops look like one of the target, and the client could not be told the reason.
-    let trace = TunnelTrace { row: account.row(), round: &round };
-    let upstream = chain.travel(request, Destination::Target, &trace);
-    let mut upstream = match account.unless_killed(upstream).await {
+    let reached = {
+        let trace = TunnelTrace { row: account.row(), round: &round };
+        let upstream = pin!(chain.travel(request, Destination::Target, &trace));
+        account.unless_killed(upstream).await
+    };
+    let mut upstream = match reached {
         Some(Ok(connected)) => {
             account.row().set_passage(connected.passage);
             account.end_if_its_hop_left(shared);
@@ -153,7 +159,7 @@ impl Trace for TunnelTrace<'_> {
 }
 
 /// Ends a tunnel that was killed before it was open.
-fn killed(client: Client, account: &Account) -> Option<OpenTunnel> {
+fn killed(client: Client, account: &Account) -> Option<Box<OpenTunnel>> {
     account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
     client.reset();
     None
@@ -168,14 +174,17 @@ impl TunnelProtocol for HttpConnect<'_> {
         Some(self.fields)
     }
 
-    fn established(&self, returned: &[Field]) -> Vec<u8> {
-        let mut head = ESTABLISHED.to_vec();
+    fn established(&self, returned: &[Field]) -> Cow<'static, [u8]> {
+        let Some(line) = ESTABLISHED.strip_suffix(b"\r\n").filter(|_| !returned.is_empty()) else {
+            return ESTABLISHED.into();
+        };
+        let mut head = line.to_vec();
         for Field { name, value } in returned {
             // Both were checked when they were read.
             head.extend([name, ": ", value.expose(), "\r\n"].concat().as_bytes());
         }
         head.extend(b"\r\n");
-        head
+        head.into()
     }
 
     fn denied(&self, denial: Denial, client: &Client) -> Vec<u8> {
@@ -193,5 +202,5 @@ impl TunnelProtocol for HttpConnect<'_> {
     }
 }
 
-/// To the letter what other proxies say: some clients compare it.
-const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n";
+/// The answer without fields. To the letter what other proxies say: some clients compare it.
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";

@@ -87,8 +87,11 @@ impl Forwarder<'_> {
         let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
         // Bounded before a connection is opened, since the request may come back to this proxy
         // through the hops. The round is over when the head of the answer comes.
-        let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
-        let plan = match account.unless_killed(round).await {
+        let begun = {
+            let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
+            account.unless_killed(pin!(round)).await
+        };
+        let plan = match begun {
             Some(Ok(round)) => plan.in_round(round),
             Some(Err(error)) => {
                 let reply = Reply::not_admitted(error, target);

@@ -25,7 +25,7 @@ use crate::{
     network::Unsettled,
     router::Query,
     state::{
-        denials::ClientLine,
+        denials::{ClientLine, RefusalReason},
         generation::Generation,
         shared::{Admission, Shared},
     },
@@ -60,7 +60,7 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
+async fn requests(accepted: Accepted, shared: &Shared) -> Option<Box<OpenTunnel>> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
@@ -68,7 +68,11 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
     // refused in its own words.
     let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
-    if !shared.live().current().protocols.contains(&detected.protocol()) {
+    let (is_served, (head_limits, header)) = {
+        let generation = shared.live().current();
+        (generation.protocols.contains(&detected.protocol()), limits(&generation))
+    };
+    if !is_served {
         refuse_protocol(client, detected).await;
         return None;
     }
@@ -77,7 +81,8 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         return Box::pin(socks::serve(client, version, alarm, shared)).await;
     }
     let (mut kept, mut recent) = (None, RecentOwner::default());
-    let mut arrival = next_head(&mut client, None, &mut alarm, shared).await;
+    let shutdown = shared.shutdown();
+    let mut arrival = client.next_head(head_limits, header, header, &mut alarm, shutdown).await;
     loop {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
@@ -102,9 +107,7 @@ async fn requests(accepted: Accepted, shared: &Shared) -> Option<OpenTunnel> {
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
             // The client is slower than usual. It waits here, without the memory that a request
             // needs.
-            Left::Idle => {
-                next_head(&mut client, Some(IDLE_BETWEEN_REQUESTS), &mut alarm, shared).await
-            }
+            Left::Idle => next_head(&mut client, IDLE_BETWEEN_REQUESTS, &mut alarm, shared).await,
             Left::Arrival(arrival) => arrival,
             Left::Over(next, is_head) => return leave(client, next, is_head).await,
         };
@@ -146,7 +149,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
         }
         let Forwarder { client, alarm, .. } = &mut forwarder;
         // A client that goes on at once is served by this future again, and no new one is made.
-        match next_head(client, Some(SOON), alarm, shared).await {
+        match next_head(client, SOON, alarm, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
             arrival => return Left::Arrival(arrival),
@@ -155,7 +158,7 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
 }
 
 /// Closes, resets or hands on the connection, as its last plain request decided.
-async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<OpenTunnel> {
+async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option<Box<OpenTunnel>> {
     match next {
         Next::Tunnel(switch) => {
             let Switch { upstream, account, opening } = *switch;
@@ -170,7 +173,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
 }
 
 /// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
-async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<OpenTunnel> {
+async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Box<OpenTunnel>> {
     let generation = shared.live().current();
     let admitted = match admit(&client, head, &generation, shared) {
         Ok(admitted) => admitted,
@@ -258,7 +261,8 @@ fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: 
     let names = ["Proxy-Authorization", "Authorization"];
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
     let status = reply.status();
-    match has_tried.then(|| shared.denials().note(ClientLine::Status(status))).flatten() {
+    let line = ClientLine::Refused(Protocol::Http, RefusalReason::Unauthorized);
+    match has_tried.then(|| shared.denials().note(line)).flatten() {
         Some(skipped) => {
             let reason = "the client's credentials are not those of `server.auth`";
             warn!(client = %client.peer, status, reason, skipped, "request denied");
@@ -267,15 +271,14 @@ fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: 
     }
 }
 
-/// Waits for the next request, for at most `idle` until its first byte. `None` means `timeouts.header`.
+/// Waits for the next request, for at most `idle` until its first byte.
 async fn next_head(
     client: &mut Client,
-    idle: Option<Duration>,
+    idle: Duration,
     alarm: &mut Alarm<'_>,
     shared: &Shared,
 ) -> Arrival {
     let (limits, header) = limits(&shared.live().current());
-    let idle = idle.unwrap_or(header);
     client.next_head(limits, idle, header, alarm, shared.shutdown()).await
 }
 
@@ -322,9 +325,14 @@ async fn refuse_protocol(client: Client, detected: Detected) {
 
 async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
     // A client of another protocol can't show the answer, so the log has the reason.
-    if let Arrival::Bad(bad @ (BadRequest::Tls | BadRequest::Socks(_) | BadRequest::Http2)) =
-        &arrival
-        && let Some(skipped) = shared.denials().note(ClientLine::Status(bad.status()))
+    let reason = match &arrival {
+        Arrival::Bad(BadRequest::Tls) => Some(RefusalReason::Tls),
+        Arrival::Bad(BadRequest::Socks(_)) => Some(RefusalReason::Socks),
+        Arrival::Bad(BadRequest::Http2) => Some(RefusalReason::Http2),
+        _ => None,
+    };
+    if let (Arrival::Bad(bad), Some(reason)) = (&arrival, reason)
+        && let Some(skipped) = shared.denials().note(ClientLine::Refused(Protocol::Http, reason))
     {
         warn!(client = %client.peer, status = bad.status(), reason = %bad, skipped, "request denied");
     }

@@ -2,7 +2,7 @@
 
 pub(super) mod reply_code;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
@@ -23,7 +23,11 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{denials::ClientLine, generation::Generation, shared::Shared},
+    state::{
+        denials::{ClientLine, RefusalReason},
+        generation::Generation,
+        shared::Shared,
+    },
     upstream::chain::ChainError,
 };
 
@@ -34,7 +38,7 @@ pub(crate) async fn serve(
     version: SocksVersion,
     mut alarm: Alarm<'_>,
     shared: &Shared,
-) -> Option<OpenTunnel> {
+) -> Option<Box<OpenTunnel>> {
     // One generation judges the greeting and the credentials, so that a reload between two messages
     // can't mix two sets of rules. Hops that take preferences read them from the username, so a
     // client is then asked for one even without `server.auth`.
@@ -80,7 +84,10 @@ pub(crate) async fn serve(
             let (protocol, code) = (Detected::Socks(version).protocol(), unserved.code().0);
             let skipped = match unserved {
                 // Wrong credentials are a mistake of the configuration of one side.
-                Unserved::Unauthorized => shared.denials().note(ClientLine::ReplyCode(code)),
+                Unserved::Unauthorized => {
+                    let reason = RefusalReason::Unauthorized;
+                    shared.denials().note(ClientLine::Refused(protocol, reason))
+                }
                 _ => None,
             };
             match skipped {
@@ -185,8 +192,8 @@ impl TunnelProtocol for SocksTunnel {
         Detected::Socks(self.server.version()).protocol()
     }
 
-    fn established(&self, _returned: &[Field]) -> Vec<u8> {
-        self.server.success()
+    fn established(&self, _returned: &[Field]) -> Cow<'static, [u8]> {
+        self.server.success().into()
     }
 
     /// A reply code has no room for words, so [`Asker::log`] has written them to the log.

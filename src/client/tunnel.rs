@@ -32,12 +32,14 @@ pub(crate) struct Opening {
 
 impl OpenTunnel {
     /// Opens a tunnel between `client` and `upstream`, which passes the bytes that either has read ahead first.
+    ///
+    /// Boxed, since it is handed up through the futures that served the request, and each would move it.
     pub(crate) fn new(
         client: Client,
         upstream: Tunnel,
         mut account: Account,
         opening: Opening,
-    ) -> Self {
+    ) -> Box<Self> {
         account.opened();
         // The timeouts of the generation that the tunnel began under, also after a reload.
         let timeouts = account.timeouts();
@@ -46,7 +48,7 @@ impl OpenTunnel {
         let patience = Patience { idle, rotate_after, half_closed };
         let relay =
             Relay::new(Tunnel::from(client), upstream, patience).metered(account.row().clone());
-        Self { relay, account, opening }
+        Box::new(Self { relay, account, opening })
     }
 
     /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.

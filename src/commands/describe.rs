@@ -1,12 +1,16 @@
 //! Describes parts of a configuration for people.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use mooltiroute_hops::{Hop, SourceKind, SourceState};
 
 use crate::{
     config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
-    network::Network,
+    network::{Network, Truth},
 };
 
 /// Describes the hops of a chain.
@@ -51,6 +55,52 @@ pub(super) fn condition(
         writeln!(out, "{indent}when it is switched off, its tunnels are cut")?;
     }
     Ok(())
+}
+
+/// Says for each hop of `chain` that something may switch whether it is on, and why.
+pub(super) fn switches(chain: &ChainConfig, config: &Config, network: &Network) -> Vec<String> {
+    let is_conditional = |hop: &NamedHop| {
+        let condition = hop.condition.as_ref();
+        condition.is_some_and(|own| chain.depends_on.iter().any(|one| Arc::ptr_eq(one, own)))
+    };
+    let is_listed = |name: &str| {
+        let listed = chain.hops.iter().map(|hop| &config.hops[*hop].name);
+        listed.chain(&chain.switched_off).any(|one| **one == *name)
+    };
+    let hops = config.hops.iter().filter(|hop| is_conditional(hop) || is_listed(&hop.name));
+    hops.filter_map(|hop| switch(hop, config, network)).collect()
+}
+
+/// Returns the [`switches`] of each chain.
+pub(super) fn switches_by_chain(
+    config: &Config,
+    network: &Network,
+) -> BTreeMap<Arc<str>, Vec<String>> {
+    let of = |chain: &ChainConfig| (Arc::clone(&chain.name), switches(chain, config, network));
+    config.chains.iter().map(of).collect()
+}
+
+/// Says whether `hop` is on and why, unless it is on since nothing switches it.
+pub(super) fn switch(hop: &NamedHop, config: &Config, network: &Network) -> Option<String> {
+    let NamedHop { name, is_enabled, condition, .. } = hop;
+    let is_on = if *is_enabled { "on" } else { "off" };
+    // An option replaces the condition, so it is looked at first.
+    if let Some(option) = config.switched_by_option(name) {
+        return Some(format!("{name} is {is_on} by `{option}`, whatever the configuration says"));
+    }
+    match condition {
+        Some(condition) => {
+            let shown = network.shown(condition);
+            let facts: Vec<_> = shown.facts.iter().map(ToString::to_string).collect();
+            let undecided = match shown.value == Truth::Undecided.word() {
+                true => format!(" (while undecided: {})", shown.unknown),
+                false => String::new(),
+            };
+            Some(format!("{name} is {is_on}{undecided}: {}", facts.join("; ")))
+        }
+        None if !is_enabled => Some(format!("{name} is off by `enabled: false`")),
+        None => None,
+    }
 }
 
 /// Describes the document that a hop depends on: its source, and the meaning of its rules.

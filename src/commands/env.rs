@@ -21,6 +21,13 @@ use crate::{
 /// Runs the command.
 pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> ExitCode {
     let shell = flags.shell.unwrap_or_else(|| default_shell(environment));
+    if let Some(name) = unknown_shell(environment).filter(|_| flags.shell.is_none()) {
+        // On standard error, so that a shell which evaluates the lines does not run it.
+        let _ = writeln!(
+            anstream::stderr(),
+            "mooltiroute: these are lines for sh: `{name}`, which $SHELL names, is not known here; `--shell` chooses"
+        );
+    }
     let out = &mut super::stdout();
     if flags.unset {
         let switches = SWITCHES.iter().map(|(name, _)| name);
@@ -28,7 +35,7 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
             VARIABLES.iter().chain(switches).map(|name| shell.unset(name)).collect();
         return super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid));
     }
-    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+    let settings = match ClientSettings::find(&flags.proxy, registry, environment) {
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };
@@ -57,6 +64,16 @@ fn default_shell(environment: &Environment) -> Shell {
         None if cfg!(windows) => Shell::Powershell,
         _ => Shell::Sh,
     }
+}
+
+/// Returns the name of the user's shell if it is none that reads the lines of one of ours.
+fn unknown_shell(environment: &Environment) -> Option<String> {
+    let path = environment.variable("SHELL")?;
+    let name = Path::new(&path).file_stem()?.to_string_lossy().into_owned();
+    let is_known = name == "fish" || name.ends_with("sh") || name == "busybox";
+    // Shells of the C family end so too, and have another syntax.
+    let is_c_shell = ["csh", "tcsh", "nush", "elvish", "pwsh"].contains(&&*name);
+    (!is_known || is_c_shell).then_some(name)
 }
 
 const WITHOUT_CREDENTIALS: &str = "the proxy asks its clients for `server.auth`, and these URLs leave it out; \

@@ -7,6 +7,7 @@ use std::{
     ffi::{OsStr, OsString},
     hash::BuildHasher as _,
     io,
+    path::Path,
     process::{self, ExitCode},
 };
 
@@ -21,7 +22,7 @@ use crate::{cli, config::Environment};
 
 /// Runs the command line that follows `--`. On Unix the command takes the place of this process.
 pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> ExitCode {
-    let settings = match ClientSettings::find(&flags.config, registry, environment) {
+    let settings = match ClientSettings::find(&flags.proxy, registry, environment) {
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };
@@ -53,6 +54,10 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
                 Some(word) => complain(&format_args!(
                     "`{word} …` can't be run: it is one word with spaces in it. Leave out the quotes, as in \
                      `mooltiroute exec -- {word} …`, or write `mooltiroute exec -- sh -c '{word} …'`"
+                )),
+                None if Path::new(program).is_dir() => complain(&format_args!(
+                    "`{}` can't be run: it is a directory; name a program",
+                    program.to_string_lossy()
                 )),
                 None => {
                     complain(&format_args!("`{}` can't be run: {error}", program.to_string_lossy()))

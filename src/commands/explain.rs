@@ -11,22 +11,22 @@ use std::{
 };
 
 use mooltiroute_hops::{
-    self as hops, Authority, ChooseError, Decision, Eventual, Preferences, Registry, SourceKind,
-    SourceState,
+    self as hops, Authority, ChooseError, Decision, Eventual, PlainForm, Preferences, Registry,
+    SourceKind, SourceState,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    USAGE, Verdict, complain, describe,
+    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_session, example_address,
     graph::Graph,
     json::{ShownCredential, ShownRoute},
-    running, write_problems,
+    preferences_of, running, write_problems,
 };
 use crate::{
     cli::{Explain, Format, Picture},
     client::{ask::no_say, reply::Reply},
-    config::{ChainConfig, Config, Environment, Loader, NamedHop, Route},
+    config::{ChainConfig, Config, Environment, Loader, NamedHop, Route, Source},
     network::{Network, ShownCondition, Truth},
     router::{Condition, Query, Router, Rule},
 };
@@ -44,7 +44,7 @@ pub fn run(flags: &Explain, registry: Registry, environment: &Environment) -> Ex
             return ExitCode::from(USAGE);
         }
     };
-    let client = match flags.request.client.as_deref().map(str::parse).transpose() {
+    let client = match flags.request.client.as_deref().map(preferences_of).transpose() {
         Ok(client) => client,
         Err(error) => {
             complain(&format_args!("--as: {error}"));
@@ -111,11 +111,17 @@ pub fn explain(
     let router = Router::new(config.routes.iter().map(|route| &route.rule));
     let found = router.find(&Query { target: &asked.target });
     let route = found.map(|index| &config.routes[index]);
-    let verdict = route.zip(client.as_ref()).and_then(|(route, client)| {
-        ClientVerdict::of(&config, &config.chains[route.chain], &asked.target, client)
+    let verdict = route.and_then(|route| {
+        ClientVerdict::of(&config, &config.chains[route.chain], &asked.target, client.as_ref())
     });
-    let way = found
-        .map(|index| ExplainedWay::new(&config, &config.routes[index], asked, &loader.network));
+    let preferences = client.clone().unwrap_or_default();
+    let mut way = found.map(|index| {
+        ExplainedWay::new(&config, &config.routes[index], (asked, &preferences), &loader.network)
+    });
+    // The variables of a hop on the command line are made up for the file that means the same.
+    if let (Some(way), Source::CommandLine { .. }) = (&mut way, loader.source()) {
+        way.steps.iter_mut().for_each(ExplainedStep::take_credentials_from_url);
+    }
     let on_way = way.iter().flat_map(|way| &way.steps).filter_map(|step| step.hop);
     let has_budget =
         |name: &&str| config.hops.iter().any(|hop| hop.budget.is_some() && *hop.name == **name);
@@ -140,6 +146,9 @@ pub fn explain(
                     writeln!(out, "\n{NO_EFFECT}: {why}")?;
                 }
                 None => {}
+            }
+            if let Some(note) = client.as_ref().and_then(doubtful_session) {
+                writeln!(out, "\n{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {
                 writeln!(out, "\n{note}")?;
@@ -200,23 +209,33 @@ enum ClientVerdict {
 
 impl ClientVerdict {
     /// Judges the preferences of `client` for a request to `target` through `chain`, as the proxy does. Returns `None` if
-    /// it follows them.
+    /// it follows them. A request without a username has no preferences, which some hops refuse.
     fn of(
         config: &Config,
         chain: &ChainConfig,
         target: &Authority,
-        client: &Preferences,
+        client: Option<&Preferences>,
     ) -> Option<Self> {
-        let refused =
-            |reply: Reply| Self::Refused { status: reply.status(), why: reply.text().to_owned() };
+        let address = example_address(&config.server);
+        let refused = |reply: Reply| Self::Refused {
+            status: reply.status(),
+            why: reply.text_at(address).into_owned(),
+        };
+        let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
+        let requires_session = hops.clone().any(|hop| hop.describe().requires_session);
+        if requires_session && client.is_none_or(|client| client.session.is_none()) {
+            let reply = Reply::no_session(config.server.auth.is_some());
+            let why = format!("{} {ASK_WITH_A_SESSION}", reply.text_at(address));
+            return Some(Self::Refused { status: reply.status(), why });
+        }
+        let client = client?;
         // Only hops that take preferences are asked; the proxy passes none to the others. `Reply` has the words
         // that the client would get.
-        let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
         let mut hops = hops.filter(|hop| hop.describe().takes_preferences).peekable();
         if hops.peek().is_none() {
             // Without `server.auth` a username may be left over from the settings of another proxy.
             return Some(match &config.server.auth {
-                Some(_) => refused(Reply::unauthorized()),
+                Some(_) => refused(Reply::no_say(&chain.name)),
                 None => Self::Ignored(no_say(&chain.name)),
             });
         }
@@ -226,7 +245,8 @@ impl ClientVerdict {
                 Eventual::Ready(Err(ChooseError::Preferences(invalid))) => Some(invalid),
                 _ => None,
             });
-        invalid.map(|invalid| refused(Reply::invalid_preferences(invalid)))
+        let is_beside_auth = config.server.auth.is_some();
+        invalid.map(|invalid| refused(Reply::invalid_preferences(invalid, is_beside_auth)))
     }
 }
 
@@ -264,6 +284,9 @@ struct ExplainedWay<'a> {
     direct: bool,
     steps: Vec<ExplainedStep<'a>>,
     switched_off: Vec<&'a str>,
+    /// Why hops are on or off by an option of the command line or by `enabled: false`. Conditions are shown apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    switches: Vec<String>,
     /// The decisions of hops that decide per request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     decided: Vec<DecidedHop<'a>>,
@@ -295,10 +318,35 @@ struct ExplainedStep<'a> {
     credentials: Vec<ShownCredential<'a>>,
     #[serde(skip)]
     words: String,
+    /// The parts of the login that depend on the client, without secrets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    login: BTreeMap<String, String>,
 }
 
+impl ExplainedStep<'_> {
+    /// Says that the credentials come from the URL of `--hop`.
+    fn take_credentials_from_url(&mut self) {
+        let from_url = |one: &ShownCredential<'_>| format!(", {} from `--hop`", one.setting);
+        self.words = self.credentials.iter().map(from_url).collect();
+    }
+}
+
+/// Returns the login of `hop` for a client with these preferences, as far as it depends on them.
+fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<String, String> {
+    let shapes = hop.hop.as_ref().map(|hop| hop.login_shape(preferences)).unwrap_or_default();
+    shapes.into_iter().take(SHAPES_MAX).map(|shape| (shape.name, shape.text)).collect()
+}
+
+/// A pool may have many members with a login of this sort.
+const SHAPES_MAX: usize = 10;
+
 impl<'a> ExplainedWay<'a> {
-    fn new(config: &'a Config, route: &Route, asked: &Asked, network: &Network) -> Self {
+    fn new(
+        config: &'a Config,
+        route: &Route,
+        (asked, preferences): (&Asked, &Preferences),
+        network: &Network,
+    ) -> Self {
         let ChainConfig { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
         // Conditions of hops that are switched off belong here too, and so do those of members: they are why
         // the way is as it is.
@@ -323,19 +371,29 @@ impl<'a> ExplainedWay<'a> {
         let hops: Vec<&NamedHop> = hops.into_iter().filter_map(taken).collect();
         let address =
             |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
-        let mut steps = Vec::new();
+        let (mut steps, mut ends_in_tunnel) = (Vec::new(), true);
         for (position, hop) in hops.iter().enumerate() {
             let next = hops.get(position + 1).map(|next| address(next));
             // As in `client::forward`: a last hop that accepts plain requests gets the request itself and not
             // a tunnel. All hops before it are passed with CONNECT, whatever the form of the request.
-            let takes_it = hop.hop.as_ref().is_some_and(|hop| hop.describe().forwards);
-            let request = match next {
-                Some(Some(next)) => format!("CONNECT {next}"),
-                Some(None) => "CONNECT to the address of the next hop".to_owned(),
-                None if asked.form == Form::Plain && takes_it => {
-                    format!("the request in absolute-form, for http://{}", asked.target)
+            let form = hop.hop.as_ref().map_or(PlainForm::Tunnel, |hop| hop.plain_form());
+            let form = if asked.form == Form::Plain { form } else { PlainForm::Tunnel };
+            let target = &asked.target;
+            let request = match (next, form) {
+                (Some(Some(next)), _) => format!("CONNECT {next}"),
+                (Some(None), _) => "CONNECT to the address of the next hop".to_owned(),
+                (None, PlainForm::Absolute) => {
+                    ends_in_tunnel = false;
+                    format!("the request in absolute-form, for http://{target}")
                 }
-                None => format!("CONNECT {}", asked.target),
+                (None, PlainForm::ByMember) => {
+                    ends_in_tunnel = false;
+                    format!(
+                        "the request in absolute-form, for http://{target}, if the proxy that it takes forwards plain \
+                         requests; otherwise CONNECT {target}"
+                    )
+                }
+                (None, _) => format!("CONNECT {target}"),
             };
             steps.push(ExplainedStep {
                 hop: Some(&hop.name),
@@ -344,11 +402,11 @@ impl<'a> ExplainedWay<'a> {
                 request,
                 credentials: hop.credentials.iter().map(ShownCredential::from).collect(),
                 words: describe::credentials(&hop.credentials),
+                login: login(hop, preferences),
             });
         }
         // A hop that forwards the request connects to the target itself, so the target is no step of ours
         // then.
-        let ends_in_tunnel = steps.last().is_none_or(|last| last.request.starts_with("CONNECT"));
         if ends_in_tunnel {
             let request = match asked.form {
                 Form::Tunnel => "what the client sends through the tunnel",
@@ -361,14 +419,23 @@ impl<'a> ExplainedWay<'a> {
                 request: request.to_owned(),
                 credentials: Vec::new(),
                 words: String::new(),
+                login: BTreeMap::new(),
             });
         }
         let lists = hops.iter().filter_map(|hop| {
             let SourceState { kind, source, .. } = hop.asker()?.state();
             (kind == SourceKind::List).then_some(UnfetchedList { hop: &hop.name, source })
         });
+        let is_listed = |hop: &&NamedHop| {
+            hops.iter().any(|one| one.name == hop.name) || switched_off.contains(&hop.name)
+        };
+        let unconditional =
+            config.hops.iter().filter(is_listed).filter(|hop| hop.condition.is_none());
+        let switches =
+            unconditional.filter_map(|hop| describe::switch(hop, config, network)).collect();
         Self {
             name,
+            switches,
             lists: lists.collect(),
             direct: hops.is_empty(),
             steps,
@@ -402,11 +469,11 @@ impl<'a> ExplainedWay<'a> {
     }
 
     fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { name, direct, steps, switched_off, lists, .. } = self;
+        let Self { name, direct, steps, switched_off, switches, lists, .. } = self;
         let is_direct = if *direct { ", which goes direct" } else { "" };
         writeln!(out, "\nchain {name}{is_direct}")?;
         for (position, step) in steps.iter().enumerate() {
-            let ExplainedStep { hop, kind, address, request, words, .. } = step;
+            let ExplainedStep { hop, kind, address, request, words, login, .. } = step;
             match (hop, kind) {
                 (Some(hop), Some(kind)) => {
                     // A list that is not fetched has no address yet.
@@ -416,10 +483,14 @@ impl<'a> ExplainedWay<'a> {
                 _ => writeln!(out, "  {}. the target, {address}", position + 1)?,
             }
             writeln!(out, "     gets {request}")?;
+            for (name, text) in login {
+                writeln!(out, "     with the {name} `{text}`")?;
+            }
         }
         if !switched_off.is_empty() {
             writeln!(out, "  switched off: {}", switched_off.join(", "))?;
         }
+        switches.iter().try_for_each(|switch| writeln!(out, "  {switch}"))?;
         for UnfetchedList { hop, source } in lists {
             writeln!(
                 out,

@@ -230,8 +230,8 @@ fn in_force(
     let own = format!("hops.{name}.enabled");
     // The verdict is then `Unchanged`, which alone would look like success.
     if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own) {
-        said += &format!(
-            "\nnote: it has no effect while the proxy runs, which was started with {}",
+        said = format!(
+            "no effect yet: the running proxy was started with `{}`, which goes before the file\n{said}",
             setting.option
         );
     }
@@ -242,7 +242,7 @@ fn in_force(
 fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),
-        HopState::Auto => format!("{name} follows its condition again"),
+        HopState::Auto => format!("{name} is switched by what stood in `enabled` before"),
     }
 }
 

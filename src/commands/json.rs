@@ -70,7 +70,7 @@ pub(super) struct ShownReadiness {
 /// A credential. One of the last three fields is present and tells its source.
 #[derive(Serialize)]
 pub(super) struct ShownCredential<'a> {
-    setting: &'a str,
+    pub(super) setting: &'a str,
     variables: Option<&'a [String]>,
     file: Option<&'a str>,
     written: bool,

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use mooltiroute_hops::{Preferences, Registry, tls::TlsClient};
+use mooltiroute_hops::{Registry, tls::TlsClient};
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -20,10 +20,16 @@ use self::{
     steps::{Steps, milliseconds},
     visit::{ProbeAnswer, Visit},
 };
-use super::{USAGE, Verdict, complain, explain::NO_EFFECT, running, write_problems};
+use super::{
+    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_session, example_address,
+    explain::NO_EFFECT, preferences_of, running, write_problems,
+};
 use crate::{
     cli::{self, Format},
-    client::{ask::no_say, reply::Reply},
+    client::{
+        ask::{Denial, no_say},
+        reply::Reply,
+    },
     config::{Config, Environment, Loader, Problems},
     state::generation::{Generation, Live},
 };
@@ -38,7 +44,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
             return ExitCode::from(USAGE);
         }
     };
-    let preferences = flags.request.client.as_deref().map(str::parse::<Preferences>).transpose();
+    let preferences = flags.request.client.as_deref().map(preferences_of).transpose();
     let errand = match preferences {
         Ok(preferences) => errand.preferring(preferences.unwrap_or_default()),
         Err(error) => {
@@ -96,10 +102,13 @@ pub async fn probe(
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listeners = config.server.listen.iter();
     let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
+    let address = example_address(&config.server);
+    let switches = describe::switches_by_chain(&config, &loader.network);
     let live = Live::new(Generation::new(1, config, listening));
     let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
+    let mut lacks_session = false;
     // From here on the steps are those of a client's request, so that the answer is that of the running
     // proxy.
     let way = ask.way(&generation);
@@ -111,7 +120,12 @@ pub async fn probe(
         if let Ok(way) = &way {
             let hops: Vec<_> = way.chain.hops().iter().map(|hop| &*hop.name).collect();
             let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
-            writeln!(out, "route {}, chain {}: {hops}\n", way.route, way.chain.name())?;
+            writeln!(out, "route {}, chain {}: {hops}", way.route, way.chain.name())?;
+            // A chain that goes direct since a condition is false looks like one without hops.
+            for switch in switches.get(way.chain.name()).into_iter().flatten() {
+                writeln!(out, "{switch}")?;
+            }
+            writeln!(out)?;
         }
     }
     let began = Instant::now();
@@ -121,7 +135,10 @@ pub async fn probe(
         Err(denial) => Err(denial.clone().into()),
         // As for a client, preferences are refused before anything is connected to.
         Ok(way) => match ask.preferences(*way, &generation) {
-            Err(denial) => Err(denial.into()),
+            Err(denial) => {
+                lacks_session = matches!(denial, Denial::NoSession { .. });
+                Err(denial.into())
+            }
             Ok(_) => {
                 let (chain, generation) = (way.chain, &generation);
                 Visit { errand, chain, generation, tls, steps: &steps }.make().await
@@ -146,11 +163,17 @@ pub async fn probe(
                 Err(reply) => {
                     // The line of the route is already followed by an empty line.
                     let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
-                    writeln!(out, "{gap}not reached\n{}", reply.text())?;
+                    writeln!(out, "{gap}not reached\n{}", reply.text_at(address))?;
+                    if lacks_session {
+                        writeln!(out, "{ASK_WITH_A_SESSION}")?;
+                    }
                 }
             }
             if let Some(why) = &ignored {
                 writeln!(out, "{NO_EFFECT}: {why}")?;
+            }
+            if let Some(note) = doubtful_session(&errand.preferences) {
+                writeln!(out, "{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {
                 writeln!(out, "{note}")?;
@@ -164,6 +187,7 @@ pub async fn probe(
                 "as": (!errand.preferences.is_empty()).then(|| errand.preferences.to_string()),
                 "route": way.as_ref().ok().map(|way| way.route),
                 "chain": way.as_ref().ok().map(|way| way.chain.name().as_ref()),
+                "switches": way.as_ref().ok().and_then(|way| switches.get(way.chain.name())),
                 "steps": steps,
                 "seconds": took.as_secs_f64(),
                 "reached": reached.is_ok(),

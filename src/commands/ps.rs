@@ -27,8 +27,13 @@ fn write(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
     }
     let rows: Vec<_> = listed.iter().map(Listed::cells).collect();
     let is_used = |index: usize| rows.iter().any(|row| !row[index].is_empty());
-    let used: Vec<usize> = (0..listed::COLUMNS.len()).filter(|index| is_used(*index)).collect();
-    let head: Vec<&str> = used.iter().map(|index| listed::COLUMNS[*index]).collect();
-    let rows = rows.iter().map(|row| used.iter().map(|index| row[*index].clone()).collect());
-    table::write_table(&head, rows.collect(), out)
+    let used: Vec<bool> = (0..listed::COLUMNS.len()).map(is_used).collect();
+    let head: Vec<&str> = only(listed::COLUMNS, &used).collect();
+    let rows: Vec<Vec<_>> = rows.into_iter().map(|row| only(row, &used).collect()).collect();
+    table::write_table(&head, &rows, out)
+}
+
+/// Returns the cells of the columns that are used.
+fn only<T>(cells: [T; listed::COLUMNS.len()], used: &[bool]) -> impl Iterator<Item = T> {
+    cells.into_iter().zip(used).filter_map(|(cell, is_used)| is_used.then_some(cell))
 }

@@ -116,9 +116,9 @@ const NO_THREADS: &str = "the system gives this process too few threads to run; 
 /// Begins the shutdown at the first signal, and cuts what is still open at the second one.
 async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infallible {
     signals.end().await;
-    shutdown.draining.cancel();
+    shutdown.drain();
     loop {
         signals.end().await;
-        shutdown.cut.cancel();
+        shutdown.cut();
     }
 }

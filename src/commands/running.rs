@@ -1,5 +1,7 @@
 //! Finds the running proxy that a command is for, and writes its answer.
 
+mod lost_socket;
+
 use std::{
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs as _},
@@ -22,21 +24,32 @@ use crate::{
 /// # Errors
 /// The reason why there is none, for people.
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
-    let control = find_silently(choice, environment)?;
+    let wanted = wanted(choice, environment)?;
+    let control = Control::find(&wanted, environment).map_err(|error| match &error {
+        NoProxy::NotRunning(others) => {
+            lost_socket::describe(choice, others, environment).unwrap_or_else(|| error.to_string())
+        }
+        _ => error.to_string(),
+    })?;
     introduce(&control);
     Ok(control)
 }
 
-/// As [`find`], without saying which proxy was found.
+/// Finds the running proxy that `choice` names, without saying which one it is. Returns `None` if none runs with the
+/// configuration of `choice`.
 ///
 /// # Errors
-/// The reason why there is none, for people.
-pub(super) fn find_silently(
+/// Several proxies run with it, or none at the address that `choice` names.
+pub(super) fn find_if_any(
     choice: &ProxyChoice,
     environment: &Environment,
-) -> Result<Control, String> {
+) -> Result<Option<Control>, String> {
     let wanted = wanted(choice, environment)?;
-    Control::find(&wanted, environment).map_err(|error| error.to_string())
+    match Control::find(&wanted, environment) {
+        Ok(control) => Ok(Some(control)),
+        Err(NoProxy::NotRunning(_)) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Says which proxy is asked, unless it is certain that the command means this one.
@@ -61,6 +74,13 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
         super::complain(&format_args!(
             "this is about {source}; name another configuration with `-c`{others}"
         ));
+    }
+}
+
+/// As [`doubt_source`], for the configuration that `config` means.
+pub(super) fn doubt_choice(config: &ConfigPath, environment: &Environment) {
+    if let Ok(source) = Source::find(config.path.clone(), environment) {
+        doubt_source(config, &source, environment);
     }
 }
 
@@ -124,6 +144,9 @@ pub(super) fn answer<T: Serialize>(
 fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy, String> {
     if let Some(text) = &choice.address {
         return Ok(WantedProxy::Listener(addresses(text)?));
+    }
+    if let Some(pid) = choice.pid {
+        return Ok(WantedProxy::Process(pid));
     }
     // A path that is named is not checked: the proxy may have been started with files that are gone by now.
     if let Some(named) = named(choice.config.path.clone(), environment) {

@@ -3,19 +3,18 @@
 mod ask;
 pub(super) mod table;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::{net::SocketAddr, process::ExitCode};
 
-use mooltiroute_hops::{KeyPath, Registry};
+use mooltiroute_hops::{KeyPath, Registry, kinds};
 use serde_json::Value;
 
 use super::{Verdict, running};
 use crate::{
     cli::{self, ProxyChoice},
-    config::{Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source},
-    control::client::Control,
+    config::{
+        Auth, Environment, ListenAddress, Listener, Loader, Overrides, ServerConfig, Source,
+        reachable,
+    },
 };
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
@@ -44,23 +43,37 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = match through_socket(&flags.proxy, environment) {
-        Some((control, status)) => {
-            running::introduce(&control);
-            Ok(status)
-        }
+    let status = through_socket(&flags.proxy, environment).and_then(|status| match status {
+        Some(status) => Ok(status),
         // The control socket of another user's proxy is closed to us, so that one is asked over TCP.
-        None => aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim)),
-    };
+        None => {
+            let asked = aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
+            if asked.is_err() && flags.proxy.address.is_none() {
+                running::doubt_choice(&flags.proxy.config, environment);
+            }
+            asked
+        }
+    });
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
-/// Asks through the control socket. This finds the right proxy even if the files are invalid by now, and works even if
-/// clients need TLS or credentials.
-fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Option<(Control, Value)> {
-    let control = running::find_silently(choice, environment).ok()?;
-    let status = control.get("/v1/status").ok()?;
-    Some((control, status))
+/// Asks through the control socket, and returns `None` if no proxy of this user has the configuration or the address that
+/// `choice` names. This finds the right proxy even if the files are invalid by now, and works even if clients need TLS or
+/// credentials.
+///
+/// # Errors
+/// Several proxies run with the configuration, or none is the named process.
+fn through_socket(
+    choice: &ProxyChoice,
+    environment: &Environment,
+) -> Result<Option<Value>, String> {
+    let found = running::find_if_any(choice, environment);
+    // A proxy of another user may listen at an address.
+    let found = if choice.address.is_some() { found.or(Ok(None)) } else { found };
+    let Some(control) = found? else { return Ok(None) };
+    let Ok(status) = control.get("/v1/status") else { return Ok(None) };
+    running::introduce(&control);
+    Ok(Some(status))
 }
 
 /// Asks the proxy that `server` configures for its status.
@@ -69,6 +82,13 @@ fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Option<(Co
 /// The reason why there is no answer, for people.
 pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
     ask_all(&Aim::of(server, None))
+}
+
+/// Asks the proxy that `choice` means for its status, over TCP. Returns `None` if it does not answer.
+pub(super) fn over_tcp(choice: &ProxyChoice, environment: &Environment) -> Option<Value> {
+    // The kinds of hops don't matter for the addresses of the listeners.
+    let aim = aim(choice, kinds::builtin(), environment).ok()?;
+    ask_all(&aim).ok()
 }
 
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
@@ -103,16 +123,6 @@ fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> R
         |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
     let auth = configured.auth.filter(|_| addresses.iter().all(is_ours));
     Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
-}
-
-/// Returns the address at which this machine reaches a listener on `address`.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Asks one address after the other, and returns the first answer.

@@ -34,13 +34,13 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return complain(&"top needs a terminal; `mooltiroute ps` lists the connections once");
     }
-    let control = match running::find(&flags.proxy, environment) {
+    let mut control = match running::find(&flags.proxy, environment) {
         Ok(control) => control,
         Err(why) => return complain(&why),
     };
     let is_coloured = environment.variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut screen = Screen::new(is_coloured);
-    if let Err(error) = refresh(&mut screen, &control) {
+    if let Err(error) = refresh(&mut screen, &mut control) {
         return complain(&error);
     }
     // It also installs a hook, so that a panic restores the terminal. From here to `restore`, nothing may
@@ -49,7 +49,7 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
         Ok(terminal) => terminal,
         Err(error) => return complain(&format_args!("the terminal can't be used: {error}")),
     };
-    let ended = show(&mut terminal, &mut screen, &control);
+    let ended = show(&mut terminal, &mut screen, &mut control);
     ratatui::restore();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +61,7 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
 fn show(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
-    control: &Control,
+    control: &mut Control,
 ) -> Result<(), String> {
     let failed = |error: io::Error| format!("the terminal can't be used: {error}");
     let mut next = Instant::now() + INTERVAL;
@@ -88,7 +88,9 @@ fn show(
     }
 }
 
-fn refresh(screen: &mut Screen, control: &Control) -> Result<(), NoAnswer> {
+fn refresh(screen: &mut Screen, control: &mut Control) -> Result<(), NoAnswer> {
+    // A reload may have changed where it listens, by which the processes of clients are found.
+    control.identity = control.get("/v1/proxy")?;
     let (rows, overview) = (Listed::all(control)?, control.get("/v1/overview")?);
     screen.update(rows, overview, Instant::now());
     Ok(())

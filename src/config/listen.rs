@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
@@ -52,6 +52,16 @@ pub(crate) fn has_too_large_port(text: &str) -> bool {
     let is_address = format!("{host}:1").parse::<ListenAddress>().is_ok();
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     is_address && is_number && port.parse::<u16>().is_err()
+}
+
+/// Returns the address at which this machine reaches a listener on `address`.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 impl ListenAddress {

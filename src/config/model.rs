@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Asker, Decider, Hop, Secret};
+use mooltiroute_hops::{Asker, Decider, Hop, KeyPath, Secret};
 
 use crate::{
     config::{
@@ -44,6 +44,14 @@ pub struct Config {
     pub(crate) written: Option<Arc<KeptTexts>>,
 }
 
+impl Config {
+    /// Returns the option of the command line that switches the hop `name`, such as `--no-corporate`.
+    pub(crate) fn switched_by_option(&self, name: &str) -> Option<&'static str> {
+        let path = KeyPath::of(["hops", name, "enabled"]).to_string();
+        self.overridden.iter().find(|one| one.path == path).map(|one| one.option)
+    }
+}
+
 /// The listeners, and who may use them.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -65,7 +73,16 @@ pub struct ServerConfig {
 
 /// A protocol that clients speak.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

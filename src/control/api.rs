@@ -49,6 +49,9 @@ pub(crate) struct ProxyIdentity {
     /// The generation in force.
     #[serde(default)]
     pub generation: u64,
+    /// Whether it is about to end, and accepts no more clients.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// A request that was understood.
@@ -125,7 +128,14 @@ impl ProxyIdentity {
     /// Identifies this process, which has the configuration at `config`.
     pub(crate) fn of_process(config: Option<String>) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, pid: std::process::id(), config, listeners: Vec::new(), generation: 0 }
+        Self {
+            version,
+            pid: std::process::id(),
+            config,
+            listeners: Vec::new(),
+            generation: 0,
+            draining: false,
+        }
     }
 }
 
@@ -170,41 +180,53 @@ impl Api {
 
     /// Does what `call` asks for, and returns the answer as JSON.
     ///
+    /// Answers that may be long are made on another thread, so that they delay no traffic.
+    ///
     /// # Errors
     /// The reason why there is none.
     pub(crate) async fn answer(self, call: ApiCall) -> Result<Vec<u8>, Refused> {
         match call {
             ApiCall::Identify => self.identify(),
-            ApiCall::Status => Ok(StatusDocument::of(&self.shared).to_json().into_bytes()),
-            ApiCall::Connections => self.connections().await,
-            ApiCall::Overview => json(&Overview::of(&self.shared)),
-            ApiCall::Usage => self.usage(),
-            ApiCall::Kill(order) => self.kill(&order),
+            ApiCall::Status => elsewhere(move || self.status()).await,
+            ApiCall::Connections => elsewhere(move || self.connections()).await,
+            ApiCall::Overview => elsewhere(move || json(&Overview::of(&self.shared))).await,
+            ApiCall::Usage => elsewhere(move || self.usage()).await,
+            ApiCall::Kill(order) => elsewhere(move || self.kill(&order)).await,
             ApiCall::Reload => self.reload().await,
-            ApiCall::Check(edit) => self.check(edit).await,
+            ApiCall::Check(edit) => elsewhere(move || self.check(&edit)).await,
         }
     }
 
     fn identify(&self) -> Result<Vec<u8>, Refused> {
-        // Addresses and generation change with reloads, so they are filled in for each answer.
+        // These change while the process runs, so they are filled in for each answer.
         let current = self.shared.live().current();
         let identity = ProxyIdentity {
             listeners: current.listening.clone(),
             generation: current.number(),
+            draining: self.shared.shutdown().is_draining(),
             ..(*self.identity).clone()
         };
         json(&identity)
     }
 
-    /// Lists what is open. The table is copied at once, and written out on another thread, so that a long list delays no
-    /// traffic.
-    async fn connections(&self) -> Result<Vec<u8>, Refused> {
+    fn status(&self) -> Result<Vec<u8>, Refused> {
+        Ok(StatusDocument::of(&self.shared).to_json().into_bytes())
+    }
+
+    /// Lists what is open.
+    fn connections(&self) -> Result<Vec<u8>, Refused> {
         let rows = self.shared.connections().list();
-        let write = move || {
-            let listed: Vec<_> = rows.iter().map(|row| ListedConnection::of(row)).collect();
-            json(&listed)
-        };
-        task::spawn_blocking(write).await.map_err(|error| Refused::Failed(error.to_string()))?
+        let mut listed = Vec::with_capacity(rows.len() * ROW_BYTES);
+        listed.push(b'[');
+        // One row after the other, so that the list does not exist a second time as values.
+        for row in rows {
+            if listed.len() > 1 {
+                listed.push(b',');
+            }
+            serde_json::to_writer(&mut listed, &ListedConnection::of(&row)).map_err(failed)?;
+        }
+        listed.extend(b"]\n");
+        Ok(listed)
     }
 
     /// Returns the counts as they are now. Those in the file are up to ten seconds old.
@@ -229,11 +251,8 @@ impl Api {
     }
 
     /// Checks an edit with the variables and the command line of this process, which decide whether it would be taken.
-    async fn check(self, edit: EditedFile) -> Result<Vec<u8>, Refused> {
-        let loader = Arc::clone(&self.loader);
-        let checked = task::spawn_blocking(move || loader.check_edit(&edit)).await;
-        let checked = checked.map_err(|error| Refused::Failed(error.to_string()))?;
-        json(&match checked {
+    fn check(&self, edit: &EditedFile) -> Result<Vec<u8>, Refused> {
+        json(&match self.loader.check_edit(edit) {
             Ok(changes) => Checked { changes, problems: Vec::new() },
             Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
         })
@@ -287,7 +306,7 @@ impl Refused {
             Self::BadRequest(why) | Self::Failed(why) => why.clone(),
             Self::FromAPage => "no web page may use the control socket".to_owned(),
             Self::NotFound => {
-                "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/kill, \
+                "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/usage, /v1/kill, \
                                /v1/reload and /v1/check"
                     .to_owned()
             }
@@ -304,7 +323,21 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
-    let mut json = serde_json::to_vec(value).map_err(|error| Refused::Failed(error.to_string()))?;
+    let mut json = serde_json::to_vec(value).map_err(failed)?;
     json.push(b'\n');
     Ok(json)
 }
+
+fn failed(error: impl ToString) -> Refused {
+    Refused::Failed(error.to_string())
+}
+
+/// Makes an answer on a thread that serves no connections.
+async fn elsewhere(
+    answer: impl FnOnce() -> Result<Vec<u8>, Refused> + Send + 'static,
+) -> Result<Vec<u8>, Refused> {
+    task::spawn_blocking(answer).await.map_err(failed)?
+}
+
+/// The usual length of a connection's row.
+const ROW_BYTES: usize = 256;

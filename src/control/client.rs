@@ -17,7 +17,7 @@ use super::{
     api::ProxyIdentity,
     endpoint::{directories, sockets},
 };
-use crate::config::{Environment, source};
+use crate::config::{Environment, Source, source};
 
 /// A running proxy that was found.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Control {
     socket: PathBuf,
     /// How it describes itself.
     pub identity: ProxyIdentity,
-    /// Whether the command named it, by a configuration or an address.
+    /// Whether the command named it, and no other proxy that fits is about to end.
     pub is_named: bool,
     /// Whether it is exactly the proxy that was wanted, and not only the one that comes closest.
     pub is_exact: bool,
@@ -38,6 +38,8 @@ pub(crate) struct Control {
 pub(crate) enum WantedProxy {
     /// The one that listens on one of these addresses.
     Listener(Vec<SocketAddr>),
+    /// The process with this number.
+    Process(u32),
     /// The one that was started with this configuration. `None` is the built-in one.
     Config(Option<PathBuf>),
     /// As `Config`, or else the only one that runs.
@@ -54,11 +56,14 @@ pub(crate) enum WantedProxy {
 /// The reason why no proxy was found.
 #[derive(Debug, Error)]
 pub(crate) enum NoProxy {
-    /// There is no such proxy.
+    /// There is no proxy with the wanted configuration.
     #[error("no proxy runs with this configuration{}", OtherProxies(.0))]
     NotRunning(Vec<ProxyIdentity>),
+    /// There is no proxy at the wanted address, or with the wanted number.
+    #[error("no proxy of this user {}{}", .0, OtherProxies(.1))]
+    Missing(&'static str, Vec<ProxyIdentity>),
     /// Several proxies fit.
-    #[error("several proxies run with this configuration; choose one with --address{}", OtherProxies(.0))]
+    #[error("several proxies run with this configuration; choose one with `--address` or `--pid`{}", OtherProxies(.0))]
     Ambiguous(Vec<ProxyIdentity>),
 }
 
@@ -90,16 +95,23 @@ impl Control {
         };
         let exact = fitting(&|proxy| wanted.fits(proxy));
         let is_exact = !exact.is_empty();
-        let found = if is_exact { exact } else { fitting(&|proxy| wanted.allows(proxy)) };
+        let fits = if is_exact { exact } else { fitting(&|proxy| wanted.allows(proxy)) };
+        // After an upgrade, the old process drains beside the new one, which has its place.
+        let is_staying = |position: &usize| !running[*position].identity.draining;
+        let staying: Vec<_> = fits.iter().copied().filter(is_staying).collect();
+        let is_only = staying.is_empty() || staying.len() == fits.len();
+        let found = if staying.is_empty() { fits } else { staying };
         // `Usual` allows every proxy. That several run says nothing about which of them is meant.
         let is_ambiguous = found.len() > 1 && (is_exact || is_named);
         let only =
             if let [position] = found[..] { Some(running.swap_remove(position)) } else { None };
         let others = running.into_iter().map(|control| control.identity).collect();
         match only {
-            Some(control) => Ok(Self { is_exact, others, ..control }),
+            Some(control) => {
+                Ok(Self { is_named: is_named && is_only, is_exact, others, ..control })
+            }
             None if is_ambiguous => Err(NoProxy::Ambiguous(others)),
-            None => Err(NoProxy::NotRunning(others)),
+            None => Err(wanted.missing(others)),
         }
     }
 
@@ -108,10 +120,18 @@ impl Control {
         let also = match self.others.is_empty() {
             true => String::new(),
             false => {
-                format!("; name another one with `-c` or `--address`{}", OtherProxies(&self.others))
+                format!(
+                    "; name another one with `-c`, `--address` or `--pid`{}",
+                    OtherProxies(&self.others)
+                )
             }
         };
         format!("asked {}{also}", self.identity)
+    }
+
+    /// Returns the configuration that it was started with.
+    pub(crate) fn source(&self) -> Source {
+        self.identity.config.as_ref().map_or(Source::Embedded, |path| Source::Path(path.into()))
     }
 
     /// Asks for the resource at `path`.
@@ -143,15 +163,25 @@ impl WantedProxy {
                 .listeners
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
+            Self::Process(pid) => proxy.pid == *pid,
             Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
             Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),
+        }
+    }
+
+    /// Returns the error that says that this proxy does not run, while `others` do.
+    fn missing(&self, others: Vec<ProxyIdentity>) -> NoProxy {
+        match self {
+            Self::Listener(_) => NoProxy::Missing("listens at this address", others),
+            Self::Process(_) => NoProxy::Missing("has this process number", others),
+            Self::Config(_) | Self::Usual(_) | Self::ReaderOf { .. } => NoProxy::NotRunning(others),
         }
     }
 
     /// Returns whether `proxy` is meant if no proxy fits.
     fn allows(&self, proxy: &ProxyIdentity) -> bool {
         match self {
-            Self::Listener(_) | Self::Config(_) => false,
+            Self::Listener(_) | Self::Process(_) | Self::Config(_) => false,
             Self::Usual(_) => true,
             // A directory and a file of it are two names of what may be one configuration.
             Self::ReaderOf { file, .. } => {
@@ -197,7 +227,8 @@ impl fmt::Display for ProxyIdentity {
         // Everything that is needed to choose it with `--address` or `-c`.
         let listeners: Vec<_> = self.listeners.iter().map(SocketAddr::to_string).collect();
         let config = self.config.as_deref().unwrap_or("the built-in configuration");
-        write!(f, "process {} on {}, with {config}", self.pid, listeners.join(", "))
+        let state = if self.draining { ", which is about to end" } else { "" };
+        write!(f, "process {} on {}, with {config}{state}", self.pid, listeners.join(", "))
     }
 }
 

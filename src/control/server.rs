@@ -34,7 +34,7 @@ impl ControlServer {
         environment: &Environment,
     ) -> Option<Self> {
         let directories = directories(environment);
-        let endpoint = Endpoint::bind(&directories, &name(listening))
+        let endpoint = Endpoint::bind(&directories, &socket_name(listening))
             .inspect_err(|error| {
                 warn!(%error, "no control socket; ps, top, kill and reload can't reach this proxy");
             })
@@ -79,7 +79,7 @@ impl ControlServer {
 }
 
 /// Returns the name of the socket: the first address, in characters that a file may have on every system.
-fn name(listening: &[SocketAddr]) -> String {
+pub(crate) fn socket_name(listening: &[SocketAddr]) -> String {
     let first = listening.first().map(|address| {
         let ip = address.ip().to_string().replace(':', "-");
         format!("{ip}-{}", address.port())
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_named_after_the_first_listener() {
-        let named = |text: &str| name(&[text.parse().unwrap()]);
+        let named = |text: &str| socket_name(&[text.parse().unwrap()]);
         assert_eq!(named("127.0.0.1:8888"), "127.0.0.1-8888");
         assert_eq!(named("[::1]:8888"), "--1-8888");
     }

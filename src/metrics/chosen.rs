@@ -1,8 +1,14 @@
 //! Counts of hops that a connection passes although its chain does not list them.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use super::{CountBytes, HopCounts, Metrics};
+use super::{CountBytes, HopCounts, Metrics, lock};
 use crate::{proxy_error::ProxyError, usage::UsageAccount};
 
 /// The counts of the hops that a PAC file or a pool chose for one connection.
@@ -11,6 +17,15 @@ use crate::{proxy_error::ProxyError, usage::UsageAccount};
 /// that those choose differ from connection to connection, so each connection has the counts of its own.
 #[derive(Debug)]
 pub(crate) struct ChosenHops(Box<[ChosenCounts]>);
+
+/// The place of a connection for its [`ChosenHops`]. Most connections have none, and find that out by one load.
+///
+/// The task that serves the connection fills the place, and counts bytes by it. Others only look.
+#[derive(Debug, Default)]
+pub(crate) struct ChosenPlace {
+    is_filled: AtomicBool,
+    hops: Mutex<Option<Arc<ChosenHops>>>,
+}
 
 #[derive(Debug)]
 struct ChosenCounts {
@@ -32,6 +47,26 @@ impl Metrics {
         };
         let all: Box<[_]> = names.map(counts).collect();
         (!all.is_empty()).then(|| Arc::new(ChosenHops(all)))
+    }
+}
+
+impl ChosenPlace {
+    /// Returns the counts, if there are any.
+    pub(crate) fn get(&self) -> Option<Arc<ChosenHops>> {
+        if !self.is_filled.load(Relaxed) {
+            return None;
+        }
+        lock(&self.hops).clone()
+    }
+
+    /// Puts `next` in the place, and returns the counts that were there.
+    pub(crate) fn replace(&self, next: Option<Arc<ChosenHops>>) -> Option<Arc<ChosenHops>> {
+        if next.is_none() && !self.is_filled.load(Relaxed) {
+            return None;
+        }
+        let mut hops = lock(&self.hops);
+        self.is_filled.store(next.is_some(), Relaxed);
+        mem::replace(&mut *hops, next)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accepts clients and begins a session for each.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -67,36 +67,36 @@ impl Server {
         for (chain, warm) in self.shared.live().current().warm_chains() {
             // The chain is held weakly: a keeper ends with it, and keeps no chain alive that no generation has any
             // more.
-            let (keeper, draining) = (
+            let (keeper, shutdown) = (
                 Arc::clone(warm).keep(ChainSpares(Arc::downgrade(chain))),
-                self.shared.shutdown().draining.clone(),
+                self.shared.shutdown().clone(),
             );
-            self.sessions.spawn(async move { draining.run_until_cancelled(keeper).await });
+            self.sessions.spawn(async move { shutdown.until_draining(keeper).await });
         }
     }
 
     /// Keeps the facts about the network up to date, until the proxy drains.
     pub(crate) fn keep_facts(&self, keeper: NetworkKeeper) {
-        let draining = self.shared.shutdown().draining.clone();
-        self.sessions.spawn(async move { draining.run_until_cancelled(keeper.run()).await });
+        let shutdown = self.shared.shutdown().clone();
+        self.sessions.spawn(async move { shutdown.until_draining(keeper.run()).await });
     }
 
     /// Waits until every session has ended. Sessions that last longer than `deadline`, or until the cut, are cut.
     pub(crate) async fn drain(&self, deadline: Duration) {
         // `wait` ends only for a tracker that is closed.
         self.sessions.close();
-        let cut = &self.shared.shutdown().cut;
+        let shutdown = self.shared.shutdown();
         tokio::select! {
             // Sessions that have all ended win over a cut that comes at the same time, so that nothing is reported
             // as cut.
             biased;
             () = self.sessions.wait() => return,
-            () = cut.cancelled() => {}
+            () = shutdown.cutting() => {}
             () = time::sleep(deadline) => {}
             never = self.log_progress() => match never {},
         }
         warn!(open = self.shared.open(), "cutting what is still open");
-        cut.cancel();
+        shutdown.cut();
         // A session that is cut ends when it is polled next, which is at once unless the process is starved.
         let _ = time::timeout(CUT_MAX, self.sessions.wait()).await;
     }
@@ -155,19 +155,23 @@ async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
     let Begun { listener, address, tls, closed } = begun;
     let pause = Pause { voice, ..Pause::default() };
     let mut door = Door { server, worker, listener, address, tls, pause };
-    let draining = door.server.shared.shutdown().draining.clone();
-    loop {
-        tokio::select! {
-            // In this order, so that an end is seen before the next client.
-            biased;
-            () = closed.cancelled() => break,
-            () = draining.cancelled() => return,
-            () = door.next() => {}
+    let shutdown = door.server.shared.shutdown().clone();
+    {
+        // Made once, since each of these takes a lock when it is made and when it is dropped.
+        let (mut closed, mut draining) = (pin!(closed.cancelled()), pin!(shutdown.draining()));
+        loop {
+            tokio::select! {
+                // In this order, so that an end is seen before the next client.
+                biased;
+                () = &mut closed => break,
+                () = &mut draining => return,
+                () = door.next() => {}
+            }
         }
     }
     // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
     let rest = async { while door.next_waiting().await {} };
-    draining.run_until_cancelled(rest).await;
+    shutdown.until_draining(rest).await;
     if voice == Voice::Logged {
         info!(%address, "not listening any more");
     }
@@ -223,10 +227,9 @@ impl Door {
     async fn welcome(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
             Ok((socket, peer)) => {
+                let shared = &self.server.shared;
                 // Only well below the limit, or each client that ends would bring a line.
-                let (open, fit) =
-                    (self.server.shared.open(), self.server.shared.clients_that_fit());
-                if open < fit / 4 * 3 {
+                if self.pause.is_announced && shared.open() < shared.clients_that_fit() / 4 * 3 {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
@@ -268,10 +271,8 @@ impl Pause {
     }
 
     fn end(&mut self, address: SocketAddr) {
-        if self.is_announced {
-            info!(%address, "accepting connections again");
-            self.is_announced = false;
-        }
+        info!(%address, "accepting connections again");
+        self.is_announced = false;
     }
 }
 

@@ -14,9 +14,10 @@ use tracing::{info, warn};
 
 use crate::{
     config::Consequence,
+    duration::{in_words, whole_seconds},
     state::shared::Shared,
     upstream::chain::Chain,
-    usage::{Activity, BudgetUse, UsageFile, UsageLedger, Woken},
+    usage::{Activity, BudgetUse, UsageFile, UsageLedger, UsageRecord, Woken},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -38,6 +39,8 @@ struct KeeperWork {
     /// Whether the last write failed, which is logged once.
     is_failing: bool,
     saved: Option<Instant>,
+    /// The content of the file that `usage` includes.
+    known: UsageRecord,
     /// The total when it was looked at last.
     total: u64,
 }
@@ -46,13 +49,17 @@ impl UsageKeeper {
     /// Continues with what `file` has, and keeps it up to date.
     pub(crate) fn begin(shared: &Arc<Shared>, file: Option<UsageFile>) -> Self {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
-        match &file {
-            Some(file) => restore(&usage, file),
-            None => info!("usage ends with the process: there is no file to keep it in"),
-        }
+        let known = match &file {
+            Some(file) => restore(&usage, file).unwrap_or_default(),
+            None => {
+                info!("usage ends with the process: there is no file to keep it in");
+                UsageRecord::default()
+            }
+        };
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
-        let mut work = KeeperWork { usage, file, shared, is_failing: false, saved: None, total };
+        let mut work =
+            KeeperWork { usage, file, shared, is_failing: false, saved: None, known, total };
         let (running, ended) = mpsc::channel();
         let run = move || {
             let _running: Sender<Infallible> = running;
@@ -77,10 +84,10 @@ impl Drop for UsageKeeper {
     }
 }
 
-fn restore(usage: &UsageLedger, file: &UsageFile) {
+/// Continues with what is in `file`, and returns it.
+fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
     match file.read() {
-        Ok(Some(record)) => usage.restore(&record),
-        Ok(None) => {}
+        Ok(record) => record.inspect(|record| usage.restore(record)),
         Err(error) => {
             let path = file.path().display();
             match file.set_aside() {
@@ -90,6 +97,7 @@ fn restore(usage: &UsageLedger, file: &UsageFile) {
                 }
                 Err(_) => warn!(%path, %error, "usage begins at zero: the file can't be read"),
             }
+            None
         }
     }
 }
@@ -129,7 +137,7 @@ impl KeeperWork {
         self.saved = Some(Instant::now());
         let Some(file) = &self.file else { return true };
         let path = file.path().display();
-        let saved = file.write(&self.usage.record());
+        let saved = file.save(&self.usage, &mut self.known);
         let was_failing = std::mem::replace(&mut self.is_failing, saved.is_err());
         match &saved {
             Ok(()) if was_failing => info!(%path, "usage is saved again"),
@@ -148,17 +156,17 @@ impl KeeperWork {
             let Some((budget, used)) = account.take_news() else { continue };
             let BudgetUse { used: bytes, is_reached, period, .. } = used;
             let limit = budget.bytes;
-            let left = period.left(SystemTime::now());
+            let left = in_words(whole_seconds(period.left(SystemTime::now())));
             if !is_reached {
                 let percent = bytes.saturating_mul(100) / limit.max(1);
-                warn!(%hop, bytes, limit, percent, per = %budget.per, ?left, "budget nearly used up");
+                warn!(%hop, bytes, limit, percent, per = %budget.per, left, "budget nearly used up");
                 continue;
             }
             let then = match &budget.then {
                 Consequence::Refuse => "new requests are refused".to_owned(),
                 Consequence::Chain(chain) => format!("new requests take chain `{chain}`"),
             };
-            warn!(%hop, bytes, limit, per = %budget.per, ?left, then, "budget used up");
+            warn!(%hop, bytes, limit, per = %budget.per, left, then, "budget used up");
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {

@@ -15,7 +15,6 @@ use std::{
     task::Waker,
 };
 
-use arc_swap::ArcSwapOption;
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ use self::failures::RecentFailures;
 use crate::{
     config::Protocol,
     log::DirectLog,
-    metrics::{ChosenHops, CountBytes},
+    metrics::{ChosenHops, ChosenPlace, CountBytes},
     slab::Slab,
     state::generation::{Generation, Way},
     upstream::chain::{Chain, Passage, TakenHop, Trace},
@@ -69,7 +68,7 @@ pub(crate) struct OpenConnection {
     pub session: Option<Box<str>>,
     passage: Mutex<Passage>,
     /// The counts of the hops on its way that the chain does not list.
-    chosen: ArcSwapOption<ChosenHops>,
+    chosen: ChosenPlace,
 }
 
 /// Ends one connection from outside. The task that serves it is woken and finds the flag set.
@@ -136,7 +135,7 @@ impl Connections {
             generation: Arc::clone(generation),
             session: session.map(Box::from),
             passage: Mutex::default(),
-            chosen: ArcSwapOption::empty(),
+            chosen: ChosenPlace::default(),
         });
         // Only now is the lock taken, which all workers share.
         let place = lock(&self.rows).add(Arc::clone(&row));
@@ -144,9 +143,16 @@ impl Connections {
     }
 
     /// Returns the connections that are open now, the oldest first.
+    ///
+    /// One that begins meanwhile may be missing. The table is copied piece by piece, since each connection that begins or
+    /// ends needs the lock, and the thread that holds it may have to wait for a processor.
     pub(crate) fn list(&self) -> Vec<Arc<OpenConnection>> {
-        // Sorted after the lock is released, so that a long table delays no connection.
-        let mut rows: Vec<_> = lock(&self.rows).iter().cloned().collect();
+        let (mut rows, mut first) = (Vec::new(), 0);
+        // A row keeps its place, so each one is seen once, whatever happens between two pieces.
+        while let Some(part) = lock(&self.rows).part(first, LOCKED_ROWS_MAX) {
+            rows.extend(part.cloned());
+            first += LOCKED_ROWS_MAX;
+        }
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -187,7 +193,7 @@ impl OpenConnection {
     /// Notes the way that it takes. A request may take another one later, if its connection breaks before an answer.
     pub(crate) fn set_passage(&self, passage: Passage) {
         let chosen = self.generation.metrics().chosen(passage.chosen_hops());
-        let before = self.chosen.swap(chosen.clone());
+        let before = self.chosen.replace(chosen.clone());
         if let Some(chosen) = chosen {
             chosen.request(self.is_tunnel(), before.as_deref());
         }
@@ -206,7 +212,7 @@ impl OpenConnection {
 
     /// Returns the counts of the hops on its way that the chain does not list, if there are any.
     pub(crate) fn chosen_counts(&self) -> Option<Arc<ChosenHops>> {
-        self.chosen.load_full()
+        self.chosen.get()
     }
 
     /// Returns the word for its protocol in the log and in lists.
@@ -234,7 +240,7 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.sent.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().sent(bytes);
-            if let Some(chosen) = &*self.chosen.load() {
+            if let Some(chosen) = self.chosen.get() {
                 chosen.sent(bytes);
             }
         }
@@ -244,7 +250,7 @@ impl CountBytes for OpenConnection {
         if bytes > 0 {
             self.received.fetch_add(bytes, Ordering::Relaxed);
             self.chain.meter().received(bytes);
-            if let Some(chosen) = &*self.chosen.load() {
+            if let Some(chosen) = self.chosen.get() {
                 chosen.received(bytes);
             }
         }
@@ -304,3 +310,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked while it held the lock left a table that is still right.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Rows that are copied while others wait for the lock: about 10 µs of work.
+const LOCKED_ROWS_MAX: usize = 128;

@@ -2,25 +2,54 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use mooltiroute_hops::InvalidPreferences;
 use tokio::time::Instant;
+
+use crate::config::Protocol;
 
 /// The lines that clients caused. At most one line of a sort is logged in each [`PAUSE`].
 #[derive(Debug, Default)]
 pub(crate) struct Denials(Mutex<BTreeMap<ClientLine, Noted>>);
 
 /// A sort of log line that any client can cause as often as it likes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ClientLine {
-    /// A request was refused with this status of HTTP.
-    Status(u16),
-    /// A request was refused with this reply code of SOCKS.
-    ReplyCode(u8),
+    /// A request by this protocol was refused for this reason.
+    Refused(Protocol, RefusalReason),
     /// A client names a session or a country, and no hop on its way takes one.
     UnusedPreferences,
+}
+
+/// Why requests are refused, as far as one line of the log can stand for many: clients choose neither the number of these
+/// nor their texts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RefusalReason {
+    /// The client did not send what `server.auth` asks for.
+    Unauthorized,
+    /// No route matches.
+    NoRoute,
+    /// The username states no preferences.
+    Preferences(InvalidPreferences),
+    /// The client states preferences that no hop takes.
+    NoSay,
+    /// This hop has used up its budget.
+    OverBudget(Arc<str>),
+    /// The client names no session.
+    NoSession,
+    /// Too many requests are unanswered.
+    NotAdmitted,
+    /// It is not known which hops the way has.
+    Unsettled,
+    /// The client speaks TLS to a listener without it.
+    Tls,
+    /// The client speaks SOCKS to a listener with TLS.
+    Socks,
+    /// The client speaks HTTP/2.
+    Http2,
 }
 
 /// The lines of one sort.
@@ -61,14 +90,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_equal_refusals_one_is_logged_and_the_others_are_counted() {
-        use ClientLine::{ReplyCode, Status};
-
         let denials = Denials::default();
+        let no_route = || ClientLine::Refused(Protocol::Http, RefusalReason::NoRoute);
+        let by_socks = || ClientLine::Refused(Protocol::Socks5, RefusalReason::NoRoute);
+        let country = || {
+            let reason = RefusalReason::Preferences(InvalidPreferences::NoCountry);
+            ClientLine::Refused(Protocol::Http, reason)
+        };
         assert_eq!(
-            [Status(400), Status(400), ReplyCode(1), Status(400)].map(|line| denials.note(line)),
-            [Some(0), None, Some(0), None]
+            [no_route(), no_route(), by_socks(), country(), no_route()]
+                .map(|line| denials.note(line)),
+            [Some(0), None, Some(0), Some(0), None]
         );
         time::advance(PAUSE).await;
-        assert_eq!([denials.note(Status(400)), denials.note(ReplyCode(1))], [Some(2), Some(0)]);
+        assert_eq!([denials.note(no_route()), denials.note(country())], [Some(2), Some(0)]);
     }
 }

@@ -50,10 +50,12 @@ pub(crate) struct Generation {
     always_direct: Vec<bool>,
     /// For each chain, the conditions of the network that its hops depend on.
     dependences: Vec<Option<Dependence>>,
-    /// Whether a chain has such conditions.
-    has_dependences: bool,
+    /// Whether a request may have to wait before it begins: a chain has such conditions, or a hop that has to ask first.
+    has_to_be_prepared: bool,
     /// Every hop, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
+    /// The options of the command line that switch hops, by their names.
+    options: Vec<(Arc<str>, &'static str)>,
     network: Arc<Network>,
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
@@ -163,6 +165,9 @@ impl Generation {
         lasting: Lasting,
         last: &[Arc<Chain>],
     ) -> Self {
+        let option =
+            |hop: &NamedHop| Some((Arc::clone(&hop.name), config.switched_by_option(&hop.name)?));
+        let options = config.hops.iter().filter_map(option).collect();
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
         let Lasting { metrics, peaks, network } = lasting;
         // Conditions and directness are looked up by the position of the chain, and are taken from the settings
@@ -219,11 +224,13 @@ impl Generation {
             rules,
             routes,
             route_accounts,
+            has_to_be_prepared: dependences.iter().any(Option::is_some)
+                || chains.iter().any(|chain| chain.has_askers()),
             chains,
             always_direct,
-            has_dependences: dependences.iter().any(Option::is_some),
             dependences,
             hops,
+            options,
             network,
             metrics,
             // A tunnel may hold this generation long past its reload. Then its end frees memory for the system.
@@ -264,6 +271,11 @@ impl Generation {
         // A hop without a condition depends on the network too if it has to ask for a document.
         let is_followed = self.hops.iter().any(|hop| hop.asker().is_some());
         self.network.put_in_force(outcomes(&self.hops), is_followed);
+    }
+
+    /// Returns the option of the command line that switches the hop `name`, whatever the configuration says.
+    pub(crate) fn option_of(&self, name: &str) -> Option<&'static str> {
+        self.options.iter().find(|(hop, _)| **hop == *name).map(|(_, option)| *option)
     }
 
     /// The facts about the network.
@@ -327,9 +339,9 @@ impl Generation {
         self.takes_preferences
     }
 
-    /// Returns whether the hops of a chain depend on conditions of the network.
-    pub(crate) fn has_dependences(&self) -> bool {
-        self.has_dependences
+    /// Returns whether a request may have to wait before it begins, for a condition of the network or a document.
+    pub(crate) fn has_to_be_prepared(&self) -> bool {
+        self.has_to_be_prepared
     }
 
     /// Returns the rules of the routes, in written order.

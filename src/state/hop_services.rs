@@ -7,15 +7,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mooltiroute_hops::{
-    Authority, Eventual, OpenError, Preferences, Request, Services, SourceKind, SourceNews, Tunnel,
+    Authority, Eventual, Forwarder, KeptDocument, OpenError, PlainConnection, PlainRequest,
+    Preferences, Request, RequestLine, Secret, Services, SourceKind, SourceNews, Tunnel,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
+    duration::{in_words, whole_seconds},
     error::with_causes,
     network::Network,
     state::generation::{Generation, settled},
-    upstream::chain::Chain,
+    timestamp::rfc_3339,
+    upstream::chain::{Chain, Connected, Destination},
 };
 
 /// The services for one hop, in every generation that has it.
@@ -38,21 +41,28 @@ impl Services for HopServices {
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>> {
         let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
         Eventual::later(async move {
-            let in_force = in_force.ok_or_else(ended)?;
-            loop {
-                let chain = chain_in_force(&in_force, &via).await?;
-                let preferences = Preferences::default();
-                let opened = chain.connect_through(Request::new(&target, &preferences)).await;
-                // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then
-                // nothing is sent on the old way, and its failure says nothing.
-                let now = in_force.load();
-                if !now.chain(&via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {
-                    continue;
-                }
-                return opened
-                    .map(|connected| connected.tunnel)
-                    .map_err(|error| OpenError(with_causes(&error)));
-            }
+            let (_, connected) = connect(in_force, &via, &target, Destination::Target).await?;
+            Ok(connected.tunnel)
+        })
+    }
+
+    fn open_plain(
+        &self,
+        target: Authority,
+        uri: Secret,
+    ) -> Eventual<'static, Result<PlainConnection, OpenError>> {
+        let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
+        Eventual::later(async move {
+            let line = RequestLine { method: "GET", uri: &uri.expose() };
+            let plain = PlainRequest { line, target: &target, has_body: false };
+            let destination = Destination::Forwarder(plain);
+            let (chain, connected) = connect(in_force, &via, &target, destination).await?;
+            let Connected { tunnel, fields, last, is_at_hop, .. } = connected;
+            let forwarder = last.filter(|_| is_at_hop).and_then(|last| {
+                let name = Arc::clone(&chain.hops().get(last.position)?.name);
+                Some(Forwarder { name, link: last.link, fields })
+            });
+            Ok(PlainConnection { tunnel, forwarder })
         })
     }
 
@@ -68,12 +78,20 @@ impl Services for HopServices {
     fn report(&self, kind: SourceKind, source: &str, news: SourceNews<'_>) {
         let hop = &*self.hop;
         match (kind, news) {
-            (SourceKind::PacFile, SourceNews::Loaded) => info!(hop, source, "PAC file loaded"),
-            (SourceKind::PacFile, SourceNews::NotLoaded(problem)) => {
-                warn!(hop, source, problem, "PAC file not loaded");
+            (SourceKind::PacFile, SourceNews::Loaded { .. }) => {
+                info!(hop, source, "PAC file loaded");
             }
-            (_, SourceNews::Loaded) => info!(hop, source, "list loaded"),
-            (_, SourceNews::NotLoaded(problem)) => warn!(hop, source, problem, "list not loaded"),
+            (SourceKind::PacFile, SourceNews::NotLoaded { problem, kept, retry }) => {
+                let (in_use, next) = (in_use("PAC file", kept), next_fetch(retry));
+                warn!(hop, source, problem, in_use, next, "PAC file not loaded");
+            }
+            (_, SourceNews::Loaded { members }) => {
+                info!(hop, source, proxies = members, "list loaded");
+            }
+            (_, SourceNews::NotLoaded { problem, kept, retry }) => {
+                let (in_use, next) = (in_use("list", kept), next_fetch(retry));
+                warn!(hop, source, problem, in_use, next, "list not loaded");
+            }
             (_, SourceNews::Doubtful(problem)) => {
                 warn!(hop, source, problem, "list partly loaded");
             }
@@ -84,6 +102,50 @@ impl Services for HopServices {
     fn said(&self, text: &str) {
         debug!(hop = &*self.hop, text, "the PAC file says");
     }
+}
+
+/// Opens a connection for a request for `target` through the chain `via` of the generation in force.
+async fn connect(
+    in_force: Option<Arc<ArcSwap<Generation>>>,
+    via: &str,
+    target: &Authority,
+    destination: Destination<'_>,
+) -> Result<(Arc<Chain>, Connected), OpenError> {
+    let in_force = in_force.ok_or_else(ended)?;
+    loop {
+        let chain = chain_in_force(&in_force, via).await?;
+        let preferences = Preferences::default();
+        let opened = chain.travel(Request::new(target, &preferences), destination, &()).await;
+        // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then nothing is
+        // sent on the old way, and its failure says nothing.
+        if !in_force.load().chain(via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {
+            continue;
+        }
+        return match opened {
+            Ok(connected) => Ok((chain, connected)),
+            Err(error) => Err(OpenError(with_causes(&error))),
+        };
+    }
+}
+
+/// Says which document requests use after a fetch that failed.
+fn in_use(noun: &str, kept: Option<KeptDocument>) -> String {
+    let Some(KeptDocument { loaded, members }) = kept else {
+        return format!("no {noun} was loaded yet, so requests are refused");
+    };
+    let loaded = rfc_3339(loaded);
+    match members {
+        Some(members) => {
+            let noun_of_members = if members == 1 { "proxy" } else { "proxies" };
+            format!("the last good {noun}, of {loaded}, with {members} {noun_of_members}")
+        }
+        None => format!("the last good {noun}, of {loaded}"),
+    }
+}
+
+/// Says when a document is asked for again. Without requests there is no traffic, so a time alone would promise too much.
+fn next_fetch(retry: Duration) -> String {
+    format!("a request after {} asks for it again", in_words(whole_seconds(retry)))
 }
 
 /// Returns the chain `via` of the generation in force, once the conditions of the network that it depends on are decided.

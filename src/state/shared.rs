@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use mooltiroute_hops::Eventual;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     state::{
         connections::Connections,
         denials::Denials,
-        generation::{Generation, Live},
+        generation::{Generation, Live, Way},
     },
     system::{memory::Peaks, open_files, shutdown::Shutdown, workers::Seat},
     upstream::{
@@ -109,8 +110,10 @@ impl Shared {
     }
 
     /// Returns the generation that serves the request of `query`: `generation`, which was in force, or one that has
-    /// followed it. If a hop on the way depends on the network and its condition is undecided, this waits until it is
-    /// decided, for `timeouts.connect` at most.
+    /// followed it.
+    ///
+    /// If a hop on the way depends on the network and its condition is undecided, this waits until it is decided, for
+    /// `timeouts.connect` at most. If a hop chooses by a PAC file that has to be fetched first, this waits for it.
     ///
     /// # Errors
     /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
@@ -119,18 +122,18 @@ impl Shared {
         query: &Query<'_>,
         generation: Arc<Generation>,
     ) -> Result<Arc<Generation>, Unsettled> {
-        if !generation.has_dependences() {
+        if !generation.has_to_be_prepared() {
             return Ok(generation);
         }
-        let depends_on = |generation: &Generation| {
-            generation.present_way(query).and_then(|way| way.dependence.cloned())
+        // One look-up, and no wait for a target whose hops depend on nothing.
+        let is_prepared = |way: Way<'_>| {
+            way.dependence.is_none() && matches!(way.chain.prepare(), Eventual::Ready(()))
         };
-        // One look-up, and no wait for a target whose hops don't depend on the network.
-        if depends_on(&generation).is_none() {
+        if generation.present_way(query).is_none_or(is_prepared) {
             return Ok(generation);
         }
         // Boxed, so that requests that depend on nothing don't keep room for it.
-        Box::pin(self.live.settled(generation, depends_on)).await
+        Box::pin(self.live.prepared(query, generation)).await
     }
 
     /// The lines that clients caused, of which only some are logged.

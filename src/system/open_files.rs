@@ -87,11 +87,13 @@ mod unix {
         if limit.is_some_and(|limit| limit < needed) {
             let limit = limit.unwrap_or_default();
             let fitting = limit.saturating_sub(OTHERS) / PER_CLIENT;
+            let advice = format!(
+                "raise the limit to {needed} (`ulimit -Hn {needed}`, or `LimitNOFILE={needed}` for systemd), or lower \
+                 `limits.connections` to {fitting}"
+            );
             warn!(
                 limit,
-                needed,
-                fitting,
-                "too few open files are allowed for `limits.connections`: raise the limit to `needed` (`ulimit -Hn`, `LimitNOFILE`), or lower `limits.connections` to `fitting`"
+                needed, fitting, advice, "too few open files are allowed for `limits.connections`"
             );
         }
     }

@@ -4,29 +4,67 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::Poll,
 };
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 /// The two steps in which the proxy ends: first nothing new begins, then what is left is cut.
+///
+/// To ask whether a step has come is one load, so that every connection can ask each time its task runs, on any worker.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown {
-    /// Cancelled when nothing new is to begin.
-    pub draining: CancellationToken,
-    /// Cancelled when what is still open is to end.
-    pub cut: CancellationToken,
+pub struct Shutdown(Arc<Steps>);
+
+#[derive(Debug, Default)]
+struct Steps {
+    /// The last step that has come. It never goes back.
+    reached: AtomicU8,
+    /// Wakes all that wait for a step, after it has come.
+    changed: Notify,
 }
 
 impl Shutdown {
+    /// Begins to drain: from now on nothing new is to begin.
+    pub fn drain(&self) {
+        self.reach(DRAINING);
+    }
+
+    /// Cuts: from now on what is still open is to end.
+    pub fn cut(&self) {
+        self.reach(CUT);
+    }
+
     /// Whether nothing new is to begin.
     pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.reached() >= DRAINING
     }
 
     /// Whether what is still open is to end.
     pub fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
+        self.reached() >= CUT
+    }
+
+    /// Waits until nothing new is to begin.
+    pub async fn draining(&self) {
+        self.wait_for(DRAINING).await;
+    }
+
+    /// Waits until what is still open is to end.
+    pub async fn cutting(&self) {
+        self.wait_for(CUT).await;
+    }
+
+    /// Runs `work` until nothing new is to begin. Returns `None` if that comes first.
+    pub async fn until_draining<F: Future>(&self, work: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            () = self.draining() => None,
+            done = work => Some(done),
+        }
     }
 
     /// Runs `work` to its end, or until the cut. At the cut it is polled once more, so that it can end by itself.
@@ -35,13 +73,20 @@ impl Shutdown {
     ///
     /// Only for the outermost future of a task: it keeps the waker of its first poll, which must stay valid.
     pub async fn heeded_by<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
-        let (mut draining, mut cut) = (pin!(self.draining.cancelled()), pin!(self.cut.cancelled()));
-        let mut is_watched = false;
+        let mut change = pin!(self.0.changed.notified());
+        let mut watched = None;
         poll_fn(|cx| {
-            if !is_watched {
-                is_watched = true;
-                // An earlier signal is seen below. This poll only registers for the wake-up.
-                let _ = (draining.as_mut().poll(cx), cut.as_mut().poll(cx));
+            // A change wakes once, so each step that was seen asks for a new registration. A step that comes before it
+            // is seen below, and one that comes after it wakes the task.
+            let reached = self.reached();
+            if watched != Some(reached) {
+                watched = Some(reached);
+                change.set(self.0.changed.notified());
+                // Pending: it was made a moment ago. A change since then wakes the task at once.
+                if change.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                    watched = None;
+                }
             }
             // The work is polled first, also after the cut, so that it can still end by itself.
             match work.as_mut().poll(cx) {
@@ -52,7 +97,33 @@ impl Shutdown {
         })
         .await
     }
+
+    fn reached(&self) -> u8 {
+        self.0.reached.load(Ordering::Acquire)
+    }
+
+    fn reach(&self, step: u8) {
+        // The step comes before the wake-up, so that a task which is woken finds it.
+        self.0.reached.fetch_max(step, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+
+    async fn wait_for(&self, step: u8) {
+        loop {
+            // Made before the step is read, so that a change in between is not missed.
+            let change = self.0.changed.notified();
+            if self.reached() >= step {
+                return;
+            }
+            change.await;
+        }
+    }
 }
+
+/// Nothing new begins.
+const DRAINING: u8 = 1;
+/// What is left is cut.
+const CUT: u8 = 2;
 
 /// The signals that ask this process to end or to reload.
 #[derive(Debug)]
@@ -164,9 +235,9 @@ mod tests {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let steps = async {
             sleep(second).await;
-            shutdown.draining.cancel();
+            shutdown.drain();
             sleep(second).await;
-            shutdown.cut.cancel();
+            shutdown.cut();
         };
         let drains = pin!(async {
             until(|| shutdown.is_draining()).await;

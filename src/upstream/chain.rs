@@ -12,7 +12,7 @@ mod trace;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::{Authority, Field, Hop, PlainRequest, Request, Reuse, Tunnel};
+use mooltiroute_hops::{Authority, Eventual, Field, Hop, PlainRequest, Request, Reuse, Tunnel};
 use tokio::time::Instant;
 
 use self::{
@@ -21,7 +21,7 @@ use self::{
 };
 pub(crate) use self::{
     counted::ChainAccounts,
-    error::{Cause, ChainError, Stage, Step},
+    error::{Cause, ChainError, FailedMembers, Stage, Step},
     last_hop::LastHop,
     passage::{Passage, TakenHop},
     spares::ChainSpares,
@@ -50,6 +50,8 @@ pub(crate) struct Chain {
     requires_session: bool,
     /// Whether a hop chooses by the request.
     has_deciders: bool,
+    /// Whether a hop may have to ask before it can choose.
+    has_askers: bool,
 }
 
 /// A hop of a chain, with its name.
@@ -134,6 +136,7 @@ impl Chain {
             takes_preferences: hops.iter().any(|hop| hop.hop.describe().takes_preferences),
             requires_session: hops.iter().any(|hop| hop.hop.describe().requires_session),
             has_deciders: hops.iter().any(|hop| hop.hop.decider().is_some()),
+            has_askers: hops.iter().any(|hop| hop.hop.asker().is_some()),
             hops,
         }
     }
@@ -238,15 +241,31 @@ impl Chain {
         self.requires_session
     }
 
-    /// Opens a tunnel to the target of `request`, and describes it.
-    ///
-    /// # Errors
-    /// As [`travel`](Self::travel).
-    pub(crate) async fn connect_through(
-        &self,
-        request: Request<'_>,
-    ) -> Result<Connected, ChainError> {
-        self.travel(request, Destination::Target, &()).await
+    /// Whether [`prepare`](Self::prepare) may have to wait.
+    pub(crate) fn has_askers(&self) -> bool {
+        self.has_askers
+    }
+
+    /// Waits until the documents by which hops choose are there or can't be had.
+    pub(crate) fn prepare(&self) -> Eventual<'static, ()> {
+        if !self.has_askers {
+            return Eventual::Ready(());
+        }
+        // All are asked for at once.
+        let askers = self.hops.iter().filter_map(|hop| hop.hop.asker());
+        let pending = askers.filter_map(|asker| match asker.prepare() {
+            Eventual::Ready(()) => None,
+            Eventual::Pending(wait) => Some(wait),
+        });
+        let pending: Vec<_> = pending.collect();
+        if pending.is_empty() {
+            return Eventual::Ready(());
+        }
+        Eventual::later(async {
+            for wait in pending {
+                wait.await;
+            }
+        })
     }
 
     /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
@@ -279,7 +298,7 @@ impl Chain {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
         let Arrived { tunnel, fields, journey, taken, is_at_hop, attempts } =
-            self.go(request, destination, trace).await?;
+            self.go(request.begun_at(begun), destination, trace).await?;
         let reuse = journey.reuse();
         let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
         Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })
@@ -340,6 +359,7 @@ impl Chain {
             cause,
             attempts: 0,
             refused: Vec::new(),
+            failed_members: None,
         }
     }
 }
@@ -416,7 +436,7 @@ mod tests {
             let preferences = Preferences::default();
             let request = Request::new(&target, &preferences);
             let arrival = if is_whole {
-                chain.connect_through(request).await
+                chain.travel(request, Destination::Target, &()).await
             } else {
                 let plain = PlainRequest { line: LINE, target: &target, has_body: false };
                 chain.travel(request, Destination::Forwarder(plain), &()).await
@@ -451,7 +471,7 @@ mod tests {
         let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
         let target = "target.example:443".parse().unwrap();
         let error = chain
-            .connect_through(Request::new(&target, &Preferences::default()))
+            .travel(Request::new(&target, &Preferences::default()), Destination::Target, &())
             .await
             .unwrap_err();
         assert!(matches!(error.cause, Cause::Timeout(_)));

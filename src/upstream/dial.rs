@@ -23,7 +23,7 @@ pub enum DialError {
     #[error("the name has no address")]
     NoAddress,
     /// No address accepted the connection. This is the error of the first one.
-    #[error("the connection was not taken")]
+    #[error("can't connect")]
     Connect(#[source] io::Error),
     /// The address is one that this proxy listens on.
     #[error("that is this proxy itself")]

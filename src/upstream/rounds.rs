@@ -13,7 +13,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher as _, Hash, RandomState},
+    hash::{BuildHasher as _, Hash},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -33,8 +34,10 @@ use super::chain::{Stage, Trace};
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     hasher: RandomState,
-    alike: Mutex<HashMap<u64, Alike>>,
+    alike: Mutex<AlikeByKey>,
 }
+
+type AlikeByKey = HashMap<u64, Alike, RandomState>;
 
 /// One unanswered request. Dropping it counts as its answer.
 #[derive(Debug)]
@@ -71,7 +74,8 @@ struct Alike {
     is_serial: bool,
     last_begun: Instant,
     last_answered: Option<Instant>,
-    freed: Arc<Notify>,
+    /// Wakes the requests that wait. Most are never waited for.
+    freed: Option<Arc<Notify>>,
 }
 
 /// A request in the queue, removed from it when dropped.
@@ -116,7 +120,7 @@ impl Rounds {
                 return Ok(round());
             }
             alike.waiting += 1;
-            Arc::clone(&alike.freed)
+            Arc::clone(alike.freed.get_or_insert_default())
         };
         // Leaves the queue when it is dropped, also if the client goes away while it waits.
         let waiting = WaitingRound(self, key);
@@ -159,7 +163,7 @@ impl Rounds {
         if Instant::now() < due { Turn::WaitUntil(due) } else { Turn::Over(error) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Alike>> {
+    fn lock(&self) -> MutexGuard<'_, AlikeByKey> {
         // Each change is a single step, so a panic elsewhere leaves the counts right.
         self.alike.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,7 +203,9 @@ impl Round {
             // One answer rules a loop out: its rounds are answered only after the newest one was.
             alike.is_serial = false;
             alike.last_answered = Some(Instant::now());
-            alike.freed.notify_one();
+            if let Some(freed) = &alike.freed {
+                freed.notify_one();
+            }
         });
     }
 }
@@ -235,7 +241,7 @@ impl Alike {
             is_serial: true,
             last_begun: now,
             last_answered: None,
-            freed: Arc::default(),
+            freed: None,
         }
     }
 

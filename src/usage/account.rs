@@ -97,6 +97,11 @@ impl UsageAccount {
         self.spend(|spending| spending.restore(used));
     }
 
+    /// Adds what another process has used of the budget.
+    pub(super) fn spend_elsewhere(&self, used: BudgetUse) {
+        self.spend(|spending| spending.add_of(used, SystemTime::now()));
+    }
+
     /// Returns the budget of the hop if it is used up now.
     ///
     /// Each request calls this. It costs one read unless the budget is used up.

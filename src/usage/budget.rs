@@ -82,6 +82,14 @@ impl Spending {
         self.used = self.used.saturating_add(bytes);
     }
 
+    /// Adds what another process has used, if that was in the period that `now` is in. This process logs its own events.
+    pub(super) fn add_of(&mut self, other: BudgetUse, now: SystemTime) {
+        self.roll(now);
+        if self.period == other.period {
+            self.used = self.used.saturating_add(other.used);
+        }
+    }
+
     pub(super) fn is_reached(&self) -> bool {
         self.used >= self.budget.bytes
     }

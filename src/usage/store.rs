@@ -1,5 +1,7 @@
 //! The accounts on disk.
 
+#[cfg(unix)]
+use std::thread;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -92,20 +94,59 @@ impl UsageRecord {
 
     /// Adds these accounts to those of `usage`. Returns when counting began.
     pub(super) fn restore_into(&self, usage: &UsageLedger) -> Option<SystemTime> {
-        fn restore<N: ?Sized + AccountName>(sums: &BTreeMap<String, Sum>, book: &Book<N>) {
+        for (name, record) in &self.budgets {
+            usage.hops.account(name).restore_spending(record.used);
+        }
+        self.add_sums_to(usage)
+    }
+
+    /// Adds these accounts, which other processes have counted meanwhile, to those of `usage`. Returns when counting
+    /// began.
+    pub(super) fn add_to(&self, usage: &UsageLedger) -> Option<SystemTime> {
+        for (name, record) in &self.budgets {
+            usage.hops.account(name).spend_elsewhere(record.used);
+        }
+        self.add_sums_to(usage)
+    }
+
+    fn add_sums_to(&self, usage: &UsageLedger) -> Option<SystemTime> {
+        fn add<N: ?Sized + AccountName>(sums: &BTreeMap<String, Sum>, book: &Book<N>) {
             for (name, sum) in sums {
                 book.recorded(name).restore(*sum);
             }
         }
-        restore(&self.hops, &usage.hops);
-        restore(&self.chains, &usage.chains);
-        restore(&self.routes, &usage.routes);
-        restore(&self.sessions, &usage.sessions);
-        restore(&self.targets, &usage.targets);
-        for (name, record) in &self.budgets {
-            usage.hops.account(name).restore_spending(record.used);
-        }
+        add(&self.hops, &usage.hops);
+        add(&self.chains, &usage.chains);
+        add(&self.routes, &usage.routes);
+        add(&self.sessions, &usage.sessions);
+        add(&self.targets, &usage.targets);
         UNIX_EPOCH.checked_add(Duration::from_secs(self.since))
+    }
+
+    /// Returns what this record has and `earlier` has not.
+    fn since(mut self, earlier: &Self) -> Self {
+        fn subtract(sums: &mut BTreeMap<String, Sum>, earlier: &BTreeMap<String, Sum>) {
+            sums.retain(|name, sum| {
+                let before = earlier.get(name).copied().unwrap_or_default();
+                sum.requests = sum.requests.saturating_sub(before.requests);
+                sum.sent = sum.sent.saturating_sub(before.sent);
+                sum.received = sum.received.saturating_sub(before.received);
+                *sum != Sum::default()
+            });
+        }
+        subtract(&mut self.hops, &earlier.hops);
+        subtract(&mut self.chains, &earlier.chains);
+        subtract(&mut self.routes, &earlier.routes);
+        subtract(&mut self.sessions, &earlier.sessions);
+        subtract(&mut self.targets, &earlier.targets);
+        for (name, record) in &mut self.budgets {
+            let before = earlier.budgets.get(name).map(|before| before.used);
+            // In a new period everything is new.
+            if let Some(before) = before.filter(|before| before.period == record.used.period) {
+                record.used.used = record.used.used.saturating_sub(before.used);
+            }
+        }
+        self
     }
 }
 
@@ -150,15 +191,36 @@ impl UsageFile {
         Ok(Some(record))
     }
 
-    /// Replaces the file in one step: at any moment there is either the old one or the new one, also after a crash. Only
-    /// its owner can read it, since it names sessions and targets.
+    /// Adds to `usage` what other processes have saved meanwhile, and saves the result. `known` is the content of the file
+    /// that `usage` includes already.
+    ///
+    /// Two proxies may have one configuration, as during an upgrade, when the old one still drains. Both count in this
+    /// file, so neither may overwrite what the other has added.
     ///
     /// # Errors
-    /// The directory or the file can't be written, for example because the disk is full. The old file stays.
-    pub(crate) fn write(&self, record: &UsageRecord) -> io::Result<()> {
-        if let Some(directory) = self.0.parent() {
-            fs::create_dir_all(directory)?;
+    /// The directory or the file can't be written, for example because the disk is full, or another process keeps it
+    /// locked. The old file stays.
+    pub(crate) fn save(&self, usage: &UsageLedger, known: &mut UsageRecord) -> io::Result<()> {
+        let directory = self.0.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let _lock = lock_directory(directory)?;
+        // A file that can't be read was set aside at the start. One that is broken now is replaced.
+        if let Ok(Some(found)) = self.read()
+            && found != *known
+        {
+            usage.add(&found.clone().since(known));
+            // Noted before anything can fail, so that nothing is added twice.
+            *known = found;
         }
+        let record = usage.record();
+        self.replace(&record)?;
+        *known = record;
+        Ok(())
+    }
+
+    /// Replaces the file in one step: at any moment there is either the old one or the new one, also after a crash. Only
+    /// its owner can read it, since it names sessions and targets.
+    fn replace(&self, record: &UsageRecord) -> io::Result<()> {
         replace_file(&self.0, &serde_json::to_vec(record)?)
     }
 
@@ -177,12 +239,49 @@ fn stable_hash(text: &str) -> u64 {
     })
 }
 
+/// Keeps other proxies from the files in `directory` until the lock is dropped. The directory itself is locked, so that
+/// nothing is left in it.
+#[cfg(unix)]
+fn lock_directory(directory: &Path) -> io::Result<File> {
+    use rustix::{
+        fs::{FlockOperation, flock},
+        io::Errno,
+    };
+
+    let file = File::open(directory)?;
+    // Others hold it for milliseconds. One that was stopped meanwhile must not stop this process too.
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // Some network file systems have no locks. One proxy alone needs none.
+            Err(Errno::NOTSUP | Errno::NOLCK) => return Ok(file),
+            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::WouldBlock, "another proxy keeps the directory locked"))
+}
+
+/// Windows has no instances of a service, and no sockets that one process could pass to the next. So two proxies with one
+/// configuration are rare there, and the later one wins.
+#[cfg(not(unix))]
+fn lock_directory(_directory: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// How often and after which time a lock is tried again.
+#[cfg(unix)]
+const LOCK_TRIES: usize = 50;
+#[cfg(unix)]
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const VERSION: u32 = 1;
 /// Far more than five books of ten thousand names take.
 const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -192,10 +291,11 @@ mod tests {
         assert_eq!(file.read().unwrap(), None);
         let usage = UsageLedger::default();
         usage.hops.account("exit").restore(Sum { requests: 1, sent: 2, received: 3 });
-        let record = usage.record();
-        file.write(&record).unwrap();
-        file.write(&record).unwrap();
+        let (record, mut known) = (usage.record(), UsageRecord::default());
+        file.save(&usage, &mut known).unwrap();
+        file.save(&usage, &mut known).unwrap();
         assert_eq!(file.read().unwrap(), Some(record.clone()));
+        assert_eq!(known, record);
         let later = UsageLedger::default();
         later.restore(&record);
         assert_eq!(later.record(), record);
@@ -214,12 +314,78 @@ mod tests {
     fn a_failed_write_leaves_the_old_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = UsageFile(directory.path().join("usage.json"));
-        let record = UsageLedger::default().record();
-        file.write(&record).unwrap();
+        let (usage, other) = (UsageLedger::default(), UsageLedger::default());
+        let (mut known, mut known_to_other) = Default::default();
+        file.save(&usage, &mut known).unwrap();
+        let exit = Sum { requests: 1, sent: 2, received: 3 };
+        other.hops.account("exit").restore(exit);
+        file.save(&other, &mut known_to_other).unwrap();
+        let saved = file.read().unwrap();
         // Something that can't be replaced by a file is where the new one would be written.
-        let new = format!(".usage.json.{}.new", std::process::id());
-        fs::create_dir(directory.path().join(new)).unwrap();
-        assert!(file.write(&UsageLedger::default().record()).is_err());
-        assert_eq!(file.read().unwrap(), Some(record));
+        let new = directory.path().join(format!(".usage.json.{}.new", std::process::id()));
+        fs::create_dir(&new).unwrap();
+        assert!(file.save(&usage, &mut known).is_err());
+        assert_eq!(file.read().unwrap(), saved);
+        fs::remove_dir(new).unwrap();
+        file.save(&usage, &mut known).unwrap();
+        let saved = file.read().unwrap().unwrap();
+        assert_eq!(saved.hops["exit"], exit, "what the other counted was added once");
+    }
+
+    #[test]
+    fn two_processes_count_in_one_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = UsageFile(directory.path().join("usage.json"));
+        let [one, two] = [(); 2].map(|()| UsageLedger::default());
+        let (mut known_to_one, mut known_to_two) = Default::default();
+        let budget = budget();
+        let name: Arc<str> = "exit".into();
+        for usage in [&one, &two] {
+            usage.set_budgets([(&name, &budget)]);
+        }
+        for round in 1..=3_u64 {
+            one.hops.account("exit").add(10, 1);
+            file.save(&one, &mut known_to_one).unwrap();
+            two.hops.account("exit").add(0, 5);
+            two.sessions.account("alice").add_request();
+            file.save(&two, &mut known_to_two).unwrap();
+            let saved = file.read().unwrap().unwrap();
+            let exit = Sum { requests: 0, sent: 10 * round, received: 6 * round };
+            assert_eq!((saved.hops["exit"], saved.sessions["alice"].requests), (exit, round));
+            assert_eq!(saved.budgets["exit"].used.used, 16 * round);
+        }
+        // Each of them knows of the use of the other.
+        file.save(&one, &mut known_to_one).unwrap();
+        assert_eq!(one.record(), two.record());
+        assert!(one.hops.account("exit").exhausted().is_some());
+        assert!(one.hops.account("exit").take_news().is_some(), "each logs it");
+        assert!(two.hops.account("exit").take_news().is_some());
+    }
+
+    fn budget() -> crate::config::Budget {
+        use crate::config::{Budget, Consequence, Per, Zone};
+
+        let (per, zone, then) = (Per::Month, Zone::default(), Consequence::Refuse);
+        Budget { bytes: 40, per, zone, warn: 32, then, cuts: false }
+    }
+
+    #[test]
+    fn a_new_period_of_a_budget_has_nothing_of_the_last_one() {
+        let used = |start, used| BudgetRecord {
+            used: BudgetUse {
+                period: crate::config::BudgetPeriod { start, end: start + 10 },
+                used,
+                ..BudgetUse::default()
+            },
+            ..BudgetRecord::default()
+        };
+        let record = |budget| UsageRecord {
+            budgets: [("exit".to_owned(), budget)].into(),
+            ..UsageRecord::default()
+        };
+        let since = |now, before| record(now).since(&record(before)).budgets["exit"].used.used;
+        assert_eq!(since(used(0, 7), used(0, 5)), 2);
+        assert_eq!(since(used(10, 7), used(0, 5)), 7);
+        assert_eq!(since(used(0, 5), used(0, 7)), 0);
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Authority, CountWire, Stream as _, Tunnel};
+use smallvec::SmallVec;
 
 use super::{Activity, UsageAccount, lock};
 use crate::slab::Slab;
@@ -48,7 +49,7 @@ pub(crate) struct CountedWire {
 #[derive(Debug, Default)]
 struct Shares {
     /// The chain, and each hop that the stream passes, with the count up to which it has got its share.
-    passed: Vec<(Arc<UsageAccount>, [u64; 2])>,
+    passed: SmallVec<[(Arc<UsageAccount>, [u64; 2]); 2]>,
     /// The request that uses the stream at the moment.
     owner: Option<Owner>,
     owned: [u64; 2],

@@ -22,6 +22,12 @@ pub enum Reason {
     /// The library is too old for credentials of this kind, or the system has none of it.
     #[error("the system's library can't use these credentials")]
     Unsupported,
+    /// The file of tickets can't be used: its name, its format or its permissions are wrong.
+    #[error("the cache of Kerberos tickets can't be used")]
+    BadCache,
+    /// The settings of Kerberos, `krb5.conf`, can't be read.
+    #[error("the settings of Kerberos, krb5.conf, can't be used")]
+    BadSettings,
     /// There is no ticket, or no credential cache.
     #[error("no Kerberos ticket")]
     NoTicket,
@@ -71,6 +77,8 @@ impl Reason {
             self,
             Self::LibraryMissing
                 | Self::Unsupported
+                | Self::BadCache
+                | Self::BadSettings
                 | Self::NoTicket
                 | Self::TicketExpired
                 | Self::ClockSkew

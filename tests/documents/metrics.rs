@@ -53,7 +53,7 @@ async fn exposed() -> String {
         ask(address, "CONNECT target.example:1 HTTP/1.1\r\nHost: target.example:1\r\n\r\n").await;
         let metrics =
             ask(address, &format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n")).await;
-        shutdown.draining.cancel();
+        shutdown.drain();
         metrics
     };
     let ((), answer) = tokio::join!(proxy.run(), asked);

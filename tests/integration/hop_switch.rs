@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Command};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, in_runtime, outcome, ping,
-    run,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, assert_reads, connect, free_port, in_runtime,
+    outcome, ping, run,
 };
 
 /// Two hops as people write them, with comments, quotes and odd spaces.
@@ -175,6 +175,51 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
     assert!(out.contains("no effect") && out.contains("--no-corporate"), "{out}");
     let none = run(["hop", "corporate", "off", "-c", "/nonexistent"]);
     assert_eq!(none.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
+    let double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
+    let echo = EchoOrigin::start().await;
+    let office = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (open, closed) = (office.local_addr().unwrap().port(), free_port());
+    for is_met in [true, false] {
+        let port = if is_met { open } else { closed };
+        // Over several lines, with comments and quotes, as people write it.
+        let yaml = format!(
+            "hops:\n  corporate:\n    kind: http-connect\n    enabled:   # only in the office\n      when:\n        \
+             any:\n        - {{ reachable: '127.0.0.1:{port}' }}   # the printer\n        - interface: \"none*\"\n\n    \
+             address: {}\n",
+            double.address()
+        );
+        let config = ConfigDir::new("chains: { default: [corporate] }\n");
+        config.write("20-hops.yaml", &yaml);
+        let proxy = Proxy::on(config, &[]).await;
+        let assert_way = async |is_through: bool| {
+            let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+            match is_through {
+                // The hop says so, and the origin would say nothing by itself.
+                true => assert_reads(&mut tunnel, "through").await,
+                false => ping(&mut tunnel).await,
+            }
+        };
+        assert_way(is_met).await;
+        let forced = if is_met { "off" } else { "on" };
+        for state in [forced, if is_met { "on" } else { "off" }, forced] {
+            let (code, _, error) = hop(proxy.config(), &["corporate", state]);
+            assert_eq!(code, Some(0), "{error}");
+            assert_way(state == "on").await;
+        }
+        assert_ne!(hops_of(proxy.config()), yaml);
+        let (code, out, error) = hop(proxy.config(), &["corporate", "auto"]);
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.contains("corporate follows its condition again; generation "), "{out}");
+        assert_way(is_met).await;
+        assert_eq!(hops_of(proxy.config()), yaml);
+        let (code, _, error) = hop(proxy.config(), &["corporate", "auto"]);
+        assert_eq!(code, Some(1), "there is nothing left to restore");
+        assert!(error.contains("nothing to restore"), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use self::server::{ListServer, ok};
 use crate::support::{
-    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Proxy, Step, Way, connect, exchange,
-    free_port, outcome, pause, ping, probe, run, status, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules,
+    Step, USERNAME, Way, connect, exchange, free_port, outcome, pause, ping, probe, run, status,
+    within,
 };
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
@@ -110,6 +111,41 @@ async fn the_list_of_a_provider_works_as_it_comes_and_each_proxy_gets_its_own_lo
 }
 
 #[tokio::test]
+async fn a_failed_fetch_says_which_list_stays_in_use_and_when_it_is_asked_for_again() {
+    let one = member("one").await;
+    let server = ListServer::of(&format!("{}\n", one.address())).await;
+    let proxy = start(&server.url(PATH), ", every: 1s", "").await;
+    assert_eq!(served_by(&proxy).await, "one");
+    server.answers(&ok("<html>log in</html>"));
+    let state = comes(&proxy, "problem", "web page").await;
+    assert_eq!((&state["members"], &state["loaded"]), (&json!(1), &json!(true)), "{state}");
+    assert!(state["retry_seconds"].as_f64().is_some_and(|pause| pause <= 60.0), "{state}");
+    let event = proxy.event("list not loaded").await;
+    let loaded = state["loaded_at"].as_str().unwrap();
+    assert_eq!(event.field("in_use"), format!("the last good list, of {loaded}, with 1 proxy"));
+    assert_eq!(event.field("next"), "a request after 1 s asks for it again");
+    let shown = proxy.command_for(&["status", "--address", &proxy.address().to_string()]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for words in ["1 proxy, loaded ", "failed ", "the last good one stays in use; "] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let address = proxy.address();
+    let metrics = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let metrics = exchange(address, metrics.as_bytes()).await;
+    let labels = "{hop=\"exits\",kind=\"list\"}";
+    assert!(metrics.contains(&format!("mooltiroute_document_failing{labels} 1\n")), "{metrics}");
+    let name = format!("mooltiroute_document_last_success_timestamp_seconds{labels} ");
+    let time = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+    assert!(time.parse::<f64>().unwrap() > 1.7e9, "{time}");
+    // Without a list, none stays in use.
+    let broken = ListServer::of("<html>").await;
+    let proxy = start(&broken.url(PATH), "", "").await;
+    assert!(served_by(&proxy).await.starts_with("HTTP/1.1 502 "));
+    let event = proxy.event("list not loaded").await;
+    assert_eq!(event.field("in_use"), "no list was loaded yet, so requests are refused");
+}
+
+#[tokio::test]
 async fn a_tag_saves_the_download_of_a_list_that_is_the_same() {
     let one = member("one").await;
     let server = ListServer::of(&format!("{}\n", one.address())).await;
@@ -149,6 +185,59 @@ async fn a_list_comes_by_https_through_the_chain_that_is_named() {
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("fetched through chain way when a request needs it"), "{out}");
     assert!(!out.contains("no route leads to this chain"), "{out}");
+}
+
+#[tokio::test]
+async fn a_list_without_tls_comes_through_a_proxy_that_refuses_connect_to_its_port() {
+    // One takes what squid ships with. The other asks for a login in two rounds, over one more connection.
+    let login = format!(", auth: digest, username: {USERNAME}, password: {PASSWORD}");
+    for (rules, login) in [(SquidRules::Stock, ""), (SquidRules::Digest, &*login)] {
+        let Some(squid) = Squid::start(rules).await else { return };
+        let one = member("one").await;
+        let server = ListServer::of(&format!("{}\n", one.address())).await;
+        let yaml = yaml(&server.url(PATH), ", via: way", "").replace(
+            "chains: {",
+            &format!(
+                "  corporate: {{ kind: http-connect, address: \"{}\"{login} }}\nchains: {{ way: [corporate],",
+                squid.address()
+            ),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        assert_eq!(served_by(&proxy).await, "one");
+        let head = &server.heads()[0];
+        assert!(head.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nHost: {}\r\n", server.address())), "{head}");
+        assert!(!head.contains("Proxy-Authorization"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_proxy_on_the_way_to_a_list_names_it_and_not_the_path() {
+    for (head, expected) in [
+        // Only squid's field and a server error are certain to be the hop's own.
+        (
+            "503 No /cAnArYtOkEn\r\nX-Squid-Error: ERR_DNS_FAIL 0",
+            "hop `corporate` answers with status 503",
+        ),
+        (
+            "403 No /cAnArYtOkEn",
+            "the server, or hop `corporate` before it, answers with status 403",
+        ),
+    ] {
+        let head = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let refuses = Double::start([Step::Answer(head)]).await;
+        let way = format!("http-connect, address: \"{}\"", refuses.address());
+        let yaml = yaml("http://list.test/cAnArYtOkEn", ", via: way", "").replace(
+            "chains: {",
+            &format!("  corporate: {{ kind: {way} }}\nchains: {{ way: [corporate],"),
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let said = served_by(&proxy).await;
+        assert!(said.contains(&format!("no list of proxies: {expected}")), "{said}");
+        assert!(!format!("{said}{:?}", proxy.events()).contains("cAnArYtOkEn"), "{said}");
+        let sent = refuses.sent();
+        assert!(sent.starts_with("GET http://list.test/cAnArYtOkEn HTTP/1.1\r\n"), "{sent}");
+    }
 }
 
 #[tokio::test]
@@ -199,6 +288,47 @@ async fn a_changed_list_serves_the_next_requests_and_open_tunnels_stay() {
     // A connection may have tried it once more, after its pause.
     assert!(after["failed"].as_u64().unwrap() >= 1 && after["working"] == false, "{after}");
     ping(&mut old).await;
+}
+
+#[tokio::test]
+async fn a_spare_made_with_a_login_that_left_the_list_is_not_used() {
+    let agrees = || Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into());
+    let member = Double::start([agrees(), agrees()]).await;
+    let server = ListServer::of(&format!("{}:u:one\n", member.address())).await;
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, members_from: {{ url: \"{}\", every: 1s }} }}\n  \
+         inner: {{ kind: http-connect, address: \"inner.test:3128\" }}\n\
+         chains: {{ default: {{ hops: [exits, inner], warm: 2 }} }}\n",
+        server.url(PATH)
+    ))
+    .await;
+    let before = || async {
+        drop(connect(proxy.address(), "before.test:443").await.tunnel());
+        within("spares wait", async {
+            while status(proxy.address()).await["warm"]["default"]["waiting"] != 2 {
+                pause().await;
+            }
+        })
+        .await;
+    };
+    before().await;
+    server.becomes(&format!("{}:u:two\n", member.address()));
+    within("the new list is read", async {
+        // The request that has it fetched leaves a spare of the old login.
+        while proxy.events().iter().filter(|event| event.message() == "list loaded").count() < 2 {
+            before().await;
+        }
+    })
+    .await;
+    // More at once than there are spares.
+    let after = || async { drop(connect(proxy.address(), "after.test:443").await.tunnel()) };
+    tokio::join!(after(), after(), after(), after());
+    let seen = member.record().now();
+    let after = seen.iter().map(|one| one.text()).filter(|text| text.contains("after.test"));
+    let after: Vec<_> = after.collect();
+    assert_eq!(after.len(), 4);
+    // `u:two`
+    assert!(after.iter().all(|text| text.contains("Basic dTp0d28=")), "{after:?}");
 }
 
 #[tokio::test]
@@ -301,7 +431,7 @@ async fn without_a_list_requests_are_refused_with_the_reason_and_it_is_asked_for
         ),
         "{refused}"
     );
-    assert!(refused.contains("Check the `url` below `members_from`"), "{refused}");
+    assert!(refused.contains("the `url` below `members_from` leads to the list"), "{refused}");
     server.becomes(&format!("{}\n", one.address()));
     within("the list comes", async {
         while served_by(&proxy).await != "one" {

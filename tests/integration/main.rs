@@ -57,6 +57,7 @@ mod requests;
 mod required_sessions;
 #[cfg(target_os = "linux")]
 mod rotation;
+mod runtime_words;
 mod saving;
 mod secrets;
 mod service;

@@ -57,6 +57,30 @@ async fn echo_bytes(tunnel: &mut TcpStream, count: usize) {
     assert_eq!(echoed, bytes);
 }
 
+#[tokio::test]
+async fn two_proxies_with_one_configuration_count_in_one_file() {
+    let double = opening_double().await;
+    let yaml = one_hop("exit", double.address(), ", budget: { bytes: 1GiB, per: month }");
+    let mut one = Proxy::start(&yaml).await;
+    let mut two = Proxy::on_files_of(&one, &["--listen", "127.0.0.1:0"]).await;
+    for proxy in [&one, &two, &one] {
+        drop(connect(proxy.address(), "target.test:443").await.tunnel());
+    }
+    let (first, second) = (wire(&one, "exit").await, wire(&two, "exit").await);
+    for proxy in [&mut two, &mut one] {
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.exit().await.code(), Some(0));
+    }
+    let saved: Value =
+        serde_json::from_str(&fs::read_to_string(only_file(one.config())).unwrap()).unwrap();
+    let exit = &saved["hops"]["exit"];
+    assert_eq!(exit["requests"], 3, "{saved:#}");
+    // All tunnels are alike, so the three were billed as three times the one.
+    let (sent, received) = (exit["sent"].as_u64().unwrap(), exit["received"].as_u64().unwrap());
+    assert!(sent >= first.0 + second.0 && sent % 3 == 0, "{saved:#}");
+    assert_eq!(saved["budgets"]["exit"]["used"], sent + received, "{saved:#}");
+}
+
 /// Returns the only file in the state directory of a proxy with this configuration.
 fn only_file(config: &ConfigDir) -> PathBuf {
     let files = fs::read_dir(config.path().join(".state/mooltiroute")).unwrap();

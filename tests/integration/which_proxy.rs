@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{ConfigDir, Proxy, outcome};
+use crate::support::{ConfigDir, EchoOrigin, Proxy, connect, free_port, outcome, ping};
 
 const DIRECT: &str = "chains: { default: [] }\n";
 const TWO_HOPS: &str = "hops: { a: { kind: socks5, address: \"a.test:1\" }, b: { kind: socks5, address: \"b.test:1\" } }\n\
@@ -71,4 +71,87 @@ async fn status_never_shows_another_proxy_than_the_named_one() {
         assert!(error.contains("nothing says where it listens"), "{error}");
         assert!(!error.contains("8888"), "{error}");
     }
+}
+
+/// The line of `env` for a proxy at `address`.
+fn line(address: impl std::fmt::Display) -> String {
+    format!("export http_proxy='http://{address}'\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_find_a_proxy_that_listens_elsewhere_than_its_files_say() {
+    let config = ConfigDir::new(DIRECT);
+    // The address in the files is that of another program.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let written = other.local_addr().unwrap();
+    config.write("00-server.yaml", &format!("server: {{ listen: \"{written}\" }}\n"));
+    let address = format!("127.0.0.1:{}", free_port());
+    let proxy = Proxy::on(config, &["--listen", &address]).await;
+    let exec = ["--", "sh", "-c", "echo $http_proxy"];
+    let path = proxy.config().path().to_str().unwrap();
+    // The second time, nothing names the proxy, which is the only one that runs.
+    for choice in [&["-c", path][..], &[]] {
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["env", "--shell", "sh"], choice].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.starts_with(&line(&address)), "{out}");
+        assert_eq!(error.contains("asked process "), choice.is_empty(), "{error}");
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["exec"], choice, &exec[..]].concat()));
+        assert_eq!((code, out.as_str()), (Some(0), &*format!("http://{address}\n")), "{error}");
+        assert!(!error.contains("no proxy listens"), "{error}");
+        let (code, out, error) = outcome(&proxy.command_for(&[&["status"], choice].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.contains(&format!("listeners    {address}\n")), "{out}");
+        let (code, _, error) = outcome(&proxy.command_for(&[&["ps"], choice].concat()));
+        assert_eq!(code, Some(0), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
+    let mut one = Proxy::start(DIRECT).await;
+    let mut two = Proxy::on_files_of(&one, &["--listen", "127.0.0.1:0"]).await;
+    let [first, second] = [&one, &two].map(|proxy| proxy.address().to_string());
+    for command in [&["env"][..], &["status"], &["ps"], &["exec", "--", "true"]] {
+        let (name, rest) = command.split_first().unwrap();
+        let path = one.config().path().to_str().unwrap();
+        let (code, _, error) = outcome(&one.command_for(&[&[*name, "-c", path], rest].concat()));
+        assert_eq!(code, Some(1), "{name}: {error}");
+        for named in [&first, &second, "--address", "--pid"] {
+            assert!(error.contains(named), "{name}: {error}");
+        }
+    }
+    let pid = two.pid().to_string();
+    for choice in [["--address", &second], ["--pid", &pid]] {
+        let (code, out, error) =
+            outcome(&one.command_for(&[&["env", "--shell", "sh"], &choice[..]].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.starts_with(&line(&second)), "{out}");
+        let (code, out, error) = outcome(&one.command_for(&[&["status"], &choice[..]].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.contains(&format!("listeners    {second}\n")), "{out}");
+    }
+    let (code, _, error) = outcome(&one.command_for(&["ps", "--pid", "1"]));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no proxy of this user has this process number"), "{error}");
+    let (code, _, error) = outcome(&one.command_for(&["ps", "--address", "127.0.0.1:1"]));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no proxy of this user listens at this address"), "{error}");
+    // One that drains has given its place to the other.
+    let echo = EchoOrigin::start().await;
+    let mut tunnel = connect(one.address(), echo.address()).await.tunnel();
+    one.signal(rustix::process::Signal::TERM);
+    one.event("shutting down").await;
+    let (code, out, error) = outcome(&one.command(&["env", "--shell", "sh"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.starts_with(&line(&second)), "{out}");
+    let (code, _, error) = outcome(&one.command(&["ps"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains(&first) && error.contains("which is about to end"), "{error}");
+    ping(&mut tunnel).await;
+    let pid = one.pid().to_string();
+    let (code, out, error) = outcome(&one.command_for(&["ps", "--pid", &pid]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains(&echo.address().to_string()), "{out}");
 }

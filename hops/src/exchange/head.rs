@@ -152,6 +152,11 @@ impl Answer {
 
     /// Turns the head into a refusal.
     pub fn into_refusal(self) -> Refusal {
+        self.refusal()
+    }
+
+    /// Returns the refusal that the head would be.
+    pub(crate) fn refusal(&self) -> Refusal {
         let line = status_line(&self.head);
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let reason = words.nth(2).unwrap_or_default();

@@ -329,12 +329,12 @@ mod tests {
         link.extend(Tunnel::layered(near), &next).await.unwrap_err();
         let (near, mut far) = duplex(1024);
         let told = link.extend(Tunnel::layered(near), &next).await.unwrap_err();
-        let HopError::Refused(refusal) = told else { panic!("{told}") };
-        assert!(refusal.retry_after.is_some_and(|wait| wait.as_secs() >= 29), "{refusal:?}");
+        let HopError::HeldBack(held) = told else { panic!("{told}") };
+        assert!(held.wait.as_secs() >= 29, "{held:?}");
         assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "nothing was sent");
         let mut tunnel = Tunnel::layered(duplex(1).0);
         let told = link.authorize(&mut tunnel, get(&target())).wait().await;
-        assert!(matches!(told, Err(HopError::Refused(_))));
+        assert!(matches!(told, Err(HopError::HeldBack(_))));
     }
 
     #[test]

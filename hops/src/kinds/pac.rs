@@ -15,9 +15,12 @@ mod plan;
 mod reader;
 mod script;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use self::config::PacConfig;
@@ -28,11 +31,15 @@ use self::{
     reader::PacReader,
     script::Script,
 };
-use super::{pool::health::Health, wish::Wish};
+use super::{
+    pool::health::{Health, LeftOut},
+    wish::Wish,
+};
 use crate::{
     Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
     MemberStatus, Request, Services, SourceKind, SourceState,
     remote::{Attached, Remote},
+    tls::TlsSettings,
 };
 
 /// A hop that hands each request to the hop that a PAC file chooses.
@@ -64,8 +71,8 @@ struct PacMember {
 enum Source {
     /// A file, which is a part of the configuration.
     File { shown: String, script: Arc<Script> },
-    /// A URL, which is fetched when a request needs it.
-    Url(Arc<Remote<PacReader>>),
+    /// A URL, which is fetched when a request needs it, with these checks of its server.
+    Url { remote: Arc<Remote<PacReader>>, tls: TlsSettings },
 }
 
 impl PacMember {
@@ -81,7 +88,7 @@ impl Pac {
         let fetched;
         let script = match &self.source {
             Source::File { script, .. } => script,
-            Source::Url(remote) => {
+            Source::Url { remote, .. } => {
                 fetched = remote.ready(epoch?)?;
                 &fetched
             }
@@ -94,10 +101,11 @@ impl Pac {
     async fn verdict(&self, asked: Asked) -> Verdict {
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url(remote) => remote
+            Source::Url { remote, .. } => remote
                 .value()
                 .await
-                .map_err(|why| Arc::new(Failure::not_loaded(&remote.shown_url(), &why)))?,
+                .map_err(|why| Failure::not_loaded(&remote.shown_url(), &why, remote.retry()))
+                .map_err(Arc::new)?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));
@@ -143,16 +151,17 @@ impl Hop for Pac {
     fn members(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
         let on = |(index, member): (usize, &'_ PacMember)| {
-            member.hop.as_ref().map(|_| (index, left_out.get(&index).copied()))
+            member.hop.as_ref().map(|_| (index, left_out.get(&index)))
         };
         let on: Vec<_> = self.members.iter().enumerate().filter_map(on).collect();
-        let status = |(index, left_out)| {
+        let status = |(index, left_out): (usize, Option<&LeftOut>)| {
             let member: &PacMember = self.members.get(index)?;
             let address = member.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
             Some(MemberStatus {
                 reached: member.reached.load(Ordering::Relaxed),
                 failed: member.failed.load(Ordering::Relaxed),
-                left_out,
+                left_out: left_out.map(|left_out| left_out.pause),
+                problem: left_out.and_then(|left_out| left_out.why.clone()),
                 ..MemberStatus::new(Arc::clone(&member.name), address)
             })
         };
@@ -167,18 +176,33 @@ impl Hop for Pac {
         Some(self)
     }
 
+    /// Takes over the last good file of a hop whose other settings an edit has changed, such as those of its members. A
+    /// server that is down then takes nothing away. The file is asked for again with the next request.
+    fn inherit(&self, before: &dyn Hop, is_unchanged: bool) {
+        let Some(before) = (before as &dyn Any).downcast_ref::<Self>() else { return };
+        let (Source::Url { remote, tls }, Source::Url { remote: theirs, tls: their_tls }) =
+            (&self.source, &before.source)
+        else {
+            return;
+        };
+        // A file that came another way may not be trusted any more.
+        if !is_unchanged && self.rules.via == before.rules.via && tls == their_tls {
+            remote.inherit(theirs, |script| Arc::new(script.for_other_rules()));
+            remote.ask_again();
+        }
+    }
+
     fn choose(
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let wish = Wish::of(request);
         if let Some(verdict) = self.known(request) {
             return match verdict {
-                Ok(plan) => Choosing::new(self, plan, wish).next(),
+                Ok(plan) => Choosing::new(self, plan, Wish::of(request)).next(),
                 Err(failure) => Eventual::Ready(Err(failure.to_error().into())),
             };
         }
-        let asked = Asked::new(request);
+        let (asked, wish) = (Asked::new(request), Wish::of(request));
         Eventual::later(async move {
             match self.verdict(asked).await {
                 Ok(plan) => Choosing::new(self, plan, wish).next().wait().await,
@@ -202,9 +226,17 @@ impl Asker for Pac {
             Source::File { shown, script } => SourceState {
                 loaded: Some(script.loaded),
                 checked: Some(script.loaded),
+                confirmed: Some(script.loaded),
                 ..SourceState::new(SourceKind::PacFile, shown.clone())
             },
-            Source::Url(remote) => remote.shown(),
+            Source::Url { remote, .. } => remote.shown(),
+        }
+    }
+
+    fn prepare(&self) -> Eventual<'static, ()> {
+        match &self.source {
+            Source::File { .. } => Eventual::Ready(()),
+            Source::Url { remote, .. } => remote.prepare(),
         }
     }
 }
@@ -223,7 +255,7 @@ impl Decider for Pac {
 
     fn foresee(&self, request: Request<'_>) -> Foresight {
         match &self.source {
-            Source::Url(remote) => {
+            Source::Url { remote, .. } => {
                 let reason = format!("{} is not fetched", remote.shown_url());
                 Foresight::new(Decision::Unknown, None, reason)
             }

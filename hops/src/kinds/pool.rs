@@ -25,8 +25,8 @@ use self::{
 };
 use crate::{
     Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
-    InvalidSetting, InvalidSettings, Key, MemberStatus, Request, kinds::wish::Wish,
-    preferences::stable_number,
+    InvalidSetting, InvalidSettings, Key, LoginShape, MemberStatus, PlainForm, Preferences,
+    Request, kinds::wish::Wish, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -210,6 +210,22 @@ impl Hop for Pool {
         match &self.0 {
             Members::Known(known) => known.roster().status(),
             Members::Listed(list) => list.present().map_or_else(Vec::new, |roster| roster.status()),
+        }
+    }
+
+    fn plain_form(&self) -> PlainForm {
+        match &self.0 {
+            Members::Known(known) => known.roster().plain_form(),
+            Members::Listed(list) => {
+                list.present().map_or(PlainForm::ByMember, |roster| roster.plain_form())
+            }
+        }
+    }
+
+    fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
+        match &self.0 {
+            Members::Known(known) => known.roster().login_shape(preferences),
+            Members::Listed(_) => Vec::new(),
         }
     }
 
@@ -567,7 +583,7 @@ mod tests {
         for _ in 0..5 {
             let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
             let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
-            pool.health.failed(taken.unwrap().1);
+            pool.health.failed(taken.unwrap().1, None);
         }
         assert_eq!(pool.health.ill(), 5);
     }

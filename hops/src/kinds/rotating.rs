@@ -16,8 +16,8 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    LinkSettings, Meaning, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret,
-    Sessions, Tunnel, UrlKeys, async_trait, field,
+    LinkSettings, LoginShape, Meaning, PassHeaders, PlainRequest, Preferences, Refusal, Request,
+    Reuse, Secret, Sessions, Tunnel, UrlKeys, async_trait, field,
     refusal::CREDENTIALS_REJECTED,
     socks::UserPassword,
     tls::{TlsClient, TlsSettings},
@@ -298,6 +298,26 @@ impl RotatingConfig {
         }
     }
 
+    /// Returns the identifier of the session that a client prefers, if it names one.
+    ///
+    /// A client's name is never sent as it is: it becomes an identifier of the form that the provider accepts, and a client
+    /// can't address a session of the configuration.
+    fn chosen_session(&self, preferences: &Preferences) -> Option<String> {
+        preferences.session.as_deref().map(|name| self.session_id.for_name(name))
+    }
+
+    /// Returns the values of the placeholders for a client with these preferences, `chosen` being its session.
+    fn values<'a>(&'a self, preferences: &Preferences, chosen: Option<&'a str>) -> Values<'a> {
+        Values {
+            user: &self.user,
+            pass: &self.pass,
+            country: preferences.country.or(self.country),
+            city: self.city.as_deref(),
+            session: chosen.or(self.session.as_deref()),
+            ttl: self.ttl.as_deref(),
+        }
+    }
+
     fn has(&self, placeholders: &[Placeholder]) -> bool {
         let written = [&self.username, &self.password].into_iter().flatten();
         let mut templates = written.chain(self.headers.values());
@@ -308,17 +328,8 @@ impl RotatingConfig {
 impl ProviderSession {
     fn new(provider: Arc<Provider>, preferences: &Preferences) -> Result<Self, InvalidSetting> {
         let config = &provider.config;
-        // A client's name is never sent as it is: it becomes an identifier of the form that the provider accepts, and
-        // a client can't address a session of the configuration.
-        let chosen = preferences.session.as_deref().map(|name| config.session_id.for_name(name));
-        let values = Values {
-            user: &config.user,
-            pass: &config.pass,
-            country: preferences.country.or(config.country),
-            city: config.city.as_deref(),
-            session: chosen.as_deref().or(config.session.as_deref()),
-            ttl: config.ttl.as_deref(),
-        };
+        let chosen = config.chosen_session(preferences);
+        let values = config.values(preferences, chosen.as_deref());
         let fill = |key: &str, template: &Option<Template>, default: &Secret| match template {
             None => Ok(default.clone()),
             Some(template) => template.fill(&values).map_err(|missing| unset(key, missing)),
@@ -347,6 +358,26 @@ impl ProviderSession {
 }
 
 impl Hop for Rotating {
+    fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
+        let config = &self.provider.config;
+        let by_client = match config.sessions {
+            Sessions::Fixed => &Preferences::default(),
+            _ => preferences,
+        };
+        let chosen = config.chosen_session(by_client);
+        let values = config.values(by_client, chosen.as_deref());
+        let written = [("username", &config.username), ("password", &config.password)];
+        let written = written
+            .into_iter()
+            .filter_map(|(name, template)| Some((name.to_owned(), template.as_ref()?)));
+        let headers = config.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value));
+        let shape = |(name, template): (String, &Template)| LoginShape {
+            name,
+            text: template.shape(&values),
+        };
+        written.chain(headers).map(shape).collect()
+    }
+
     fn describe(&self) -> Description<'_> {
         let sessions = self.provider.config.sessions;
         let (takes_preferences, requires_session) =

@@ -17,8 +17,8 @@ use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
-    LinkSettings, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse,
-    Secret, Sessions, Tunnel, async_trait, credentials, preferences,
+    LinkSettings, LoginShape, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request,
+    Reuse, Secret, Sessions, Tunnel, async_trait, credentials, preferences,
 };
 
 /// The settings of Webshare's gateway.
@@ -189,6 +189,19 @@ impl ByClient {
         &self,
         preferences: &Preferences,
     ) -> Result<(GatewayLogin, Reuse), InvalidPreferences> {
+        // All parts were checked when the hop was built.
+        self.wish(preferences, |wish| {
+            login_for(wish, &self.username, &self.password, self.protocol)
+        })?
+        .map_err(|_| InvalidPreferences::Unknown)
+    }
+
+    /// Calls `then` with the exit that a client with these preferences wishes for.
+    fn wish<T>(
+        &self,
+        preferences: &Preferences,
+        then: impl FnOnce(&ExitWish<'_>) -> T,
+    ) -> Result<T, InvalidPreferences> {
         // On plans with a fixed list a session is a place in the list, counted from 1. A greater number is answered
         // with 407.
         let session = match (&preferences.session, self.session) {
@@ -202,14 +215,21 @@ impl ByClient {
         };
         let country = preferences.country.map(|country| [country]);
         let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
-        let wish = ExitWish { countries, city: self.city.as_deref(), session };
-        // All parts were checked when the hop was built.
-        login_for(&wish, &self.username, &self.password, self.protocol)
-            .map_err(|_| InvalidPreferences::Unknown)
+        Ok(then(&ExitWish { countries, city: self.city.as_deref(), session }))
     }
 }
 
 impl Hop for Webshare {
+    fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
+        let Some(by_client) = &self.by_client else { return Vec::new() };
+        // The account has letters and digits only if anything is added to it, so this one is as good as any.
+        let account = Secret::new(ACCOUNT);
+        let text = by_client.wish(preferences, |wish| wish.written_into(&account));
+        let shown = |text: Secret| text.expose().replacen(ACCOUNT, "{username}", 1);
+        let text = text.ok().and_then(Result::ok).map(shown);
+        text.map(|text| LoginShape { name: "username".into(), text }).into_iter().collect()
+    }
+
     fn describe(&self) -> Description<'_> {
         let takes_preferences = self.by_client.is_some();
         let requires_session = self.requires_session;
@@ -319,6 +339,8 @@ fn default_session_max() -> NonZeroU64 {
 /// Webshare's own tools draw numbers below 10^9.
 const SESSION_MAX: NonZeroU64 = NonZeroU64::new(999_999_999).unwrap();
 const GATEWAY: &str = "p.webshare.io";
+/// The account in the shape of a username.
+const ACCOUNT: &str = "account";
 const DOCUMENTED_PORTS: [NonZeroU16; 4] = [
     NonZeroU16::new(80).unwrap(),
     NonZeroU16::new(3128).unwrap(),

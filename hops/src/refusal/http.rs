@@ -43,11 +43,10 @@ impl Refusal {
             meaning,
             about,
             said,
-            detail: http.field(SQUID_ERROR).map(str::to_owned),
-            summary: None,
-            advice: None,
+            detail: REASON_FIELDS.iter().find_map(|name| http.field(name)).map(str::to_owned),
             retry_after: wait,
             http: Some(http),
+            ..Self::new(meaning, about, "")
         }
     }
 
@@ -112,6 +111,18 @@ impl HttpRefusal {
 
 /// The field in which Squid names the reason.
 const SQUID_ERROR: &str = "X-Squid-Error";
+/// The fields in which proxies and providers name the reason, the most precise first.
+const REASON_FIELDS: [&str; 9] = [
+    SQUID_ERROR,
+    "X-Brd-Err-Msg",
+    "X-Brd-Err-Code",
+    "X-Brd-Error",
+    "X-Luminati-Error",
+    "X-Proxy-Error",
+    "X-Error-Message",
+    "X-Error-Reason",
+    "X-Error",
+];
 
 #[cfg(test)]
 mod tests {

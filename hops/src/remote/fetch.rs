@@ -1,14 +1,17 @@
 //! One fetch of a document by HTTP.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::url::RemoteUrl;
+use super::{problem::LoadCause, url::RemoteUrl};
 use crate::{
-    Field, HopError, OpenError, RequestLine, Secret, Services, exchange::Exchange, tls::TlsClient,
+    Field, Forwarder, HopError, Logon, OpenError, PlainConnection, Refusal, RequestLine, Secret,
+    Services, Spoken, Tunnel,
+    exchange::{Answer, Exchange},
+    tls::TlsClient,
 };
 
 /// The result of a fetch that worked.
@@ -45,13 +48,27 @@ pub(super) enum FetchError {
     #[error("{}", with_source(.0))]
     Failed(#[from] HopError),
     /// The server answered with another status than 200. The reason phrase is its own.
-    #[error("the server answers {said}")]
+    #[error("{} answers {said}", answering(hop.as_deref()))]
     Status {
+        /// The hop that forwarded the request, which may have answered it itself.
+        hop: Option<Arc<str>>,
         /// The status.
         status: u16,
         /// The status and the reason phrase.
         said: String,
     },
+    /// The hop that was to forward the request refused it.
+    #[error("hop `{hop}` answers {said}")]
+    ByHop {
+        /// The name of the hop.
+        hop: Arc<str>,
+        /// The status.
+        status: u16,
+        /// The status and the reason phrase.
+        said: String,
+    },
+    #[error("the hop asks for a login again and again")]
+    Logons,
     #[error("the server redirects to {}; write that as `url`", .0.expose())]
     Elsewhere(RemoteUrl),
     #[error("the server redirects to something that is no URL")]
@@ -65,16 +82,56 @@ pub(super) enum FetchError {
 }
 
 impl FetchError {
+    /// Notes that the request was forwarded by `hop`.
+    fn through(self, hop: &Arc<str>) -> Self {
+        match self {
+            Self::Status { status, said, .. } => {
+                Self::Status { hop: Some(Arc::clone(hop)), status, said }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns what the remedy depends on.
+    pub(super) fn cause(&self) -> LoadCause {
+        match self {
+            Self::Failed(HopError::Certificate(_)) => LoadCause::Certificate,
+            Self::Failed(HopError::Tls(_) | HopError::OtherProtocol(Spoken::NoTls)) => {
+                LoadCause::NoTls
+            }
+            Self::Status { status, .. } => LoadCause::of_status(*status),
+            Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
+            Self::TooLarge => LoadCause::Content,
+            // The words of the error name the hop that did not let the request through.
+            Self::NotOpened(_)
+            | Self::Failed(_)
+            | Self::ByHop { .. }
+            | Self::Logons
+            | Self::Silent(_) => LoadCause::Unreachable,
+        }
+    }
+
     /// Describes the error without anything that could repeat the path of a URL.
     pub(super) fn without_urls(&self) -> String {
         match self {
             // A reason phrase may quote the request.
-            Self::Status { status, .. } => format!("the server answers with status {status}"),
+            Self::Status { hop, status, .. } => {
+                format!("{} answers with status {status}", answering(hop.as_deref()))
+            }
+            Self::ByHop { hop, status, .. } => format!("hop `{hop}` answers with status {status}"),
             Self::Elsewhere(url) => {
                 format!("the server redirects to {}; write that address as `url`", url.server())
             }
             other => other.to_string(),
         }
+    }
+}
+
+/// Names the party that answered. An answer of a hop can't be told from one of the server by its status alone.
+fn answering(hop: Option<&str>) -> String {
+    match hop {
+        Some(hop) => format!("the server, or hop `{hop}` before it,"),
+        None => "the server".to_owned(),
     }
 }
 
@@ -131,19 +188,67 @@ impl Server<'_> {
         tls: Option<&TlsClient>,
         etag: Option<&str>,
     ) -> Result<Response, FetchError> {
-        let mut tunnel = self.services.open(url.authority().clone()).wait().await?;
+        let fields = self.fields(etag);
         if let Some(tls) = tls {
-            tunnel = tls.enter(tunnel).await?;
+            let tunnel = self.services.open(url.authority().clone()).wait().await?;
+            let mut tunnel = tls.enter(tunnel).await?;
+            let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
+            return self.read(&mut tunnel, answer, etag).await;
         }
+        for _ in 0..=AGAINS_MAX {
+            let opened = self.services.open_plain(url.authority().clone(), url.absolute_form());
+            let PlainConnection { mut tunnel, forwarder } = opened.wait().await?;
+            let Some(forwarder) = forwarder else {
+                let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
+                return self.read(&mut tunnel, answer, etag).await;
+            };
+            let fields = [&fields, &*forwarder.fields].concat();
+            let answer = self.ask(&mut tunnel, &url.absolute_form(), url, &fields).await?;
+            match refusal_of(&forwarder, tunnel.logon().map(|logon| &**logon), &answer) {
+                None => {
+                    let read = self.read(&mut tunnel, answer, etag).await;
+                    return read.map_err(|error| error.through(&forwarder.name));
+                }
+                // The hop has learned from its challenge.
+                Some((_, true)) => {}
+                Some((refusal, false)) => {
+                    let (hop, status) = (Arc::clone(&forwarder.name), answer.status());
+                    return Err(FetchError::ByHop { hop, status, said: refusal.said });
+                }
+            }
+        }
+        Err(FetchError::Logons)
+    }
+
+    fn fields(&self, etag: Option<&str>) -> Vec<Field> {
         let mut fields = vec![
             Field::new("User-Agent", Secret::new(USER_AGENT)),
             Field::new("Accept", Secret::new(self.accept)),
             Field::new("Connection", Secret::new("close")),
         ];
         fields.extend(etag.map(|etag| Field::new("If-None-Match", Secret::new(etag))));
-        let line = RequestLine { method: "GET", uri: &url.path_and_query().expose() };
-        let mut exchange = Exchange::new(&mut tunnel, self.head_bytes_max);
-        let answer = exchange.request(line, url.authority(), &fields).await?.with_fields();
+        fields
+    }
+
+    async fn ask(
+        &self,
+        tunnel: &mut Tunnel,
+        uri: &Secret,
+        url: &RemoteUrl,
+        fields: &[Field],
+    ) -> Result<Answer, HopError> {
+        let line = RequestLine { method: "GET", uri: &uri.expose() };
+        let mut exchange = Exchange::new(tunnel, self.head_bytes_max);
+        Ok(exchange.request(line, url.authority(), fields).await?.with_fields())
+    }
+
+    /// Reads what follows the head of an answer of the server itself.
+    async fn read(
+        &self,
+        tunnel: &mut Tunnel,
+        answer: Answer,
+        etag: Option<&str>,
+    ) -> Result<Response, FetchError> {
         let value = |name: &str| {
             let value = answer.values(name).next();
             value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -153,8 +258,15 @@ impl Server<'_> {
             (200, _) => {}
             (304, _) if etag.is_some() => return Ok(Response::Final(Fetched::NotModified)),
             (301 | 302 | 303 | 307 | 308, Some(to)) => return Ok(Response::Redirect(to)),
-            _ => return Err(FetchError::Status { status, said: answer.into_refusal().said }),
+            _ => {
+                return Err(FetchError::Status {
+                    hop: None,
+                    status,
+                    said: answer.into_refusal().said,
+                });
+            }
         }
+        let mut exchange = Exchange::new(tunnel, self.head_bytes_max);
         let body = exchange.body_up_to(&answer, BYTES_MAX).await?;
         let bytes = Zeroizing::new(body.bytes);
         if !body.is_whole {
@@ -165,6 +277,26 @@ impl Server<'_> {
         let etag = value("ETag").filter(|etag| !etag.chars().any(char::is_control));
         Ok(Response::Final(Fetched::Document { body: RemoteBody { bytes, charset }, etag }))
     }
+}
+
+/// Returns the refusal of the hop itself, if `answer` is one, and whether another try may succeed because the `logon` has
+/// learned from it. Any other answer is the server's.
+fn refusal_of(
+    forwarder: &Forwarder,
+    logon: Option<&dyn Logon>,
+    answer: &Answer,
+) -> Option<(Refusal, bool)> {
+    let mut refusal = answer.refusal();
+    if answer.status() < 400 || !forwarder.link.refuses(&refusal) {
+        if let Some(logon) = logon {
+            logon.accepted();
+        }
+        return None;
+    }
+    let challenge = logon.filter(|_| answer.status() == 407);
+    let challenges: Vec<_> = answer.challenges().collect();
+    let can_go_on = challenge.is_some_and(|logon| logon.challenged(&challenges, &mut refusal));
+    Some((refusal, can_go_on))
 }
 
 /// The answer to one request.
@@ -191,6 +323,8 @@ fn with_source(error: &HopError) -> String {
 /// The largest document. PAC files of companies have some hundred kibibytes, and so do lists of ten thousand proxies.
 const BYTES_MAX: usize = 4 << 20;
 const REDIRECTS_MAX: usize = 5;
+/// How often a hop may ask for another connection, to go on with its login.
+const AGAINS_MAX: usize = 2;
 const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
@@ -205,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_error_can_be_told_without_the_path_of_a_url() {
-        let status = FetchError::Status { status: 404, said: "404 No /canary".into() };
+        let status = FetchError::Status { hop: None, status: 404, said: "404 No /canary".into() };
         let url = "https://other.example/canary".parse().unwrap();
         for error in [status, FetchError::Elsewhere(url)] {
             assert!(error.to_string().contains("canary"));

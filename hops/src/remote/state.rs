@@ -7,6 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::problem::{LoadCause, LoadProblem};
+use crate::KeptDocument;
+
 /// The state of the document.
 #[derive(Debug)]
 pub(super) struct RemoteState<V> {
@@ -16,6 +19,8 @@ pub(super) struct RemoteState<V> {
     pub(super) epoch: Option<u64>,
     /// When it was last asked for.
     pub(super) checked: Option<SystemTime>,
+    /// When it was last asked for with success: the document is new, or still the same.
+    pub(super) confirmed: Option<SystemTime>,
     /// The time from which a request starts another fetch.
     pub(super) due: Option<Instant>,
     /// The pause after the next failure.
@@ -23,8 +28,10 @@ pub(super) struct RemoteState<V> {
     pub(super) is_fetching: bool,
     /// Whether requests wait for the fetch under way, because it is the first one in its network.
     pub(super) is_awaited: bool,
+    /// The network in which requests began to wait, and the time at which they stop.
+    pub(super) wait: Option<(u64, Instant)>,
     /// Why the last fetch failed, if it did.
-    pub(super) problem: Option<String>,
+    pub(super) problem: Option<LoadProblem>,
 }
 
 /// A document that was fetched and read.
@@ -44,21 +51,34 @@ impl<V> RemoteState<V> {
         self.document.as_ref().map(|document| Arc::clone(&document.value))
     }
 
+    /// Describes the last good document, if there is one. `members` counts those of its value.
+    pub(super) fn kept(&self, members: impl FnOnce(&V) -> Option<usize>) -> Option<KeptDocument> {
+        let Document { value, loaded, .. } = self.document.as_ref()?;
+        Some(KeptDocument { loaded: *loaded, members: members(value) })
+    }
+
+    /// Returns how long requests use what there is before one of them asks again. Zero if one does now.
+    pub(super) fn retry(&self) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
+    }
+
     /// Returns the reason why there is no value.
-    pub(super) fn failure(&self) -> String {
-        self.problem.clone().unwrap_or_else(|| "it was not fetched".to_owned())
+    pub(super) fn failure(&self) -> LoadProblem {
+        let not_yet = || LoadProblem::new(LoadCause::NotYet, "it was not fetched");
+        self.problem.clone().unwrap_or_else(not_yet)
     }
 
     /// Records the end of a fetch: another document, the same one, or a failure. Returns whether that is news.
     pub(super) fn record(
         &mut self,
-        loaded: Result<Option<Document<V>>, String>,
+        loaded: Result<Option<Document<V>>, LoadProblem>,
         every: Duration,
     ) -> bool {
         let now = Instant::now();
         self.checked = Some(SystemTime::now());
         match loaded {
             Ok(loaded) => {
+                self.confirmed = self.checked;
                 let is_news = loaded.is_some() || self.problem.is_some();
                 if loaded.is_some() {
                     self.document = loaded;
@@ -86,10 +106,12 @@ impl<V> Default for RemoteState<V> {
             document: None,
             epoch: None,
             checked: None,
+            confirmed: None,
             due: None,
             pause: Duration::default(),
             is_fetching: false,
             is_awaited: false,
+            wait: None,
             problem: None,
         }
     }

@@ -35,13 +35,23 @@ impl RemoteUrl {
         format!("{}://{}{}", self.scheme(), self.authority, self.path_and_query.expose())
     }
 
+    /// Returns the whole URL as a hop that forwards the request receives it (RFC 9112 section 3.2.2).
+    pub(super) fn absolute_form(&self) -> Secret {
+        Secret::new(format!("{}{}", self.origin(), self.path_and_query.expose()))
+    }
+
     /// Returns the scheme and the server, with `…` for the rest.
     pub(crate) fn server(&self) -> String {
+        format!("{}/…", self.origin())
+    }
+
+    /// Returns the scheme and the server, with the port unless it is the usual one.
+    fn origin(&self) -> String {
         let default_port = if self.is_tls { HTTPS } else { HTTP };
         let (scheme, host) = (self.scheme(), self.authority.host());
         match self.authority.port() {
-            port if port == default_port.get() => format!("{scheme}://{host}/…"),
-            port => format!("{scheme}://{host}:{port}/…"),
+            port if port == default_port.get() => format!("{scheme}://{host}"),
+            port => format!("{scheme}://{host}:{port}"),
         }
     }
 
@@ -134,6 +144,8 @@ mod tests {
         ] {
             let url: RemoteUrl = text.parse().unwrap();
             assert_eq!((&*url.expose(), &*url.server()), (expected, server));
+            let (form, path) = (url.absolute_form(), url.path_and_query.expose());
+            assert_eq!(form.expose(), server.replace("/…", path));
         }
         for text in [
             "",

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
 use crate::{
-    auth::der::{Element, SEQUENCE},
+    auth::der::{Element, OBJECT_IDENTIFIER, SEQUENCE},
     calendar::{days_before, days_in},
 };
 
@@ -68,6 +68,16 @@ impl<'a> CertificateFacts<'a> {
         self.issuer == other.subject
     }
 
+    /// Returns the name of the authority that issued it, for people.
+    pub fn issuer_name(&self) -> Option<String> {
+        shown_name(self.issuer)
+    }
+
+    /// Returns the name of its owner, for people.
+    pub fn subject_name(&self) -> Option<String> {
+        shown_name(self.subject)
+    }
+
     /// Checks that the certificate is valid at `now`.
     ///
     /// # Errors
@@ -81,6 +91,35 @@ impl<'a> CertificateFacts<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the common name in `name`, or else that of the organisation (RFC 5280 §4.1.2.4), printable and shortened.
+fn shown_name(name: &[u8]) -> Option<String> {
+    let find = |wanted: &[u8]| {
+        let mut rest = name;
+        let mut found = None;
+        while let Some((set, after)) = Element::expect(SET, rest) {
+            rest = after;
+            let Some((attribute, _)) = Element::expect(SEQUENCE, set) else { continue };
+            let Some((kind, value)) = Element::expect(OBJECT_IDENTIFIER, attribute) else {
+                continue;
+            };
+            let value = Element::read(value).map(|(value, _)| value);
+            if kind == wanted {
+                found = value.map(|value| String::from_utf8_lossy(value.content)).or(found);
+            }
+        }
+        found.filter(|text| !text.trim().is_empty())
+    };
+    let text = find(COMMON_NAME).or_else(|| find(ORGANIZATION))?;
+    // Anyone can choose the name of a certificate.
+    let clean = |letter: char| match letter {
+        '`' => '\'',
+        ' '..='~' => letter,
+        letter if letter.is_alphanumeric() => letter,
+        _ => '?',
+    };
+    Some(text.chars().take(NAME_CHARS_MAX).map(clean).collect())
 }
 
 /// Reads a date (RFC 5280 §4.1.2.5): a `UTCTime` of two digits for the year, or a `GeneralizedTime` of four.
@@ -124,6 +163,12 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     u64::try_from(days_before(year, month) + day - 1).ok()
 }
 
+/// The most characters of a name that are shown.
+const NAME_CHARS_MAX: usize = 80;
+/// The attribute types 2.5.4.3 and 2.5.4.10.
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+const ORGANIZATION: &[u8] = &[0x55, 4, 10];
+const SET: u8 = 0x31;
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -172,6 +217,22 @@ mod tests {
             check_time(UTC_TIME, invalid, None);
         }
         check_time(0x0C, "700101000000Z", None);
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_shown_printable_and_short() {
+        let named = |kind: DnType, name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(kind, name);
+            let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+            CertificateFacts::read(&der).unwrap().subject_name()
+        };
+        assert_eq!(named(DnType::CommonName, "Corp Root").as_deref(), Some("Corp Root"));
+        assert_eq!(named(DnType::OrganizationName, "Größe AG").as_deref(), Some("Größe AG"));
+        assert_eq!(named(DnType::CommonName, "a\u{1b}`[2J").as_deref(), Some("a?'[2J"));
+        assert_eq!(named(DnType::CommonName, &"x".repeat(200)).unwrap().len(), NAME_CHARS_MAX);
+        assert_eq!(named(DnType::CountryName, "DE"), None);
     }
 
     fn certificate() -> Vec<u8> {

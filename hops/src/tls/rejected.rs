@@ -1,6 +1,11 @@
-//! Says in words why a certificate was refused. rustls shows the names of its own errors.
+//! Says why a certificate was refused, with the facts that a remedy needs: who issued it, and who is trusted.
 
-use std::{io, sync::Arc};
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use thiserror::Error;
 use tokio_rustls::rustls::{
@@ -11,19 +16,108 @@ use tokio_rustls::rustls::{
 
 use super::certificate::CertificateFacts;
 
-/// A verifier that says of a certificate it refuses whether that has issued itself.
+/// A certificate that is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct RejectedCertificate {
+    /// The reason.
+    pub reason: RejectionReason,
+    /// The authorities that the operator gave, if any.
+    pub authorities: Option<GivenAuthorities>,
+}
+
+/// The authorities in the file of an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenAuthorities {
+    /// The file, as the configuration names it.
+    pub file: PathBuf,
+    /// The names of those who own its certificates.
+    pub names: Vec<String>,
+}
+
+/// The reason why a certificate is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectionReason {
+    /// No trusted authority has issued it.
+    UnknownIssuer {
+        /// The name of the authority at the end of what the server sent, as far as it can be read.
+        issuer: Option<String>,
+        /// Whether the server sent certificates of authorities beside its own.
+        has_intermediates: bool,
+    },
+    /// It has issued itself, and is not one that the operator named.
+    SelfSigned,
+    /// It is for these names, and not for the one that is expected.
+    OtherName {
+        /// The names that it is for.
+        names: Vec<String>,
+        /// The expected name; `None` if the library does not say.
+        expected: Option<String>,
+    },
+    /// It was valid until then.
+    Expired(Option<SystemTime>),
+    /// It is valid from then on.
+    NotYetValid(Option<SystemTime>),
+    /// Another reason, in words.
+    Other(String),
+}
+
+impl fmt::Display for RejectionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownIssuer { issuer, has_intermediates } => {
+                f.write_str("no authority that is trusted here has issued it")?;
+                if let Some(issuer) = issuer {
+                    write!(f, "; its issuer is `{issuer}`")?;
+                }
+                match has_intermediates {
+                    true => Ok(()),
+                    false => f.write_str(", and no intermediate certificate came with it"),
+                }
+            }
+            Self::SelfSigned => f.write_str("it is self-signed"),
+            Self::OtherName { names, expected: Some(expected) } => {
+                write!(f, "it is for {}, and not for {expected}", names.join(", "))
+            }
+            Self::OtherName { expected: None, .. } => f.write_str("it is for another name"),
+            Self::Expired(Some(at)) => write!(f, "it expired on {}", date(*at)),
+            Self::Expired(None) => f.write_str("it has expired"),
+            Self::NotYetValid(Some(from)) => write!(f, "it is valid only from {} on", date(*from)),
+            Self::NotYetValid(None) => f.write_str("it is not valid yet"),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+/// Returns a time as `2026-11-26 20:15 UTC`.
+pub(super) fn date(time: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {} UTC", rest.get(..5).unwrap_or_default())
+}
+
+/// A verifier that collects the facts about a certificate which it refuses.
 ///
-/// Such a certificate can only be trusted by naming it, so its operator needs other advice than one whose authority is
-/// missing. rustls has two errors for it, depending on the extensions of the certificate.
+/// A certificate that has issued itself can only be trusted by naming it, so its operator needs other advice than one whose
+/// authority is missing. rustls has two errors for it, depending on the extensions of the certificate.
 #[derive(Debug)]
-pub(super) struct NotingSelfSigned(pub(super) Arc<dyn ServerCertVerifier>);
+pub(super) struct ExplainingVerifier {
+    verifier: Arc<dyn ServerCertVerifier>,
+    authorities: Option<GivenAuthorities>,
+}
 
-/// A certificate that has issued itself, and that the operator did not name.
-#[derive(Debug, Error)]
-#[error("it is self-signed")]
-struct SelfSigned;
+impl ExplainingVerifier {
+    /// Explains the refusals of `verifier`, which trusts these authorities, or those of the system.
+    pub(super) fn new(
+        verifier: Arc<dyn ServerCertVerifier>,
+        authorities: Option<GivenAuthorities>,
+    ) -> Self {
+        Self { verifier, authorities }
+    }
+}
 
-impl ServerCertVerifier for NotingSelfSigned {
+impl ServerCertVerifier for ExplainingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -32,21 +126,19 @@ impl ServerCertVerifier for NotingSelfSigned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
         verified.map_err(|error| {
-            // These errors are about the path. A wrong name or date is reported as such.
-            let is_of_path = matches!(
-                error,
-                rustls::Error::InvalidCertificate(
-                    CertificateError::UnknownIssuer | CertificateError::Other(_)
-                )
-            );
-            let facts = CertificateFacts::read(end_entity).filter(|_| is_of_path);
-            match facts.is_some_and(|facts| facts.names_as_issuer(&facts)) {
-                true => CertificateError::Other(OtherError(Arc::new(SelfSigned))).into(),
-                false => error,
-            }
+            let rustls::Error::InvalidCertificate(reason) = &error else { return error };
+            let reason = reason_of(reason, end_entity, intermediates);
+            let authorities = self.authorities.clone();
+            let rejected = RejectedCertificate { reason, authorities };
+            CertificateError::Other(OtherError(Arc::new(rejected))).into()
         })
     }
 
@@ -56,7 +148,7 @@ impl ServerCertVerifier for NotingSelfSigned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -65,51 +157,98 @@ impl ServerCertVerifier for NotingSelfSigned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
-/// Returns `error`, which is about a certificate, in words.
-pub(super) fn in_words(error: io::Error) -> io::Error {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let words = match tls {
-        Some(rustls::Error::InvalidCertificate(reason)) => reason_in_words(reason),
-        Some(rustls::Error::NoCertificatesPresented) => Some("it shows none".to_owned()),
+/// Returns the facts behind `error`, or `None` if it is not about a certificate.
+pub(super) fn of_error(error: &io::Error) -> Option<RejectedCertificate> {
+    let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let bare = |reason| RejectedCertificate { reason, authorities: None };
+    match tls {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            let known = other.downcast_ref::<RejectedCertificate>().cloned();
+            Some(known.unwrap_or_else(|| bare(RejectionReason::Other(other.to_string()))))
+        }
+        // Such as a signature of the handshake that is not by the certificate's key.
+        rustls::Error::InvalidCertificate(reason) => Some(bare(reason_of(reason, &[], &[]))),
+        rustls::Error::NoCertificatesPresented => {
+            Some(bare(RejectionReason::Other("it shows none".to_owned())))
+        }
         _ => None,
-    };
-    words.map_or_else(|| error, |words| io::Error::new(io::ErrorKind::InvalidData, words))
+    }
 }
 
-fn reason_in_words(reason: &CertificateError) -> Option<String> {
-    Some(match reason {
-        CertificateError::UnknownIssuer => {
-            "no authority that is trusted here has issued it".to_owned()
+fn reason_of(
+    reason: &CertificateError,
+    end_entity: &[u8],
+    intermediates: &[CertificateDer<'_>],
+) -> RejectionReason {
+    let other = |words: &str| RejectionReason::Other(words.to_owned());
+    match reason {
+        CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+            let facts = CertificateFacts::read(end_entity);
+            if facts.is_some_and(|facts| facts.names_as_issuer(&facts)) {
+                return RejectionReason::SelfSigned;
+            }
+            if !matches!(reason, CertificateError::UnknownIssuer) {
+                return RejectionReason::Other(reason.to_string());
+            }
+            RejectionReason::UnknownIssuer {
+                issuer: facts.and_then(|facts| last_issuer(facts, intermediates)),
+                has_intermediates: !intermediates.is_empty(),
+            }
         }
-        CertificateError::Other(OtherError(other)) if other.is::<SelfSigned>() => {
-            SelfSigned.to_string()
+        CertificateError::NotValidForName => {
+            RejectionReason::OtherName { names: Vec::new(), expected: None }
         }
-        CertificateError::NotValidForName => "it is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             // rustls writes `DnsName("NAME")`.
-            let names: Vec<_> =
-                presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
-            format!("it is for {}, and not for {}", names.join(", "), expected.to_str())
+            let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
+            RejectionReason::OtherName {
+                names: names.map(str::to_owned).collect(),
+                expected: Some(expected.to_str().into_owned()),
+            }
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired".to_owned()
+        CertificateError::Expired => RejectionReason::Expired(None),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            RejectionReason::Expired(Some(system_time(*not_after)))
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, or the clock of this machine is wrong".to_owned()
+        CertificateError::NotValidYet => RejectionReason::NotYetValid(None),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            RejectionReason::NotYetValid(Some(system_time(*not_before)))
         }
-        CertificateError::Revoked => "it was revoked".to_owned(),
-        CertificateError::BadEncoding => "it can't be read".to_owned(),
+        CertificateError::Revoked => other("it was revoked"),
+        CertificateError::BadEncoding => other("it can't be read"),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "it is not meant for servers".to_owned()
+            other("it is not meant for servers")
         }
-        _ => return None,
-    })
+        // rustls shows the names of its own errors, which at least can be looked up.
+        reason => RejectionReason::Other(reason.to_string()),
+    }
+}
+
+/// Returns the name of the authority above the last certificate of the path that the server sent.
+fn last_issuer<'a>(
+    mut facts: CertificateFacts<'a>,
+    intermediates: &'a [CertificateDer<'_>],
+) -> Option<String> {
+    // A path is never longer than the certificates that came, so a ring of them comes to an end.
+    for _ in intermediates {
+        let mut above = intermediates.iter().filter_map(|der| CertificateFacts::read(der));
+        let Some(next) = above.find(|above| facts.names_as_issuer(above)) else { break };
+        if next.names_as_issuer(&next) {
+            break;
+        }
+        facts = next;
+    }
+    facts.issuer_name()
+}
+
+fn system_time(time: UnixTime) -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_secs(time.as_secs())
 }

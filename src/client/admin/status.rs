@@ -62,6 +62,8 @@ pub(crate) struct StatusDocument {
     pub hops: BTreeMap<String, HopTotals>,
     /// The hops that are off in the generation in force, so that chains leave them out.
     pub hops_off: Vec<String>,
+    /// The options of the command line that switch hops, by the hops, whatever the configuration says.
+    pub hops_switched: BTreeMap<String, &'static str>,
     /// The conditions of the network, by the hops that they switch.
     pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
@@ -213,7 +215,7 @@ impl StatusDocument {
                 open: shared.open(),
                 limit: current.limits.connections,
             },
-            draining: shared.shutdown().draining.is_cancelled(),
+            draining: shared.shutdown().is_draining(),
             generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains
                 .into_iter()
@@ -228,6 +230,11 @@ impl StatusDocument {
                 .iter()
                 .filter(|hop| !hop.is_enabled)
                 .map(|hop| hop.name.to_string())
+                .collect(),
+            hops_switched: current
+                .hops()
+                .iter()
+                .filter_map(|hop| Some((hop.name.to_string(), current.option_of(&hop.name)?)))
                 .collect(),
             // Only hops that depend on a condition are listed. `enabled` is the outcome in force,
             // and the condition shows the present value: a reload may be under way between the two.

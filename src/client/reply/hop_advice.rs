@@ -1,7 +1,11 @@
 //! Advice about a hop. It depends on the settings that the kind of the hop has, and on where they are written.
 
-use mooltiroute_hops::{HttpRefusal, LinkSettings, Refusal, Spoken};
+use mooltiroute_hops::{
+    HttpRefusal, LinkSettings, Refusal, Spoken,
+    tls::{GivenAuthorities, RejectedCertificate, RejectionReason},
+};
 
+use super::texts;
 use crate::upstream::chain::Stage;
 
 /// Returns the place of the hop's address: a key, or the line of a list.
@@ -103,15 +107,67 @@ pub(super) fn not_a_proxy(stage: &Stage) -> String {
 }
 
 /// Advice for a hop whose certificate is not accepted.
-pub(super) fn certificate(stage: &Stage) -> String {
-    match stage.listed() {
-        Some(line) => format!(
-            "If it belongs to your company, write this proxy as one of `members`, with the authority that signed it as \
-             `tls: {{ ca: FILE }}`, and take {line} out."
-        ),
-        None => "If it belongs to your company, give the authority that signed it as `tls: { ca: FILE }`, or the name it \
-                 was made for as `server_name`."
-            .to_owned(),
+pub(super) fn certificate(stage: &Stage, rejected: &RejectedCertificate) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let remedy = match (&rejected.reason, &rejected.authorities) {
+        (RejectionReason::Expired(_) | RejectionReason::NotYetValid(_), _) => {
+            return texts::expired_certificate(&format!("`{hop}`"));
+        }
+        (RejectionReason::OtherName { names, .. }, _) => {
+            let name = names.first().map_or("NAME", String::as_str);
+            format!("write the name that it was made for, as in `tls: {{ server_name: {name} }}`")
+        }
+        (RejectionReason::SelfSigned, None) => {
+            "save it as a PEM file, and name that as `tls: { ca: FILE }`".to_owned()
+        }
+        (RejectionReason::SelfSigned, Some(given)) => {
+            format!("put it into {}", file_of(given))
+        }
+        (RejectionReason::UnknownIssuer { issuer, .. }, given) => {
+            let issuer = match issuer {
+                Some(issuer) => format!("`{issuer}`"),
+                None => "the authority that signed it".to_owned(),
+            };
+            match given {
+                None => format!("give the certificate of {issuer} as `tls: {{ ca: FILE }}`"),
+                Some(given) => {
+                    format!(
+                        "put the certificate of {issuer}, or of the authority above it, into {}",
+                        file_of(given)
+                    )
+                }
+            }
+        }
+        _ => "give the authority that signed it as `tls: { ca: FILE }`".to_owned(),
+    };
+    // Only its certificate came, so it can't be told whether the issuer is an authority that others know.
+    let intermediates = match &rejected.reason {
+        RejectionReason::UnknownIssuer { has_intermediates: false, .. } => {
+            format!(
+                " If the issuer is an intermediate authority, the administrator of `{hop}` should have it sent along."
+            )
+        }
+        _ => String::new(),
+    };
+    let remedy = match stage.listed() {
+        // A line of a list has no such settings.
+        Some(line) => {
+            format!("write this proxy as one of `members`, {remedy}, and take {line} out")
+        }
+        None => remedy,
+    };
+    format!("If it belongs to your company, {remedy}.{intermediates}")
+}
+
+/// Names the file of authorities, with those that it holds.
+fn file_of(given: &GivenAuthorities) -> String {
+    let file = given.file.display();
+    match given.names.is_empty() {
+        true => format!("`{file}`, the file of `ca`"),
+        false => {
+            let names: Vec<_> = given.names.iter().map(|name| format!("`{name}`")).collect();
+            format!("`{file}`, the file of `ca`, which holds {}", names.join(", "))
+        }
     }
 }
 
@@ -151,12 +207,12 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
             http.schemes.join(", ")
         ),
         (None, Some(line), true) => {
-            format!("It wants other credentials than it got. Correct those in {line}; the client needs none.")
+            format!("It does not accept these credentials. Correct those in {line}; the client needs none.")
         }
         (None, Some(line), false) => format!(
             "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."
         ),
-        (None, None, true) => "It wants other credentials than it got. Correct this hop's `username` and `password`; the \
+        (None, None, true) => "It does not accept these credentials. Correct this hop's `username` and `password`; the \
                                client needs none."
             .to_owned(),
         (None, None, false) => "It wants credentials, and this hop has none. Write `username` and `password` for it; the \
@@ -179,8 +235,7 @@ fn known_scheme(http: &HttpRefusal) -> &'static str {
 
 /// Advice for a hop that did not reach the next stop.
 pub(super) fn not_reached(stage: &Stage) -> String {
-    let check =
-        next_address(stage).unwrap_or_else(|| "Try again; if it stays so, look at its log.".into());
+    let check = next_address(stage).unwrap_or_else(|| look_at_log(stage));
     format!("It could not reach the next stop. {check}")
 }
 
@@ -205,6 +260,16 @@ pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
          server: check {}.",
         place(stage)
     )
+}
+
+/// Advice for a failure that only the hop itself can explain.
+fn look_at_log(stage: &Stage) -> String {
+    match stage.hop_name() {
+        Some(hop) => format!(
+            "Try again. If it fails each time, ask the administrator of `{hop}`, or look at the log there."
+        ),
+        None => "Try again.".to_owned(),
+    }
 }
 
 /// Returns advice that names the setting with the next hop's address, if the step was to reach one.

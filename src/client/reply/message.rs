@@ -1,6 +1,6 @@
 //! The answer: a status line, a `Proxy-Status` field (RFC 9209) and a paragraph for a person.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
@@ -60,9 +60,17 @@ impl Reply {
     }
 
     /// Refuses a username that does not say which preferences the client has.
-    pub fn invalid_preferences(invalid: InvalidPreferences) -> Self {
+    /// `is_beside_auth` says that clients have to authenticate too.
+    pub fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: bool) -> Self {
         let summary = Some("write session-NAME as username".to_owned());
-        Self { summary, ..Self::refused(400, &texts::invalid_preferences(invalid)) }
+        let text = texts::invalid_preferences(invalid, is_beside_auth);
+        Self { summary, ..Self::refused(400, &text) }
+    }
+
+    /// Refuses the preferences that a client adds to the username of `server.auth`, since no hop of `chain` takes any.
+    pub(crate) fn no_say(chain: &str) -> Self {
+        let summary = Some(format!("chain {chain} takes no session"));
+        Self { summary, text: texts::no_say_beside_auth(chain), ..Self::unauthorized() }
     }
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
@@ -153,10 +161,15 @@ impl Reply {
         let details = with_causes(&error.cause);
         // Without a hop, the stop that was to be reached takes its name.
         let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
+        let others = error
+            .failed_members
+            .as_ref()
+            .map(|failed| format!("{}: {} failed; ", failed.hop, failed.in_words()));
+        let others = others.unwrap_or_default();
         Self {
             status: verdict.status,
             error: verdict.error,
-            summary: Some(format!("{next_hop}: {}", verdict.summary)),
+            summary: Some(format!("{others}{next_hop}: {}", verdict.summary)),
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
             text: texts::failed(error, &details, &verdict.advice),
@@ -184,7 +197,7 @@ impl Reply {
             next_hop: Some(next_hop.to_owned()),
             details: details.to_owned(),
             blame: Some(Blame { hop: hop.cloned(), through: Vec::new(), stage: "response" }),
-            ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), details))
+            ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), (error, details)))
         }
     }
 
@@ -240,14 +253,19 @@ impl Reply {
 
     /// Returns the text with the address at which `client` has reached this proxy, in place of the example.
     fn text_for(&self, client: &Client) -> Cow<'_, str> {
+        // The address of the socket, and not the `Host` field, which the client may have chosen.
+        self.text_at(client.reached().map(|address| (address, client.is_tls)))
+    }
+
+    /// Returns the text with this address of the proxy in place of the example, and whether clients speak TLS to it.
+    pub(crate) fn text_at(&self, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
         let text = &*self.text;
+        let Some((address, is_tls)) = address else { return text.into() };
         if !text.contains(texts::EXAMPLE_ADDRESS) {
             return text.into();
         }
-        // The address of the socket, and not the `Host` field, which the client may have chosen.
-        let Some(address) = client.reached() else { return text.into() };
         let mut text = text.replace(texts::EXAMPLE_ADDRESS, &address.to_string());
-        if client.is_tls {
+        if is_tls {
             text = text.replace("`http://", "`https://");
             text = text.replace(&format!(" http://{address}"), &format!(" https://{address}"));
         }

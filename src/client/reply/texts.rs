@@ -1,14 +1,20 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-use std::{borrow::Cow, fmt::Write as _, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::hop_advice::address_setting;
 use crate::{
+    client::ask::no_say,
     duration,
     proxy_error::ProxyError,
     state::generation::OverBudget,
+    timestamp::rfc_3339,
     upstream::chain::{ChainError, Stage, Step},
 };
 
@@ -79,21 +85,45 @@ const TARGET_UP: &str =
 const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
-pub(super) fn invalid_preferences(invalid: InvalidPreferences) -> String {
+pub(super) fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: bool) -> String {
+    if is_beside_auth {
+        return format!(
+            "The part behind the `+` of the username that was given to this proxy is not understood: {invalid}. A whole URL \
+             of the proxy is `http://USER+session-NAME:PASSWORD@localhost:8888`, with the credentials of `server.auth`."
+        );
+    }
     format!(
         "The username that was given to this proxy is not understood: {invalid}. A whole URL of the proxy is \
          `http://session-NAME:x@localhost:8888`; any password will do, but many programs send no username without one."
     )
 }
 
+pub(super) fn no_say_beside_auth(chain: &str) -> String {
+    let why = no_say(chain);
+    format!(
+        "The credentials are right, but {why}. Leave out the `+` of the username and what follows it."
+    )
+}
+
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;
     let left = duration::in_words(*left);
+    let bytes = in_units(*bytes);
     format!(
-        "Hop `{hop}` has carried the {bytes} bytes that its budget allows for one {per}. The next {per} begins in {left}. \
+        "Hop `{hop}` has carried the {bytes} that its budget allows for one {per}. The next {per} begins in {left}. \
          To go on now, raise `hops.{hop}.budget.bytes`, or name another chain in `then`; `mooltiroute usage` shows what \
          the bytes were used for."
     )
+}
+
+/// Returns a size as an operator writes it: in the largest unit that divides it.
+fn in_units(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = |(shift, _): &&(u32, &str)| bytes > 0 && bytes.is_multiple_of(1 << shift);
+    match units.iter().find(fits) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// Returns the field line that asks clients to wait.
@@ -146,16 +176,41 @@ pub(super) fn no_route(target: &Authority) -> String {
 pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String {
     let subject = &error.stage;
     // The step after the hop's name is an aside ("hop `a`, asked for `b`, failed"), which ends with a comma.
-    let is_aside = matches!(subject.step, Step::Choose | Step::Extend);
-    let comma = if is_aside { "," } else { "" };
-    let mut text = format!("Mooltiroute: {subject}{comma} failed: {details}. {advice}");
+    let failed = match subject.step {
+        Step::Choose => "",
+        Step::Extend => ", failed",
+        _ => " failed",
+    };
+    // Only the last member has words here. Without the number, its advice would hide that the others failed too.
+    let others = error
+        .failed_members
+        .as_ref()
+        .map(|failed| format!("{} of `{}` failed; the last: ", failed.in_words(), failed.hop));
+    let others = others.unwrap_or_default();
+    let mut text = format!("Mooltiroute: {others}{subject}{failed}: {details}. {advice}");
     let _ = write!(text, " (chain `{}`)", error.chain);
     text
 }
 
 /// Returns the paragraph about an answer that can't be passed on. It came from a hop if `is_hop`, or else from the origin.
-pub(super) fn bad_response(next_hop: &str, is_hop: bool, details: &str) -> String {
+pub(super) fn bad_response(
+    next_hop: &str,
+    is_hop: bool,
+    (error, details): (ProxyError, &str),
+) -> String {
+    // A server of TLS closes the connection when it reads a request without.
+    let is_cut = error == ProxyError::ConnectionTerminated;
     let (noun, advice) = match is_hop {
+        true if is_cut => (
+            "hop ",
+            "If it never answers, this port may speak TLS: then write `tls: true` for this hop. It may also have passed on \
+             the server's failure.",
+        ),
+        false if is_cut => (
+            "",
+            "If it never answers, this port may speak TLS: then write `https://` in the URL. Otherwise the fault is in the \
+             server, or in a hop on the way to it.",
+        ),
         true => (
             "hop ",
             "Check that this hop is an HTTP proxy. If it is, it may have passed on the server's answer.",
@@ -199,6 +254,35 @@ pub(super) fn refused_port(ChainError { stage, refused, .. }: &ChainError) -> St
     }
     format!(
         "{text}; it may allow 443, as many do. Ask its administrator to allow this host and port."
+    )
+}
+
+/// Advice about a certificate of `owner` whose time has not come, or is over.
+pub(super) fn expired_certificate(owner: &str) -> String {
+    let now = rfc_3339(SystemTime::now());
+    format!(
+        "The administrator of {owner} must renew it. If the date seems right, check the clock of this machine: it says {now}."
+    )
+}
+
+/// Advice about a hop that refused a request after it had accepted a login, or had got one.
+pub(super) fn refused_after_login(stage: &Stage) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let stop = &stage.stop;
+    format!(
+        "It refused the request after the login. The account may be locked, or not allowed to use `{hop}`; or `{hop}` does \
+         not allow CONNECT to port {} of `{}`. Ask its administrator.",
+        stop.port(),
+        stop.host()
+    )
+}
+
+/// Says how long credentials are held back, and what ends that.
+pub(super) fn held_back(wait: Duration) -> String {
+    format!(
+        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest. An edit of \
+         the hop ends the wait at once; if they come from variables, a restart does.",
+        duration::in_words(duration::whole_seconds(wait))
     )
 }
 

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, io};
 
-use mooltiroute_hops::{HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken};
+use mooltiroute_hops::{
+    HeldBack, HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken,
+    tls::RejectionReason,
+};
 
 use super::{hop_advice, message::standard_phrase, texts};
 use crate::{
@@ -57,6 +60,7 @@ impl From<&ChainError> for FailureVerdict {
             Cause::Timeout(_) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
+            Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),
             // The one step without a hop that can fail like this: TLS with the target, at the end
             // of the tunnel.
             Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
@@ -186,10 +190,10 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
             "answer head too large",
             texts::LARGE_HEAD.into(),
         ),
-        HopError::Certificate(_) => (
+        HopError::Certificate(rejected) => (
             ProxyError::TlsCertificate,
-            "certificate not accepted",
-            hop_advice::certificate(stage).into(),
+            certificate_summary(&rejected.reason),
+            hop_advice::certificate(stage, rejected).into(),
         ),
         HopError::Tls(_) => {
             (ProxyError::TlsProtocol, "TLS failed", hop_advice::tls_failed(stage).into())
@@ -199,8 +203,23 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
     FailureVerdict::new(error, summary, advice)
 }
 
+fn certificate_summary(reason: &RejectionReason) -> &'static str {
+    match reason {
+        RejectionReason::UnknownIssuer { .. } => "certificate of an unknown authority",
+        RejectionReason::SelfSigned => "certificate is self-signed",
+        RejectionReason::OtherName { .. } => "certificate is for another name",
+        RejectionReason::Expired(_) => "certificate has expired",
+        RejectionReason::NotYetValid(_) => "certificate is not valid yet",
+        _ => "certificate not accepted",
+    }
+}
+
 fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
-    let (summary, advice) = (missing.summary.clone(), missing.advice.clone());
+    let summary = missing.summary.clone();
+    let advice = match missing.retry_after {
+        Some(wait) => format!("{} {}", missing.advice, texts::held_back(wait)),
+        None => missing.advice.clone(),
+    };
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
@@ -225,10 +244,15 @@ fn other_protocol(stage: &Stage, spoken: Spoken) -> FailureVerdict {
 /// Judges an error of TLS with the target itself.
 fn target_failed(error: &HopError) -> FailureVerdict {
     match error {
-        HopError::Certificate(_) => FailureVerdict::new(
+        HopError::Certificate(rejected) => FailureVerdict::new(
             ProxyError::TlsCertificate,
-            "certificate not accepted",
-            texts::TARGET_CERTIFICATE,
+            certificate_summary(&rejected.reason),
+            match &rejected.reason {
+                RejectionReason::Expired(_) | RejectionReason::NotYetValid(_) => {
+                    texts::expired_certificate("the target")
+                }
+                _ => texts::TARGET_CERTIFICATE.to_owned(),
+            },
         ),
         _ => FailureVerdict::new(ProxyError::TlsProtocol, "TLS failed", texts::TARGET_TLS),
     }
@@ -247,6 +271,9 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
+        Meaning::Policy if refusal.login.is_some() => {
+            (ProxyError::HttpProtocol, texts::refused_after_login(stage).into())
+        }
         Meaning::Policy => (ProxyError::HttpProtocol, texts::refused_port(chain).into()),
         Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::BUSY.into()),
         Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
@@ -272,6 +299,10 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
+    let advice = match refusal.held_back {
+        Some(wait) => format!("{advice} {}", texts::held_back(wait)).into(),
+        None => advice,
+    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(refusal), advice);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
@@ -281,10 +312,21 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     if refusal.meaning == Meaning::Busy {
         verdict.field = Some(texts::RETRY_IN_FIVE_SECONDS.into());
     }
-    if let Some(wait) = refusal.retry_after {
+    if let Some(wait) = refusal.retry_after.or(refusal.held_back) {
         verdict.field = Some(texts::retry_after(wait).into());
     }
     verdict
+}
+
+/// Judges a request whose credentials were not sent, since the hop rejected them a short time ago.
+fn held_back(chain: &ChainError, HeldBack { wait, refusal }: &HeldBack) -> FailureVerdict {
+    let mut refusal = refusal.clone();
+    refusal.held_back = Some(*wait);
+    refusal.summary.get_or_insert("credentials rejected".into());
+    let verdict = refused(chain, &refusal);
+    // Nothing was sent, so there is no status that was received.
+    let summary = format!("held back; {}", verdict.summary).into();
+    FailureVerdict { received_status: None, summary, ..verdict }
 }
 
 /// Returns the hop's words, or the schemes that it offers if this program speaks none of them.
@@ -305,7 +347,10 @@ fn refusal_summary(refusal: &Refusal) -> String {
                 _ => format!("{}, {summary}", refusal.said),
             },
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
-            (None, None) => refusal.said.clone(),
+            (None, None) => match &refusal.page {
+                Some(line) => format!("{}, {line}", refusal.said),
+                None => refusal.said.clone(),
+            },
         },
     }
 }

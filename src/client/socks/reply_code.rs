@@ -18,11 +18,13 @@ use crate::{
 /// Returns the code for a request that was not even tried.
 pub(in crate::client) fn of_denial(denial: &Denial) -> ReplyCode {
     match denial {
-        Denial::Unauthorized
-        | Denial::NoRoute(_)
+        Denial::NoRoute(_)
         | Denial::NoSession { .. }
+        | Denial::NoSay(_)
         | Denial::OverBudget(_) => NOT_ALLOWED,
-        Denial::Preferences(_) | Denial::NotAdmitted(..) | Denial::Unsettled(_) => GENERAL_FAILURE,
+        Denial::Preferences { .. } | Denial::NotAdmitted(..) | Denial::Unsettled(_) => {
+            GENERAL_FAILURE
+        }
     }
 }
 
@@ -108,6 +110,7 @@ mod tests {
             cause,
             attempts: 1,
             refused: vec![],
+            failed_members: None,
         };
         let target = "target.test:443".parse().unwrap();
         assert_eq!(of_failure(&error, &target).0, expected, "{error:?}");

@@ -9,9 +9,9 @@ use mooltiroute_hops::{Preferences, Registry};
 
 use super::bypass::no_proxy;
 use crate::{
-    cli::ConfigPath,
-    commands::status,
-    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source},
+    cli::ProxyChoice,
+    commands::{running, status},
+    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source, reachable},
 };
 
 /// The facts that a client needs to use the proxy.
@@ -52,38 +52,63 @@ pub(in crate::commands) const SWITCHES: [(&str, &str); 2] =
     [("GIT_HTTP_PROXY_AUTHMETHOD", "basic"), ("NODE_USE_ENV_PROXY", "1")];
 
 impl ClientSettings {
-    /// Finds the settings in the configuration, and asks the running proxy for its address.
+    /// Finds the proxy that `choice` names, and the settings for its clients in its configuration.
+    ///
+    /// The proxy may listen elsewhere than its files say: at a port that the system chose, or as `--listen` says. It need
+    /// not run, since the variables may be set before it starts.
     ///
     /// # Errors
-    /// The configuration is invalid, or the system is to choose the port and no proxy runs.
+    /// The configuration is invalid, several proxies fit, or the system is to choose the port and no proxy runs.
     pub(in crate::commands) fn find(
-        path: &ConfigPath,
+        choice: &ProxyChoice,
         registry: Registry,
         environment: &Environment,
     ) -> Result<Self, String> {
-        let source = Source::find(path.path.clone(), environment);
-        let source = source.map_err(|problems| problems.to_string())?;
-        let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
-        let config = loader.load().map_err(|problems| problems.to_string())?;
-        // The running proxy may listen elsewhere than the files say, such as at a port that the system chose.
-        // No answer is no failure: the variables may be set before the proxy starts.
-        let running = status::of_server(config.server.clone());
-        let listening = running.ok().map(|status| listeners(&status));
-        let listening = listening.filter(|listening| !listening.is_empty());
+        let load = |source: Source| {
+            let loader =
+                Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
+            loader.load().map_err(|problems| problems.to_string())
+        };
+        let running = running::find_if_any(choice, environment)?;
+        if let Some(control) = running.as_ref().filter(|control| control.is_exact) {
+            return Self::at(&load(control.source())?, control.identity.listeners.clone());
+        }
+        let source = Source::find(choice.config.path.clone(), environment)
+            .map_err(|problems| problems.to_string())?;
+        let config = load(source.clone());
+        // A service of another user has its own control socket, which is closed to us. Its port is open.
+        let status = config.as_ref().ok();
+        let status = status.and_then(|config| status::of_server(config.server.clone()).ok());
+        // The one proxy that runs has another configuration. It is what the user means unless a service answered.
+        if let Some(control) = running
+            && status.as_ref().is_none_or(|status| status["pid"] == control.identity.pid)
+        {
+            running::introduce(&control);
+            return Self::at(&load(control.source())?, control.identity.listeners);
+        }
+        if status.is_none() {
+            running::doubt_source(&choice.config, &source, environment);
+        }
+        Self::at(&config?, status.map(|status| listeners(&status)).unwrap_or_default())
+    }
+
+    /// Returns the settings for a proxy with `config` that listens on `listening`. If that is empty, the configuration
+    /// says where it listens.
+    fn at(config: &Config, listening: Vec<SocketAddr>) -> Result<Self, String> {
         let sockets = |has_tls: bool| {
             let listeners = config.server.listen.iter();
             let listeners = listeners.filter(move |listener| listener.tls.is_some() == has_tls);
             listeners.flat_map(|listener| listener.address.sockets()).collect::<Vec<_>>()
         };
         let over_tls = sockets(true);
-        let mut plain = listening.unwrap_or_else(|| sockets(false));
+        let mut plain = if listening.is_empty() { sockets(false) } else { listening };
         plain.retain(|address| !over_tls.contains(address));
         // Fewer programs can speak TLS to a proxy, and they would have to trust its certificate.
         if let Some(address) = nearest(&plain) {
-            return Ok(Self::new(&config, address));
+            return Ok(Self::new(config, address));
         }
         let address = nearest(&over_tls).ok_or(NO_PORT)?;
-        Ok(Self { scheme: "https", ..Self::new(&config, address) })
+        Ok(Self { scheme: "https", ..Self::new(config, address) })
     }
 
     fn new(config: &Config, address: SocketAddr) -> Self {
@@ -174,7 +199,7 @@ fn listeners(status: &serde_json::Value) -> Vec<SocketAddr> {
 /// Returns the address that a program on this machine should use, loopback ones first.
 fn nearest(listening: &[SocketAddr]) -> Option<SocketAddr> {
     let usable = listening.iter().filter(|address| address.port() != 0);
-    let usable = usable.map(|address| status::reachable(*address));
+    let usable = usable.map(|address| reachable(*address));
     usable.min_by_key(|address| !address.ip().is_loopback())
 }
 

@@ -35,11 +35,23 @@ pub enum InvalidUrl {
     /// A character that URLs don't have.
     #[error("the URL has a blank, or another character that must be written as `%XX`")]
     Character,
-    /// The part before the path is not a host.
+    /// The text has neither a scheme nor a port.
     #[error(
-        "this is no URL that a proxy can serve: {0}; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
+        "this has neither a scheme nor a port; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
     )]
-    Authority(#[from] InvalidAuthority),
+    Bare,
+    /// The part before the path is not a host.
+    #[error("this is no URL that a proxy can serve: {0}")]
+    Authority(InvalidAuthority),
+}
+
+impl From<InvalidAuthority> for InvalidUrl {
+    fn from(invalid: InvalidAuthority) -> Self {
+        match invalid {
+            InvalidAuthority::MissingPort => Self::Bare,
+            other => Self::Authority(other),
+        }
+    }
 }
 
 impl FromStr for Asked {

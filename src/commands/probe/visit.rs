@@ -184,7 +184,9 @@ impl Visit<'_, '_> {
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
         // says that the answer is its own.
-        let perhaps_by = hop.filter(|_| status >= 500 || status == 401).cloned();
+        // A web server in the place of a proxy answers 404 or 405.
+        let is_doubtful = status >= 500 || [401, 404, 405].contains(&status);
+        let perhaps_by = hop.filter(|_| is_doubtful).cloned();
         Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by }))
     }
 }

@@ -1,13 +1,15 @@
 //! A row of `ps`: a connection as the proxy describes it, and the process of its client as the system knows
 //! it.
 
+use std::{borrow::Cow, thread};
+
 use serde::Serialize;
 
-use super::processes::{ClientProcess, Processes};
+use super::processes::{ClientProcess, ClientSockets};
 use crate::{
     commands::status::table::bytes,
     control::{
-        api::{ListedConnection, ListedHop},
+        api::{ListedConnection, ListedHop, ProxyIdentity},
         client::{Control, NoAnswer},
     },
 };
@@ -48,10 +50,19 @@ impl Listed {
     /// # Errors
     /// The proxy did not answer.
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
-        let connections: Vec<ListedConnection> = control.get("/v1/connections")?;
-        let clients = connections.iter().map(|connection| connection.client);
-        // All clients at once, since each search goes through the open files of every process.
-        let processes = Processes::of(clients, control.identity.pid);
+        let ProxyIdentity { pid, listeners, generation, .. } = &control.identity;
+        // The kernel takes about as long for the list of sockets as the proxy for its answer.
+        let (connections, sockets) = thread::scope(|scope| {
+            let sockets = scope.spawn(|| ClientSockets::connected_to(listeners));
+            let connections = control.get::<Vec<ListedConnection>>("/v1/connections");
+            // A panic was reported already. Processes are an addition, and their absence is no failure.
+            (connections, sockets.join().unwrap_or_default())
+        });
+        let connections = connections?;
+        // All clients at once, since the search goes through the open files of every process.
+        let clients = connections.iter().map(|one| one.client);
+        let older = connections.iter().filter(|one| one.generation < *generation);
+        let processes = sockets.processes(clients, older.map(|one| one.client), *pid);
         let listed = |connection: ListedConnection| {
             let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
             // A connection may be so young that its age is zero.
@@ -63,46 +74,50 @@ impl Listed {
     }
 
     /// Returns the cells of [`COLUMNS`].
-    pub(crate) fn cells(&self) -> [String; 14] {
+    pub(crate) fn cells(&self) -> [Cow<'_, str>; COLUMNS.len()] {
         let Self { connection: of, process, bytes_per_second } = self;
         [
-            of.id.to_string(),
-            age(of.age_seconds),
-            of.client.to_string(),
-            process.as_ref().map(ToString::to_string).unwrap_or_default(),
-            of.protocol.clone(),
+            of.id.to_string().into(),
+            age(of.age_seconds).into(),
+            of.client.to_string().into(),
+            process.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            of.protocol.as_str().into(),
             self.target(),
-            of.route.to_string(),
-            of.chain.clone(),
+            of.route.to_string().into(),
+            of.chain.as_str().into(),
             hops(&of.hops),
-            of.session.clone().unwrap_or_default(),
-            bytes(of.bytes_sent),
-            bytes(of.bytes_received),
-            rate(*bytes_per_second),
-            of.generation.to_string(),
+            of.session.as_deref().unwrap_or_default().into(),
+            bytes(of.bytes_sent).into(),
+            bytes(of.bytes_received).into(),
+            rate(*bytes_per_second).into(),
+            of.generation.to_string().into(),
         ]
     }
 
     /// Returns the target, with the method unless it is a tunnel.
-    pub(crate) fn target(&self) -> String {
+    pub(crate) fn target(&self) -> Cow<'_, str> {
         let ListedConnection { method, target, .. } = &self.connection;
-        if method == "CONNECT" { target.clone() } else { format!("{method} {target}") }
+        if method == "CONNECT" { target.into() } else { format!("{method} {target}").into() }
     }
 }
 
 /// Returns the hops, with the member or address that each uses.
-pub(crate) fn hops(hops: &[ListedHop]) -> String {
-    if hops.is_empty() {
-        return "direct".to_owned();
+pub(crate) fn hops(hops: &[ListedHop]) -> Cow<'_, str> {
+    match hops {
+        [] => "direct".into(),
+        [hop] => shown_hop(hop),
+        hops => hops.iter().map(shown_hop).collect::<Vec<_>>().join(", ").into(),
     }
-    let hop = |hop: &ListedHop| match (&hop.member, &hop.address) {
-        (Some(member), Some(address)) => format!("{} ({member}, {address})", hop.name),
-        (None, Some(address)) => format!("{} ({address})", hop.name),
+}
+
+fn shown_hop(hop: &ListedHop) -> Cow<'_, str> {
+    match (&hop.member, &hop.address) {
+        (Some(member), Some(address)) => format!("{} ({member}, {address})", hop.name).into(),
+        (None, Some(address)) => format!("{} ({address})", hop.name).into(),
         // A hop that left itself out has no address.
-        (Some(member), None) => format!("{} ({member})", hop.name),
-        (None, None) => hop.name.clone(),
-    };
-    hops.iter().map(hop).collect::<Vec<_>>().join(", ")
+        (Some(member), None) => format!("{} ({member})", hop.name).into(),
+        (None, None) => hop.name.as_str().into(),
+    }
 }
 
 /// Returns a rate in bytes a second.

@@ -8,16 +8,32 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum ClientProcess {}
 
-/// The processes of some clients.
+/// The sockets of clients, of which none is found.
 #[derive(Debug, Default)]
+pub(crate) struct ClientSockets;
+
+/// The processes of clients, of which none is known.
+#[derive(Debug)]
 pub(crate) struct Processes;
 
-impl Processes {
+impl ClientSockets {
     /// Finds nothing.
-    pub(crate) fn of(_clients: impl Iterator<Item = SocketAddr>, _proxy: u32) -> Self {
+    pub(crate) fn connected_to(_listeners: &[SocketAddr]) -> Self {
         Self
     }
 
+    /// Finds nothing.
+    pub(crate) fn processes(
+        self,
+        _clients: impl IntoIterator<Item = SocketAddr>,
+        _older: impl IntoIterator<Item = SocketAddr>,
+        _proxy: u32,
+    ) -> Processes {
+        Processes
+    }
+}
+
+impl Processes {
     /// Returns `None`.
     pub(crate) fn get(&self, _address: SocketAddr) -> Option<&ClientProcess> {
         None

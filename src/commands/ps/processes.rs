@@ -1,17 +1,26 @@
 //! Finds the processes at the other end of connections from this machine, on Linux.
 //!
-//! The kernel lists each TCP socket with its addresses and its inode in `/proc/net/tcp`, and each open file of a process
-//! as a link in `/proc/PID/fd`; that of a socket names the inode. Only processes of the same user let their files be
-//! listed, so the others stay unknown. All of it is read by the command and not by the proxy, whose traffic it can't
-//! delay.
+//! The kernel knows each TCP socket by its addresses and its inode, and lists each open file of a process as a link in
+//! `/proc/PID/fd`; that of a socket names the inode. Only processes of the same user let their files be listed, so the
+//! others stay unknown. All of it is read by the command and not by the proxy, whose traffic it can't delay.
+
+mod inodes;
+mod sock_diag;
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::CString,
     fmt, fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
+    os::fd::OwnedFd,
     path::Path,
+    thread,
 };
 
+use rustix::{
+    fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw},
+    net::AddressFamily,
+};
 use serde::Serialize;
 
 /// A process at the other end of a connection.
@@ -23,29 +32,58 @@ pub(crate) struct ClientProcess {
     pub name: String,
 }
 
-/// The processes of some clients.
+/// The sockets of this machine that are connected to a proxy.
+#[derive(Debug, Default)]
+pub(crate) struct ClientSockets {
+    inodes: Inodes,
+    ports: Vec<u16>,
+    /// Whether sockets for IPv6 were looked for.
+    has_ipv6: bool,
+}
+
+/// The processes of some clients, by the addresses that they connect from.
 #[derive(Debug, Default)]
 pub(crate) struct Processes(HashMap<SocketAddr, ClientProcess>);
 
-impl Processes {
-    /// Finds the processes of `clients`, by the addresses that they connect from. The proxy, process `proxy`, has at least
-    /// as many sockets as all of them, and is left out.
-    pub(crate) fn of(clients: impl Iterator<Item = SocketAddr>, proxy: u32) -> Self {
-        let mut wanted: HashSet<SocketAddr> = clients.map(canonical).collect();
-        let mut by_inode = HashMap::new();
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let table = fs::read_to_string(table).unwrap_or_default();
-            for (address, inode) in table.lines().skip(1).filter_map(socket) {
-                // The client's end of a connection from this machine is listed as a socket of its own, by the
-                // address that the proxy sees as its peer.
-                if wanted.remove(&address) {
-                    by_inode.insert(inode, address);
-                }
-            }
+impl ClientSockets {
+    /// Finds the sockets that are connected to `listeners`.
+    ///
+    /// The kernel is asked for the sockets that lead to these ports. `/proc/net/tcp`, with a line of text for each socket
+    /// of the machine, takes several times as long to be written as all other steps of `ps` together.
+    pub(crate) fn connected_to(listeners: &[SocketAddr]) -> Self {
+        let ports: Vec<u16> = listeners.iter().map(SocketAddr::port).collect();
+        match sock_diag::connected_to(&ports, AddressFamily::INET) {
+            Ok(inodes) => Self { inodes, ports, has_ipv6: false },
+            // A kernel may lack this interface, and a sandbox may forbid it.
+            Err(_) => Self { inodes: inodes::connected_to(&ports), ports, has_ipv6: true },
         }
-        Self(processes_of(by_inode, proxy))
     }
 
+    /// Finds the processes of `clients`, by the addresses that they connect from. `older` are those of them that may have
+    /// come by an address that the proxy no longer listens on. The proxy, process `proxy`, has at least as many sockets
+    /// as all of them, and is left out.
+    pub(crate) fn processes(
+        mut self,
+        clients: impl IntoIterator<Item = SocketAddr>,
+        older: impl IntoIterator<Item = SocketAddr>,
+        proxy: u32,
+    ) -> Processes {
+        let known: HashSet<SocketAddr> = self.inodes.values().copied().collect();
+        let is_missing = |client: &SocketAddr| !known.contains(&canonical(*client));
+        // A program may use a socket for IPv6 for all addresses, as Java does. The kernel looks through its whole table
+        // again for those, so it is asked only if some client was not found.
+        if !self.has_ipv6
+            && clients.into_iter().any(|client| is_missing(&client))
+            && let Ok(inodes) = sock_diag::connected_to(&self.ports, AddressFamily::INET6)
+        {
+            self.inodes.extend(inodes);
+        }
+        self.inodes.extend(inodes::of(older.into_iter().filter(is_missing)));
+        Processes(processes_of(self.inodes, proxy))
+    }
+}
+
+impl Processes {
     /// Returns the process of the client at `address`.
     pub(crate) fn get(&self, address: SocketAddr) -> Option<&ClientProcess> {
         self.0.get(&canonical(address))
@@ -58,16 +96,16 @@ impl fmt::Display for ClientProcess {
     }
 }
 
+/// Sockets by their inodes, with the address that each has at its own end.
+type Inodes = HashMap<u64, SocketAddr>;
+
 /// Looks through the open files of all processes until every socket was found.
-fn processes_of(
-    mut by_inode: HashMap<u64, SocketAddr>,
-    proxy: u32,
-) -> HashMap<SocketAddr, ClientProcess> {
-    let mut found = HashMap::new();
+fn processes_of(mut inodes: Inodes, proxy: u32) -> HashMap<SocketAddr, ClientProcess> {
+    let mut found = HashMap::with_capacity(inodes.len());
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for process in processes.flatten() {
         // Going on could find nothing more, and a machine may have many thousand open files.
-        if by_inode.is_empty() {
+        if inodes.is_empty() {
             break;
         }
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -77,11 +115,10 @@ fn processes_of(
             continue;
         }
         // Fails for processes of other users.
-        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Ok(files) = open_directory(&process.path().join("fd")) else { continue };
         let mut name = None;
-        for file in files.flatten() {
-            let Some(inode) = inode_of(&file.path()) else { continue };
-            if let Some(address) = by_inode.remove(&inode) {
+        for inode in sockets_of(&files) {
+            if let Some(address) = inodes.remove(&inode) {
                 let name = name.get_or_insert_with(|| process_name(&process.path()));
                 found.insert(address, ClientProcess { pid, name: name.clone() });
             }
@@ -90,49 +127,67 @@ fn processes_of(
     found
 }
 
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Returns the inodes of the sockets among the open files of a process, which the directory `files` lists.
+///
+/// A process may have ten thousand files, and the kernel takes 4 µs for the link of each. So several threads share the
+/// work, and links are read from the open directory, since a whole path would take longer to look up.
+fn sockets_of(files: &OwnedFd) -> Vec<u64> {
+    let Ok(entries) = Dir::read_from(files) else { return Vec::new() };
+    let names: Vec<CString> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
+    // Most processes have few files. The number of processors is not asked for those, since it is read from files.
+    if names.len() < 2 * FILES_PER_THREAD_MIN {
+        return linked_sockets(files, &names);
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let share = names.len().div_ceil(threads).max(FILES_PER_THREAD_MIN);
+    let (first, others) = names.split_at(share);
+    thread::scope(|scope| {
+        let others = others.chunks(share).map(|names| scope.spawn(|| linked_sockets(files, names)));
+        let others: Vec<_> = others.collect();
+        let mut inodes = linked_sockets(files, first);
+        // A panic was reported already. The processes of these sockets stay unknown.
+        others.into_iter().for_each(|other| inodes.extend(other.join().unwrap_or_default()));
+        inodes
+    })
+}
+
+/// Returns the inodes of the sockets that the links `names` in the directory `files` lead to.
+fn linked_sockets(files: &OwnedFd, names: &[CString]) -> Vec<u64> {
+    let mut link = [0; LINK_BYTES_MAX];
+    let inode = |name: &CString| {
+        let length = readlinkat_raw(files, name, &mut link).ok()?;
+        link.get(..length).and_then(inode_in)
+    };
+    names.iter().filter_map(inode).collect()
+}
+
+/// Returns the inode of a socket that the link of an open file names.
+fn inode_in(link: &[u8]) -> Option<u64> {
+    let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Returns the name of a process. It chooses that itself, so control characters are left out.
 fn process_name(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     name.chars().filter(|character| !character.is_control()).collect()
 }
 
-/// Returns the inode of a socket among the open files of a process.
-fn inode_of(file: &Path) -> Option<u64> {
-    let target = fs::read_link(file).ok()?;
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// Reads a line of the kernel's table: its own address, and the inode. Returns `None` for a connection that has ended and
-/// only waits for late packets: it belongs to no process, and another connection may already use its address.
-fn socket(line: &str) -> Option<(SocketAddr, u64)> {
-    let mut words = line.split_ascii_whitespace();
-    let address = words.nth(1)?;
-    let inode = words.nth(7)?.parse().ok().filter(|inode| *inode != 0)?;
-    Some((canonical(parse_address(address)?), inode))
-}
-
-/// Reads an address as the kernel writes it: the words of the address in the byte order of the machine, and the port.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let word = |index: usize| u32::from_str_radix(ip.get(index * 8..index * 8 + 8)?, 16).ok();
-    let ip = match ip.len() {
-        8 => IpAddr::from(Ipv4Addr::from(word(0)?.to_ne_bytes())),
-        32 => {
-            let mut bytes = [0; 16];
-            for (index, part) in bytes.chunks_exact_mut(4).enumerate() {
-                part.copy_from_slice(&word(index)?.to_ne_bytes());
-            }
-            IpAddr::from(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
-}
-
 /// Returns an IPv4 address that a socket for IPv6 has as the IPv4 address that its peer sees.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
+
+/// Longer links are no sockets.
+const LINK_BYTES_MAX: usize = 32;
+/// More threads would wait for each other in the kernel.
+const THREADS_MAX: usize = 4;
+/// With fewer files to look at, a thread would not be worth its start.
+const FILES_PER_THREAD_MIN: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -141,41 +196,43 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_endian = "little")]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        let read = |text: &str| parse_address(text).map(|address| address.to_string());
-        assert_eq!(read("0100007F:22B8").as_deref(), Some("127.0.0.1:8888"));
-        let six = "00000000000000000000000001000000:0050";
-        assert_eq!(read(six).as_deref(), Some("[::1]:80"));
-        for bad in ["", "0100007F", "0100007F:", ":22B8", "0100007G:22B8", "01:22B8", "é100007F:1"]
-        {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn a_connection_that_has_ended_has_no_process() {
-        let line = |inode| {
-            format!(
-                "0: 0100007F:22B8 0100007F:0050 06 00000000:00000000 03:0F 00000000 0 0 {inode} 3 0"
-            )
-        };
-        assert_eq!(socket(&line("77")).map(|(_, inode)| inode), Some(77));
-        assert_eq!(socket(&line("0")), None);
-    }
-
-    #[test]
     fn the_process_of_a_connection_is_found() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             // The machine may lack IPv6.
             let Ok(listener) = TcpListener::bind(address) else { continue };
-            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let listening = listener.local_addr().unwrap();
+            let client = TcpStream::connect(listening).unwrap();
             let from = client.local_addr().unwrap();
-            let found = Processes::of([from].into_iter(), 0);
+            let sockets = || ClientSockets::connected_to(&[listening]);
+            let found = sockets().processes([from], [], 0);
             assert_eq!(found.get(from).unwrap().pid, std::process::id());
-            let nobody = SocketAddr::new(from.ip(), 1);
-            assert_eq!(Processes::of([nobody].into_iter(), 0).get(nobody), None);
+            assert_eq!(found.get(listening), None, "this end is the proxy's own");
+            assert_eq!(sockets().processes([from], [], std::process::id()).get(from), None);
+            // The proxy listens elsewhere by now.
+            let sockets = || ClientSockets::connected_to(&[SocketAddr::new(from.ip(), 1)]);
+            assert_eq!(sockets().processes([from], [], 0).get(from), None);
+            assert!(sockets().processes([from], [from], 0).get(from).is_some());
+        }
+    }
+
+    #[test]
+    fn all_threads_together_find_all_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let files = open_directory(Path::new("/proc/self/fd")).unwrap();
+        let names = sockets_of(&files);
+        assert!(!names.is_empty());
+        let all: Vec<CString> = (0..3 * FILES_PER_THREAD_MIN)
+            .map(|number| CString::new(number.to_string()).unwrap())
+            .collect();
+        let found = linked_sockets(&files, &all);
+        assert!(names.iter().any(|inode| found.contains(inode)), "{listener:?}");
+    }
+
+    #[test]
+    fn only_the_link_of_a_socket_has_an_inode() {
+        assert_eq!(inode_in(b"socket:[4711]"), Some(4711));
+        for link in ["pipe:[4711]", "socket:[]", "socket:[47", "/socket:[1]", ""] {
+            assert_eq!(inode_in(link.as_bytes()), None, "{link}");
         }
     }
 }

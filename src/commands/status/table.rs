@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    iter,
     time::Duration,
 };
 
@@ -26,7 +27,12 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
-    let off: Vec<_> = list(&status["hops_off"]).iter().map(word).collect();
+    // A flag outlives every edit, so it is named.
+    let off = list(&status["hops_off"]).iter().map(|hop| {
+        let option = hop.as_str().and_then(|name| status["hops_switched"][name].as_str());
+        option.map_or_else(|| word(hop), |option| format!("{} (by `{option}`)", word(hop)))
+    });
+    let off: Vec<_> = off.collect();
     if !off.is_empty() {
         writeln!(out, "hops off     {}", off.join(", "))?;
     }
@@ -45,7 +51,26 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
     pools(&status["pools"], out)?;
+    budgets(&status["budgets"], out)?;
     failures(status, out)
+}
+
+/// Lists the budgets of hops, and says which are used up.
+fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let row = |(hop, budget): (&String, &Value)| {
+        let share = number(&budget["used"]).saturating_mul(100) / number(&budget["bytes"]).max(1);
+        let state = match budget["is_reached"].as_bool() {
+            Some(true) => format!("used up ({share} %)"),
+            _ => format!("{share} %"),
+        };
+        let [used, limit] = ["used", "bytes"].map(|key| bytes(number(&budget[key])));
+        let left = Duration::from_secs(number(&budget["seconds_left"]));
+        let limit = format!("{limit} per {}", word(&budget["per"]));
+        vec![hop.clone(), state, used, limit, duration::in_words(left)]
+    };
+    let rows: Vec<_> = budgets.as_object().into_iter().flatten().map(row).collect();
+    let head = ["budget", "state", "used", "limit", "begins again in"];
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 
 fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -89,8 +114,14 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
 /// Lists the documents that hops depend on, with their state. `verb` says what a hop does with its document.
 fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<()> {
     for (hop, file) in documents.as_object().into_iter().flatten() {
+        let members = match file["members"].as_u64() {
+            None => String::new(),
+            Some(1) => "1 proxy, ".to_owned(),
+            Some(count) => format!("{count} proxies, "),
+        };
+        let is_in_use = file["loaded_at"].is_string();
         let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
-            (Some(_), _) => format!("loaded {}", word(&file["loaded_at"])),
+            (Some(_), _) => format!("{members}loaded {}", word(&file["loaded_at"])),
             (None, Some(_)) => "not loaded: its requests are refused".to_owned(),
             (None, None) => "fetched when a request needs it".to_owned(),
         };
@@ -98,6 +129,14 @@ fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<(
         if !file["problem"].is_null() {
             let at = word(&file["checked_at"]);
             writeln!(out, "  {RED}failed{RESET} {at}: {}", word(&file["problem"]))?;
+            let kept = if is_in_use { "the last good one stays in use; " } else { "" };
+            let next = match file["retry_seconds"].as_f64() {
+                Some(pause) if pause > 0.0 => {
+                    format!("a request after {pause:.0} s asks for it again")
+                }
+                _ => "the next request asks for it again".to_owned(),
+            };
+            writeln!(out, "  {kept}{next}")?;
         }
         if !file["doubt"].is_null() {
             writeln!(out, "  it {}", word(&file["doubt"]))?;
@@ -121,7 +160,9 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         if is_hop {
             // A hop that has not been used yet has no mean.
             let mean = count["handshake_seconds_mean"].as_f64();
-            row.push(mean.map_or("-".into(), |seconds| format!("{:.1} ms", seconds * 1e3)));
+            // No answer comes over a network in a twentieth of a millisecond: the hop was not asked for anything yet.
+            let mean = mean.map(|seconds| seconds * 1e3).filter(|millis| *millis >= 0.05);
+            row.push(mean.map_or("-".into(), |millis| format!("{millis:.1} ms")));
         }
         row
     };
@@ -130,7 +171,7 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut is_left_out) = (Vec::new(), false);
+    let (mut rows, mut reasons) = (Vec::new(), Vec::new());
     for (name, pool) in pools.as_object().into_iter().flatten() {
         // Only the first members of a long list are told one by one; `other` adds the rest up.
         for member in list(&pool["shown"]) {
@@ -138,12 +179,19 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
             // may be zero.
             let state = match member["retry_seconds"].as_f64() {
                 None => "works".to_owned(),
-                Some(seconds) if seconds > 0.0 => format!("left out, tried in {seconds:.0} s"),
-                Some(_) => "left out, tried next".to_owned(),
+                Some(seconds) if seconds > 0.0 => {
+                    format!("left out, tried again in {seconds:.0} s")
+                }
+                Some(_) => "left out, tried again next".to_owned(),
             };
-            is_left_out |= member["retry_seconds"].is_number();
             let counts = [&member["reached"], &member["failed"]].map(word);
-            let at = word(&member["name"]);
+            let at = match member["hop"].is_string() {
+                true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
+                false => word(&member["name"]),
+            };
+            if member["problem"].is_string() {
+                reasons.push(format!("{name}.{at} is left out: {}", word(&member["problem"])));
+            }
             let address =
                 member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
             let [reached, failed] = counts;
@@ -161,9 +209,11 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     write_section(&head, rows, out)?;
-    match is_left_out {
-        true => writeln!(out, "why a member is left out: see `pool member left` in the log"),
-        false => Ok(()),
+    let rest = reasons.len().saturating_sub(REASONS_MAX);
+    reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
+    match rest {
+        0 => Ok(()),
+        _ => writeln!(out, "and {rest} more: see `pool member left` in the log"),
     }
 }
 
@@ -183,50 +233,69 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         Ok(())
     } else {
-        write_section(&["failed at", "times", "stage", "error"], rows, out)
+        let met = |stage: &str| rows.iter().any(|row| row.get(2).is_some_and(|at| at == stage));
+        let legend = STAGES.iter().filter(|(stage, _)| met(stage));
+        let legend: Vec<_> = legend.map(|(stage, meaning)| format!("{stage}: {meaning}")).collect();
+        write_section(&["failed at", "times", "stage", "error"], rows.clone(), out)?;
+        if legend.is_empty() { Ok(()) } else { writeln!(out, "{}", legend.join("; ")) }
     }
 }
 
 /// Writes an empty line and a table.
 fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    write_table(head, rows, out)
+    write_table(head, &rows, out)
 }
 
 /// Writes a table. Words are aligned to the left, numbers to the right.
 pub(in crate::commands) fn write_table(
     head: &[&str],
-    rows: Vec<Vec<String>>,
+    rows: &[Vec<impl AsRef<str>>],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
-    let widths: Vec<usize> = head
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            column(index).map(|cell| cell.chars().count()).max().unwrap_or(0).max(name.len())
-        })
-        .collect();
-    // By the heading and not by the cell: a name may begin with a digit.
-    let is_words = |index: usize| index == 0 || WORDS.contains(&head[index]);
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for (index, cell) in cells.enumerate() {
-            let width = widths[index];
-            match is_words(index) {
-                true => line.push_str(&format!("{cell:<width$}  ")),
-                false => line.push_str(&format!("{cell:>width$}  ")),
-            }
-        }
-        line.trim_end().to_owned()
-    };
+    let columns = head.iter().enumerate().map(|(index, name)| Column {
+        width: column(index).map(|cell| chars(cell.as_ref())).max().unwrap_or(0).max(name.len()),
+        // By the heading and not by the cell: a name may begin with a digit.
+        is_words: index == 0 || WORDS.contains(name),
+    });
+    let columns: Vec<_> = columns.collect();
     // In one piece, since standard output would be written to the system line by line.
-    let mut text = format!("{BOLD}{}{RESET}\n", line(&mut head.iter().copied()));
-    for row in &rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    let mut text = BOLD.to_owned();
+    push_line(&mut text, &columns, head.iter().copied());
+    text.push_str(RESET);
+    for row in rows {
         text.push('\n');
+        push_line(&mut text, &columns, row.iter().map(AsRef::as_ref));
     }
+    text.push('\n');
     out.write_all(text.as_bytes())
+}
+
+/// The layout of a column.
+struct Column {
+    width: usize,
+    is_words: bool,
+}
+
+/// Adds a line of a table, without spaces at its end. A table may have ten thousand lines, so nothing is allocated for each.
+fn push_line<'a>(text: &mut String, columns: &[Column], cells: impl Iterator<Item = &'a str>) {
+    for (column, cell) in columns.iter().zip(cells) {
+        let padding = iter::repeat_n(' ', column.width.saturating_sub(chars(cell)));
+        if column.is_words {
+            text.push_str(cell);
+            text.extend(padding);
+        } else {
+            text.extend(padding);
+            text.push_str(cell);
+        }
+        text.push_str("  ");
+    }
+    text.truncate(text.trim_end_matches(' ').len());
+}
+
+fn chars(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -255,6 +324,16 @@ pub(in crate::commands) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", units[unit]) }
 }
 
+/// The stages of a request, in words.
+const STAGES: [(&str, &str); 5] = [
+    ("choose", "no member to use"),
+    ("dial", "connecting to the hop"),
+    ("enter", "TLS with it"),
+    ("extend", "asking it for the next stop"),
+    ("response", "the answer to a plain request"),
+];
+/// The most members of pools whose failures are listed. All members of a long list may fail at once.
+const REASONS_MAX: usize = 10;
 /// The columns that contain words, besides the first one.
 const WORDS: [&str; 13] = [
     "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
@@ -285,13 +364,16 @@ mod tests {
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
-            "hops_off": ["backup"], "pools": { "exits": {
+            "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
+            "budgets": { "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
+                                    "is_reached": true } },
+            "pools": { "exits": {
                 "members": 60, "working": 58,
                 "shown": [
                     { "name": "members[0]", "address": "a.test:80", "working": true, "retry_seconds": null,
                       "reached": 120, "failed": 0 },
                     { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
-                      "reached": 3, "failed": 17 },
+                      "reached": 3, "failed": 17, "problem": "it answered 407" },
                 ],
                 "other": { "members": 58, "working": 57, "reached": 9, "failed": 1 },
             } },
@@ -305,7 +387,7 @@ config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     what is on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
-hops off     backup
+hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
 
@@ -318,14 +400,18 @@ default    12     200        35       2  1023 B   1.5 MiB
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 
-pool   member      state                   carried  failed  address
-exits  members[0]  works                       120       0  a.test:80
-exits  members[1]  left out, tried in 4 s        3      17  -
-exits  other       57 of 58 work                 9       1  -
-why a member is left out: see `pool member left` in the log
+pool   member      state                         carried  failed  address
+exits  members[0]  works                             120       0  a.test:80
+exits  members[1]  left out, tried again in 4 s        3      17  -
+exits  other       57 of 58 work                       9       1  -
+exits.members[1] is left out: it answered 407
+
+budget  state               used            limit  begins again in
+exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
+extend: asking it for the next stop
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -235,8 +235,9 @@ fn contains(row: &Listed, filter: &str) -> bool {
     let process = row.process.as_ref().map(ToString::to_string).unwrap_or_default();
     let session = of.session.clone().unwrap_or_default();
     let hops = hops(&of.hops);
-    let texts =
-        [&of.client.to_string(), &process, &of.protocol, &of.target, &of.chain, &hops, &session];
+    let client = of.client.to_string();
+    let texts: [&str; 7] =
+        [&client, &process, &of.protocol, &of.target, &of.chain, &hops, &session];
     texts.iter().any(|text| text.to_lowercase().contains(filter))
 }
 

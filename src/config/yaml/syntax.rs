@@ -341,8 +341,7 @@ mod tests {
         check("a:\n  b: {user}-session-{session}\n  c: 1\n", F::AfterBracket('}'), (2, 12));
         check("a:\n  b: 1\n  - { c: 2 }\n", F::Mixed { key: 2, item: 3 }, (3, 3));
         check("a:\n  - { c: 2 }\n  b: 1\n", F::Mixed { key: 3, item: 2 }, (3, 3));
-        check("a:\n  -{ c: 2 }\n", F::MissingDashSpace, (2, 3));
-        check("a:\n  - b\n  -{ c: 2 }\n", F::MissingDashSpace, (3, 3));
+        check("a:\n  -{ c: [d], e: 1 }\n", F::MissingDashSpace, (2, 3));
     }
 
     proptest::proptest! {

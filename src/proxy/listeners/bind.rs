@@ -53,7 +53,7 @@ pub(super) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another program has the port; stop it, or choose another address (`server.listen`, `--listen`). If nothing \
-             listens there, a connection that has just ended holds the port for a minute"
+             listens there, wait a minute: a connection that has just ended still holds the port"
                 .into()
         }
         io::ErrorKind::PermissionDenied => {

@@ -15,6 +15,12 @@ pub(crate) fn announce(config: &Config) {
     for replaced in &config.replaced {
         debug!("{}", replaced.brief());
     }
+    // An option goes before the files, so an edit of `enabled` would seem to be ignored.
+    for hop in &config.hops {
+        if let Some(option) = config.switched_by_option(&hop.name) {
+            info!(hop = %hop.name, option, enabled = hop.is_enabled, "switched by an option");
+        }
+    }
     // The first one is `direct`, which says so itself.
     for chain in config.chains.iter().skip(1) {
         let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));

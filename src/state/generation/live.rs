@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use mooltiroute_hops::Eventual;
+use tokio::sync::Notify;
 
 use super::Generation;
 use crate::{
     network::{Dependence, Unsettled},
+    router::Query,
     upstream::warm::Warm,
 };
 
@@ -17,6 +20,8 @@ pub(crate) struct Live {
     current: Arc<ArcSwap<Generation>>,
     /// The generations that may still have users, and the one in force.
     alive: Mutex<Vec<Weak<Generation>>>,
+    /// Notified when another generation is in force.
+    replaced: Notify,
 }
 
 impl Live {
@@ -27,7 +32,7 @@ impl Live {
         let alive = Mutex::new(vec![Arc::downgrade(&first)]);
         let current = Arc::new(ArcSwap::new(first));
         current.load().attach_services(&current);
-        Self { current, alive }
+        Self { current, alive, replaced: Notify::new() }
     }
 
     /// The generation in force.
@@ -52,18 +57,52 @@ impl Live {
         let is_kept =
             |warm: &Arc<Warm>| next.warm_chains().any(|(_, kept)| Arc::ptr_eq(kept, warm));
         last.warm_chains().filter(|(_, warm)| !is_kept(warm)).for_each(|(_, warm)| warm.clear());
+        self.replaced.notify_waiters();
     }
 
-    /// Waits as [`settled`] does, beginning with `generation`.
+    /// Waits until the hops on the way to the target of `query` are known, and have the documents by which they choose, or
+    /// can't have them. Returns the generation that is in force then: `generation`, or a later one.
+    ///
+    /// A request that waits here has not begun its way. So it follows a reload at once: it neither uses a hop that is gone
+    /// nor waits for a document that is no longer needed, and it has the new one if that is there.
     ///
     /// # Errors
     /// As [`settled`].
-    pub(crate) async fn settled(
+    pub(crate) async fn prepared(
         &self,
-        generation: Arc<Generation>,
-        depends_on: impl Fn(&Generation) -> Option<Dependence>,
+        query: &Query<'_>,
+        mut generation: Arc<Generation>,
     ) -> Result<Arc<Generation>, Unsettled> {
-        settled(&self.current, generation, depends_on).await
+        let depends_on = |generation: &Generation| {
+            generation.present_way(query).and_then(|way| way.dependence.cloned())
+        };
+        loop {
+            generation = settled(&self.current, generation, depends_on).await?;
+            let wait = generation.present_way(query).map(|way| way.chain.prepare());
+            let Some(Eventual::Pending(wait)) = wait else { return Ok(generation) };
+            tokio::select! {
+                () = wait => {}
+                () = self.replaced(&generation) => {}
+            }
+            let current = self.current();
+            if Arc::ptr_eq(&current, &generation) {
+                return Ok(generation);
+            }
+            generation = current;
+        }
+    }
+
+    /// Waits until another generation than this one is in force.
+    async fn replaced(&self, generation: &Arc<Generation>) {
+        loop {
+            let mut replaced = std::pin::pin!(self.replaced.notified());
+            // Before the look, so that no reload is missed.
+            replaced.as_mut().enable();
+            if !Arc::ptr_eq(&self.current(), generation) {
+                return;
+            }
+            replaced.await;
+        }
     }
 
     /// The generations that are in use, the one in force last.

@@ -10,7 +10,7 @@ use crate::upstream::dial::DialError;
 
 /// The step at which a connection failed, and the reason.
 #[derive(Debug, Error)]
-#[error("chain `{chain}` failed at {stage}")]
+#[error("chain `{chain}` failed at {stage}{}", after_others(.failed_members.as_ref()))]
 pub struct ChainError {
     /// The chain's name.
     pub chain: Arc<str>,
@@ -23,6 +23,34 @@ pub struct ChainError {
     pub attempts: u32,
     /// Every address of the next hop that was refused, if it has several.
     pub refused: Vec<Authority>,
+    /// The members of a hop that failed one after the other, if there were several. The error is that of the last one.
+    pub failed_members: Option<FailedMembers>,
+}
+
+/// Members of one hop that failed for the same connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedMembers {
+    /// The name of the hop.
+    pub hop: Arc<str>,
+    /// The number of them.
+    pub count: usize,
+    /// Whether the hop has no others.
+    pub are_all: bool,
+}
+
+impl FailedMembers {
+    /// Returns the number of them in words, such as `all 3 members`.
+    pub fn in_words(&self) -> String {
+        let Self { count, are_all, .. } = self;
+        format!("{}{count} members", if *are_all { "all " } else { "" })
+    }
+}
+
+/// Completes the text of an error of the last member that was tried.
+fn after_others(failed: Option<&FailedMembers>) -> String {
+    failed.map_or_else(String::new, |failed| {
+        format!(" (the last of {} of `{}`, which failed)", failed.in_words(), failed.hop)
+    })
 }
 
 /// One step on the way.
@@ -158,10 +186,16 @@ impl fmt::Display for Stage {
             _ => "connection to",
         };
         let Some(hop) = self.hop_name() else { return write!(f, "the {what} the target `{stop}`") };
+        // A member is called by its place, and may have a name that says more.
+        let is_other = |name: &&Arc<str>| {
+            self.member.as_ref().is_some_and(|member| !member.contains(&***name))
+        };
+        let own = self.through.last().filter(is_other);
+        let own = own.map(|name| format!(" (`{name}`)")).unwrap_or_default();
         match step {
-            Step::Choose => write!(f, "hop `{hop}`, asked who serves the request"),
-            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}` at `{stop}`"),
-            Step::Extend => write!(f, "hop `{hop}`, asked for `{stop}`"),
+            Step::Choose => write!(f, "hop `{hop}`{own}, which has no proxy for the request"),
+            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}`{own} at `{stop}`"),
+            Step::Extend => write!(f, "hop `{hop}`{own}, asked for `{stop}`"),
         }
     }
 }

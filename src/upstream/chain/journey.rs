@@ -8,7 +8,10 @@ use mooltiroute_hops::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Cause, Chain, ChainError, FailedAttempt, LastHop, Stage, Step, TakenHop};
+use super::{
+    Cause, Chain, ChainError, ChainHop, FailedAttempt, FailedMembers, LastHop, Stage, Step,
+    TakenHop,
+};
 use crate::{error::with_causes, upstream::warm::Path};
 
 /// The hops that one connection takes, and the address at which it reaches each of them.
@@ -19,6 +22,8 @@ pub(super) struct Journey<'a> {
     left_out: Vec<LeftOutHop>,
     /// How many more times a hop may have a new connection.
     agains_left: usize,
+    /// For each position in the chain, the number of members that failed there.
+    failed_members: Vec<(usize, usize)>,
     /// The time by which a hop that asked for a new connection must have done its part.
     deadline: Option<Instant>,
 }
@@ -48,7 +53,9 @@ impl<'a> Journey<'a> {
         // of the one behind it.
         let hops = Vec::with_capacity(chain.hops.len());
         let (left_out, agains_left) = (Vec::new(), AGAINS_MAX);
-        let mut journey = Self { chain, hops, left_out, agains_left, deadline: None };
+        let failed_members = Vec::new();
+        let mut journey =
+            Self { chain, hops, left_out, agains_left, failed_members, deadline: None };
         for (position, hop) in chain.hops.iter().enumerate() {
             match Arc::clone(&hop.hop).choose(request).wait().await {
                 Ok(chosen) => journey.take(position, journey.hops.len(), chosen),
@@ -114,7 +121,8 @@ impl<'a> Journey<'a> {
 
     /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
-        self.hops.iter().map(|hop| (hop.address.clone(), hop.member())).collect()
+        let identity = |hop: &ChosenHop| hop.selection.as_ref().map(|one| one.identity());
+        self.hops.iter().map(|hop| (hop.address.clone(), identity(hop))).collect()
     }
 
     /// Shortens a timeout to what is left for a hop that asked for a new connection.
@@ -191,14 +199,37 @@ impl<'a> Journey<'a> {
         }
         let position = hop.position;
         // Reports the failure and asks for another member in one call, so neither can be forgotten.
-        match hop.instead().wait().await {
+        let why = with_causes(&error.cause);
+        match hop.instead(&why).wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
+                self.count_failure(position);
                 self.take(position, failed, other);
                 Ok(())
             }
-            None => Err(error),
+            None => {
+                error.failed_members = self.failed_members(position);
+                Err(error)
+            }
         }
+    }
+
+    /// Counts a member that failed and has another one in its place.
+    fn count_failure(&mut self, position: usize) {
+        match self.failed_members.iter_mut().find(|(at, _)| *at == position) {
+            Some((_, count)) => *count += 1,
+            None => self.failed_members.push((position, 1)),
+        }
+    }
+
+    /// Describes the members that failed at `position`, the last one included. Returns `None` if that was the only one.
+    fn failed_members(&self, position: usize) -> Option<FailedMembers> {
+        let (_, before) = self.failed_members.iter().find(|(at, _)| *at == position)?;
+        let ChainHop { name, hop } = self.chain.hops.get(position)?;
+        let count = before + 1;
+        // A member may be a pool itself, whose members are counted here one by one.
+        let are_all = count >= hop.members().len();
+        Some(FailedMembers { hop: Arc::clone(name), count, are_all })
     }
 
     /// Lets a hop that was left out choose again, if the target was dialled without any hop and could not be reached.
@@ -344,10 +375,13 @@ impl ChosenHop {
         }
     }
 
-    /// Reports that the link failed, and chooses another one. Returns `None` if all were tried.
-    fn instead(self) -> Eventual<'static, Option<Chosen>> {
+    /// Reports that the link failed, for the reason `why`, and chooses another one. Returns `None` if all were tried.
+    fn instead(self, why: &str) -> Eventual<'static, Option<Chosen>> {
         match self.selection {
-            Some(selection) => selection.instead(),
+            Some(mut selection) => {
+                selection.note_failure(&why.into());
+                selection.instead()
+            }
             None => Eventual::Ready(None),
         }
     }
@@ -441,7 +475,9 @@ mod tests {
 
     async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
         let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-        let connected = chain.connect_through(Request::new(&target, &preferences)).await?;
+        let connected = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await?;
         Ok(connected.tunnel)
     }
 
@@ -594,10 +630,13 @@ mod tests {
         assert!(matches!(connect(&chain).await.unwrap_err().cause, Cause::Dial(_)));
         let preferences = "country-us".parse().unwrap();
         let target = "target.example:443".parse().unwrap();
-        let error = chain.connect_through(Request::new(&target, &preferences)).await.unwrap_err();
+        let error = chain
+            .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+            .await
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "chain `default` failed at hop `pool`, asked who serves the request"
+            "chain `default` failed at hop `pool`, which has no proxy for the request"
         );
     }
 

@@ -10,7 +10,7 @@ use std::{
 use mooltiroute_hops::{Authority, Tunnel};
 use tokio::time::Instant;
 
-/// The hops that a tunnel passes: the address of each, and the name of a pool's member.
+/// The hops that a tunnel passes: the address of each, and the identity of what it chose, such as a pool's member.
 pub(crate) type Path = Vec<(Authority, Option<String>)>;
 
 /// The spares that wait.

@@ -95,6 +95,14 @@ impl Proxy {
         Self::on(config, &[]).await
     }
 
+    /// Runs it on the files of `other`, with `arguments`, and with its control socket and its state beside those of `other`.
+    #[cfg(unix)]
+    pub(crate) async fn on_files_of(other: &Self, arguments: &[&str]) -> Self {
+        let (config, path) =
+            (ConfigDir::new("").with_runtime_of(&other.config), other.config.path());
+        Self::run(config, Some(path), arguments, command(PROGRAM)).await
+    }
+
     /// Runs it on `yaml`, with `arguments`, in an environment with these variables.
     #[cfg(unix)]
     pub(crate) async fn in_environment(
@@ -155,7 +163,7 @@ impl Proxy {
     /// Returns the place of its state directory, as it sees that.
     #[cfg(target_os = "linux")]
     pub(crate) fn state(&mut self) -> std::path::PathBuf {
-        let root = format!("/proc/{}/root", self.process.child().id());
+        let root = format!("/proc/{}/root", self.pid());
         let state = self.config.path().join(".state");
         Path::new(&root).join(state.strip_prefix("/").unwrap())
     }
@@ -217,6 +225,11 @@ impl Proxy {
         command.args(arguments).current_dir(self.config.runtime());
         in_runtime(&mut command, self.config.runtime());
         command.output().unwrap()
+    }
+
+    /// Returns the number of the process.
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.process.child().id()
     }
 
     /// Returns the address for clients.

@@ -61,6 +61,7 @@ fn take_u16(input: &[u8]) -> Result<(u16, &[u8]), NtlmError> {
 
 const END: u16 = 0;
 /// `MsvAvFlags`.
+pub(super) const DOMAIN_NAME: u16 = 2;
 pub(super) const FLAGS: u16 = 6;
 /// `MsvAvTimestamp`.
 pub(super) const TIMESTAMP: u16 = 7;

@@ -1,6 +1,10 @@
 //! Message 2 (MS-NLMP §2.2.1.2). It comes from outside, so no length or offset in it is trusted.
 
-use super::{NTLM_SIGNATURE, NtlmError, av_pairs::AvPairs, flags};
+use super::{
+    NTLM_SIGNATURE, NtlmError,
+    av_pairs::{AvPairs, DOMAIN_NAME},
+    flags,
+};
 
 /// A proxy's challenge that NTLMv2 can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,13 @@ impl NtlmChallenge {
             target_info: AvPairs::parse(target_info)?,
             target_name: printable_utf16(payload(message, 12)?),
         })
+    }
+
+    /// Returns the domain that the proxy says it belongs to, as printable text and shortened. Anyone can claim it.
+    pub fn domain(&self) -> Option<String> {
+        // The target is a host if the proxy is in no domain, and the information names the domain even then.
+        let named = self.target_info.value(DOMAIN_NAME).map(printable_utf16);
+        named.or_else(|| Some(self.target_name.clone())).filter(|name| !name.is_empty())
     }
 
     /// The domain or host that the proxy says it belongs to, as printable text and shortened. Anyone can claim it.
@@ -128,6 +139,7 @@ pub(super) mod tests {
         let challenge = NtlmChallenge::parse(&message(&target_info())).unwrap();
         assert_eq!(challenge.server_challenge, [0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF]);
         assert_eq!(challenge.target_name(), "Server");
+        assert_eq!(challenge.domain().as_deref(), Some("Domain"));
         assert_eq!(challenge.target_info.value(1).map(<[u8]>::len), Some(12));
     }
 

@@ -25,6 +25,7 @@ use crate::{
         digest::{DigestCredentials, DigestSession},
     },
     exchange::{Answer, Exchange},
+    refusal::RequestSecrets,
 };
 
 /// The schemes of a hop and what its connections learned about the proxy.
@@ -38,6 +39,10 @@ pub(super) struct Authenticator {
     /// Whether the proxy asked again on a connection that was logged on.
     asks_for_each_request: AtomicBool,
     lockout: Arc<Lockout>,
+    /// The domain that the proxy's last challenge by NTLM named. Anyone can claim it.
+    ntlm_domain: Mutex<Option<String>>,
+    /// What a page of the proxy may repeat of the login.
+    secrets: RequestSecrets,
 }
 
 /// The way a CONNECT ended.
@@ -136,7 +141,16 @@ impl Authenticator {
             offered,
             asks_for_each_request: false.into(),
             lockout: Arc::new(Lockout::new(handshake)),
+            ntlm_domain: Mutex::default(),
+            secrets: RequestSecrets::default(),
         }
+    }
+
+    /// Keeps these parts of the login out of quotations of the proxy's pages.
+    #[must_use]
+    pub(super) fn hiding<'a>(mut self, parts: impl IntoIterator<Item = &'a Secret>) -> Self {
+        parts.into_iter().for_each(|part| self.secrets.add(part.expose()));
+        self
     }
 
     /// Whether an authentication may take more than one request on a connection.
@@ -200,7 +214,14 @@ impl Authenticator {
             }
             // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
             // try them.
-            RoundsEnd::Answered(answer, _) => Err(answer.into_refusal().into()),
+            RoundsEnd::Answered(answer, attempt) => {
+                let fields = [fields, &self.fields(&attempt)[..]].concat();
+                let mut secrets = RequestSecrets::of(&fields);
+                secrets.extend(&self.secrets);
+                let mut refusal = exchange.refusal(answer, &secrets).await;
+                refusal.login = attempt.scheme().map(AuthScheme::name);
+                Err(refusal.into())
+            }
             RoundsEnd::Closes | RoundsEnd::Ready(..) => Ok(Outcome::Closes),
         }
     }
@@ -286,9 +307,17 @@ impl Authenticator {
             // their own, which name the scheme.
             Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal, None),
             Stop::Rejected(scheme) => {
-                self.rejected_by_proxy(explanations::rejection(refusal, scheme), None)
+                self.rejected_by_proxy(self.explained_rejection(refusal, scheme), None)
             }
         }
+    }
+
+    /// Explains that the proxy does not accept the credentials.
+    fn explained_rejection(&self, refusal: Refusal, scheme: AuthScheme) -> Refusal {
+        let domain = self.ntlm_domain.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_without_domain = |method: &Method| matches!(method, Method::Ntlm(login) if login.domain().is_empty() && !login.user().contains('@'));
+        let lacks_domain = scheme == AuthScheme::Ntlm && self.methods.iter().any(is_without_domain);
+        explanations::rejection(refusal, scheme, domain.as_deref().filter(|_| lacks_domain))
     }
 
     /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity
@@ -310,8 +339,8 @@ impl Authenticator {
     }
 
     fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> HopError {
-        self.lockout.rejected(rejection.clone(), ticket);
-        rejection.into()
+        let wait = self.lockout.rejected(rejection.clone(), ticket);
+        rejection.met(wait)
     }
 
     /// Returns the credentials of a connection's first request.

@@ -1,6 +1,7 @@
 //! The reasons why there are no credentials for a proxy, in words that an operator can act on.
 
 use std::{
+    ffi::OsString,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -56,6 +57,13 @@ pub(super) fn missing_credentials(
             *summary,
             format!("{advice} The canonical name of this host is `{name}`: try `HTTP/{name}`."),
         ),
+        // A broken file shows in several ways, and which one is read depends on a variable.
+        (
+            Reason::BadSettings | Reason::UnknownRealm | Reason::KdcUnreachable | Reason::Other,
+            _,
+        ) if cfg!(unix) => {
+            (*summary, format!("{advice} {}", settings_file(std::env::var_os(KRB5_CONFIG))))
+        }
         _ => (*summary, (*advice).to_owned()),
     };
     MissingCredentials {
@@ -67,6 +75,21 @@ pub(super) fn missing_credentials(
         retry_after: None,
     }
 }
+
+/// Names the file that has the settings of Kerberos. `variable` is the value of [`KRB5_CONFIG`].
+fn settings_file(variable: Option<OsString>) -> String {
+    match variable.filter(|value| !value.is_empty()) {
+        Some(path) => {
+            format!("`{KRB5_CONFIG}` names krb5.conf here: `{}`.", Path::new(&path).display())
+        }
+        None => {
+            "Here, krb5.conf is `/etc/krb5.conf`, unless the system has it elsewhere.".to_owned()
+        }
+    }
+}
+
+/// The variable that names the files with the settings of Kerberos.
+const KRB5_CONFIG: &str = "KRB5_CONFIG";
 
 /// Explains a challenge that followed a valid token. If the clocks differ, that is the likely cause: a ticket that was
 /// issued before they did is used without asking the domain controller, and so only the proxy sees the difference.
@@ -123,7 +146,7 @@ fn silent(patience: Duration, service: &str) -> String {
 const SKEW_MAX: Duration = Duration::from_secs(300);
 
 /// Every reason, and the last one for those of a later version of the library.
-pub(super) const DIAGNOSES: [Diagnosis; 15] = [
+pub(super) const DIAGNOSES: [Diagnosis; 17] = [
     Diagnosis {
         reason: Reason::LibraryMissing,
         summary: "no Kerberos library here",
@@ -133,6 +156,17 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
         reason: Reason::Unsupported,
         summary: "Kerberos library can't use these credentials",
         advice: "Use another source of tickets in `kerberos` of this hop, or a newer library.",
+    },
+    Diagnosis {
+        reason: Reason::BadCache,
+        summary: "unusable cache of Kerberos tickets",
+        advice: "Name a cache that `kinit` has made: `ccache` below `kerberos`, or the variable `KRB5CCNAME`. The user that \
+            runs Mooltiroute must be its owner.",
+    },
+    Diagnosis {
+        reason: Reason::BadSettings,
+        summary: "unusable krb5.conf",
+        advice: "Correct the file. `kinit` fails for the same reason, and says more.",
     },
     Diagnosis {
         reason: Reason::NoTicket,
@@ -170,8 +204,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
     Diagnosis {
         reason: Reason::WrongPassword,
         summary: "wrong password",
-        advice: "Correct `password` of this hop. To keep the account from being locked, it is not tried again for a \
-            while, until you edit it, or restart Mooltiroute if it comes from a variable.",
+        advice: "Correct `password` of this hop.",
     },
     Diagnosis {
         reason: Reason::UnknownUser,
@@ -202,7 +235,8 @@ pub(super) const DIAGNOSES: [Diagnosis; 15] = [
     Diagnosis {
         reason: Reason::Other,
         summary: "Kerberos failed",
-        advice: "The library's words say why. `KRB5_TRACE=/dev/stderr` makes MIT Kerberos say more.",
+        advice: "If the library's words don't say why, check krb5.conf, and that `kinit` works. \
+            `KRB5_TRACE=/dev/stderr` makes MIT Kerberos say more.",
     },
 ];
 

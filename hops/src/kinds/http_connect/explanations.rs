@@ -18,7 +18,17 @@ pub(super) fn nothing_in_common(methods: &[Method], refusal: Refusal) -> Refusal
     let offered = refusal.http.as_ref().map(|http| http.schemes.join(", "));
     let offered = offered.filter(|names| !names.is_empty()).unwrap_or_else(|| "nothing".to_owned());
     let detail = format!("it offers {offered}, and `auth` of this hop allows {}", ours.join(", "));
-    explained(refusal, detail, format!("offers {offered}"), NOTHING_SENT)
+    let known = ["Negotiate", "NTLM", "Digest", "Basic"];
+    let knows_one =
+        known.iter().any(|scheme| refusal.http.as_ref().is_some_and(|http| http.offers(scheme)));
+    let advice = match knows_one {
+        true => NOTHING_SENT.to_owned(),
+        false => format!(
+            "No credentials were sent: Mooltiroute knows {} only. Ask the proxy's administrator to offer one of these.",
+            known.join(", ")
+        ),
+    };
+    explained(refusal, detail, format!("offers {offered}"), &advice)
 }
 
 /// Explains that the proxy asked for credentials only when it had a request whose body can't be sent again.
@@ -27,10 +37,19 @@ pub(super) fn asked_late(refusal: Refusal) -> Refusal {
     explained(refusal, detail, "asks for credentials", ASKED_LATE)
 }
 
-/// Explains that the proxy does not accept the credentials.
-pub(super) fn rejection(refusal: Refusal, scheme: AuthScheme) -> Refusal {
+/// Explains that the proxy does not accept the credentials. `domain` is the one that the proxy names, if the username has
+/// none.
+pub(super) fn rejection(refusal: Refusal, scheme: AuthScheme, domain: Option<&str>) -> Refusal {
     let detail = format!("it rejected the credentials, by {}", scheme.name());
-    explained(refusal, detail, CREDENTIALS_REJECTED, REJECTED)
+    let advice = match domain {
+        // The username itself is a secret here, so its place is named.
+        Some(domain) => format!(
+            "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \
+             help: {REJECTED}"
+        ),
+        None => REJECTED.to_owned(),
+    };
+    explained(refusal, detail, CREDENTIALS_REJECTED, &advice)
 }
 
 /// Makes of a refusal one about credentials.
@@ -53,5 +72,5 @@ const ASKED_LATE: &str = "Send the request again: from now on, Mooltiroute logs 
      body is gone.";
 const BROKEN_CHALLENGE: &str = "No credentials were sent. Look at the log of the proxy: its challenge is wrong, or comes from another server on \
      the way. If it offers another scheme, list that first in this hop's `auth`.";
-const REJECTED: &str = "Correct this hop's `username` and `password`. To keep the account from being locked, they are not \
-     tried again for a while, until you edit them, or restart Mooltiroute if they come from variables.";
+const REJECTED: &str = "Correct this hop's `username` and `password`. If they are right, the account may be locked or \
+     expired: ask its administrator.";

@@ -13,7 +13,7 @@ use tokio::{
 
 use mooltiroute_sso::Ticket;
 
-use crate::{HopError, MissingCredentials, Refusal};
+use crate::{HeldBack, HopError, MissingCredentials, Refusal};
 
 /// A rejection of credentials, by the proxy or by the domain that issues tickets for it.
 #[derive(Clone, Debug)]
@@ -23,20 +23,45 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    /// Sets how long the credentials will not be tried.
-    fn not_before(&mut self, wait: Duration) {
+    /// Returns the error of the request that was rejected. The credentials are held back for `wait` from now on.
+    pub(super) fn met(self, wait: Duration) -> HopError {
         match self {
-            Self::ByProxy(refusal) => refusal.retry_after = Some(wait),
-            Self::ByDomain(missing) => missing.retry_after = Some(wait),
+            Self::ByProxy(mut refusal) => {
+                refusal.held_back = Some(wait);
+                HopError::Refused(refusal)
+            }
+            Self::ByDomain(mut missing) => {
+                missing.retry_after = Some(wait);
+                HopError::NoCredentials(missing)
+            }
         }
     }
 }
 
-impl From<Rejection> for HopError {
-    fn from(rejection: Rejection) -> Self {
+/// A rejection that keeps the credentials of later requests from being sent.
+#[derive(Clone, Debug)]
+pub(super) struct Hold {
+    rejection: Rejection,
+    /// The time that is left of it.
+    wait: Duration,
+}
+
+impl From<Hold> for HopError {
+    /// Returns the error of a request that did not send the credentials.
+    fn from(Hold { rejection, wait }: Hold) -> Self {
         match rejection {
-            Rejection::ByProxy(refusal) => Self::Refused(refusal),
-            Rejection::ByDomain(missing) => Self::NoCredentials(missing),
+            Rejection::ByProxy(refusal) => {
+                Self::HeldBack(Box::new(HeldBack { wait, refusal: *refusal }))
+            }
+            Rejection::ByDomain(mut missing) => {
+                missing.retry_after = Some(wait);
+                missing.details = format!(
+                    "credentials not sent: held back for another {} s, after this: {}",
+                    wait.as_secs(),
+                    missing.details
+                );
+                Self::NoCredentials(missing)
+            }
         }
     }
 }
@@ -97,7 +122,7 @@ impl Lockout {
     ///
     /// # Errors
     /// The rejection of the last try, while it counts.
-    pub(super) async fn permit(&self) -> Result<Permit, Rejection> {
+    pub(super) async fn permit(&self) -> Result<Permit, Hold> {
         if self.is_accepted()? {
             return Ok(Permit { gate: None });
         }
@@ -133,7 +158,7 @@ impl Lockout {
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
-    pub(super) fn check(&self) -> Result<(), Rejection> {
+    pub(super) fn check(&self) -> Result<(), Hold> {
         self.is_accepted().map(drop)
     }
 
@@ -170,24 +195,27 @@ impl Lockout {
     }
 
     /// Records a rejection, so that nothing tries the credentials for 30 s, and twice as long after each further
-    /// rejection, up to 5 min. `ticket` is the one that was rejected.
-    pub(super) fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) {
+    /// rejection, up to 5 min. `ticket` is the one that was rejected. Returns how long they are held back from now on.
+    pub(super) fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> Duration {
         let now = Instant::now();
         let mut verdict = self.verdict();
         let window = match &*verdict {
             // Several requests can have been on their way with credentials that were good until now.
-            LastVerdict::Rejected { until, .. } if *until > now => return,
+            LastVerdict::Rejected { until, .. } if *until > now => {
+                return until.saturating_duration_since(now);
+            }
             LastVerdict::Rejected { window, .. } => (*window * 2).min(WINDOW_MAX),
             LastVerdict::Unknown | LastVerdict::Accepted => WINDOW_MIN,
         };
         *verdict = LastVerdict::Rejected { rejection, ticket, until: now + window, window };
+        window
     }
 
     /// Returns whether the proxy accepted the credentials the last time.
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
-    pub(super) fn is_accepted(&self) -> Result<bool, Rejection> {
+    pub(super) fn is_accepted(&self) -> Result<bool, Hold> {
         match &*self.verdict() {
             LastVerdict::Unknown => Ok(false),
             LastVerdict::Accepted => Ok(true),
@@ -198,9 +226,9 @@ impl Lockout {
                 if rest.is_zero() {
                     return Ok(false);
                 }
-                let mut rejection = rejection.clone();
-                rejection.not_before(rest);
-                Err(rejection)
+                // Rounded up, so that a client that comes back after it is not too early.
+                let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
+                Err(Hold { rejection: rejection.clone(), wait: Duration::from_secs(seconds) })
             }
         }
     }
@@ -233,10 +261,7 @@ mod tests {
 
     /// Returns how long the credentials are not tried.
     async fn wait(lockout: &Lockout) -> Option<Duration> {
-        match lockout.permit().await.unwrap_err() {
-            Rejection::ByProxy(refusal) => refusal.retry_after,
-            Rejection::ByDomain(missing) => missing.retry_after,
-        }
+        Some(lockout.permit().await.unwrap_err().wait)
     }
 
     #[tokio::test(start_paused = true)]

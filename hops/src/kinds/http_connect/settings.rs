@@ -90,11 +90,10 @@ impl Written<'_> {
         }
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
-        Ok(Some(Authenticator::new(
-            methods,
-            format!("HTTP/{}", self.host),
-            self.context.handshake(),
-        )))
+        let service = format!("HTTP/{}", self.host);
+        let authenticator = Authenticator::new(methods, service, self.context.handshake());
+        let login = [&self.username, &self.password, &self.nt_hash];
+        Ok(Some(authenticator.hiding(login.into_iter().flatten())))
     }
 
     fn check_credentials(&self, has_sign_on: bool) -> Result<(), InvalidSetting> {

@@ -1,14 +1,19 @@
 //! A cache of a script's recent verdicts.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{sync::OnceCell, time::Instant};
 
-use super::{asked::Asked, plan::Verdict};
+use super::{
+    asked::{Asked, with_path},
+    plan::Verdict,
+};
 use crate::{Authority, Request};
 
 /// Recent verdicts, by target or by URL.
@@ -29,13 +34,20 @@ pub(super) struct Kept {
     pub(super) until: Instant,
 }
 
+/// The places of verdicts. A target is in lower case here.
+///
+/// Every request looks here, so the hash is a fast one. Clients choose the keys; its random seed and [`ANSWERS_MAX`] limit
+/// what keys with equal hashes could cost.
 #[derive(Debug, Default)]
 struct Slots {
     /// The verdicts on tunnels, whose URL says no more than their target. Those on plain requests too, if the script
     /// looks at no URL.
-    by_target: HashMap<Authority, Slot>,
-    /// The verdicts on plain requests, if the script may look at their URL.
-    by_url: HashMap<Box<str>, Slot>,
+    by_target: HashMap<Authority, Slot, RandomState>,
+    /// The verdicts on plain requests, if the script may look at their URL: by target, and by path and query. A verdict is
+    /// found by parts of the request, without a copy of them.
+    by_url: HashMap<Authority, HashMap<Box<str>, Slot, RandomState>, RandomState>,
+    /// The number of all verdicts.
+    count: usize,
 }
 
 impl Answers {
@@ -43,36 +55,38 @@ impl Answers {
         Self { is_by_url, slots: Mutex::default() }
     }
 
+    /// Returns a cache for the same script, without a verdict.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.is_by_url)
+    }
+
     /// Returns the verdict on `request`, if it is known.
     pub(super) fn known(&self, request: Request<'_>) -> Option<Verdict> {
-        // Made before the lock is taken.
-        let has_url = self.is_by_url && request.plain.is_some();
-        let url = has_url.then(|| Asked::new(request).query().url);
-        let target = request.target.to_lower();
+        match request.plain.as_ref().filter(|_| self.is_by_url) {
+            None => self.known_at(request, None),
+            Some(line) => with_path(line, |path| self.known_at(request, Some(path))),
+        }
+    }
+
+    fn known_at(&self, request: Request<'_>, path: Option<&str>) -> Option<Verdict> {
         let slots = self.slots();
-        let slot = match url {
-            Some(url) => slots.by_url.get(&url),
-            None => slots.by_target.get(&*target),
-        };
-        let kept = slot?.get().filter(|kept| kept.is_fresh())?;
-        Some(kept.verdict.clone())
+        let kept = slots.find(request.target, path)?.get()?;
+        let now = request.begun.unwrap_or_else(Instant::now);
+        kept.is_fresh(now).then(|| kept.verdict.clone())
     }
 
     /// Returns the place of the verdict on `asked`, which may be empty. That of a long URL is not kept.
     pub(super) fn slot(&self, asked: &Asked) -> Slot {
-        let url = (self.is_by_url && asked.path.is_some()).then(|| asked.query().url);
-        if url.as_ref().is_some_and(|url| url.len() > URL_BYTES_MAX) {
+        let path = asked.path.as_deref().filter(|_| self.is_by_url);
+        if path.is_some_and(|path| path.len() > PATH_BYTES_MAX) {
             return Slot::default();
         }
         let mut slots = self.slots();
-        if slots.by_target.len() + slots.by_url.len() >= ANSWERS_MAX {
+        if slots.count >= ANSWERS_MAX {
             *slots = Slots::default();
         }
-        let slot = match url {
-            Some(url) => slots.by_url.entry(url).or_default(),
-            None => slots.by_target.entry(asked.target.clone()).or_default(),
-        };
-        if slot.get().is_some_and(|kept| !kept.is_fresh()) {
+        let slot = slots.place(&asked.target, path);
+        if slot.get().is_some_and(|kept| !kept.is_fresh(Instant::now())) {
             *slot = Slot::default();
         }
         Arc::clone(slot)
@@ -89,21 +103,53 @@ impl Answers {
     }
 }
 
+impl Slots {
+    /// Returns the place of the verdict on a request for `target`, if it has one.
+    fn find(&self, target: &Authority, path: Option<&str>) -> Option<&Slot> {
+        let find = |target: &Authority| match path {
+            None => self.by_target.get(target),
+            Some(path) => self.by_url.get(target)?.get(path),
+        };
+        // Most names are in lower case already. To look for the name as it is costs such a request less than to check it.
+        find(target).or_else(|| match target.to_lower() {
+            Cow::Owned(lower) => find(&lower),
+            Cow::Borrowed(_) => None,
+        })
+    }
+
+    /// Returns the place of the verdict on a request for `target`, which is in lower case. Makes one if there is none.
+    fn place(&mut self, target: &Authority, path: Option<&str>) -> &mut Slot {
+        let Self { by_target, by_url, count } = self;
+        let new = || {
+            *count += 1;
+            Slot::default()
+        };
+        match path {
+            None => by_target.entry(target.clone()).or_insert_with(new),
+            Some(path) => {
+                let of_target = by_url.entry(target.clone()).or_default();
+                of_target.entry(path.into()).or_insert_with(new)
+            }
+        }
+    }
+}
+
 impl Kept {
     /// Makes a verdict that expires after `period`.
     pub(super) fn for_period(verdict: Verdict, period: Duration) -> Self {
         Self { verdict, until: Instant::now() + period }
     }
 
-    fn is_fresh(&self) -> bool {
-        self.until > Instant::now()
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.until > now
     }
 }
 
 /// The most verdicts that are kept. The next one clears them all.
 const ANSWERS_MAX: usize = 4096;
-/// The longest URL whose verdict is kept. A request may have one of many KiB, and thousands of them are kept.
-const URL_BYTES_MAX: usize = 2048;
+/// The longest path and query of a URL whose verdict is kept. A request may have one of many KiB, and thousands of them are
+/// kept.
+const PATH_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -137,7 +183,7 @@ mod tests {
     fn the_verdict_on_a_long_url_takes_no_room() {
         let (target, preferences) = ("a.test:80".parse().unwrap(), Preferences::default());
         let answers = Answers::new(true);
-        for (length, expected) in [(URL_BYTES_MAX, false), (1000, true)] {
+        for (length, expected) in [(PATH_BYTES_MAX, false), (1000, true)] {
             let uri = format!("http://a.test/{}", "x".repeat(length));
             let line = RequestLine { method: "GET", uri: &uri };
             let request = Request::new(&target, &preferences).with_plain(line);

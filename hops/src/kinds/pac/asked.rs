@@ -1,5 +1,7 @@
 //! The question to a PAC file: the URL and the host of a request, in canonical form.
 
+use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
+
 use mooltiroute_pac::Query;
 
 use crate::{Authority, Host, Request, RequestLine};
@@ -15,7 +17,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(request: Request<'_>) -> Self {
-        let path = request.plain.map(|line| path(&line));
+        let path = request.plain.map(|line| with_path(&line, |path| path.into()));
         Self { target: request.target.to_lower().into_owned(), path }
     }
 
@@ -40,15 +42,36 @@ impl Asked {
     }
 }
 
-/// Returns path and query of a request target in absolute-form.
-fn path(line: &RequestLine<'_>) -> Box<str> {
-    let uri = line.uri.to_string();
-    let after_scheme = uri.find("://").map_or(0, |at| at + 3);
-    let rest = &uri[after_scheme..];
-    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
-    let path = path.split('#').next().unwrap_or_default();
+/// Calls `work` with path and query of a request target in absolute-form.
+pub(super) fn with_path<T>(line: &RequestLine<'_>, work: impl FnOnce(&str) -> T) -> T {
+    // A known answer is found faster than memory is allocated for the text, so each thread keeps some.
+    URI.with_borrow_mut(|uri| {
+        uri.clear();
+        uri.shrink_to(KEPT_BYTES_MAX);
+        // Writing to a text can't fail.
+        let _ = write!(uri, "{}", line.uri);
+        work(&path(uri))
+    })
+}
+
+fn path(uri: &str) -> Cow<'_, str> {
+    let after_scheme = match uri.split_once(':') {
+        Some((_, rest)) => rest.strip_prefix("//").unwrap_or(uri),
+        None => uri,
+    };
+    let is_end = |byte: u8| matches!(byte, b'/' | b'?' | b'#');
+    let path = after_scheme.bytes().position(is_end).map_or("", |at| &after_scheme[at..]);
+    let path = path.find('#').map_or(path, |fragment| &path[..fragment]);
     if path.starts_with('/') { path.into() } else { format!("/{path}").into() }
 }
+
+thread_local! {
+    /// Room for a request target, which no caller sees.
+    static URI: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The bytes of this room that are kept for the next request.
+const KEPT_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use super::{
     plan::{Candidate, Failure, Plan},
 };
 use crate::{
-    Authority, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
+    ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
     kinds::{pool::health::Taken, wish::Wish},
 };
 
@@ -30,17 +30,6 @@ struct Tried {
     others: Vec<usize>,
 }
 
-/// The step that follows from a candidate.
-#[derive(Debug)]
-enum Step {
-    /// The hop of this member takes the connection.
-    Member(usize),
-    /// The hop is left out.
-    Direct,
-    /// The connection is refused, because of this entry.
-    Refuse(Authority),
-}
-
 /// A way that a connection takes.
 #[derive(Debug)]
 struct Way {
@@ -51,6 +40,8 @@ struct Way {
     inner: Option<Box<dyn Selection>>,
     /// Whether the outcome was reported to the health of the hops.
     is_settled: AtomicBool,
+    /// Why the hop failed, if it did.
+    why: Option<Arc<str>>,
 }
 
 impl Choosing {
@@ -64,33 +55,35 @@ impl Choosing {
     /// A hop may have to wait for its own choice. Then the rest of the search waits with it, and is boxed.
     pub(super) fn next(mut self) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
-        while let Some((taken, step)) = self.take() {
-            let index = match step {
-                Step::Member(index) => index,
-                Step::Direct => return Eventual::Ready(Ok(Way::direct(self))),
-                Step::Refuse(entry) => {
-                    let failure = Failure::unknown_entry(&entry, &self.plan.answer);
+        while let Some((taken, place)) = self.take() {
+            let candidate = self.plan.candidates().nth(place);
+            let index = match candidate {
+                Some(Candidate::Member { index, .. }) => *index,
+                Some(Candidate::Direct { .. }) => return Eventual::Ready(Ok(Way::direct(self))),
+                Some(Candidate::Refuse { entry }) => {
+                    let failure = Failure::unknown_entry(entry, &self.plan.answer);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
+                None => continue,
             };
             let Some(hop) = self.pac.members.get(index).and_then(|member| member.hop.clone())
             else {
                 continue;
             };
-            let choice = hop.choose(self.wish.request());
+            // It is boxed from the start, since moving it costs more than the box.
             let way = Way::new(self, Some(taken));
-            match choice {
+            match hop.choose(way.choosing.wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
                 Eventual::Ready(Err(error)) => {
                     unmet = error;
-                    self = way.given_up();
+                    self = (*way).given_up();
                 }
                 Eventual::Pending(choice) => {
                     return Eventual::later(async move {
                         match choice.await {
                             Ok(chosen) => Ok(way.of(chosen)),
                             Err(error) => {
-                                let left = way.given_up();
+                                let left = (*way).given_up();
                                 if left.is_over() { Err(error) } else { left.next().wait().await }
                             }
                         }
@@ -105,22 +98,17 @@ impl Choosing {
         self.tried.len() >= self.plan.candidates().len()
     }
 
-    /// Takes a way by the health of the hops.
-    fn take(&mut self) -> Option<(Taken, Step)> {
+    /// Takes a way by the health of the hops. Returns its place in the plan.
+    fn take(&mut self) -> Option<(Taken, usize)> {
         let members = self.pac.members.len();
         // A way without a hop gets a number beyond those of the members, so no failure is ever recorded for it.
         let number =
             |(place, candidate): (usize, &Candidate)| candidate.member().unwrap_or(members + place);
         let ways = self.plan.candidates().enumerate();
         let left = ways.filter(|(place, _)| !self.tried.contains(*place));
-        let ((place, candidate), taken) = self.pac.health.take(left, number)?;
-        let step = match candidate {
-            Candidate::Member { index, .. } => Step::Member(*index),
-            Candidate::Direct { .. } => Step::Direct,
-            Candidate::Refuse { entry } => Step::Refuse(entry.clone()),
-        };
+        let ((place, _), taken) = self.pac.health.take(left, number)?;
         self.tried.add(place);
-        Some((taken, step))
+        Some((taken, place))
     }
 }
 
@@ -143,22 +131,23 @@ impl Tried {
 }
 
 impl Way {
-    fn new(choosing: Choosing, taken: Option<Taken>) -> Self {
-        Self { choosing, taken, inner: None, is_settled: AtomicBool::new(false) }
+    fn new(choosing: Choosing, taken: Option<Taken>) -> Box<Self> {
+        let (is_settled, why) = (AtomicBool::new(false), None);
+        Box::new(Self { choosing, taken, inner: None, is_settled, why })
     }
 
     /// Leaves the hop out.
     fn direct(choosing: Choosing) -> Chosen {
         // If the target can't be reached directly, the next entry of the plan may reach it.
         let has_more = !choosing.is_over();
-        let selection = has_more.then(|| Box::new(Self::new(choosing, None)) as Box<dyn Selection>);
+        let selection = has_more.then(|| Self::new(choosing, None) as Box<dyn Selection>);
         Chosen { selection, ..Chosen::left_out() }
     }
 
     /// Makes the choice of a hop this way's own.
-    fn of(mut self, chosen: Chosen) -> Chosen {
+    fn of(mut self: Box<Self>, chosen: Chosen) -> Chosen {
         self.inner = chosen.selection;
-        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
+        Chosen { link: chosen.link, selection: Some(self) }
     }
 
     /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
@@ -178,10 +167,11 @@ impl Way {
     }
 
     /// Records that the hop failed, with all of its own members, and takes another way.
-    fn next_way(self) -> Eventual<'static, Option<Chosen>> {
+    fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
+        let why = self.why.take();
         if let (Some(taken), Some(member)) = (self.taken, self.member()) {
-            self.choosing.pac.health.failed(taken);
+            self.choosing.pac.health.failed(taken, why);
             member.failed.fetch_add(1, Ordering::Relaxed);
         }
         match self.given_up().next() {
@@ -222,15 +212,22 @@ impl Selection for Way {
         }
     }
 
+    fn note_failure(&mut self, why: &Arc<str>) {
+        if let Some(inner) = &mut self.inner {
+            inner.note_failure(why);
+        }
+        self.why = Some(Arc::clone(why));
+    }
+
     fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return self.next_way() };
+        let Some(inner) = self.inner.take() else { return (*self).next_way() };
         match inner.instead() {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
-            Eventual::Ready(None) => self.next_way(),
+            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some(self.of(chosen))),
+            Eventual::Ready(None) => (*self).next_way(),
             Eventual::Pending(chosen) => Eventual::later(async move {
                 match chosen.await {
-                    Some(chosen) => Some((*self).of(chosen)),
-                    None => self.next_way().wait().await,
+                    Some(chosen) => Some(self.of(chosen)),
+                    None => (*self).next_way().wait().await,
                 }
             }),
         }

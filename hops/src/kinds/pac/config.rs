@@ -71,7 +71,8 @@ impl HopConfig for PacConfig {
         let services = Arc::<Attached>::default();
         let source = match (&self.url, &self.file) {
             (Some(url), None) => {
-                Source::Url(Arc::new(self.remote(url, context, Arc::clone(&services))?))
+                let remote = Arc::new(self.remote(url, context, Arc::clone(&services))?);
+                Source::Url { remote, tls: self.tls.clone() }
             }
             (None, Some(file)) => {
                 let shown = file.display().to_string();
@@ -139,6 +140,11 @@ impl PacConfig {
                     invalid_keys.push(below(InvalidSetting::key(wrong.to_string())));
                 }
             }
+        }
+        if self.hops.0.is_empty() && self.unknown.is_none() {
+            let message = "has no `hops` and no `unknown`, so every request is refused for which the PAC file names a proxy; \
+                           write `hops: { \"HOST:PORT\": HOP }`";
+            context.warn(InvalidSetting::new("hops", message));
         }
         let unknown = match self.unknown.as_deref() {
             None | Some("refuse") => None,

@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
 use mooltiroute_pac::Surroundings;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     Host, Services,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Names {
     known: Mutex<KnownNames>,
-    /// Each look-up holds a thread until the system ends it, so there may be a few only.
+    /// Each look-up holds a thread until the system ends it, so their number is limited.
     calls: BlockingCalls,
 }
 
@@ -27,9 +27,15 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 struct KnownNames {
     by_name: HashMap<String, KnownAddresses>,
+    /// The look-ups that are under way.
+    pending: HashMap<String, Weak<LookUp>>,
     /// The number of the network. It grows with each change.
     network: u64,
 }
+
+/// One look-up, for all calls that need the name at this time. It has the number of the network in which it began, and the
+/// addresses.
+type LookUp = OnceCell<(u64, Vec<IpAddr>)>;
 
 #[derive(Clone, Debug)]
 struct KnownAddresses {
@@ -55,9 +61,18 @@ impl Names {
     /// Looks up `name` with the system's resolver, as a dial does. Without an answer within [`LOOKUP_MAX`], the name
     /// counts as one without an address.
     ///
+    /// Calls that need one name at the same time share a look-up: a script may ask for the same name for every host, and a
+    /// name server that says nothing would soon have all threads wait for it.
+    ///
     /// Returns the addresses, and the number of the network in which the look-up began. If the network has changed since
     /// then, the addresses are not kept.
     async fn look_up(&self, name: &str) -> (u64, Vec<IpAddr>) {
+        let look_up = self.known().pending(name);
+        // The first call looks the name up. If its client leaves, the next one that waits takes over.
+        look_up.get_or_init(|| self.look_up_now(name)).await.clone()
+    }
+
+    async fn look_up_now(&self, name: &str) -> (u64, Vec<IpAddr>) {
         let network = self.known().network;
         let (addresses, keep) = match self.found(name).await {
             Ok(addresses) => (addresses, KEEP),
@@ -65,6 +80,7 @@ impl Names {
         };
         let mut known = self.known();
         if known.network == network {
+            known.pending.remove(name);
             if known.by_name.len() >= NAMES_MAX {
                 known.by_name.clear();
             }
@@ -91,12 +107,27 @@ impl Names {
     pub(super) fn clear(&self) {
         let mut known = self.known();
         known.by_name.clear();
+        known.pending.clear();
         known.network += 1;
     }
 
     fn known(&self) -> MutexGuard<'_, KnownNames> {
         // Nothing in here panics half-way.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KnownNames {
+    /// Returns the look-up of `name` that is under way, or another one that has not begun.
+    fn pending(&mut self, name: &str) -> Arc<LookUp> {
+        if let Some(pending) = self.pending.get(name).and_then(Weak::upgrade) {
+            return pending;
+        }
+        // Those whose clients have all left are gone.
+        self.pending.retain(|_, pending| pending.strong_count() > 0);
+        let pending = Arc::<LookUp>::default();
+        self.pending.insert(name.to_owned(), Arc::downgrade(&pending));
+        pending
     }
 }
 
@@ -173,8 +204,8 @@ const FAR_IPV4: ([u8; 4], u16) = ([192, 0, 2, 1], 53);
 const FAR_IPV6: ([u16; 8], u16) = ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 53);
 /// How long a script waits for a name.
 const LOOKUP_MAX: Duration = Duration::from_secs(2);
-/// The threads that may wait for name servers.
-const LOOKUPS_AT_ONCE: usize = 8;
+/// The threads that may wait for name servers. One page names some dozens of hosts.
+const LOOKUPS_AT_ONCE: usize = 32;
 /// How long an address counts.
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a look-up without an answer is remembered.
@@ -184,6 +215,8 @@ const NAMES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
@@ -220,6 +253,25 @@ mod tests {
         assert_eq!((names.addresses("a.test"), facts.addresses("a.test")), (None, None));
         facts.look_up("a.test".into()).await;
         assert_eq!(names.addresses("a.test"), Some(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn calls_that_need_one_name_share_its_look_up() {
+        // With one thread, look-ups of their own would come one after the other.
+        let calls = BlockingCalls::new("test", 1, LOOKUP_MAX);
+        let names = Names { calls, ..Names::default() };
+        let first = names.known().pending("a.test");
+        let mut shared = std::pin::pin!(names.look_up("a.test"));
+        // Another call looks it up, and leaves.
+        let left = first.get_or_init(std::future::pending::<(u64, Vec<IpAddr>)>);
+        assert!(timeout(Duration::ZERO, left).await.is_err());
+        let other = first.get_or_init(async || (0, vec![[192, 0, 2, 7].into()]));
+        let (other, shared) = tokio::join!(other, &mut shared);
+        assert_eq!(other, &shared);
+        drop(first);
+        // A look-up that ended is not joined any more.
+        let again = names.look_up("localhost").await;
+        assert!(again.1.iter().all(IpAddr::is_loopback) && names.known().pending.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

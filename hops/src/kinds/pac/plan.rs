@@ -1,6 +1,6 @@
 //! Turns the answer of a PAC file into the hops that a request may take.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mooltiroute_pac::PacError;
 
@@ -10,7 +10,10 @@ use super::{
     config::Otherwise,
     pattern::EntryPattern,
 };
-use crate::{Authority, Decision, HopError, NoChoice};
+use crate::{
+    Authority, Decision, HopError, NoChoice, SourceKind,
+    remote::{LoadProblem, next_fetch},
+};
 
 /// How the entries of a list are read.
 #[derive(Debug)]
@@ -84,6 +87,7 @@ impl Rules {
             Err(no_list) => return self.fall_through(text, Failure::no_list(&no_list, text)),
         };
         let mut candidates: Vec<Candidate> = Vec::with_capacity(entries.len());
+        let mut off: Vec<Arc<str>> = Vec::new();
         for entry in entries {
             let candidate = match entry {
                 Entry::Direct => Candidate::Direct { otherwise: false },
@@ -93,6 +97,7 @@ impl Rules {
                         break;
                     }
                     Some(index) if members.get(index).is_none_or(|one| one.hop.is_none()) => {
+                        off.extend(members.get(index).map(|one| Arc::clone(&one.name)));
                         continue;
                     }
                     Some(index) => Candidate::Member { index, entry },
@@ -108,7 +113,7 @@ impl Rules {
             }
         }
         if candidates.is_empty() {
-            return Err(Arc::new(Failure::all_off(text)));
+            return Err(Arc::new(Failure::all_off(text, &off)));
         }
         Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
     }
@@ -193,14 +198,19 @@ impl Failure {
         }
     }
 
-    fn all_off(text: &str) -> Self {
+    /// All hops that the file chose are `off`.
+    fn all_off(text: &str, off: &[Arc<str>]) -> Self {
+        let mut names: Vec<_> = off.iter().map(|name| format!("`{name}`")).collect();
+        names.dedup();
         Self {
             summary: "the hop of the PAC file's choice is switched off".into(),
             details: format!(
-                "every hop that the PAC file chose is switched off: `{}`",
+                "every hop that the PAC file chose is switched off: {}, for its answer `{}`",
+                names.join(", "),
                 shown(text)
             ),
-            advice: "Switch the hop on, or route this host another way.",
+            advice: "Switch the hop on, or route this host another way. `mooltiroute status` names an option of the command \
+                     line or a condition that keeps it off.",
             answer: Some(shown(text)),
         }
     }
@@ -216,7 +226,9 @@ impl Failure {
 
     fn script(error: &PacError) -> Self {
         let summary = match error {
-            PacError::TooSlow(_) | PacError::Stuck => "the PAC file takes too long",
+            PacError::TooSlow(_) | PacError::Stuck | PacError::HeldUp => {
+                "the PAC file takes too long"
+            }
             PacError::Exhausted => "the PAC file takes too much memory",
             PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
             PacError::NotText(_) => "the PAC file gave no answer",
@@ -236,11 +248,14 @@ impl Failure {
         }
     }
 
-    pub(super) fn not_loaded(url: &str, why: &str) -> Self {
+    /// The file at `url` can't be used. A request after `retry` asks for it again.
+    pub(super) fn not_loaded(url: &str, problem: &LoadProblem, retry: Duration) -> Self {
+        let LoadProblem { words, cause } = problem;
+        let next = next_fetch(retry);
         Self {
-            summary: format!("no PAC file: {}", shown(why)),
-            details: format!("the PAC file {url} can't be used: {why}"),
-            advice: NOT_FETCHED,
+            summary: format!("no PAC file: {}", shown(words)),
+            details: format!("the PAC file {url} can't be used: {words}; {next}"),
+            advice: cause.remedy(SourceKind::PacFile),
             answer: None,
         }
     }
@@ -258,8 +273,6 @@ fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
 
-const NOT_FETCHED: &str = "Check the `url` of this hop, and whether this machine reaches it. If its certificate is not \
-accepted, write `tls: { ca: FILE }` beside the `url`. It is asked for again soon.";
 const REPORT: &str = "Report it to the administrator of the PAC file.";
 const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \
                                    this hop if such requests are meant to go without a proxy.";
@@ -335,6 +348,7 @@ mod tests {
             PacError::TooLong(1),
             PacError::Exhausted,
             PacError::Stuck,
+            PacError::HeldUp,
             PacError::Busy,
             PacError::NoThread("no".into()),
         ] {

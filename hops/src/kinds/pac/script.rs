@@ -9,7 +9,10 @@ use std::{
 };
 
 use mooltiroute_pac::{Outcome, PacError, PacRunner, looks_at_url};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use super::{
     PacMember,
@@ -23,7 +26,7 @@ use crate::{Decision, Foresight, Request, Services};
 /// A script on its thread, its answers, and the names that it asked for.
 #[derive(Debug)]
 pub(super) struct Script {
-    runner: PacRunner,
+    runner: Arc<PacRunner>,
     answers: Answers,
     names: Arc<Names>,
     /// The network in which the answers were given.
@@ -58,11 +61,22 @@ impl Script {
 
     fn new(runner: PacRunner, text: &str) -> Self {
         Self {
-            runner,
+            runner: Arc::new(runner),
             answers: Answers::new(looks_at_url(text)),
             names: Arc::default(),
             epoch: AtomicU64::new(0),
             loaded: SystemTime::now(),
+        }
+    }
+
+    /// Returns the script for a hop that reads its answers by other rules. Both run on one thread.
+    pub(super) fn for_other_rules(&self) -> Self {
+        Self {
+            runner: Arc::clone(&self.runner),
+            answers: self.answers.emptied(),
+            names: Arc::clone(&self.names),
+            epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+            loaded: self.loaded,
         }
     }
 
@@ -119,33 +133,38 @@ impl Script {
                 Ok(Outcome::Answer(text)) => return (rules.plan(&text, members), KEEP),
                 Ok(Outcome::Lookup(_)) if lookups_left == 0 => break,
                 Ok(Outcome::Lookup(name)) => facts.look_up(name).await,
-                // The reason may be gone in a moment.
-                Err(error @ (PacError::Busy | PacError::Stuck | PacError::NoThread(_))) => {
-                    return (rules.failed(&error), KEEP_TROUBLE);
+                Err(error) => {
+                    let period = match error {
+                        // The reason may be gone in a moment.
+                        PacError::Busy | PacError::HeldUp | PacError::NoThread(_) => KEEP_TROUBLE,
+                        PacError::Stuck => KEEP_STUCK,
+                        _ => KEEP,
+                    };
+                    return (rules.failed(&error), period);
                 }
-                Err(error) => return (rules.failed(&error), KEEP),
             }
         }
         (Err(Arc::new(Failure::too_many_names(LOOKUPS_MAX))), KEEP)
     }
 
-    /// Calls the script once. A call that waits behind a stuck one is repeated, on the thread that replaces the stuck
-    /// one.
+    /// Calls the script once. While the call waits behind one that takes long, it has another thread take over.
     async fn call(&self, asked: &Asked, facts: Arc<PacFacts>) -> Result<Outcome, PacError> {
-        for _ in 0..CALLS_MAX {
-            let (sender, receiver) = oneshot::channel();
-            let has_begun =
-                self.runner.ask(asked.query(), Arc::clone(&facts) as _, move |outcome| {
-                    // The client may have left.
-                    let _ = sender.send(outcome);
-                });
-            match timeout(REPLY_MAX, receiver).await {
+        let (sender, mut receiver) = oneshot::channel();
+        // Dropped with this future if the client leaves, which gives the call up.
+        let pending = self.runner.ask(asked.query(), facts, move |outcome| {
+            let _ = sender.send(outcome);
+        });
+        let end = Instant::now() + REPLY_MAX;
+        loop {
+            match timeout(RELIEVE_EVERY, &mut receiver).await {
                 Ok(Ok(outcome)) => return outcome,
-                Ok(Err(_)) | Err(_) if has_begun.load(Ordering::Relaxed) => break,
-                Ok(Err(_)) | Err(_) => {}
+                // Its thread has broken down.
+                Ok(Err(_)) => return Err(PacError::Stuck),
+                Err(_) if Instant::now() < end => self.runner.relieve(),
+                Err(_) if pending.has_begun() => return Err(PacError::Stuck),
+                Err(_) => return Err(PacError::HeldUp),
             }
         }
-        Err(PacError::Stuck)
     }
 
     /// Calls the script once, for a command that looks nothing up.
@@ -160,7 +179,7 @@ impl Script {
     ) -> Result<Verdict, Foresight> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let facts = PacFacts::new(Arc::clone(&self.names), None);
-        self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
+        let _pending = self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
             let _ = sender.send(outcome);
         });
         match receiver.recv_timeout(REPLY_MAX).unwrap_or(Err(PacError::Stuck)) {
@@ -180,9 +199,11 @@ impl Script {
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a failure is kept that the script did not cause.
 const KEEP_TROUBLE: Duration = Duration::from_secs(1);
+/// How long the failure of a call that did not end is kept. Each such call takes a thread from the few that may be lost.
+const KEEP_STUCK: Duration = Duration::from_secs(10 * 60);
 /// The longest wait for the thread of the script. Its own limits are much shorter.
 const REPLY_MAX: Duration = Duration::from_secs(2);
-/// The attempts to have a call begin.
-const CALLS_MAX: usize = 3;
+/// How often a call that waits looks for the reason.
+const RELIEVE_EVERY: Duration = Duration::from_millis(10);
 /// The names that one call may ask for.
 const LOOKUPS_MAX: usize = 20;

@@ -10,12 +10,11 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use super::{
     Pick,
-    health::{Health, Taken},
+    health::{Health, LeftOut, Taken},
 };
 use crate::{Hop, MemberStatus, Request, preferences::stable_number};
 
@@ -94,14 +93,16 @@ impl PoolMember {
         Self { hop_name, ..self }
     }
 
-    /// Describes the member, which is `left_out` for that long.
-    pub(super) fn status(&self, left_out: Option<Duration>) -> MemberStatus {
+    /// Describes the member, which may be `left_out`.
+    pub(super) fn status(&self, left_out: Option<&LeftOut>) -> MemberStatus {
         let description = self.hop.describe();
         MemberStatus {
             scheme: description.scheme,
+            hop: self.hop_name.clone(),
             reached: self.counts.reached.load(Ordering::Relaxed),
             failed: self.counts.failed.load(Ordering::Relaxed),
-            left_out,
+            left_out: left_out.map(|left_out| left_out.pause),
+            problem: left_out.and_then(|left_out| left_out.why.clone()),
             ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
         }
     }

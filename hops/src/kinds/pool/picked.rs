@@ -25,6 +25,8 @@ pub(super) struct Picked {
     others: Candidates,
     /// Whether the pool knows how it went.
     is_settled: AtomicBool,
+    /// Why the member failed, if it did.
+    why: Option<Arc<str>>,
 }
 
 impl Picked {
@@ -35,8 +37,8 @@ impl Picked {
         wish: Arc<Wish>,
         others: Candidates,
     ) -> Self {
-        let is_settled = AtomicBool::new(false);
-        Self { roster, index, taken, inner: None, wish, others, is_settled }
+        let (is_settled, why) = (AtomicBool::new(false), None);
+        Self { roster, index, taken, inner: None, wish, others, is_settled, why }
     }
 
     fn picked(&self) -> &PoolMember {
@@ -57,7 +59,7 @@ impl Picked {
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
-        self.roster.health.failed(self.taken);
+        self.roster.health.failed(self.taken, self.why.take());
         self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
         let others = std::mem::take(&mut self.others);
         match Arc::clone(&self.roster).pick(others, Arc::clone(&self.wish)) {
@@ -73,6 +75,15 @@ impl Selection for Picked {
         match &self.inner {
             Some(inner) => format!("{name}.{}", inner.member()),
             None => name.to_string(),
+        }
+    }
+
+    fn identity(&self) -> String {
+        // The lines of a list change. A member keeps its number as long as its address and its login stay.
+        let (name, number) = (&self.picked().name, self.picked().number);
+        match &self.inner {
+            Some(inner) => format!("{name}#{number}.{}", inner.identity()),
+            None => format!("{name}#{number}"),
         }
     }
 
@@ -95,6 +106,14 @@ impl Selection for Picked {
             self.roster.health.reached(self.taken);
             self.picked().counts.reached.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn note_failure(&mut self, why: &Arc<str>) {
+        if let Some(inner) = &mut self.inner {
+            inner.note_failure(why);
+        }
+        // A pool in the pool fails with its last member, whose reason is then that of both.
+        self.why = Some(Arc::clone(why));
     }
 
     /// A pool in the pool has failed only when none of its own members is left.

@@ -16,7 +16,8 @@ use crate::{
     Asker, BuildContext, HopError, NoChoice, Services, SourceKind, SourceState,
     kinds::blocking::{BlockingCalls, CallError},
     remote::{
-        Attached, FetchPolicy, ReadDocument, Reader, Remote, RemoteBody, RemoteServer, RemoteUrl,
+        Attached, FetchPolicy, LoadCause, LoadProblem, ReadDocument, Reader, Remote, RemoteBody,
+        RemoteServer, RemoteUrl, next_fetch,
     },
     tls::TlsClient,
 };
@@ -123,14 +124,19 @@ impl RemoteList {
             Ok(Ok(roster)) => Ok(roster),
             Ok(Err(why)) => Err(self.missing(&why)),
             // The fetch goes on, for the requests after this one.
-            Err(_) => Err(self.missing(&format!("it did not come within {patience:?}"))),
+            Err(_) => {
+                let words = format!("it did not come within {patience:?}");
+                Err(self.missing(&LoadProblem::new(LoadCause::Unreachable, words)))
+            }
         }
     }
 
-    fn missing(&self, why: &str) -> HopError {
-        let summary = format!("no list of proxies: {why}");
-        let details = format!("the list of proxies at {} can't be used: {why}", self.shown_url());
-        NoChoice { summary, details, advice: MISSING.to_owned() }.into()
+    fn missing(&self, LoadProblem { words, cause }: &LoadProblem) -> HopError {
+        let summary = format!("no list of proxies: {words}");
+        let (url, next) = (self.shown_url(), next_fetch(self.shared().remote.retry()));
+        let details = format!("the list of proxies at {url} can't be used: {words}; {next}");
+        let advice = cause.remedy(SourceKind::List).to_owned();
+        NoChoice { summary, details, advice }.into()
     }
 }
 
@@ -166,6 +172,10 @@ impl Reader for ListReader {
     const KIND: SourceKind = SourceKind::List;
     const ACCEPT: &'static str = "text/plain, */*";
     const HIDES_URL: bool = true;
+
+    fn members(roster: &Roster) -> Option<usize> {
+        Some(roster.members.len())
+    }
 
     async fn read(
         &self,
@@ -235,9 +245,6 @@ impl ListBuilder {
 
 /// The longest time that a fetch may take. Providers make long lists for each request.
 const FETCH_MAX: Duration = Duration::from_secs(60);
-const MISSING: &str = "Check the `url` below `members_from` of this hop, and whether this machine reaches it: `via` names \
-the chain to fetch it through, and `ca` the authority of its certificate. It is asked for again soon. To do without it, save \
-the list and name it as `file`.";
 
 #[cfg(test)]
 mod tests {
@@ -267,7 +274,7 @@ mod tests {
             first.health.take(std::iter::once(index), |_| first.members[index].number)
         };
         for index in [1, 3] {
-            first.health.failed(health(index).unwrap().1);
+            first.health.failed(health(index).unwrap().1, None);
         }
         let list = b"d:1\nb:1:u:p\nb:1:u:other\nb:1:u:p\nb:1:u:p\na:1\n";
         let second = builder.build(list, Some(&first)).unwrap().value;

@@ -9,7 +9,8 @@ use super::{
     picked::Picked,
 };
 use crate::{
-    ChooseError, Chosen, Eventual, InvalidPreferences, MemberStatus, Request,
+    ChooseError, Chosen, Eventual, InvalidPreferences, LoginShape, MemberStatus, PlainForm,
+    Preferences, Request,
     kinds::{pool::order::Candidates, wish::Wish},
 };
 
@@ -70,10 +71,30 @@ impl Roster {
         self.takes_preferences
     }
 
+    /// Returns the form in which the members get plain requests, if it is the same for all.
+    pub(super) fn plain_form(&self) -> PlainForm {
+        let mut forms = self.members.iter().map(|member| member.hop.plain_form());
+        let first = forms.next().unwrap_or(PlainForm::Tunnel);
+        if forms.all(|form| form == first) { first } else { PlainForm::ByMember }
+    }
+
+    /// Returns the parts of the members' logins that depend on the preferences of a client.
+    pub(super) fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
+        let of_member = |member: &PoolMember| {
+            let shapes = member.hop.login_shape(preferences).into_iter();
+            let named = |shape: LoginShape| LoginShape {
+                name: format!("{} of {}", shape.name, member.name),
+                ..shape
+            };
+            shapes.map(named).collect::<Vec<_>>()
+        };
+        self.members.iter().flat_map(of_member).collect()
+    }
+
     /// Describes each member.
     pub(super) fn status(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
-        let status = |member: &PoolMember| member.status(left_out.get(&member.number).copied());
+        let status = |member: &PoolMember| member.status(left_out.get(&member.number));
         self.members.iter().map(status).collect()
     }
 

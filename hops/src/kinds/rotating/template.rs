@@ -1,6 +1,10 @@
 //! Texts with places for the values of a connection.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -106,10 +110,43 @@ impl Template {
         })
     }
 
+    /// Returns the text with `values` in it, as far as it may be shown: a secret is its name in braces, and a word that no
+    /// provider uses for a part of a login is `…`, since an account may be written into a template.
+    pub(super) fn shape(&self, values: &Values<'_>) -> String {
+        let mut shape = String::new();
+        for group in self.0.iter().filter(|group| group.missing(values).is_none()) {
+            for part in &group.parts {
+                match part {
+                    Part::Text(text) => push_known_words(text.expose(), &mut shape),
+                    Part::Value(secret @ (Placeholder::User | Placeholder::Pass)) => {
+                        let _ = write!(shape, "{{{}}}", secret.name());
+                    }
+                    Part::Value(placeholder) => placeholder.write(values, &mut shape),
+                }
+            }
+        }
+        shape
+    }
+
     /// Whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
         parts.any(|part| *part == Part::Value(placeholder))
+    }
+}
+
+/// Appends `text` with `…` in place of each word that is not one of [`SHAPE_WORDS`].
+fn push_known_words(text: &str, shape: &mut String) {
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_word = first.is_alphanumeric();
+        let end = rest.find(|character: char| character.is_alphanumeric() != is_word);
+        let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let is_known = SHAPE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(piece));
+        // Separators are the syntax of the provider, and have a letter or two between words.
+        let is_separator = !is_word && piece.is_ascii() && piece.len() <= 2;
+        shape.push_str(if is_known || is_separator { piece } else { "…" });
+        rest = after;
     }
 }
 
@@ -292,6 +329,44 @@ impl<'de> Deserialize<'de> for Template {
 
 /// Most texts fit into this, so that no reallocation leaves a copy of a credential behind.
 const TEXT_BYTES: usize = 512;
+
+/// The words of providers for the parts of a login. Any other word of a template may be a part of an account.
+const SHAPE_WORDS: [&str; 34] = [
+    "user",
+    "username",
+    "customer",
+    "cust",
+    "client",
+    "zone",
+    "package",
+    "plan",
+    "res",
+    "residential",
+    "dc",
+    "isp",
+    "mobile",
+    "country",
+    "cc",
+    "c",
+    "region",
+    "state",
+    "city",
+    "st",
+    "area",
+    "asn",
+    "session",
+    "sess",
+    "sessid",
+    "sid",
+    "s",
+    "sticky",
+    "ttl",
+    "lifetime",
+    "life",
+    "sesstime",
+    "time",
+    "duration",
+];
 
 #[cfg(test)]
 mod tests {

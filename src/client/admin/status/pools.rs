@@ -25,6 +25,9 @@ pub(crate) struct Pool {
 pub(crate) struct Member {
     /// Its name below the pool.
     pub name: String,
+    /// The name of the hop that it is, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// Its label in the metrics, which have to keep it while a list is edited.
     #[serde(skip)]
     pub label: String,
@@ -34,6 +37,9 @@ pub(crate) struct Member {
     pub working: bool,
     /// The time until a connection tries it again, if it is left out.
     pub retry_seconds: Option<f64>,
+    /// Why it is left out, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Its connections.
     #[serde(flatten)]
     pub counts: MemberCounts,
@@ -119,9 +125,11 @@ impl From<&MemberStatus> for Member {
         Self {
             name: member.name.to_string(),
             label: member.name.to_string(),
+            hop: member.hop.as_deref().map(str::to_owned),
             address: member.address.as_ref().map(ToString::to_string),
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
+            problem: member.problem.as_deref().map(str::to_owned),
             counts: MemberCounts { reached: member.reached, failed: member.failed },
         }
     }

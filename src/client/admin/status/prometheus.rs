@@ -70,6 +70,7 @@ impl Collector for Exposition {
         out.hops(status)?;
         out.wire(status)?;
         out.budgets(status)?;
+        out.documents(status)?;
         out.pools(status)
     }
 }
@@ -201,6 +202,29 @@ impl Out<'_> {
         let mut refused = self.family("budget_refused", help, MetricType::Counter)?;
         for (hop, budget) in &status.budgets {
             count_with(&mut refused, &[("hop", &**hop)], budget.refused)?;
+        }
+        Ok(())
+    }
+
+    /// Writes how fresh the PAC files and the lists at a URL are. One that was never loaded has no time.
+    fn documents(&mut self, status: &StatusDocument) -> fmt::Result {
+        let lists = status.lists.iter().map(|(hop, list)| (hop, "list", list));
+        let pac_files = status.pac_files.iter().map(|(hop, file)| (hop, "pac", file));
+        let all: Vec<_> = lists.chain(pac_files).collect();
+        let help = "When a list of proxies or a PAC file was last asked for with success, in seconds since 1970";
+        let name = "document_last_success_timestamp_seconds";
+        let mut times = self.family(name, help, MetricType::Gauge)?;
+        for (hop, kind, document) in &all {
+            let Some(at) = document.confirmed_seconds else { continue };
+            times.encode_family(&[("hop", hop.as_str()), ("kind", *kind)])?.encode_gauge(&at)?;
+        }
+        let help = "1 while the last attempt to load a list of proxies or a PAC file has failed, 0 otherwise";
+        let mut failing = self.family("document_failing", help, MetricType::Gauge)?;
+        for (hop, kind, document) in &all {
+            let is_failing = u64::from(document.problem.is_some());
+            failing
+                .encode_family(&[("hop", hop.as_str()), ("kind", *kind)])?
+                .encode_gauge(&is_failing)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The state of the documents that hops depend on, for the status of a running proxy.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
 use mooltiroute_hops::{Hop, SourceKind, SourceState};
 use serde::Serialize;
@@ -16,8 +16,18 @@ pub(crate) struct SourceStatus {
     pub loaded: bool,
     /// When the one in use was read.
     pub loaded_at: Option<String>,
+    /// The number of proxies in use, if it is a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<usize>,
     /// When it was last asked for.
     pub checked_at: Option<String>,
+    /// When it was last asked for with success: it was new, or still the one in use.
+    pub confirmed_at: Option<String>,
+    /// That time, in seconds since 1970.
+    #[serde(skip)]
+    pub confirmed_seconds: Option<f64>,
+    /// The time after which a request asks for it again.
+    pub retry_seconds: Option<f64>,
     /// Why the last attempt to read it failed. The one in use stays in use.
     pub problem: Option<String>,
     /// Why a part of the one in use was left out.
@@ -41,7 +51,13 @@ impl From<SourceState> for SourceStatus {
         Self {
             loaded: state.loaded.is_some(),
             loaded_at: state.loaded.map(rfc_3339),
+            members: state.members,
             checked_at: state.checked.map(rfc_3339),
+            confirmed_at: state.confirmed.map(rfc_3339),
+            confirmed_seconds: state
+                .confirmed
+                .and_then(|at| at.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())),
+            retry_seconds: state.retry.map(|pause| pause.as_secs_f64()),
             problem: state.problem,
             doubt: state.doubt,
             source: state.source,

@@ -1,6 +1,6 @@
 //! The answers to the challenges of a proxy.
 
-use std::time::SystemTime;
+use std::{sync::PoisonError, time::SystemTime};
 
 use super::{Authenticator, Purpose, Stop};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
             DigestAuthorization, DigestChallenge, DigestCredentials, DigestError, DigestRequest,
             DigestSession, DigestVerdict,
         },
-        ntlm::{self, NtlmRound},
+        ntlm::{self, NtlmChallenge, NtlmRound},
     },
     kinds::http_connect::{
         attempt::{Attempt, Method, ntlm_value},
@@ -157,6 +157,8 @@ impl Authenticator {
             client_challenge: random::bytes()?,
             now: SystemTime::now(),
         };
+        let domain = NtlmChallenge::parse(&token).ok().and_then(|challenge| challenge.domain());
+        *self.ntlm_domain.lock().unwrap_or_else(PoisonError::into_inner) = domain;
         match ntlm::authenticate_message(credentials, &token, &round) {
             Ok(message) => Ok(Attempt::NtlmAuthenticate(ntlm_value(&message))),
             Err(error) => Err(Stop::Refused(error.to_string())),

@@ -200,7 +200,7 @@ impl Logon for ConnectionLogon {
             return false;
         }
         if authenticator.takes_rounds() {
-            *refusal = explanations::rejection(refusal.clone(), scheme);
+            *refusal = authenticator.explained_rejection(refusal.clone(), scheme);
         }
         authenticator.rejected_by_proxy(refusal.clone(), None);
         false

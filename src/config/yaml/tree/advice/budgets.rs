@@ -118,7 +118,9 @@ mod tests {
         check(per_instead("hunter2"), "");
         check(percent_instead(&yaml("80"), true), "write `warn: 80%`");
         check(percent_instead(&yaml("0.8"), true), "write `warn: 80%`");
-        check(percent_instead(&yaml("800"), true), "");
+        let range = "the warning comes at 1% to 100% of the budget, as in `warn: 80%`";
+        check(percent_instead(&yaml("800"), true), range);
+        check(percent_instead(&yaml("120%"), true), range);
         check(percent_instead(&yaml("80"), false), "");
     }
 }

@@ -1,0 +1,108 @@
+//! Why there is no document, and what to do about each cause.
+
+use std::time::Duration;
+
+use crate::SourceKind;
+
+/// The reason why a document can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoadProblem {
+    /// A clause for people. It shows no path of a URL that must not be shown.
+    pub(crate) words: String,
+    pub(crate) cause: LoadCause,
+}
+
+/// What a remedy depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoadCause {
+    /// It was not asked for yet, or is still on its way.
+    NotYet,
+    /// The server asks for a login, or refuses the token in the URL.
+    Unauthorized,
+    /// The server has nothing at this path.
+    Missing,
+    /// The server failed.
+    ServerFault,
+    /// The server answers something else, such as a redirection that can't be followed.
+    OtherAnswer,
+    /// The server can't be reached, or does not answer in time.
+    Unreachable,
+    /// The certificate of the server is not accepted.
+    Certificate,
+    /// The server does not speak TLS, or not with this client.
+    NoTls,
+    /// What came is not such a document.
+    Content,
+}
+
+impl LoadProblem {
+    pub(crate) fn new(cause: LoadCause, words: impl Into<String>) -> Self {
+        Self { words: words.into(), cause }
+    }
+}
+
+impl LoadCause {
+    /// Returns the cause behind a status of HTTP.
+    pub(super) fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 | 407 => Self::Unauthorized,
+            404 | 410 => Self::Missing,
+            500.. => Self::ServerFault,
+            _ => Self::OtherAnswer,
+        }
+    }
+
+    /// Returns sentences that say what to do. They name the settings of a hop with a document of this kind.
+    pub(crate) fn remedy(self, kind: SourceKind) -> &'static str {
+        let is_list = kind == SourceKind::List;
+        match self {
+            Self::NotYet => "It comes when its server answers; try again.",
+            Self::Unauthorized if is_list => {
+                "The server wants a login, or its token in the URL is wrong or has expired: write a new link as `url` below \
+                 `members_from`."
+            }
+            Self::Unauthorized => {
+                "The server wants a login, or lets not everyone read the file. Mooltiroute sends no credentials there."
+            }
+            Self::Missing if is_list => {
+                "Correct the path of the `url` below `members_from`: the server has nothing there."
+            }
+            Self::Missing => {
+                "Correct the path of the `url` of this hop: the server has nothing there."
+            }
+            Self::ServerFault => {
+                "The fault is with that server; ask its administrator if it lasts."
+            }
+            Self::OtherAnswer if is_list => "Check the `url` below `members_from`.",
+            Self::OtherAnswer => "Check the `url` of this hop.",
+            Self::Unreachable if is_list => {
+                "Check the `url` below `members_from`, and whether this machine reaches it: `via` names the chain to fetch it \
+                 through. To do without it, save the list and name it as `file`."
+            }
+            Self::Unreachable => {
+                "Check the `url` of this hop, and whether this machine reaches it: `via` names the chain to fetch it through."
+            }
+            Self::Certificate if is_list => {
+                "Name the authority of its certificate as `ca` below `members_from`."
+            }
+            Self::Certificate => {
+                "Write `tls: { ca: FILE }` with the authority of its certificate beside `url`."
+            }
+            Self::NoTls => {
+                "The server may speak no TLS at this port: then begin the `url` with `http://`."
+            }
+            Self::Content if is_list => {
+                "Check that the `url` below `members_from` leads to the list itself, as plain text with a proxy a line."
+            }
+            Self::Content => "Check that the `url` of this hop leads to the PAC file itself.",
+        }
+    }
+}
+
+/// Says when a document is asked for again. Without requests there is no traffic.
+pub(crate) fn next_fetch(retry: Duration) -> String {
+    match retry.as_millis().div_ceil(1000) {
+        0 => "the next request asks for it again".to_owned(),
+        seconds => format!("a request after {seconds} s asks for it again"),
+    }
+}
