@@ -126,9 +126,9 @@ impl Cli {
         // Any other flag would have no effect, so it is refused.
         match run.given() {
             None => Ok(command),
-            Some(flag) => Err(Self::command().error(
+            Some((flag, commands)) => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
-                format!("`{flag}` before a command is a flag of `run`; write it after a command that accepts it"),
+                format!("`{flag}` is written after its command, which can be {commands}"),
             )),
         }
     }

@@ -24,7 +24,7 @@ mod yaml;
 
 pub(crate) use self::{
     budget::BudgetPeriod,
-    listen::{bare_port, reachable},
+    listen::{bare_port, has_too_large_port, reachable},
 };
 pub use self::{
     budget::{Budget, Consequence, Per, Zone},

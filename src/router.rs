@@ -16,10 +16,13 @@ use std::{
 use ipnet::IpNet;
 use mooltiroute_hops::Host;
 
-pub(crate) use self::rule::{Condition, RuleParts};
 pub use self::{
     pattern::HostPattern,
     rule::{Query, Rule},
+};
+pub(crate) use self::{
+    pattern::InvalidPattern,
+    rule::{Condition, RuleParts},
 };
 
 /// A table of rules. The cost of a look-up depends on the target's name, not on the number of rules.

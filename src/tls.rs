@@ -6,7 +6,7 @@ use std::{fmt, io, sync::Arc, time::SystemTime};
 
 use mooltiroute_hops::{
     Tunnel,
-    tls::{certificate::CertificateFacts, layer},
+    tls::{FileContent, certificate::CertificateFacts, layer},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -46,6 +46,12 @@ impl TlsServer {
     /// # Errors
     /// All problems of all texts.
     pub fn new(pem: &ServerPem<'_>, now: SystemTime) -> Result<Self, Vec<TlsProblem>> {
+        // Two problems, each with its own advice, would hide the one mistake.
+        if FileContent::of_pem(pem.cert.as_bytes()) == Some(FileContent::PrivateKey)
+            && FileContent::of_pem(pem.key.as_bytes()) == Some(FileContent::Certificates)
+        {
+            return Err(vec![TlsProblem::Swapped]);
+        }
         let provider = Arc::new(ring::default_provider());
         let mut problems = Vec::new();
         let chain = certificates(pem.cert, TlsSetting::Cert);
@@ -67,6 +73,10 @@ impl TlsServer {
                 Self::with(certified, clients, provider).map_err(|problem| vec![problem])
             }
             Err(problem) => {
+                // The server's certificate in another place breaks the order too, and one advice is enough.
+                if matches!(problem, TlsProblem::KeyOfAnother { .. }) {
+                    problems.retain(|problem| !matches!(problem, TlsProblem::Order { .. }));
+                }
                 problems.push(problem);
                 Err(problems)
             }
@@ -131,7 +141,12 @@ fn certificates(
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| TlsProblem::BrokenPem(setting, in_words(&error)))?;
-    if certificates.is_empty() { Err(TlsProblem::NoCertificate(setting)) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        let content = FileContent::of_pem(text.as_bytes());
+        let instead = content.map(|content| TlsProblem::Instead(setting, content));
+        return Err(instead.unwrap_or(TlsProblem::NoCertificate(setting)));
+    }
+    Ok(certificates)
 }
 
 /// Checks the dates of each certificate, and that each is followed by that of its issuer.
@@ -158,7 +173,10 @@ fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
         // Both ways in which OpenSSL marks a key that needs a passphrase.
         _ if text.contains("ENCRYPTED") => TlsProblem::EncryptedKey,
-        pem::Error::NoItemsFound => TlsProblem::NoKey,
+        pem::Error::NoItemsFound => match FileContent::of_pem(text.as_bytes()) {
+            Some(content) => TlsProblem::Instead(TlsSetting::Key, content),
+            None => TlsProblem::NoKey,
+        },
         error => TlsProblem::BrokenPem(TlsSetting::Key, in_words(&error)),
     })
 }

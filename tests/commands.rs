@@ -498,3 +498,82 @@ fn a_reader_that_closes_early_changes_neither_exit_status_nor_standard_error() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
     }
 }
+
+#[test]
+fn check_takes_the_switches_of_run_and_they_are_written_after_it() {
+    let directory = directory();
+    let output = command(directory.path(), &["check", "-c", "a.yaml", "--disable", "corporate"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("default: exit (switched off: corporate, spare)"));
+    let output = command(directory.path(), &["--disable", "corporate", "check", "-c", "a.yaml"]);
+    let words = "`--disable` is written after its command, which can be `run`, `check`, `explain` or `probe`";
+    assert!(said(&output).contains(words), "{}", said(&output));
+    let output = command(directory.path(), &["--listen", "127.0.0.1:99999"]);
+    assert!(said(&output).contains("the port is too large"), "{}", said(&output));
+}
+
+#[test]
+fn check_says_where_it_looked_if_there_is_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    let output = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+        .arg("check")
+        .current_dir(directory.path())
+        .env_clear()
+        .env("XDG_CONFIG_HOME", &home)
+        .output()
+        .unwrap();
+    // A machine with a configuration of the system has another answer.
+    if !Path::new("/etc/mooltiroute/config.d").exists() {
+        let said = said(&output);
+        let user = home.join("mooltiroute").join("config.d");
+        for part in ["every request goes direct", "config.yaml", &user.display().to_string()] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_in_a_file_is_a_warning_if_others_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("a.yaml"), "hops:\n  a:\n    kind: http-connect\n    address: a.test:1\n    username: joe\n    password_file: secret\n  b:\n    kind: http-connect\n    address: a.test:1\n    username: joe\n    password: cAnArY-5eCr3t\nchains: { default: [a, b] }\n").unwrap();
+    fs::write(path("secret"), CANARY).unwrap();
+    for (directory_mode, mode, warnings) in [
+        (0o755, 0o644, [true, true]),
+        (0o755, 0o600, [false, false]),
+        (0o700, 0o644, [false, true]),
+    ] {
+        for name in ["a.yaml", "secret"] {
+            fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let directory_mode = fs::Permissions::from_mode(directory_mode);
+        fs::set_permissions(directory.path(), directory_mode).unwrap();
+        let said = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
+        let found = ["every user of this machine can read this file", "where others may read it"]
+            .map(|words| said.contains(words));
+        assert_eq!(found, warnings, "{mode:o}: {said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_password_file_names_the_user_that_needs_the_right() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let text = "hops: { a: { kind: http-connect, address: \"a.test:1\", username: joe, password_file: secret.txt } }\nchains: { default: [a] }\n";
+    fs::write(path("a.yaml"), text).unwrap();
+    fs::write(path("secret.txt"), CANARY).unwrap();
+    fs::set_permissions(path("secret.txt"), fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser can read every file.
+    if fs::read(path("secret.txt")).is_err() {
+        let said = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
+        assert!(said.contains("the user with the id "), "{said}");
+        assert!(!said.contains("is the path of a file"), "{said}");
+    }
+}

@@ -38,6 +38,8 @@ pub struct BuildContext<'a> {
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
+    /// The words for where the hop's credentials come from.
+    login: Option<String>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
@@ -74,8 +76,14 @@ impl<'a> BuildContext<'a> {
             named: Rc::default(),
             siblings: None,
             warnings: RefCell::default(),
+            login: None,
             system_verifier: Rc::default(),
         }
+    }
+
+    /// The directory that relative paths start from.
+    pub fn directory(&self) -> &Path {
+        self.directory
     }
 
     /// Makes fingerprints comparable to others of `hasher`.
@@ -118,6 +126,18 @@ impl<'a> BuildContext<'a> {
         Self { siblings: Some(siblings), ..self }
     }
 
+    /// Adds the words for where the hop's credentials come from, such as "password from $PASSWORD". Advice about rejected
+    /// credentials repeats them.
+    #[must_use]
+    pub fn with_login(self, login: Option<String>) -> Self {
+        Self { login, ..self }
+    }
+
+    /// The words for where the hop's credentials come from, if that is known.
+    pub fn login(&self) -> Option<&str> {
+        self.login.as_deref()
+    }
+
     /// As [`Siblings::hop`].
     ///
     /// # Errors
@@ -149,6 +169,8 @@ impl<'a> BuildContext<'a> {
             named: Rc::clone(&self.named),
             siblings: self.siblings,
             warnings: RefCell::default(),
+            // The credentials of another hop come from elsewhere.
+            login: None,
             system_verifier: Rc::clone(&self.system_verifier),
         }
     }
@@ -157,11 +179,14 @@ impl<'a> BuildContext<'a> {
     /// reload, the hop is built again.
     ///
     /// # Errors
-    /// It can't be read, is no regular file, is too large or is not in UTF-8.
+    /// It can't be read, is a directory, a pipe or a device, is too large or is not in UTF-8.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
-        let text = str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))?;
+        let text = str::from_utf8(&bytes).map_err(|_| {
+            let is_utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+            let why = if is_utf16 { "it is text in UTF-16; save it as UTF-8" } else { NO_UTF_8 };
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })?;
         // Only a keyed hash is kept. The content may be a password, and a context lives as long as the configuration
         // is loaded.
         self.files.borrow_mut().insert(path, self.hasher.hash_one(text));
@@ -200,7 +225,9 @@ impl<'a> BuildContext<'a> {
             _ => error,
         })?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            let is_directory = metadata.is_dir();
+            let why = if is_directory { "it is a directory" } else { "it is a pipe or a device" };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // The size of the metadata is not trusted: the file may grow, and some files of the system report zero.
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));
@@ -233,6 +260,8 @@ impl<'a> BuildContext<'a> {
         (!files.is_empty()).then(|| self.hasher.hash_one(&*files))
     }
 }
+
+const NO_UTF_8: &str = "it is no text in UTF-8";
 
 /// The default of `timeouts.handshake`.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -23,6 +23,14 @@ impl Country {
         self.to_string()
     }
 
+    /// Returns what is odd about a code that looks right.
+    pub(crate) fn doubt(self) -> Option<&'static str> {
+        (self.0 == *b"uk").then_some("is no code of ISO 3166, in which the United Kingdom is `gb`")
+    }
+
+    /// What to do about a code that is in [`doubt`](Self::doubt).
+    pub(crate) const GB: &str = "write `gb`, unless the provider's documentation has `uk`";
+
     /// The code in upper case.
     pub fn upper(self) -> String {
         self.to_string().to_ascii_uppercase()

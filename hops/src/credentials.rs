@@ -66,7 +66,41 @@ pub fn password(
             "has more than one line or a control character; expected the password and nothing else",
         );
     }
+    if let Some(doubt) = doubtful(password) {
+        context.warn(InvalidSetting::file("password_file", doubt));
+    }
     Ok(Some(Secret::new(password)))
+}
+
+/// Returns what is odd about a credential that came from a file or a variable, as a clause about that: a trace of the way
+/// in which it was written there. It may be meant, so it is no reason to refuse the credential.
+pub fn doubtful(text: &str) -> Option<&'static str> {
+    let quotes = ['"', '\''];
+    let is_quoted = |quote: &char| {
+        let inner = text.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote));
+        inner.is_some()
+    };
+    if text.starts_with('\u{feff}') {
+        return Some(
+            "begins with a byte order mark, which is sent as a part of it; save it as UTF-8 without one",
+        );
+    }
+    if text.ends_with(['\r', '\n']) {
+        return Some(
+            "ends with a line end, which is sent as a part of it; a file with the line ends of Windows leaves one there",
+        );
+    }
+    if quotes.iter().any(is_quoted) {
+        return Some(
+            "is in quotes, which are sent as a part of it; remove them if they are not meant",
+        );
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Some(
+            "begins or ends with a blank, which is sent as a part of it; remove it if it is not meant",
+        );
+    }
+    None
 }
 
 #[cfg(test)]
@@ -82,6 +116,16 @@ mod tests {
             value.as_deref().map_err(String::as_str),
             expected.as_ref().map(|s| *s).map_err(|s| *s)
         );
+    }
+
+    #[test]
+    fn traces_of_files_and_shells_are_doubtful_and_other_passwords_are_not() {
+        for text in ["\u{feff}x", "x\r", "\"x\"", "'x'", " x", "x ", "x\t"] {
+            assert!(doubtful(text).is_some(), "{text:?}");
+        }
+        for text in ["x", "a b", "it's", "'", "\"", "", "'a\"", "a'"] {
+            assert_eq!(doubtful(text), None, "{text:?}");
+        }
     }
 
     #[test]

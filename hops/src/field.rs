@@ -75,9 +75,13 @@ impl<'de> Deserialize<'de> for FieldName {
         }
         // A second `Host` or `Content-Length` would give the request two meanings.
         if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-            return Err(de::Error::custom(
-                "is a field that only the proxy itself sets; leave it out",
-            ));
+            let is_login = name.eq_ignore_ascii_case("Proxy-Authorization");
+            return Err(de::Error::custom(match is_login {
+                true => {
+                    "is made from the credentials of the hop; write `username` and `password` in its place"
+                }
+                false => "is a field that only the proxy itself sets; leave it out",
+            }));
         }
         Ok(Self(name.into()))
     }

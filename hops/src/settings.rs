@@ -23,6 +23,7 @@ pub struct Settings(Value);
 pub struct InvalidSetting {
     path: KeyPath,
     fault: Fault,
+    help: Option<String>,
 }
 
 /// Everything that is wrong with settings.
@@ -59,6 +60,8 @@ pub enum Fault {
     /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
     /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
     File(String),
+    /// The key itself can't be used, as a clause about it.
+    Key(String),
     /// Anything else, as a clause about the setting.
     Other(String),
 }
@@ -166,13 +169,19 @@ impl InvalidSetting {
         } else {
             KeyPath(vec![Key::Name(key.to_owned())])
         };
-        Self { path, fault: Fault::Other(message.into()) }
+        Self { path, ..Self::without_path(Fault::Other(message.into())) }
     }
 
     /// Creates a problem of the file that the setting `key` names. `message` is a clause about the file, such as "is
     /// empty", and holds neither its name nor anything of its content.
     pub fn file(key: &str, message: impl Into<String>) -> Self {
-        Self { path: KeyPath::of([key]), fault: Fault::File(message.into()) }
+        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::File(message.into())) }
+    }
+
+    /// Creates a problem of the key that the path leads to, in a mapping whose keys are values. `message` is a clause about
+    /// the key, and does not repeat it.
+    pub fn key(message: impl Into<String>) -> Self {
+        Self::without_path(Fault::Key(message.into()))
     }
 
     /// Creates the problem of a name that belongs to no usable hop.
@@ -182,7 +191,7 @@ impl InvalidSetting {
 
     /// Creates the problem that all hops at `key` are switched off.
     pub fn switched_off(key: &str) -> Self {
-        Self { path: KeyPath::of([key]), fault: Fault::SwitchedOff }
+        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::SwitchedOff) }
     }
 
     /// Creates the problem that the setting `key` is missing.
@@ -200,6 +209,18 @@ impl InvalidSetting {
         &self.fault
     }
 
+    /// Adds what to do about the problem. The text holds nothing that could be a secret. Without it, the program gives
+    /// advice by what is written at the setting.
+    #[must_use]
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// What to do about the problem, if its kind knows.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     /// Moves the problem below `key`, for settings that are nested there.
     #[must_use]
     pub fn below(mut self, key: Key) -> Self {
@@ -214,7 +235,7 @@ impl InvalidSetting {
     }
 
     fn without_path(fault: Fault) -> Self {
-        Self { path: KeyPath::default(), fault }
+        Self { path: KeyPath::default(), fault, help: None }
     }
 }
 
@@ -257,7 +278,7 @@ impl fmt::Display for InvalidSetting {
                 "are all switched off; switch the hop that holds them off too, to go without them",
             ),
             Fault::File(message) => write!(f, "the file {message}"),
-            Fault::Other(message) => f.write_str(message),
+            Fault::Key(message) | Fault::Other(message) => f.write_str(message),
         }
     }
 }

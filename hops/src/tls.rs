@@ -1,10 +1,11 @@
 //! TLS with a hop itself, inside which everything else then runs.
 //!
-//! Two parts also serve TLS with clients: [`layer`] puts an established TLS connection into a [`Tunnel`], and
-//! [`certificate`] reads the names and dates of a certificate.
+//! Three parts also serve TLS with clients: [`layer`] puts an established TLS connection into a [`Tunnel`],
+//! [`certificate`] reads the names and dates of a certificate, and [`FileContent`] names what a file holds instead.
 
 mod authorities;
 pub mod certificate;
+mod file_content;
 mod pinned;
 mod rejected;
 
@@ -34,6 +35,7 @@ use tokio_rustls::{
     },
 };
 
+pub use self::file_content::FileContent;
 pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason};
 use self::{
     authorities::read_authorities, certificate::CertificateFacts, pinned::PinnedVerifier,

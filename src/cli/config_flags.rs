@@ -36,12 +36,16 @@ pub struct Run {
     mooltiroute check\n  \
     mooltiroute check -c config.d --format json\n  \
     mooltiroute check --graph\n  \
+    mooltiroute check --disable corporate\n  \
     mooltiroute check --graph=mermaid > routes.mmd\n  \
     mooltiroute check --hop http://proxy.corp.example:3128 > config.yaml")]
 pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigOrHops,
+    /// The hops to switch on or off.
+    #[command(flatten)]
+    pub switches: Switches,
     /// Draw the routes, the chains and their hops, instead of describing them
     // `require_equals`, or `explain --graph URL` would take the URL for the name of a picture.
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
@@ -200,22 +204,27 @@ impl Run {
         self.switches.enable.extend(earlier.switches.enable);
     }
 
-    /// Returns the first flag, besides `-c`, that was given.
-    pub(super) fn given(&self) -> Option<&'static str> {
+    /// Returns the first flag, besides `-c`, that was given, and the commands that accept it.
+    pub(super) fn given(&self) -> Option<(&'static str, &'static str)> {
         // Taken apart by name, so that the compiler asks about a new switch.
         let Switches { no_corporate, disable, enable } = &self.switches;
         let flags = [
-            ("--hop", !self.config.hops.is_empty()),
-            ("--listen", !self.listen.is_empty()),
-            ("--no-corporate", *no_corporate),
-            ("--disable", !disable.is_empty()),
-            ("--enable", !enable.is_empty()),
-            ("--log-level", self.log_level.is_some()),
-            ("--log-format", self.log_format.is_some()),
+            ("--hop", READERS, !self.config.hops.is_empty()),
+            ("--listen", "`run`", !self.listen.is_empty()),
+            ("--no-corporate", READERS, *no_corporate),
+            ("--disable", READERS, !disable.is_empty()),
+            ("--enable", READERS, !enable.is_empty()),
+            ("--log-level", "`run`", self.log_level.is_some()),
+            ("--log-format", "`run`", self.log_format.is_some()),
         ];
-        flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+        flags
+            .into_iter()
+            .find_map(|(flag, commands, is_given)| is_given.then_some((flag, commands)))
     }
 }
+
+/// The commands that read a configuration and can change it.
+const READERS: &str = "`run`, `check`, `explain` or `probe`";
 
 impl Switches {
     /// Returns the overrides that these flags ask for.
@@ -241,6 +250,9 @@ fn parse_listen(text: &str) -> Result<ListenAddress, String> {
         // People write the port alone, as other programs accept it.
         if let Some(port) = config::bare_port(text) {
             return format!("write the address too, as in `127.0.0.1:{port}`");
+        }
+        if config::has_too_large_port(text) {
+            return "the port is too large; ports go up to 65535".to_owned();
         }
         "write an address and a port, as in `127.0.0.1:8888`, `[::1]:8888` or `localhost:8888`"
             .to_owned()

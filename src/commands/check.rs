@@ -16,21 +16,26 @@ use super::{
 };
 use crate::{
     cli::{Check, Format},
-    config::{Config, Environment, Listener, Loader, NamedHop, Overrides, Source},
+    config::{Config, Environment, Listener, Loader, NamedHop, Source},
     network::Network,
 };
 
 /// Runs the command.
 pub fn run(flags: &Check, registry: Registry, environment: &Environment) -> ExitCode {
-    let overrides = Overrides::default();
-    match super::loader(&flags.config, overrides, flags.format, registry, environment) {
-        Ok(loader) => super::status(answer(&loader, flags)),
+    match super::loader(
+        &flags.config,
+        flags.switches.overrides(),
+        flags.format,
+        registry,
+        environment,
+    ) {
+        Ok(loader) => super::status(answer(&loader, flags, environment)),
         Err(status) => status,
     }
 }
 
 /// Writes the picture that `flags` ask for, or what the configuration means.
-fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
+fn answer(loader: &Loader, flags: &Check, environment: &Environment) -> io::Result<Verdict> {
     let Some(picture) = flags.graph else {
         return match loader.source() {
             // The file is written without a description, so that `check --hop URL > config.yaml` makes a
@@ -38,7 +43,14 @@ fn answer(loader: &Loader, flags: &Check) -> io::Result<Verdict> {
             Source::CommandLine { text, .. } if flags.format == Format::Human => {
                 write_file(loader, text)
             }
-            _ => check(loader, flags.format, &mut super::answer(flags.format)),
+            source => {
+                let mut out = super::answer(flags.format);
+                let nothing = source.nothing_found(environment);
+                if let Some(words) = nothing.filter(|_| flags.format == Format::Human) {
+                    writeln!(out, "{words}\n")?;
+                }
+                check(loader, flags.format, &mut out)
+            }
         };
     };
     match loader.load() {
@@ -92,6 +104,7 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
                 "hops": config.hops.iter().map(|hop| ShownHop::new(hop, &loader.network)).collect::<Vec<_>>(),
                 "chains": config.chains.iter().map(|chain| ShownChain::new(chain, &config)).collect::<Vec<_>>(),
                 "routes": config.routes.iter().map(|route| ShownRoute::new(route, &config)).collect::<Vec<_>>(),
+                "replaced": config.replaced.iter().map(ShownProblem::from).collect::<Vec<_>>(),
                 "warnings": config.warnings.iter().map(ShownProblem::from).collect::<Vec<_>>(),
             });
             writeln!(out, "{meaning:#}")?;
@@ -118,6 +131,11 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
             (false, false) => "for every program on this machine",
         };
         writeln!(out, "  {scheme}{address}, {clients}{credentials}")?;
+    }
+    if config.server.auth.is_some() && config.hops.iter().any(takes_preferences) {
+        let line =
+            "a client that names a session writes it after its username: `USER+session-NAME`";
+        writeln!(out, "  {line}")?;
     }
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;
@@ -163,6 +181,12 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
     for (index, route) in config.routes.iter().enumerate() {
         writeln!(out, "  {}", describe::route(index, route, config))?;
     }
+    if !config.replaced.is_empty() {
+        writeln!(out, "\nvalues that a later file replaces")?;
+    }
+    for replaced in &config.replaced {
+        writeln!(out, "  {}", replaced.brief())?;
+    }
     if !config.warnings.is_empty() {
         writeln!(out, "\nwarnings")?;
     }
@@ -170,6 +194,12 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{warning}")?;
     }
     Ok(())
+}
+
+/// Returns whether clients may choose the session of `hop`.
+fn takes_preferences(hop: &NamedHop) -> bool {
+    let built = hop.hop.as_ref().filter(|_| hop.is_enabled);
+    built.is_some_and(|built| built.describe().takes_preferences)
 }
 
 /// Says for each scheme of a hop in force whether this machine can use it now.

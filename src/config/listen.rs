@@ -46,6 +46,14 @@ pub(crate) fn bare_port(text: &str) -> Option<u16> {
     text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text).parse().ok()
 }
 
+/// Returns whether `text` is an address with a port that is too large a number.
+pub(crate) fn has_too_large_port(text: &str) -> bool {
+    let Some((host, port)) = text.trim().rsplit_once(':') else { return false };
+    let is_address = format!("{host}:1").parse::<ListenAddress>().is_ok();
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_address && is_number && port.parse::<u16>().is_err()
+}
+
 /// Returns the address at which this machine reaches a listener on `address`.
 pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {

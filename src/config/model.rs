@@ -36,6 +36,8 @@ pub struct Config {
     pub overridden: Vec<Overridden>,
     /// Warnings: settings that are valid but odd.
     pub warnings: Vec<Problem>,
+    /// The values of earlier files that later ones replace, each at its new place.
+    pub replaced: Vec<Problem>,
     /// Whether any value comes from a variable.
     pub has_variables: bool,
     /// The files it was read from, kept if a condition of the network may call for another configuration from them.

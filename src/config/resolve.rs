@@ -4,9 +4,11 @@ mod askers;
 mod budgets;
 mod chains;
 mod hops;
+mod interfaces;
 mod listen;
 mod misnamed;
 mod origins;
+mod replaced;
 mod routes;
 mod shown;
 mod unused;
@@ -103,6 +105,8 @@ impl<'a> Resolver<'a> {
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();
+        self.warn_of_mixed_hops();
+        let replaced = self.replaced();
         // The meaning of a configuration is more than its YAML. A new password in a `password_file` and a
         // condition that comes true are changes too, and without them a reload would find nothing to do.
         let mut outline = Outline::of(self.tree, self.hasher);
@@ -123,6 +127,7 @@ impl<'a> Resolver<'a> {
             outline,
             overridden,
             warnings,
+            replaced,
             has_variables: self.tree.has_variables(),
             written: None,
         }
@@ -192,7 +197,7 @@ impl<'a> Resolver<'a> {
                 "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
             );
         }
-        let credentials = self.credentials(&KeyPath::of(["server", "auth"]));
+        let credentials = self.credentials(&KeyPath::of(["server", "auth"]), true);
         let upgrades = self.upgrades(upgrades);
         self.protocols(&protocols);
         let via = via.map(String::into_boxed_str);
@@ -241,6 +246,10 @@ impl<'a> Resolver<'a> {
         // A new content of `password_file` is a change, although the YAML stays the same.
         if let Some(files) = context.fingerprint() {
             self.files.push((path.clone(), files));
+        }
+        for warning in context.warnings() {
+            let warning = self.tree.invalid(&path, &warning);
+            self.warnings.push(warning);
         }
         auth.map_err(|invalid| self.report(&path, &[invalid])).ok()
     }
@@ -313,7 +322,11 @@ impl<'a> Resolver<'a> {
     }
 
     fn report(&mut self, above: &KeyPath, invalid: &[InvalidSetting]) {
-        for invalid in invalid {
+        let mut advised = Vec::<(KeyPath, String)>::new();
+        // Keys that are unknown come first, since one of them may be meant as a key that is missing.
+        let is_unknown = |one: &&InvalidSetting| matches!(one.fault(), Fault::UnknownKey { .. });
+        let (unknown, others): (Vec<_>, Vec<_>) = invalid.iter().partition(is_unknown);
+        for invalid in unknown.into_iter().chain(others) {
             let path = above.clone().join(invalid.path());
             let is_noise = match invalid.fault() {
                 // The key may be in the file that could not be read.
@@ -323,8 +336,30 @@ impl<'a> Resolver<'a> {
                 // The value still is the text with `${…}`, and that its variable failed has been reported.
                 _ => self.failed.contains(&path),
             };
-            if !is_noise && !self.problems.skips() {
-                self.problems.push(self.tree.invalid(above, invalid));
+            if is_noise || self.problems.skips() {
+                continue;
+            }
+            let problem = self.tree.invalid(above, invalid);
+            let mapping = |path: &KeyPath| {
+                let keys = path.keys().split_last().map_or(&[][..], |(_, above)| above);
+                KeyPath::from(keys.to_vec())
+            };
+            // One mistake is one problem: the same advice for a second key beside it says nothing new, and a missing
+            // key that was just asked for neither.
+            let is_said = match invalid.fault() {
+                Fault::UnknownKey { .. } => advised.iter().any(|(place, help)| {
+                    *place == mapping(&path) && problem.help.as_ref() == Some(help)
+                }),
+                Fault::MissingKey(key) => {
+                    advised.iter().any(|(place, help)| *place == path && asks_for(help, key))
+                }
+                _ => false,
+            };
+            if let (Fault::UnknownKey { .. }, Some(help)) = (invalid.fault(), &problem.help) {
+                advised.push((mapping(&path), help.clone()));
+            }
+            if !is_said {
+                self.problems.push(problem);
             }
         }
     }
@@ -359,7 +394,8 @@ impl<'a> Resolver<'a> {
 
     /// Builds the problem that the text at `place` names none of `known`.
     fn unknown_name(&self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) -> Problem {
-        let shown = self.tree.shown(place);
+        // A hop without a credential, such as a pool, has no text that could be the end of one.
+        let shown = self.tree.shown(place).or_else(|| self.tree.word_without_credential(place));
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
         let message = match known {
@@ -378,6 +414,12 @@ impl<'a> Resolver<'a> {
         let path = Problem::new(path, code, "").path;
         Problem { path, ..problem }.with_suggestion(near)
     }
+}
+
+/// Returns whether the advice `help` says to write `key`.
+fn asks_for(help: &str, key: &str) -> bool {
+    let is_key = |quote: &str| help.contains(&format!("{quote}{key}:"));
+    is_key("`") || is_key("{ ") || help.contains(&format!("`{key}`"))
 }
 
 /// Returns whether `text` is the name of a protocol, with or without a version (RFC 9110 §7.8).

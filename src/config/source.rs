@@ -40,6 +40,8 @@ pub enum Source {
 pub struct Environment {
     variables: Arc<Variables>,
     directory: PathBuf,
+    /// Whether the permissions of files are looked at, to warn of secrets that others may read.
+    checks_permissions: bool,
 }
 
 type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
@@ -57,23 +59,32 @@ impl Environment {
         variables: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
         directory: impl Into<PathBuf>,
     ) -> Self {
-        Self { variables: Arc::new(variables), directory: directory.into() }
+        Self {
+            variables: Arc::new(variables),
+            directory: directory.into(),
+            checks_permissions: false,
+        }
     }
 
     /// Returns the environment of this process.
     pub fn of_process() -> Self {
-        Self::new(|name| std::env::var_os(name), "")
+        Self { checks_permissions: true, ..Self::new(|name| std::env::var_os(name), "") }
     }
 
     /// Returns this environment with more `variables`, which win over others of their names.
     #[must_use]
     pub fn with_variables(self, variables: Vec<(String, Secret)>) -> Self {
-        let others = self.variables;
+        let others = Arc::clone(&self.variables);
         let find = move |name: &str| {
             let own = variables.iter().find(|(known, _)| known == name);
             own.map(|(_, value)| value.expose().into()).or_else(|| others(name))
         };
-        Self { variables: Arc::new(find), directory: self.directory }
+        Self { variables: Arc::new(find), ..self }
+    }
+
+    /// Returns whether the permissions of files are looked at.
+    pub(crate) fn checks_permissions(&self) -> bool {
+        self.checks_permissions
     }
 
     /// Returns the value of a variable.
@@ -171,20 +182,44 @@ impl Source {
             return match fs::metadata(&path) {
                 Ok(_) => Ok(Self::Path(path)),
                 Err(error) => {
-                    let message =
-                        format!("`{}` from {from} can't be read: {error}", path.display());
+                    let shown = path.display();
+                    let message = match error.kind() {
+                        io::ErrorKind::NotFound => {
+                            format!("`{shown}` from {from} does not exist")
+                        }
+                        _ => format!("`{shown}` from {from} can't be read: {error}"),
+                    };
                     Err(Problem::new(&KeyPath::default(), "source", message).into())
                 }
             };
         }
-        let user = environment.user_directory().map(|user| user.join("mooltiroute/config.d"));
-        let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
-        let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
-        let mut paths = local.into_iter().chain(user).chain(system);
+        let mut paths = Self::places(environment).into_iter();
         // A link that leads nowhere counts: it was meant to be the configuration, and reading it reports the
         // problem.
         let found = paths.find(|path| path.symlink_metadata().is_ok());
         Ok(found.map_or(Self::Embedded, Self::Path))
+    }
+
+    /// Returns the places in which a configuration is looked for, if none is named.
+    fn places(environment: &Environment) -> Vec<PathBuf> {
+        let user = environment.user_directory().map(|user| user.join("mooltiroute/config.d"));
+        let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
+        let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
+        local.into_iter().chain(user).chain(system).collect()
+    }
+
+    /// Says that no configuration was found, and where it was looked for. Returns `None` if there is one.
+    pub(crate) fn nothing_found(&self, environment: &Environment) -> Option<String> {
+        let Self::Embedded = self else { return None };
+        let places: Vec<_> = Self::places(environment)
+            .iter()
+            .map(|place| format!("  {}", place.display()))
+            .collect();
+        Some(format!(
+            "no configuration was found, so every request goes direct; these places were looked at:\n{}\n`mooltiroute init` \
+             writes one to start from, and `-c PATH` names another",
+            places.join("\n")
+        ))
     }
 
     /// Returns the directory that relative paths in the configuration start from.
@@ -309,7 +344,7 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     // Opening a pipe without a writer would never return.
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => {
-            return Err(about(path, "source", "this is no regular file"));
+            return Err(about(path, "source", "this is a pipe or a device, and not a file"));
         }
         Ok(_) => {}
         Err(error) => return Err(unreadable(path, &error)),

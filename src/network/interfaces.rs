@@ -32,6 +32,15 @@ impl Interfaces {
         self.names.iter().any(|name| glob.matches(name))
     }
 
+    /// Lists the first names, in alphabetical order.
+    pub(super) fn names_in_words(&self) -> String {
+        let mut names: Vec<_> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        names.sort();
+        let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
+        names.truncate(NAMES_SHOWN_MAX);
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") + more }
+    }
+
     /// Returns whether one has an address in any of `networks`.
     pub(super) fn has_address_in(&self, networks: &[IpNet]) -> bool {
         let is_in = |address: &IpAddr| networks.iter().any(|network| network.contains(address));
@@ -43,6 +52,9 @@ impl Interfaces {
         self.addresses.iter().all(IpAddr::is_loopback)
     }
 }
+
+/// A machine with containers has hundreds.
+const NAMES_SHOWN_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {

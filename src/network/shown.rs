@@ -56,7 +56,13 @@ impl ShownFact {
         // A statement without a question is about interfaces.
         let (reason, heard) = match leaf.question().map(|question| facts.answer(&question)) {
             None if truth == Truth::Undecided => ("the interfaces can't be listed".into(), None),
-            None => ("by the interfaces of this machine".into(), None),
+            // A name is easily mistyped, so those that would have matched are listed.
+            None => match (leaf, facts.interfaces.as_ref()) {
+                (Requirement::Interface(_), Some(interfaces)) if truth == Truth::False => {
+                    (format!("up are {}", interfaces.names_in_words()), None)
+                }
+                _ => ("by the interfaces of this machine".into(), None),
+            },
             Some(Ok(decided)) => (answered(&decided.answer), Some((decided.at, decided.instant))),
             Some(Err(Some(why))) => (why.to_string(), None),
             Some(Err(None)) => ("not asked yet".into(), None),

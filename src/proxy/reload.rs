@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task};
 use tracing::{debug, info};
 
 pub(crate) use self::words::announce;
-use self::words::{brief_warnings, emptied, note_on_variables};
+use self::words::{brief_warnings, emptied, note_on_variables, notes_on_replaced};
 
 use crate::{
     client::reply::with_causes,
@@ -252,7 +252,8 @@ impl Reloads {
             }
             let warnings = brief_warnings(&config);
             // The operator may have changed the value of a variable, which the files don't show.
-            let notes = config.has_variables.then(note_on_variables).into_iter().collect();
+            let mut notes = notes_on_replaced(&config);
+            notes.extend(config.has_variables.then(note_on_variables));
             return ReloadVerdict {
                 warnings,
                 notes,

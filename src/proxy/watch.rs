@@ -223,7 +223,7 @@ impl Watch {
                     // An emptied YAML file is remembered until it is written again or removed. The file of a setting
                     // is judged by the setting.
                     let files = lock(&self.files);
-                    let is_yaml = |path: &PathBuf| !files.named.contains(path);
+                    let is_yaml = |path: &PathBuf| !files.is_named(path);
                     self.emptied = emptied.into_iter().filter(is_yaml).collect();
                     drop(files);
                     self.filled = filled;

@@ -28,6 +28,9 @@ pub enum InvalidPattern {
         "is no host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
     )]
     Unknown,
+    /// The text before the prefix of a network is no address.
+    #[error("is no network: before the `/` there is an IP address, as in `10.0.0.0/8`")]
+    Address,
     /// A lone star.
     #[error("`*` alone has no meaning; leave `hosts` out to match every host")]
     Everything,
@@ -77,7 +80,16 @@ impl FromStr for HostPattern {
         // The forms are told apart from the most to the least definite. An address is tried before names, since
         // `10.0.0.1` has the letters of a name too.
         if let Some((address, prefix)) = text.split_once('/') {
-            return network(parse_address(address).ok_or(InvalidPattern::Unknown)?, prefix);
+            let Some(read) = parse_address(address) else {
+                // `example.com/path` was meant as a name, and `10.0.0.300/8` as a network.
+                let is_network = address.chars().all(|one| one.is_ascii_digit() || one == '.')
+                    || address.contains(':');
+                return Err(match is_network && prefix.parse::<u8>().is_ok() {
+                    true => InvalidPattern::Address,
+                    false => InvalidPattern::Unknown,
+                });
+            };
+            return network(read, prefix);
         }
         if let Some(address) = parse_address(text) {
             return Ok(Self::Network(address.to_canonical().into()));

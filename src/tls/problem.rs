@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mooltiroute_hops::tls::certificate::OutOfDate;
+use mooltiroute_hops::tls::{FileContent, certificate::OutOfDate};
 use thiserror::Error;
 
 /// A setting below `tls` that names a file.
@@ -22,6 +22,12 @@ pub enum TlsProblem {
     /// The file has no certificate.
     #[error("the file has no certificate; expected `-----BEGIN CERTIFICATE-----`")]
     NoCertificate(TlsSetting),
+    /// The file holds something else.
+    #[error("the file is {}; expected a {} as PEM", .1.in_words(), .0.expected())]
+    Instead(TlsSetting, FileContent),
+    /// The certificate and the key are each in the place of the other.
+    #[error("`cert` names a private key, and `key` a certificate")]
+    Swapped,
     /// The file has a section that does not decode.
     #[error("the file is not valid PEM: {1}")]
     BrokenPem(TlsSetting, &'static str),
@@ -75,9 +81,11 @@ impl TlsProblem {
     pub fn setting(&self) -> TlsSetting {
         match self {
             Self::NoCertificate(setting)
+            | Self::Instead(setting, _)
             | Self::BrokenPem(setting, _)
             | Self::Unusable(setting, _) => *setting,
-            Self::NotACertificate { .. }
+            Self::Swapped
+            | Self::NotACertificate { .. }
             | Self::OutOfDate { .. }
             | Self::Order { .. }
             | Self::KeyOfAnother { .. } => TlsSetting::Cert,
@@ -88,13 +96,18 @@ impl TlsProblem {
     /// Returns what to do.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NoCertificate(_)
-            | Self::BrokenPem(TlsSetting::Cert | TlsSetting::ClientCa, _) => {
-                "write a PEM file; `openssl x509 -inform der -in FILE -out NEW` converts a binary one"
+            Self::Instead(TlsSetting::Key, content) => content.to_private_key(),
+            Self::Instead(TlsSetting::Cert | TlsSetting::ClientCa, content) => {
+                content.to_certificates()
             }
-            Self::NoKey | Self::BrokenPem(TlsSetting::Key, _) => {
-                "write a PEM file; `openssl pkey -inform der -in FILE -out NEW` converts a binary one"
+            Self::Swapped => "swap the two paths",
+            Self::NoCertificate(_) => {
+                "write a PEM file with a certificate; authorities call it `.pem` or `.crt`"
             }
+            Self::NoKey => {
+                "write a PEM file with the private key that the certificate was made with"
+            }
+            Self::BrokenPem(..) => "copy the file again, from its first to its last line",
             Self::NotACertificate { .. } => "replace it with an X.509 certificate in PEM",
             Self::OutOfDate { reason: OutOfDate::Expired { .. }, .. } => {
                 "renew it; a new file takes effect without a restart"
@@ -127,6 +140,14 @@ impl TlsSetting {
             Self::Cert => "cert",
             Self::Key => "key",
             Self::ClientCa => "client_ca",
+        }
+    }
+
+    /// Names what the file of the setting has to hold.
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Cert | Self::ClientCa => "certificate",
+            Self::Key => "private key",
         }
     }
 }

@@ -62,7 +62,7 @@ fn the_order_of_a_chain_and_the_owner_of_the_key_are_checked() {
     let Pems { server, issuer, key } = pems();
     let swapped = issuer + &server;
     let order = TlsProblem::Order { position: 1 };
-    check(&swapped, &key, day(10), &[order.clone(), TlsProblem::KeyOfAnother { position: 2 }]);
+    check(&swapped, &key, day(10), &[TlsProblem::KeyOfAnother { position: 2 }]);
     let Pems { server: stranger, key: key_of_stranger, .. } = pems();
     check(&(server.clone() + &stranger), &key, day(10), &[order]);
     check(&server, &key_of_stranger, day(10), &[TlsProblem::KeyMismatch]);
@@ -73,7 +73,14 @@ fn a_file_without_what_it_should_hold_is_a_problem_of_that_file() {
     let Pems { server, issuer, key } = pems();
     let no_certificate = TlsProblem::NoCertificate(TlsSetting::Cert);
     check("", &key, day(10), std::slice::from_ref(&no_certificate));
-    check(&key, &server, day(10), &[no_certificate, TlsProblem::NoKey]);
+    check(&key, &server, day(10), &[TlsProblem::Swapped]);
+    let is_key = |setting| TlsProblem::Instead(setting, FileContent::PrivateKey);
+    check(&key, &key, day(10), &[is_key(TlsSetting::Cert)]);
+    let is_certificate = TlsProblem::Instead(TlsSetting::Key, FileContent::Certificates);
+    check(&server, &server, day(10), &[is_certificate]);
+    let request = server.replace("CERTIFICATE", "CERTIFICATE REQUEST");
+    let is_request = TlsProblem::Instead(TlsSetting::Cert, FileContent::Request);
+    check(&request, &key, day(10), &[is_request]);
     check(&server, "", day(10), &[TlsProblem::NoKey]);
     let encrypted = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
     check(&server, &encrypted, day(10), &[TlsProblem::EncryptedKey]);
@@ -88,7 +95,7 @@ fn a_file_without_what_it_should_hold_is_a_problem_of_that_file() {
     assert!(matches!(problems.unwrap_err()[..], [TlsProblem::BrokenPem(TlsSetting::Cert, _)]));
     let client_ca = Some(key.as_str());
     let problems = TlsServer::new(&ServerPem { cert: &server, key: &key, client_ca }, day(10));
-    assert_eq!(problems.unwrap_err(), [TlsProblem::NoCertificate(TlsSetting::ClientCa)]);
+    assert_eq!(problems.unwrap_err(), [is_key(TlsSetting::ClientCa)]);
     let client_ca = Some(issuer.as_str());
     assert!(TlsServer::new(&ServerPem { cert: &server, key: &key, client_ca }, day(10)).is_ok());
 }

@@ -62,6 +62,27 @@ async fn the_reason_phrase_says_that_credentials_were_rejected() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn rejected_credentials_of_a_provider_are_named_by_their_keys_and_their_source() {
+    let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\
+                  Content-Length: 0\r\n\r\n";
+    let hop = Double::start([Step::Answer(answer.into())]).await;
+    let yaml = format!(
+        "hops: {{ gate: {{ kind: rotating, address: \"{}\", user: joe, pass: \"${{GATE_PASSWORD}}\", \
+         username: \"{{user}}[-cc-{{country}}]\" }} }}\nchains: {{ default: [gate] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::in_environment(&yaml, &[], &[("GATE_PASSWORD", "hunter2")]).await;
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(
+        told.contains("`user` and `pass` (user as written, pass from $GATE_PASSWORD)"),
+        "{told}"
+    );
+    assert!(told.contains("compare `username` with the provider's documentation"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
 #[tokio::test]
 async fn the_reason_phrase_names_the_schemes_that_a_hop_offers_and_is_not_allowed() {
     let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\n\

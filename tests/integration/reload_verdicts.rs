@@ -46,6 +46,34 @@ async fn a_reload_counts_the_unusable_lines_of_a_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_list_is_called_a_list_also_if_its_path_goes_through_another_directory() {
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    config.write("exits.txt", "a.test:80\n");
+    let path = config.path().canonicalize().unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let hops = format!(
+        "hops: {{ exits: {{ kind: pool, members_from: {{ file: \"../{name}/exits.txt\" }} }} }}\n\
+         chains: {{ default: [exits] }}\n"
+    );
+    config.write("10-test.yaml", &hops);
+    let proxy = Proxy::on(config, &[]).await;
+    proxy.config().write("exits.txt", "");
+    let (code, out, error) = outcome(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(1), "{out}{error}");
+    for words in [
+        "hops.exits.members_from.file: ",
+        "has no proxy in it",
+        "help: write proxies into it",
+        "goes on with the last list",
+        "generation 1 stays in force",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.contains("was emptied"), "{out}");
+    proxy.event("config rejected").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_file_is_refused_by_a_running_proxy() {
     for content in ["", "\n"] {
         let proxy = Proxy::start(ONE_HOP).await;

@@ -341,9 +341,10 @@ fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
         (&expired, &expired_key, "tls.cert", "renew it"),
         (&good, &foreign_key, "tls.key", "does not belong to the certificate"),
         (&swapped, &key, "tls.cert", "`key` belongs to certificate 2"),
-        (&swapped, &key, "tls.cert", "did not issue certificate 1"),
-        (&key, &key, "tls.cert", "has no certificate"),
-        (&good, &good, "tls.key", "has no private key"),
+        (&swapped, &key, "tls.cert", "write the server's certificate first"),
+        (&key, &key, "tls.cert", "is a private key; expected a certificate"),
+        (&key, &good, "tls.cert", "`cert` names a private key, and `key` a certificate"),
+        (&good, &good, "tls.key", "is a certificate; expected a private key"),
     ] {
         let (said, is_valid) = check(cert, key);
         assert!(!is_valid && said.contains(words) && said.contains("help"), "{words}: {said}");

@@ -113,6 +113,7 @@ fn written_members(
         let message = format!("must have from 1 to {MEMBERS_MAX} hops");
         return Err(InvalidSetting::new("members", message).into());
     }
+    warn_of_repeated(written, context);
     let mut members = Vec::with_capacity(written.len());
     let (mut invalid, mut is_whole) = (Vec::new(), true);
     for (index, member) in written.iter().enumerate() {
@@ -148,6 +149,22 @@ fn written_members(
         return Err(InvalidSetting::switched_off("members").into());
     }
     Ok(members)
+}
+
+/// Warns of a hop that is named as a member twice.
+fn warn_of_repeated(written: &[Member], context: &BuildContext<'_>) {
+    for (index, member) in written.iter().enumerate() {
+        let Some(name) = member.hop_name() else { continue };
+        let Some(first) = written[..index].iter().position(|other| other.hop_name() == Some(name))
+        else {
+            continue;
+        };
+        let message = format!("is the same hop as `members[{first}]`");
+        let help =
+            "remove one of the two, unless this hop is to be used more often than the others";
+        let warning = InvalidSetting::new("", message).with_help(help);
+        context.warn(warning.below(Key::Index(index)).below(Key::Name("members".into())));
+    }
 }
 
 impl Members {

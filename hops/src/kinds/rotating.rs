@@ -104,6 +104,8 @@ struct Provider {
     tls: Option<TlsClient>,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
+    /// What to do if the provider rejects the credentials.
+    on_rejection: String,
 }
 
 impl HopConfig for RotatingConfig {
@@ -123,6 +125,7 @@ impl HopConfig for RotatingConfig {
 
     fn build(mut self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         self.check()?;
+        self.warn(context);
         // Only the names count here; the values depend on the session.
         let name = |name: &FieldName| Field::new(name.as_str().to_owned(), Secret::new(""));
         let own: Vec<_> = self.headers.keys().map(name).collect();
@@ -134,8 +137,15 @@ impl HopConfig for RotatingConfig {
         let others = self.ports.iter().map(|port| self.address.with_port(*port));
         let alternatives = others.filter(|address| *address != self.address).collect();
         let head_bytes_max = context.head_bytes_max();
-        let provider =
-            Arc::new(Provider { config: self, alternatives, tls, pass_headers, head_bytes_max });
+        let on_rejection = self.advice_on_rejection(context.login());
+        let provider = Arc::new(Provider {
+            config: self,
+            alternatives,
+            tls,
+            pass_headers,
+            head_bytes_max,
+            on_rejection,
+        });
         // Filling the templates once finds every mistake that does not depend on a client.
         let session = ProviderSession::new(Arc::clone(&provider), &Preferences::default())?;
         Ok(Arc::new(Rotating { provider, session: Arc::new(session) }))
@@ -170,7 +180,10 @@ impl RotatingConfig {
         }
         // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
         if self.session.as_ref().is_some_and(|session| !self.session_id.fits(session)) {
-            return Err(InvalidSetting::new("session", "is not what `session_id` describes"));
+            let allowed = self.session_id.in_words();
+            let message = format!("must be {allowed}, without blanks or other characters");
+            let help = "`session_id` sets which characters the provider accepts, and how many";
+            return Err(InvalidSetting::new("session", message).with_help(help));
         }
         for (key, is_set, placeholders) in [
             (
@@ -185,11 +198,89 @@ impl RotatingConfig {
         ] {
             if is_set && !self.has(placeholders) {
                 let name = placeholders[0].name();
-                let message = format!("has no effect, as no template has a place for `{{{name}}}`");
-                return Err(InvalidSetting::new(key, message));
+                let message = format!("has no effect: no template has `{{{name}}}` in it");
+                let help = format!(
+                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
+                );
+                return Err(InvalidSetting::new(key, message).with_help(help));
             }
         }
         Ok(())
+    }
+
+    /// Warns of what is valid and probably not meant.
+    fn warn(&self, context: &BuildContext<'_>) {
+        if let Some(doubt) = self.country.and_then(Country::doubt) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        }
+        let is_word = |value: &Option<String>, words: &[&str]| {
+            value
+                .as_ref()
+                .is_some_and(|value| words.iter().any(|one| value.eq_ignore_ascii_case(one)))
+        };
+        if is_word(&self.session, &NEW_EXIT_WORDS) {
+            let message =
+                "is the name of a session, which keeps its exit, and not an order to change it";
+            let help = "for a new exit each time, leave `session` out; what is in `[ ]` around `{session}` is left out then";
+            context.warn(InvalidSetting::new("session", message).with_help(help));
+        }
+        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
+            if is_word(value, &ANY_WORDS) {
+                let message = "is sent to the provider as this word";
+                let help = format!("to ask for none in particular, leave `{key}` out");
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            }
+        }
+        let written = [("username", &self.username), ("password", &self.password)];
+        let written =
+            written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
+        for (key, template) in written {
+            let unset = template.bare().filter(|value| !self.is_always_set(*value));
+            if let Some(value) = unset.map(Placeholder::name).next() {
+                let message = format!(
+                    "has brackets around `{{{value}}}` alone, so the text before them is sent even if there is no {value}"
+                );
+                let help = format!(
+                    "put that text between the brackets too, as in `[-{value}-{{{value}}}]`: all between `[` and `]` is \
+                     left out if there is no {value}"
+                );
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            }
+        }
+    }
+
+    /// Returns what to do if the provider rejects the credentials, which come from `login`.
+    fn advice_on_rejection(&self, login: Option<&str>) -> String {
+        let origins = login.map(|login| format!(" ({login})")).unwrap_or_default();
+        let templates = [("username", &self.username), ("password", &self.password)];
+        let templates: Vec<_> = templates
+            .iter()
+            .filter(|(_, template)| template.is_some())
+            .map(|(key, _)| format!("`{key}`"))
+            .collect();
+        let templates = match &templates[..] {
+            [] => String::new(),
+            some => format!(
+                ". If these are right, compare {} with the provider's documentation",
+                some.join(" and ")
+            ),
+        };
+        format!(
+            "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
+             The client needs none."
+        )
+    }
+
+    /// Returns whether the configuration sets this value, so that no request is without it.
+    fn is_always_set(&self, value: Placeholder) -> bool {
+        match value {
+            Placeholder::User => !self.user.is_empty(),
+            Placeholder::Pass => !self.pass.is_empty(),
+            Placeholder::CountryLower | Placeholder::CountryUpper => self.country.is_some(),
+            Placeholder::City => self.city.is_some(),
+            Placeholder::Session => self.session.is_some(),
+            Placeholder::Ttl => self.ttl.is_some(),
+        }
     }
 
     /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
@@ -372,6 +463,9 @@ impl Link for ProviderSession {
     }
 
     fn explain(&self, refusal: &mut Refusal) {
+        if refusal.meaning == Meaning::Credentials {
+            refusal.advice = Some(self.provider.on_rejection.clone());
+        }
         if let Some(reason) = self.provider.reason(refusal).map(str::to_owned) {
             refusal.detail = Some(reason);
         } else if refusal.meaning == Meaning::Credentials {
@@ -392,14 +486,22 @@ impl Provider {
 
 fn unset(key: &str, missing: Placeholder) -> InvalidSetting {
     let name = missing.name();
-    let message =
-        format!("has a place for `{{{name}}}`, which is unset; set it, or write `[...]` around it");
-    InvalidSetting::new(key, message)
+    InvalidSetting::new(key, format!("has a place for `{{{name}}}`, which is unset")).with_help(format!(
+        "set `{setting}`, or put brackets around all that belongs to it, as in `[-{name}-{{{name}}}]`: what is between \
+         `[` and `]` is left out if there is no {setting}",
+        setting = missing.setting(),
+    ))
 }
 
 fn nothing() -> Secret {
     Secret::new("")
 }
+
+/// Words for another exit each time, which a session can't be.
+const NEW_EXIT_WORDS: [&str; 8] =
+    ["rotate", "rotating", "random", "new", "auto", "none", "false", "off"];
+/// Words for a value that is left open.
+const ANY_WORDS: [&str; 6] = ["any", "all", "random", "none", "auto", "default"];
 
 /// Each is a connection of its own to try.
 const PORTS_MAX: usize = 16;

@@ -132,6 +132,9 @@ impl HopConfig for WebshareConfig {
                            the dashboard shows beside the proxy list";
             context.warn(InvalidSetting::new("username", message));
         }
+        if let Some(doubt) = self.country.0.iter().find_map(|country| country.doubt()) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        }
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish = ExitWish {
             countries: &self.country.0,

@@ -90,7 +90,7 @@ pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 9] = [
         &["run", "check", "env"],
         &["--session", "--as", "--country", "-s", "--sticky"],
         "clients choose an exit by the username that they give to the proxy, as in `curl -x \
-         http://session-NAME:x@localhost:8888`; `mooltiroute exec --session NAME -- COMMAND` writes it for a command",
+         http://session-NAME:x@localhost:8888`, or `USER+session-NAME:PASSWORD` if there is `server.auth`; `mooltiroute exec --session NAME -- COMMAND` writes it for a command",
     ),
     (
         &["kill"],

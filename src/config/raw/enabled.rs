@@ -13,7 +13,7 @@ use serde::{
 use crate::{
     config::report::host_pattern,
     network::{Glob, NetworkCondition, Requirement},
-    router::HostPattern,
+    router::{HostPattern, InvalidPattern},
 };
 
 /// Whether chains use a hop.
@@ -184,6 +184,9 @@ impl<'de> Deserialize<'de> for WrittenNetwork {
         match text.parse::<HostPattern>() {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),
             // Only a text with a prefix was meant as a network. Of any other text, the error is about names.
+            Err(InvalidPattern::Unknown) if !text.contains(',') => {
+                Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`"))
+            }
             Err(error) if text.contains('/') && !text.contains(',') => {
                 Err(de::Error::custom(error))
             }
@@ -202,7 +205,9 @@ impl<'de> Deserialize<'de> for ResolvedName {
             Ok(Host::Address(_)) => {
                 Err(de::Error::custom("is an address; write a name that is looked up"))
             }
-            Err(error) => Err(de::Error::custom(format!("is no name: {error}"))),
+            Err(_) => Err(de::Error::custom(
+                "is no name of a host; write one such as `proxy.corp.example`",
+            )),
         }
     }
 }

@@ -32,6 +32,15 @@ pub(crate) fn key_without_colon(text: &str) -> Option<&str> {
     (has_value && is_key).then_some(key)
 }
 
+/// Returns the key of a line such as `password:x`, in which YAML sees no key.
+pub(crate) fn key_without_space(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (key, rest) = line.strip_prefix("- ").unwrap_or(line).trim_start().split_once(':')?;
+    let is_text = rest.starts_with(|next: char| !next.is_whitespace() && next != '/');
+    // Only the name of a key, or nearly so, is one. In `alice:x` either part may be a secret.
+    (is_text && is_name(key) && key.len() > 3 && is_near_a_key(key)).then_some(key)
+}
+
 /// The keys of the sections that have a fixed set of keys.
 pub(crate) const OF_SECTIONS: [(&str, &[&str]); 4] = [
     ("server", &["listen", "auth", "via", "upgrades", "protocols", "workers"]),

@@ -225,6 +225,20 @@ pub(crate) fn is_word(text: &str) -> bool {
     is_name(text) && !text.chars().any(char::is_numeric)
 }
 
+/// Returns whether `text` may be shown as a pattern of a host, perhaps with a port. A login has letters after its colon.
+pub(crate) fn is_host_pattern(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_host = |one: char| one.is_ascii_alphanumeric() || "-._*?".contains(one);
+    let is_port = |one: char| one == '*' || one.is_ascii_digit();
+    let is_valid = !host.is_empty() && host.chars().all(is_host) && port.chars().all(is_port);
+    // Without a dot or a star, digits may be those of a misplaced password.
+    let is_clear = host.contains(['.', '*']) || !host.contains(|one: char| one.is_ascii_digit());
+    is_valid && is_clear && port.len() <= PORT_CHARS_MAX && !is_too_long(text)
+}
+
+/// The digits of a port, and one too many.
+const PORT_CHARS_MAX: usize = 6;
+
 pub(crate) const NAME_CHARS_MAX: usize = 64;
 
 /// The key that merges another mapping into the one that has it (<https://yaml.org/type/merge.html>).

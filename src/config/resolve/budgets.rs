@@ -98,9 +98,10 @@ mod tests {
         let source = Source::Path(directory.path().to_owned());
         let environment = Environment::new(|_| None, Path::new(""));
         let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
-        for (name, words) in
-            [("${UNSET}", "`UNSET`"), ("nowhere", "unknown chain; known chains: default, direct")]
-        {
+        for (name, words) in [
+            ("${UNSET}", "`UNSET`"),
+            ("nowhere", "unknown chain `nowhere`; known chains: default, direct"),
+        ] {
             let yaml = format!(
                 "hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", \
                  budget: {{ bytes: 1GiB, per: month, then: {{ chain: \"{name}\" }} }} }} }}\n\

@@ -1,6 +1,6 @@
 //! Resolves chains to hops.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use mooltiroute_hops::{Key, KeyPath};
 
@@ -101,7 +101,45 @@ impl Resolver<'_> {
             self.warnings.push(self.tree.problem(&path, Part::Key, "direct", message));
         }
         self.warn_of_fallback(&list, &raw.hops);
+        self.warn_of_repeated(&list, &raw.hops);
         chain
+    }
+
+    /// Warns of a hop that a chain passes twice: it is written twice, or another hop of the chain may choose it too.
+    fn warn_of_repeated(&mut self, list: &KeyPath, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            let earlier = &names[..index];
+            let message = if earlier.contains(name) {
+                "this hop is in the chain twice: each connection passes it twice".to_owned()
+            } else if let Some(holder) = names.iter().find(|other| self.chooses(other, name)) {
+                format!(
+                    "this hop is also one that `{holder}` may choose: connections may pass it twice"
+                )
+            } else {
+                continue;
+            };
+            if self.warnings.skips() {
+                continue;
+            }
+            let place = list.clone().then(Key::Index(index));
+            let problem = self.tree.problem(&place, Part::Value, "repeated-hop", message);
+            self.warnings.push(
+                problem.with_help(
+                    "a chain names each hop once, in the order of travel; remove this one",
+                ),
+            );
+        }
+    }
+
+    /// Returns whether the hop `holder` may choose the hop `name`, itself or by a hop that it chooses.
+    fn chooses(&self, holder: &str, name: &str) -> bool {
+        // Pools may share members, so each hop is looked at once.
+        let (mut seen, mut left) = (HashSet::new(), vec![holder]);
+        while let Some(holder) = left.pop() {
+            let held = self.holds.get(holder).into_iter().flatten().map(|held| &**held);
+            left.extend(held.filter(|held| seen.insert(*held)));
+        }
+        seen.contains(name)
     }
 
     /// Warns of a hop that is called a fallback. A chain passes all of its hops, and none of them in place of another.

@@ -77,6 +77,7 @@ impl Resolver<'_> {
                 let siblings =
                     KnownHops { registry: self.registry, hops: &known, asked: RefCell::default() };
                 let context = self.context().with_siblings(&siblings);
+                let context = context.with_login(login_in_words(&hops[plan.index]));
                 let built = plan.kind.build(&plan.settings, &context);
                 let files = context.fingerprint();
                 let is_waiting = |fault: &InvalidSetting| *fault.fault() == Fault::UnknownHop;
@@ -187,7 +188,10 @@ impl Resolver<'_> {
                 } else if is_named(&plan.path) {
                     self.invalid(&place, "names the hop itself; write the names of other hops");
                 } else if !known.contains(&name.as_str()) {
-                    let problem = self.unknown_name(&place, &place, "hop", &known);
+                    // A hop can't hold itself.
+                    let is_other = |known: &&&str| !matches!(plan.path.keys(), [_, Key::Name(own)] if own == **known);
+                    let others: Vec<&str> = known.iter().filter(is_other).copied().collect();
+                    let problem = self.unknown_name(&place, &place, "hop", &others);
                     self.problems.push(problem);
                 } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
                     let message =
@@ -230,6 +234,7 @@ impl Resolver<'_> {
         named.rotate_after = self.rotate_after(&below("rotate_after"));
         match self.read(&below("enabled")) {
             Some(raw::Enabled::When(condition)) => {
+                self.warn_of_interface_patterns(&below("enabled"));
                 named.is_enabled = self.network.is_on(&condition);
                 let condition = Arc::new(condition);
                 named.depends_on.push(Arc::clone(&condition));
@@ -245,7 +250,7 @@ impl Resolver<'_> {
         // The limits of a hop's answer are a part of the hop, though they are written elsewhere.
         let limits = (self.context.head_bytes_max(), self.context.handshake());
         named.fingerprint = self.hasher.hash_one((written, limits));
-        named.credentials = self.credentials(&path);
+        named.credentials = self.credentials(&path, named.is_enabled || named.condition.is_some());
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
         named.settings = self.shown_settings(&path, &kind);
@@ -297,6 +302,12 @@ impl Resolver<'_> {
         }
         Some(name)
     }
+}
+
+/// Returns the words for where the credentials of `hop` come from, or `None` if it has none.
+fn login_in_words(hop: &NamedHop) -> Option<String> {
+    let words: Vec<_> = hop.credentials.iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Makes the hop at `index` depend on the conditions of the hops that it holds.

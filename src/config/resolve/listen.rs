@@ -2,14 +2,16 @@
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
 
-use mooltiroute_hops::{BuildContext, Key, KeyPath, Secret};
+use mooltiroute_hops::{BuildContext, Key, KeyPath, Secret, tls::FileContent};
+use zeroize::Zeroizing;
 
 use crate::{
     config::{
         ListenAddress, Listener, raw,
+        report::file_access::unreadable_file,
         resolve::{Part, Resolver},
     },
-    tls::{ServerPem, TlsServer, TlsSetting},
+    tls::{ServerPem, TlsProblem, TlsServer, TlsSetting},
 };
 
 impl Resolver<'_> {
@@ -108,15 +110,26 @@ impl Resolver<'_> {
             self.report_file(&place, "expected the path of a file, found its content", PATH);
             return None;
         }
-        match context.read(file) {
-            Ok(text) => Some(text),
+        // Read as bytes, since certificates are also handed out in formats that are no text.
+        let bytes = match context.read_binary(file) {
+            Ok(bytes) => Zeroizing::new(bytes),
             Err(error) => {
                 let message = format!("the file can't be read: {error}");
-                let help = if error.kind() == std::io::ErrorKind::InvalidData { PEM } else { PATH };
-                self.report_file(&place, message, help);
-                None
+                let help = unreadable_file(&error).unwrap_or_else(|| PATH.to_owned());
+                self.report_file(&place, message, &help);
+                return None;
             }
+        };
+        if let Some(content) = FileContent::of_other_format(&bytes) {
+            let problem = TlsProblem::Instead(setting, content);
+            self.report_file(&place, problem.to_string(), problem.help());
+            return None;
         }
+        if setting == TlsSetting::Key {
+            self.warn_of_readers(&place, &context.directory().join(file));
+        }
+        // A comment between the sections may be in another encoding. The sections themselves are ASCII.
+        Some(Secret::new(String::from_utf8_lossy(&bytes)))
     }
 
     fn report_file(&mut self, place: &KeyPath, message: impl Into<String>, help: &str) {
@@ -134,5 +147,3 @@ fn below(path: &KeyPath, key: &str) -> KeyPath {
 const HOW_TO_CLOSE: &str = "listen on 127.0.0.1, or write `auth: { username: NAME, password: \"${PASSWORD}\" }` below \
      `server`";
 const PATH: &str = "write the path of a PEM file, from the directory of the configuration, that the proxy may read";
-const PEM: &str =
-    "write a PEM file; `openssl x509 -inform der -in FILE -out NEW` converts a binary certificate";

@@ -1,32 +1,53 @@
 //! Lists the credentials of a hop or of the listeners by their sources.
 
-use mooltiroute_hops::{Key, KeyPath};
+use std::path::Path;
+
+use mooltiroute_hops::{Key, KeyPath, Secret, credentials::doubtful};
 use serde_yaml::Value;
 
 use crate::config::resolve::{Part, Resolver};
-use crate::config::{Credential, CredentialSource, report::foreign_variable};
+use crate::config::{
+    Credential, CredentialSource,
+    report::{
+        file_access::{is_private, mode_for_all},
+        foreign_variable,
+    },
+};
 
 impl Resolver<'_> {
-    /// Returns the credentials in the mapping at `path`. Warns of each that is written out.
-    pub(crate) fn credentials(&mut self, path: &KeyPath) -> Vec<Credential> {
+    /// Returns the credentials in the mapping at `path`. Warns of each that is written out, that others may read or that
+    /// looks damaged. If they are needed, a variable that is set and empty is a problem.
+    pub(crate) fn credentials(&mut self, path: &KeyPath, are_needed: bool) -> Vec<Credential> {
         let mut names = self.tree.names(path).unwrap_or_default();
         names.retain(|name| Credential::is_named_so(name));
         let mut credentials = Vec::new();
         for name in names {
             let place = path.clone().then(Key::Name(name.clone()));
-            let Some(Value::String(text)) = self.tree.value(&place) else { continue };
+            let Some(Value::String(text)) = self.tree.value(&place).cloned() else { continue };
+            let text = Secret::new(text);
+            let text = text.expose();
             let variables = self.tree.variables(&place);
             // `kind: rotating` takes templates such as `{pass}`, which hold no credential themselves.
             if variables.is_empty() && Credential::is_template(text) {
                 continue;
             }
             let (setting, origin) = match name.strip_suffix("_file") {
-                Some(setting) => (setting, CredentialSource::File(text.clone())),
+                Some(setting) => (setting, CredentialSource::File(text.to_owned())),
                 None if !variables.is_empty() => {
                     (&*name, CredentialSource::Variables(variables.to_vec()))
                 }
                 None => (&*name, CredentialSource::Written),
             };
+            match &origin {
+                CredentialSource::Variables(names) => {
+                    self.check_variables(&place, names, are_needed);
+                }
+                CredentialSource::File(file) => {
+                    let file = self.context().directory().join(file);
+                    self.warn_of_readers(&place, &file);
+                }
+                CredentialSource::Written => {}
+            }
             // `$NAME` and `%NAME%` are expanded by shells but not here, so the hop would send the name of the
             // variable. This warning takes the place of the one about a written secret, which would be beside
             // the point.
@@ -43,7 +64,8 @@ impl Resolver<'_> {
             }
             let is_exposed = origin == CredentialSource::Written
                 && !text.is_empty()
-                && Credential::is_secret(setting);
+                && Credential::is_secret(setting)
+                && !self.is_in_private_file(&place);
             credentials.push(Credential { setting: setting.to_owned(), origin });
             if is_exposed && !self.warnings.skips() {
                 let message = "this secret is written in the file, where others may read it";
@@ -57,5 +79,50 @@ impl Resolver<'_> {
             }
         }
         credentials
+    }
+
+    /// Checks a credential at `place` that came from the variables `names`.
+    fn check_variables(&mut self, place: &KeyPath, names: &[String], is_needed: bool) {
+        let Some(Value::String(text)) = self.tree.value(place) else { return };
+        let is_empty =
+            |name: &String| self.environment.variable(name).is_some_and(|value| value.is_empty());
+        if text.is_empty()
+            && let Some(name) = names.iter().find(|name| is_empty(name))
+        {
+            let message = format!("the variable `{name}` is set, but empty");
+            let problem = self.tree.problem(place, Part::Value, "variable", message);
+            let problem = problem.with_help("set it to a value where the program is started");
+            // Its consequences are no problems of their own.
+            if is_needed && self.failed.insert(place.clone()) && !self.problems.skips() {
+                self.problems.push(problem);
+            } else if !is_needed && !self.warnings.skips() {
+                self.warnings.push(problem);
+            }
+        } else if let Some(doubt) = doubtful(text).filter(|_| !self.failed.contains(place))
+            && !self.warnings.skips()
+        {
+            let message = format!("the value of `${{{}}}` {doubt}", names.join("}` and `${"));
+            let problem = self.tree.problem(place, Part::Value, "odd-credential", message);
+            self.warnings.push(problem);
+        }
+    }
+
+    /// Warns if every user of this machine can read the secret in `file`, which the setting at `place` names.
+    pub(super) fn warn_of_readers(&mut self, place: &KeyPath, file: &Path) {
+        if !self.environment.checks_permissions() || self.warnings.skips() {
+            return;
+        }
+        let Some(mode) = mode_for_all(file) else { return };
+        let message =
+            format!("every user of this machine can read this file: its permissions are {mode}");
+        let problem = self.tree.problem(place, Part::Value, "readable-secret", message);
+        self.warnings.push(problem.with_help("take the right from others with `chmod o-r FILE`"));
+    }
+
+    /// Returns whether the value at `place` is in a file that only its owner can read.
+    fn is_in_private_file(&self, place: &KeyPath) -> bool {
+        let place = self.tree.place(place, Part::Value);
+        self.environment.checks_permissions()
+            && place.is_some_and(|place| is_private(Path::new(&*place.file)))
     }
 }

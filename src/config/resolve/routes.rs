@@ -56,13 +56,13 @@ impl Resolver<'_> {
             }
             let path = section.clone().then(Key::Index(index));
             let message = format!(
-                "this route never applies: `routes[{before}]` and those before it take all of its targets"
+                "this route never applies: the routes up to `routes[{before}]` take all of its targets before it"
             );
             let problem = self.tree.problem(&path, Part::Value, "never", message);
             self.warnings.push(problem.with_help("move it up, or remove it"));
         }
         if !routes.iter().any(|route| route.rule.is_for_everything()) {
-            let message = "no route is for everything: what none is for is refused";
+            let message = "no route takes all hosts, so a request that no route takes is refused";
             let problem = self.tree.problem(&section, Part::Key, "no-default", message);
             self.warnings
                 .push(problem.with_help("write a last one, such as `- { chain: default }`"));

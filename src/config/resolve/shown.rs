@@ -46,6 +46,9 @@ impl Resolver<'_> {
                 }
                 words
             }
+            Value::Mapping(_) if path.keys().last().and_then(Key::name) == Some("tls") => {
+                self.tls_in_words(path)
+            }
             // A member of a pool that is written out. Its address or else its kind stands for all of it.
             Value::Mapping(_) => {
                 let of = |key: &str| {
@@ -64,6 +67,24 @@ impl Resolver<'_> {
 }
 
 impl Resolver<'_> {
+    /// Describes the mapping of a hop's `tls` at `path`: the file that is trusted, and the name that is expected.
+    fn tls_in_words(&self, path: &KeyPath) -> String {
+        let below = |key: &str| path.clone().then(Key::Name(key.to_owned()));
+        let (ca, server_name) = (below("ca"), below("server_name"));
+        let ca_in_words = match self.tree.shown_file(&ca) {
+            Some(file) => format!("ca {file}"),
+            None => "a ca of its own".to_owned(),
+        };
+        let name = self.tree.shown(&server_name).map(|name| format!("server_name {name}"));
+        let name_in_words = name.unwrap_or_else(|| "a server_name of its own".to_owned());
+        let words: Vec<_> = [(ca, ca_in_words), (server_name, name_in_words)]
+            .into_iter()
+            .filter(|(path, _)| self.tree.value(path).is_some())
+            .map(|(_, words)| words)
+            .collect();
+        if words.is_empty() { "true".to_owned() } else { format!("with {}", words.join(", ")) }
+    }
+
     /// Returns whether `text`, which is at `path` in a hop, is the name of a hop, or a value of a hop without credentials.
     fn is_known(&self, path: &KeyPath, text: &str) -> bool {
         let [section, hop, ..] = path.keys() else { return false };

@@ -4,8 +4,8 @@ use crate::config::{
     credentials::Credential,
     raw,
     report::{
-        known_keys::key_without_colon,
-        problem::{Excerpt, is_name, is_word},
+        known_keys::{key_without_colon, key_without_space},
+        problem::{Excerpt, is_host_pattern, is_name, is_word},
     },
     yaml::{
         spans::{Content, Node, Span},
@@ -42,10 +42,19 @@ impl SourceLine<'_> {
         if self.read_to.is_none() && is_public_key_at(&chars, first, last) {
             shown[first..last].fill(true);
         }
+        // A mark below a run of several hidden settings would be taken for the first of them, so the key of the value is
+        // shown too.
+        if self.read_to.is_none()
+            && let Some((key, end)) = key_before(&chars, first)
+            && !shown[key]
+        {
+            shown[key..end].fill(true);
+        }
         // After a syntax error, a key without its colon is a part of a text that was not read.
         let rest: String = chars.iter().skip(first).collect();
-        if self.read_to.is_some()
-            && let Some(key) = key_without_colon(&rest)
+        let key = key_without_colon(&rest).or_else(|| key_without_space(&rest));
+        if let Some(key) =
+            key.filter(|_| self.read_to.is_some() || !is_public_key_at(&chars, first, last))
         {
             let is_first = chars[..first].iter().all(|one| *one == ' ');
             let from = if is_first { 0 } else { first };
@@ -209,7 +218,7 @@ impl SourceLine<'_> {
             // No setting of these sections holds a credential.
             (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
             (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
-                is_secret || !["tls", "kind", "enabled"].contains(key)
+                is_secret || !["tls", "kind", "enabled", "hops", "budget"].contains(key)
             }
             (Content::List(_) | Content::Mapping(_), _) => is_secret,
             // Nothing could be read of the value, but the keys above it tell that a section or a hop begins
@@ -238,6 +247,16 @@ fn is_public_key_at(chars: &[char], first: usize, last: usize) -> bool {
     let key: String = chars[first..last].iter().collect();
     let mut rest = chars[last..].iter().skip_while(|one| **one == ' ');
     rest.next() == Some(&':') && is_public_key(&key)
+}
+
+/// Returns the range of the key of a setting whose value begins at `at`, and of all between the two.
+fn key_before(chars: &[char], at: usize) -> Option<(usize, usize)> {
+    let before: String = chars.get(..at)?.iter().collect();
+    let key_and_colon = before.trim_end();
+    let (rest, key) = key_and_colon.strip_suffix(':')?.rsplit_once([' ', '{', ','])?;
+    // The comma before the key tells it from the value before that.
+    let start = rest.trim_end_matches([' ', ',']).chars().count();
+    is_public_key(key).then_some((start, at))
 }
 
 /// Returns the first and the last index of the characters of line `number` that are part of `span`.
@@ -287,6 +306,7 @@ fn visit<'a>(
 fn is_key_shown(path: &[&str]) -> bool {
     match path {
         ["hops" | "chains", name] => is_name(name),
+        ["hops", _, "hops", pattern] => is_host_pattern(pattern),
         [.., name] => is_word(name),
         [] => false,
     }
@@ -301,14 +321,22 @@ fn is_harmless(path: &[&str], text: &str) -> bool {
             | ["server", "listen", "address"]
             | ["server", "listen", "tls", "cert" | "client_ca"]
             | ["timeouts" | "limits" | "log", _]
-            | ["hops", _, "kind" | "enabled"]
+            | ["server", "via" | "workers" | "protocols"]
+            | ["hops", _, "kind" | "enabled" | "pick"]
+            | ["hops", _, "budget", "bytes" | "per" | "zone" | "warn"]
             | ["chains", _]
             | ["chains", _, "hops" | "warm"]
             | ["routes", "hosts" | "ports" | "chain"]
     );
     // In `password: pass, enabled: word` the `enabled` may be a part of the password, so its value is shown
     // only if it is a plausible one.
-    let is_expected = !matches!(path, ["hops", _, "enabled"]) || text.is_empty() || is_toggle(text);
+    let is_expected = match path {
+        _ if text.is_empty() => true,
+        ["hops", _, "enabled"] => is_toggle(text),
+        ["hops", _, "budget", _] => is_word(text) || is_amount(text),
+        ["hops", _, "pick"] => is_word(text),
+        _ => true,
+    };
     is_setting && is_expected && !text.contains('@') && !text.contains("://")
 }
 
@@ -317,6 +345,14 @@ fn is_toggle(text: &str) -> bool {
     let is_variable = text.starts_with("${") && text.ends_with('}');
     is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
 }
+
+/// Returns whether `text` begins as a size or a percentage does, and is as short.
+fn is_amount(text: &str) -> bool {
+    text.len() <= AMOUNT_BYTES_MAX && text.starts_with(|one: char| one.is_ascii_digit())
+}
+
+/// As in `500 gigabytes`.
+const AMOUNT_BYTES_MAX: usize = 14;
 
 const PUNCTUATION: &str = " {}[],:-";
 

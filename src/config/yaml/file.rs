@@ -9,6 +9,7 @@ use crate::config::{
     report::{
         first_problems::Found,
         foreign_variable,
+        known_keys::{key_without_colon, key_without_space},
         problem::{Excerpt, Place, Problem},
     },
     source::Text,
@@ -163,9 +164,18 @@ impl File {
         Some(match key {
             // A block that begins a line below its key is better shown by the key. So is a setting that is
             // not there: the problem is then about its parent.
+            Some(_) if part == Part::Value && is_whole && self.is_key_without_colon(value) => value,
             Some(key) if part == Part::Key || !is_whole || value.start.0 != key.start.0 => key,
             _ => value,
         })
+    }
+
+    /// Returns whether the text at `span` begins with a key that has no colon or no space after it, as in `listen = a`.
+    fn is_key_without_colon(&self, span: Span) -> bool {
+        let (number, column) = span.start;
+        let rest: String =
+            self.line(number).chars().skip(column - 1).take(SPAN_CHARS_MAX).collect();
+        key_without_colon(&rest).is_some() || key_without_space(&rest).is_some()
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -301,3 +311,6 @@ const REST_CHARS_MAX: usize = 80;
 const COLUMN_MAX: usize = 500;
 /// More than this many are not worth the time.
 const ODDITIES_MAX: usize = 100;
+
+/// More than any key and its value need.
+const SPAN_CHARS_MAX: usize = 200;

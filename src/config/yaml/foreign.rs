@@ -48,9 +48,9 @@ impl ForeignFormat {
 impl fmt::Display for ForeignFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ini => "this is no YAML: it looks like INI or TOML",
+            Self::Ini => "this is not YAML: it looks like INI or TOML",
             Self::ProxyList => "this is a list of proxies and no configuration",
-            Self::Markup => "this is no YAML: it looks like a web page or XML",
+            Self::Markup => "this is not YAML: it looks like a web page or XML",
         })
     }
 }

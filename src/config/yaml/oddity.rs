@@ -77,7 +77,10 @@ impl fmt::Display for Oddity {
         match self {
             Self::CutByComment => f.write_str("the value ends before ` #`, which begins a comment"),
             Self::Escape(one) => {
-                write!(f, "`\\{one}` in double quotes is an escape and not these two characters")
+                write!(
+                    f,
+                    "in double quotes, `\\{one}` means one special character, and not a `\\` and a `{one}`"
+                )
             }
             Self::TypographicQuote(quote) => {
                 write!(f, "`{quote}` is no quote of YAML, and so it is a part of the value")

@@ -52,6 +52,12 @@ pub(crate) enum SyntaxFault {
     MissingColon(Option<String>),
     /// A variable in the notation of another program, with what to write instead.
     ForeignVariable(String),
+    /// No space follows the `-` of an item.
+    MissingDashSpace,
+    /// Of two lines in one column, one is a key and the other an item of a list. These are their numbers.
+    Mixed { key: usize, item: usize },
+    /// More of a text follows the bracket that ends a list or a mapping.
+    AfterBracket(char),
     /// A key begins in another column than the keys beside it.
     Indentation,
     /// A character that no text file has.
@@ -146,6 +152,9 @@ fn in_block(before: &str, found: Option<char>, at: At, info: &str) -> (SyntaxFau
             SyntaxFault::Indicator(one)
         }
         _ if before.trim().is_empty() => SyntaxFault::Indentation,
+        Some(one) if !one.is_whitespace() && before.ends_with(['}', ']']) => {
+            SyntaxFault::AfterBracket(before.chars().next_back().unwrap_or_default())
+        }
         // The parser names the place after the header of a block text, such as `|x`.
         _ if before.trim_end().ends_with(['|', '>']) => {
             SyntaxFault::Indicator(before.trim_end().chars().next_back().unwrap_or_default())
@@ -197,6 +206,13 @@ impl SyntaxFault {
             Self::UnknownAlias => {
                 "a text that begins with `*` is written in quotes, as in `\"*.example.com\"`".into()
             }
+            Self::MissingDashSpace => "write a space after each `-`".into(),
+            Self::Mixed { .. } => {
+                "write either items, each with `- ` before it, or keys; below a key of an item, indent by two more spaces".into()
+            }
+            Self::AfterBracket(_) => "a text that begins with `{` or `[` is written in quotes, as in `username: \
+                                      \"{user}-session-{session}\"`"
+                .into(),
             Self::ColonInText => "each key begins a line of its own; a text with a colon and a space in it is \
                                   written in quotes"
                 .into(),
@@ -250,6 +266,12 @@ impl fmt::Display for SyntaxFault {
             Self::EndsText(one) => write!(f, "`{one}` ends a text that has no quotes"),
             Self::Comma => f.write_str("a comma is missing before this"),
             Self::Unopened(one) => write!(f, "this `{one}` closes nothing"),
+            Self::MissingDashSpace => f.write_str("a space is missing after `-`"),
+            Self::Mixed { key, item } => write!(
+                f,
+                "items of a list and keys are mixed here: line {key} is a key, and line {item} an item"
+            ),
+            Self::AfterBracket(one) => write!(f, "`{one}` ends the value, and more of it follows"),
             Self::Indentation => {
                 f.write_str("this line is indented neither like the keys above it nor below them")
             }
@@ -316,6 +338,10 @@ mod tests {
         check("{\"a\": 1 \"b\": 2}\n", F::Comma, (1, 12));
         check("a: }b\n", F::Unopened('}'), (1, 4));
         check("a:\n    b: 1\n  c: 2\n", F::Indentation, (3, 3));
+        check("a:\n  b: {user}-session-{session}\n  c: 1\n", F::AfterBracket('}'), (2, 12));
+        check("a:\n  b: 1\n  - { c: 2 }\n", F::Mixed { key: 2, item: 3 }, (3, 3));
+        check("a:\n  - { c: 2 }\n  b: 1\n", F::Mixed { key: 3, item: 2 }, (3, 3));
+        check("a:\n  -{ c: [d], e: 1 }\n", F::MissingDashSpace, (2, 3));
     }
 
     proptest::proptest! {

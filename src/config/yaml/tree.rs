@@ -35,6 +35,8 @@ pub(crate) struct Tree {
     overridden: HashMap<KeyPath, &'static str>,
     /// The values in the files that these override, if any.
     beneath: Vec<(KeyPath, &'static str, Value)>,
+    /// The first values of earlier files that later ones have replaced by others.
+    replaced: Vec<KeyPath>,
 }
 
 impl Tree {
@@ -69,7 +71,9 @@ impl Tree {
             // A section whose lines are all comments must not erase the one of an earlier file.
             let is_known = name.as_str().is_some_and(|name| raw::SECTIONS.contains(&name));
             if !(is_known && section.is_null()) {
-                merge(self.root.entry(name).or_insert(Value::Null), section);
+                let path = key_path(&KeyPath::default(), &name);
+                let old = self.root.entry(name).or_insert(Value::Null);
+                merge(old, section, &path, &mut self.replaced);
             }
         }
     }
@@ -178,6 +182,11 @@ impl Tree {
         &self.beneath
     }
 
+    /// Returns the first values of earlier files that later ones have replaced.
+    pub(crate) fn replaced(&self) -> &[KeyPath] {
+        &self.replaced
+    }
+
     /// Adds a default to the mapping at `path` if it has no such key.
     pub(crate) fn assume(&mut self, path: &KeyPath, key: &str, value: impl Into<Value>) {
         if let Some(Value::Mapping(mapping)) = self.value_mut(path) {
@@ -214,21 +223,31 @@ fn settings(value: Value) -> Option<Settings> {
     serde_yaml::from_value(value).ok()
 }
 
-/// Merges mappings key by key. Any other value replaces the old one.
-fn merge(old: &mut Value, new: Value) {
+/// Merges mappings key by key. Any other value replaces the old one, and its `path` is added to `replaced` if it differs.
+fn merge(old: &mut Value, new: Value, path: &KeyPath, replaced: &mut Vec<KeyPath>) {
     match (old, new) {
         (Value::Mapping(old), Value::Mapping(new)) => {
             for (key, value) in new {
+                let path = key_path(path, &key);
                 match old.get_mut(&key) {
-                    Some(old) => merge(old, value),
+                    Some(old) => merge(old, value, &path, replaced),
                     None => {
                         old.insert(key, value);
                     }
                 }
             }
         }
-        (old, new) => *old = new,
+        (old, new) => {
+            if !old.is_null() && *old != new && replaced.len() < REPLACED_MAX {
+                replaced.push(path.clone());
+            }
+            *old = new;
+        }
     }
+}
+
+fn key_path(above: &KeyPath, key: &Value) -> KeyPath {
+    above.clone().then(Key::Name(key.as_str().unwrap_or_default().to_owned()))
 }
 
 fn count(value: &Value) -> usize {
@@ -244,3 +263,6 @@ fn count(value: &Value) -> usize {
 
 /// Keys and values of all files together, with their aliases expanded.
 const NODES_MAX: usize = 80_000;
+
+/// More replaced values than this are not listed.
+const REPLACED_MAX: usize = 100;

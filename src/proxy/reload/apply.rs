@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{
     Reloads,
-    words::{announce, brief_warnings},
+    words::{announce, brief_warnings, notes_on_replaced},
 };
 use crate::{
     client::reply::with_causes,
@@ -53,6 +53,7 @@ impl Reloads {
         self.written.clone_from(&config.written);
         let (log, workers) = (config.log, config.server.workers.get().get());
         let mut warnings = brief_warnings(&config);
+        let notes = notes_on_replaced(&config);
         // The threads and their heaps were set up at the start, so a reload can only say that the number differs.
         if workers != self.server.worker_count() {
             let running = self.server.worker_count();
@@ -97,7 +98,7 @@ impl Reloads {
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }
-        ReloadVerdict { warnings, ..self.in_force(ReloadOutcome::Applied, changed) }
+        ReloadVerdict { warnings, notes, ..self.in_force(ReloadOutcome::Applied, changed) }
     }
 
     /// Cuts the tunnels through hops that were on in `last`, are off in `next`, and have `on_leave: cut`. Returns their

@@ -12,6 +12,9 @@ pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.brief());
     }
+    for replaced in &config.replaced {
+        debug!("{}", replaced.brief());
+    }
     // An option goes before the files, so an edit of `enabled` would seem to be ignored.
     for hop in &config.hops {
         if let Some(option) = config.switched_by_option(&hop.name) {
@@ -42,10 +45,15 @@ pub(super) fn emptied(file: &Path) -> ToldProblem {
 
 pub(super) fn note_on_variables() -> String {
     format!(
-        "variables have the values that they had when the proxy was started (process {}): restart it for new ones, or \
-         keep a password in a file and name that with `password_file`",
+        "variables have the values that they had when the proxy was started (process {}): restart it for new ones. A hop \
+         that may have `password_file` can take its password from a file instead, which is read at each reload",
         std::process::id()
     )
+}
+
+/// Returns notes on the values that later files replace, one line each.
+pub(super) fn notes_on_replaced(config: &Config) -> Vec<String> {
+    config.replaced.iter().map(|replaced| replaced.brief().to_string()).collect()
 }
 
 /// Returns the warnings about `config`, one line each.

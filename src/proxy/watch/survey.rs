@@ -31,6 +31,16 @@ pub(super) struct Files {
     pub(super) named: Vec<PathBuf>,
 }
 
+impl Files {
+    /// Returns whether a setting names `file`, whose path has no links. The setting may name it by `..` or a link.
+    pub(super) fn is_named(&self, file: &Path) -> bool {
+        let leads_there = |named: &PathBuf| {
+            named == file || named.canonicalize().is_ok_and(|named| named == file)
+        };
+        self.named.iter().any(leads_there)
+    }
+}
+
 /// How everything on the way to the files looks.
 #[derive(Debug)]
 pub(super) struct Survey {

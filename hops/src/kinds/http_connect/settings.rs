@@ -174,10 +174,12 @@ impl Written<'_> {
 
     /// Warns of a domain that is not written as NTLM needs it. No account of Windows has a `/` or a `\\` in its name.
     fn warn_of_domain(&self, username: &str) {
-        let found = if username.contains("\\\\") {
+        let found = if username.starts_with('\\') {
+            "begins with a `\\`, so its domain is empty"
+        } else if username.contains("\\\\") {
             "has two `\\` after the domain, and one is meant"
         } else if username.contains('/') {
-            "has a `/`, which no account of Windows has"
+            "has a `/`, which the name of a Windows account can't have"
         } else {
             return;
         };

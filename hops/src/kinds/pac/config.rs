@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Pac, PacMember, Source,
-    pattern::Mapping,
+    pattern::{EntryPattern, Mapping},
     plan::Rules,
     reader::{POLICY, PacReader},
     script::Script,
@@ -125,12 +125,20 @@ impl PacConfig {
             Some(members.len() - 1)
         };
         let mut patterns = Vec::new();
-        for (text, pattern, name) in &self.hops.0 {
+        let mut invalid_keys = Vec::new();
+        for (text, name) in &self.hops.0 {
             let below = |wrong: InvalidSetting| {
                 wrong.below(Key::Name(text.clone())).below(Key::Name("hops".into()))
             };
-            if let Some(index) = member(name, &below) {
-                patterns.push((text.as_str().into(), pattern.clone(), index));
+            match EntryPattern::parse(text) {
+                Ok(pattern) => {
+                    if let Some(index) = member(name, &below) {
+                        patterns.push((text.as_str().into(), pattern, index));
+                    }
+                }
+                Err(wrong) => {
+                    invalid_keys.push(below(InvalidSetting::key(wrong.to_string())));
+                }
             }
         }
         if self.hops.0.is_empty() && self.unknown.is_none() {
@@ -142,6 +150,7 @@ impl PacConfig {
             None | Some("refuse") => None,
             Some(name) => member(name, &|wrong| wrong.below(Key::Name("unknown".into()))),
         };
+        invalid.extend(invalid_keys);
         if !invalid.is_empty() {
             return Err(invalid.into());
         }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
 
 use crate::{Authority, Glob, Host, authority::parse_port};
 
@@ -14,24 +15,27 @@ pub(super) struct EntryPattern {
     port: Option<u16>,
 }
 
-/// Patterns and the names of the hops that they lead to, in written order.
+/// Patterns and the names of the hops that they lead to, in written order. The patterns are read when the hop is built, so
+/// that a problem is reported at its own key.
 #[derive(Debug, Default)]
-pub(super) struct Mapping(pub(super) Vec<(String, EntryPattern, String)>);
+pub(super) struct Mapping(pub(super) Vec<(String, String)>);
 
 impl EntryPattern {
     /// Reads `GLOB` or `GLOB:PORT`. An IPv6 address has brackets, as elsewhere.
     ///
     /// # Errors
     /// Says what is wrong, as a clause about the pattern.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidEntry> {
         let lower = text.to_ascii_lowercase();
         if lower.contains(['/', '@', ' ']) {
-            return Err(NO_HOST);
+            return Err(InvalidEntry::NoHost);
         }
         let (host, port) = match lower.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
-                let no_port = "has a port that is not a number from 1 to 65535";
-                (host, Some(parse_port(port).map_err(|_| no_port)?.get()))
+                if port == "*" {
+                    return Err(InvalidEntry::AnyPort);
+                }
+                (host, Some(parse_port(port).map_err(|_| InvalidEntry::Port)?.get()))
             }
             _ => (&*lower, None),
         };
@@ -39,10 +43,10 @@ impl EntryPattern {
         // A final dot makes no other name, and the hosts that are compared have none.
         let host = inner.unwrap_or_else(|| host.trim_end_matches('.'));
         if inner.is_none() && host.contains([':', '[', ']']) {
-            return Err("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`");
+            return Err(InvalidEntry::Brackets);
         }
         if host.is_empty() {
-            return Err(NO_HOST);
+            return Err(InvalidEntry::NoHost);
         }
         Ok(Self { host: Glob::new(host), port })
     }
@@ -57,8 +61,20 @@ impl EntryPattern {
     }
 }
 
-const NO_HOST: &str =
-    "is no pattern of a host; write as in `proxy*.corp.example`, perhaps with `:3128`";
+/// The reason why a text is no [`EntryPattern`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum InvalidEntry {
+    #[error(
+        "is no pattern of a host; write as in `proxy*.corp.example`, perhaps with a port, as in `proxy*:3128`"
+    )]
+    NoHost,
+    #[error("ends with `:*`; leave that out, since a pattern without a port matches every port")]
+    AnyPort,
+    #[error("has a port that is not a number from 1 to 65535")]
+    Port,
+    #[error("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`")]
+    Brackets,
+}
 
 impl JsonSchema for Mapping {
     fn schema_name() -> Cow<'static, str> {
@@ -88,9 +104,7 @@ impl<'de> de::Visitor<'de> for MappingVisitor {
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Mapping, A::Error> {
         let mut mapping = Mapping::default();
         while let Some(text) = map.next_key::<String>()? {
-            let pattern = EntryPattern::parse(&text)
-                .map_err(|wrong| de::Error::custom(format!("has a key that {wrong}")))?;
-            mapping.0.push((text, pattern, map.next_value()?));
+            mapping.0.push((text, map.next_value()?));
         }
         Ok(mapping)
     }

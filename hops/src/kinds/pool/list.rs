@@ -14,6 +14,8 @@ pub(super) struct ListedProxy {
     pub(super) address: Authority,
     /// Username and password.
     pub(super) login: Option<(Secret, Secret)>,
+    /// Whether the login is behind the address, so that nothing marks its end.
+    is_login_last: bool,
 }
 
 /// The protocol that a proxy of a list speaks.
@@ -53,6 +55,10 @@ pub(super) enum InvalidLine {
     Separator,
     #[error("this is a web page or XML; download the list again")]
     Markup,
+    #[error("this is JSON; ask the provider for the list as text, one proxy a line")]
+    Json,
+    #[error("it is in quotes; remove them")]
+    Quotes,
     #[error("this names the columns of a table, and is no proxy; remove the line")]
     Header,
     #[error("the address comes first, as in `HOST:PORT:USER:PASSWORD`")]
@@ -71,9 +77,10 @@ impl ListedProxy {
     /// Describes a probable mistake in the line, although it is valid.
     pub(super) fn doubt(&self) -> Option<&'static str> {
         let (user, password) = self.login.as_ref()?;
-        if self.scheme.is_none() && password.expose().contains(':') {
+        if self.is_login_last && password.expose().contains(':') {
             return Some(
-                "all after the third `:` is read as the password; write only `HOST:PORT:USER:PASSWORD`",
+                "all after the third `:` is read as the password; if it has a `:` in it, write the line as a URL, as in \
+                 `http://USER:PASSWORD@HOST:PORT`, with `%25` for a `%`; otherwise remove what follows the password",
             );
         }
         if password.expose().contains(" #") {
@@ -103,11 +110,18 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
     if line.chars().any(char::is_control) {
         return Err(InvalidLine::Control);
     }
-    if let Some((scheme, rest)) = line.split_once("://") {
-        return parse_url(scheme, rest);
-    }
+    // These come before the URL, since a page or a JSON text has URLs in it too.
     if line.starts_with('<') {
         return Err(InvalidLine::Markup);
+    }
+    if line.starts_with('{') {
+        return Err(InvalidLine::Json);
+    }
+    if is_quoted(line) && !is_header(line) {
+        return Err(InvalidLine::Quotes);
+    }
+    if let Some((scheme, rest)) = line.split_once("://") {
+        return parse_url(scheme, rest);
     }
     parse_parts(line).map_err(|error| {
         // A line that can be read is a proxy, also if its login is `user` and `password`.
@@ -122,6 +136,14 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
         let is_table = host.contains([',', ';', ' ']) || line.split(',').count() > 2;
         if is_table { InvalidLine::Separator } else { error }
     })
+}
+
+/// Returns whether `line` is in quotes, perhaps with a comma after them.
+fn is_quoted(line: &str) -> bool {
+    let line = line.trim_end_matches(',');
+    ['"', '\'']
+        .iter()
+        .any(|quote| line.len() > 1 && line.starts_with(*quote) && line.ends_with(*quote))
 }
 
 /// Returns whether `line` is the first one of a table, with the names of its columns.
@@ -180,7 +202,8 @@ fn by_colons(line: &str) -> Option<Result<ListedProxy, InvalidLine>> {
     let end = port + line.get(port..)?.find(':')?;
     let (address, login) = (line.get(..end)?, line.get(end + 1..)?);
     Some(match login.split_once(':') {
-        Some((user, password)) => proxy(None, address, Some((user.into(), password.into()))),
+        Some((user, password)) => proxy(None, address, Some((user.into(), password.into())))
+            .map(|proxy| ListedProxy { is_login_last: true, ..proxy }),
         None => address.parse::<Authority>().map_err(Into::into).and(Err(InvalidLine::Login)),
     })
 }
@@ -214,7 +237,7 @@ fn proxy(
         let (user, password) = (Secret::new(user.into_owned()), Secret::new(password.into_owned()));
         if user.is_empty() { Err(InvalidLine::Login) } else { Ok((user, password)) }
     });
-    Ok(ListedProxy { scheme, address, login: login.transpose()? })
+    Ok(ListedProxy { scheme, address, login: login.transpose()?, is_login_last: false })
 }
 
 /// Decodes the login of a URL (RFC 3986 section 2.1).
@@ -275,9 +298,19 @@ mod tests {
     fn a_comment_and_a_variable_in_a_line_are_doubtful() {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
         assert!(doubt("1.2.3.4:80:u:p   # Berlin").unwrap().contains("line of its own"));
-        assert!(doubt("1.2.3.4:80:u:p:5").unwrap().contains("third `:`"));
+        let login_last = doubt("1.2.3.4:80:u:p:5").unwrap();
+        assert!(
+            login_last.contains("third `:`") && login_last.contains("as a URL"),
+            "{login_last}"
+        );
         assert!(doubt("1.2.3.4:80:u:${PW}").unwrap().contains("variables"));
-        for ordinary in ["1.2.3.4:80:u:p#1", "1.2.3.4:80", "1.2.3.4:80:u:p$"] {
+        for ordinary in [
+            "1.2.3.4:80:u:p#1",
+            "1.2.3.4:80",
+            "1.2.3.4:80:u:p$",
+            "u:p@ss:w#rd@1.2.3.4:80",
+            "http://u:p:5@1.2.3.4:80",
+        ] {
             assert_eq!(doubt(ordinary), None, "{ordinary}");
         }
     }
@@ -303,6 +336,9 @@ mod tests {
         check("u:p:1.2.3.4:80", Err(L::Order));
         check("u:p:proxy.test:80", Err(L::Order));
         check("<!DOCTYPE html>", Err(L::Markup));
+        check("{\"ip\": \"1.2.3.4\", \"port\": 80}", Err(L::Json));
+        check("\"1.2.3.4:80\"", Err(L::Quotes));
+        check("'http://1.2.3.4:80'", Err(L::Quotes));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));
     }

@@ -1,6 +1,8 @@
 //! A list of proxies, read line by line.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use thiserror::Error;
 
 use super::{
     PoolMember,
@@ -15,6 +17,44 @@ pub(super) struct Listing {
     bad: Vec<(usize, BadLine)>,
     /// The first line with a probable mistake, and that mistake.
     doubtful: Option<(usize, &'static str)>,
+    /// The first line that repeats an earlier one, with the number of that one.
+    repeated: Option<(usize, usize)>,
+    /// The number of other lines that repeat one.
+    repeated_more: usize,
+}
+
+/// Why a whole text is no list of proxies. The text never repeats anything of it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum UnusableList {
+    #[error("has no proxy in it")]
+    Empty,
+    #[error("is JSON, and not a list with one proxy a line")]
+    Json,
+    #[error("is a web page or XML, and not a list with one proxy a line")]
+    Markup,
+    #[error("has over {LISTED_MAX} proxies")]
+    TooLong,
+    #[error("has no usable line: {0}")]
+    NoUsableLine(String),
+}
+
+impl UnusableList {
+    /// Returns what to do about a file that is such a text.
+    pub(super) fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty => Some(
+                "write proxies into it, one `HOST:PORT:USER:PASSWORD` or URL a line; a running proxy goes on with the \
+                 last list until then",
+            ),
+            Self::Json => Some(
+                "ask the provider for the download as text, one proxy a line, and save that as the file",
+            ),
+            Self::Markup => {
+                Some("download the list again; this may be the page of a login or of an error")
+            }
+            Self::TooLong | Self::NoUsableLine(_) => None,
+        }
+    }
 }
 
 /// Why a line gives no member.
@@ -29,13 +69,21 @@ impl Listing {
     /// Reads `text`. `member` makes a member of each proxy, which gets the name of its line.
     ///
     /// # Errors
-    /// The list has no usable line, or too many, as a clause without anything of its text.
+    /// The text is no list, or has no usable line, or too many.
     pub(super) fn read(
         text: &str,
         mut member: impl FnMut(&ListedProxy, Arc<str>) -> Result<PoolMember, Vec<InvalidSetting>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, UnusableList> {
         let mut listing = Self::default();
-        for (line, number) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if is_json(text) {
+            return Err(UnusableList::Json);
+        }
+        if text.trim_start().starts_with('<') {
+            return Err(UnusableList::Markup);
+        }
+        let mut lines = HashMap::new();
+        for (line, number) in text.lines().zip(1..) {
             let Some(parsed) = parse_line(line) else { continue };
             let doubt = parsed.as_ref().ok().and_then(ListedProxy::doubt);
             listing.doubtful = listing.doubtful.or_else(|| doubt.map(|doubt| (number, doubt)));
@@ -43,17 +91,31 @@ impl Listing {
                 member(&proxy, format!("line {number}").into()).map_err(BadLine::Hop)
             });
             match built {
-                Ok(member) => listing.members.push(member),
+                Ok(member) => {
+                    // The fingerprint is that of all that the line says, in whichever form.
+                    let first = *lines.entry(member.fingerprint).or_insert(number);
+                    if first != number {
+                        listing.repeats(number, first);
+                    }
+                    listing.members.push(member);
+                }
                 Err(error) => listing.bad.push((number, error)),
             }
             if listing.members.len() > LISTED_MAX {
-                return Err(format!("has over {LISTED_MAX} proxies"));
+                return Err(UnusableList::TooLong);
             }
         }
         match (listing.members.is_empty(), listing.bad.is_empty()) {
             (false, _) => Ok(listing),
-            (true, true) => Err("has no proxy in it".to_owned()),
-            (true, false) => Err(format!("has no usable line: {}", first_few(&listing.bad))),
+            (true, true) => Err(UnusableList::Empty),
+            (true, false) => Err(UnusableList::NoUsableLine(first_few(&listing.bad))),
+        }
+    }
+
+    fn repeats(&mut self, number: usize, first: usize) {
+        match self.repeated {
+            None => self.repeated = Some((number, first)),
+            Some(_) => self.repeated_more += 1,
         }
     }
 
@@ -67,8 +129,27 @@ impl Listing {
             let few = first_few(&self.bad);
             format!("has {bad} of {count} lines that can't be used, and are left out: {few}")
         });
-        doubtful.into_iter().chain(left_out).collect()
+        let repeated = self.repeated.map(|(number, first)| {
+            let more = match self.repeated_more {
+                0 => String::new(),
+                1 => ", and one more line repeats another".to_owned(),
+                more => format!(", and {more} more lines repeat others"),
+            };
+            format!(
+                "has the same proxy in lines {first} and {number}{more}; each line is a member of its own, so \
+                 remove the repeated ones, unless this proxy is to be used more often"
+            )
+        });
+        doubtful.into_iter().chain(repeated).chain(left_out).collect()
     }
+}
+
+/// Returns whether `text` begins as JSON does. An IPv6 address begins with `[` too, and a colon or a digit follows it.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let Some(items) = text.strip_prefix('[') else { return text.starts_with('{') };
+    let items = items.trim_start();
+    items.starts_with(['{', '[', '"', ']']) && !text.starts_with("[]:")
 }
 
 /// Describes the first bad lines by number, without anything of their text. Neighbours with one reason are described

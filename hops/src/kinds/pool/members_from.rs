@@ -94,7 +94,13 @@ impl MembersFrom {
             let fingerprint = proxy.fingerprint(self.scheme, context.hasher());
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
         };
-        let listing = Listing::read(text.expose(), member).map_err(invalid)?;
+        let listing = Listing::read(text.expose(), member).map_err(|unusable| {
+            let invalid = invalid(unusable.to_string());
+            match unusable.help() {
+                Some(help) => invalid.with_help(help),
+                None => invalid,
+            }
+        })?;
         listing.doubts().into_iter().for_each(|doubt| context.warn(invalid(doubt)));
         Ok(listing.members)
     }

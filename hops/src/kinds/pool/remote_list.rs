@@ -220,9 +220,6 @@ impl ListBuilder {
     /// The list can't be used, as a clause without anything of its text.
     fn build(&self, bytes: &[u8], last: Option<&Roster>) -> Result<ReadDocument<Roster>, String> {
         let text = str::from_utf8(bytes).map_err(|_| "is not in UTF-8".to_owned())?;
-        if text.trim_start().starts_with('<') {
-            return Err("is a web page or XML, and not a list".to_owned());
-        }
         let context = BuildContext::new(Path::new(""))
             .with_head_bytes_max(self.head_bytes_max)
             .with_handshake(self.handshake);
@@ -234,7 +231,8 @@ impl ListBuilder {
             }
             let hop = proxy.build(self.scheme, &context)?;
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
-        })?;
+        });
+        let listing = listing.map_err(|unusable| unusable.to_string())?;
         let doubts = listing.doubts();
         let doubt = (!doubts.is_empty()).then(|| format!("it {}", doubts.join("; it ")));
         let value = match last {

@@ -41,6 +41,18 @@ impl SessionId {
         lengths.contains(&id.len()) && id.bytes().all(is_allowed)
     }
 
+    /// Returns the words for what may be written as an identifier, such as "8 digits".
+    pub(super) fn in_words(&self) -> String {
+        let characters = match self.characters {
+            Characters::Digits => "digits",
+            Characters::Alphanumeric => "letters (a to z) and digits",
+        };
+        match self.length {
+            Some(length) => format!("{length} {characters}"),
+            None => format!("1 to {WRITTEN_LENGTH_MAX} {characters}"),
+        }
+    }
+
     /// Returns the identifier for a client's session `name`. It is the same in every process and version.
     pub(super) fn for_name(&self, name: &str) -> String {
         // These alphabets may never change, or each client would get another exit.
@@ -89,6 +101,8 @@ mod tests {
         let digits = id(Characters::Digits, None);
         assert!(digits.fits("0") && !digits.fits("") && !digits.fits("a"));
         let eight = id(Characters::Alphanumeric, Some(8));
+        assert_eq!(digits.in_words(), "1 to 64 digits");
+        assert_eq!(eight.in_words(), "8 letters (a to z) and digits");
         assert!(eight.fits("abcdEF12") && !eight.fits("abc") && !eight.fits("abcdEF1-"));
     }
 }

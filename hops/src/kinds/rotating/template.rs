@@ -96,6 +96,20 @@ impl Template {
         Ok(Secret::new(text.as_str()))
     }
 
+    /// Returns the values that have brackets for themselves, after a text that was meant to vanish with them: one that ends
+    /// in a separator, as in `-session-[{session}]`.
+    pub(super) fn bare(&self) -> impl Iterator<Item = Placeholder> {
+        self.0.windows(2).filter_map(|pair| {
+            let [before, group] = pair else { return None };
+            let ends_open = matches!(before.parts.last(), Some(Part::Text(text))
+                if text.expose().ends_with(|last: char| !last.is_alphanumeric()));
+            match group.parts[..] {
+                [Part::Value(value)] if group.is_optional && ends_open => Some(value),
+                _ => None,
+            }
+        })
+    }
+
     /// Returns the text with `values` in it, as far as it may be shown: a secret is its name in braces, and a word that no
     /// provider uses for a part of a login is `…`, since an account may be written into a template.
     pub(super) fn shape(&self, values: &Values<'_>) -> String {
@@ -174,6 +188,14 @@ impl Placeholder {
             Self::City => "city",
             Self::Session => "session",
             Self::Ttl => "ttl",
+        }
+    }
+
+    /// Returns the setting that has the value.
+    pub(super) fn setting(self) -> &'static str {
+        match self {
+            Self::CountryUpper => "country",
+            other => other.name(),
         }
     }
 
@@ -406,6 +428,21 @@ mod tests {
             ("{user}[\\\r{session}]", "Control"),
         ] {
             check(template, Err(error), Err(error));
+        }
+    }
+
+    #[test]
+    fn brackets_around_a_value_alone_are_found_after_a_separator() {
+        let bare = |text: &str| {
+            let template: Template = text.parse().unwrap();
+            template.bare().map(Placeholder::name).collect::<Vec<_>>()
+        };
+        assert_eq!(bare("{user}-session-[{session}]-country-[{country}]"), ["session", "country"]);
+        assert_eq!(bare("{user}-[{ttl}]"), ["ttl"]);
+        for whole in
+            ["{user}[-session-{session}]", "[{session}]", "{user}[{session}]", "a-{session}"]
+        {
+            assert_eq!(bare(whole), [""; 0], "{whole}");
         }
     }
 

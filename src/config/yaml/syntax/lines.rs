@@ -6,7 +6,7 @@
 
 use super::{At, SyntaxFault};
 use crate::config::report::{
-    known_keys::{is_near_a_key, key_without_colon},
+    known_keys::{key_without_colon, key_without_space},
     problem::is_name,
 };
 
@@ -28,12 +28,41 @@ pub(super) fn find(text: &str, at: At) -> Option<(SyntaxFault, At)> {
             let fault = match line.chars().nth(indent)? {
                 '\t' if is_content(line) => SyntaxFault::Tab,
                 '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => SyntaxFault::OddBlank,
+                '-' if is_item_without_space(line) => SyntaxFault::MissingDashSpace,
                 _ => SyntaxFault::MissingSpace(key_without_space(line)?.to_owned()),
             };
             Some((fault, (index + 1, indent + 1)))
         },
     );
-    found.or_else(|| before.and_then(|index| without_colon(&lines, index, at)))
+    found
+        .or_else(|| before.and_then(|index| mixed(&lines, index, at)))
+        .or_else(|| before.and_then(|index| without_colon(&lines, index, at)))
+}
+
+/// Returns the mistake if the lines at `index` and of `at` begin in one column, one as a key and the other as an item.
+fn mixed(lines: &[&str], index: usize, at: At) -> Option<(SyntaxFault, At)> {
+    let (line, next) = (lines.get(index)?, lines.get(at.0 - 1)?);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_item = |line: &str| line.trim_start().starts_with("- ");
+    let is_key = |line: &str| {
+        !is_item(line) && line.split_once(": ").is_some_and(|(key, _)| is_name(key.trim()))
+    };
+    let (number, next_number, column) = (index + 1, at.0, indent(next) + 1);
+    let fault = match indent(line) == indent(next) {
+        true if is_key(line) && is_item(next) => {
+            SyntaxFault::Mixed { key: number, item: next_number }
+        }
+        true if is_item(line) && is_key(next) => {
+            SyntaxFault::Mixed { key: next_number, item: number }
+        }
+        _ => return None,
+    };
+    Some((fault, (next_number, column)))
+}
+
+/// Returns whether `line` begins with a `-` that a list or a mapping follows without a space.
+fn is_item_without_space(line: &str) -> bool {
+    line.trim_start().strip_prefix('-').is_some_and(|rest| rest.starts_with(['{', '[']))
 }
 
 /// Returns the mistake if the line at `index` is a key without its colon, and the parser stopped in the line after it.
@@ -55,13 +84,4 @@ fn without_colon(lines: &[&str], index: usize, at: At) -> Option<(SyntaxFault, A
 fn is_conflict_mark(line: &str) -> bool {
     ["<<<<<<< ", "||||||| ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark))
         || line == "======="
-}
-
-/// Returns the key of a line such as `password:x`, in which YAML sees no key.
-fn key_without_space(line: &str) -> Option<&str> {
-    let line = line.trim_start();
-    let (key, rest) = line.strip_prefix("- ").unwrap_or(line).trim_start().split_once(':')?;
-    let is_text = rest.starts_with(|next: char| !next.is_whitespace() && next != '/');
-    // Only the name of a key, or nearly so, is one. In `alice:x` either part may be a secret.
-    (is_text && key.len() > 3 && is_near_a_key(key)).then_some(key)
 }

@@ -45,8 +45,8 @@ impl Tree {
         }
         match fault {
             Fault::File(_) => return self.file_instead(path),
-            Fault::MissingKey(_) => {
-                return self.missing_instead(path);
+            Fault::MissingKey(key) => {
+                return self.missing_instead(path, key);
             }
             _ => {}
         }
@@ -86,11 +86,23 @@ impl Tree {
         if expected.starts_with("a list")
             && let Some(text) = text
         {
+            if text.starts_with('-') {
+                return Some("write a space after each `-` of the list".to_owned());
+            }
+            if let Some(words) = several_words(text).filter(|_| !self.is_hidden(path)) {
+                return Some(format!("write it as a list, `[{}]`", words.join(", ")));
+            }
             return Some(match self.shown(path).filter(|text| is_word(text)) {
                 Some(word) => format!("write it as a list, `[{word}]`"),
                 None if text.contains(',') => "write it as a list, in `[ ]`".to_owned(),
                 None => "write it as a list of one, in `[ ]`".to_owned(),
             });
+        }
+        if expected.starts_with("a text") && self.value(path).is_some_and(is_template) {
+            return Some(
+                "a text that begins with `{` or `[` is written in quotes, as in `username: \"{user}-session-{session}\"`"
+                    .to_owned(),
+            );
         }
         if !expected.starts_with("a mapping") {
             return None;
@@ -121,12 +133,19 @@ impl Tree {
                 Some(format!("write `{name}:` without indentation; it is a section of its own"))
             });
         }
-        self.specific_key(path, above, name)
+        self.specific_key(path, above, name, known)
             .or_else(|| keys::instead(above, name, known).map(|help| self.with_port(path, help)))
+            .or_else(|| of_another_section(above, name))
     }
 
     /// Returns what to write instead of keys whose values say more than their names.
-    fn specific_key(&self, path: &KeyPath, above: &[Key], name: &str) -> Option<String> {
+    fn specific_key(
+        &self,
+        path: &KeyPath,
+        above: &[Key],
+        name: &str,
+        known: &[&str],
+    ) -> Option<String> {
         let value = self.value(path)?;
         match above {
             [Key::Name(section), _] if section == "hops" => match (name, value) {
@@ -145,7 +164,7 @@ impl Tree {
                 (
                     "url" | "uri" | "proxy" | "addr" | "endpoint" | "server" | "host",
                     Value::String(text),
-                ) => settings_instead(text, self.is_hidden(path)),
+                ) if known.contains(&"address") => settings_instead(text, self.is_hidden(path)),
                 _ => None,
             },
             [Key::Name(section), Key::Index(_)] if section == "routes" => {
@@ -276,9 +295,39 @@ impl Tree {
     }
 }
 
+/// Returns the section that has the key `name`, which is written in another section or in a hop.
+fn of_another_section(above: &[Key], name: &str) -> Option<String> {
+    let inside = above.first().and_then(Key::name)?;
+    let is_place = above.len() == 1 || (inside == "hops" && above.len() == 2);
+    // These mean something in hops as well.
+    let is_clear = !(inside == "hops" && ["auth", "via"].contains(&name));
+    let has = |(section, keys): &&(&str, &[&str])| *section != inside && keys.contains(&name);
+    let (section, _) = OF_SECTIONS.iter().find(has).filter(|_| is_place && is_clear)?;
+    Some(format!("write `{name}` below `{section}:`, outside of `{inside}`"))
+}
+
 /// Returns whether `name` is a key of this program or of another one, or nearly so.
 pub(in crate::config::yaml) fn is_public_key(name: &str) -> bool {
     is_near_a_key(name) || keys::is_listed(name)
+}
+
+/// Returns whether `value` is what YAML makes of a template without quotes, such as `{user}` or `[{session}]`.
+fn is_template(value: &Value) -> bool {
+    match value {
+        Value::Mapping(keys) => !keys.is_empty() && keys.values().all(Value::is_null),
+        Value::Sequence(list) => list.iter().any(|item| item.is_mapping() && is_template(item)),
+        _ => false,
+    }
+}
+
+/// Returns the names that `text` has with arrows, commas or words between them, as in `office -> trio`.
+fn several_words(text: &str) -> Option<Vec<&str>> {
+    let is_between = |one: char| one.is_whitespace() || ",;|>→".contains(one);
+    let words: Vec<&str> = text
+        .split(is_between)
+        .filter(|word| !word.is_empty() && !["-", "=", "--", "then", "and"].contains(word))
+        .collect();
+    (words.len() > 1 && words.iter().all(|word| is_word(word))).then_some(words)
 }
 
 fn missing_colon(key: &str) -> String {

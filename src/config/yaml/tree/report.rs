@@ -9,7 +9,7 @@ use crate::config::{
     report::{
         foreign_variable,
         known_keys::key_without_colon,
-        problem::{is_name, is_word},
+        problem::{is_host_pattern, is_name, is_word},
         suggest::{nearest, same_name},
     },
     yaml::{interpolate::Invalid, oddity::look_alike},
@@ -88,6 +88,7 @@ impl Tree {
             Fault::UnknownValue { known } => {
                 let text = self.value(&path).and_then(Value::as_str);
                 let word = self.shown(&path).filter(|text| is_word(text));
+                let word = word.or_else(|| self.word_without_credential(&path));
                 let suggestion = text
                     .and_then(|text| same_name(text, known))
                     .or_else(|| nearest(word?, known.iter().copied()));
@@ -112,6 +113,12 @@ impl Tree {
                 }
                 (Part::Key, "missing-key", format!("the key `{key}` is missing"), None)
             }
+            Fault::Key(about) => {
+                let key = path.keys().last().and_then(Key::name).unwrap_or_default();
+                let shown =
+                    if is_host_pattern(key) { format!("`{key}`") } else { "the key".into() };
+                (Part::Key, "value", format!("{shown} {about}"), None)
+            }
             Fault::WrongType { .. } => (Part::Value, "type", invalid.to_string(), None),
             Fault::File(about) => {
                 (Part::Value, "value", format!("{} {about}", self.file_in_words(&path)), None)
@@ -124,9 +131,11 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        match suggestion {
-            None => Problem { help: self.advice(&path, invalid.fault()), ..problem },
-            near => problem.with_suggestion(near),
+        match (suggestion, invalid.help()) {
+            // The kind knows more than what is written tells.
+            (None, Some(help)) => problem.with_help(help),
+            (None, None) => Problem { help: self.advice(&path, invalid.fault()), ..problem },
+            (near, _) => problem.with_suggestion(near),
         }
     }
 

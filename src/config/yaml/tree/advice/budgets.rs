@@ -63,9 +63,12 @@ pub(super) fn per_instead(text: &str) -> Option<String> {
 pub(super) fn percent_instead(value: &Value, is_shown: bool) -> Option<String> {
     let number = match value {
         Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
+        Value::String(text) => text.trim().trim_end_matches('%').trim_end().parse().ok()?,
         _ => return None,
     };
+    if number > 100.0 || number <= 0.0 {
+        return Some("the warning comes at 1% to 100% of the budget, as in `warn: 80%`".to_owned());
+    }
     // `0.8` is a part of one, and `1` could be either.
     let percent = if number > 0.0 && number < 1.0 { (number * 100.0).round() } else { number };
     let is_percentage = (1.0..=100.0).contains(&percent) && percent.fract() == 0.0 && is_shown;
@@ -115,7 +118,9 @@ mod tests {
         check(per_instead("hunter2"), "");
         check(percent_instead(&yaml("80"), true), "write `warn: 80%`");
         check(percent_instead(&yaml("0.8"), true), "write `warn: 80%`");
-        check(percent_instead(&yaml("800"), true), "");
+        let range = "the warning comes at 1% to 100% of the budget, as in `warn: 80%`";
+        check(percent_instead(&yaml("800"), true), range);
+        check(percent_instead(&yaml("120%"), true), range);
         check(percent_instead(&yaml("80"), false), "");
     }
 }

@@ -3,13 +3,18 @@
 //! People write other things in place of a path: the password in place of its file, a pasted key, the URL of a list with
 //! a token in it. So a path is shown only if it is one beyond doubt.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
     credentials::Credential,
+    report::{file_access::unreadable_file, problem::is_word},
     yaml::tree::{Part, Tree},
 };
 
@@ -36,11 +41,8 @@ impl Tree {
                 _ => format!("`{key}` is the path of a file; download it, and write its path"),
             });
         }
-        let directory = self.place(path, Part::Value).and_then(|place| {
-            let directory = Path::new(&*place.file).parent()?.to_owned();
-            directory.join(text).is_dir().then_some(())
-        });
-        if directory.is_some() {
+        let directory = self.directory_of(path);
+        if directory.as_ref().is_some_and(|directory| directory.join(text).is_dir()) {
             let system = match key {
                 "ca" => "; without `ca`, the system's authorities are trusted, as with `tls: true`",
                 _ => "",
@@ -53,6 +55,31 @@ impl Tree {
             return Some("`~` is not expanded; write the whole path".to_owned());
         }
         let variables = self.variables(path);
+        if variables.is_empty() && text.starts_with('$') {
+            let name: String = text[1..]
+                .chars()
+                .take_while(|one| one.is_ascii_alphanumeric() || *one == '_')
+                .collect();
+            let rest = &text[1 + name.len()..];
+            // Of a variable without braces, only a well-known name and a path behind it may be shown.
+            let is_shown = name == "HOME" && is_clearly_path(rest) && is_path(rest);
+            let rest = if is_shown { rest } else { "…" };
+            let name = if is_shown { &*name } else { "NAME" };
+            return Some(format!("a variable is written in braces: `\"${{{name}}}{rest}\"`"));
+        }
+        // A file that exists was meant, so nothing is said about paths.
+        if let Some(whole) = self.directory_of(path).map(|directory| directory.join(text)) {
+            match whole.metadata() {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return unreadable_file(&error);
+                }
+                // Opening a pipe could wait for ever.
+                Ok(metadata) if metadata.is_file() => {
+                    return File::open(&whole).err().and_then(|error| unreadable_file(&error));
+                }
+                _ => {}
+            }
+        }
         // A path that may be shown explains itself, unless it is looked for in another directory than expected.
         let Some(shown) = self.shown_file(path) else {
             return match key.strip_suffix("_file") {
@@ -65,9 +92,7 @@ impl Tree {
                 None => Some(format!("`{key}` is the path of a file, which the proxy may read")),
             };
         };
-        let place = self.place(path, Part::Value)?;
-        let directory = Path::new(&*place.file).parent()?;
-        let whole = directory.join(shown);
+        let whole = directory?.join(shown);
         let is_missing = Path::new(shown).is_relative() && !whole.exists();
         is_missing.then(|| {
             let whole = whole.display();
@@ -75,8 +100,14 @@ impl Tree {
         })
     }
 
+    /// Returns the directory of the configuration file that has the setting at `path`.
+    fn directory_of(&self, path: &KeyPath) -> Option<PathBuf> {
+        let place = self.place(path, Part::Value)?;
+        Some(Path::new(&*place.file).parent()?.to_owned())
+    }
+
     /// Returns the path of a file that is written at `path`, if it may be shown.
-    fn shown_file(&self, path: &KeyPath) -> Option<&str> {
+    pub(in crate::config) fn shown_file(&self, path: &KeyPath) -> Option<&str> {
         let text = self.value(path)?.as_str()?;
         let mut names = path.keys().iter().filter_map(Key::name);
         let is_credential = names.any(|name| name.ends_with("_file") || name == "keytab");
@@ -89,6 +120,14 @@ impl Tree {
             false => is_word_enough,
         };
         (is_shown && is_path(text) && !self.is_from_elsewhere(path)).then_some(text)
+    }
+
+    /// Returns the text at `path` in a hop that has no credential, if it is a plain word.
+    pub(in crate::config) fn word_without_credential(&self, path: &KeyPath) -> Option<&str> {
+        let text = self.value(path)?.as_str()?;
+        let is_hop = path.keys().first().and_then(Key::name) == Some("hops");
+        let is_shown = is_hop && is_word(text) && !self.is_from_elsewhere(path);
+        (is_shown && self.has_no_credential(path)).then_some(text)
     }
 
     /// Returns whether the hop of the setting at `path` has no credential, which the setting could be the end of.

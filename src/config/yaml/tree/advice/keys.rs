@@ -102,7 +102,7 @@ const ANYWHERE: [OtherKeys; 3] = [
 ];
 
 /// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
-const TOP: [OtherKeys; 11] = [
+const TOP: [OtherKeys; 14] = [
     keys(
         &[
             "port",
@@ -188,12 +188,25 @@ const TOP: [OtherKeys; 11] = [
     ),
     keys(&["log_file", "logfile", "access_log", "error_log"], LOG_FILE),
     keys(
+        &["control", "control_socket", "socket", "api", "external_controller", "admin"],
+        "remove this key; `mooltiroute status` and the other commands find the running proxy by themselves",
+    ),
+    keys(
+        &["state_dir", "state_directory", "state", "data_dir", "data", "cache"],
+        "remove this key; the environment variable `STATE_DIRECTORY` or `XDG_STATE_HOME` names the directory",
+    ),
+    keys(
+        &["sticky", "session", "sessions", "rotate", "rotation"],
+        "sessions belong to a hop: `session: 1` of `kind: webshare` or `kind: rotating` keeps an exit, and `pick: sticky` \
+         of `kind: pool` a member",
+    ),
+    keys(
         &["maxconn", "max_connections", "worker_connections"],
         "write `limits: { connections: 10000 }`",
     ),
 ];
 
-const SERVER: [OtherKeys; 7] = [
+const SERVER: [OtherKeys; 8] = [
     keys(
         &[
             "port",
@@ -238,7 +251,14 @@ const SERVER: [OtherKeys; 7] = [
         &["maxconn", "max_connections", "connections", "worker_connections"],
         "write `limits: { connections: 10000 }`, outside of `server`",
     ),
-    keys(&["timeout"], "write `timeouts: { connect: 10s }`, outside of `server`"),
+    keys(
+        &["timeout", "connect_timeout", "connect", "dial"],
+        "write `timeouts: { connect: 10s }`, outside of `server`",
+    ),
+    keys(
+        &["rate", "rate_limit", "requests_per_second", "rps"],
+        "requests are not limited by rate; `limits: { connections: 10000 }` limits the clients, outside of `server`",
+    ),
     keys(
         &["log_level", "loglevel", "verbose", "debug"],
         "write `log: { level: debug }`, outside of `server`",

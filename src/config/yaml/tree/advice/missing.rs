@@ -5,9 +5,22 @@ use mooltiroute_hops::{Key, KeyPath};
 use crate::config::yaml::tree::Tree;
 
 impl Tree {
-    /// Returns what to write if the mapping at `path` lacks a key.
-    pub(super) fn missing_instead(&self, path: &KeyPath) -> Option<String> {
-        self.kind_instead(path).or_else(|| self.when_instead(path))
+    /// Returns what to write if the mapping at `path` lacks `key`.
+    pub(super) fn missing_instead(&self, path: &KeyPath, key: &str) -> Option<String> {
+        self.kind_instead(path)
+            .or_else(|| self.when_instead(path))
+            .or_else(|| self.user_instead(path, key))
+    }
+
+    /// Returns what to write for a hop at `path` that has the name of its account as a template.
+    fn user_instead(&self, path: &KeyPath, key: &str) -> Option<String> {
+        let hop = self.value(path)?.as_mapping()?;
+        let is_rotating = hop.get("kind")?.as_str() == Some("rotating");
+        (is_rotating && ["user", "pass"].contains(&key) && hop.contains_key("username")).then(|| {
+            "the login of the account is `user: NAME` and `pass: \"${PASSWORD}\"`; `username` is a template, as in `username: \
+             \"{user}[-session-{session}]\"`"
+                .to_owned()
+        })
     }
 
     /// Returns the kind to write for the hop at `path`, if its address is that of a provider with a kind of its own.

@@ -1,10 +1,10 @@
 //! Values that people write from habit, each with the value to write instead.
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
 use crate::config::{
-    bare_port,
+    ListenAddress, bare_port, has_too_large_port,
     report::{host_pattern, proxy_url::proxy_address, suggest::same_name},
     yaml::tree::{
         Tree,
@@ -26,6 +26,11 @@ impl Tree {
         let is_shown = !self.is_hidden(path);
         // The advice on these repeats nothing but numbers, and below `budget` they are the end of no secret.
         let is_written_here = !self.is_from_elsewhere(path);
+        if let ([_, _, Key::Name(hops), Key::Name(pattern)], Fault::Key(_)) = (path.keys(), fault)
+            && hops == "hops"
+        {
+            return pattern_instead(pattern, is_shown);
+        }
         let specific = match (section, key) {
             ("hops", "tls") => text.and_then(|text| match &*text.to_ascii_lowercase() {
                 "system" | "default" => {
@@ -47,8 +52,16 @@ impl Tree {
             }
             ("hops", "budget") => budgets::whole_instead(value, is_written_here),
             ("hops", "bytes") => text.map(|text| budgets::bytes_instead(text, is_written_here)),
+            ("hops", "pick") => text.and_then(pick_instead),
+            ("hops", "any" | "all") if value.is_mapping() => Some(format!(
+                "write a list of conditions, as in `{key}: [{{ resolves: NAME }}, {{ interface: NAME }}]`"
+            )),
             ("hops", "then") => budgets::then_instead(value, |name| self.has_chain(name)),
             ("hops", "per") => text.and_then(budgets::per_instead),
+            ("chains", "warm") => value.as_bool().map(|_| {
+                "write the number of connections to keep ready, as in `warm: 2`, or leave it out".to_owned()
+            }),
+            ("limits", "connections") => text.and_then(|text| count_instead(key, text, is_shown)),
             ("hops", "warn") => budgets::percent_instead(value, is_written_here),
             ("hops", "unknown") => value
                 .as_bool()
@@ -67,7 +80,6 @@ impl Tree {
             ("hops", "members_from" | "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
-            ("hops", "hops") => value.as_mapping().and_then(|hops| pattern_instead(hops, is_shown)),
             ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
                 // The link of a list may be a secret, also if it lacks its beginning.
                 let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
@@ -178,6 +190,20 @@ fn auth_instead(value: &Value) -> Option<String> {
 
 /// Returns the address that is meant by a port, or by an address of another form.
 fn listen_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
+    if let Value::String(text) = value {
+        if has_too_large_port(text) {
+            return Some("the port is too large; ports go up to 65535".to_owned());
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let rest = rest.trim_end_matches('/');
+            let is_address = is_shown && rest.parse::<ListenAddress>().is_ok();
+            let address = if is_address { rest } else { "127.0.0.1:PORT" };
+            return Some(match scheme {
+                "https" => HTTPS_LISTENER.to_owned(),
+                _ => format!("write the address alone, `{key}\"{address}\"`"),
+            });
+        }
+    }
     let port = match value {
         Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
         Value::String(text) => bare_port(text),
@@ -187,6 +213,25 @@ fn listen_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
         true => Some(format!("write `{key}\"127.0.0.1:{port}\"`")),
         false => Some(format!("write `{key}\"127.0.0.1:PORT\"`")),
     }
+}
+
+/// Returns the word for `pick` that is meant by words of other programs.
+fn pick_instead(text: &str) -> Option<String> {
+    let pick = match &*text.trim().to_ascii_lowercase().replace(['_', ' '], "-") {
+        "rotate" | "rotating" | "rotation" | "next" => "round-robin",
+        "sticky-session" | "sticky-sessions" | "session" | "by-client" => "sticky",
+        "priority" | "first" | "in-order" | "ordered" | "backup" | "fallback" => "failover",
+        _ => return None,
+    };
+    Some(format!("write `pick: {pick}`"))
+}
+
+/// Returns a count without a unit.
+fn count_instead(key: &str, text: &str, is_shown: bool) -> Option<String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let thousands: u64 = lower.strip_suffix('k')?.trim().parse().ok()?;
+    let count = thousands.checked_mul(1000).filter(|_| is_shown)?;
+    Some(format!("write `{key}: {count}`"))
 }
 
 /// Returns a duration with its unit. A bare number is not enough to tell seconds from milliseconds.
@@ -218,6 +263,9 @@ fn server_name_instead(text: &str, is_shown: bool) -> Option<String> {
 
 /// Returns a list of countries in place of a text with commas.
 fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
+    if ["any", "all", "random", "auto", "none"].contains(&&*text.to_ascii_lowercase()) {
+        return Some("for an exit in any country, leave `country` out".to_owned());
+    }
     let countries: Vec<&str> = text.split([',', ' ', ';']).filter(|one| !one.is_empty()).collect();
     if countries.len() < 2 {
         return None;
@@ -232,10 +280,12 @@ fn countries_instead(text: &str, is_shown: bool) -> Option<String> {
     })
 }
 
-/// Returns the pattern to write instead of a key of `hops` that is an entry of a PAC file, such as `PROXY HOST:PORT`.
-fn pattern_instead(hops: &Mapping, is_shown: bool) -> Option<String> {
-    let mut patterns = hops.keys().filter_map(Value::as_str);
-    let entry = patterns.find(|pattern| pattern.contains([' ', ';']) || pattern.contains("://"))?;
+/// Returns the pattern to write instead of `entry`, a key of `hops` that is an entry of a PAC file, such as
+/// `PROXY HOST:PORT`.
+fn pattern_instead(entry: &str, is_shown: bool) -> Option<String> {
+    if !entry.contains([' ', ';']) && !entry.contains("://") {
+        return None;
+    }
     let first = entry.split(';').next().unwrap_or_default().trim();
     let address = first.split_whitespace().last().and_then(proxy_address);
     let address = address.filter(|_| is_shown).unwrap_or_else(|| "HOST:PORT".to_owned());
@@ -299,6 +349,26 @@ mod tests {
         for other in ["70000", "[1]", "localhost", "'[::1]'"] {
             check(listen_instead("listen: ", &yaml(other), true), "");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_scheme_or_a_large_port_is_mended() {
+        let check = |text: &str, expected: &str| {
+            check(listen_instead("listen: ", &yaml(text), true), expected);
+        };
+        check("'http://127.0.0.1:8888/'", "write the address alone, `listen: \"127.0.0.1:8888\"`");
+        check("'socks5://u:p@h'", "write the address alone, `listen: \"127.0.0.1:PORT\"`");
+        check("'127.0.0.1:99999'", "the port is too large; ports go up to 65535");
+        check("'https://127.0.0.1:8443'", HTTPS_LISTENER);
+    }
+
+    #[test]
+    fn words_of_other_programs_for_a_choice_are_translated() {
+        check(pick_instead("rotate"), "write `pick: round-robin`");
+        check(pick_instead("Sticky_Session"), "write `pick: sticky`");
+        check(pick_instead("hunter2"), "");
+        check(count_instead("connections", "10k", true), "write `connections: 10000`");
+        check(count_instead("connections", "many", true), "");
     }
 
     #[test]

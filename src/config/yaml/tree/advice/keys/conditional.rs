@@ -16,7 +16,10 @@ pub(super) const ENABLED: [OtherKeys; 5] = [
         &["address_in", "interface", "reachable", "any", "all", "not"],
         "write it below `when`, as in `enabled: { when: { address_in: [NETWORK] } }`",
     ),
-    keys(&["if", "condition", "where"], "write `when:` in its place"),
+    keys(
+        &["if", "condition", "where", "while", "wenn", "quand", "cuando"],
+        "write `when:` in its place",
+    ),
     keys(
         &["default", "otherwise", "else", "fallback"],
         "write `unknown: on` or `unknown: off`, the state while nothing decides the condition",

@@ -1,0 +1,87 @@
+//! Who may read a file, for advice about files of credentials.
+
+use std::{io, path::Path};
+
+/// Returns what to do about a file that can't be read because of `error`, if the cause is its permissions.
+pub(crate) fn unreadable_file(error: &io::Error) -> Option<String> {
+    (error.kind() == io::ErrorKind::PermissionDenied).then(|| {
+        format!("{} needs the right to read it, and to enter the directories above it", this_user())
+    })
+}
+
+/// Names the user that this process runs as.
+fn this_user() -> String {
+    #[cfg(unix)]
+    let user = format!("the user with the id {}", rustix::process::geteuid().as_raw());
+    #[cfg(not(unix))]
+    let user = "the user of the proxy".to_owned();
+    user
+}
+
+/// Returns the permissions of the file at `path`, as in `0644`, if every user of this machine can read it.
+#[cfg(unix)]
+pub(crate) fn mode_for_all(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = |path: &Path| Some(path.metadata().ok()?.permissions().mode() & 0o7777);
+    let path = path.canonicalize().ok()?;
+    // Secrets of containers are mounted there for all users, and the container has no others.
+    if path.starts_with("/run/secrets") {
+        return None;
+    }
+    let own = mode(&path)?;
+    // A directory that others can't enter protects everything in it.
+    let can_enter = |directory: &Path| mode(directory).is_some_and(|mode| mode & 0o001 != 0);
+    let is_open = own & 0o004 != 0 && path.ancestors().skip(1).all(can_enter);
+    is_open.then(|| format!("{own:04o}"))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn mode_for_all(_: &Path) -> Option<String> {
+    None
+}
+
+/// Returns whether only the owner of the file at `path` can read it.
+#[cfg(unix)]
+pub(crate) fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_private(_: &Path) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_open_if_others_can_read_it_and_enter_its_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        fs::write(&file, "").unwrap();
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (of_directory, of_file, expected) in [
+            (0o755, 0o644, Some("0644")),
+            (0o755, 0o640, None),
+            (0o700, 0o644, None),
+            (0o711, 0o604, Some("0604")),
+        ] {
+            set(directory.path(), of_directory);
+            set(&file, of_file);
+            assert_eq!(mode_for_all(&file).as_deref(), expected, "{of_directory:o} {of_file:o}");
+        }
+        set(&file, 0o600);
+        assert!(is_private(&file));
+        set(&file, 0o640);
+        assert!(!is_private(&file));
+        assert!(!is_private(&directory.path().join("other")));
+    }
+}
