@@ -28,7 +28,7 @@ impl Country {
         (self.0 == *b"uk").then_some("is no code of ISO 3166, in which the United Kingdom is `gb`")
     }
 
-    /// What to do about a code that is in [`doubt`](Self::doubt).
+    /// The remedy for a code that is in [`doubt`](Self::doubt).
     pub(crate) const GB: &str = "write `gb`, unless the provider's documentation has `uk`";
 
     /// The code in upper case.

@@ -216,7 +216,7 @@ impl InvalidSetting {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// What to do about the problem, if its kind knows.
+    /// Returns the remedy, if the kind of hop knows one.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }

@@ -52,7 +52,7 @@ pub(crate) enum Denial {
     NoRoute(Authority),
     /// The client's username states no preferences, but a hop of the chain would take them.
     Preferences {
-        /// What is wrong with it.
+        /// The reason why it is not understood.
         invalid: InvalidPreferences,
         /// Whether clients have to authenticate too.
         is_beside_auth: bool,

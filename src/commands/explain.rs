@@ -284,7 +284,7 @@ struct ExplainedWay<'a> {
     direct: bool,
     steps: Vec<ExplainedStep<'a>>,
     switched_off: Vec<&'a str>,
-    /// Why hops are on or off by an option of the command line or by `enabled: false`. Conditions are shown apart.
+    /// The hops that an option of the command line has switched. Conditions are shown apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     switches: Vec<String>,
     /// The decisions of hops that decide per request.
@@ -429,10 +429,9 @@ impl<'a> ExplainedWay<'a> {
         let is_listed = |hop: &&NamedHop| {
             hops.iter().any(|one| one.name == hop.name) || switched_off.contains(&hop.name)
         };
-        let unconditional =
-            config.hops.iter().filter(is_listed).filter(|hop| hop.condition.is_none());
-        let switches =
-            unconditional.filter_map(|hop| describe::switch(hop, config, network)).collect();
+        let by_option = |hop: &&NamedHop| config.switched_by_option(&hop.name).is_some();
+        let switched = config.hops.iter().filter(is_listed).filter(by_option);
+        let switches = switched.filter_map(|hop| describe::switch(hop, config, network)).collect();
         Self {
             name,
             switches,

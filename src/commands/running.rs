@@ -26,10 +26,10 @@ use crate::{
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
     let wanted = wanted(choice, environment)?;
     let control = Control::find(&wanted, environment).map_err(|error| match &error {
-        NoProxy::NotRunning(others) => {
+        NoProxy::NotRunning(others) | NoProxy::Missing(_, others) => {
             lost_socket::describe(choice, others, environment).unwrap_or_else(|| error.to_string())
         }
-        _ => error.to_string(),
+        NoProxy::Ambiguous(_) => error.to_string(),
     })?;
     introduce(&control);
     Ok(control)

@@ -394,16 +394,19 @@ impl<'a> Resolver<'a> {
 
     /// Builds the problem that the text at `place` names none of `known`.
     fn unknown_name(&self, path: &KeyPath, place: &KeyPath, noun: &str, known: &[&str]) -> Problem {
-        // A hop without a credential, such as a pool, has no text that could be the end of one.
-        let shown = self.tree.shown(place).or_else(|| self.tree.word_without_credential(place));
+        // A hop without a credential, such as a pool, has no text that could be the end of one. All the same, a word there
+        // is shown only if it looks like a name that was meant: people also write a login among the members.
+        let shown = self.tree.shown(place);
+        let word = shown.or_else(|| self.tree.word_without_credential(place));
+        // A suggestion for a text that must not be shown would tell most of it.
+        let near = word.and_then(|name| nearest(name, known.iter().copied()));
+        let shown = shown.or(word.filter(|_| near.is_some()));
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
         let message = match known {
             [] => format!("{written}; there are no {noun}s"),
             _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
-        // A suggestion for a text that must not be shown would tell most of it.
-        let near = shown.and_then(|name| nearest(name, known.iter().copied()));
         let code = match noun {
             "kind" => "unknown-kind",
             "hop" => "unknown-hop",

@@ -46,7 +46,7 @@ impl Workers {
         Ok(Self { running })
     }
 
-    /// Returns the list of all workers, of which the first is the runtime of the caller.
+    /// Returns the list of all workers. The first one is the runtime of the caller.
     pub(crate) fn crew(&self) -> Arc<Crew> {
         let others = self.running.iter().map(|worker| worker.runtime.clone());
         let members = iter::once(Handle::current()).chain(others);

@@ -213,7 +213,10 @@ async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
         assert_ne!(hops_of(proxy.config()), yaml);
         let (code, out, error) = hop(proxy.config(), &["corporate", "auto"]);
         assert_eq!(code, Some(0), "{error}");
-        assert!(out.contains("corporate follows its condition again; generation "), "{out}");
+        assert!(
+            out.contains("corporate is switched by what stood in `enabled` before; generation "),
+            "{out}"
+        );
         assert_way(is_met).await;
         assert_eq!(hops_of(proxy.config()), yaml);
         let (code, _, error) = hop(proxy.config(), &["corporate", "auto"]);

@@ -104,7 +104,7 @@ struct Provider {
     tls: Option<TlsClient>,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
-    /// What to do if the provider rejects the credentials.
+    /// The remedy if the provider rejects the credentials.
     on_rejection: String,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct LoadProblem {
     pub(crate) cause: LoadCause,
 }
 
-/// What a remedy depends on.
+/// The kinds of failure that have remedies of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoadCause {
     /// It was not asked for yet, or is still on its way.

@@ -40,8 +40,8 @@ pub(super) struct Document<V> {
     pub(super) value: Arc<V>,
     pub(super) doubt: Option<String>,
     pub(super) loaded: SystemTime,
-    /// A hash by which an equal document is recognised. The document itself may be a list of credentials, of which no
-    /// copy is kept.
+    /// A hash by which an equal document is recognised. No copy of the document is kept, since it may be a list of
+    /// credentials.
     pub(super) fingerprint: u64,
     pub(super) etag: Option<String>,
 }

@@ -180,7 +180,7 @@ const HELD_UP_AFTER: Duration = Duration::from_millis(30);
 /// The time after which a thread counts as stuck. A script that is interrupted in time comes back long before, even if the
 /// machine is busy.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// The stack of the thread, of which the script may use half.
+/// The stack of the thread. The script may use half of it.
 const STACK_BYTES: usize = 1 << 20;
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum ClientProcess {}
 
-/// The sockets of clients, of which none is found.
+/// The sockets of clients. On this system none is found.
 #[derive(Debug, Default)]
 pub(crate) struct ClientSockets;
 
-/// The processes of clients, of which none is known.
+/// The processes of clients. On this system none is known.
 #[derive(Debug)]
 pub(crate) struct Processes;
 

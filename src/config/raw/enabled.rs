@@ -63,7 +63,7 @@ enum Unknown {
 #[serde(try_from = "WrittenRequirement")]
 struct When(Requirement);
 
-/// The keys of a statement, of which exactly one is written.
+/// The keys of a statement. Exactly one of them is written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of one condition, such as `resolves`")]
 struct WrittenRequirement {

@@ -41,7 +41,7 @@ pub(super) struct Authenticator {
     lockout: Arc<Lockout>,
     /// The domain that the proxy's last challenge by NTLM named. Anyone can claim it.
     ntlm_domain: Mutex<Option<String>>,
-    /// What a page of the proxy may repeat of the login.
+    /// The parts of the login that a page of the proxy might repeat.
     secrets: RequestSecrets,
 }
 

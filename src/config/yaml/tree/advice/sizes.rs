@@ -34,7 +34,7 @@ impl<'a> Amount<'a> {
         Some(Self { whole, part, power, is_binary: unit.contains('I') && unit.len() <= 3 })
     }
 
-    /// Returns what to write as `key`, a size of which no provider counts the bytes.
+    /// Returns how to write this size as `key` in the units that are understood here.
     pub(super) fn in_our_units(self, key: &str) -> Option<String> {
         Some(format!("write `{key}: {}`", self.binary()?))
     }
