@@ -1,6 +1,9 @@
 //! Resolves chains to hops.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use mooltiroute_hops::{Key, KeyPath};
 
@@ -107,17 +110,27 @@ impl Resolver<'_> {
 
     /// Warns of a hop that a chain passes twice: it is written twice, or another hop of the chain may choose it too.
     fn warn_of_repeated(&mut self, list: &KeyPath, names: &[String]) {
+        // Collected once for all names: a chain by mistake may have thousands.
+        let mut holders: HashMap<&str, &str> = HashMap::new();
+        for holder in names {
+            for chosen in self.chosen_by(holder) {
+                holders.entry(chosen).or_insert(holder);
+            }
+        }
+        let mut earlier = HashSet::new();
+        let mut repeated = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            let earlier = &names[..index];
-            let message = if earlier.contains(name) {
-                "this hop is in the chain twice: each connection passes it twice".to_owned()
-            } else if let Some(holder) = names.iter().find(|other| self.chooses(other, name)) {
-                format!(
+            if !earlier.insert(name) {
+                let message = "this hop is in the chain twice: each connection passes it twice";
+                repeated.push((index, message.to_owned()));
+            } else if let Some(holder) = holders.get(&**name) {
+                let message = format!(
                     "this hop is also one that `{holder}` may choose: connections may pass it twice"
-                )
-            } else {
-                continue;
-            };
+                );
+                repeated.push((index, message));
+            }
+        }
+        for (index, message) in repeated {
             if self.warnings.skips() {
                 continue;
             }
@@ -131,15 +144,15 @@ impl Resolver<'_> {
         }
     }
 
-    /// Returns whether the hop `holder` may choose the hop `name`, itself or by a hop that it chooses.
-    fn chooses(&self, holder: &str, name: &str) -> bool {
+    /// Returns the hops that the hop `holder` may choose, itself or by a hop that it chooses.
+    fn chosen_by<'a>(&'a self, holder: &'a str) -> HashSet<&'a str> {
         // Pools may share members, so each hop is looked at once.
         let (mut seen, mut left) = (HashSet::new(), vec![holder]);
         while let Some(holder) = left.pop() {
             let held = self.holds.get(holder).into_iter().flatten().map(|held| &**held);
             left.extend(held.filter(|held| seen.insert(*held)));
         }
-        seen.contains(name)
+        seen
     }
 
     /// Warns of a hop that is called a fallback. A chain passes all of its hops, and none of them in place of another.
