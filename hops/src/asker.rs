@@ -32,7 +32,7 @@ pub trait Asker: fmt::Debug + Send + Sync {
     /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
     ///
     /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in
-    /// [`Hop::choose`](crate::Hop::choose), where it belongs to its chain.
+    /// [`Hop::choose`](crate::Hop::choose); by then it belongs to its chain.
     fn prepare(&self) -> Eventual<'static, ()> {
         Eventual::Ready(())
     }

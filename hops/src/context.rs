@@ -38,7 +38,7 @@ pub struct BuildContext<'a> {
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
-    /// The words for where the hop's credentials come from.
+    /// The sources of the hop's credentials, in words.
     login: Option<String>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
@@ -126,14 +126,14 @@ impl<'a> BuildContext<'a> {
         Self { siblings: Some(siblings), ..self }
     }
 
-    /// Adds the words for where the hop's credentials come from, such as "password from $PASSWORD". Advice about rejected
+    /// Adds the sources of the hop's credentials in words, such as "password from $PASSWORD". Advice about rejected
     /// credentials repeats them.
     #[must_use]
     pub fn with_login(self, login: Option<String>) -> Self {
         Self { login, ..self }
     }
 
-    /// The words for where the hop's credentials come from, if that is known.
+    /// Returns the sources of the hop's credentials in words, if they are known.
     pub fn login(&self) -> Option<&str> {
         self.login.as_deref()
     }
@@ -183,8 +183,8 @@ impl<'a> BuildContext<'a> {
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
         let text = str::from_utf8(&bytes).map_err(|_| {
-            let is_utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-            let why = if is_utf16 { "it is text in UTF-16; save it as UTF-8" } else { NO_UTF_8 };
+            let why =
+                if is_utf16(&bytes) { "it is text in UTF-16; save it as UTF-8" } else { NO_UTF_8 };
             io::Error::new(io::ErrorKind::InvalidData, why)
         })?;
         // Only a keyed hash is kept. The content may be a password, and a context lives as long as the configuration
@@ -259,6 +259,11 @@ impl<'a> BuildContext<'a> {
         let files = self.files.borrow();
         (!files.is_empty()).then(|| self.hasher.hash_one(&*files))
     }
+}
+
+/// Returns whether a text begins with a byte order mark of UTF-16, which some editors and shells of Windows write.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }
 
 const NO_UTF_8: &str = "it is no text in UTF-8";

@@ -65,7 +65,7 @@ pub enum HopError {
 pub struct HeldBack {
     /// The time until they are sent again, in whole seconds.
     pub wait: Duration,
-    /// The answer by which the hop rejected them.
+    /// The answer with which the hop rejected them.
     pub refusal: Refusal,
 }
 

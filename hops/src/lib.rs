@@ -67,7 +67,7 @@ pub use crate::{
         SourceNews, SourceState,
     },
     authority::{Authority, Host, InvalidAuthority},
-    context::{BuildContext, Siblings},
+    context::{BuildContext, Siblings, is_utf16},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
     error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},

@@ -73,7 +73,7 @@ pub(crate) enum Denial {
 }
 
 impl Denial {
-    /// Returns the reason, by which lines of the log are counted.
+    /// Returns the sort of denial. The log limits its lines for each sort.
     fn reason(&self) -> RefusalReason {
         match self {
             Self::NoRoute(_) => RefusalReason::NoRoute,

@@ -89,7 +89,7 @@ fn show(
 }
 
 fn refresh(screen: &mut Screen, control: &mut Control) -> Result<(), NoAnswer> {
-    // A reload may have changed where it listens, by which the processes of clients are found.
+    // A reload may have changed the listeners, which `top` needs to find the processes of clients.
     control.identity = control.get("/v1/proxy")?;
     let (rows, overview) = (Listed::all(control)?, control.get("/v1/overview")?);
     screen.update(rows, overview, Instant::now());

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{KeyPath, Secret};
+use mooltiroute_hops::{KeyPath, Secret, is_utf16};
 use zeroize::Zeroize as _;
 
 use crate::config::{
@@ -208,7 +208,7 @@ impl Source {
         local.into_iter().chain(user).chain(system).collect()
     }
 
-    /// Says that no configuration was found, and where it was looked for. Returns `None` if there is one.
+    /// Returns a text that lists the places without a configuration, or `None` if there is one.
     pub(crate) fn nothing_found(&self, environment: &Environment) -> Option<String> {
         let Self::Embedded = self else { return None };
         let places: Vec<_> = Self::places(environment)
@@ -358,9 +358,8 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
         return Err(about(path, "size", message));
     }
-    // Some editors and shells of Windows write UTF-16. Its mark would be reported as a byte that is not
-    // UTF-8, which helps less.
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+    // The mark would be reported as a byte that is not UTF-8, which helps less.
+    if is_utf16(&bytes) {
         let file = path.display().to_string().into();
         let problem =
             Problem::new(&KeyPath::default(), "encoding", "this is UTF-16; save it as UTF-8");

@@ -122,7 +122,7 @@ impl Shutdown {
 
 /// Nothing new begins.
 const DRAINING: u8 = 1;
-/// What is left is cut.
+/// Everything that is left is cut.
 const CUT: u8 = 2;
 
 /// The signals that ask this process to end or to reload.

@@ -246,7 +246,7 @@ impl Chain {
         self.has_askers
     }
 
-    /// Waits until the documents by which hops choose are there or can't be had.
+    /// Waits until the documents that hops choose by have come, or can't be had.
     pub(crate) fn prepare(&self) -> Eventual<'static, ()> {
         if !self.has_askers {
             return Eventual::Ready(());

@@ -34,6 +34,12 @@ fn yaml(url: &str, of_list: &str, more: &str) -> String {
     )
 }
 
+/// Returns the configuration of [`yaml`] with a list that comes through the chain `way`, which has one hop.
+fn yaml_through(hop: &str, url: &str, of_list: &str) -> String {
+    let chains = format!("  corporate: {{ {hop} }}\nchains: {{ way: [corporate],");
+    yaml(url, &format!(", via: way{of_list}"), "").replace("chains: {", &chains)
+}
+
 async fn list(proxy: &Proxy) -> Value {
     status(proxy.address()).await["lists"]["exits"].clone()
 }
@@ -170,15 +176,9 @@ async fn a_list_comes_by_https_through_the_chain_that_is_named() {
     let server = ListServer::with_tls(&format!("{}\n", one.address()), &certificates).await;
     let exit = Proxy::start("chains: { default: [] }\n").await;
     let ca = certificates.path().join("ca.pem");
-    let of_list = format!(", via: way, ca: {:?}", ca.to_str().unwrap());
-    let yaml = yaml(&server.url(PATH), &of_list, "").replace(
-        "chains: {",
-        &format!(
-            "  exit: {{ kind: http-connect, address: \"{}\" }}\nchains: {{ way: [exit],",
-            exit.address()
-        ),
-    );
-    let proxy = Proxy::start(&yaml).await;
+    let hop = format!("kind: http-connect, address: \"{}\"", exit.address());
+    let of_list = format!(", ca: {:?}", ca.to_str().unwrap());
+    let proxy = Proxy::start(&yaml_through(&hop, &server.url(PATH), &of_list)).await;
     assert_eq!(served_by(&proxy).await, "one");
     assert_eq!(exit.event("tunnel closed").await.field("target"), server.address().to_string());
     let (code, out, _) = outcome(&proxy.command(&["check"]));
@@ -195,14 +195,8 @@ async fn a_list_without_tls_comes_through_a_proxy_that_refuses_connect_to_its_po
         let Some(squid) = Squid::start(rules).await else { return };
         let one = member("one").await;
         let server = ListServer::of(&format!("{}\n", one.address())).await;
-        let yaml = yaml(&server.url(PATH), ", via: way", "").replace(
-            "chains: {",
-            &format!(
-                "  corporate: {{ kind: http-connect, address: \"{}\"{login} }}\nchains: {{ way: [corporate],",
-                squid.address()
-            ),
-        );
-        let proxy = Proxy::start(&yaml).await;
+        let hop = format!("kind: http-connect, address: \"{}\"{login}", squid.address());
+        let proxy = Proxy::start(&yaml_through(&hop, &server.url(PATH), "")).await;
         assert_eq!(served_by(&proxy).await, "one");
         let head = &server.heads()[0];
         assert!(head.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{head}");
@@ -223,11 +217,8 @@ async fn a_refusal_of_the_proxy_on_the_way_to_a_list_names_it_and_not_the_path()
     ] {
         let head = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
         let refuses = Double::start([Step::Answer(head)]).await;
-        let way = format!("http-connect, address: \"{}\"", refuses.address());
-        let yaml = yaml("http://list.test/cAnArYtOkEn", ", via: way", "").replace(
-            "chains: {",
-            &format!("  corporate: {{ kind: {way} }}\nchains: {{ way: [corporate],"),
-        );
+        let hop = format!("kind: http-connect, address: \"{}\"", refuses.address());
+        let yaml = yaml_through(&hop, "http://list.test/cAnArYtOkEn", "");
         let proxy = Proxy::start(&yaml).await;
         let said = served_by(&proxy).await;
         assert!(said.starts_with("HTTP/1.1 502 ") && said.contains(&expected[..20]), "{said}");

@@ -127,7 +127,7 @@ impl FetchError {
     }
 }
 
-/// Says who answered what. An answer of a hop can't be told from one of the server by its status alone.
+/// Says who answered what. A status alone does not tell an answer of a hop from one of the server.
 fn answered(verb: &str, said: &str, hop: Option<&str>) -> String {
     match hop {
         // The status first, since a reason phrase has no room for all of it.

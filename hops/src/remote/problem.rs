@@ -31,7 +31,7 @@ pub(crate) enum LoadCause {
     Certificate,
     /// The server does not speak TLS, or not with this client.
     NoTls,
-    /// What came is not such a document.
+    /// The answer is no document of this kind.
     Content,
 }
 

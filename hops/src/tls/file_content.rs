@@ -3,6 +3,8 @@
 //! Authorities hand out certificates in several formats, and people mix up the files that they get. A message that names
 //! the content, and the command that converts it, ends the search.
 
+use crate::is_utf16;
+
 /// The content of a file that was named as a certificate or a key, and is something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,7 +38,7 @@ pub enum FileContent {
 impl FileContent {
     /// Returns the format of `bytes` if it is one that can't be read as PEM at all.
     pub fn of_other_format(bytes: &[u8]) -> Option<Self> {
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        if is_utf16(bytes) {
             return Some(Self::Utf16);
         }
         if has_label(bytes, "PKCS7") || has_label(bytes, "CMS") {

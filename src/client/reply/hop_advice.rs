@@ -140,7 +140,7 @@ pub(super) fn certificate(stage: &Stage, rejected: &RejectedCertificate) -> Stri
         }
         _ => "give the authority that signed it as `tls: { ca: FILE }`".to_owned(),
     };
-    // Only its certificate came, so it can't be told whether the issuer is an authority that others know.
+    // Only its own certificate came, and nothing in it says whether others know the issuer as an authority.
     let intermediates = match &rejected.reason {
         RejectionReason::UnknownIssuer { has_intermediates: false, .. } => {
             format!(

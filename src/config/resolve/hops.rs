@@ -304,7 +304,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Returns the words for where the credentials of `hop` come from, or `None` if it has none.
+/// Returns the sources of the credentials of `hop` in words, or `None` if it has none.
 fn login_in_words(hop: &NamedHop) -> Option<String> {
     let words: Vec<_> = hop.credentials.iter().map(ToString::to_string).collect();
     (!words.is_empty()).then(|| words.join(", "))

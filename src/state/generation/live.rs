@@ -60,7 +60,7 @@ impl Live {
         self.replaced.notify_waiters();
     }
 
-    /// Waits until the hops on the way to the target of `query` are known, and have the documents by which they choose, or
+    /// Waits until the hops on the way to the target of `query` are known, and have the documents that they choose by, or
     /// can't have them. Returns the generation that is in force then: `generation`, or a later one.
     ///
     /// A request that waits here has not begun its way. So it follows a reload at once: it neither uses a hop that is gone

@@ -73,7 +73,7 @@ impl Tree {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     return unreadable_file(&error);
                 }
-                // Opening a pipe could wait for ever.
+                // Opening a pipe without a writer would never return.
                 Ok(metadata) if metadata.is_file() => {
                     return File::open(&whole).err().and_then(|error| unreadable_file(&error));
                 }
