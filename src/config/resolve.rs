@@ -404,7 +404,12 @@ impl<'a> Resolver<'a> {
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
         let message = match known {
-            [] => format!("{written}; there are no {noun}s"),
+            // A pool may be the only hop, and holds others.
+            [] => {
+                let is_in_hop = place.keys().first().and_then(Key::name) == Some("hops");
+                let other = if is_in_hop { "other " } else { "" };
+                format!("{written}; no {other}{noun} is written below `{noun}s:`")
+            }
             _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
         let code = match noun {

@@ -126,6 +126,7 @@ impl Resolver<'_> {
                         // here at least one of them waits for its condition, and a change of the network must not
                         // make a configuration invalid. So the pool exists, and refuses for now.
                         let empty: Arc<dyn Hop> = Arc::new(MembersOff);
+                        hop.has_all_members_off = true;
                         hop.hop = Some(Arc::clone(&empty));
                         if hop.is_enabled {
                             known.insert(Arc::clone(&hop.name), Some(empty));
@@ -219,6 +220,7 @@ impl Resolver<'_> {
             budget: None,
             rotate_after: None,
             fingerprint: 0,
+            has_all_members_off: false,
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {
