@@ -194,7 +194,7 @@ impl<'a> Resolver<'a> {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,
-                "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
+                "is no name for `Via` fields; write `none`, or a name of letters, digits, `-`, `_` and `.`",
             );
         }
         let credentials = self.credentials(&KeyPath::of(["server", "auth"]), true);
@@ -222,7 +222,7 @@ impl<'a> Resolver<'a> {
     fn upgrades(&mut self, protocols: Vec<String>) -> Vec<Box<str>> {
         for (index, protocol) in protocols.iter().enumerate() {
             let message = if protocol.eq_ignore_ascii_case("h2c") {
-                "would be HTTP/2 without the proxy's knowledge, and is never passed on"
+                "is HTTP/2, which is never passed on; remove it"
             } else if !is_protocol(protocol) {
                 "is no protocol; write its name, such as `websocket`"
             } else {

@@ -127,7 +127,8 @@ fn written_members(
         match member.build(context) {
             Ok(Some(hop)) if hop.decider().is_some() => {
                 is_whole = false;
-                let message = "may leave itself out of a chain, which a member of a pool can't";
+                let message =
+                    "chooses by the target, as `kind: pac` does, which a member of a pool can't";
                 invalid.push(below(InvalidSetting::new("", message)));
             }
             // The program lets the hops below `hops` ask, and does not see the members of their members.

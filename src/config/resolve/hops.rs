@@ -195,8 +195,7 @@ impl Resolver<'_> {
                     let problem = self.unknown_name(&place, &place, "hop", &others);
                     self.problems.push(problem);
                 } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
-                    let message =
-                        "names a hop that holds this one in turn, or that waits for one that does";
+                    let message = "names a hop that leads back to this one or to itself; take one of these hops out";
                     self.invalid(&place, message);
                 }
                 // Any other hop exists but is invalid itself, and its own problem says why.

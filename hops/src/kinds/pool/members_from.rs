@@ -72,7 +72,7 @@ impl MembersFrom {
                 Ok(Members::known(members, pick, Some(name)))
             }
             (None, Some(url)) => Ok(Members::Listed(Arc::new(self.remote(url, pick, context)?))),
-            (Some(_), Some(_)) => invalid("url", "stands beside `file`; write one of the two"),
+            (Some(_), Some(_)) => invalid("url", "can't be beside `file`; write one of the two"),
             (None, None) => {
                 let message = "names no list; write `file: FILE` or `url: URL` below it";
                 Err(InvalidSetting::new("members_from", message).into())

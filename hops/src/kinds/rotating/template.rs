@@ -59,15 +59,15 @@ pub(super) struct Values<'a> {
 pub(super) enum InvalidTemplate {
     #[error("has an unknown name in braces; the names are {NAMES}{}", did_you_mean(.0))]
     Unknown(Option<Placeholder>),
-    #[error(
-        "has a brace or a bracket that is opened and not closed; write `\\` before a plain one"
-    )]
+    #[error("has a `{{` or `[` without its end; to send one as it is, write `\\` before it")]
     Open,
-    #[error("has a brace or a bracket that closes nothing; write `\\` before a plain one")]
+    #[error("has a `}}` or `]` without its beginning; to send one as it is, write `\\` before it")]
     Closed,
     #[error("has brackets within brackets")]
     Nested,
-    #[error("has brackets without a value in braces, so that nothing could make them vanish")]
+    #[error(
+        "has brackets without a value in braces; write one into them, or `\\` before each bracket to send it"
+    )]
     Constant,
     #[error("ends in a `\\`")]
     Escape,
