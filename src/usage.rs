@@ -11,6 +11,7 @@
 //! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy folds and saves them; it sleeps while nothing moves.
 
 mod account;
+mod announce;
 mod book;
 mod budget;
 mod store;
@@ -28,6 +29,7 @@ use mooltiroute_hops::Authority;
 
 pub(crate) use self::{
     account::UsageAccount,
+    announce::announce,
     budget::BudgetUse,
     store::{BudgetRecord, Sum, UsageFile, UsageRecord},
     wire::{CountedWire, Owner, RecentOwner, owned_by},

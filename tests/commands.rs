@@ -444,6 +444,50 @@ fn a_wrong_value_is_answered_with_the_right_ones() {
 }
 
 #[test]
+fn a_pool_whose_members_are_all_off_is_said_to_refuse_and_nothing_is_sent_beyond_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "hops:\n  exits: { kind: pool, members: [one] }\n  \
+        one: { kind: http-connect, address: 'one.test:1', enabled: { when: { resolves: n.test }, unknown: off } }\n\
+        chains: { default: [exits] }\n";
+    fs::write(directory.path().join("a.yaml"), yaml).unwrap();
+    let refuses =
+        "refuses every request now: the conditions of all its members have switched them off\n";
+    let checked = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
+    assert!(checked.contains(&format!("  exits: pool, members one\n    {refuses}")), "{checked}");
+    for url in ["http://t.test/", "https://t.test/"] {
+        let explained = command(directory.path(), &["explain", url, "-c", "a.yaml"]);
+        assert_eq!(explained.status.code(), Some(1));
+        let explained = said(&explained);
+        assert!(explained.contains(&format!("  1. exits: pool\n     {refuses}")), "{explained}");
+        assert!(!explained.contains("the target") && !explained.contains("gets"), "{explained}");
+    }
+}
+
+#[test]
+fn a_pool_that_is_the_only_hop_is_told_that_no_other_one_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    for (members, expected) in [
+        (
+            "members: [one]",
+            "hops.exits.members[0]: unknown hop; no other hop is written below `hops:`",
+        ),
+        ("members: []", "hops.exits.members: is empty\n"),
+        (
+            "members_from: { file: list.txt }",
+            "hops.exits.members_from.file: `list.txt` has no proxy in it\n",
+        ),
+    ] {
+        fs::write(directory.path().join("list.txt"), "# none\n").unwrap();
+        let yaml = format!(
+            "hops: {{ exits: {{ kind: pool, {members} }} }}\nchains: {{ default: [exits] }}\n"
+        );
+        fs::write(directory.path().join("a.yaml"), yaml).unwrap();
+        let checked = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
+        assert!(checked.contains(expected), "{checked}");
+    }
+}
+
+#[test]
 fn explain_follows_the_switches_of_hops() {
     let arguments = ["explain", "x.example.com:443", "-c", "a.yaml", "--no-corporate"];
     let output = command(directory().path(), &arguments);

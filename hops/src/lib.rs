@@ -83,7 +83,7 @@ pub use crate::{
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
-    readiness::Readiness,
+    readiness::{Readiness, Unready},
     refusal::{HttpRefusal, Meaning, Party, Refusal},
     registry::{Kind, Registry},
     rounds::ObserveRounds,

@@ -11,5 +11,14 @@ pub struct Readiness {
     ///
     /// # Errors
     /// The reason why there are none. It may differ at the next connection.
-    pub credentials: Result<String, String>,
+    pub credentials: Result<String, Unready>,
+}
+
+/// Why this machine can't use an authentication scheme now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// The reason, as a clause.
+    pub reason: String,
+    /// Sentences that say what to do.
+    pub advice: String,
 }

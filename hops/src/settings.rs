@@ -23,6 +23,7 @@ pub struct Settings(Value);
 pub struct InvalidSetting {
     path: KeyPath,
     fault: Fault,
+    details: Vec<String>,
     help: Option<String>,
 }
 
@@ -191,7 +192,8 @@ impl InvalidSetting {
 
     /// Creates the problem that all hops at `key` are switched off.
     pub fn switched_off(key: &str) -> Self {
-        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::SwitchedOff) }
+        let help = "switch one of them on, or switch this hop off too, to go without it";
+        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::SwitchedOff) }.with_help(help)
     }
 
     /// Creates the problem that the setting `key` is missing.
@@ -216,6 +218,18 @@ impl InvalidSetting {
         Self { help: Some(help.into()), ..self }
     }
 
+    /// Adds examples of the problem, such as the first bad lines of a file. Each is a clause without a value of the settings,
+    /// and is shown on a line of its own.
+    #[must_use]
+    pub fn with_details(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
+    }
+
+    /// Returns the examples of the problem.
+    pub fn details(&self) -> &[String] {
+        &self.details
+    }
+
     /// Returns the remedy, if the kind of hop knows one.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
@@ -235,7 +249,7 @@ impl InvalidSetting {
     }
 
     fn without_path(fault: Fault) -> Self {
-        Self { path: KeyPath::default(), fault, help: None }
+        Self { path: KeyPath::default(), fault, details: Vec::new(), help: None }
     }
 }
 
@@ -274,9 +288,7 @@ impl fmt::Display for InvalidSetting {
                 write_names(f, known)
             }
             Fault::UnknownHop => f.write_str("names no hop that can be used"),
-            Fault::SwitchedOff => f.write_str(
-                "are all switched off; switch the hop that holds them off too, to go without them",
-            ),
+            Fault::SwitchedOff => f.write_str("all of them are switched off"),
             Fault::File(message) => write!(f, "the file {message}"),
             Fault::Key(message) | Fault::Other(message) => f.write_str(message),
         }

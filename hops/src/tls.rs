@@ -13,7 +13,7 @@ use std::{
     borrow::Cow,
     fmt,
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -38,7 +38,9 @@ use tokio_rustls::{
 pub use self::file_content::FileContent;
 pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason};
 use self::{
-    authorities::read_authorities, certificate::CertificateFacts, pinned::PinnedVerifier,
+    authorities::{Authorities, read_authorities},
+    certificate::CertificateFacts,
+    pinned::PinnedVerifier,
     rejected::ExplainingVerifier,
 };
 use crate::{BuildContext, CountWire, HopError, Host, InvalidSetting, Spoken, Stream, Tunnel};
@@ -64,6 +66,14 @@ pub struct TlsChecks {
     pub server_name: Option<String>,
 }
 
+/// A client for TLS, and a warning about its settings.
+#[derive(Debug)]
+pub(crate) struct MadeClient {
+    pub(crate) client: TlsClient,
+    /// A warning about one of the checks.
+    pub(crate) warning: Option<InvalidSetting>,
+}
+
 /// Makes TLS with one hop.
 #[derive(Clone)]
 pub struct TlsClient {
@@ -82,25 +92,41 @@ impl TlsClient {
         context: &BuildContext<'_>,
     ) -> Result<Option<Self>, InvalidSetting> {
         let TlsSettings::On(checks) = settings else { return Ok(None) };
-        let server_name = server_name(checks.server_name.as_deref(), host).map_err(below_tls)?;
+        let made = Self::with_checks(checks, host, context).map_err(below_tls)?;
+        made.warning.map(below_tls).into_iter().for_each(|warning| context.warn(warning));
+        Ok(Some(made.client))
+    }
+
+    /// Returns the client that makes these `checks` of a server at `host`.
+    ///
+    /// # Errors
+    /// Names one of the `checks`, or none of them if the system's certificates can't be used.
+    pub(crate) fn with_checks(
+        checks: &TlsChecks,
+        host: &Host,
+        context: &BuildContext<'_>,
+    ) -> Result<MadeClient, InvalidSetting> {
+        let server_name = server_name(checks.server_name.as_deref(), host)?;
         let provider = Arc::new(crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions();
         let builder = builder
-            .map_err(|error| InvalidSetting::new("tls", format!("can't be set up: {error}")))?;
+            .map_err(|error| InvalidSetting::new("", format!("can't be set up: {error}")))?;
         // An authority of the operator replaces those of the system, and is not added to them: a private proxy must
         // not be impersonated with a certificate of any public authority.
-        let (verifier, given) = match &checks.ca {
+        let (verifier, given, warning) = match &checks.ca {
             Some(ca) => {
-                let (verifier, given) = file_verifier(ca, provider, context).map_err(below_tls)?;
-                (verifier, Some(given))
+                let authorities = read_authorities(ca, context)?;
+                let (warning, names) = (authorities.warning.clone(), names_of(&authorities));
+                let given = GivenAuthorities { file: ca.clone(), names };
+                (file_verifier(authorities, provider)?, Some(given), warning)
             }
             None => {
                 let verifier = system_verifier(provider, context).map_err(|error| {
                     let message = format!("the system's certificates can't be used: {error}");
-                    InvalidSetting::new("tls", message)
+                    InvalidSetting::new("", message)
                 })?;
-                (verifier, None)
+                (verifier, None, None)
             }
         };
         // rustls calls this dangerous because a verifier could accept anything. Both of ours check the path or the
@@ -112,7 +138,8 @@ impl TlsClient {
         config.resumption = Resumption::in_memory_sessions(1);
         // A proxy that is offered HTTP/2 may choose it, and then waits for frames that this program does not speak.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), server_name }))
+        let client = Self { connector: TlsConnector::from(Arc::new(config)), server_name };
+        Ok(MadeClient { client, warning })
     }
 
     /// Returns a client with the same trust for the server at `host`, or `None` if no certificate can have that name.
@@ -308,21 +335,21 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
 }
 
-/// Returns a verifier of the authorities and certificates in the file `ca`, and describes them.
+/// Returns a verifier that trusts `authorities`, and each of their certificates if a server shows that itself.
 fn file_verifier(
-    ca: &Path,
+    Authorities { roots, certificates, .. }: Authorities,
     provider: Arc<CryptoProvider>,
-    context: &BuildContext<'_>,
-) -> Result<(Arc<dyn ServerCertVerifier>, GivenAuthorities), InvalidSetting> {
-    let (roots, certificates) = read_authorities(ca, context)?;
-    let facts = certificates.iter().filter_map(|der| CertificateFacts::read(der));
-    // A bundle of the system has more than a hundred.
-    let names = facts.filter_map(|facts| facts.subject_name()).take(NAMES_MAX).collect();
-    let given = GivenAuthorities { file: ca.to_owned(), names };
+) -> Result<Arc<dyn ServerCertVerifier>, InvalidSetting> {
     let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
     let authorities = authorities
         .map_err(|error| InvalidSetting::new("ca", format!("can't be used: {error}")))?;
-    Ok((Arc::new(PinnedVerifier::new(certificates, authorities)), given))
+    Ok(Arc::new(PinnedVerifier::new(certificates, authorities)))
+}
+
+/// Returns the names of the first authorities, for advice. A bundle of the system has more than a hundred.
+fn names_of(authorities: &Authorities) -> Vec<String> {
+    let facts = authorities.certificates.iter().filter_map(|der| CertificateFacts::read(der));
+    facts.filter_map(|facts| facts.subject_name()).take(NAMES_MAX).collect()
 }
 
 /// The most names of authorities that are kept for advice.
@@ -332,6 +359,8 @@ pub const PROTOCOL: &str = "TLS";
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -1,13 +1,16 @@
 //! `mooltiroute check`: validates the configuration and says what it means.
 
+mod schemes;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use mooltiroute_hops::{Readiness, Registry};
+use mooltiroute_hops::{Readiness, Registry, Unready};
 use serde_json::json;
 
+use self::schemes::Schemes;
 use super::{
     Verdict, describe,
     graph::Graph,
@@ -84,13 +87,18 @@ fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
 /// # Errors
 /// Writing to `out` failed.
 pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result<Verdict> {
-    match (loader.load(), format) {
-        (Ok(config), Format::Human) => {
+    let mut config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => return write_problems(loader, &problems, format, out),
+    };
+    let schemes = Schemes::look_up(&config);
+    schemes.warn(&mut config, loader);
+    match format {
+        Format::Human => {
             writeln!(out, "{}: valid", loader.source())?;
-            describe(&config, &loader.network, out)?;
-            Ok(Verdict::Valid)
+            describe(&config, &schemes, &loader.network, out)?;
         }
-        (Ok(config), Format::Json) => {
+        Format::Json => {
             // A field of its own: `listeners` holds plain texts, as programs have read it since before TLS.
             let listeners = config.server.listen.iter().filter(|listener| listener.tls.is_some());
             let tls_listeners: Vec<_> =
@@ -101,21 +109,25 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
                 "tls_listeners": tls_listeners,
                 "authenticated": config.server.auth.is_some(),
                 "credentials": config.server.credentials.iter().map(ShownCredential::from).collect::<Vec<_>>(),
-                "hops": config.hops.iter().map(|hop| ShownHop::new(hop, &loader.network)).collect::<Vec<_>>(),
+                "hops": schemes.of_each(&config).map(|(hop, schemes)| ShownHop::new(hop, schemes, &loader.network)).collect::<Vec<_>>(),
                 "chains": config.chains.iter().map(|chain| ShownChain::new(chain, &config)).collect::<Vec<_>>(),
                 "routes": config.routes.iter().map(|route| ShownRoute::new(route, &config)).collect::<Vec<_>>(),
                 "replaced": config.replaced.iter().map(ShownProblem::from).collect::<Vec<_>>(),
                 "warnings": config.warnings.iter().map(ShownProblem::from).collect::<Vec<_>>(),
             });
             writeln!(out, "{meaning:#}")?;
-            Ok(Verdict::Valid)
         }
-        (Err(problems), format) => write_problems(loader, &problems, format, out),
     }
+    Ok(Verdict::Valid)
 }
 
 /// Describes what a valid configuration does.
-fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Result<()> {
+fn describe(
+    config: &Config,
+    schemes: &Schemes,
+    network: &Network,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
     let credentials = describe::credentials(&config.server.credentials);
     for Listener { address, tls } in &config.server.listen {
@@ -140,7 +152,7 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
     if !config.hops.is_empty() {
         writeln!(out, "\nhops")?;
     }
-    for hop in &config.hops {
+    for (hop, schemes) in schemes.of_each(config) {
         write!(out, "  {}: {}", hop.name, hop.kind)?;
         match &hop.hop {
             Some(built) => {
@@ -160,16 +172,20 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+        if hop.is_enabled && hop.has_all_members_off {
+            writeln!(out, "    {}", describe::MEMBERS_OFF)?;
+        }
         describe::condition(hop, network, "    ", out)?;
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
         describe::document(hop, "    ", out)?;
-        for Readiness { scheme, credentials } in readiness(hop) {
-            // A missing ticket or library is a problem of this machine, so the configuration stays valid.
+        for Readiness { scheme, credentials } in schemes {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
-                Err(words) => writeln!(out, "    {}: not now, {words}", scheme.name())?,
+                Err(Unready { reason, .. }) => {
+                    writeln!(out, "    {}: not now, {reason}", scheme.name())?;
+                }
             }
         }
     }
@@ -200,10 +216,4 @@ fn describe(config: &Config, network: &Network, out: &mut dyn Write) -> io::Resu
 fn takes_preferences(hop: &NamedHop) -> bool {
     let built = hop.hop.as_ref().filter(|_| hop.is_enabled);
     built.is_some_and(|built| built.describe().takes_preferences)
-}
-
-/// Says for each scheme of a hop in force whether this machine can use it now.
-fn readiness(hop: &NamedHop) -> Vec<Readiness> {
-    let hop = hop.hop.as_ref().filter(|_| hop.is_enabled);
-    hop.map_or_else(Vec::new, |hop| hop.readiness())
 }

@@ -157,5 +157,9 @@ pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
     shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
 }
 
+/// Describes a pool without a member that is on.
+pub(super) const MEMBERS_OFF: &str =
+    "refuses every request now: the conditions of all its members have switched them off";
+
 /// A list of thousands must not fill the terminal.
 const MEMBERS_SHOWN_MAX: usize = 20;

@@ -25,7 +25,7 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         // On standard error, so that a shell which evaluates the lines does not run it.
         let _ = writeln!(
             anstream::stderr(),
-            "mooltiroute: these are lines for sh: `{name}`, which $SHELL names, is not known here; `--shell` chooses"
+            "mooltiroute: the shell `{name}` of $SHELL is not known, so these lines are for sh; choose with `--shell`"
         );
     }
     let out = &mut super::stdout();

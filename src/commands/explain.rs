@@ -188,9 +188,9 @@ pub fn explain(
             writeln!(out, "{explained:#}")?;
         }
     }
-    let is_decided = way.as_ref().is_none_or(ExplainedWay::is_decided);
+    let is_way_open = way.as_ref().is_none_or(ExplainedWay::is_served);
     let is_refused = matches!(verdict, Some(ClientVerdict::Refused { .. }));
-    let is_served = found.is_some() && !is_refused && is_decided;
+    let is_served = found.is_some() && !is_refused && is_way_open;
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
 
@@ -297,6 +297,9 @@ struct ExplainedWay<'a> {
     conditions: BTreeMap<&'a str, ShownCondition>,
     #[serde(skip)]
     conditional: Vec<&'a NamedHop>,
+    /// Whether the last of the steps refuses every request now.
+    #[serde(skip)]
+    is_refused: bool,
 }
 
 /// A list of proxies at a URL, one of which takes the request.
@@ -371,7 +374,10 @@ impl<'a> ExplainedWay<'a> {
         let hops: Vec<&NamedHop> = hops.into_iter().filter_map(taken).collect();
         let address =
             |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
-        let (mut steps, mut ends_in_tunnel) = (Vec::new(), true);
+        let refusing = hops.iter().position(|hop| hop.has_all_members_off);
+        // Nothing is sent beyond a hop that refuses the request.
+        let hops = &hops[..refusing.map_or(hops.len(), |position| position + 1)];
+        let (mut steps, mut ends_in_tunnel) = (Vec::new(), refusing.is_none());
         for (position, hop) in hops.iter().enumerate() {
             let next = hops.get(position + 1).map(|next| address(next));
             // As in `client::forward`: a last hop that accepts plain requests gets the request itself and not
@@ -380,6 +386,7 @@ impl<'a> ExplainedWay<'a> {
             let form = if asked.form == Form::Plain { form } else { PlainForm::Tunnel };
             let target = &asked.target;
             let request = match (next, form) {
+                _ if hop.has_all_members_off => describe::MEMBERS_OFF.to_owned(),
                 (Some(Some(next)), _) => format!("CONNECT {next}"),
                 (Some(None), _) => "CONNECT to the address of the next hop".to_owned(),
                 (None, PlainForm::Absolute) => {
@@ -442,12 +449,13 @@ impl<'a> ExplainedWay<'a> {
             decided,
             conditions,
             conditional,
+            is_refused: refusing.is_some(),
         }
     }
 
-    /// Returns whether every hop that decides per request has found a way to serve this one.
-    fn is_decided(&self) -> bool {
-        self.decided.iter().all(DecidedHop::is_served)
+    /// Returns whether the hops serve this request, as far as that can be told without asking anything.
+    fn is_served(&self) -> bool {
+        !self.is_refused && self.decided.iter().all(DecidedHop::is_served)
     }
 
     /// Shows what the hops of this chain depend on. This command asks nothing, so what has to be asked is undecided here.
@@ -481,7 +489,8 @@ impl<'a> ExplainedWay<'a> {
                 }
                 _ => writeln!(out, "  {}. the target, {address}", position + 1)?,
             }
-            writeln!(out, "     gets {request}")?;
+            let gets = if self.is_refused && position + 1 == steps.len() { "" } else { "gets " };
+            writeln!(out, "     {gets}{request}")?;
             for (name, text) in login {
                 writeln!(out, "     with the {name} `{text}`")?;
             }

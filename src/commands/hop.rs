@@ -242,7 +242,7 @@ fn in_force(
 fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),
-        HopState::Auto => format!("{name} is switched by what stood in `enabled` before"),
+        HopState::Auto => format!("{name} is switched by its earlier value of `enabled` again"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mooltiroute_hops::{Readiness, SourceState};
+use mooltiroute_hops::{Readiness, SourceState, Unready};
 use serde::Serialize;
 
 use crate::{
@@ -101,6 +101,9 @@ pub(super) struct ShownProblem<'a> {
     path: String,
     code: &'a str,
     message: &'a str,
+    /// Omitted unless the problem has examples.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    details: &'a [String],
     first: Option<ShownPlace<'a>>,
     help: Option<&'a str>,
 }
@@ -113,16 +116,14 @@ pub(super) struct ShownPlace<'a> {
 }
 
 impl<'a> ShownHop<'a> {
-    pub(super) fn new(hop: &'a NamedHop, network: &Network) -> Self {
+    /// `schemes` are those of the hop, unless it is disabled.
+    pub(super) fn new(hop: &'a NamedHop, schemes: &[Readiness], network: &Network) -> Self {
         // A disabled hop with unset variables was not built and has no address.
         let address = hop.hop.as_ref();
         let address = address.and_then(|hop| hop.describe().address.map(ToString::to_string));
         let credentials = hop.credentials.iter().map(ShownCredential::from).collect();
         let enabled = hop.is_enabled;
-        // Only for a hop in force: the answer may take a look at a file or a library, which no chain needs
-        // for the others.
-        let auth = hop.hop.as_ref().filter(|_| enabled).map(|hop| hop.readiness());
-        let auth = auth.into_iter().flatten().map(ShownReadiness::from).collect();
+        let auth = schemes.iter().cloned().map(ShownReadiness::from).collect();
         let settings = hop.settings.iter().map(|setting| (setting.key, &*setting.value)).collect();
         let members = hop.hop.iter().flat_map(|hop| hop.members());
         let members = members
@@ -165,7 +166,7 @@ impl From<Readiness> for ShownReadiness {
         // other.
         let (ready, details) = match credentials {
             Ok(words) => (true, words),
-            Err(words) => (false, words),
+            Err(Unready { reason, .. }) => (false, reason),
         };
         Self { scheme: scheme.name(), ready, details }
     }
@@ -215,6 +216,7 @@ impl<'a> From<&'a Problem> for ShownProblem<'a> {
             path: problem.path.to_string(),
             code: problem.code,
             message: &problem.message,
+            details: &problem.details,
             first: problem.first.as_ref().map(ShownPlace::from),
             help: problem.help.as_deref(),
         }

@@ -150,7 +150,7 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
         why.push_str(&format!("\n  {refusal}"));
     }
     if refusals.is_empty() {
-        why.push_str("\n  nothing says where it listens");
+        why.push_str("\n  no address is known at which it listens");
     }
     if let Some(doubt) = &aim.doubt {
         why.push_str(&format!("\nThe address may be another one, as {doubt}."));

@@ -204,6 +204,8 @@ pub struct NamedHop {
     pub budget: Option<Budget>,
     /// The age from which a tunnel ends at its first quiet second.
     pub rotate_after: Option<Duration>,
+    /// Whether it refuses every request, because the conditions of all its members have switched these off.
+    pub(crate) has_all_members_off: bool,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
 }

@@ -194,7 +194,7 @@ impl<'a> Resolver<'a> {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,
-                "is no pseudonym; write `none`, or letters, digits, `-`, `_` and `.`",
+                "is no name for `Via` fields; write `none`, or a name of letters, digits, `-`, `_` and `.`",
             );
         }
         let credentials = self.credentials(&KeyPath::of(["server", "auth"]), true);
@@ -222,7 +222,7 @@ impl<'a> Resolver<'a> {
     fn upgrades(&mut self, protocols: Vec<String>) -> Vec<Box<str>> {
         for (index, protocol) in protocols.iter().enumerate() {
             let message = if protocol.eq_ignore_ascii_case("h2c") {
-                "would be HTTP/2 without the proxy's knowledge, and is never passed on"
+                "is HTTP/2, which is never passed on; remove it"
             } else if !is_protocol(protocol) {
                 "is no protocol; write its name, such as `websocket`"
             } else {
@@ -404,7 +404,12 @@ impl<'a> Resolver<'a> {
         let written = shown
             .map_or_else(|| format!("unknown {noun}"), |name| format!("unknown {noun} `{name}`"));
         let message = match known {
-            [] => format!("{written}; there are no {noun}s"),
+            // A pool may be the only hop, and holds others.
+            [] => {
+                let is_in_hop = place.keys().first().and_then(Key::name) == Some("hops");
+                let other = if is_in_hop { "other " } else { "" };
+                format!("{written}; no {other}{noun} is written below `{noun}s:`")
+            }
             _ => format!("{written}; known {noun}s: {}", some_of(known)),
         };
         let code = match noun {

@@ -99,7 +99,7 @@ fn hop(kinds: Vec<(&'static str, Value)>, generator: &mut SchemaGenerator) -> Va
             "on_leave".to_owned(),
             described(
                 part(generator.subschema_for::<raw::OnLeave>()),
-                "What becomes of the tunnels through the hop when it is switched off: `keep` lets them go on to their own end, `cut` ends them.",
+                "Whether the tunnels through the hop go on when it is switched off: `keep` lets them go on to their own end, `cut` ends them.",
                 json!("keep"),
             ),
         ),

@@ -7,17 +7,15 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tracing::{info, warn};
 
 use crate::{
-    config::Consequence,
-    duration::{in_words, whole_seconds},
     state::shared::Shared,
     upstream::chain::Chain,
-    usage::{Activity, BudgetUse, UsageFile, UsageLedger, UsageRecord, Woken},
+    usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -153,20 +151,8 @@ impl KeeperWork {
     /// Logs budgets that are nearly or completely used up. Cuts the connections through a hop if its budget asks for that.
     fn enforce(&self) {
         for (hop, account) in self.usage.hops.all() {
-            let Some((budget, used)) = account.take_news() else { continue };
-            let BudgetUse { used: bytes, is_reached, period, .. } = used;
-            let limit = budget.bytes;
-            let left = in_words(whole_seconds(period.left(SystemTime::now())));
-            if !is_reached {
-                let percent = bytes.saturating_mul(100) / limit.max(1);
-                warn!(%hop, bytes, limit, percent, per = %budget.per, left, "budget nearly used up");
-                continue;
-            }
-            let then = match &budget.then {
-                Consequence::Refuse => "new requests are refused".to_owned(),
-                Consequence::Chain(chain) => format!("new requests take chain `{chain}`"),
-            };
-            warn!(%hop, bytes, limit, per = %budget.per, left, then, "budget used up");
+            announce(&hop, &account);
+            let Some(budget) = account.take_limit() else { continue };
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {

@@ -8,7 +8,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::{BudgetUse, Sum, budget::Spending, lock};
+use super::{
+    BudgetUse, Sum,
+    budget::{BudgetEvent, Spending},
+    lock,
+};
 use crate::config::Budget;
 
 /// The requests and bytes of one hop, chain, route, session or target, and the use of its budget if it has one.
@@ -120,11 +124,23 @@ impl UsageAccount {
         self.spend(Spending::refuse);
     }
 
-    /// Returns the budget if it is nearly used up, or used up, and that was not logged yet.
-    pub(crate) fn take_news(&self) -> Option<(Budget, BudgetUse)> {
+    /// Logs with `log` each event of the budget that was not logged yet.
+    ///
+    /// The lock is held meanwhile. So once this returns, the events are in the log, whichever thread has put them there.
+    pub(super) fn log_news(&self, log: impl Fn(BudgetEvent, &Budget, BudgetUse)) {
         self.spend(|spending| {
             let used = spending.now(SystemTime::now());
-            spending.take_news().then(|| (spending.budget().clone(), used))
+            for event in spending.take_news() {
+                log(event, spending.budget(), used);
+            }
+        });
+    }
+
+    /// Returns the budget if it is used up and that was not acted on yet.
+    pub(crate) fn take_limit(&self) -> Option<Budget> {
+        self.spend(|spending| {
+            let _ = spending.now(SystemTime::now());
+            spending.take_limit().then(|| spending.budget().clone())
         })?
     }
 
@@ -161,7 +177,7 @@ mod tests {
         account.set_budget(Some(budget.clone()));
         assert!(account.exhausted().is_none(), "it counts from now on");
         account.add(5, 5);
-        assert!(account.take_news().is_some() && account.take_news().is_none());
+        assert!(account.take_limit().is_some() && account.take_limit().is_none());
         assert!(account.exhausted().is_some());
         account.refused();
         assert_eq!(account.budget_use().unwrap().1.refused, 1);

@@ -29,7 +29,18 @@ pub(super) struct Spending {
     period: BudgetPeriod,
     used: u64,
     logged: Logged,
+    /// Whether the limit was acted on in this period.
+    is_enforced: bool,
     refused: u64,
+}
+
+/// An event of a period that is worth a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BudgetEvent {
+    /// The threshold of `warn` is passed.
+    Warning,
+    /// The budget is used up.
+    Limit,
 }
 
 /// The last event of a period that was logged.
@@ -44,7 +55,7 @@ enum Logged {
 impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
         let period = budget.per.around(now, &budget.zone);
-        Self { budget, period, used: 0, logged: Logged::Nothing, refused: 0 }
+        Self { budget, period, used: 0, logged: Logged::Nothing, is_enforced: false, refused: 0 }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -55,6 +66,7 @@ impl Spending {
     pub(super) fn under(self, budget: Budget, now: SystemTime) -> Self {
         let mut next = Self { refused: self.refused, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);
+        next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
         next
     }
 
@@ -74,6 +86,8 @@ impl Spending {
             _ => Logged::Nothing,
         };
         self.adopt(used.period, used.used, logged);
+        // Nothing was open when this process began, so there is nothing to cut.
+        self.is_enforced = self.logged == Logged::Limit;
     }
 
     /// Adds bytes to the period that `now` is in.
@@ -111,12 +125,20 @@ impl Spending {
         }
     }
 
-    /// Returns whether there is something new to log. Each event of a period is returned once.
-    pub(super) fn take_news(&mut self) -> bool {
-        let due = self.due();
-        let is_news = due > self.logged;
+    /// Returns the events that were not logged yet, in their order. Each event of a period is returned once, also if one
+    /// transfer has caused both.
+    pub(super) fn take_news(&mut self) -> impl Iterator<Item = BudgetEvent> + use<> {
+        let (before, due) = (self.logged, self.due());
         self.logged = due;
-        is_news
+        let events = [(Logged::Warning, BudgetEvent::Warning), (Logged::Limit, BudgetEvent::Limit)];
+        let is_new = move |(logged, _): &(Logged, BudgetEvent)| before < *logged && *logged <= due;
+        events.into_iter().filter(is_new).map(|(_, event)| event)
+    }
+
+    /// Returns whether the budget is used up and that was not acted on yet. It is so once in a period.
+    pub(super) fn take_limit(&mut self) -> bool {
+        let is_reached = self.is_reached();
+        is_reached && !std::mem::replace(&mut self.is_enforced, true)
     }
 
     fn due(&self) -> Logged {
@@ -133,7 +155,7 @@ impl Spending {
     fn roll(&mut self, now: SystemTime) {
         if self.period.is_over(now) {
             self.period = self.budget.per.around(now, &self.budget.zone);
-            (self.used, self.logged) = (0, Logged::Nothing);
+            (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
         }
     }
 }
@@ -161,26 +183,37 @@ mod tests {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let mut spending = Spending::new(budget(100), at(3600));
         spending.add(79, at(3601));
-        assert!(!spending.take_news() && !spending.is_reached());
+        assert!(news(&mut spending).is_empty() && !spending.is_reached());
         spending.add(1, at(3602));
-        assert!(spending.take_news() && !spending.take_news());
+        assert_eq!(news(&mut spending), [BudgetEvent::Warning]);
+        assert!(news(&mut spending).is_empty() && !spending.take_limit());
         spending.add(20, at(7199));
-        assert!(spending.is_reached() && spending.take_news() && !spending.take_news());
+        assert!(spending.is_reached() && spending.take_limit() && !spending.take_limit());
+        assert_eq!(news(&mut spending), [BudgetEvent::Limit]);
+        assert!(news(&mut spending).is_empty());
         let used = spending.now(at(7199));
         assert_eq!((used.used, used.period), (100, BudgetPeriod { start: 3600, end: 7200 }));
         let next = spending.now(at(7200));
         assert_eq!((next.used, next.is_reached, spending.is_reached()), (0, false, false));
+        spending.add(500, at(7201));
+        assert_eq!(news(&mut spending), [BudgetEvent::Warning, BudgetEvent::Limit], "one transfer");
+        assert!(spending.take_limit());
+    }
+
+    fn news(spending: &mut Spending) -> Vec<BudgetEvent> {
+        spending.take_news().collect()
     }
 
     #[test]
     fn an_edit_keeps_what_was_used_in_the_period() {
         let mut spending = Spending::new(budget(100), SystemTime::now());
         spending.add(100, SystemTime::now());
-        assert!(spending.take_news());
+        assert_eq!(news(&mut spending).len(), 2);
         let mut raised = spending.under(budget(200), SystemTime::now());
         assert!(!raised.is_reached());
         raised.add(100, SystemTime::now());
-        assert!(raised.is_reached() && raised.take_news());
+        assert!(raised.is_reached() && raised.take_limit());
+        assert_eq!(news(&mut raised), [BudgetEvent::Warning, BudgetEvent::Limit]);
         let daily = Budget { per: Per::Day, ..budget(100) };
         assert_eq!(
             raised.under(daily, SystemTime::now()).now(SystemTime::now()).used,

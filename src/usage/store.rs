@@ -358,8 +358,8 @@ mod tests {
         file.save(&one, &mut known_to_one).unwrap();
         assert_eq!(one.record(), two.record());
         assert!(one.hops.account("exit").exhausted().is_some());
-        assert!(one.hops.account("exit").take_news().is_some(), "each logs it");
-        assert!(two.hops.account("exit").take_news().is_some());
+        assert!(one.hops.account("exit").take_limit().is_some(), "each acts on it");
+        assert!(two.hops.account("exit").take_limit().is_some());
     }
 
     fn budget() -> crate::config::Budget {

@@ -214,7 +214,9 @@ async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
         let (code, out, error) = hop(proxy.config(), &["corporate", "auto"]);
         assert_eq!(code, Some(0), "{error}");
         assert!(
-            out.contains("corporate is switched by what stood in `enabled` before; generation "),
+            out.contains(
+                "corporate is switched by its earlier value of `enabled` again; generation "
+            ),
             "{out}"
         );
         assert_way(is_met).await;

@@ -537,6 +537,26 @@ async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
     connect(proxy.address(), "other.test:443").await.tunnel();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_that_a_budget_is_used_up_before_it_says_that_a_request_is_refused() {
+    let hop = opening_double().await;
+    let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
+    let proxy = Proxy::start(&one_hop("exit", hop.address(), budget)).await;
+    // One transfer passes both thresholds. Its end adds its bytes at once, before the thread that looks at budgets.
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    tunnel.write_all(&[b'x'; 1000]).await.unwrap();
+    drop(tunnel);
+    within("a request is refused", async {
+        while !connect(proxy.address(), "other.test:443").await.head.starts_with("HTTP/1.1 429 ") {}
+    })
+    .await;
+    proxy.event("request denied").await;
+    let order = ["budget nearly used up", "budget used up", "request denied"];
+    let events = proxy.events();
+    let lines = events.iter().map(|event| event.message()).filter(|line| order.contains(line));
+    assert_eq!(lines.collect::<Vec<_>>(), order);
+}
+
 #[tokio::test]
 async fn a_budget_can_send_requests_another_way_and_cut_open_tunnels() {
     let (paid, free) = (opening_double().await, opening_double().await);

@@ -68,7 +68,7 @@ async fn status_never_shows_another_proxy_than_the_named_one() {
     for path in [proxy.config().path().to_str().unwrap(), "/nonexistent"] {
         let (code, out, error) = outcome(&proxy.command_for(&["status", "-c", path]));
         assert_eq!(code, Some(1), "{out}");
-        assert!(error.contains("nothing says where it listens"), "{error}");
+        assert!(error.contains("no address is known at which it listens"), "{error}");
         assert!(!error.contains("8888"), "{error}");
     }
 }

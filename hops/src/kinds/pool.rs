@@ -109,9 +109,14 @@ fn written_members(
     written: &[Member],
     context: &BuildContext<'_>,
 ) -> Result<Vec<PoolMember>, InvalidSettings> {
-    if written.is_empty() || written.len() > MEMBERS_MAX {
-        let message = format!("must have from 1 to {MEMBERS_MAX} hops");
-        return Err(InvalidSetting::new("members", message).into());
+    if written.is_empty() {
+        let help = "write the names of hops, as in `members: [HOP, HOP]`";
+        return Err(InvalidSetting::new("members", "is empty").with_help(help).into());
+    }
+    if written.len() > MEMBERS_MAX {
+        let message = format!("has {} hops, and at most {MEMBERS_MAX} are possible", written.len());
+        let help = "write them into a file, one proxy a line, and `members_from: { file: FILE }`";
+        return Err(InvalidSetting::new("members", message).with_help(help).into());
     }
     warn_of_repeated(written, context);
     let mut members = Vec::with_capacity(written.len());
@@ -122,7 +127,8 @@ fn written_members(
         match member.build(context) {
             Ok(Some(hop)) if hop.decider().is_some() => {
                 is_whole = false;
-                let message = "may leave itself out of a chain, which a member of a pool can't";
+                let message =
+                    "chooses by the target, as `kind: pac` does, which a member of a pool can't";
                 invalid.push(below(InvalidSetting::new("", message)));
             }
             // The program lets the hops below `hops` ask, and does not see the members of their members.
@@ -479,14 +485,18 @@ mod tests {
         let settings: Settings = serde_yaml::from_str(&yaml).unwrap();
         let context = BuildContext::new(directory.path()).with_siblings(&Alone);
         let built = context.build(&settings);
-        (built, context.warnings().iter().map(ToString::to_string).collect())
+        let shown = |warning: &InvalidSetting| {
+            let lines = warning.details().iter().map(|line| format!("\n{line}"));
+            warning.to_string() + &lines.collect::<String>()
+        };
+        (built, context.warnings().iter().map(shown).collect())
     }
 
     #[test]
     fn a_list_gives_the_members_and_its_bad_lines_are_told_without_credentials() {
         let text = "\u{feff}# from the provider\r\n\r\na.example:1\r\nb.example:2:user:canary:x\r\n\
                     user:canary@c.example:3\nhttp://us%40er:p%3Aw@d.example:4\n  broken canary\n\
-                    e.example\nftp://f.example:1\ng.example:99999:u:canary\n";
+                    e.example\nh.example\nftp://f.example:1\ng.example:99999:u:canary\n";
         let text = text.to_owned() + &"canary\n".repeat(7) + &"canary 1\ncanary\n".repeat(4);
         let (built, warnings) = listed(&text, "");
         let pool = built.unwrap();
@@ -511,9 +521,9 @@ mod tests {
         );
         let [doubt, warning] = &warnings[..] else { panic!("{warnings:?}") };
         assert!(doubt.contains("line 4: all after the third `:`"), "{doubt}");
-        assert!(warning.contains("19 of 23 lines") && warning.contains("line 7"), "{warning}");
-        assert!(warning.contains("lines 11 to 17: "), "neighbours are put together: {warning}");
-        assert!(warning.ends_with("; and 3 more"), "ten are enough: {warning}");
+        assert!(warning.contains("20 of 24 lines") && warning.contains("\nline 7: "), "{warning}");
+        assert!(warning.contains("\nlines 8 to 9: "), "neighbours are put together: {warning}");
+        assert!(warning.ends_with("\nand 16 more lines"), "three are enough: {warning}");
         assert!(!warning.contains("canary"), "{warning}");
         let (failed, _) = listed("# nothing\n", "");
         assert_eq!(failed.unwrap_err()[0].path().to_string(), "members_from.file");

@@ -175,7 +175,7 @@ impl RotatingConfig {
                 .as_ref()
                 .is_some_and(|value| value.is_empty() || !value.bytes().all(is_allowed))
             {
-                return Err(InvalidSetting::new(key, "is written in letters, digits, `_` and `.`"));
+                return Err(InvalidSetting::new(key, "may have letters, digits, `_` and `.` only"));
             }
         }
         // Providers differ in the form of sessions, such as digits only, or exactly eight characters.

@@ -123,7 +123,8 @@ impl HopConfig for WebshareConfig {
         for (key, secret) in [("username", &username), ("password", &password)] {
             // A variable that is set but empty gets as far as this.
             if secret.is_empty() {
-                let message = "is empty; Webshare requires credentials";
+                let message =
+                    "is empty; write the one that the dashboard has beside the proxy list";
                 return Err(InvalidSetting::new(key, message).into());
             }
         }

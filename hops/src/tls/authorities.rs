@@ -15,16 +15,27 @@ use super::{
     certificate::{CertificateFacts, OutOfDate},
     file_content::FileContent,
 };
-use crate::{BuildContext, InvalidSetting, Key};
+use crate::{BuildContext, InvalidSetting};
 
-/// Reads the certificates of the file `path`, the setting `ca`, and returns them as authorities and as they are.
+/// The certificates of a file that the setting `ca` names.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    /// The certificates as authorities.
+    pub(super) roots: RootCertStore,
+    /// The certificates as they are.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// A warning if none of them is valid now.
+    pub(super) warning: Option<InvalidSetting>,
+}
+
+/// Reads the certificates of the file `path`, the setting `ca`.
 ///
 /// # Errors
 /// The file can't be read, is in another format than PEM, or has no usable certificate.
 pub(super) fn read_authorities(
     path: &Path,
     context: &BuildContext<'_>,
-) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), InvalidSetting> {
+) -> Result<Authorities, InvalidSetting> {
     let fail = |message: String| InvalidSetting::file("ca", message);
     // Certificates are handed out in formats that are no text, so the file is read as bytes and the format is named.
     let bytes =
@@ -46,26 +57,26 @@ pub(super) fn read_authorities(
             .map_err(|error| fail(format!("has an unusable certificate: {error}")))?;
         certificates.push(certificate);
     }
-    warn_of_dates(&certificates, context);
     // A key file is legal PEM too. Without this check it would be a hop that trusts no certificate at all.
     if roots.is_empty() {
         let content = FileContent::of_pem(&bytes);
         return Err(content.map_or_else(|| fail(NO_CERTIFICATE.into()), is_instead));
     }
-    Ok((roots, certificates))
+    let warning = dates(&certificates);
+    Ok(Authorities { roots, certificates, warning })
 }
 
-/// Warns if no certificate of the file is valid now. An old one beside others is usual in a bundle.
-fn warn_of_dates(certificates: &[CertificateDer<'_>], context: &BuildContext<'_>) {
+/// Returns a warning if no certificate of the file is valid now. An old one beside others is usual in a bundle.
+fn dates(certificates: &[CertificateDer<'_>]) -> Option<InvalidSetting> {
     let now = SystemTime::now();
     let mut problems = certificates.iter().map(|certificate| {
         CertificateFacts::read(certificate).and_then(|facts| facts.check_dates(now).err())
     });
-    let Some(Some(first)) = problems.next() else { return };
-    if problems.all(|problem| problem.is_some()) {
+    let first = problems.next()??;
+    problems.all(|problem| problem.is_some()).then(|| {
         let message = match first {
             OutOfDate::Expired { at } => format!(
-                "expired on {}; the hop is refused until it has the new one of the authority",
+                "expired on {}; nothing is reached with it until the file has a new one",
                 humantime::format_rfc3339_seconds(at)
             ),
             OutOfDate::NotYetValid { from } => format!(
@@ -73,8 +84,8 @@ fn warn_of_dates(certificates: &[CertificateDer<'_>], context: &BuildContext<'_>
                 humantime::format_rfc3339_seconds(from)
             ),
         };
-        context.warn(InvalidSetting::file("ca", message).below(Key::Name("tls".into())));
-    }
+        InvalidSetting::file("ca", message)
+    })
 }
 
 /// Describes damaged PEM. The library's own words quote a line of the file, which may be that of a private key.

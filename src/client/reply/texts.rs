@@ -63,7 +63,7 @@ pub(super) const SILENT_TARGET: &str = "It accepted the connection and says noth
 pub(super) const KEEPS_CLOSING: &str =
     "It closes the connection after each step of its authentication. Look at its log.";
 pub(super) const LARGE_HEAD: &str =
-    "No sane proxy sends that much. Check that `address` is that of an HTTP proxy.";
+    "No proxy sends that much. Check that `address` is that of an HTTP proxy.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
@@ -77,7 +77,7 @@ pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if i
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
-pub(super) const FORBIDDEN: &str = "It lets nobody go there; route this host another way.";
+pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";
 pub(super) const UNSUPPORTED: &str =
     "It can't do what it was asked. Route this host through another hop.";
 const TARGET_UP: &str =

@@ -11,7 +11,9 @@ use crate::{
 ///
 /// Programs disagree on how far an entry reaches. For most of them `example.com` stands for all names below it too, for
 /// some `.example.com` stands for `example.com` itself. So a name becomes an entry only if it goes direct together with
-/// everything below it; else a program could go around a hop that the configuration asks for. A host that is left out
+/// everything below it; else a program could go around a hop that the configuration asks for. Python's requests compares
+/// the ends of names without a dot between them, so `example.com` also stands for `my-example.com` and `localhost` for
+/// `api.localhost`. An entry is left out if the configuration sends such a host through a hop. A host that is left out
 /// still goes direct, by way of the proxy.
 pub(in crate::commands) fn no_proxy(config: &Config) -> Vec<String> {
     let mut entries = Vec::new();
@@ -21,7 +23,9 @@ pub(in crate::commands) fn no_proxy(config: &Config) -> Vec<String> {
             HostPattern::Name(name) | HostPattern::Suffix(name) => (name.to_string(), below(name)),
             HostPattern::Network(_) => (pattern.to_string(), vec![pattern.clone()]),
         };
-        if reach.iter().all(|reached| goes_direct(reached, config)) && !entries.contains(&entry) {
+        let is_safe = reach.iter().all(|reached| goes_direct(reached, config))
+            && !ends_a_name_of_a_hop(&entry, config);
+        if is_safe && !entries.contains(&entry) {
             entries.push(entry);
         }
     }
@@ -36,6 +40,17 @@ fn below(name: &std::sync::Arc<str>) -> Vec<HostPattern> {
         return vec![exact];
     }
     vec![exact, HostPattern::Suffix(name.clone())]
+}
+
+/// Returns whether `entry` is the end of a name that a route sends through hops.
+fn ends_a_name_of_a_hop(entry: &str, config: &Config) -> bool {
+    let through_hops = config.routes.iter().filter(|route| !is_direct(route, config));
+    through_hops.flat_map(|route| route.rule.parts().hosts).any(|pattern| match pattern {
+        HostPattern::Name(name) | HostPattern::Suffix(name) => {
+            name.ends_with(entry) && !goes_direct(pattern, config)
+        }
+        HostPattern::Network(_) => false,
+    })
 }
 
 /// Returns whether every target of `pattern` goes direct. The first route that matches decides, so a route through hops
@@ -130,6 +145,27 @@ mod tests {
             "{ hosts: [other.test], chain: default }, \
              { hosts: [corp.test, '*.corp.test', 10.1.2.3], chain: direct }",
             &["corp.test", "10.1.2.3"],
+        );
+    }
+
+    #[test]
+    fn an_entry_that_ends_another_name_on_its_way_through_a_hop_is_left_out() {
+        const LOCAL: &str = "{ hosts: [localhost, 127.0.0.1], chain: direct }";
+        for host in ["api.localhost", "'*.api.localhost'", "'*.localhost'", "mylocalhost"] {
+            let through_hop = format!("{{ hosts: [{host}], chain: default }}");
+            check(&format!("{through_hop}, {LOCAL}"), &["127.0.0.1"]);
+            check(&format!("{LOCAL}, {through_hop}"), &["127.0.0.1"]);
+        }
+        // The first route that matches decides, so this one has no effect.
+        check(
+            "{ hosts: [localhost, '*.localhost'], chain: direct }, \
+             { hosts: [api.localhost], chain: default }",
+            &["localhost"],
+        );
+        check(
+            "{ hosts: [my-corp.test], chain: default }, \
+             { hosts: [corp.test, '*.corp.test'], chain: direct }",
+            &[],
         );
     }
 }

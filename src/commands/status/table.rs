@@ -78,7 +78,7 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
     }
     writeln!(
         out,
-        "{RED}rejected{RESET}     what is on disk since {}; generation {generation} stays in force",
+        "{RED}rejected{RESET}     the files on disk since {}; generation {generation} stays in force",
         word(&rejected["at"])
     )?;
     // Near the top: until this is mended, what is on disk and what is in force differ.
@@ -400,7 +400,7 @@ mooltiroute 1.2.3, process 4242, up 3 h 5 m 5 s
 listeners    127.0.0.1:8888
 config       config.d
 generation   7, since 2026-11-22T20:11:02Z
-rejected     what is on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
+rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected

@@ -179,7 +179,9 @@ impl<'de> Deserialize<'de> for WrittenNetwork {
         let text = String::deserialize(deserializer)?;
         // No machine has such an address, so the condition would never hold.
         if host_pattern::without_prefix(&text).is_some() {
-            return Err(de::Error::custom("is one address; a network has its prefix after it"));
+            return Err(de::Error::custom(
+                "is one address; a network has its size after it, as in `10.0.0.0/8`",
+            ));
         }
         match text.parse::<HostPattern>() {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),

@@ -41,18 +41,22 @@ impl Found {
 
     /// Returns the collected problems in the order of the files, and a last one that tells how many more there are.
     pub(crate) fn into_problems(mut self) -> Problems {
-        // Problems without a place, such as those of options, come last. The sort is stable, so those of one
-        // place stay in the order in which they were found.
-        self.problems.sort_by_key(|problem| {
-            let place = problem.place.as_ref();
-            (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))
-        });
+        sort_by_place(&mut self.problems);
         if self.more > 0 {
             let message = format!("and at least {} more", self.more);
             self.problems.push(Problem::new(&KeyPath::default(), "more", message));
         }
         Problems(self.problems)
     }
+}
+
+/// Sorts problems in the order of the files. Those without a place, such as those of options, come last.
+pub(crate) fn sort_by_place(problems: &mut [Problem]) {
+    // The sort is stable, so the problems of one place stay in the order in which they were found.
+    problems.sort_by_key(|problem| {
+        let place = problem.place.as_ref();
+        (place.is_none(), place.map(|place| (place.file.clone(), place.line, place.column)))
+    });
 }
 
 impl From<Problem> for Found {

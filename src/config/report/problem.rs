@@ -18,6 +18,8 @@ pub struct Problem {
     pub message: String,
     /// The line, with possible secrets hidden.
     pub excerpt: Option<Excerpt>,
+    /// Examples of the problem, such as the first bad lines of a file, each for a line of its own.
+    pub details: Vec<String>,
     /// The place of the first definition, if the problem is a second one.
     pub first: Option<Place>,
     /// Advice: what to do.
@@ -77,6 +79,7 @@ impl Problem {
             code,
             message,
             excerpt: None,
+            details: Vec::new(),
             first: None,
             help: None,
             is_suggestion: false,
@@ -123,6 +126,9 @@ impl Problem {
             let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
             let (margin, marks) = (" ".repeat(number.len()), "^".repeat(*length));
             write!(f, "\n  {number} | {line}\n  {margin} | {:start$}{mark}{marks}{reset}", "")?;
+        }
+        for detail in &self.details {
+            write!(f, "\n  {detail}")?;
         }
         if let Some(first) = &self.first {
             write!(f, "\n  first defined at {first}")?;
@@ -175,6 +181,9 @@ impl fmt::Display for Brief<'_> {
             }
             problem.write_subject(f)?;
             f.write_str(&problem.message)?;
+            if !problem.details.is_empty() {
+                write!(f, ": {}", problem.details.join("; "))?;
+            }
         }
         Ok(())
     }

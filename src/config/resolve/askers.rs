@@ -34,8 +34,7 @@ impl Resolver<'_> {
             match ways.chain(asker) {
                 Some(chain) if hop.decider().is_some() && holds_decider(chain, hops) => {
                     // The hop would wait for itself, or for one that waits for it.
-                    let message =
-                        "names a chain with a hop that has to ask itself before it can choose";
+                    let message = "names a chain with a hop that has to fetch a list or a PAC file first; name one without such a hop, or `direct`";
                     self.invalid(&path, message);
                 }
                 Some(_) if ways.lead_back(hop) => {

@@ -62,8 +62,7 @@ impl Resolver<'_> {
                     ("rotate_after", hop.rotate_after.is_some()),
                 ];
                 for (key, _) in has.iter().filter(|(_, has)| *has) {
-                    let message = "does not hold for connections that another hop chooses this hop for; \
-                                   give it to the hop that chooses";
+                    let message = "has no effect on connections for which a pool or a PAC file chooses this hop; write it at the hop that chooses";
                     self.invalid(&KeyPath::of(["hops", &hop.name, key]), message);
                 }
             }
@@ -71,7 +70,8 @@ impl Resolver<'_> {
             let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
             match chains.iter().find(|chain| chain.name == *name) {
                 Some(chain) if chain.hops.contains(&index) => {
-                    let message = "passes the hop whose budget is used up then; name another chain";
+                    let message =
+                        "leads through the hop whose budget is used up then; name another chain";
                     self.invalid(&path, message);
                 }
                 Some(_) => {}

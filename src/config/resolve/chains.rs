@@ -27,7 +27,7 @@ impl Resolver<'_> {
             // With another meaning of `direct`, a route that reads as if it went direct could go through
             // hops, or the reverse.
             if name == DIRECT {
-                let message = "the chain `direct` is built in, and can't be written anew";
+                let message = "the chain `direct` is built in; give this one another name";
                 self.problems.push(self.tree.problem(&path, Part::Key, "name", message));
                 continue;
             }
@@ -99,7 +99,7 @@ impl Resolver<'_> {
         if chain.hops.is_empty() && !chain.switched_off.is_empty() && !self.warnings.skips() {
             let off = some_of(&chain.switched_off);
             let message =
-                format!("every hop of this chain is switched off ({off}): it goes direct");
+                format!("every hop of this chain is switched off ({off}), so it goes direct");
             let path = path.clone();
             self.warnings.push(self.tree.problem(&path, Part::Key, "direct", message));
         }

@@ -126,6 +126,7 @@ impl Resolver<'_> {
                         // here at least one of them waits for its condition, and a change of the network must not
                         // make a configuration invalid. So the pool exists, and refuses for now.
                         let empty: Arc<dyn Hop> = Arc::new(MembersOff);
+                        hop.has_all_members_off = true;
                         hop.hop = Some(Arc::clone(&empty));
                         if hop.is_enabled {
                             known.insert(Arc::clone(&hop.name), Some(empty));
@@ -194,8 +195,7 @@ impl Resolver<'_> {
                     let problem = self.unknown_name(&place, &place, "hop", &others);
                     self.problems.push(problem);
                 } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
-                    let message =
-                        "names a hop that holds this one in turn, or that waits for one that does";
+                    let message = "names a hop that leads back to this one or to itself; take one of these hops out";
                     self.invalid(&place, message);
                 }
                 // Any other hop exists but is invalid itself, and its own problem says why.
@@ -219,6 +219,7 @@ impl Resolver<'_> {
             budget: None,
             rotate_after: None,
             fingerprint: 0,
+            has_all_members_off: false,
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {

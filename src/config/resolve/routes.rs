@@ -43,7 +43,8 @@ impl Resolver<'_> {
         let section = KeyPath::of(["routes"]);
         // Checked before the router is built, whose table has an entry for each pair.
         if routes.iter().map(|route| route.rule.pairs()).sum::<usize>() > PAIRS_MAX {
-            let message = format!("hosts times ports of all routes are over {PAIRS_MAX}");
+            let message =
+                format!("the routes have over {PAIRS_MAX} combinations of a host and a port");
             let problem = self.tree.problem(&section, Part::Key, "size", message);
             self.problems.push(problem.with_help("write fewer ports, or leave `ports` out"));
             return;
@@ -56,13 +57,13 @@ impl Resolver<'_> {
             }
             let path = section.clone().then(Key::Index(index));
             let message = format!(
-                "this route never applies: the routes up to `routes[{before}]` take all of its targets before it"
+                "this route never applies, because the routes before it, up to `routes[{before}]`, take all of its targets"
             );
             let problem = self.tree.problem(&path, Part::Value, "never", message);
             self.warnings.push(problem.with_help("move it up, or remove it"));
         }
         if !routes.iter().any(|route| route.rule.is_for_everything()) {
-            let message = "no route takes all hosts, so a request that no route takes is refused";
+            let message = "no route is for all hosts, so requests for other hosts are refused";
             let problem = self.tree.problem(&section, Part::Key, "no-default", message);
             self.warnings
                 .push(problem.with_help("write a last one, such as `- { chain: default }`"));
@@ -81,7 +82,8 @@ impl Resolver<'_> {
                 if self.warnings.skips() {
                     continue;
                 }
-                let message = "this is one address; a network has its prefix after it";
+                let message =
+                    "this is one address; a network has its size after it, as in `10.0.0.0/8`";
                 let problem = self.tree.problem(&path, Part::Value, "no-prefix", message);
                 let address = network.addr();
                 let help = match self.tree.is_hidden(&path) {
@@ -97,7 +99,7 @@ impl Resolver<'_> {
         let path = KeyPath::of(["chains", "default"]);
         let Some(chain) = chains.iter().position(|chain| &*chain.name == DEFAULT) else {
             if chain_names.is_some() && !self.problems.skips() {
-                let message = "there is no route, and no chain `default` for everything to take";
+                let message = "neither a route nor a chain `default` is written, so no request has a way to go";
                 // There is no text to point at, so the problem is shown at the section that the operator has
                 // begun.
                 let section = ["chains", "hops"].map(|section| KeyPath::of([section]));

@@ -25,7 +25,7 @@ impl Resolver<'_> {
             on.chain(off).chain(self.holds.values().flatten()).cloned().collect();
         for hop in hops {
             if !passed.contains(&hop.name) {
-                let message = "no chain has this hop: nothing passes through it";
+                let message = "no chain names this hop, so it is not used";
                 self.warn_of("hops", &hop.name, "unused-hop", message);
             }
         }
@@ -40,7 +40,7 @@ impl Resolver<'_> {
         // The first chain is the built-in `direct`.
         for (index, chain) in chains.iter().enumerate().skip(1) {
             if !taken.contains(&index) && !named.contains(&*chain.name) {
-                let message = "no route leads to this chain: nothing takes it";
+                let message = "no route names this chain, so it is not used";
                 self.warn_of("chains", &chain.name, "unused-chain", message);
             }
         }

@@ -168,7 +168,7 @@ impl SyntaxFault {
     /// Returns advice on how to mend it.
     pub(super) fn help(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            Self::Tab => "indent with spaces; a tab has no place before a key".into(),
+            Self::Tab => "indent with spaces; YAML allows no tab before a key".into(),
             Self::ConflictMark => "decide for one of the two versions, and remove the marks".into(),
             Self::OddBlank => "type ordinary spaces in its place".into(),
             Self::MissingSpace(_) => {
@@ -243,10 +243,13 @@ impl fmt::Display for SyntaxFault {
             Self::MissingColon(None) => f.write_str("a colon is missing after this key"),
             Self::ForeignVariable(_) => f.write_str("this is no variable here"),
             Self::Escape(one) if one.is_ascii_alphanumeric() => {
-                write!(f, "`\\{one}` is no escape, and in double quotes `\\` begins one")
+                write!(
+                    f,
+                    "in double quotes, `\\` begins a special character, and `\\{one}` is none"
+                )
             }
             Self::Escape(_) => {
-                f.write_str("in double quotes `\\` begins an escape, and this is none")
+                f.write_str("in double quotes, `\\` begins a special character, and this is none")
             }
             Self::Unclosed { bracket, .. } => write!(f, "this `{bracket}` is not closed"),
             Self::UnclosedQuote(quote) => {
@@ -256,9 +259,9 @@ impl fmt::Display for SyntaxFault {
                 write!(f, "the text ends at the `{quote}` before this, and more of it follows")
             }
             Self::Indicator(one) => write!(f, "a text without quotes can't begin with `{one}`"),
-            Self::UnknownAlias => {
-                f.write_str("`*` begins the name of an anchor, and there is no such anchor")
-            }
+            Self::UnknownAlias => f.write_str(
+                "in YAML, a `*` at the beginning refers to an anchor, and there is no such anchor",
+            ),
             Self::ColonInText => f.write_str("a colon with a space after it can't be here"),
             Self::Variable => {
                 f.write_str("a variable without quotes can't be between `{ }` or `[ ]`")

@@ -12,7 +12,7 @@ use crate::{
     config::{Budget, Consequence, Per},
     router::Query,
     upstream::chain::Chain,
-    usage::{BudgetUse, UsageAccount},
+    usage::{BudgetUse, UsageAccount, announce},
 };
 
 /// A budget that is used up.
@@ -38,12 +38,14 @@ struct UsedUp<'a> {
 
 impl Generation {
     /// Returns the way that a request may take instead of `way` now: `way` itself, or the chain that a budget on it names
-    /// for the time after it is used up, which may have a budget too. Counts the request for each budget that sends it on.
+    /// for the time after it is used up, which may have a budget too. Counts the request for each budget that sends it on,
+    /// and logs first that it is used up.
     ///
     /// # Errors
     /// [`OverBudget`] if a budget is used up and names no other chain.
     pub(crate) fn within_budgets<'g>(&'g self, way: Way<'g>) -> Result<Way<'g>, OverBudget> {
         self.follow(way, |over| {
+            announce(over.hop, over.account);
             debug!(hop = %over.hop, "the budget is used up");
             over.account.refused();
         })

@@ -213,8 +213,37 @@ async fn check_says_which_schemes_are_usable_and_sends_nothing() {
     ] {
         let told = check(&company.kdc, &directory, cache);
         assert!(words.iter().all(|words| told.contains(words)), "{told}");
+        assert_eq!(told.contains("hops.corporate.auth: "), cache == "none", "{told}");
     }
     assert!(company.squid.passed().is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_ticket_is_a_warning_among_the_others_in_the_order_of_the_file() {
+    let Some(company) = Company::start().await else { return };
+    let written = company.yaml(SPN, "[corporate]");
+    let written =
+        written.replace("chains:", "  spare: { kind: http-connect, address: 'p.test:1' }\nchains:");
+    for (auth, instead) in [
+        ("auth: negotiate", "so requests through this hop fail"),
+        (
+            "auth: [negotiate, ntlm], username: alice, nt_hash: 8846f7eaee8fb117ad06bdd830b7586c",
+            "so the other schemes are used",
+        ),
+    ] {
+        let config = ConfigDir::new(&written.replace("auth: [negotiate]", auth));
+        let told = check(&company.kdc, &config, "none");
+        let warnings = told.split_once("\nwarnings\n").unwrap().1;
+        let ticket = format!(
+            "hops.corporate.auth: Negotiate can't be used now, {instead}: no Kerberos ticket ("
+        );
+        let (ticket, spare) = (warnings.find(&ticket), warnings.find("hops.spare: no chain"));
+        assert!(ticket.is_some() && ticket < spare, "{told}");
+        assert!(
+            warnings.contains("  help: Get a ticket as the user that runs Mooltiroute"),
+            "{told}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use dns_lookup::AddrInfoHints;
 use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
 use zeroize::Zeroizing;
 
+use super::diagnosis::Diagnosis;
 use crate::{
-    Host, Secret,
+    Host, Secret, Unready,
     auth::channel_bindings::ChannelBindings,
     kinds::blocking::{BlockingCalls, CallError},
 };
@@ -120,9 +121,13 @@ impl SignOn {
     ///
     /// # Errors
     /// There is no library or no ticket.
-    pub(super) fn readiness(&self) -> Result<String, String> {
+    pub(super) fn readiness(&self) -> Result<String, Unready> {
         // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
-        sso::check_available().map_err(|error| error.to_string())?;
+        let unready = |error: &SsoError| Unready {
+            reason: self.without_username(&error.to_string()),
+            advice: Diagnosis::of(error.reason).advice.to_owned(),
+        };
+        sso::check_available().map_err(|error| unready(&error))?;
         let mut without = failure(Reason::NoTicket, "");
         for identity in self.identities.iter() {
             match identity.credentials() {
@@ -143,7 +148,7 @@ impl SignOn {
                 Err(error) => without = error,
             }
         }
-        Err(self.without_username(&without.to_string()))
+        Err(unready(&without))
     }
 
     /// Makes the first token for a connection.

@@ -65,11 +65,13 @@ pub(super) enum InvalidLine {
     Order,
     #[error("the login lacks its username or its password")]
     Login,
-    #[error("it can be read as `host:port:user:password` and as `user:password@host:port`")]
+    #[error(
+        "it can be read as `host:port:user:password` and as `user:password@host:port`; write it as a URL"
+    )]
     Ambiguous,
-    #[error("it has a control character")]
+    #[error("it has an invisible character; type the line again")]
     Control,
-    #[error("a per cent sign in the login is not followed by two hexadecimal digits")]
+    #[error("a `%` in the login is not followed by two hexadecimal digits; write `%25` for a `%`")]
     Escape,
 }
 

@@ -34,8 +34,28 @@ pub(super) enum UnusableList {
     Markup,
     #[error("has over {LISTED_MAX} proxies")]
     TooLong,
-    #[error("has no usable line: {0}")]
-    NoUsableLine(String),
+    #[error("has no usable line{}", in_one_line(.0))]
+    NoUsableLine(Vec<String>),
+}
+
+/// Something odd about a list, as a clause without anything of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) about: String,
+    /// The first lines that it is about.
+    pub(super) lines: Vec<String>,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.about, in_one_line(&self.lines))
+    }
+}
+
+impl From<String> for Doubt {
+    fn from(about: String) -> Self {
+        Self { about, lines: Vec::new() }
+    }
 }
 
 impl UnusableList {
@@ -119,15 +139,15 @@ impl Listing {
         }
     }
 
-    /// Describes what is odd about the list, in clauses without anything of its text.
-    pub(super) fn doubts(&self) -> Vec<String> {
+    /// Returns all that is odd about the list.
+    pub(super) fn doubts(&self) -> Vec<Doubt> {
         let doubtful = self
             .doubtful
             .map(|(number, doubt)| format!("probably has a mistake in line {number}: {doubt}"));
         let left_out = (!self.bad.is_empty()).then(|| {
             let (bad, count) = (self.bad.len(), self.bad.len() + self.members.len());
-            let few = first_few(&self.bad);
-            format!("has {bad} of {count} lines that can't be used, and are left out: {few}")
+            let about = format!("has {bad} of {count} lines that can't be used, and are left out");
+            Doubt { about, lines: first_few(&self.bad) }
         });
         let repeated = self.repeated.map(|(number, first)| {
             let more = match self.repeated_more {
@@ -140,7 +160,7 @@ impl Listing {
                  remove the repeated ones, unless this proxy is to be used more often"
             )
         });
-        doubtful.into_iter().chain(repeated).chain(left_out).collect()
+        doubtful.into_iter().chain(repeated).map(Doubt::from).chain(left_out).collect()
     }
 }
 
@@ -152,9 +172,9 @@ fn is_json(text: &str) -> bool {
     items.starts_with(['{', '[', '"', ']']) && !text.starts_with("[]:")
 }
 
-/// Describes the first bad lines by number, without anything of their text. Neighbours with one reason are described
-/// together.
-fn first_few(bad: &[(usize, BadLine)]) -> String {
+/// Describes the first bad lines by number, each in an item without anything of its text. Neighbours with one reason share
+/// an item, and a last one counts the rest.
+fn first_few(bad: &[(usize, BadLine)]) -> Vec<String> {
     let mut groups: Vec<(usize, usize, String)> = Vec::new();
     let mut described = 0;
     for (number, why) in bad {
@@ -171,11 +191,18 @@ fn first_few(bad: &[(usize, BadLine)]) -> String {
         true => format!("line {first}: {why}"),
         false => format!("lines {first} to {last}: {why}"),
     });
-    let shown: Vec<String> = shown.collect();
-    match bad.len() - described {
-        0 => shown.join("; "),
-        more => format!("{}; and {more} more", shown.join("; ")),
-    }
+    let more = bad.len() - described;
+    let rest = match more {
+        0 => None,
+        1 => Some("and one more line".to_owned()),
+        more => Some(format!("and {more} more lines")),
+    };
+    shown.chain(rest).collect()
+}
+
+/// Returns what to add to a clause about these lines, in a text without line ends.
+fn in_one_line(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
 }
 
 impl fmt::Display for BadLine {
@@ -191,6 +218,6 @@ impl fmt::Display for BadLine {
 }
 
 /// The groups of bad lines that are described.
-const SHOWN_MAX: usize = 10;
+const SHOWN_MAX: usize = 3;
 /// The proxies that a list may have.
 const LISTED_MAX: usize = 50_000;

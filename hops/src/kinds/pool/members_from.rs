@@ -14,7 +14,7 @@ use super::{
     Members, Pick, PoolMember,
     every::Every,
     list::{ListScheme, ListedProxy},
-    listing::Listing,
+    listing::{Doubt, Listing, UnusableList},
     remote_list::RemoteList,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     kinds::{http_connect::HttpConnectConfig, socks5::Socks5Config},
     preferences::stable_number,
     remote::RemoteUrl,
-    tls::{TlsChecks, TlsClient, TlsSettings},
+    tls::{TlsChecks, TlsClient},
 };
 
 /// A list of proxies, one a line: `host:port`, `host:port:user:password`, `user:password@host:port` or a URL. Blank
@@ -72,7 +72,7 @@ impl MembersFrom {
                 Ok(Members::known(members, pick, Some(name)))
             }
             (None, Some(url)) => Ok(Members::Listed(Arc::new(self.remote(url, pick, context)?))),
-            (Some(_), Some(_)) => invalid("url", "stands beside `file`; write one of the two"),
+            (Some(_), Some(_)) => invalid("url", "can't be beside `file`; write one of the two"),
             (None, None) => {
                 let message = "names no list; write `file: FILE` or `url: URL` below it";
                 Err(InvalidSetting::new("members_from", message).into())
@@ -95,13 +95,21 @@ impl MembersFrom {
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
         };
         let listing = Listing::read(text.expose(), member).map_err(|unusable| {
-            let invalid = invalid(unusable.to_string());
-            match unusable.help() {
+            let help = unusable.help();
+            let invalid = match unusable {
+                UnusableList::NoUsableLine(lines) => {
+                    invalid("has no usable line".to_owned()).with_details(lines)
+                }
+                other => invalid(other.to_string()),
+            };
+            match help {
                 Some(help) => invalid.with_help(help),
                 None => invalid,
             }
         })?;
-        listing.doubts().into_iter().for_each(|doubt| context.warn(invalid(doubt)));
+        for Doubt { about, lines } in listing.doubts() {
+            context.warn(invalid(about).with_details(lines));
+        }
         Ok(listing.members)
     }
 
@@ -111,18 +119,22 @@ impl MembersFrom {
         pick: Pick,
         context: &BuildContext<'_>,
     ) -> Result<RemoteList, InvalidSetting> {
-        let tls = match (url.is_tls(), &self.ca) {
-            (false, Some(_)) => {
-                return Err(below(InvalidSetting::new("ca", "stands beside a `url` without TLS")));
+        if !url.is_tls() {
+            if self.ca.is_some() {
+                let message = "is for a `url` that begins with `https://`; remove it";
+                return Err(below(InvalidSetting::new("ca", message)));
             }
-            (false, None) => TlsSettings::Off,
-            (true, ca) => TlsSettings::On(TlsChecks { ca: ca.clone(), server_name: None }),
-        };
-        // Elsewhere these settings are below `tls`. Here `ca` is beside the `url`, which says the rest.
-        let tls = TlsClient::new(&tls, url.authority().host(), context).map_err(|error| {
+            return Ok(RemoteList::new(url.clone(), None, pick, self, context));
+        }
+        let checks = TlsChecks { ca: self.ca.clone(), server_name: None };
+        let made = TlsClient::with_checks(&checks, url.authority().host(), context);
+        // Elsewhere all of these are below `tls`. Here `ca` is beside the `url`, which says the rest.
+        let made = made.map_err(|error| {
             let key = if error.path().last_name() == Some("ca") { "ca" } else { "url" };
             below(error.at(key))
         })?;
+        made.warning.map(below).into_iter().for_each(|warning| context.warn(warning));
+        let tls = Some(made.client);
         Ok(RemoteList::new(url.clone(), tls, pick, self, context))
     }
 

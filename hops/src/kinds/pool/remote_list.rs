@@ -233,7 +233,7 @@ impl ListBuilder {
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
         });
         let listing = listing.map_err(|unusable| unusable.to_string())?;
-        let doubts = listing.doubts();
+        let doubts: Vec<String> = listing.doubts().iter().map(ToString::to_string).collect();
         let doubt = (!doubts.is_empty()).then(|| format!("it {}", doubts.join("; it ")));
         let value = match last {
             Some(last) => Roster::following(last, listing.members, self.pick),

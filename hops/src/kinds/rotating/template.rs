@@ -57,24 +57,29 @@ pub(super) struct Values<'a> {
 /// The reason why a text is not a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum InvalidTemplate {
-    #[error(
-        "has a name in braces that is none of `user`, `pass`, `country`, `COUNTRY`, `city`, `session` and `ttl`"
-    )]
-    Unknown,
-    #[error(
-        "has a brace or a bracket that is opened and not closed; write `\\` before a plain one"
-    )]
+    #[error("has an unknown name in braces; the names are {NAMES}{}", did_you_mean(.0))]
+    Unknown(Option<Placeholder>),
+    #[error("has a `{{` or `[` without its end; to send one as it is, write `\\` before it")]
     Open,
-    #[error("has a brace or a bracket that closes nothing; write `\\` before a plain one")]
+    #[error("has a `}}` or `]` without its beginning; to send one as it is, write `\\` before it")]
     Closed,
     #[error("has brackets within brackets")]
     Nested,
-    #[error("has brackets without a value in braces, so that nothing could make them vanish")]
+    #[error(
+        "has brackets without a value in braces; write one into them, or `\\` before each bracket to send it"
+    )]
     Constant,
     #[error("ends in a `\\`")]
     Escape,
     #[error("has a control character")]
     Control,
+}
+
+/// The names of the placeholders, for messages.
+const NAMES: &str = "`user`, `pass`, `country`, `COUNTRY`, `city`, `session` and `ttl`";
+
+fn did_you_mean(near: &Option<Placeholder>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean `{{{}}}`?", near.name()))
 }
 
 impl Template {
@@ -179,6 +184,13 @@ impl Placeholder {
         Self::Ttl,
     ];
 
+    /// Returns the placeholder that is meant by `name`, another word or an abbreviation.
+    fn meant_by(name: &str) -> Option<Self> {
+        let plain = name.trim().to_ascii_lowercase().replace(['_', '-'], "");
+        let is_word = |(_, words): &&(Self, &[&str])| words.contains(&&*plain);
+        OTHER_NAMES.iter().find(is_word).map(|(placeholder, _)| *placeholder)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -258,7 +270,8 @@ impl FromStr for Template {
                         rest.as_str().split_once('}').ok_or(InvalidTemplate::Open)?;
                     let is_it = |placeholder: &Placeholder| placeholder.name() == name;
                     let placeholder = Placeholder::ALL.into_iter().find(is_it);
-                    let value = Part::Value(placeholder.ok_or(InvalidTemplate::Unknown)?);
+                    let unknown = || InvalidTemplate::Unknown(Placeholder::meant_by(name));
+                    let value = Part::Value(placeholder.ok_or_else(unknown)?);
                     push(&mut groups, value);
                     rest = after.chars();
                 }
@@ -329,6 +342,48 @@ impl<'de> Deserialize<'de> for Template {
 
 /// Most texts fit into this, so that no reallocation leaves a copy of a credential behind.
 const TEXT_BYTES: usize = 512;
+
+/// Words that people write in braces, with the placeholder for each.
+const OTHER_NAMES: [(Placeholder, &[&str]); 6] = [
+    (Placeholder::User, &["user", "username", "login", "account", "customer", "client", "name"]),
+    (Placeholder::Pass, &["pass", "password", "passwd", "pwd", "secret"]),
+    (
+        Placeholder::CountryLower,
+        &[
+            "country",
+            "countrycode",
+            "cc",
+            "geo",
+            "region",
+            "loc",
+            "location",
+            "contry",
+            "countries",
+        ],
+    ),
+    (Placeholder::City, &["city", "town", "cityname"]),
+    (
+        Placeholder::Session,
+        &[
+            "session",
+            "sess",
+            "sessid",
+            "sessionid",
+            "sessionname",
+            "sid",
+            "id",
+            "sticky",
+            "sesion",
+            "sessions",
+            "rand",
+            "random",
+        ],
+    ),
+    (
+        Placeholder::Ttl,
+        &["ttl", "time", "lifetime", "life", "duration", "sesstime", "sessiontime", "minutes"],
+    ),
+];
 
 /// The words of providers for the parts of a login. Any other word of a template may be a part of an account.
 const SHAPE_WORDS: [&str; 34] = [
@@ -414,8 +469,10 @@ mod tests {
     #[test]
     fn what_is_no_template_says_why() {
         for (template, error) in [
-            ("{cc}", "Unknown"),
-            ("{ user}", "Unknown"),
+            ("{cc}", "Unknown(Some(CountryLower))"),
+            ("{ user}", "Unknown(Some(User))"),
+            ("{Session-ID}", "Unknown(Some(Session))"),
+            ("{hunter2}", "Unknown(None)"),
             ("{user", "Open"),
             ("[{user}", "Open"),
             ("user}", "Closed"),

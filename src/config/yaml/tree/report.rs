@@ -131,6 +131,7 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
+        let problem = Problem { details: invalid.details().to_vec(), ..problem };
         match (suggestion, invalid.help()) {
             // The kind knows more than what is written tells.
             (None, Some(help)) => problem.with_help(help),

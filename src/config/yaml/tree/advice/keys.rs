@@ -71,6 +71,18 @@ impl OtherKeys {
 /// Words for requests that are repeated.
 const RETRIES: &[&str] =
     &["retries", "retry", "max_retries", "attempts", "max_attempts", "tries", "retry_count"];
+/// Words for a limit of requests in a time.
+const RATES: &[&str] = &[
+    "requests_per_second",
+    "rate",
+    "rate_limit",
+    "rps",
+    "qps",
+    "max_requests",
+    "throttle",
+    "requests_per_minute",
+    "rpm",
+];
 /// Words for checks of hops ahead of requests.
 const HEALTH_CHECKS: &[&str] = &[
     "health_check",
@@ -87,7 +99,16 @@ const ALL: [&[OtherKeys]; 10] =
     [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
 
 /// Keys that are written in any section.
-const ANYWHERE: [OtherKeys; 3] = [
+const ANYWHERE: [OtherKeys; 5] = [
+    keys(
+        &["warm", "spare", "spares", "keepalive", "keep_alive", "prewarm"],
+        "a chain keeps connections ready: write `chains: { NAME: { hops: [HOP], warm: 2 } }`",
+    ),
+    keys(
+        RATES,
+        "there is no limit of requests per second; `limits: { connections: 10000 }` limits the clients, and `budget: { \
+         bytes: 5GiB, per: month }` the bytes of a hop",
+    ),
     keys(&["metrics", "prometheus"], "metrics are at `/metrics` of the listener; remove this key"),
     keys(
         RETRIES,
@@ -206,7 +227,7 @@ const TOP: [OtherKeys; 14] = [
     ),
 ];
 
-const SERVER: [OtherKeys; 8] = [
+const SERVER: [OtherKeys; 7] = [
     keys(
         &[
             "port",
@@ -254,10 +275,6 @@ const SERVER: [OtherKeys; 8] = [
     keys(
         &["timeout", "connect_timeout", "connect", "dial"],
         "write `timeouts: { connect: 10s }`, outside of `server`",
-    ),
-    keys(
-        &["rate", "rate_limit", "requests_per_second", "rps"],
-        "requests are not limited by rate; `limits: { connections: 10000 }` limits the clients, outside of `server`",
     ),
     keys(
         &["log_level", "loglevel", "verbose", "debug"],

@@ -58,9 +58,7 @@ impl Tree {
             )),
             ("hops", "then") => budgets::then_instead(value, |name| self.has_chain(name)),
             ("hops", "per") => text.and_then(budgets::per_instead),
-            ("chains", "warm") => value.as_bool().map(|_| {
-                "write the number of connections to keep ready, as in `warm: 2`, or leave it out".to_owned()
-            }),
+            ("chains", "warm") if matches!(fault, Fault::WrongType { .. }) => Some(WARM.to_owned()),
             ("limits", "connections") => text.and_then(|text| count_instead(key, text, is_shown)),
             ("hops", "warn") => budgets::percent_instead(value, is_written_here),
             ("hops", "unknown") => value
@@ -299,6 +297,8 @@ const ONE_LIST: &str = "a pool has one list: put the proxies of all lists into o
 const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
                         \"proxy*:3128\": HOP }`";
 const MEMBERS: &str = "write `members_from: { file: FILE }` or `{ url: URL }` for a list of proxies, or `members: [HOP, HOP]`";
+const WARM: &str =
+    "write the number of connections to keep ready, as in `warm: 2`, or leave it out";
 const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";

@@ -16,7 +16,7 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 19] = [
+pub(super) const HOP: [OtherKeys; 17] = [
     keys(RETRIES, "a pool uses another member by itself if one does not connect; remove this key")
         .beside("pick"),
     keys(HEALTH_CHECKS, NO_CHECKS).beside("pick"),
@@ -44,18 +44,10 @@ pub(super) const HOP: [OtherKeys; 19] = [
     )
     .beside("username"),
     keys(
-        &["warm", "spare", "spares", "keepalive", "prewarm"],
-        "a chain keeps connections ready: write `chains: { NAME: { hops: [HOP], warm: 2 } }`",
-    ),
-    keys(
         &["address", "uri", "pac"],
         "write `url: URL`, the address of the PAC file, or `file: FILE`",
     )
     .beside("otherwise"),
-    keys(
-        &["requests_per_second", "rate", "rate_limit", "rps", "qps", "max_requests"],
-        "requests are not limited by rate; `budget: { bytes: 5GiB, per: month }` limits the bytes of a hop",
-    ),
     keys(&["workstation"], "NTLM needs no workstation here; remove this key").beside("auth"),
     keys(&["rotate", "rotation", "rotating"], "write `session: rotate`, for a new exit each time")
         .beside("session_max"),
