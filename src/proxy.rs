@@ -31,7 +31,7 @@ use crate::{
         usage_keeper::UsageKeeper,
         watch::{Watch, wait_for_writers},
     },
-    state::{generation::Generation, shared::Shared},
+    state::{generation::Generation, saved_lists::SavedLists, shared::Shared},
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
@@ -150,7 +150,8 @@ impl Loaded {
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
         // follows.
-        let first = Generation::first(config, addresses.clone(), &network);
+        let lists = SavedLists::find(loader.source(), loader.environment());
+        let first = Generation::first(config, addresses.clone(), &network, lists);
         first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);

@@ -169,6 +169,53 @@ async fn a_tag_saves_the_download_of_a_list_that_is_the_same() {
     assert_eq!(loaded, 1, "the same list is no news");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_last_good_list_is_in_use_again_after_a_restart() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    let one = member("one").await;
+    let server = ListServer::of(&format!("{}:{USERNAME}:{PASSWORD}\n", one.address())).await;
+    let files = ConfigDir::new(&yaml(&server.url(PATH), "", ""));
+    let proxy = Proxy::at(files.path()).await;
+    assert_eq!(served_by(&proxy).await, "one");
+    let directory = files.path().join(".state/mooltiroute/lists");
+    // A file that is being written has a hidden name.
+    let saved = || {
+        let mut files = fs::read_dir(&directory).into_iter().flatten().flatten();
+        files.find(|file| !file.file_name().to_string_lossy().starts_with('.'))
+    };
+    within("the list is kept", async {
+        while saved().is_none() {
+            pause().await;
+        }
+    })
+    .await;
+    let file = saved().unwrap().path();
+    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "it holds credentials");
+    assert!(!file.display().to_string().contains("cAnArY"), "{file:?}");
+    drop(proxy);
+    // The provider is down, and the proxy starts again.
+    server.answers("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    let proxy = Proxy::at(files.path()).await;
+    assert_eq!(served_by(&proxy).await, "one");
+    let event = proxy.event("list of an earlier run is in use until it is fetched").await;
+    assert_eq!((event.field("hop"), event.field("proxies")), ("exits".into(), "1".into()));
+    let event = proxy.event("list not loaded").await;
+    assert!(event.field("in_use").starts_with("the last good list, of "), "{event:?}");
+    let asked = server.heads().pop().unwrap();
+    assert!(asked.contains("\r\nIf-None-Match: \""), "the tag is known too: {asked}");
+    assert_eq!(list(&proxy).await["loaded"], true);
+    drop(proxy);
+    // A file that others could have changed is not used.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let proxy = Proxy::at(files.path()).await;
+    assert!(served_by(&proxy).await.starts_with("HTTP/1.1 502 "));
+    let event = proxy.event("the list of an earlier run can't be used").await;
+    assert!(event.field("error").contains("other users may read or change it"), "{event:?}");
+}
+
 #[tokio::test]
 async fn a_list_comes_by_https_through_the_chain_that_is_named() {
     let certificates = Certificates::new();

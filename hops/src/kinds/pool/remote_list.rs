@@ -172,6 +172,7 @@ impl Reader for ListReader {
     const KIND: SourceKind = SourceKind::List;
     const ACCEPT: &'static str = "text/plain, */*";
     const HIDES_URL: bool = true;
+    const IS_SAVED: bool = true;
 
     fn members(roster: &Roster) -> Option<usize> {
         Some(roster.members.len())
