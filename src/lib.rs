@@ -31,7 +31,6 @@ pub(crate) mod client;
 pub mod commands;
 pub mod config;
 pub(crate) mod control;
-pub(crate) mod decimal;
 pub(crate) mod duration;
 pub(crate) mod error;
 pub(crate) mod http;

@@ -1,5 +1,6 @@
 //! The operating system: signals, the supervisor, memory, threads and the limit of open files.
 
+pub(crate) mod early_timer;
 pub(crate) mod memory;
 pub(crate) mod open_files;
 pub(crate) mod replace_file;

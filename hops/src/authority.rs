@@ -192,7 +192,10 @@ impl FromStr for Host {
 
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        // Written without the machinery of `write!`, since each CONNECT to a hop has it.
+        fmt::Display::fmt(&self.host, f)?;
+        f.write_str(":")?;
+        f.write_str(itoa::Buffer::new().format(self.port.get()))
     }
 }
 
@@ -206,7 +209,14 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
-            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V4(address)) => {
+                let [first, rest @ ..] = address.octets();
+                f.write_str(itoa::Buffer::new().format(first))?;
+                rest.into_iter().try_for_each(|part| {
+                    f.write_str(".")?;
+                    f.write_str(itoa::Buffer::new().format(part))
+                })
+            }
             Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
         }
     }

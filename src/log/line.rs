@@ -15,8 +15,6 @@ use std::{
 use mooltiroute_hops::{Authority, Host};
 use tracing::Level;
 
-use crate::decimal::Decimal;
-
 /// One line of the log, while it is written.
 #[derive(Debug)]
 pub(crate) struct LogLine<'a> {
@@ -90,13 +88,13 @@ impl<'a> LogLine<'a> {
     /// Adds a whole number.
     pub(crate) fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        self.out.extend_from_slice(Decimal::new(value).as_bytes());
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// Adds a duration in seconds, to the microsecond.
     pub(crate) fn seconds(&mut self, name: &str, value: Duration) {
         self.name(name);
-        self.out.extend_from_slice(Decimal::new(value.as_secs()).as_bytes());
+        self.out.extend_from_slice(itoa::Buffer::new().format(value.as_secs()).as_bytes());
         self.out.push(b'.');
         fraction(value.subsec_micros(), self.out);
     }
@@ -251,7 +249,7 @@ fn address(ip: IpAddr, number: u16, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b'.');
                 }
-                out.extend_from_slice(Decimal::new(u64::from(part)).as_bytes());
+                out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
             }
         }
         IpAddr::V6(ip) => {
@@ -265,7 +263,7 @@ fn address(ip: IpAddr, number: u16, out: &mut Vec<u8>) {
 
 fn port(number: u16, out: &mut Vec<u8>) {
     out.push(b':');
-    out.extend_from_slice(Decimal::new(u64::from(number)).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use crate::{
     network::NetworkKeeper,
     proxy::listeners::{Begun, TlsInForce},
     state::shared::{Admission, Shared},
-    system::workers::{Crew, Workers},
+    system::{
+        early_timer::EarlyTimer,
+        workers::{Crew, Workers},
+    },
     upstream::chain::ChainSpares,
 };
 
@@ -154,7 +157,8 @@ enum Voice {
 async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
     let Begun { listener, address, tls, closed } = begun;
     let pause = Pause { voice, ..Pause::default() };
-    let mut door = Door { server, worker, listener, address, tls, pause };
+    let timer = EarlyTimer::default();
+    let mut door = Door { server, worker, listener, address, tls, pause, timer, fit: None };
     let shutdown = door.server.shared.shutdown().clone();
     {
         // Made once, since each of these takes a lock when it is made and when it is dropped.
@@ -187,6 +191,10 @@ struct Door {
     address: SocketAddr,
     tls: TlsInForce,
     pause: Pause,
+    /// Set while clients come.
+    timer: EarlyTimer,
+    /// How many clients the descriptors allow, as it was when the timer was set.
+    fit: Option<usize>,
 }
 
 impl Door {
@@ -214,7 +222,13 @@ impl Door {
     async fn room(&mut self) {
         let shared = &self.server.shared;
         loop {
-            let (open, fit) = (shared.open(), shared.clients_that_fit());
+            let open = shared.open();
+            // Another process may change the limit, and to read it is a system call. Well below it, a number that is a
+            // second old will do.
+            let fit = match self.fit {
+                Some(fit) if open < fit / 2 => fit,
+                _ => *self.fit.insert(shared.clients_that_fit()),
+            };
             if open < fit {
                 return;
             }
@@ -233,6 +247,9 @@ impl Door {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
+                if self.timer.set() {
+                    self.fit = None;
+                }
                 let accepted = Accepted { socket, peer, tls: self.tls.load_full() };
                 self.server.welcome(accepted, self.worker);
             }

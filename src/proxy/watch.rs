@@ -3,6 +3,8 @@
 //! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
 //! made again all show in the directory that holds the name.
 
+#[cfg(target_os = "linux")]
+mod lease;
 mod survey;
 mod tick;
 mod trail;

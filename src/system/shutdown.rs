@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 ///
 /// To ask whether a step has come is one load, so that every connection can ask each time its task runs, on any worker.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(Arc<Steps>);
+pub struct Shutdown(Arc<ShutdownState>);
 
 #[derive(Debug, Default)]
-struct Steps {
+struct ShutdownState {
     /// The last step that has come. It never goes back.
     reached: AtomicU8,
     /// Wakes all that wait for a step, after it has come.

@@ -10,17 +10,19 @@ use std::{io, sync::mpsc, thread};
 /// # Errors
 /// The system's error for the first thread that it refuses.
 pub(crate) fn check_supply() -> io::Result<()> {
-    let mut held = Vec::with_capacity(NEEDED);
+    let (mut threads, mut releases) = (Vec::new(), Vec::new());
     for _ in 0..NEEDED {
         let (release, released) = mpsc::channel::<()>();
         // Each lives until its channel ends, so that all of them exist at the same time.
         let waits = move || {
             let _ = released.recv();
         };
-        held.push((thread::Builder::new().spawn(waits)?, release));
+        threads.push(thread::Builder::new().stack_size(STACK_BYTES).spawn(waits)?);
+        releases.push(release);
     }
-    for (thread, release) in held {
-        drop(release);
+    // All end at once, since the start waits for the last of them.
+    drop(releases);
+    for thread in threads {
         // It runs no code that could panic.
         let _ = thread.join();
     }
@@ -43,6 +45,8 @@ fn wait_for_the_last_to_go() {
 /// The writer of the log, the two threads that watch the configuration, the keeper of usage, one for name look-ups and
 /// reading files.
 const NEEDED: usize = 5;
+/// The system makes a small stack quicker than one of the usual size. It gives more if it needs more for a thread.
+const STACK_BYTES: usize = 16 * 1024;
 /// Other threads of a program that embeds this one may stay for long.
 #[cfg(target_os = "linux")]
 const LOOKS_MAX: usize = 1000;

@@ -254,7 +254,7 @@ pub(in crate::commands) fn write_table(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
-    let columns = head.iter().enumerate().map(|(index, name)| Column {
+    let columns = head.iter().enumerate().map(|(index, name)| TableColumn {
         width: column(index).map(|cell| chars(cell.as_ref())).max().unwrap_or(0).max(name.len()),
         // By the heading and not by the cell: a name may begin with a digit.
         is_words: index == 0 || WORDS.contains(name),
@@ -273,13 +273,13 @@ pub(in crate::commands) fn write_table(
 }
 
 /// The layout of a column.
-struct Column {
+struct TableColumn {
     width: usize,
     is_words: bool,
 }
 
 /// Adds a line of a table, without spaces at its end. A table may have ten thousand lines, so nothing is allocated for each.
-fn push_line<'a>(text: &mut String, columns: &[Column], cells: impl Iterator<Item = &'a str>) {
+fn push_line<'a>(text: &mut String, columns: &[TableColumn], cells: impl Iterator<Item = &'a str>) {
     for (column, cell) in columns.iter().zip(cells) {
         let padding = iter::repeat_n(' ', column.width.saturating_sub(chars(cell)));
         if column.is_words {

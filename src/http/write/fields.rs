@@ -1,6 +1,5 @@
 //! Forwarding fields.
 
-use crate::decimal::Decimal;
 use crate::http::{
     BodyLength, Fields,
     role::{Role, role_of},
@@ -35,7 +34,7 @@ pub(super) fn write_fields(fields: &Fields, rewritten: Rewritten<'_>, out: &mut 
             // that none can remove those.
             _ if options.iter().any(|option| option.eq_ignore_ascii_case(name)) => {}
             Role::MaxForwards => match rewritten.max_forwards {
-                Some(hops) => field(out, name, Decimal::new(hops).as_bytes()),
+                Some(hops) => field(out, name, itoa::Buffer::new().format(hops).as_bytes()),
                 None => field(out, name, value),
             },
             Role::EndToEnd => field(out, name, value),
@@ -55,7 +54,7 @@ fn write_framing(spelt: &[u8], length: BodyLength, out: &mut Vec<u8>) {
     let spelt_or = |name: &'static [u8]| if spelt.len() == name.len() { spelt } else { name };
     match length {
         BodyLength::Length(bytes) => {
-            field(out, spelt_or(b"Content-Length"), Decimal::new(bytes).as_bytes());
+            field(out, spelt_or(b"Content-Length"), itoa::Buffer::new().format(bytes).as_bytes());
         }
         BodyLength::Chunked => field(out, spelt_or(b"Transfer-Encoding"), b"chunked"),
         BodyLength::Empty | BodyLength::UntilClose => {}

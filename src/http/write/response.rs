@@ -1,10 +1,7 @@
 //! Forwarding a response.
 
 use super::fields::{RESERVE_BYTES, Rewritten, put, write_extra, write_fields};
-use crate::{
-    decimal::Decimal,
-    http::{BodyLength, ResponseHead, Version},
-};
+use crate::http::{BodyLength, ResponseHead, Version};
 
 impl ResponseHead {
     /// Appends the head that forwards this response to a client that speaks `version` and asked with `method`, with the
@@ -21,7 +18,8 @@ impl ResponseHead {
     ) -> BodyLength {
         out.reserve(self.fields().byte_count() + RESERVE_BYTES);
         // Also a client of HTTP/1.0 gets the version of this proxy (RFC 9112 §2.3).
-        let status = Decimal::new(u64::from(self.status()));
+        let mut status = itoa::Buffer::new();
+        let status = status.format(self.status());
         put(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", self.reason(), b"\r\n"]);
         let body = self.body_length(method).towards(version);
         // Responses to HEAD and 304 may show the length of the absent body (RFC 9110 §8.6); 1xx and 204 may not.

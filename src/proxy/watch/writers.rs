@@ -2,8 +2,9 @@
 //!
 //! inotify tells when a writer closes a file, but not which files were open before the watch began, and a second writer
 //! of one file looks like the first. `/proc` fills that gap: each `/proc/PID/fd/N` is a link whose own mode has the
-//! owner's write bit if the descriptor may write, and which leads to the inode that is open. A lease (`F_SETLEASE`)
-//! would answer with one call, but only for files that this user owns, and rustix has no binding for it.
+//! owner's write bit if the descriptor may write, and which leads to the inode that is open. To look through all
+//! processes takes milliseconds, though, and each start and each reload would wait for it. So the kernel is asked first
+//! whether a file has a writer at all, by a [lease](super::lease).
 //!
 //! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. For those
 //! the events have to do.
@@ -12,6 +13,9 @@ use std::{
     fmt,
     path::{Path, PathBuf},
 };
+
+#[cfg(target_os = "linux")]
+use super::lease;
 
 /// A process that may still write to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +33,13 @@ impl fmt::Display for Writer {
     }
 }
 
-/// Returns the first process found that may write to one of `files`; `None` if none is visible. May take milliseconds.
+/// Returns the first process found that may write to one of `files`; `None` if none is visible. May take milliseconds if there is one.
 #[cfg(target_os = "linux")]
 pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> {
     use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _};
 
     const WRITABLE: u32 = 0o200;
+    let files = files.filter(|path| lease::has_writer(path) != Some(false));
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     // Compared by inode, since a writer may have opened the file by another name.
     let files: BTreeMap<(u64, u64), &Path> =

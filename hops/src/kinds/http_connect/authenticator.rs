@@ -55,7 +55,7 @@ pub(super) enum Outcome {
 
 /// The request by which the proxy is asked.
 #[derive(Clone, Copy, Debug)]
-enum Asked<'a> {
+enum HopRequest<'a> {
     /// A CONNECT with these fields.
     Connect(&'a Authority, &'a [Field]),
     /// A request for the target of a plain one, without a body. The plain request itself has the last credentials.
@@ -104,7 +104,7 @@ impl From<HopError> for Stop {
     }
 }
 
-impl Asked<'_> {
+impl HopRequest<'_> {
     async fn send(
         &self,
         exchange: &mut Exchange<'_>,
@@ -204,7 +204,7 @@ impl Authenticator {
         let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let opening = self.opening(purpose).await?;
-        let asked = Asked::Connect(next, fields);
+        let asked = HopRequest::Connect(next, fields);
         match self.rounds(&mut exchange, asked, opening, purpose).await? {
             // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
             // first message.
@@ -232,7 +232,7 @@ impl Authenticator {
     async fn rounds(
         &self,
         exchange: &mut Exchange<'_>,
-        asked: Asked<'_>,
+        asked: HopRequest<'_>,
         opening: Attempt,
         purpose: Purpose<'_>,
     ) -> Result<RoundsEnd, HopError> {

@@ -18,7 +18,7 @@ use super::{
         diagnosis, explanations,
         lockout::{Permit, Trial},
     },
-    Asked, Authenticator, Purpose, RoundsEnd,
+    Authenticator, HopRequest, Purpose, RoundsEnd,
 };
 use crate::{
     Field, HopError, Logon, PlainRequest, Refusal, Tunnel,
@@ -90,7 +90,7 @@ impl Authenticator {
             (opening, None)
         } else {
             let mut exchange = Exchange::new(tunnel, head_bytes_max);
-            match self.rounds(&mut exchange, Asked::Plain(request), opening, purpose).await? {
+            match self.rounds(&mut exchange, HopRequest::Plain(request), opening, purpose).await? {
                 RoundsEnd::Ready(attempt, permit) => (attempt, permit),
                 RoundsEnd::Closes => return Ok(None),
                 // The proxy wants no credentials for this, or knows this machine by its address.
