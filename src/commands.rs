@@ -224,7 +224,25 @@ fn columns(size: Option<(Width, Height)>) -> Option<usize> {
 /// After the reader has closed its end, as `head` does once it has enough, writes succeed and go nowhere. So the command
 /// runs to its end and exits with its own status.
 fn stdout() -> impl Write {
-    UntilClosed(anstream::stdout().lock())
+    UntilClosed(StyledOutput { styled: anstream::stdout().lock(), plain: io::stdout() })
+}
+
+/// Standard output, which leaves styles out if it can't show them.
+struct StyledOutput {
+    styled: anstream::AutoStream<io::StdoutLock<'static>>,
+    plain: io::Stdout,
+}
+
+impl Write for StyledOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The search for styles takes its time for each byte, and a table may have ten thousand lines without any. Both
+        // ways lead through one buffer, so the order stays.
+        if bytes.contains(&ESCAPE) { self.styled.write(bytes) } else { self.plain.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.styled.flush()
+    }
 }
 
 struct UntilClosed<W>(W);
@@ -265,6 +283,9 @@ fn complain(why: &dyn fmt::Display) -> ExitCode {
 
 /// The exit status for wrong usage, the same as of clap.
 const USAGE: u8 = 2;
+
+/// The byte that begins each style.
+const ESCAPE: u8 = 0x1b;
 
 /// A longer line of text is hard to read.
 const LINE_CHARS_MAX: usize = 120;

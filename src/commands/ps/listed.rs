@@ -51,15 +51,14 @@ impl Listed {
     /// The proxy did not answer.
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
         let ProxyIdentity { pid, listeners, generation, .. } = &control.identity;
-        // The kernel takes about as long for the list of sockets as the proxy for its answer.
+        // The search for processes goes through many files, and does not wait for the proxy's answer.
         let (connections, sockets) = thread::scope(|scope| {
-            let sockets = scope.spawn(|| ClientSockets::connected_to(listeners));
+            let sockets = scope.spawn(|| ClientSockets::connected_to(listeners, *pid));
             let connections = control.get::<Vec<ListedConnection>>("/v1/connections");
             // A panic was reported already. Processes are an addition, and their absence is no failure.
             (connections, sockets.join().unwrap_or_default())
         });
         let connections = connections?;
-        // All clients at once, since the search goes through the open files of every process.
         let clients = connections.iter().map(|one| one.client);
         let older = connections.iter().filter(|one| one.generation < *generation);
         let processes = sockets.processes(clients, older.map(|one| one.client), *pid);
@@ -122,7 +121,9 @@ fn shown_hop(hop: &ListedHop) -> Cow<'_, str> {
 
 /// Returns a rate in bytes a second.
 pub(crate) fn rate(bytes_per_second: f64) -> String {
-    format!("{}/s", bytes(bytes_per_second as u64))
+    let mut text = bytes(bytes_per_second as u64);
+    text.push_str("/s");
+    text
 }
 
 /// Returns a time in its two largest units.

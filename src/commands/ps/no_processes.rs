@@ -18,7 +18,7 @@ pub(crate) struct Processes;
 
 impl ClientSockets {
     /// Finds nothing.
-    pub(crate) fn connected_to(_listeners: &[SocketAddr]) -> Self {
+    pub(crate) fn connected_to(_listeners: &[SocketAddr], _proxy: u32) -> Self {
         Self
     }
 

@@ -7,16 +7,9 @@
 mod inodes;
 mod sock_diag;
 
-use std::{
-    collections::{HashMap, HashSet},
-    ffi::CString,
-    fmt, fs,
-    net::SocketAddr,
-    os::fd::OwnedFd,
-    path::Path,
-    thread,
-};
+use std::{ffi::CString, fmt, fs, net::SocketAddr, os::fd::OwnedFd, path::Path, thread};
 
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use rustix::{
     fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw},
     net::AddressFamily,
@@ -32,10 +25,11 @@ pub(crate) struct ClientProcess {
     pub name: String,
 }
 
-/// The sockets of this machine that are connected to a proxy.
+/// The sockets of this machine that are connected to a proxy, with their processes.
 #[derive(Debug, Default)]
 pub(crate) struct ClientSockets {
-    inodes: Inodes,
+    known: HashSet<SocketAddr>,
+    processes: HashMap<SocketAddr, ClientProcess>,
     ports: Vec<u16>,
     /// Whether sockets for IPv6 were looked for.
     has_ipv6: bool,
@@ -46,40 +40,44 @@ pub(crate) struct ClientSockets {
 pub(crate) struct Processes(HashMap<SocketAddr, ClientProcess>);
 
 impl ClientSockets {
-    /// Finds the sockets that are connected to `listeners`.
+    /// Finds the sockets that are connected to `listeners` of the proxy `proxy`, and their processes. The proxy itself has
+    /// at least as many sockets as all of them, and is left out.
     ///
     /// The kernel is asked for the sockets that lead to these ports. `/proc/net/tcp`, with a line of text for each socket
     /// of the machine, takes several times as long to be written as all other steps of `ps` together.
-    pub(crate) fn connected_to(listeners: &[SocketAddr]) -> Self {
+    pub(crate) fn connected_to(listeners: &[SocketAddr], proxy: u32) -> Self {
         let ports: Vec<u16> = listeners.iter().map(SocketAddr::port).collect();
-        match sock_diag::connected_to(&ports, AddressFamily::INET) {
-            Ok(inodes) => Self { inodes, ports, has_ipv6: false },
+        let (inodes, has_ipv6) = match sock_diag::connected_to(&ports, AddressFamily::INET) {
+            Ok(inodes) => (inodes, false),
             // A kernel may lack this interface, and a sandbox may forbid it.
-            Err(_) => Self { inodes: inodes::connected_to(&ports), ports, has_ipv6: true },
-        }
+            Err(_) => (inodes::connected_to(&ports), true),
+        };
+        let known = inodes.values().copied().collect();
+        Self { known, processes: processes_of(inodes, proxy), ports, has_ipv6 }
     }
 
-    /// Finds the processes of `clients`, by the addresses that they connect from. `older` are those of them that may have
-    /// come by an address that the proxy no longer listens on. The proxy, process `proxy`, has at least as many sockets
-    /// as all of them, and is left out.
+    /// Returns the processes of `clients`, by the addresses that they connect from. `older` are those of them that may have
+    /// come by an address that the proxy no longer listens on.
     pub(crate) fn processes(
         mut self,
         clients: impl IntoIterator<Item = SocketAddr>,
         older: impl IntoIterator<Item = SocketAddr>,
         proxy: u32,
     ) -> Processes {
-        let known: HashSet<SocketAddr> = self.inodes.values().copied().collect();
-        let is_missing = |client: &SocketAddr| !known.contains(&canonical(*client));
+        let is_missing = |client: &SocketAddr| !self.known.contains(&canonical(*client));
+        let mut inodes = inodes::of(older.into_iter().filter(is_missing));
         // A program may use a socket for IPv6 for all addresses, as Java does. The kernel looks through its whole table
         // again for those, so it is asked only if some client was not found.
         if !self.has_ipv6
             && clients.into_iter().any(|client| is_missing(&client))
-            && let Ok(inodes) = sock_diag::connected_to(&self.ports, AddressFamily::INET6)
+            && let Ok(others) = sock_diag::connected_to(&self.ports, AddressFamily::INET6)
         {
-            self.inodes.extend(inodes);
+            inodes.extend(others);
         }
-        self.inodes.extend(inodes::of(older.into_iter().filter(is_missing)));
-        Processes(processes_of(self.inodes, proxy))
+        if !inodes.is_empty() {
+            self.processes.extend(processes_of(inodes, proxy));
+        }
+        Processes(self.processes)
     }
 }
 
@@ -203,13 +201,14 @@ mod tests {
             let listening = listener.local_addr().unwrap();
             let client = TcpStream::connect(listening).unwrap();
             let from = client.local_addr().unwrap();
-            let sockets = || ClientSockets::connected_to(&[listening]);
-            let found = sockets().processes([from], [], 0);
+            let found = ClientSockets::connected_to(&[listening], 0).processes([from], [], 0);
             assert_eq!(found.get(from).unwrap().pid, std::process::id());
             assert_eq!(found.get(listening), None, "this end is the proxy's own");
-            assert_eq!(sockets().processes([from], [], std::process::id()).get(from), None);
+            let this = std::process::id();
+            let without_this = ClientSockets::connected_to(&[listening], this);
+            assert_eq!(without_this.processes([from], [], this).get(from), None);
             // The proxy listens elsewhere by now.
-            let sockets = || ClientSockets::connected_to(&[SocketAddr::new(from.ip(), 1)]);
+            let sockets = || ClientSockets::connected_to(&[SocketAddr::new(from.ip(), 1)], 0);
             assert_eq!(sockets().processes([from], [], 0).get(from), None);
             assert!(sockets().processes([from], [from], 0).get(from).is_some());
         }

@@ -1,10 +1,11 @@
 //! The inodes of TCP sockets, from the kernel's tables in text.
 
 use std::{
-    collections::HashSet,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
+
+use foldhash::{HashMapExt as _, HashSet};
 
 use super::{Inodes, canonical};
 

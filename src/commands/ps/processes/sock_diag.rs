@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::HashMapExt as _;
 use rustix::{
     io::{Errno, Result},
     net::{
