@@ -61,7 +61,7 @@ async fn status_never_shows_another_proxy_than_the_named_one() {
     let (code, out, error) = outcome(&proxy.command(&["status"]));
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains(&proxy.address().to_string()), "{out}");
-    assert!(out.contains("rejected     what is on disk"), "{out}");
+    assert!(out.contains("rejected     the files on disk"), "{out}");
     // Without the proxy, its address is unknown. Another proxy may listen on the default port.
     proxy.signal(rustix::process::Signal::TERM);
     assert!(proxy.exit().await.success());
