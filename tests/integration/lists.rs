@@ -169,6 +169,46 @@ async fn a_tag_saves_the_download_of_a_list_that_is_the_same() {
     assert_eq!(loaded, 1, "the same list is no news");
 }
 
+#[tokio::test]
+async fn a_session_chooses_the_member_of_a_sticky_pool() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+    let (one, two) = (member("one").await, member("two").await);
+    let server = ListServer::of(&format!("{}\n{}\n", one.address(), two.address())).await;
+    let proxy =
+        Proxy::start(&yaml(&server.url(PATH), "", "").replace("pick: round-robin", "pick: sticky"))
+            .await;
+    // Returns the last line of the answer: the name of the member, or the end of a refusal's text.
+    let served_as = async |username: &str| {
+        let login = STANDARD.encode(format!("{username}:x"));
+        let head = String::from_utf8_lossy(CONNECT)
+            .replace("\r\n\r\n", &format!("\r\nProxy-Authorization: Basic {login}\r\n\r\n"));
+        let mut stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let status = lines.next_line().await.unwrap().unwrap();
+        if !status.starts_with("HTTP/1.1 200 ") {
+            return status;
+        }
+        while lines.next_line().await.unwrap().unwrap() != "" {}
+        within("a name comes", lines.next_line()).await.unwrap().unwrap()
+    };
+    let mut taken = std::collections::BTreeSet::new();
+    for session in 0..16 {
+        let name = served_as(&format!("session-{session}")).await;
+        assert_eq!(
+            served_as(&format!("session-{session}")).await,
+            name,
+            "a session keeps its member"
+        );
+        taken.insert(name);
+    }
+    assert_eq!(taken, ["one".to_owned(), "two".to_owned()].into(), "sessions are spread");
+    let refused = served_as("session-1,country-us").await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "no member chooses a country: {refused}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_last_good_list_is_in_use_again_after_a_restart() {
@@ -384,7 +424,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         (&ok(""), "it has no proxy in it"),
         (&ok("# nothing\n"), "it has no proxy in it"),
         (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, and not a list"),
-        (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has a control character"),
+        (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has an invisible character"),
         (&ok(&long), "it has over 4 MiB"),
         (&ok(&"127.0.0.1:80\n".repeat(50_001)), "it has over 50000 proxies"),
         (cut, "closed the connection without a full answer"),

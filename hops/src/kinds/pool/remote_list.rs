@@ -97,6 +97,11 @@ impl RemoteList {
         });
     }
 
+    /// Returns how a member is picked.
+    pub(super) fn pick(&self) -> Pick {
+        self.shared().remote.reader().builder.pick
+    }
+
     /// Returns the URL as far as it may be shown.
     pub(super) fn shown_url(&self) -> String {
         self.shared().remote.shown_url()
