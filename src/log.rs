@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use tracing::{Level as TracingLevel, Subscriber};
+use tracing::{Level as TracingLevel, Subscriber, warn};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{LevelFilter, Targets},
@@ -63,11 +63,20 @@ pub(crate) fn begin(
     directives: Option<&str>,
 ) -> Result<(LogControl, Flush), Box<dyn std::error::Error + Send + Sync>> {
     // A wrong `RUST_LOG` is an error before anything has begun.
-    let directives = directives
-        .filter(|text| !text.is_empty())
+    let text = directives.filter(|text| !text.is_empty());
+    let directives = text
         .map(str::parse::<Targets>)
         .transpose()
         .map_err(|error| format!("RUST_LOG: {error}"))?;
+    // A misspelt level, such as `debgu`, is read as the name of a module, and would silence everything. So is a text that
+    // is meant for other programs.
+    let is_off = text.is_some_and(|text| text.contains("off"));
+    let is_for_us =
+        |targets: &Targets| is_off || targets.would_enable("mooltiroute", &TracingLevel::ERROR);
+    let (directives, foreign) = match directives {
+        Some(targets) if !is_for_us(&targets) => (None, text),
+        directives => (directives, None),
+    };
     let (queue, flush) =
         queue(io::stderr()).map_err(|error| format!("the log can't be written: {error}"))?;
     // Level and format change with a reload, so both layers can be replaced while the process runs.
@@ -75,6 +84,12 @@ pub(crate) fn begin(
         reload::Layer::new(directives.clone().unwrap_or_else(|| targets(log.level)));
     let (lines, lines_handle) = reload::Layer::new(layer(log.format, &queue));
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;
+    if let Some(text) = foreign {
+        warn!(
+            RUST_LOG = text,
+            "no level for Mooltiroute is in this variable, so `log.level` counts; write one, such as `debug`"
+        );
+    }
     let direct = DirectLog { queue, format: Arc::default() };
     direct.set_format(log.format);
     Ok((LogControl { filter: filter_handle, lines: lines_handle, direct, directives }, flush))

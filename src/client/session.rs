@@ -237,7 +237,12 @@ fn admit(
 ) -> Result<Admitted, Box<Reply>> {
     let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
         let is_page = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
-        let reply = if is_page { Reply::unauthorized_page() } else { Reply::unauthorized() };
+        let has_tried = head.fields().values("Proxy-Authorization").next().is_some();
+        let reply = match (is_page, has_tried) {
+            (true, _) => Reply::unauthorized_page(),
+            (false, true) => Reply::wrong_credentials(),
+            (false, false) => Reply::unauthorized(),
+        };
         log_unauthorized(client, head, &reply, shared);
         return Err(Box::new(reply));
     };

@@ -241,6 +241,14 @@ impl<'a> Resolver<'a> {
             .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
             .and_then(|password| {
                 credentials::basic(&username, &password)?;
+                // Anybody who reaches the listener could guess it.
+                for (key, value) in [("username", &username), ("password", &password)] {
+                    if value.expose().is_empty() {
+                        return Err(
+                            InvalidSetting::new(key, NO_CREDENTIAL).with_help(LEAVE_AUTH_OUT)
+                        );
+                    }
+                }
                 Ok(Auth { username, password })
             });
         // A new content of `password_file` is a change, although the YAML stays the same.
@@ -444,5 +452,8 @@ fn some_of(names: &[impl AsRef<str>]) -> String {
     some.join(", ") + if names.len() > KNOWN_MAX { ", …" } else { "" }
 }
 
+const NO_CREDENTIAL: &str = "is empty, so the proxy would let in clients that know nothing";
+const LEAVE_AUTH_OUT: &str =
+    "write what clients have to send; leave `auth` out if they need no credentials";
 /// The number of names that are listed.
 const KNOWN_MAX: usize = 20;

@@ -54,6 +54,11 @@ impl Reply {
         }
     }
 
+    /// Asks for the credentials of `server.auth`, since those that the client sent are others.
+    pub(crate) fn wrong_credentials() -> Self {
+        Self { text: texts::WRONG_CREDENTIALS.to_owned(), ..Self::unauthorized() }
+    }
+
     /// Asks for the credentials of `server.auth`, for a page of the proxy itself.
     pub fn unauthorized_page() -> Self {
         Self { text: texts::UNAUTHORIZED_PAGE.to_owned(), ..Self::unauthorized() }

@@ -42,11 +42,15 @@ pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exi
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
                                        `server.auth` in its configuration, as in \
                                        `http://USER:PASSWORD@localhost:8888`.";
+pub(super) const WRONG_CREDENTIALS: &str = "The username or the password that was given to this proxy is not that of \
+                                            `server.auth` in its configuration. A URL with both is \
+                                            `http://USER:PASSWORD@localhost:8888`; the name of a session follows the \
+                                            username, as in `USER+session-NAME`.";
 pub(super) const UNAUTHORIZED_PAGE: &str = "This page asks for the username and the password of `server.auth`: write `curl -u \
                                             USER:PASSWORD URL`, or `basic_auth` for a scrape of Prometheus.";
 pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
-pub(super) const OTHER_USERNAME: &str =
-    "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`.";
+pub(super) const OTHER_USERNAME: &str = "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`, or \
+     `http://USER+session-NAME:PASSWORD@localhost:8888` if it asks for credentials of its own.";
 pub(super) const NO_DESCRIPTORS: &str =
     "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
 pub(super) const LOOP: &str = "The request would come back to this proxy again and again. Take the proxy's own \

@@ -138,7 +138,7 @@ fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<(
             writeln!(out, "  {kept}{next}")?;
         }
         if !file["doubt"].is_null() {
-            writeln!(out, "  it {}", word(&file["doubt"]))?;
+            writeln!(out, "  {}", word(&file["doubt"]))?;
         }
     }
     Ok(())

@@ -81,10 +81,11 @@ pub(super) fn read(text: &str) -> Option<OutlineNode> {
             }
             Event::MappingEnd | Event::SequenceEnd => {
                 let OpenNode { start, last, is_list, entries, .. } = open.pop()?;
-                // A collection in brackets ends with its bracket. A block has no end of its own: the parser
-                // ends it at the next token, with all comments before that. So it ends with its last scalar.
-                let is_flow = text[..bytes.end].ends_with(['}', ']']) && !bytes.is_empty();
-                let end = if is_flow { bytes.end } else { last };
+                // A collection in brackets ends with its bracket, behind which the parser takes blanks too. A
+                // block has no end of its own: the parser ends it at the next token, with all comments before
+                // that. So it ends with its last scalar.
+                let is_flow = text[bytes.clone()].starts_with(['}', ']']);
+                let end = if is_flow { bytes.start + 1 } else { last };
                 let content =
                     if is_list { OutlineContent::List } else { OutlineContent::Mapping(entries) };
                 OutlineNode { bytes: start..end, content }

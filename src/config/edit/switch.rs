@@ -317,6 +317,16 @@ mod tests {
             false,
             "hops: { corp: { enabled: false, kind: x } }\n",
         );
+        // Behind the last value of a mapping in braces stand brackets of others.
+        for (end, behind) in [("}", "}"), (" }", " }"), ("  }", "\t}"), ("\n}", "\n }")] {
+            check(
+                &format!(
+                    "hops: {{ corp: {{ kind: x, enabled: {{ when: {{ any: [ {{ interface: tun0 }} ] {end} }}{behind} }}\n"
+                ),
+                false,
+                &format!("hops: {{ corp: {{ kind: x, enabled: false{behind} }}\n"),
+            );
+        }
         check(
             "hops:\n  corp:\n    enabled: # at work\n      when:\n        # the VPN\n        interface: tun*  # any\n    # next\n    kind: x\n",
             false,

@@ -96,6 +96,12 @@ impl Tree {
                 Some("list single ports, as in `ports: [80, 443]`; there are no ranges".to_owned())
             }
             ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
+            // A session of `kind: rotating` is a text, also if it looks like a number.
+            ("hops", "session") if value.is_number() => {
+                let shown = Some(value).filter(|_| is_shown).and_then(Value::as_u64);
+                let shown = shown.map_or_else(|| "NUMBER".to_owned(), |number| number.to_string());
+                Some(format!("write it in quotes, as in `session: \"{shown}\"`"))
+            }
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
                 Some(SESSION.to_owned())
             }
