@@ -12,6 +12,8 @@ pub(crate) mod client;
 mod door;
 #[cfg_attr(windows, path = "control/endpoint_windows.rs")]
 pub(crate) mod endpoint;
+#[cfg_attr(not(unix), path = "control/hand_over_unsupported.rs")]
+mod hand_over;
 pub(crate) mod server;
 pub(crate) mod verdict;
 

@@ -16,7 +16,6 @@
 //! - [`io`]: relays bytes between sockets.
 //! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
-//! - [`decimal`]: numbers as digits, without an allocation.
 //! - [`duration`]: durations in words.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.

@@ -31,7 +31,7 @@ use crate::{
         usage_keeper::UsageKeeper,
         watch::{Watch, wait_for_writers},
     },
-    state::{generation::Generation, shared::Shared},
+    state::{generation::Generation, saved_lists::SavedLists, shared::Shared},
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
@@ -47,6 +47,7 @@ pub struct Loaded {
     config: Config,
     watch: Option<io::Result<Watch>>,
     passed: Vec<TcpListener>,
+    taken: Vec<TcpListener>,
     /// The place to open a control socket in, if there is to be one.
     control: Option<Environment>,
 }
@@ -100,13 +101,20 @@ impl Loaded {
                 break config?;
             }
         };
-        Ok(Self { loader, config, watch, passed: Vec::new(), control: None })
+        Ok(Self { loader, config, watch, passed: Vec::new(), taken: Vec::new(), control: None })
     }
 
     /// Accepts on sockets that a supervisor has passed, too. The configuration must name them.
     #[must_use]
     pub fn with_passed(mut self, passed: Vec<TcpListener>) -> Self {
         self.passed = passed;
+        self
+    }
+
+    /// Accepts on those of the sockets that the configuration names. A proxy that is about to end has handed them over.
+    #[must_use]
+    pub(crate) fn with_taken(mut self, taken: Vec<TcpListener>) -> Self {
+        self.taken = taken;
         self
     }
 
@@ -129,10 +137,12 @@ impl Loaded {
     /// The first address that can't be listened on, a socket that was passed and can't be used, or a thread that
     /// can't be started. Everything that was opened is closed again.
     pub fn start(self) -> Result<Proxy, ListenError> {
-        let Self { loader, config, watch, passed, control } = self;
+        let Self { loader, config, watch, passed, taken, control } = self;
         let mut listeners = Listeners::default();
         // The supervisor's sockets come first: `prepare` finds their addresses open, and does not bind them.
-        let adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
+        let mut adopted = listeners.adopt(passed).map_err(ListenError::Passed)?;
+        let taken = listeners.take_over(taken, &config.server.listen);
+        adopted.extend(taken.map_err(ListenError::Taken)?);
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
         reload::announce(&config);
@@ -150,7 +160,8 @@ impl Loaded {
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
         // follows.
-        let first = Generation::first(config, addresses.clone(), &network);
+        let lists = SavedLists::find(loader.source(), loader.environment());
+        let first = Generation::first(config, addresses.clone(), &network, lists);
         first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);

@@ -4,4 +4,5 @@ pub(crate) mod connections;
 pub(crate) mod denials;
 pub(crate) mod generation;
 mod hop_services;
+pub(crate) mod saved_lists;
 pub(crate) mod shared;

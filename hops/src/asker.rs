@@ -7,6 +7,7 @@ use std::{
 };
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{Authority, Eventual, Field, Link, Secret, Tunnel};
 
@@ -64,6 +65,35 @@ pub trait Services: fmt::Debug + Send + Sync {
 
     /// Tells operators what the document itself has to say.
     fn said(&self, text: &str);
+
+    /// Returns the document that was last [saved](Self::save) under `name`, perhaps by an earlier process. May block.
+    fn saved(&self, _name: &str) -> Option<SavedDocument> {
+        None
+    }
+
+    /// Saves a document for later processes. It may hold credentials. May block.
+    ///
+    /// `name` consists of letters, digits and `-`, and tells nothing about the document.
+    fn save(&self, _name: &str, _document: &SavedDocument) {}
+}
+
+/// A document as its server sent it, saved for a later process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SavedDocument {
+    /// Its content, which may be credentials.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The encoding that the server named.
+    pub charset: Option<String>,
+    /// The tag by which the server knows it.
+    pub etag: Option<String>,
+    /// When it was read.
+    pub loaded: SystemTime,
+}
+
+impl fmt::Debug for SavedDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedDocument").field("loaded", &self.loaded).finish_non_exhaustive()
+    }
 }
 
 /// A connection that carries one plain request.
@@ -110,6 +140,8 @@ pub enum SourceNews<'a> {
         /// The number of members of a list.
         members: Option<usize>,
     },
+    /// The one that an earlier process saved is in use until it is fetched.
+    Restored(KeptDocument),
     /// It is in use, and parts of it are not, for this reason.
     Doubtful(&'a str),
     /// It can't be used, for the reason in `problem`. The last good one stays in use, if there is one.
@@ -123,7 +155,7 @@ pub enum SourceNews<'a> {
     },
 }
 
-/// A document that stays in use, because a later one can't be used.
+/// A document that is in use although it was not fetched just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptDocument {
     /// When it was read.

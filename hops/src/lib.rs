@@ -63,8 +63,8 @@ pub use schemars;
 
 pub use crate::{
     asker::{
-        Asker, Forwarder, KeptDocument, OpenError, PlainConnection, Services, SourceKind,
-        SourceNews, SourceState,
+        Asker, Forwarder, KeptDocument, OpenError, PlainConnection, SavedDocument, Services,
+        SourceKind, SourceNews, SourceState,
     },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings, is_utf16},

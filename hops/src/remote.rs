@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -28,7 +29,10 @@ use self::{
     fetch::{Fetched, Server},
     state::{Document, RemoteState},
 };
-use crate::{Eventual, Services, SourceKind, SourceNews, SourceState, tls::TlsClient};
+use crate::{
+    Eventual, KeptDocument, SavedDocument, Services, SourceKind, SourceNews, SourceState,
+    tls::TlsClient,
+};
 
 /// Turns a document into the value that a hop uses.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
@@ -41,6 +45,8 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     const ACCEPT: &'static str;
     /// Whether the path of the URL must not be shown.
     const HIDES_URL: bool;
+    /// Whether the last good document is saved, and used again by the next process until it has fetched a newer one.
+    const IS_SAVED: bool;
 
     /// Returns the number of members that a value names, if it is a list.
     fn members(_value: &Self::Value) -> Option<usize> {
@@ -271,6 +277,12 @@ impl<R: Reader> Remote<R> {
         }
     }
 
+    /// Returns the name under which the document is saved. It is a hash, since the URL may be a credential.
+    fn saved_name(&self) -> String {
+        let hash = Sha256::digest(self.server.url.expose().as_bytes());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, RemoteState<R::Value>> {
         // Nothing in here panics half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -287,7 +299,8 @@ impl<R: Reader> Fetch<R> {
     async fn run(self) {
         let Self { remote, .. } = &self;
         let Some(services) = remote.server.services.present() else { return };
-        let loaded = self.load(&**services).await;
+        self.restore(services).await;
+        let loaded = self.load(services).await;
         let problem = loaded.as_ref().err().cloned();
         let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
         let (is_news, kept, retry) = {
@@ -308,13 +321,39 @@ impl<R: Reader> Fetch<R> {
         }
     }
 
+    /// Takes the document that an earlier process saved, if there is none yet. Requests that wait use it at once.
+    async fn restore(&self, services: &Arc<dyn Services>) {
+        let Self { remote, epoch } = self;
+        let is_due = {
+            let mut state = remote.state();
+            R::IS_SAVED
+                && state.document.is_none()
+                && !std::mem::replace(&mut state.is_restored, true)
+        };
+        if !is_due {
+            return;
+        }
+        let (looking, name) = (Arc::clone(services), remote.saved_name());
+        let saved = tokio::task::spawn_blocking(move || looking.saved(&name)).await;
+        let Ok(Some(SavedDocument { bytes, charset, etag, loaded })) = saved else { return };
+        let fingerprint = remote.server.hasher.hash_one((&*bytes, &charset));
+        // One that can't be read any more is as good as none: it is about to be fetched.
+        let read = remote.reader.read(RemoteBody { bytes, charset }, None, *epoch).await;
+        let Ok(ReadDocument { value, doubt }) = read else { return };
+        let kept = KeptDocument { loaded, members: R::members(&value) };
+        let value = Arc::new(value);
+        remote.state().document = Some(Document { value, doubt, loaded, fingerprint, etag });
+        remote.fetched.notify_waiters();
+        services.report(R::KIND, &remote.shown_url(), SourceNews::Restored(kept));
+    }
+
     /// Fetches the document and reads it. Returns `None` if it has not changed.
     ///
     /// # Errors
     /// The reason why there is no document, or no value in it.
     async fn load(
         &self,
-        services: &dyn Services,
+        services: &Arc<dyn Services>,
     ) -> Result<Option<Document<R::Value>>, LoadProblem> {
         let Remote { reader, server, policy, .. } = &*self.remote;
         let (last, fingerprint, etag) = {
@@ -325,7 +364,7 @@ impl<R: Reader> Fetch<R> {
         };
         let RemoteServer { url, tls, head_bytes_max, hasher, .. } = server;
         let server = Server {
-            services,
+            services: &**services,
             tls: tls.as_ref(),
             head_bytes_max: *head_bytes_max,
             accept: R::ACCEPT,
@@ -343,10 +382,22 @@ impl<R: Reader> Fetch<R> {
         if fingerprint == Some(present) {
             return Ok(None);
         }
+        let loaded = SystemTime::now();
+        let saved = R::IS_SAVED.then(|| SavedDocument {
+            bytes: body.bytes.clone(),
+            charset: body.charset.clone(),
+            etag: etag.clone(),
+            loaded,
+        });
         let read = reader.read(body, last, self.epoch).await;
         let ReadDocument { value, doubt } =
             read.map_err(|words| LoadProblem::new(LoadCause::Content, words))?;
-        let (value, loaded) = (Arc::new(value), SystemTime::now());
+        if let Some(saved) = saved {
+            // Nothing waits for the disk.
+            let (saving, name) = (Arc::clone(services), self.remote.saved_name());
+            drop(tokio::task::spawn_blocking(move || saving.save(&name, &saved)));
+        }
+        let value = Arc::new(value);
         Ok(Some(Document { value, doubt, loaded, fingerprint: present, etag }))
     }
 }

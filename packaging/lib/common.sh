@@ -35,11 +35,15 @@ formats_of_target() {
   esac
 }
 
+# Prints the name of the program on its system.
+program_name() {
+  case $TARGET in *-windows-*) echo mooltiroute.exe ;; *) echo mooltiroute ;; esac
+}
+
 # Builds the program once per run and sets PROGRAM to its path.
 build_program() {
-  local name=mooltiroute tools=(cargo build) triple=$TARGET
+  local tools=(cargo build) triple=$TARGET
   [ -z "${PROGRAM:-}" ] || return 0
-  case $TARGET in *-windows-*) name=mooltiroute.exe ;; esac
   if [ -n "${BINARY:-}" ]; then
     PROGRAM=$(realpath "$BINARY")
     return 0
@@ -50,7 +54,7 @@ build_program() {
     triple=$TARGET.$GLIBC
   fi
   "${tools[@]}" --locked --profile "$PROFILE" --package mooltiroute --bin mooltiroute --target "$triple" >&2
-  PROGRAM=${CARGO_TARGET_DIR:-target}/$TARGET/${PROFILE/#dev/debug}/$name
+  PROGRAM=${CARGO_TARGET_DIR:-target}/$TARGET/${PROFILE/#dev/debug}/$(program_name)
   [ -x "$PROGRAM" ] || fail "cargo left no program at $PROGRAM"
 }
 

@@ -43,7 +43,8 @@ stage_archive() {
   local root=$1 documents=$WORK/documents
   make_documents
   rm -rf "$root"
-  install -D -m 755 "$PROGRAM" "$root/${PROGRAM##*/}"
+  # A program of `BINARY` may have any name.
+  install -D -m 755 "$PROGRAM" "$root/$(program_name)"
   install -D -m 644 -t "$root" README.md CHANGELOG.md LICENSE "$documents/THIRD-PARTY-LICENSES.txt"
   install -D -m 644 -t "$root/config.d" config.d/*.yaml
   install -D -m 644 -t "$root/completions" "$documents"/completions/*

@@ -11,10 +11,13 @@ tag=${1:?usage: notes.sh vX.Y.Z}
 [ "$tag" = "v$VERSION" ] || fail "the tag is $tag and the version in Cargo.toml $VERSION"
 heading=$(grep -m 1 -F "## [$VERSION]" CHANGELOG.md) || fail "CHANGELOG.md has no section $VERSION"
 [[ $heading =~ [0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || fail "the section has no date: $heading"
-hops=$(sed -n 's/^mooltiroute-hops = .*version = "\([^"]*\)".*/\1/p' Cargo.toml)
-[ "$hops" = "$VERSION" ] || fail "the dependency mooltiroute-hops is $hops and the version $VERSION"
+# The crates of the repository are published together, so they need each other in this version.
+crates=$(sed -n 's/^\(mooltiroute-[a-z]* = .*path = .*\)/\1/p' Cargo.toml)
+[ -n "$crates" ] || fail "Cargo.toml names no crate of this repository"
+if others=$(grep -vF "version = \"$VERSION\"" <<<"$crates"); then fail "the version is $VERSION, and not in: $others"; fi
 
-awk -v heading="$heading" '$0 == heading { inside = 1; next } /^## / { inside = 0 } inside' CHANGELOG.md
+# The definitions of links at the end of the file belong to no section.
+awk -v heading="$heading" '$0 == heading { inside = 1; next } /^## |^\[[^]]*\]: / { inside = 0 } inside' CHANGELOG.md
 cat <<NOTES
 ### Verify
 

@@ -24,5 +24,5 @@ files+=("$DIST/channels/install.sh")
 
 run gh release create "$tag" --draft --verify-tag --title "$tag" --notes-file "$notes" "${kind[@]}" "${files[@]}"
 run gh release edit "$tag" --draft=false
-run cargo publish --locked --package mooltiroute-hops
-run cargo publish --locked --package mooltiroute
+# Publishes the crates in the order in which they need each other.
+run cargo publish --locked --workspace

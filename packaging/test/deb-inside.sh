@@ -67,6 +67,20 @@ systemctl daemon-reload
 systemctl restart mooltiroute
 get --include http://origin.example:8080/ | grep -qi '^via: .*tinyproxy'
 
+step "commands reach the service as its user, and as nobody else"
+as_user() { setpriv --reuid="$1" --regid="$1" --clear-groups env --chdir=/ XDG_RUNTIME_DIR=/run/mooltiroute "${@:2}"; }
+[ "$(stat -c '%U %a' /run/mooltiroute)" = "mooltiroute 700" ]
+get --no-buffer --proxytunnel http://origin.example:8080/slow >/tmp/listed &
+tunnel=$!
+has_begun() { grep -q slow /tmp/listed; }
+eventually has_begun
+as_user mooltiroute mooltiroute ps --config $files | grep -q origin.example
+as_user mooltiroute mooltiroute reload --config $files
+if as_user daemon mooltiroute ps --config $files; then exit 1; fi
+if mooltiroute ps --config $files; then exit 1; fi
+as_user mooltiroute mooltiroute kill --chain default --config $files
+if wait $tunnel; then exit 1; fi
+
 step "an edit takes effect without a restart"
 process=$(systemctl show --property MainPID --value mooltiroute)
 printf 'hops: { corporate: { enabled: false } }\n' >$files/90-toggle.yaml

@@ -17,7 +17,7 @@ fail() { printf '%s\n' "$*" >&2; "$engine" logs "$name" >&2 || true; exit 1; }
 if output=$("$engine" run --rm "${arguments[@]}" --name "$name" "$image" 2>&1); then fail "it starts without credentials"; fi
 [[ $output == *PROXY_USERNAME* ]] || fail "it does not say which variable is missing: $output"
 
-"$engine" run --detach --read-only --cap-drop ALL --security-opt no-new-privileges "${arguments[@]}" --name "$name" \
+"$engine" run --detach --read-only --volume /var/lib/mooltiroute --cap-drop ALL --security-opt no-new-privileges "${arguments[@]}" --name "$name" \
   --env PROXY_USERNAME=dev --env PROXY_PASSWORD=secret "$image" >/dev/null
 for _ in $(seq 50); do
   if "$engine" exec "$name" mooltiroute status >/dev/null 2>&1; then break; fi
@@ -27,6 +27,9 @@ done
 [ "$("$engine" inspect --format '{{.Config.User}}' "$image")" = 65532:65532 ] || fail "it runs as root"
 [ "$("$engine" exec "$name" sh -c 'id -u')" = 65532 ] || fail "it runs as another user"
 if "$engine" exec "$name" sh -c ': >/etc/mooltiroute/x' 2>/dev/null; then fail "its root can be written"; fi
+
+"$engine" exec "$name" mooltiroute ps >/dev/null || fail "the control socket can't be reached"
+if "$engine" logs "$name" 2>&1 | grep 'no control socket\|usage can.t be saved'; then fail "it has no place for its state"; fi
 
 # A tunnel that stays open must be cut by the proxy itself, before the engine kills the container.
 # shellcheck disable=SC2016  # Perl expands the variables.

@@ -19,6 +19,9 @@ pub struct Run {
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<ListenAddress>,
+    /// Replace the proxy that listens there, without refusing a client: take its sockets, then let it drain
+    #[arg(long)]
+    pub take_over: bool,
     /// The hops to switch on or off.
     #[command(flatten)]
     pub switches: Switches,

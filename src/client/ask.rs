@@ -224,8 +224,8 @@ impl Asker<'_> {
 /// Returns why a session or a country that a client names has no effect on `chain`.
 pub(crate) fn no_say(chain: &str) -> String {
     format!(
-        "clients have no say in their session or country here: no hop of chain `{chain}` has `sessions: by-client`, which \
-         hops of `kind: webshare` and `kind: rotating` understand"
+        "clients can't choose their session or country here: no hop of chain `{chain}` has `sessions: by-client`, which \
+         hops of `kind: webshare` and `kind: rotating` understand, and no pool there has `pick: sticky`"
     )
 }
 

@@ -1,11 +1,14 @@
 //! `mooltiroute run`: the proxy, in the foreground.
 
+mod predecessor;
+
 use std::{io, process::ExitCode};
 
 use mooltiroute_hops::Registry;
 use tokio::runtime::Builder;
 use tracing::warn;
 
+use self::predecessor::Predecessor;
 use crate::{
     cli::{Format, Run},
     commands::complain,
@@ -63,6 +66,11 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     }
     memory::allow_heaps(loaded.config().server.workers.get());
     open_files::raise(loaded.config().limits.connections);
+    let predecessor = flags.take_over.then(|| Predecessor::find(loaded.config(), environment));
+    let (predecessor, taken) = match predecessor.transpose() {
+        Ok(found) => found.flatten().unzip(),
+        Err(why) => return complain(&why),
+    };
     // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
     // more; see ARCHITECTURE.md.
     let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -76,11 +84,15 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             signals.map_err(|error| format!("signals can't be handled: {error}"))?;
         let proxy = loaded
             .with_passed(passed)
+            .with_taken(taken.unwrap_or_default())
             .with_control(environment)
             .start()
             .map_err(|error| not_started(&error, environment))?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
+        if let Some(predecessor) = predecessor {
+            Predecessor::drain(predecessor).await;
+        }
         let shutdown = proxy.shutdown().clone();
         tokio::select! {
             () = proxy.run() => Ok::<_, String>(()),
@@ -101,8 +113,8 @@ fn not_started(error: &ListenError, environment: &Environment) -> String {
     {
         let running = running.identity;
         return format!(
-            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, or choose another address \
-             (`server.listen`, `--listen`)"
+            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with `--take-over`, or \
+             choose another address (`server.listen`, `--listen`)"
         );
     }
     error.to_string()

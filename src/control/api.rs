@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::task;
+use tokio::{net::TcpListener, task};
 use tracing::info;
 
 #[cfg(all(test, feature = "top"))]
@@ -21,7 +21,8 @@ pub(crate) use self::{
 use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem};
 use crate::{
     client::admin::status::StatusDocument,
-    config::{Loader, edit::EditedFile},
+    config::{Loader, Source, edit::EditedFile},
+    proxy::listeners::ListeningSockets,
     state::{connections::OpenConnection, shared::Shared},
 };
 
@@ -32,6 +33,23 @@ pub(crate) struct Api {
     loader: Arc<Loader>,
     shared: Arc<Shared>,
     orders: ReloadOrders,
+    listening: ListeningSockets,
+}
+
+/// The answer to a request.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// JSON.
+    pub body: Vec<u8>,
+    /// The sockets that a process with the answer takes over.
+    pub sockets: Vec<Arc<TcpListener>>,
+}
+
+/// The addresses of the sockets in an [`Answer`], in their order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HandedOver {
+    /// The addresses.
+    pub listeners: Vec<std::net::SocketAddr>,
 }
 
 /// Which proxy answers.
@@ -73,6 +91,10 @@ pub(crate) enum ApiCall {
     Reload,
     /// `POST /v1/check`
     Check(EditedFile),
+    /// `POST /v1/hand-over`
+    HandOver,
+    /// `POST /v1/drain`
+    Drain,
 }
 
 /// The connections to end.
@@ -125,8 +147,14 @@ pub(crate) enum Refused {
 }
 
 impl ProxyIdentity {
-    /// Identifies this process, which has the configuration at `config`.
-    pub(crate) fn of_process(config: Option<String>) -> Self {
+    /// Identifies this process, whose configuration is `source`.
+    fn of_process(source: &Source) -> Self {
+        // The path as the proxy was started with, made absolute, since commands may run in another directory.
+        let config = match source {
+            Source::Path(path) => std::path::absolute(path).ok(),
+            Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
+        };
+        let config = config.map(|path| path.to_string_lossy().into_owned());
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self {
             version,
@@ -147,7 +175,7 @@ impl ApiCall {
     pub(crate) fn read(method: &str, path: &str, body: &[u8]) -> Result<Self, Refused> {
         let expected = match path {
             "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" | "/v1/usage" => "GET",
-            "/v1/kill" | "/v1/reload" | "/v1/check" => "POST",
+            "/v1/kill" | "/v1/reload" | "/v1/check" | "/v1/hand-over" | "/v1/drain" => "POST",
             _ => return Err(Refused::NotFound),
         };
         // A GET never changes anything: programs send one without being asked, to follow a link for example.
@@ -162,20 +190,23 @@ impl ApiCall {
             "/v1/usage" => Self::Usage,
             "/v1/kill" => Self::Kill(parse(body)?),
             "/v1/check" => Self::Check(parse(body)?),
+            "/v1/hand-over" => Self::HandOver,
+            "/v1/drain" => Self::Drain,
             _ => Self::Reload,
         })
     }
 }
 
 impl Api {
-    /// Answers for the proxy whose sessions share `shared`.
+    /// Answers for the proxy whose sessions share `shared`, and which accepts on `listening`.
     pub(crate) fn new(
-        identity: ProxyIdentity,
         loader: Arc<Loader>,
         shared: Arc<Shared>,
         orders: ReloadOrders,
+        listening: ListeningSockets,
     ) -> Self {
-        Self { identity: Arc::new(identity), loader, shared, orders }
+        let identity = Arc::new(ProxyIdentity::of_process(loader.source()));
+        Self { identity, loader, shared, orders, listening }
     }
 
     /// Does what `call` asks for, and returns the answer as JSON.
@@ -184,8 +215,9 @@ impl Api {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub(crate) async fn answer(self, call: ApiCall) -> Result<Vec<u8>, Refused> {
-        match call {
+    pub(crate) async fn answer(self, call: ApiCall) -> Result<Answer, Refused> {
+        let body = match call {
+            ApiCall::HandOver => return self.hand_over(),
             ApiCall::Identify => self.identify(),
             ApiCall::Status => elsewhere(move || self.status()).await,
             ApiCall::Connections => elsewhere(move || self.connections()).await,
@@ -194,7 +226,28 @@ impl Api {
             ApiCall::Kill(order) => elsewhere(move || self.kill(&order)).await,
             ApiCall::Reload => self.reload().await,
             ApiCall::Check(edit) => elsewhere(move || self.check(&edit)).await,
+            ApiCall::Drain => self.drain(),
+        };
+        Ok(Answer { body: body?, ..Answer::default() })
+    }
+
+    /// Hands the listening sockets to the caller. Both processes accept on them until this one drains, so no client
+    /// is refused in between, and the caller may still fail.
+    fn hand_over(&self) -> Result<Answer, Refused> {
+        if self.shared.shutdown().is_draining() {
+            return Err(Refused::Ending);
         }
+        let sockets = self.listening.open();
+        let listeners = sockets.iter().map(|socket| socket.local_addr()).collect::<Result<_, _>>();
+        let body = json(&HandedOver { listeners: listeners.map_err(failed)? })?;
+        info!(sockets = sockets.len(), "listening sockets handed over on request");
+        Ok(Answer { body, sockets })
+    }
+
+    /// Begins the end of this proxy, as a signal does.
+    fn drain(&self) -> Result<Vec<u8>, Refused> {
+        self.shared.shutdown().drain();
+        json(&json!({}))
     }
 
     fn identify(&self) -> Result<Vec<u8>, Refused> {
@@ -307,7 +360,7 @@ impl Refused {
             Self::FromAPage => "no web page may use the control socket".to_owned(),
             Self::NotFound => {
                 "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/usage, /v1/kill, \
-                               /v1/reload and /v1/check"
+                               /v1/reload, /v1/check, /v1/hand-over and /v1/drain"
                     .to_owned()
             }
             Self::Method(method) => format!("use {method}"),

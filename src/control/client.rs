@@ -4,7 +4,7 @@ mod exchange;
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -155,6 +155,29 @@ impl Control {
         exchange::exchange(&self.socket, "POST", path, Some(&body), PATIENCE)
     }
 }
+
+impl Control {
+    /// Takes over the sockets on which the proxy listens. It goes on accepting until it [drains](Self::drain).
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub(crate) fn take_listeners(&self) -> Result<Vec<TcpListener>, NoAnswer> {
+        exchange::take_listeners(&self.socket, GREETING)
+    }
+
+    /// Makes the proxy end after its open connections, as a signal does.
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub(crate) fn drain(&self) -> Result<(), NoAnswer> {
+        let Drained {} = exchange::exchange(&self.socket, "POST", "/v1/drain", None, GREETING)?;
+        Ok(())
+    }
+}
+
+/// The answer to an order to drain.
+#[derive(Debug, serde::Deserialize)]
+struct Drained {}
 
 impl WantedProxy {
     fn fits(&self, proxy: &ProxyIdentity) -> bool {

@@ -4,18 +4,20 @@ use std::{io, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     time,
 };
 
 use super::{
     HEAD_BYTES_MAX,
-    api::{Api, ApiCall, Refused},
+    api::{Answer, Api, ApiCall, Refused},
+    endpoint::AcceptedCaller,
+    hand_over,
 };
 use crate::http::{BodyLength, Fields, HeadLimits, HeadReader, RequestHead, Target};
 
 /// Reads one request from `stream`, and answers it. The connection ends after that.
-pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: Api) {
+pub(crate) async fn serve(mut stream: AcceptedCaller, api: Api) {
     // Both directions have a limit, since a client that stops halfway would hold one of the few places. The work
     // between them has none: a reload may wait half a minute for a writer.
     let read = time::timeout(REQUEST_MAX, read(&mut stream)).await;
@@ -25,9 +27,9 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: 
         // The client is gone, or never said what it wants.
         Ok(Err(_)) | Err(_) => return,
     };
-    let (status, body) = match answer {
-        Ok(body) => ("200 OK", body),
-        Err(refused) => (refused.status(), refused.body()),
+    let (status, Answer { body, sockets }) = match answer {
+        Ok(answer) => ("200 OK", answer),
+        Err(refused) => (refused.status(), Answer { body: refused.body(), ..Answer::default() }),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -35,7 +37,10 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, api: 
         body.len()
     );
     let write = async {
-        stream.write_all(head.as_bytes()).await?;
+        match &sockets[..] {
+            [] => stream.write_all(head.as_bytes()).await?,
+            sockets => hand_over::write(&mut stream, head.as_bytes(), sockets).await?,
+        }
         stream.write_all(&body).await?;
         stream.shutdown().await
     };

@@ -1,20 +1,16 @@
 //! Serves the control socket, beside the sessions and on the same thread.
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use tokio::{task::JoinSet, time};
 use tracing::{info, warn};
 
 use super::{
-    api::{Api, ProxyIdentity},
+    api::Api,
     door,
     endpoint::{Endpoint, directories},
-    verdict::ReloadOrders,
 };
-use crate::{
-    config::{Environment, Loader, Source},
-    state::shared::Shared,
-};
+use crate::config::Environment;
 
 /// A proxy's control socket, before its proxy runs.
 #[derive(Debug)]
@@ -24,13 +20,11 @@ pub(crate) struct ControlServer {
 }
 
 impl ControlServer {
-    /// Makes the socket of the proxy that listens on `listening`. A proxy without one serves its clients all the same, so
+    /// Makes the socket of the proxy that listens on `listening`, for which `api` answers. A proxy without one serves its clients all the same, so
     /// a failure is only logged.
     pub(crate) fn bind(
         listening: &[SocketAddr],
-        loader: Arc<Loader>,
-        shared: Arc<Shared>,
-        orders: ReloadOrders,
+        api: Api,
         environment: &Environment,
     ) -> Option<Self> {
         let directories = directories(environment);
@@ -40,15 +34,7 @@ impl ControlServer {
             })
             .ok()?;
         info!(path = %endpoint.path().display(), "control socket");
-        // The path as the proxy was started with, made absolute, since commands may run in another directory.
-        let config = match loader.source() {
-            Source::Path(path) => std::path::absolute(path).ok(),
-            Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
-        };
-        let config = config.map(PathBuf::into_os_string);
-        let config = config.map(|path| path.to_string_lossy().into_owned());
-        let identity = ProxyIdentity::of_process(config);
-        Some(Self { endpoint, api: Api::new(identity, loader, shared, orders) })
+        Some(Self { endpoint, api })
     }
 
     /// Serves clients until it is dropped, which ends their connections and removes the socket.

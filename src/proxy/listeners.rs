@@ -5,7 +5,7 @@ mod bind;
 use std::{
     io,
     net::{self, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use arc_swap::ArcSwapOption;
@@ -26,7 +26,14 @@ use crate::{
 pub(crate) struct Listeners {
     open: Vec<OpenListener>,
     bind: Binder,
+    sockets: ListeningSockets,
 }
+
+/// The sockets on which a proxy accepts now, for a process that takes them over.
+///
+/// It holds none of them open: a socket belongs to the task that accepts on it, and is gone when that ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListeningSockets(Arc<Mutex<Vec<Weak<TcpListener>>>>);
 
 /// A function that listens on an address.
 type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
@@ -86,7 +93,7 @@ struct MissingFamily {
 #[derive(Debug)]
 pub(crate) struct Begun {
     /// The socket.
-    pub listener: TcpListener,
+    pub listener: Arc<TcpListener>,
     /// The address it is bound to.
     pub address: SocketAddr,
     /// The TLS of clients that are accepted from now on.
@@ -115,6 +122,9 @@ pub enum ListenError {
     /// A socket of the supervisor that can't be used.
     #[error("a socket of the supervisor can't be used: {0}")]
     Passed(io::Error),
+    /// A socket of the proxy that runs already, and that can't be used.
+    #[error("a socket of the running proxy can't be taken over: {0}")]
+    Taken(io::Error),
     /// A thread of `server.workers` that can't be started.
     #[error("can't start the threads of `server.workers`: {0}; lower the number")]
     Workers(io::Error),
@@ -131,10 +141,10 @@ impl Begun {
     pub(crate) fn share(&self, runtime: &Handle) -> io::Result<Self> {
         // A duplicate of the descriptor and not a second socket with `SO_REUSEPORT`, whose own queue would be
         // reset with the clients in it when it closes.
-        let socket = net::TcpListener::from(SockRef::from(&self.listener).try_clone()?);
+        let socket = net::TcpListener::from(SockRef::from(&*self.listener).try_clone()?);
         let _entered = runtime.enter();
         Ok(Self {
-            listener: TcpListener::from_std(socket)?,
+            listener: Arc::new(TcpListener::from_std(socket)?),
             address: self.address,
             tls: Arc::clone(&self.tls),
             closed: self.closed.clone(),
@@ -142,9 +152,24 @@ impl Begun {
     }
 }
 
+impl ListeningSockets {
+    /// Notes that a proxy accepts on `socket`.
+    fn add(&self, socket: &Arc<TcpListener>) {
+        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.retain(|socket| socket.strong_count() > 0);
+        sockets.push(Arc::downgrade(socket));
+    }
+
+    /// Returns those that are open.
+    pub(crate) fn open(&self) -> Vec<Arc<TcpListener>> {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
 impl Default for Listeners {
     fn default() -> Self {
-        Self { open: Vec::new(), bind }
+        Self { open: Vec::new(), bind, sockets: ListeningSockets::default() }
     }
 }
 
@@ -164,11 +189,59 @@ impl Listeners {
             let listener = TcpListener::from_std(passed)?;
             // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
             let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
-            let tls = TlsInForce::default();
-            self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes: None });
-            Ok(Begun { listener, address, tls, closed: CancellationToken::new() })
+            Ok(self.begin(place, listener, CancellationToken::new(), None))
         });
         begun.collect()
+    }
+
+    /// Takes over the sockets of a proxy that is about to end, as far as `listeners` name them, and returns them to be
+    /// accepted on. The others are closed here. Unlike those of a supervisor, they close when an edit drops them.
+    ///
+    /// # Errors
+    /// One of them can't be used.
+    pub(crate) fn take_over(
+        &mut self,
+        taken: Vec<net::TcpListener>,
+        listeners: &[Listener],
+    ) -> io::Result<Vec<Begun>> {
+        let mut begun = Vec::new();
+        for taken in taken {
+            let address = taken.local_addr()?;
+            let is_wanted = listeners
+                .iter()
+                .any(|listener| listener.address.sockets().any(|socket| socket == address));
+            let is_open = self.open.iter().any(|open| open.place.actual == address);
+            if !is_wanted || is_open {
+                continue;
+            }
+            // It shares this flag with the other process, which has set it already.
+            taken.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(taken)?;
+            let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
+            let closed = CancellationToken::new();
+            let closes = Some(closed.clone().drop_guard());
+            begun.push(self.begin(place, listener, closed, closes));
+        }
+        Ok(begun)
+    }
+
+    /// Notes that `listener` is open, and returns it to be accepted on.
+    fn begin(
+        &mut self,
+        place: ListenPlace,
+        listener: TcpListener,
+        closed: CancellationToken,
+        closes: Option<DropGuard>,
+    ) -> Begun {
+        let (listener, tls) = (Arc::new(listener), TlsInForce::default());
+        self.sockets.add(&listener);
+        self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes });
+        Begun { listener, address: place.actual, tls, closed }
+    }
+
+    /// Returns the sockets that are accepted on, now and later.
+    pub(crate) fn sockets(&self) -> ListeningSockets {
+        self.sockets.clone()
     }
 
     /// Binds the sockets of `listeners` that are not open yet. The listeners in force stay as they are.
@@ -289,10 +362,9 @@ impl Listeners {
         }
         let bound = std::mem::take(&mut prepared.bound);
         let begun = bound.into_iter().map(|Bound { place, listener }| {
-            let (closed, tls) = (CancellationToken::new(), TlsInForce::default());
+            let closed = CancellationToken::new();
             let closes = Some(closed.clone().drop_guard());
-            self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes });
-            Begun { listener, address: place.actual, tls, closed }
+            self.begin(place, listener, closed, closes)
         });
         let begun = begun.collect();
         // This covers the new sockets too: they get their TLS before the first client is accepted on them.

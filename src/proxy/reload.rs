@@ -21,6 +21,7 @@ use crate::{
     config::{Config, Environment, Loader, Overridden, source::KeptTexts},
     control::{
         ControlServer,
+        api::Api,
         verdict::{ReloadOrder, ReloadOrders, ReloadOutcome, ReloadVerdict, ToldProblem},
     },
     log::LogControl,
@@ -108,7 +109,8 @@ impl Reloads {
         let (orders, received) = ReloadOrders::channel();
         self.orders = Some(received);
         let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
-        ControlServer::bind(addresses, loader, shared, orders, environment)
+        let api = Api::new(loader, shared, orders, self.listeners.sockets());
+        ControlServer::bind(addresses, api, environment)
     }
 
     /// Applies the settings of the log with each reload.

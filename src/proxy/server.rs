@@ -187,7 +187,7 @@ struct Door {
     server: Server,
     /// The number of the worker that accepts.
     worker: usize,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
     tls: TlsInForce,
     pause: Pause,

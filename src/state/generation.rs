@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
     network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
-    state::hop_services::HopServices,
+    state::{hop_services::HopServices, saved_lists::SavedLists},
     system::memory::{Held, Peaks},
     upstream::{
         chain::{Chain, ChainAccounts, ChainHop, StepTimeouts},
@@ -57,6 +57,8 @@ pub(crate) struct Generation {
     /// The options of the command line that switch hops, by their names.
     options: Vec<(Arc<str>, &'static str)>,
     network: Arc<Network>,
+    /// The lists that are kept for the next start.
+    lists: SavedLists,
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
     _held: Held,
@@ -114,6 +116,7 @@ struct Lasting {
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
     network: Arc<Network>,
+    lists: SavedLists,
 }
 
 impl Generation {
@@ -122,13 +125,15 @@ impl Generation {
         Self::build(number, config, listening, Lasting::default(), &[])
     }
 
-    /// Builds the first generation of a proxy, whose conditions depend on the facts of `network`.
+    /// Builds the first generation of a proxy, whose conditions depend on the facts of `network`, and whose lists are kept
+    /// in `lists`.
     pub(crate) fn first(
         config: Config,
         listening: Vec<SocketAddr>,
         network: &Arc<Network>,
+        lists: SavedLists,
     ) -> Self {
-        let lasting = Lasting { network: Arc::clone(network), ..Lasting::default() };
+        let lasting = Lasting { network: Arc::clone(network), lists, ..Lasting::default() };
         Self::build(1, config, listening, lasting, &[])
     }
 
@@ -154,6 +159,7 @@ impl Generation {
             metrics: Arc::clone(&self.metrics),
             peaks: Arc::clone(&self.peaks),
             network: Arc::clone(&self.network),
+            lists: self.lists.clone(),
         };
         Self::build(self.number + 1, config, listening, lasting, &self.chains)
     }
@@ -169,7 +175,7 @@ impl Generation {
             |hop: &NamedHop| Some((Arc::clone(&hop.name), config.switched_by_option(&hop.name)?));
         let options = config.hops.iter().filter_map(option).collect();
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
-        let Lasting { metrics, peaks, network } = lasting;
+        let Lasting { metrics, peaks, network, lists } = lasting;
         // Conditions and directness are looked up by the position of the chain, and are taken from the settings
         // before these become chains.
         let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
@@ -232,6 +238,7 @@ impl Generation {
             hops,
             options,
             network,
+            lists,
             metrics,
             // A tunnel may hold this generation long past its reload. Then its end frees memory for the system.
             _held: peaks.hold(),
@@ -313,6 +320,7 @@ impl Generation {
                 via: asker.via().into(),
                 in_force: Arc::downgrade(in_force),
                 network: Arc::clone(&self.network),
+                lists: self.lists.clone(),
             }));
         }
     }

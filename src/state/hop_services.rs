@@ -8,7 +8,8 @@ use std::{
 use arc_swap::ArcSwap;
 use mooltiroute_hops::{
     Authority, Eventual, Forwarder, KeptDocument, OpenError, PlainConnection, PlainRequest,
-    Preferences, Request, RequestLine, Secret, Services, SourceKind, SourceNews, Tunnel,
+    Preferences, Request, RequestLine, SavedDocument, Secret, Services, SourceKind, SourceNews,
+    Tunnel,
 };
 use tracing::{debug, info, warn};
 
@@ -16,7 +17,10 @@ use crate::{
     duration::{in_words, whole_seconds},
     error::with_causes,
     network::Network,
-    state::generation::{Generation, settled},
+    state::{
+        generation::{Generation, settled},
+        saved_lists::SavedLists,
+    },
     timestamp::rfc_3339,
     upstream::chain::{Chain, Connected, Destination},
 };
@@ -35,6 +39,8 @@ pub(crate) struct HopServices {
     pub in_force: Weak<ArcSwap<Generation>>,
     /// The facts about the network.
     pub network: Arc<Network>,
+    /// The lists that are kept for the next start.
+    pub lists: SavedLists,
 }
 
 impl Services for HopServices {
@@ -92,6 +98,10 @@ impl Services for HopServices {
                 let (in_use, next) = (in_use("list", kept), next_fetch(retry));
                 warn!(hop, source, problem, in_use, next, "list not loaded");
             }
+            (_, SourceNews::Restored(KeptDocument { loaded, members })) => {
+                let loaded = rfc_3339(loaded);
+                info!(hop, source, proxies = members, loaded = %loaded, "list of an earlier run is in use until it is fetched");
+            }
             (_, SourceNews::Doubtful(problem)) => {
                 warn!(hop, source, problem, "list partly loaded");
             }
@@ -101,6 +111,22 @@ impl Services for HopServices {
 
     fn said(&self, text: &str) {
         debug!(hop = &*self.hop, text, "the PAC file says");
+    }
+
+    fn saved(&self, name: &str) -> Option<SavedDocument> {
+        let file = self.lists.path(name)?;
+        let read = self.lists.read(name);
+        read.inspect_err(|error| {
+            warn!(hop = &*self.hop, file = %file.display(), %error, "the list of an earlier run can't be used");
+        })
+        .ok()?
+    }
+
+    fn save(&self, name: &str, document: &SavedDocument) {
+        let Some(file) = self.lists.path(name) else { return };
+        if let Err(error) = self.lists.write(name, document) {
+            warn!(hop = &*self.hop, file = %file.display(), %error, "the list can't be kept for the next start");
+        }
     }
 }
 
@@ -197,7 +223,8 @@ mod tests {
     fn services(in_force: &Arc<ArcSwap<Generation>>) -> HopServices {
         let network = Arc::clone(in_force.load().network());
         let (hop, via) = ("office".into(), "via".into());
-        HopServices { hop, via, in_force: Arc::downgrade(in_force), network }
+        let lists = SavedLists::default();
+        HopServices { hop, via, in_force: Arc::downgrade(in_force), network, lists }
     }
 
     /// Accepts one connection, answers its CONNECT, and returns the request.

@@ -76,6 +76,7 @@ mod status;
 mod supervisor;
 mod support;
 mod switching;
+mod take_over;
 mod tls_listeners;
 #[cfg(unix)]
 mod top;

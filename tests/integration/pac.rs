@@ -427,7 +427,7 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
         ("url: \"http://u:p@a/\"", "credentials"),
         ("url: \"file:///etc/x.pac\"", "`file`"),
         ("url: \"http://a/\", via: nowhere", "unknown chain"),
-        ("url: \"http://a/\", via: default", "has to fetch a list or a PAC file first"),
+        ("url: \"http://a/\", via: default", "names a chain with a hop that has to fetch"),
         ("url: \"http://a/\", tls: true", "needs a `url` with TLS"),
         ("file: office.pac, unknown: nobody", "unknown hop"),
         ("file: office.pac, otherwise: proxy", "otherwise"),

@@ -395,7 +395,10 @@ async fn a_session_beside_a_login_is_written_behind_a_plus() {
     assert!(!told.contains("any password will do"), "{told}");
     let told = ask("plain.test", "dev+session-alice:s3cret").await;
     assert!(told.starts_with("HTTP/1.1 407 "), "{told}");
-    assert!(told.contains("The credentials are right, but clients have no say"), "{told}");
+    assert!(
+        told.contains("The credentials are right, but clients can't choose their session"),
+        "{told}"
+    );
     let told = ask("plain.test", "dev+session-alice:wrong").await;
     assert!(told.contains("asks for a username and a password of its own"), "{told}");
     let path = proxy.config().path().to_str().unwrap().to_owned();

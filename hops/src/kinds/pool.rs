@@ -200,8 +200,11 @@ impl Hop for Pool {
                 takes_preferences: known.roster.takes_preferences(),
                 requires_session: known.requires_session,
             },
-            // Proxies of a list take no preferences.
-            Members::Listed(_) => Description::default(),
+            // Proxies of a list take no preferences, but a session may choose among them.
+            Members::Listed(list) => {
+                let takes_preferences = list.pick() == Pick::Sticky;
+                Description { takes_preferences, ..Description::default() }
+            }
         }
     }
 

@@ -15,6 +15,8 @@ use crate::KeptDocument;
 pub(super) struct RemoteState<V> {
     /// The last good document.
     pub(super) document: Option<Document<V>>,
+    /// Whether a document of an earlier process was looked for.
+    pub(super) is_restored: bool,
     /// The network in which it was last asked for.
     pub(super) epoch: Option<u64>,
     /// When it was last asked for.
@@ -104,6 +106,7 @@ impl<V> Default for RemoteState<V> {
     fn default() -> Self {
         Self {
             document: None,
+            is_restored: false,
             epoch: None,
             checked: None,
             confirmed: None,

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
+    net::TcpListener,
     path::Path,
     time::Duration,
 };
@@ -11,7 +12,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use crate::{
-    control::{HEAD_BYTES_MAX, endpoint::connect},
+    control::{
+        HEAD_BYTES_MAX,
+        api::HandedOver,
+        endpoint::{Connection, connect},
+        hand_over,
+    },
     http::{HeadLimits, HeadReader},
 };
 
@@ -45,6 +51,41 @@ pub(super) fn exchange<T: DeserializeOwned>(
     body: Option<&[u8]>,
     patience: Duration,
 ) -> Result<T, NoAnswer> {
+    let mut stream = ask(socket, method, path, body, patience)?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // The end of a pipe.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        read => {
+            read?;
+        }
+    }
+    parse(&answer)
+}
+
+/// Asks the proxy at `socket` for its listening sockets.
+pub(super) fn take_listeners(
+    socket: &Path,
+    patience: Duration,
+) -> Result<Vec<TcpListener>, NoAnswer> {
+    let mut stream = ask(socket, "POST", "/v1/hand-over", None, patience)?;
+    let (answer, sockets) = hand_over::read(&mut stream)?;
+    let HandedOver { listeners } = parse(&answer)?;
+    // A proxy whose descriptors were cut off on the way must not be taken for one without listeners.
+    if sockets.len() != listeners.len() {
+        return Err(io::Error::other("it did not pass all of its sockets").into());
+    }
+    Ok(sockets)
+}
+
+/// Connects to the proxy at `socket` and writes a request.
+fn ask(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&[u8]>,
+    patience: Duration,
+) -> io::Result<Connection> {
     let mut stream = connect(socket, patience)?;
     let length = body.map_or(0, <[u8]>::len);
     let mut request = format!(
@@ -54,15 +95,12 @@ pub(super) fn exchange<T: DeserializeOwned>(
     request.extend_from_slice(body.unwrap_or_default());
     // One write and then reading to the end: a connection serves one request, so no answer needs to be delimited.
     stream.write_all(&request)?;
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        // The end of a pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        read => {
-            read?;
-        }
-    }
-    let mut answer = BytesMut::from(&answer[..]);
+    Ok(stream)
+}
+
+/// Reads an answer.
+fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, NoAnswer> {
+    let mut answer = BytesMut::from(answer);
     let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
     // What is left in `answer` after the head is the body.
     let head = HeadReader::new(limits).response(&mut answer);

@@ -4,7 +4,7 @@
 //! of one file looks like the first. `/proc` fills that gap: each `/proc/PID/fd/N` is a link whose own mode has the
 //! owner's write bit if the descriptor may write, and which leads to the inode that is open. To look through all
 //! processes takes milliseconds, though, and each start and each reload would wait for it. So the kernel is asked first
-//! whether a file has a writer at all, by a [lease](super::lease).
+//! whether a file has a writer at all, by a [lease].
 //!
 //! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. For those
 //! the events have to do.

@@ -63,7 +63,7 @@ async fn probe_as_sends_the_session_and_country_of_a_client() {
     let plain = "http://target.test/";
     let probed = probe(&yaml(""), &[plain, "--as", "session-alice"]).await;
     // The proxy serves a client whose username has no effect, and so does a probe, as `explain` says too.
-    let words = "its username has no effect: clients have no say in their session or country here";
+    let words = "its username has no effect: clients can't choose their session or country here";
     assert!(probed.words.contains(words), "{}", probed.words);
     assert_eq!(probed.told["reached"], true);
     let why = probed.told["ignored"].as_str().unwrap();

@@ -20,6 +20,8 @@ impl Reader for PacReader {
     const KIND: SourceKind = SourceKind::PacFile;
     const ACCEPT: &'static str = "application/x-ns-proxy-autoconfig, */*";
     const HIDES_URL: bool = false;
+    // Another network may have another file, and a stale one would send requests another way.
+    const IS_SAVED: bool = false;
 
     async fn read(
         &self,

@@ -97,6 +97,11 @@ impl RemoteList {
         });
     }
 
+    /// Returns how a member is picked.
+    pub(super) fn pick(&self) -> Pick {
+        self.shared().remote.reader().builder.pick
+    }
+
     /// Returns the URL as far as it may be shown.
     pub(super) fn shown_url(&self) -> String {
         self.shared().remote.shown_url()
@@ -172,6 +177,7 @@ impl Reader for ListReader {
     const KIND: SourceKind = SourceKind::List;
     const ACCEPT: &'static str = "text/plain, */*";
     const HIDES_URL: bool = true;
+    const IS_SAVED: bool = true;
 
     fn members(roster: &Roster) -> Option<usize> {
         Some(roster.members.len())

@@ -24,6 +24,7 @@ pub(super) struct Roster {
     pub(super) members: Vec<PoolMember>,
     pub(super) order: Order,
     pub(super) health: Arc<Health>,
+    /// Whether some member takes preferences.
     takes_preferences: bool,
 }
 
@@ -67,8 +68,9 @@ impl Roster {
         by_line
     }
 
+    /// Returns whether clients may name a session: some member takes preferences, or the session chooses the member.
     pub(super) fn takes_preferences(&self) -> bool {
-        self.takes_preferences
+        self.takes_preferences || self.pick == Pick::Sticky
     }
 
     /// Returns the form in which the members get plain requests, if it is the same for all.
@@ -103,7 +105,16 @@ impl Roster {
         self: Arc<Self>,
         request: Request<'_>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
-        let must_take_preferences = !request.preferences.is_empty() && self.takes_preferences;
+        let preferences = request.preferences;
+        let must_take_preferences = if self.takes_preferences {
+            !preferences.is_empty()
+        } else {
+            // A session chooses among the members of a sticky pool. A country is for none of them to choose.
+            if preferences.country.is_some() && self.pick == Pick::Sticky {
+                return Eventual::Ready(Err(InvalidPreferences::NoCountry.into()));
+            }
+            false
+        };
         let candidates = self.order.candidates(request, must_take_preferences);
         self.pick(candidates, Arc::new(Wish::of(request)))
     }

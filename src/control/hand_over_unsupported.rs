@@ -1,0 +1,28 @@
+//! Systems on which no listening socket is passed to another process.
+
+use std::{io, net, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use super::endpoint::{AcceptedCaller, Connection};
+
+/// Fails.
+///
+/// # Errors
+/// Always.
+#[expect(clippy::unused_async, reason = "it is asynchronous on other systems")]
+pub(super) async fn write(
+    _: &mut AcceptedCaller,
+    _: &[u8],
+    _: &[Arc<TcpListener>],
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Fails.
+///
+/// # Errors
+/// Always.
+pub(super) fn read(_: &mut Connection) -> io::Result<(Vec<u8>, Vec<net::TcpListener>)> {
+    Err(io::ErrorKind::Unsupported.into())
+}

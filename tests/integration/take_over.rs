@@ -1,0 +1,152 @@
+//! `run --take-over`: a proxy that takes the sockets of another one, without a supervisor.
+#![cfg(unix)]
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
+
+use crate::support::{
+    EchoOrigin, Proxy, assert_reads, connect, free_port, open, outcome, ping, rest,
+};
+
+const DIRECT: &str = "chains: { default: [] }\n";
+
+#[tokio::test]
+async fn fifty_tunnels_outlive_a_take_over_and_no_client_is_refused() {
+    let echo = EchoOrigin::start().await;
+    let mut old = Proxy::start(DIRECT).await;
+    let address = old.address();
+    let mut tunnels = Vec::new();
+    for _ in 0..50 {
+        tunnels.push(connect(address, echo.address()).await.tunnel());
+    }
+    let clients = Clients::of(address);
+    let new = take_over(&old, &[address]).await;
+    assert_eq!(new.address(), address);
+    let taken = new.event("took over from another process, which drains now").await;
+    assert_eq!(taken.field("process"), old.pid().to_string());
+    old.event("shutting down").await;
+    for tunnel in &mut tunnels {
+        tunnel.write_all(b"still here").await.unwrap();
+        assert_reads(tunnel, "still here").await;
+    }
+    // Each of them was served, by one process or the other.
+    assert!(clients.stop().await > 0);
+    drop(tunnels);
+    assert_eq!(old.exit().await.code(), Some(0));
+    ping(&mut connect(address, echo.address()).await.tunnel()).await;
+}
+
+#[tokio::test]
+async fn a_take_over_that_fails_leaves_the_running_proxy_alone() {
+    let old = Proxy::start(DIRECT).await;
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, busy) = (old.address().to_string(), busy.local_addr().unwrap().to_string());
+    let failed = old.command(&["run", "--take-over", "--listen", &address, "--listen", &busy]);
+    let (status, _, error) = outcome(&failed);
+    assert_eq!(status, Some(1), "{error}");
+    assert!(error.contains(&format!("can't listen on {busy}")), "{error}");
+    assert_eq!(ask(old.address()).await, Some("ok".into()));
+    assert!(old.events().iter().all(|event| event.message() != "shutting down"));
+}
+
+#[tokio::test]
+async fn a_take_over_without_a_running_proxy_is_a_start() {
+    let proxy = Proxy::with_arguments(DIRECT, &["--take-over"]).await;
+    assert_eq!(ask(proxy.address()).await, Some("ok".into()));
+}
+
+#[tokio::test]
+async fn a_proxy_that_took_over_is_taken_over_too_and_closes_sockets_after_an_edit() {
+    let mut first = Proxy::start(DIRECT).await;
+    let address = first.address();
+    let mut second = take_over(&first, &[address]).await;
+    assert_eq!(first.exit().await.code(), Some(0));
+    // The third listens at another address too, as its file says.
+    let other = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let listen = |addresses: &[SocketAddr]| {
+        let addresses: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+        first.config().write(
+            "00-server.yaml",
+            &format!("server: {{ listen: [{}] }}\n", addresses.join(", ")),
+        );
+    };
+    listen(&[address, other]);
+    let third = Proxy::on_files_of(&first, &["--take-over"]).await;
+    assert_eq!(second.exit().await.code(), Some(0));
+    for address in [address, other] {
+        assert_eq!(ask(address).await, Some("ok".into()));
+    }
+    listen(&[other]);
+    third.event("not listening any more").await;
+    assert!(TcpStream::connect(address).await.is_err());
+    assert_eq!(ask(other).await, Some("ok".into()));
+}
+
+#[tokio::test]
+async fn a_take_over_closes_addresses_that_the_new_proxy_does_not_want() {
+    let addresses = [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [kept, dropped] = addresses.map(|address| address.to_string());
+    let mut old = Proxy::with_arguments(DIRECT, &["--listen", &kept, "--listen", &dropped]).await;
+    let _new = take_over(&old, &addresses[..1]).await;
+    assert_eq!(old.exit().await.code(), Some(0));
+    assert_eq!(ask(addresses[0]).await, Some("ok".into()));
+    assert!(TcpStream::connect(addresses[1]).await.is_err());
+}
+
+/// Starts a proxy on the files of `old` that takes over `addresses`.
+async fn take_over(old: &Proxy, addresses: &[SocketAddr]) -> Proxy {
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    let mut arguments = vec!["--take-over"];
+    for address in &addresses {
+        arguments.extend(["--listen", address]);
+    }
+    Proxy::on_files_of(old, &arguments).await
+}
+
+/// Returns the body of the proxy's own page, or `None` if the port is refused.
+async fn ask(address: SocketAddr) -> Option<String> {
+    let mut client = TcpStream::connect(address).await.ok()?;
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let answer = rest(&mut client).await;
+    Some(answer.rsplit("\r\n").next().unwrap().trim_end().to_owned())
+}
+
+/// Clients that come one after the other until they are stopped.
+struct Clients {
+    is_stopped: Arc<AtomicBool>,
+    task: JoinHandle<usize>,
+}
+
+impl Clients {
+    fn of(address: SocketAddr) -> Self {
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&is_stopped);
+        let task = tokio::spawn(async move {
+            let mut served = 0;
+            while !stopped.load(Relaxed) {
+                let mut client = open(address).await;
+                client
+                    .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    .await
+                    .unwrap();
+                assert!(rest(&mut client).await.ends_with("\r\n\r\nok\n"));
+                served += 1;
+            }
+            served
+        });
+        Self { is_stopped, task }
+    }
+
+    /// Stops them, and returns how many were served.
+    async fn stop(self) -> usize {
+        self.is_stopped.store(true, Relaxed);
+        self.task.await.unwrap()
+    }
+}
