@@ -147,7 +147,7 @@ impl Command {
             Self::Ps(flags) => Some(&mut flags.proxy.config),
             #[cfg(feature = "top")]
             Self::Top(flags) => Some(&mut flags.proxy.config),
-            Self::Hop(flags) => Some(&mut flags.config),
+            Self::Hop(flags) => Some(&mut flags.proxy.config),
             Self::Kill(flags) => Some(&mut flags.proxy.config),
             Self::Reload(flags) => Some(&mut flags.proxy.config),
             Self::Env(flags) => Some(&mut flags.proxy.config),

@@ -158,15 +158,16 @@ pub struct Reload {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mooltiroute hop corporate off\n  \
-    mooltiroute hop corporate auto")]
+    mooltiroute hop corporate auto\n  \
+    mooltiroute hop corporate off --address 127.0.0.1:3128")]
 pub struct Hop {
     /// The hop
     pub name: String,
     /// `on` and `off` change the hop's `enabled` in its file; `auto` restores a condition that they replaced
     pub state: HopState,
-    /// The configuration.
+    /// The proxy, or the configuration whose files are edited.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub proxy: ProxyChoice,
 }
 
 /// The state that a hop is to have.

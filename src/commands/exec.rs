@@ -37,6 +37,9 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         ));
     }
     let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
+    if let Some(note) = without_effect(flags, &settings) {
+        complain(&note);
+    }
     // A program that ignores the variables would send its requests past the proxy without a word.
     if let Some(note) = note(program, arguments, &settings, environment) {
         complain(&note);
@@ -104,6 +107,27 @@ fn preferences(
         text.push_str(&format!(",country-{country}"));
     }
     text.parse().map(Some).map_err(|invalid| format!("{invalid}"))
+}
+
+/// Returns a note on the chains that make nothing of the session or the country that the flags ask for.
+fn without_effect(flags: &cli::Exec, settings: &ClientSettings) -> Option<String> {
+    let option = match (&flags.session, &flags.country) {
+        (Some(_), _) => "--session",
+        (None, Some(_)) => "--country",
+        (None, None) => return None,
+    };
+    let names: Vec<_> =
+        settings.chains_without_choice().iter().map(|name| format!("`{name}`")).collect();
+    let chains = match &*names {
+        [] => return None,
+        [one] => format!("the chain {one}"),
+        several => format!("the chains {}", several.join(", ")),
+    };
+    let effect = match settings.some_chain_refuses_preferences() {
+        true => "the proxy refuses requests that go",
+        false => "it has no effect on requests that go",
+    };
+    Some(format!("{option}: {effect} through {chains}, in which no hop lets its clients choose"))
 }
 
 /// Returns a name that no other run has. The standard library seeds its hashers from the system's random numbers.

@@ -18,11 +18,11 @@ use self::{
     origins::{Origins, OriginsError},
     target::{NoTarget, SwitchTarget},
 };
-use super::{Verdict, complain};
+use super::{Verdict, complain, running};
 use crate::{
-    cli::{self, HopState},
+    cli::{self, HopState, ProxyChoice},
     config::{
-        Environment, Loader, Overrides, Source,
+        Environment, Loader, Overrides, Problems, Source,
         edit::{EditedFile, Origin, Uneditable, restore, switch},
     },
     control::{
@@ -42,6 +42,14 @@ enum HopError {
     Uneditable { file: String, reason: Uneditable },
     #[error("{0}")]
     NoProxy(#[from] NoProxy),
+    #[error(
+        "`-c` names the files to edit, and so do `--address` and `--pid` of their proxy; leave one of them out"
+    )]
+    TwoNames,
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    NoSource(Problems),
     #[error("{0}")]
     NoAnswer(#[from] NoAnswer),
     #[error("{}\n\nrejected; nothing was changed", texts(.0))]
@@ -69,36 +77,69 @@ enum HopError {
 
 /// Runs the command.
 pub fn run(flags: &cli::Hop, registry: Registry, environment: &Environment) -> ExitCode {
-    let source = match Source::find(flags.config.path.clone(), environment) {
-        Ok(source) => source,
-        Err(problem) => return complain(&problem),
-    };
-    match set(flags, source, registry, environment) {
+    match set(flags, registry, environment) {
         Ok(said) => super::status(writeln!(super::stdout(), "{said}").map(|()| Verdict::Valid)),
         Err(error) => complain(&error),
+    }
+}
+
+/// The files to edit, and the proxy that runs with them.
+#[derive(Debug)]
+struct Switchboard {
+    source: Source,
+    target: SwitchTarget,
+    /// `None` if no proxy runs.
+    running: Option<Control>,
+    /// Words that name the proxy, unless it is certain that the command means this one.
+    place: String,
+}
+
+impl Switchboard {
+    /// Finds the files by their proxy, if `choice` names that, or else the proxy by the files.
+    fn find(name: &str, choice: &ProxyChoice, environment: &Environment) -> Result<Self, HopError> {
+        let is_proxy_named = choice.address.is_some() || choice.pid.is_some();
+        if is_proxy_named {
+            if choice.config.path.is_some() {
+                return Err(HopError::TwoNames);
+            }
+            let control = running::find(choice, environment).map_err(HopError::NotFound)?;
+            let source = control.source();
+            let target = SwitchTarget::find(&source, name)?;
+            return Ok(Self { source, target, running: Some(control), place: String::new() });
+        }
+        let source =
+            Source::find(choice.config.path.clone(), environment).map_err(HopError::NoSource)?;
+        let target = SwitchTarget::find(&source, name)?;
+        let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
+        let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
+        let running = match Control::find(&wanted, environment) {
+            Ok(control) => Some(control),
+            // Without a proxy the file is still switched, for its next start. If several fit, it is unclear which
+            // one must agree.
+            Err(NoProxy::NotRunning(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        // A proxy that was started with another path to these files may not be the one that the operator means.
+        let is_certain = |control: &Control| {
+            control.is_exact && running::names_configuration(&choice.config, environment)
+        };
+        let uncertain = running.as_ref().filter(|control| !is_certain(control));
+        let place = uncertain.map(|control| format!(" in {}", control.identity));
+        Ok(Self { source, target, running, place: place.unwrap_or_default() })
     }
 }
 
 /// Switches the hop, and returns a sentence about what is in force now.
 fn set(
     flags: &cli::Hop,
-    source: Source,
     registry: Registry,
     environment: &Environment,
 ) -> Result<String, HopError> {
     let name = flags.name.as_str();
     // Everything that can fail without an effect comes first: the file, the proxy, what is remembered, the
     // edit, its check.
-    let target = SwitchTarget::find(&source, name)?;
-    let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
-    let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
-    let running = match Control::find(&wanted, environment) {
-        Ok(control) => Some(control),
-        // Without a proxy the file is still switched, for its next start. If several fit, it is unclear which
-        // one must agree.
-        Err(NoProxy::NotRunning(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let Switchboard { source, target, running, place } =
+        Switchboard::find(name, &flags.proxy, environment)?;
     let mut origins = Origins::read(environment)?;
     let Some((text, origin)) = edited(&target, flags.state, origins.of(&target.path, name))? else {
         return Ok(format!("{name} is {} already in {}", flags.state, target.path.display()));
@@ -120,7 +161,7 @@ fn set(
     }
     write(&target, &edit.text)?;
     let said = match running {
-        Some(control) => in_force(&control, &target, flags)?,
+        Some(control) => in_force(&control, &target, flags.state, &place)?,
         None => format!(
             "{} in {}; no proxy runs with this configuration",
             switched(name, flags.state),
@@ -189,27 +230,23 @@ fn write(target: &SwitchTarget, text: &str) -> Result<(), HopError> {
 fn in_force(
     control: &Control,
     target: &SwitchTarget,
-    flags: &cli::Hop,
+    state: HopState,
+    place: &str,
 ) -> Result<String, HopError> {
-    let (name, state) = (&target.name, flags.state);
+    let name = &target.name;
     let reload = || control.post::<verdict::ReloadVerdict>("/v1/reload", &json!({}));
     // A proxy that ends now will read the edited file at its next start.
     let Ok(verdict) = reload() else {
         return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
     };
     let generation = verdict.generation;
-    // A proxy that was started with another path to these files may not be the one that the operator means.
-    let process = match control.is_exact {
-        true => String::new(),
-        false => format!(" in {}", control.identity),
-    };
     let mut said = match verdict.verdict {
         ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
             let switched = switched(name, state);
-            format!("{switched}; generation {generation} is in force{process}")
+            format!("{switched}; generation {generation} is in force{place}")
         }
         ReloadOutcome::Unsettled => format!(
-            "{name} is {state} in {}; generation {generation} stays in force until the files come to rest",
+            "{name} is {state} in {}; generation {generation} stays in force{place} until the files come to rest",
             target.path.display()
         ),
         ReloadOutcome::Rejected => {

@@ -36,7 +36,7 @@ pub fn run(flags: &cli::Kill, environment: &Environment) -> ExitCode {
         0 => ExitCode::FAILURE,
         count => {
             let noun = if count == 1 { "connection" } else { "connections" };
-            let written = writeln!(super::stdout(), "{count} {noun} killed");
+            let written = writeln!(super::stdout(), "{count} {noun} killed{}", control.place());
             super::status(written.map(|()| Verdict::Valid))
         }
     }

@@ -5,21 +5,44 @@ use std::{
     process::ExitCode,
 };
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::running;
 use crate::{
     cli,
     config::Environment,
-    control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict},
+    control::{
+        api::ProxyIdentity,
+        client::Control,
+        verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict},
+    },
 };
+
+/// The verdict of a proxy, and which proxy that is.
+#[derive(Debug, Serialize)]
+struct ProxyVerdict {
+    #[serde(flatten)]
+    verdict: ReloadVerdict,
+    proxy: ProxyIdentity,
+    /// Words that name the proxy, if the command did not.
+    #[serde(skip)]
+    place: String,
+}
 
 /// Runs the command.
 pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
-    let verdict = running::find(&flags.proxy, environment).and_then(|control| {
-        control.post::<ReloadVerdict>("/v1/reload", &json!({})).map_err(|error| error.to_string())
-    });
-    running::answer(verdict, flags.format, write, command_verdict)
+    let verdict = running::find(&flags.proxy, environment).and_then(reload);
+    running::answer(verdict, flags.format, write, |reloaded| command_verdict(&reloaded.verdict))
+}
+
+fn reload(control: Control) -> Result<ProxyVerdict, String> {
+    let verdict: ReloadVerdict =
+        control.post("/v1/reload", &json!({})).map_err(|error| error.to_string())?;
+    let (place, generation) = (control.place(), verdict.generation);
+    // The proxy described itself before the reload.
+    let proxy = ProxyIdentity { generation, ..control.identity };
+    Ok(ProxyVerdict { verdict, proxy, place })
 }
 
 /// Returns whether the files are in force.
@@ -31,11 +54,12 @@ fn command_verdict(verdict: &ReloadVerdict) -> super::Verdict {
 }
 
 /// Writes `verdict` for people.
-pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<()> {
+fn write(reloaded: &ProxyVerdict, out: &mut dyn Write) -> io::Result<()> {
+    let ProxyVerdict { verdict, place, .. } = reloaded;
     let generation = verdict.generation;
     match verdict.verdict {
         ReloadOutcome::Applied => {
-            writeln!(out, "generation {generation} is in force")?;
+            writeln!(out, "generation {generation} is in force{place}")?;
             for changed in &verdict.changed {
                 writeln!(out, "  {changed}")?;
             }
@@ -43,25 +67,25 @@ pub(super) fn write(verdict: &ReloadVerdict, out: &mut dyn Write) -> io::Result<
         ReloadOutcome::Unchanged => {
             writeln!(
                 out,
-                "generation {generation} stays in force: the configuration means the same"
+                "generation {generation} stays in force{place}: the configuration means the same"
             )?;
         }
         ReloadOutcome::Rejected => {
             for problem in &verdict.problems {
                 writeln!(out, "{}", problem.text)?;
             }
-            writeln!(out, "\nrejected; generation {generation} stays in force")?;
+            writeln!(out, "\nrejected; generation {generation} stays in force{place}")?;
         }
         ReloadOutcome::Unsettled if !verdict.problems.is_empty() => {
             for problem in &verdict.problems {
                 writeln!(out, "{}", problem.text)?;
             }
-            writeln!(out, "generation {generation} stays in force until then")?;
+            writeln!(out, "generation {generation} stays in force{place} until then")?;
         }
         ReloadOutcome::Unsettled => {
             writeln!(
                 out,
-                "the files change too fast to be read; generation {generation} stays in force, and the proxy tries again"
+                "the files change too fast to be read; generation {generation} stays in force{place}, and the proxy tries again"
             )?;
         }
     }

@@ -179,6 +179,11 @@ fn path_of(source: &Source) -> Option<PathBuf> {
     }
 }
 
+/// Returns whether the flag or the variable names a configuration.
+pub(super) fn names_configuration(config: &ConfigPath, environment: &Environment) -> bool {
+    named(config.path.clone(), environment).is_some()
+}
+
 /// Returns the configuration that the flag or the variable names.
 fn named(flag: Option<PathBuf>, environment: &Environment) -> Option<PathBuf> {
     let variable = || environment.variable("MOOLTIROUTE_CONFIG").filter(|path| !path.is_empty());

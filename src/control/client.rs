@@ -129,6 +129,12 @@ impl Control {
         format!("asked {}{also}", self.identity)
     }
 
+    /// Returns words for the end of a result, which name this proxy if the command did not: a command that changes
+    /// something must say what it has changed. They begin with a space.
+    pub(crate) fn place(&self) -> String {
+        if self.is_named { String::new() } else { format!(" in {}", self.identity) }
+    }
+
     /// Returns the configuration that it was started with.
     pub(crate) fn source(&self) -> Source {
         self.identity.config.as_ref().map_or(Source::Embedded, |path| Source::Path(path.into()))

@@ -107,10 +107,42 @@ fn exec_chooses_a_session_for_each_run() {
     let wrong = exec(&config, &["--country", "USA"], &show);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
     assert!(text(&wrong.stderr).contains("as in `--country us`"), "{wrong:?}");
+    // Nothing is said if every chain takes the session.
+    let quiet = exec(&config, &["--session", "alice"], &show);
+    assert!(!text(&quiet.stderr).contains("no effect"), "{quiet:?}");
     let (fixed, _) = at_a_known_port(ROUTES);
     let refused = exec(&fixed, &["--session", "alice"], &show);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(text(&refused.stderr).contains("sessions: by-client"), "{refused:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn exec_names_the_chains_on_which_a_session_has_no_effect() {
+    let config = |auth: &str| {
+        let text = format!(
+            "{auth}hops: {{ exit: {{ kind: webshare, username: dev, password: word, sessions: by-client }} }}\n\
+             chains: {{ default: [exit], near: [] }}\n\
+             routes: [{{ hosts: [\"*.test\"], chain: near }}, {{ chain: default }}]\n"
+        );
+        at_a_known_port(&text).0
+    };
+    let open = config("");
+    for flags in [["--session", "alice"], ["--country", "us"]] {
+        let output = exec(&open, &flags, &["true"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let note =
+            format!("{}: it has no effect on requests that go through the chain `near`", flags[0]);
+        assert!(said.contains(&note), "{said}");
+    }
+    // A session that the user did not ask for needs no note.
+    let output = exec(&open, &[], &["true"]);
+    assert!(!text(&output.stderr).contains("`near`"), "{output:?}");
+    let closed = config("server: { auth: { username: me, password: word } }\n");
+    let output = exec(&closed, &["--session", "alice"], &["true"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("the proxy refuses requests that go through the chain `near`"), "{said}");
 }
 
 #[test]

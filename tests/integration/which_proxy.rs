@@ -73,6 +73,55 @@ async fn status_never_shows_another_proxy_than_the_named_one() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_changes_an_unnamed_proxy_names_it_in_its_result() {
+    let mut proxy = Proxy::start(DIRECT).await;
+    let (pid, address) = (proxy.pid().to_string(), proxy.address().to_string());
+    let echo = EchoOrigin::start().await;
+    let place = format!(" in process {pid} on {address}, with ");
+    for choice in [&[][..], &["--pid", &pid], &["--address", &address]] {
+        let _tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+        for command in [&["kill", "--chain", "default"][..], &["reload"]] {
+            let (code, out, error) = outcome(&proxy.command_for(&[command, choice].concat()));
+            assert_eq!(code, Some(0), "{command:?}: {error}");
+            assert_eq!(out.contains(&place), choice.is_empty(), "{command:?} {choice:?}: {out}");
+        }
+    }
+    // A program that reads JSON always learns which proxy it was.
+    let (code, out, error) =
+        outcome(&proxy.command_for(&["reload", "--pid", &pid, "--format", "json"]));
+    assert_eq!(code, Some(0), "{error}");
+    let verdict: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(verdict["verdict"], "unchanged", "{out}");
+    assert_eq!(verdict["proxy"]["pid"].to_string(), pid, "{out}");
+    assert_eq!(verdict["proxy"]["listeners"][0], address, "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hop_edits_the_files_of_the_proxy_that_is_named() {
+    let mut proxy = Proxy::start(TWO_HOPS).await;
+    let (pid, address) = (proxy.pid().to_string(), proxy.address().to_string());
+    for (state, choice) in [("off", ["--address", &address]), ("on", ["--pid", &pid])] {
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["hop", "b", state], &choice[..]].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.starts_with(&format!("b is {state}; generation ")), "{out}");
+        assert!(!out.contains(" in process "), "{out}");
+    }
+    let path = proxy.config().path().to_str().unwrap();
+    let (code, _, error) =
+        outcome(&proxy.command_for(&["hop", "b", "off", "-c", path, "--pid", &pid]));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("leave one of them out"), "{error}");
+    // Nothing is edited if the named proxy does not run.
+    for choice in [["--pid", "1"], ["--address", "127.0.0.1:1"]] {
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["hop", "b", "off"], &choice[..]].concat()));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+        assert!(error.contains("no proxy of this user"), "{error}");
+    }
+}
+
 /// The line of `env` for a proxy at `address`.
 fn line(address: impl std::fmt::Display) -> String {
     format!("export http_proxy='http://{address}'\n")

@@ -1,7 +1,9 @@
 //! The settings of a client that is to use the proxy: environment variables and their values.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,8 +25,8 @@ pub(in crate::commands) struct ClientSettings {
     no_proxy: Vec<String>,
     /// Whether clients may state preferences to a hop of any chain.
     takes_preferences: bool,
-    /// Whether a chain refuses a username that states preferences. Only a proxy with `server.auth` does.
-    some_chain_refuses: bool,
+    /// The chains without a hop that takes preferences. They refuse them only if the proxy has `server.auth`.
+    chains_without_choice: Vec<Arc<str>>,
 }
 
 /// The user as which a client presents itself.
@@ -118,16 +120,18 @@ impl ClientSettings {
         };
         // Only chains that a route leads to count; a client can't get to others.
         let chains = config.routes.iter().filter_map(|route| config.chains.get(route.chain));
-        let takes: Vec<bool> = chains.map(|chain| chain.hops.iter().any(takes)).collect();
+        let (with, without): (Vec<_>, Vec<_>) =
+            chains.partition(|chain| chain.hops.iter().any(takes));
+        let names: BTreeSet<_> = without.into_iter().map(|chain| Arc::clone(&chain.name)).collect();
+        let chains_without_choice = names.into_iter().collect();
         let auth = config.server.auth.clone();
-        let some_chain_refuses = auth.is_some() && takes.contains(&false);
         let speaks_http = config.server.protocols.contains(&Protocol::Http);
         // With `socks5h` the proxy looks names up. With `socks5` clients would do that themselves, and routes
         // by name would not match.
         let scheme = if speaks_http { "http" } else { "socks5h" };
-        let takes_preferences = takes.contains(&true);
+        let takes_preferences = !with.is_empty();
         let no_proxy = no_proxy(config);
-        Self { scheme, address, auth, no_proxy, takes_preferences, some_chain_refuses }
+        Self { scheme, address, auth, no_proxy, takes_preferences, chains_without_choice }
     }
 
     /// Returns whether a client has to present `server.auth`.
@@ -142,7 +146,12 @@ impl ClientSettings {
 
     /// Returns whether a session that the user did not ask for could make a chain refuse the client.
     pub(in crate::commands) fn some_chain_refuses_preferences(&self) -> bool {
-        self.some_chain_refuses
+        self.auth.is_some() && !self.chains_without_choice.is_empty()
+    }
+
+    /// Returns the chains for which a session or a country has no meaning.
+    pub(in crate::commands) fn chains_without_choice(&self) -> &[Arc<str>] {
+        &self.chains_without_choice
     }
 
     /// Returns the address of the proxy.
@@ -233,7 +242,7 @@ mod tests {
             auth,
             no_proxy: vec!["localhost".into()],
             takes_preferences: true,
-            some_chain_refuses: false,
+            chains_without_choice: Vec::new(),
         }
     }
 
