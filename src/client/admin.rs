@@ -9,8 +9,12 @@ mod last_stop;
 mod metrics_format;
 pub(crate) mod status;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
+use tokio::{sync::Semaphore, task};
 use tracing::debug;
 
 use crate::{
@@ -35,7 +39,7 @@ pub(crate) fn is_last_stop(head: &RequestHead) -> bool {
 }
 
 /// Answers a request that goes no further than this proxy.
-pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
+pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Arc<Shared>) {
     // Before all checks: any origin may be asked by OPTIONS and TRACE how far a request gets, and
     // the answer tells nothing about this proxy.
     if let Some(message) = last_stop::answer(head) {
@@ -43,7 +47,11 @@ pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
         return;
     }
     let is_head = is_head(head);
-    let message = match answer(&client, head, shared) {
+    let page = match asked_page(&client, head, shared) {
+        Ok(asked) => asked.page(shared).await,
+        Err(reply) => Err(reply),
+    };
+    let message = match page {
         Ok(page) => page.message(is_head),
         Err(reply) => {
             debug!(client = %client.peer, status = reply.status(), "request to the proxy refused");
@@ -53,24 +61,38 @@ pub(crate) async fn serve(client: Client, head: &RequestHead, shared: &Shared) {
     client.close_after(&message).await;
 }
 
-fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, Box<Reply>> {
+/// A page that may be served.
+enum AskedPage {
+    Health,
+    Status,
+    Metrics(MetricsFormat),
+    /// The script, which the current thread makes at once: it depends on the request, and is short.
+    ProxyPac(Page),
+}
+
+/// Returns the page that `head` asks for.
+///
+/// # Errors
+/// There is no such page, or this client may not have it.
+fn asked_page(
+    client: &Client,
+    head: &RequestHead,
+    shared: &Shared,
+) -> Result<AskedPage, Box<Reply>> {
     let path = match head.target() {
         Target::Origin(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
         _ => b"*",
     };
     // An unknown path is answered before any check. The text explains what this port is, and has
     // nothing that another site could use.
-    let page: fn(&AskedPage<'_>) -> Page = match path {
-        b"/healthz" => health,
-        b"/status" => status_page,
-        b"/metrics" => metrics,
-        b"/proxy.pac" => proxy_pac,
+    if !PATHS.contains(&path) {
         // RFC 9112 §3.2.
-        _ if head.version() == Version::Http11 && head.host().is_none() => {
-            return Err(Box::new(Reply::refused(400, "The request has no `Host` field.")));
-        }
-        _ => return Err(Box::new(Reply::refused(404, NOT_FOUND))),
-    };
+        let has_no_host = head.version() == Version::Http11 && head.host().is_none();
+        return Err(Box::new(match has_no_host {
+            true => Reply::refused(400, "The request has no `Host` field."),
+            false => Reply::refused(404, NOT_FOUND),
+        }));
+    }
     let mut own = shared.live().current().listening.clone();
     // A listener on `0.0.0.0` is reached at whichever address of this machine the client connected to.
     let local = client.stream.bottom().and_then(|socket| socket.local_addr().ok());
@@ -89,38 +111,58 @@ fn answer(client: &Client, head: &RequestHead, shared: &Shared) -> Result<Page, 
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
     }
-    Ok(page(&AskedPage { shared, head, local, is_tls: client.is_tls }))
+    Ok(match path {
+        STATUS => AskedPage::Status,
+        METRICS => AskedPage::Metrics(MetricsFormat::accepted_by(head.fields())),
+        PROXY_PAC => AskedPage::ProxyPac(proxy_pac(client, head, shared, local)),
+        _ => AskedPage::Health,
+    })
 }
 
-/// A request for a page that may be served.
-struct AskedPage<'a> {
-    shared: &'a Shared,
-    head: &'a RequestHead,
-    /// The address that the client has connected to.
+impl AskedPage {
+    /// Makes the page.
+    ///
+    /// # Errors
+    /// It could not be made.
+    async fn page(self, shared: &Arc<Shared>) -> Result<Page, Box<Reply>> {
+        let format = match self {
+            Self::Health => {
+                let content_type = "text/plain; charset=utf-8";
+                return Ok(Page { content_type, body: "ok\n".into() });
+            }
+            Self::ProxyPac(page) => return Ok(page),
+            Self::Status => None,
+            Self::Metrics(format) => Some(format),
+        };
+        // The state of ten thousand members of a pool has megabytes, and the connections of this thread do not wait
+        // until it is written.
+        let shared = Arc::clone(shared);
+        // Never closed. The thread holds the permit, so that clients that give up don't make room for more threads.
+        let permit = PAGES.acquire().await;
+        let page = task::spawn_blocking(move || {
+            let _permit = permit;
+            let status = StatusDocument::of(&shared);
+            match format {
+                None => Page { content_type: "application/json", body: status.to_json() },
+                Some(format) => {
+                    Page { content_type: format.content_type(), body: status.into_metrics(format) }
+                }
+            }
+        });
+        page.await.map_err(|_| Box::new(Reply::page_not_made()))
+    }
+}
+
+/// Returns the script that names this proxy, as the client that asks for it does: others may not reach it by that name.
+fn proxy_pac(
+    client: &Client,
+    head: &RequestHead,
+    shared: &Shared,
     local: Option<SocketAddr>,
-    /// Whether that listener speaks TLS.
-    is_tls: bool,
-}
-
-fn health(_: &AskedPage<'_>) -> Page {
-    Page { content_type: "text/plain; charset=utf-8", body: "ok\n".into() }
-}
-
-fn status_page(asked: &AskedPage<'_>) -> Page {
-    Page { content_type: "application/json", body: StatusDocument::of(asked.shared).to_json() }
-}
-
-fn metrics(asked: &AskedPage<'_>) -> Page {
-    let format = MetricsFormat::accepted_by(asked.head.fields());
-    let body = StatusDocument::of(asked.shared).into_metrics(format);
-    Page { content_type: format.content_type(), body }
-}
-
-/// The script names the proxy as the client that asks for it does, since others may not reach it by that name.
-fn proxy_pac(asked: &AskedPage<'_>) -> Page {
-    let proxy = autoconfig::proxy_address(asked.head.host().unwrap_or_default(), asked.local);
-    let answer = format!("{} {proxy}", if asked.is_tls { "HTTPS" } else { "PROXY" });
-    let body = autoconfig::script(&asked.shared.live().current(), &answer);
+) -> Page {
+    let proxy = autoconfig::proxy_address(head.host().unwrap_or_default(), local);
+    let answer = format!("{} {proxy}", if client.is_tls { "HTTPS" } else { "PROXY" });
+    let body = autoconfig::script(&shared.live().current(), &answer);
     Page { content_type: "application/x-ns-proxy-autoconfig", body }
 }
 
@@ -167,6 +209,14 @@ impl Page {
     }
 }
 
+/// Limits the threads that make pages, however many clients ask. The others wait without a thread.
+static PAGES: Semaphore = Semaphore::const_new(2);
+const HEALTH: &[u8] = b"/healthz";
+const STATUS: &[u8] = b"/status";
+const METRICS: &[u8] = b"/metrics";
+const PROXY_PAC: &[u8] = b"/proxy.pac";
+/// The paths of the pages.
+const PATHS: [&[u8]; 4] = [HEALTH, STATUS, METRICS, PROXY_PAC];
 const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Configure it as the proxy of a client, as in \
      `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.";
 const FOREIGN_HOST: &str = "The pages of the proxy itself are served only under `localhost` or an address that it listens \

@@ -60,7 +60,7 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(accepted: Accepted, shared: &Shared) -> Option<Box<OpenTunnel>> {
+async fn requests(accepted: Accepted, shared: &Arc<Shared>) -> Option<Box<OpenTunnel>> {
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
@@ -173,7 +173,7 @@ async fn leave(client: Client, next: Next<Box<Switch>>, is_head: bool) -> Option
 }
 
 /// Serves a request that is the last one of its connection: one for a tunnel, or one to the proxy itself.
-async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Box<OpenTunnel>> {
+async fn last(client: Client, head: &RequestHead, shared: &Arc<Shared>) -> Option<Box<OpenTunnel>> {
     let generation = shared.live().current();
     let admitted = match admit(&client, head, &generation, shared) {
         Ok(admitted) => admitted,
@@ -193,7 +193,7 @@ async fn last(client: Client, head: &RequestHead, shared: &Shared) -> Option<Box
                     return None;
                 }
             };
-            let (target, context) = (target.clone(), (shared, &generation));
+            let (target, context) = (target.clone(), (&**shared, &generation));
             let protocol = HttpConnect { fields: head.fields() };
             connect::open(client, target, admitted, context, protocol).await
         }

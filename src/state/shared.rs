@@ -246,7 +246,7 @@ impl Admission {
     }
 
     /// Returns the state that its session shares with the others.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

@@ -45,6 +45,11 @@ impl Reply {
         Self { status, ..Self::of_ours(ProxyError::HttpRequest, why.to_owned()) }
     }
 
+    /// Says that a page of the proxy itself could not be made.
+    pub(crate) fn page_not_made() -> Self {
+        Self::of_ours(ProxyError::ProxyInternal, texts::PAGE_NOT_MADE.to_owned())
+    }
+
     /// Asks the client for the credentials of `server.auth` (RFC 9110 §15.5.8).
     pub fn unauthorized() -> Self {
         Self {

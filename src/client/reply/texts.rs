@@ -48,6 +48,8 @@ pub(super) const WRONG_CREDENTIALS: &str = "The username or the password that wa
                                             username, as in `USER+session-NAME`.";
 pub(super) const UNAUTHORIZED_PAGE: &str = "This page asks for the username and the password of `server.auth`: write `curl -u \
                                             USER:PASSWORD URL`, or `basic_auth` for a scrape of Prometheus.";
+pub(super) const PAGE_NOT_MADE: &str =
+    "This page could not be made. The log of the proxy says why.";
 pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
 pub(super) const OTHER_USERNAME: &str = "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`, or \
      `http://USER+session-NAME:PASSWORD@localhost:8888` if it asks for credentials of its own.";
