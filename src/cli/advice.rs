@@ -82,7 +82,14 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             let word = quoted(error, ContextKind::InvalidArg)?;
             let command = command_of(arguments);
             if !word.starts_with('-') {
-                return if command == Some("exec") { without_dashes(word) } else { bare(word) };
+                return match command {
+                    Some("exec") => without_dashes(word),
+                    // A number is a port only where an address may be meant.
+                    Some(name) if !TAKES_ADDRESS.contains(&name) && bare_port(word).is_some() => {
+                        None
+                    }
+                    _ => bare(word),
+                };
             }
             let word = word.split('=').next()?;
             let value = value_of(word, arguments);
@@ -119,6 +126,9 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         _ => None,
     }
 }
+
+/// The commands that could be given the address of the proxy.
+const TAKES_ADDRESS: [&str; 3] = ["run", "check", "service"];
 
 /// Returns the command among `arguments`, if one is written.
 fn command_of(arguments: &[OsString]) -> Option<&str> {

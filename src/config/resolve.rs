@@ -241,9 +241,10 @@ impl<'a> Resolver<'a> {
             .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
             .and_then(|password| {
                 credentials::basic(&username, &password)?;
-                // Anybody who reaches the listener could guess it.
+                // Anybody who reaches the listener could guess it. An empty variable is a problem of its own.
                 for (key, value) in [("username", &username), ("password", &password)] {
-                    if value.expose().is_empty() {
+                    let place = path.clone().then(Key::Name(key.into()));
+                    if value.expose().is_empty() && self.tree.variables(&place).is_empty() {
                         return Err(
                             InvalidSetting::new(key, NO_CREDENTIAL).with_help(LEAVE_AUTH_OUT)
                         );

@@ -400,7 +400,7 @@ async fn a_session_beside_a_login_is_written_behind_a_plus() {
         "{told}"
     );
     let told = ask("plain.test", "dev+session-alice:wrong").await;
-    assert!(told.contains("asks for a username and a password of its own"), "{told}");
+    assert!(told.contains("is not that of `server.auth`"), "{told}");
     let path = proxy.config().path().to_str().unwrap().to_owned();
     let explain = ["explain", "-c", &path, "gw.test:443", "--as", "dev+session-alice-country-us"];
     let (_, told, _) = outcome(&run(explain));

@@ -216,7 +216,17 @@ pub(super) const FLAGS: [OtherWords; 18] = [
 ];
 
 /// Values of other programs: a part of the argument's name, the values, and the advice.
-pub(super) const VALUES: [(&str, &[&str], &str); 12] = [
+pub(super) const VALUES: [(&str, &[&str], &str); 14] = [
+    (
+        "ACTION",
+        &["start", "enable", "add", "create", "up", "on", "register"],
+        "write `install`, which also starts it; later, systemctl, launchctl or schtasks starts and stops it",
+    ),
+    (
+        "ACTION",
+        &["stop", "disable", "remove", "delete", "down", "off", "unregister"],
+        "write `uninstall`, which also ends it; systemctl, launchctl or schtasks only stops it",
+    ),
     ("--shell", &["bash", "zsh", "dash", "ksh", "ash", "posix"], "write `--shell sh`"),
     ("--shell", &["pwsh", "ps1", "ps"], "write `--shell powershell`"),
     (

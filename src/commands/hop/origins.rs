@@ -89,4 +89,4 @@ impl Origins {
     }
 }
 
-const OTHER_USER: &str = "; the proxy belongs to another user: run this command as that user";
+const OTHER_USER: &str = "; run this command as the user of the proxy, or name a directory that you may write in `XDG_STATE_HOME`";

@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::config::yaml::tree::{File, Part, Problem, Tree, is_public_key};
 use crate::config::{
-    Place,
+    Credential, Place,
     report::{
         foreign_variable,
         known_keys::key_without_colon,
@@ -183,9 +183,13 @@ impl Tree {
         match invalid {
             Invalid::Unset(names) => {
                 let name = names.first().map_or("NAME", String::as_str);
-                problem.with_help(format!(
-                    "set it where the program is started, or write `${{{name}:-default}}`"
-                ))
+                // A default of a credential would be a credential in the file.
+                problem.with_help(if path.last_name().is_some_and(Credential::is_secret) {
+                    "set it where the program is started; for `check` alone, any value will do"
+                        .to_owned()
+                } else {
+                    format!("set it where the program is started, or write `${{{name}:-default}}`")
+                })
             }
             Invalid::Unclosed => problem.with_help("write `$${` for a literal `${`"),
             Invalid::Name => {

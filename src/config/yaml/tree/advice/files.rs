@@ -86,7 +86,7 @@ impl Tree {
                 Some(setting) => {
                     let variable = variables.first().map_or("PASSWORD", String::as_str);
                     Some(format!(
-                        "`{key}` is the path of a file; for the {setting} itself write `{setting}: \"${{{variable}}}\"`"
+                        "`{key}` is the path of a file, as seen from the directory of the configuration; for the {setting} itself write `{setting}: \"${{{variable}}}\"`"
                     ))
                 }
                 None => Some(format!("`{key}` is the path of a file, which the proxy may read")),
