@@ -75,6 +75,9 @@ pub trait Services: fmt::Debug + Send + Sync {
     ///
     /// `name` consists of letters, digits and `-`, and tells nothing about the document.
     fn save(&self, _name: &str, _document: &SavedDocument) {}
+
+    /// Notes that the document that was saved under `name` is still the present one. May block.
+    fn confirm(&self, _name: &str) {}
 }
 
 /// A document as its server sent it, saved for a later process.
@@ -142,6 +145,8 @@ pub enum SourceNews<'a> {
     },
     /// The one that an earlier process saved is in use until it is fetched.
     Restored(KeptDocument),
+    /// The one that an earlier process saved can't be used, for this reason.
+    NotRestored(&'a str),
     /// It is in use, and parts of it are not, for this reason.
     Doubtful(&'a str),
     /// It can't be used, for the reason in `problem`. The last good one stays in use, if there is one.

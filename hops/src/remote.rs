@@ -302,12 +302,17 @@ impl<R: Reader> Fetch<R> {
         self.restore(services).await;
         let loaded = self.load(services).await;
         let problem = loaded.as_ref().err().cloned();
+        let is_unchanged = matches!(loaded, Ok(None));
         let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
         let (is_news, kept, retry) = {
             let mut state = remote.state();
             let is_news = state.record(loaded, remote.policy.every);
             (is_news, state.kept(R::members), state.retry())
         };
+        if R::IS_SAVED && is_unchanged {
+            let (saving, name) = (Arc::clone(services), remote.saved_name());
+            drop(tokio::task::spawn_blocking(move || saving.confirm(&name)));
+        }
         if is_news {
             let source = remote.shown_url();
             let news = match &problem {
@@ -337,9 +342,16 @@ impl<R: Reader> Fetch<R> {
         let saved = tokio::task::spawn_blocking(move || looking.saved(&name)).await;
         let Ok(Some(SavedDocument { bytes, charset, etag, loaded })) = saved else { return };
         let fingerprint = remote.server.hasher.hash_one((&*bytes, &charset));
-        // One that can't be read any more is as good as none: it is about to be fetched.
         let read = remote.reader.read(RemoteBody { bytes, charset }, None, *epoch).await;
-        let Ok(ReadDocument { value, doubt }) = read else { return };
+        let ReadDocument { value, doubt } = match read {
+            Ok(read) => read,
+            // A later version may read it in another way. It is about to be fetched again.
+            Err(problem) => {
+                let news = SourceNews::NotRestored(&problem);
+                services.report(R::KIND, &remote.shown_url(), news);
+                return;
+            }
+        };
         let kept = KeptDocument { loaded, members: R::members(&value) };
         let value = Arc::new(value);
         remote.state().document = Some(Document { value, doubt, loaded, fingerprint, etag });

@@ -102,6 +102,9 @@ impl Services for HopServices {
                 let loaded = rfc_3339(loaded);
                 info!(hop, source, proxies = members, loaded = %loaded, "list of an earlier run is in use until it is fetched");
             }
+            (_, SourceNews::NotRestored(error)) => {
+                warn!(hop, source, error, "the list of an earlier run can't be used");
+            }
             (_, SourceNews::Doubtful(problem)) => {
                 warn!(hop, source, problem, "list partly loaded");
             }
@@ -126,6 +129,12 @@ impl Services for HopServices {
         let Some(file) = self.lists.path(name) else { return };
         if let Err(error) = self.lists.write(name, document) {
             warn!(hop = &*self.hop, file = %file.display(), %error, "the list can't be kept for the next start");
+        }
+    }
+
+    fn confirm(&self, name: &str) {
+        if let Err(error) = self.lists.confirm(name) {
+            debug!(hop = &*self.hop, %error, "the list that is kept for the next start can't be confirmed");
         }
     }
 }

@@ -53,11 +53,14 @@ impl SavedLists {
     /// There is one that can't be used.
     pub(crate) fn read(&self, name: &str) -> io::Result<Option<SavedDocument>> {
         let Some(path) = self.path(name) else { return Ok(None) };
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        match fs::symlink_metadata(&path) {
+            // To open a pipe would wait for its other end, and a link may lead to a file of somebody else's making.
+            Ok(found) if !found.is_file() => return Err(io::Error::other("it is no file")),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
-        };
+        }
+        let file = File::open(&path)?;
         is_private(&file)?;
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
         file.take(BYTES_MAX).read_to_end(&mut bytes)?;
@@ -81,7 +84,7 @@ impl SavedLists {
     /// The directory or the file can't be written. The file is as it was then.
     pub(crate) fn write(&self, name: &str, document: &SavedDocument) -> io::Result<()> {
         let (Some(directory), Some(path)) = (&self.0, self.path(name)) else { return Ok(()) };
-        fs::create_dir_all(directory)?;
+        create_private(directory)?;
         // A replaced file keeps its permissions, and these must not be kept.
         if File::open(&path).is_ok_and(|file| is_private(&file).is_err()) {
             fs::remove_file(&path)?;
@@ -104,13 +107,31 @@ impl SavedLists {
         Ok(())
     }
 
+    /// Notes that the list `name` is still the present one, so that it is not forgotten. Blocks the thread.
+    ///
+    /// # Errors
+    /// There is no such list, or it can't be changed.
+    pub(crate) fn confirm(&self, name: &str) -> io::Result<()> {
+        let Some(path) = self.path(name) else { return Ok(()) };
+        File::options().append(true).open(path)?.set_modified(SystemTime::now())
+    }
+
     /// Returns the path of the list `name`, if lists are kept.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         Some(self.0.as_ref()?.join(name))
     }
 }
 
-/// Removes the files that were not written for [`FORGOTTEN_AFTER`]: their URL is probably in no configuration any more.
+/// Creates a directory for its owner alone, with those above it.
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// Removes the files that were not written or confirmed for [`FORGOTTEN_AFTER`]: their URL is probably in no configuration any more.
 fn remove_old(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let written = entry.metadata().and_then(|found| found.modified());
@@ -215,13 +236,30 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_were_not_written_for_long_are_removed() {
+    fn lists_that_no_server_confirmed_for_long_are_removed() {
         let (_home, lists) = lists();
-        lists.write("old", &document(b"a:1\n")).unwrap();
         let long_ago = SystemTime::now() - FORGOTTEN_AFTER - Duration::from_secs(60);
-        let path = lists.path("old").unwrap();
-        File::options().append(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        for name in ["old", "confirmed"] {
+            lists.write(name, &document(b"a:1\n")).unwrap();
+            let file = File::options().append(true).open(lists.path(name).unwrap()).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        lists.confirm("confirmed").unwrap();
         lists.write("new", &document(b"a:1\n")).unwrap();
-        assert!(!path.exists() && lists.read("new").unwrap().is_some());
+        let is_kept = |name| lists.read(name).unwrap().is_some();
+        assert_eq!(["old", "confirmed", "new"].map(is_kept), [false, true, true]);
+        assert!(lists.confirm("missing").is_err() && SavedLists::default().confirm("a").is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_list_is_not_followed() {
+        let (home, lists) = lists();
+        lists.write("a", &document(b"a:1\n")).unwrap();
+        std::os::unix::fs::symlink(lists.path("a").unwrap(), lists.path("b").unwrap()).unwrap();
+        assert!(lists.read("b").is_err());
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(home.path().join("lists")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -41,8 +41,9 @@ pub(crate) struct Plan<'a> {
     round: Option<Round>,
 }
 
-/// How often a request is sent again after a challenge. One that uses up a nonce may find the next one used up too.
-pub(crate) const CHALLENGES_MAX: usize = 2;
+/// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
+/// one that a request is given. A wrong password ends the request at the first rejection.
+pub(crate) const CHALLENGES_MAX: usize = 5;
 
 /// A request and the connection that carries it.
 #[derive(Clone, Copy)]
