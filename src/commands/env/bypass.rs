@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use crate::{
-    config::{Config, Route},
+    config::{ChainConfig, Config, Route},
     router::{HostPattern, RuleParts},
 };
 
@@ -71,8 +71,11 @@ fn goes_direct(pattern: &HostPattern, config: &Config) -> bool {
     false
 }
 
+/// Returns whether the chain of `route` is written without hops. One whose hops are only switched off may have them again in
+/// another network, or after the next edit, and a program reads its variables once.
 fn is_direct(route: &Route, config: &Config) -> bool {
-    config.chains.get(route.chain).is_some_and(|chain| chain.hops.is_empty())
+    let is_direct = |chain: &ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
+    config.chains.get(route.chain).is_some_and(is_direct)
 }
 
 fn overlap(one: &HostPattern, other: &HostPattern) -> bool {
@@ -120,6 +123,17 @@ mod tests {
         let environment = Environment::new(|_| None, Path::new(""));
         let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
         assert_eq!(no_proxy(&loader.load().unwrap()), expected, "{routes}");
+    }
+
+    #[test]
+    fn a_chain_whose_hop_is_switched_off_is_not_direct_for_certain() {
+        let yaml = "hops: { h: { kind: http-connect, address: 'h.test:1', enabled: false } }\n\
+                    chains: { default: [], off: [h] }\n\
+                    routes: [{ hosts: [a.test, '*.a.test'], chain: off }, { hosts: [10.0.0.0/8], chain: default }, { chain: default }]\n";
+        let source = Source::Text(yaml.into());
+        let environment = Environment::new(|_| None, Path::new(""));
+        let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
+        assert_eq!(no_proxy(&loader.load().unwrap()), ["10.0.0.0/8"]);
     }
 
     #[test]
