@@ -1,4 +1,4 @@
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Preferences, kinds};
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -8,11 +8,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::*;
+use super::{deadlines::QUIET, *};
 use crate::{
     client::forward::upstream::UpstreamEnd,
     config::{Environment, Loader, Overrides, Source},
-    http::{BodyReader, Decoded, HeadLimits, RequestHead, Target},
+    http::{BodyLength, BodyReader, Decoded, HeadLimits, RequestHead, Target},
     io::lazy_timer,
     router::Query,
     state::generation::Generation,
