@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     client::reply::Reply,
+    duration,
     http::{BadBody, BodyLength, BodyReader, HeadReader, ResponseHead, Version},
     io::{lazy_timer::Alarm, read_ahead},
     proxy_error::ProxyError,
@@ -264,6 +265,7 @@ where
             // `timeouts.response` counts from here: an answer to a long upload is not late before
             // the upload is over.
             self.over = Some(Instant::now());
+            self.outbound.log_wait();
         }
         self.poll_client(cx)
     }
@@ -415,6 +417,7 @@ where
         if let Some(logon) = &self.logon {
             logon.accepted();
         }
+        self.outbound.note_answer(&head);
         match head.status() {
             101 => return self.switch(&head),
             // A client must not be asked for credentials that it does not have. Browsers would ask
@@ -520,7 +523,13 @@ where
         match (wait, &self.answer) {
             (Wait::Head, _) => {
                 let timeout = self.outbound.response_timeout().unwrap_or_default();
-                let why = format!("its head is not there after {timeout:?}");
+                let timeout = duration::in_words(timeout);
+                let why = match self.head_begun {
+                    None => format!("no answer within {timeout} (`timeouts.response`)"),
+                    Some(_) => format!(
+                        "no whole head of its answer within {timeout} (`timeouts.response`)"
+                    ),
+                };
                 Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
             }
             // A part of an interim answer is with the client, so no other answer can take its
@@ -529,7 +538,9 @@ where
                 Some(self.truncated("the upstream takes nothing of the request"))
             }
             (Wait::Upstream, Answer::Head { .. }) => {
-                let why = format!("it has taken nothing of the request for {stall:?}");
+                let stall = duration::in_words(stall);
+                let why =
+                    format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
             // The answer has begun and is worth having all the same. The rest of the request is
