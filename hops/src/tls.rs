@@ -36,7 +36,7 @@ use tokio_rustls::{
 };
 
 pub use self::file_content::FileContent;
-pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason};
+pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason, presented_name};
 use self::{
     authorities::{Authorities, read_authorities},
     certificate::CertificateFacts,
