@@ -1,5 +1,6 @@
 //! TLS with clients: the certificate of a listener, and the handshake.
 
+mod names;
 mod problem;
 
 use std::{fmt, io, sync::Arc, time::SystemTime};
@@ -19,13 +20,18 @@ use tokio_rustls::{
     },
 };
 
-pub(crate) use self::problem::{TlsProblem, TlsSetting};
+pub(crate) use self::{
+    names::ClientChecks,
+    problem::{TlsProblem, TlsSetting},
+};
 
 /// Serves TLS with one certificate.
 #[derive(Clone)]
 pub struct TlsServer {
     acceptor: TlsAcceptor,
     checks_clients: bool,
+    /// The certificates that clients get.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// The PEM texts that a listener's TLS is made of.
@@ -92,6 +98,7 @@ impl TlsServer {
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsProblem::Unusable(TlsSetting::Cert, error.to_string()))?;
         let checks_clients = clients.is_some();
+        let chain = certified.cert.clone();
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(clients),
             None => builder.with_no_client_auth(),
@@ -103,7 +110,7 @@ impl TlsServer {
             // A resumed session would not be asked for its certificate again, which may have expired.
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), checks_clients })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), checks_clients, chain })
     }
 
     /// Returns whether clients must have a certificate.

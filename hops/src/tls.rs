@@ -32,7 +32,7 @@ use self::{
 pub use self::{
     file_content::FileContent,
     layer::layer,
-    rejected::{GivenAuthorities, RejectedCertificate, RejectionReason},
+    rejected::{GivenAuthorities, RejectedCertificate, RejectionReason, presented_name},
     settings::{TlsChecks, TlsSettings},
 };
 use crate::{BuildContext, HopError, Host, InvalidSetting, Spoken, Tunnel};

@@ -43,6 +43,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         // On standard error, so that a shell which evaluates the lines does not run it.
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
     }
+    if let Some(note) = settings.note_on_tls() {
+        let _ = writeln!(anstream::stderr(), "mooltiroute: {note}");
+    }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
     let lines: Vec<_> = settings
         .variables(&user)

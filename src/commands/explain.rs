@@ -385,6 +385,11 @@ impl<'a> ExplainedWay<'a> {
             let form = hop.hop.as_ref().map_or(PlainForm::Tunnel, |hop| hop.plain_form());
             let form = if asked.form == Form::Plain { form } else { PlainForm::Tunnel };
             let target = &asked.target;
+            // It chose nothing here, so what follows is only what it does if it chooses a hop.
+            let may_be_left_out = decided.iter().any(|one| {
+                one.hop == &*hop.name
+                    && !matches!(one.decision, Decision::Hop(_) | Decision::Refused)
+            });
             let request = match (next, form) {
                 _ if hop.has_all_members_off => describe::MEMBERS_OFF.to_owned(),
                 (Some(Some(next)), _) => format!("CONNECT {next}"),
@@ -401,6 +406,10 @@ impl<'a> ExplainedWay<'a> {
                     )
                 }
                 (None, _) => format!("CONNECT {target}"),
+            };
+            let request = match may_be_left_out {
+                true => format!("{request}; or the PAC file chooses no hop, and it gets nothing"),
+                false => request,
             };
             steps.push(ExplainedStep {
                 hop: Some(&hop.name),

@@ -149,6 +149,7 @@ where
         if let Some(logon) = &self.logon {
             logon.accepted();
         }
+        self.outbound.note_answer(&head);
         match head.status() {
             101 => return self.switch(&head),
             // A client must not be asked for credentials that it does not have. Browsers would ask

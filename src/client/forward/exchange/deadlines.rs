@@ -10,6 +10,7 @@ use tokio::{
 use super::{Answer, Exchange, Upload};
 use crate::{
     client::forward::{ending::Ending, outbox::Outbox},
+    duration,
     proxy_error::ProxyError,
 };
 
@@ -88,7 +89,13 @@ where
         match (wait, &self.answer) {
             (Wait::Head, _) => {
                 let timeout = self.outbound.response_timeout().unwrap_or_default();
-                let why = format!("its head is not there after {timeout:?}");
+                let timeout = duration::in_words(timeout);
+                let why = match self.head_begun {
+                    None => format!("no answer within {timeout} (`timeouts.response`)"),
+                    Some(_) => format!(
+                        "no whole head of its answer within {timeout} (`timeouts.response`)"
+                    ),
+                };
                 Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
             }
             // A part of an interim answer is with the client, so no other answer can take its
@@ -97,7 +104,9 @@ where
                 Some(self.truncated("the upstream takes nothing of the request"))
             }
             (Wait::Upstream, Answer::Head { .. }) => {
-                let why = format!("it has taken nothing of the request for {stall:?}");
+                let stall = duration::in_words(stall);
+                let why =
+                    format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
             // The answer has begun and is worth having all the same. The rest of the request is

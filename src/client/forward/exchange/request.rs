@@ -37,6 +37,7 @@ where
             // `timeouts.response` counts from here: an answer to a long upload is not late before
             // the upload is over.
             self.over = Some(Instant::now());
+            self.outbound.log_wait();
         }
         self.poll_client(cx)
     }
