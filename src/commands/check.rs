@@ -21,6 +21,7 @@ use crate::{
     cli::{Check, Format},
     config::{Config, Environment, Listener, Loader, NamedHop, Source},
     network::Network,
+    state::saved_lists::SavedLists,
 };
 
 /// Runs the command.
@@ -96,7 +97,8 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
     match format {
         Format::Human => {
             writeln!(out, "{}: valid", loader.source())?;
-            describe(&config, &schemes, &loader.network, out)?;
+            let lists = SavedLists::find(loader.source(), loader.environment());
+            describe(&config, &schemes, &loader.network, &lists, out)?;
         }
         Format::Json => {
             // A field of its own: `listeners` holds plain texts, as programs have read it since before TLS.
@@ -126,6 +128,7 @@ fn describe(
     config: &Config,
     schemes: &Schemes,
     network: &Network,
+    lists: &SavedLists,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
@@ -179,7 +182,7 @@ fn describe(
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
-        describe::document(hop, "    ", out)?;
+        describe::document(hop, lists, "    ", out)?;
         for Readiness { scheme, credentials } in schemes {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,

@@ -279,7 +279,9 @@ fn in_force(
 fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),
-        HopState::Auto => format!("{name} is switched by its earlier value of `enabled` again"),
+        HopState::Auto => {
+            format!("{name} has the `enabled` again that it had before `on` or `off`")
+        }
     }
 }
 

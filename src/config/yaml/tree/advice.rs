@@ -133,9 +133,11 @@ impl Tree {
                 Some(format!("write `{name}:` without indentation; it is a section of its own"))
             });
         }
+        let is_account = matches!(above, [Key::Name(server), Key::Name(auth)] if server == "server" && auth == "auth");
         self.specific_key(path, above, name, known)
             .or_else(|| keys::instead(above, name, known).map(|help| self.with_port(path, help)))
             .or_else(|| of_another_section(above, name))
+            .or_else(|| is_account.then(|| keys::ONE_ACCOUNT_HERE.to_owned()))
     }
 
     /// Returns what to write instead of keys whose values say more than their names.
