@@ -336,7 +336,7 @@ fn nothing_to_read(path: &Path) -> String {
     // A file of secrets or a backup has another ending on purpose.
     let is_config = |name: &&String| {
         let lower = name.to_ascii_lowercase();
-        [".conf", ".cfg", ".config", ".json", ".txt", ".yaml.txt"]
+        [".conf", ".cfg", ".config", ".json", ".yaml.txt", ".yml.txt"]
             .iter()
             .any(|end| lower.ends_with(end))
     };

@@ -98,9 +98,12 @@ impl Program {
     }
 }
 
-/// Returns the first of several words of a line, in lower case. A key of YAML ends with a colon and is none.
+/// Returns the first of several words of a line, in lower case. A key of YAML or TOML is none.
 fn first_word(line: &str) -> Option<String> {
-    let (word, _) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    if rest.trim_start().starts_with(['=', ':']) {
+        return None;
+    }
     let is_word = |one: char| one.is_ascii_alphanumeric() || "_-".contains(one);
     word.chars().all(is_word).then(|| word.to_ascii_lowercase())
 }
@@ -238,6 +241,7 @@ mod tests {
             ("username: alice\nproxy: a:1", None),
             ("hops:\nlisten\nx\ny\nz", None),
             ("hops", None),
+            ("listen = \"a\"\nproxy = \"b\"", None),
             ("{\nserver: {\n}", None),
             ("", None),
         ] {

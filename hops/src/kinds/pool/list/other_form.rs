@@ -86,7 +86,7 @@ impl OtherForm {
     pub(super) fn in_words(&self, with_login: &str, without_login: &str) -> String {
         match self {
             Self::Columns(separator) => format!(
-                "{} separate its parts; write a `:` between them, and nothing but {without_login} or {with_login}",
+                "its parts are separated by {}; write a `:` between them, and nothing but {without_login} or {with_login}",
                 separator.in_words()
             ),
             Self::SchemeColumn(scheme) => {

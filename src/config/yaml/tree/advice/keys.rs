@@ -501,10 +501,17 @@ const HOP_TLS: [OtherKeys; 4] = [
     ),
 ];
 
-const CHAIN: [OtherKeys; 2] = [
+const CHAIN: [OtherKeys; 3] = [
     keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
+    keys(
+        SWITCHES,
+        "a chain has no switch: write `enabled: false` in a hop, or another chain in the route",
+    ),
 ];
+
+/// Words that switch something on or off.
+const SWITCHES: &[&str] = &["enabled", "disabled", "enable", "disable", "active"];
 
 /// Words for a condition.
 const CONDITIONS: &[&str] = &[
@@ -513,15 +520,14 @@ const CONDITIONS: &[&str] = &[
     "unless",
     "condition",
     "conditions",
-    "enabled",
-    "disabled",
     "resolves",
     "address_in",
     "interface",
     "reachable",
 ];
 
-const ROUTE: [OtherKeys; 9] = [
+const ROUTE: [OtherKeys; 10] = [
+    keys(SWITCHES, "a route has no switch: to leave one out, write a `#` before each of its lines"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
     keys(
         &["no_proxy", "noproxy", "bypass", "direct", "exceptions"],
