@@ -86,7 +86,8 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
                     Some("exec") => without_dashes(word),
                     Some("env") if shell_instead(word).is_some() => shell_instead(word),
                     Some(name) if ASKS_A_PROXY.contains(&name) && !is_path(word) => {
-                        address_instead(word)
+                        let is_list = name == "ps";
+                        address_instead(word).or_else(|| is_list.then(|| PS_INSTEAD.to_owned()))
                     }
                     // A number is a port only where an address may be meant.
                     Some(name) if !TAKES_ADDRESS.contains(&name) && bare_port(word).is_some() => {
@@ -186,6 +187,8 @@ fn is_path(word: &str) -> bool {
     let is_named_so = word.contains(['/', '\\']) && bare_port(word).is_none();
     is_plain && (is_yaml || is_named_so || Path::new(word).exists())
 }
+
+const PS_INSTEAD: &str = "leave it out: `mooltiroute ps` lists all open connections";
 
 /// The commands that ask a running proxy, which `--address` may name.
 const ASKS_A_PROXY: [&str; 8] = ["status", "ps", "top", "kill", "reload", "hop", "env", "exec"];
@@ -343,6 +346,8 @@ mod tests {
         check("mooltiroute check --verbose", "`mooltiroute run --log-level debug`");
         check("mooltiroute status 3128", "tip: write `--address 127.0.0.1:3128`");
         check("mooltiroute ps localhost:3128", "tip: write `--address localhost:3128`");
+        check("mooltiroute ps aux", "leave it out");
+        check("mooltiroute ps -ef", "leave it out");
         check("mooltiroute env bash", "tip: write `--shell sh`");
         check("mooltiroute env fish", "tip: write `--shell fish`");
         check("mooltiroute init --force", "never overwrites");

@@ -70,8 +70,15 @@ fn answer(loader: &Loader, flags: &Check, environment: &Environment) -> io::Resu
 
 /// Writes the file that means the same as the hops of the command line, or every problem of these hops.
 fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
-    if let Err(problems) = loader.load() {
-        return write_problems(loader, &problems, Format::Human, &mut super::answer(Format::Human));
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => {
+            let out = &mut super::answer(Format::Human);
+            return write_problems(loader, &problems, Format::Human, out);
+        }
+    };
+    for warning in &config.warnings {
+        super::complain(&warning.brief());
     }
     if super::shows_credentials(loader) {
         // On standard error, since standard output may go into the file.

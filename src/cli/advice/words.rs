@@ -63,7 +63,12 @@ pub(super) const COMMANDS: [OtherWords; 16] = [
 
 /// Flags that a command does not have, although another one does: the commands, the flags, and the advice. `NAME` in it
 /// stands for the value.
-pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 14] = [
+pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 15] = [
+    (
+        &["ps"],
+        &["-e", "-a", "-A", "-l", "-w", "--all"],
+        "leave it out: `mooltiroute ps` lists all open connections",
+    ),
     (
         NOT_THE_PROXY,
         &["--quiet", "-q", "--silent"],
