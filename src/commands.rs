@@ -93,8 +93,9 @@ fn preferences_of(text: &str) -> Result<Preferences, InvalidPreferences> {
 
 /// Returns a note on a session whose name seems to have a country in it.
 fn doubtful_session(preferences: &Preferences) -> Option<String> {
+    let country = preferences.country_in_session()?;
     let session = preferences.session.as_deref()?;
-    let (name, country) = session.split_once("-country-")?;
+    let name = session.split("country").next()?.trim_end_matches(['-', '_', '.']);
     Some(format!(
         "note: this session is called `{session}`; a comma separates a country, as in `session-{name},country-{country}`"
     ))

@@ -3,6 +3,7 @@
 mod changes;
 mod direct;
 pub(crate) mod listeners;
+mod lists;
 pub(crate) mod reload;
 pub(crate) mod server;
 mod usage_keeper;

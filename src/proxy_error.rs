@@ -7,11 +7,11 @@
 pub enum ProxyError {
     /// A name could not be looked up.
     Dns,
-    /// The next stop cannot be reached, for a reason that no other type names.
+    /// The next hop or the target cannot be reached, for a reason that no other type names.
     DestinationUnavailable,
-    /// There is no network path to the next stop.
+    /// There is no network path to the next hop or the target.
     DestinationIpUnroutable,
-    /// The next stop refused the connection.
+    /// The next hop or the target refused the connection.
     ConnectionRefused,
     /// The connection broke before a full answer arrived.
     ConnectionTerminated,

@@ -3,6 +3,6 @@
 pub(crate) mod connections;
 pub(crate) mod denials;
 pub(crate) mod generation;
-mod hop_services;
+pub(crate) mod hop_services;
 pub(crate) mod saved_lists;
 pub(crate) mod shared;

@@ -30,8 +30,9 @@ pub(crate) use self::{
 pub struct TlsServer {
     acceptor: TlsAcceptor,
     checks_clients: bool,
-    /// The certificates that clients get.
+    /// The certificates that it presents.
     chain: Vec<CertificateDer<'static>>,
+    out_of_date: Vec<TlsProblem>,
 }
 
 /// The PEM texts that a listener's TLS is made of.
@@ -47,7 +48,8 @@ pub struct ServerPem<'a> {
 
 impl TlsServer {
     /// Makes a server of PEM texts. Checks everything that would make clients refuse its certificate and that can be
-    /// seen without them: the order of the chain, its dates at `now`, and that the key belongs to it.
+    /// seen without them: the order of the chain, its dates at `now`, and that the key belongs to it. Dates alone are no
+    /// error; see [`out_of_date`](Self::out_of_date).
     ///
     /// # Errors
     /// All problems of all texts.
@@ -59,32 +61,38 @@ impl TlsServer {
             return Err(vec![TlsProblem::Swapped]);
         }
         let provider = Arc::new(ring::default_provider());
-        let mut problems = Vec::new();
+        let (mut problems, mut out_of_date) = (Vec::new(), Vec::new());
         let chain = certificates(pem.cert, TlsSetting::Cert);
         if let Ok(chain) = &chain {
-            check_chain(chain, now, &mut problems);
+            check_chain(chain, now, &mut problems, &mut out_of_date);
         }
         let key = private_key(pem.key);
         let clients = pem.client_ca.map(|text| client_verifier(text, &provider)).transpose();
         let (chain, key, clients) = match (chain, key, clients) {
             (Ok(chain), Ok(key), Ok(clients)) => (chain, key, clients),
             (chain, key, clients) => {
-                problems.extend(chain.err().into_iter().chain(key.err()).chain(clients.err()));
-                return Err(problems);
+                out_of_date.append(&mut problems);
+                out_of_date.extend(chain.err().into_iter().chain(key.err()).chain(clients.err()));
+                return Err(out_of_date);
             }
         };
         match certified_key(chain, key, &provider) {
-            Ok(_) if !problems.is_empty() => Err(problems),
+            Ok(_) if !problems.is_empty() => {
+                out_of_date.append(&mut problems);
+                Err(out_of_date)
+            }
             Ok(certified) => {
-                Self::with(certified, clients, provider).map_err(|problem| vec![problem])
+                let made = Self::with(certified, clients, provider);
+                made.map(|server| Self { out_of_date, ..server }).map_err(|problem| vec![problem])
             }
             Err(problem) => {
                 // The server's certificate in another place breaks the order too, and one advice is enough.
                 if matches!(problem, TlsProblem::KeyOfAnother { .. }) {
                     problems.retain(|problem| !matches!(problem, TlsProblem::Order { .. }));
                 }
-                problems.push(problem);
-                Err(problems)
+                out_of_date.append(&mut problems);
+                out_of_date.push(problem);
+                Err(out_of_date)
             }
         }
     }
@@ -98,11 +106,11 @@ impl TlsServer {
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsProblem::Unusable(TlsSetting::Cert, error.to_string()))?;
         let checks_clients = clients.is_some();
-        let chain = certified.cert.clone();
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(clients),
             None => builder.with_no_client_auth(),
         };
+        let chain = certified.cert.clone();
         let resolver = tokio_rustls::rustls::sign::SingleCertAndKey::from(certified);
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![ALPN.to_vec()];
@@ -110,7 +118,21 @@ impl TlsServer {
             // A resumed session would not be asked for its certificate again, which may have expired.
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), checks_clients, chain })
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Self { acceptor, checks_clients, chain, out_of_date: Vec::new() })
+    }
+
+    /// Returns the certificates that are not valid now. Each is a [`TlsProblem::OutOfDate`].
+    ///
+    /// They are no reason to refuse the server: time alone has made them invalid, and a proxy that refused to load them
+    /// would refuse every other edit too.
+    pub fn out_of_date(&self) -> &[TlsProblem] {
+        &self.out_of_date
+    }
+
+    /// Returns whether both servers present the same certificates.
+    pub fn has_certificates_of(&self, other: &Self) -> bool {
+        self.chain == other.chain
     }
 
     /// Returns whether clients must have a certificate.
@@ -157,7 +179,12 @@ fn certificates(
 }
 
 /// Checks the dates of each certificate, and that each is followed by that of its issuer.
-fn check_chain(chain: &[CertificateDer<'_>], now: SystemTime, problems: &mut Vec<TlsProblem>) {
+fn check_chain(
+    chain: &[CertificateDer<'_>],
+    now: SystemTime,
+    problems: &mut Vec<TlsProblem>,
+    out_of_date: &mut Vec<TlsProblem>,
+) {
     let facts: Vec<_> =
         chain.iter().map(|certificate| CertificateFacts::read(certificate)).collect();
     for (index, certificate) in facts.iter().enumerate() {
@@ -166,7 +193,7 @@ fn check_chain(chain: &[CertificateDer<'_>], now: SystemTime, problems: &mut Vec
             continue;
         };
         if let Err(reason) = certificate.check_dates(now) {
-            problems.push(TlsProblem::OutOfDate { position: index + 1, reason });
+            out_of_date.push(TlsProblem::OutOfDate { position: index + 1, reason });
         }
         if let Some(Some(next)) = facts.get(index + 1)
             && !certificate.names_as_issuer(next)

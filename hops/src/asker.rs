@@ -30,6 +30,11 @@ pub trait Asker: fmt::Debug + Send + Sync {
     /// Returns the state of the document.
     fn state(&self) -> SourceState;
 
+    /// Returns the name under which its document is [saved](Services::save) for later processes, if it is.
+    fn saved_name(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
     ///
     /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in
@@ -142,6 +147,8 @@ pub enum SourceNews<'a> {
     Loaded {
         /// The number of members of a list.
         members: Option<usize>,
+        /// The number of members that the list before it had, if it follows one.
+        before: Option<usize>,
     },
     /// The one that an earlier process saved is in use until it is fetched.
     Restored(KeptDocument),
@@ -181,6 +188,8 @@ pub struct SourceState {
     pub loaded: Option<SystemTime>,
     /// The number of members that what is in use names, if it is a list.
     pub members: Option<usize>,
+    /// The number of members that the list before it had. `None` if it is the first one.
+    pub members_before: Option<usize>,
     /// When it was last asked for, with or without success.
     pub checked: Option<SystemTime>,
     /// When it was last asked for with success: it was new, or still what is in use.
@@ -201,6 +210,7 @@ impl SourceState {
             source,
             loaded: None,
             members: None,
+            members_before: None,
             checked: None,
             confirmed: None,
             retry: None,

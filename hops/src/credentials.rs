@@ -34,12 +34,14 @@ pub fn basic(username: &Secret, password: &Secret) -> Result<Secret, InvalidSett
 }
 
 /// The password of the setting `password`, or the content of the file of `password_file`, without a line end after it.
+/// A file that seems to hold the `username` too gives a warning.
 ///
 /// # Errors
 /// Both are there, or the file is no password.
 pub fn password(
     written: Option<Secret>,
     file: Option<&Path>,
+    username: Option<&Secret>,
     context: &BuildContext<'_>,
 ) -> Result<Option<Secret>, InvalidSetting> {
     let Some(file) = file else { return Ok(written) };
@@ -66,11 +68,36 @@ pub fn password(
             "has more than one line or a control character; expected the password and nothing else",
         );
     }
-    if let Some(doubt) = doubtful(password) {
+    let doubt = doubtful(password).or_else(|| account_line(password, username));
+    if let Some(doubt) = doubt {
         context.warn(InvalidSetting::file("password_file", doubt));
     }
     Ok(Some(Secret::new(password)))
 }
+
+/// Returns what is odd about a password from a file that looks like `USERNAME:PASSWORD`.
+fn account_line(text: &str, username: Option<&Secret>) -> Option<&'static str> {
+    let (name, rest) = text.split_once(':')?;
+    if HASHES.iter().any(|hash| rest.starts_with(hash)) {
+        return Some(
+            "looks like a line of an htpasswd file, and is sent as it is; write the password itself, and no hash of it",
+        );
+    }
+    // The domain may be written in one of the two only, and a provider's username may have an ending.
+    let bare = |text: &str| {
+        let text = text.rsplit(['\\', '/']).next().unwrap_or_default();
+        text.split('@').next().unwrap_or_default().to_lowercase()
+    };
+    let (name, username) = (bare(name), bare(username?.expose()));
+    let is_same = !username.is_empty()
+        && name.strip_prefix(&*username).is_some_and(|end| end.is_empty() || end.starts_with('-'));
+    is_same.then_some(
+        "begins with the username and a `:`, which are sent as a part of the password; write the password alone",
+    )
+}
+
+/// The beginnings of hashes in htpasswd files.
+const HASHES: [&str; 7] = ["$apr1$", "$2y$", "$2a$", "$2b$", "$5$", "$6$", "{SHA}"];
 
 /// Returns what is odd about a credential that came from a file or a variable, as a clause about that: a trace of the way
 /// in which it was written there. It may be meant, so it is no reason to refuse the credential.
@@ -126,6 +153,34 @@ mod tests {
         for text in ["x", "a b", "it's", "'", "\"", "", "'a\"", "a'"] {
             assert_eq!(doubtful(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_file_with_a_username_in_it_is_doubtful() {
+        let doubt = |text: &str, username: &str| {
+            account_line(text, Some(&Secret::new(username))).unwrap_or_default()
+        };
+        for (text, username) in [
+            ("alice:x", "alice"),
+            ("Alice:x:y", r"CORP\alice"),
+            (r"CORP\alice:x", "alice@CORP.TEST"),
+            ("alice-rotate:x", "alice"),
+        ] {
+            assert!(doubt(text, username).contains("begins with the username"), "{text}");
+        }
+        for (text, username) in [
+            ("alice", "alice"),
+            ("alicex:y", "alice"),
+            ("x:alice", "alice"),
+            (":x", "alice"),
+            ("x:y", ""),
+        ] {
+            assert_eq!(doubt(text, username), "", "{text}");
+        }
+        for hash in ["$apr1$x", "$2y$05$x", "{SHA}x"] {
+            assert!(doubt(&format!("bob:{hash}"), "alice").contains("htpasswd"), "{hash}");
+        }
+        assert_eq!(account_line("alice:x", None), None);
     }
 
     #[test]

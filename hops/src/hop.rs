@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     Asker, Authority, BuildContext, Decider, Eventual, HopError, InvalidPreferences,
-    InvalidSettings, Link, Preferences, Readiness, Request,
+    InvalidSettings, Link, Preferences, Readiness, Request, SourceState,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -88,6 +88,11 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
     /// Returns the side of this hop that depends on a document from elsewhere. Most kinds have none.
     fn asker(&self) -> Option<&dyn Asker> {
         None
+    }
+
+    /// Returns the state of the document that this hop depends on: a PAC file, or a list of proxies at a URL or in a file.
+    fn source(&self) -> Option<SourceState> {
+        self.asker().map(|asker| asker.state())
     }
 
     /// Returns the side of this hop that decides by what is asked for. Most kinds have none.

@@ -107,7 +107,9 @@ pub enum InvalidPreferences {
     #[error("a session's name has letters, digits, `-`, `_` and `.`, and at most 64 of them")]
     Session,
     /// The country is no code of two letters.
-    #[error("a country is written as its code of two letters, as in `country-us`")]
+    #[error(
+        "a country is written as its code of two letters, as in `country-us`, with a comma before a session"
+    )]
     Country,
     /// A preference occurs twice.
     #[error("each preference is written once")]
@@ -121,6 +123,17 @@ pub enum InvalidPreferences {
 }
 
 impl Preferences {
+    /// Returns the country that seems to be written into the name of the session, as in `session-alice-country-us`. Providers
+    /// write usernames so; here a comma is between the two.
+    pub fn country_in_session(&self) -> Option<Country> {
+        let session = self.session.as_deref()?;
+        let (before, rest) = session.split_once("country")?;
+        let is_between = |one: char| "-_.".contains(one);
+        let code = rest.strip_prefix(is_between)?;
+        let code = code.split(is_between).next().unwrap_or_default();
+        code.parse().ok().filter(|_| before.ends_with(is_between))
+    }
+
     /// Whether nothing is preferred.
     pub fn is_empty(&self) -> bool {
         self.session.is_none() && self.country.is_none()
@@ -209,6 +222,27 @@ mod tests {
         check(&format!("session-{}", "a".repeat(65)), Err(E::Session));
         check("country-usa", Err(E::Country));
         check("session-a,session-b", Err(E::Repeated));
+    }
+
+    #[test]
+    fn a_country_in_the_name_of_a_session_is_noticed() {
+        let country = |text: &str| {
+            let preferences = text.parse::<Preferences>().unwrap();
+            preferences.country_in_session().map(|country| country.to_string())
+        };
+        for text in
+            ["session-a-country-us", "session-a_country_us", "session-a-country-us-lifetime-5"]
+        {
+            assert_eq!(country(text).as_deref(), Some("us"), "{text}");
+        }
+        for text in [
+            "session-a,country-us",
+            "session-country-us",
+            "session-my-country-list",
+            "session-a-country",
+        ] {
+            assert_eq!(country(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -154,6 +154,7 @@ impl<R: Reader> Remote<R> {
         });
         (ours.epoch, ours.checked, ours.confirmed) =
             (theirs.epoch, theirs.checked, theirs.confirmed);
+        ours.members_before = theirs.members_before;
         // A fetch that is under way for `before` is not waited for.
         ours.due = Some(theirs.due.map_or_else(Instant::now, |due| due.min(soon)));
         ours.problem.clone_from(&theirs.problem);
@@ -267,6 +268,7 @@ impl<R: Reader> Remote<R> {
         SourceState {
             loaded: document.map(|document| document.loaded),
             members: document.and_then(|document| R::members(&document.value)),
+            members_before: state.members_before,
             checked: state.checked,
             confirmed: state.confirmed,
             // Before the first request there is nothing to ask again.
@@ -278,7 +280,7 @@ impl<R: Reader> Remote<R> {
     }
 
     /// Returns the name under which the document is saved. It is a hash, since the URL may be a credential.
-    fn saved_name(&self) -> String {
+    pub(crate) fn saved_name(&self) -> String {
         let hash = Sha256::digest(self.server.url.expose().as_bytes());
         hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -303,11 +305,14 @@ impl<R: Reader> Fetch<R> {
         let loaded = self.load(services).await;
         let problem = loaded.as_ref().err().cloned();
         let is_unchanged = matches!(loaded, Ok(None));
+        let is_new = matches!(loaded, Ok(Some(_)));
         let doubt = loaded.as_ref().ok().and_then(|new| new.as_ref()?.doubt.clone());
-        let (is_news, kept, retry) = {
+        let (is_news, kept, before, retry) = {
             let mut state = remote.state();
+            let before = state.kept(R::members).filter(|_| is_new).and_then(|last| last.members);
+            state.members_before = before.or(state.members_before);
             let is_news = state.record(loaded, remote.policy.every);
-            (is_news, state.kept(R::members), state.retry())
+            (is_news, state.kept(R::members), before, state.retry())
         };
         if R::IS_SAVED && is_unchanged {
             let (saving, name) = (Arc::clone(services), remote.saved_name());
@@ -317,7 +322,7 @@ impl<R: Reader> Fetch<R> {
             let source = remote.shown_url();
             let news = match &problem {
                 Some(problem) => SourceNews::NotLoaded { problem: &problem.words, kept, retry },
-                None => SourceNews::Loaded { members: kept.and_then(|kept| kept.members) },
+                None => SourceNews::Loaded { members: kept.and_then(|kept| kept.members), before },
             };
             services.report(R::KIND, &source, news);
             if let Some(doubt) = &doubt {

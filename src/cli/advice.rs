@@ -5,7 +5,7 @@
 
 mod words;
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::{ffi::OsString, net::SocketAddr, path::Path};
 
 use clap::{
     CommandFactory as _, Error, FromArgMatches as _,
@@ -13,7 +13,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use self::words::{COMMANDS, FLAGS, FLAGS_OF_COMMANDS, VALUES};
+use self::words::{COMMANDS, FLAGS, FLAGS_OF_COMMANDS, ORDERS, VALUES};
 use super::Cli;
 use crate::config::{
     bare_port,
@@ -84,6 +84,11 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             if !word.starts_with('-') {
                 return match command {
                     Some("exec") => without_dashes(word),
+                    Some("env") if shell_instead(word).is_some() => shell_instead(word),
+                    Some(name) if ASKS_A_PROXY.contains(&name) && !is_path(word) => {
+                        let is_list = name == "ps";
+                        address_instead(word).or_else(|| is_list.then(|| PS_INSTEAD.to_owned()))
+                    }
                     // A number is a port only where an address may be meant.
                     Some(name) if !TAKES_ADDRESS.contains(&name) && bare_port(word).is_some() => {
                         None
@@ -92,7 +97,22 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
                 };
             }
             let word = word.split('=').next()?;
+            // Signals of the system's command, such as `-9`, `-TERM` and `-s TERM`.
+            let is_signal = |word: &str| {
+                word == "-s"
+                    || word[1..]
+                        .starts_with(|one: char| one.is_ascii_digit() || one.is_ascii_uppercase())
+            };
+            if command == Some("kill") && is_signal(word) {
+                return Some(kill_instead(arguments));
+            }
             let value = value_of(word, arguments);
+            if ["-k", "-s"].contains(&word)
+                && let Some(order) = value.as_deref()
+                && let Some((_, help)) = ORDERS.iter().find(|(words, _)| words.contains(&order))
+            {
+                return Some((*help).to_owned());
+            }
             let of_command = FLAGS_OF_COMMANDS.iter().find(|(commands, words, _)| {
                 words.contains(&word) && command.is_some_and(|name| commands.contains(&name))
             });
@@ -126,6 +146,51 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         _ => None,
     }
 }
+
+/// Returns what to write instead of the system's `kill`, with the number of a connection if there is one.
+fn kill_instead(arguments: &[OsString]) -> String {
+    let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let is_number = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_digit());
+    // Only the last word, since the value of `-s` may be a number too.
+    let number = words.last().filter(is_number).map_or("NUMBER", |number| number);
+    format!(
+        "this command ends connections, which have no signals: write `mooltiroute kill {number}`, with a number that \
+         `mooltiroute ps` shows. To reload the configuration, write `mooltiroute reload`; a signal for the proxy itself is \
+         sent by the system's own `kill`"
+    )
+}
+
+/// Returns how to name the running proxy that `word` is the address, the port or the process of.
+fn address_instead(word: &str) -> Option<String> {
+    if let Some(port) = bare_port(word) {
+        return Some(format!(
+            "write `--address 127.0.0.1:{port}` for the proxy at this port, or `--pid {port}` for this process"
+        ));
+    }
+    let address = listen_address(word).or_else(|| proxy_address(word))?;
+    Some(format!("write `--address {address}`"))
+}
+
+/// Returns how to name the shell `word`.
+fn shell_instead(word: &str) -> Option<String> {
+    const SHELLS: [&str; 4] = ["sh", "fish", "powershell", "cmd"];
+    let named = SHELLS.contains(&word).then(|| format!("write `--shell {word}`"));
+    let other = VALUES.iter().find(|(of, words, _)| *of == "--shell" && words.contains(&word));
+    named.or_else(|| other.map(|(_, _, help)| (*help).to_owned()))
+}
+
+/// Returns whether `word` is probably the path of a configuration.
+fn is_path(word: &str) -> bool {
+    let is_plain = !word.contains(['@', '%']) && !word.contains("://");
+    let is_yaml = [".yaml", ".yml", ".conf"].iter().any(|end| word.ends_with(end));
+    let is_named_so = word.contains(['/', '\\']) && bare_port(word).is_none();
+    is_plain && (is_yaml || is_named_so || Path::new(word).exists())
+}
+
+const PS_INSTEAD: &str = "leave it out: `mooltiroute ps` lists all open connections";
+
+/// The commands that ask a running proxy, which `--address` may name.
+const ASKS_A_PROXY: [&str; 8] = ["status", "ps", "top", "kill", "reload", "hop", "env", "exec"];
 
 /// The commands that could be given the address of the proxy.
 const TAKES_ADDRESS: [&str; 3] = ["run", "check", "service"];
@@ -194,8 +259,7 @@ fn bare(word: &str) -> Option<String> {
     if let Some(port) = bare_port(word) {
         return Some(format!("write `mooltiroute run --listen 127.0.0.1:{port}`"));
     }
-    let is_yaml = [".yaml", ".yml"].iter().any(|end| word.ends_with(end));
-    if is_yaml && !word.contains(['@', ':']) {
+    if is_path(word) {
         return Some("write `-c PATH` before the path of a configuration".to_owned());
     }
     let is_url = ["http://", "https://", "socks5://"].iter().any(|begin| word.starts_with(begin));
@@ -260,6 +324,33 @@ mod tests {
         check("mooltiroute kill 1-5", "`--hop NAME`");
         check("mooltiroute run 3128", "--listen 127.0.0.1:3128");
         check("mooltiroute config.yaml", "`-c PATH`");
+        for line in
+            ["run ./d", "run /etc/x", "check x.yml", "check src", "reload x/y", "status a.yaml"]
+        {
+            check(&format!("mooltiroute {line}"), "`-c PATH` before the path");
+        }
+        check("mooltiroute run http://joe:hunter2@proxy:1/x", "USERNAME:PASSWORD@proxy:1`");
+        check("mooltiroute -k reconfigure", "tip: write `mooltiroute reload`");
+        check("mooltiroute run -k parse", "tip: write `mooltiroute check`");
+        check("mooltiroute -s reload", "tip: write `mooltiroute reload`");
+        check("mooltiroute -s quit", "tip: end the proxy with Ctrl+C");
+        check("mooltiroute probe -k", "certificates are always checked");
+        for line in ["kill -9 3", "kill -TERM 3", "kill -s 9 3", "kill -HUP 3"] {
+            check(&format!("mooltiroute {line}"), "write `mooltiroute kill 3`");
+        }
+        check("mooltiroute kill -9", "write `mooltiroute kill NUMBER`");
+        check("mooltiroute check --quiet", "tip: end the line with `> /dev/null`");
+        check("mooltiroute reload -q", "the exit status says the result");
+        check("mooltiroute run -q", "tip: write `--log-level error`");
+        check("mooltiroute check --verbose", "`mooltiroute run --log-level debug`");
+        check("mooltiroute status 3128", "tip: write `--address 127.0.0.1:3128`");
+        check("mooltiroute ps localhost:3128", "tip: write `--address localhost:3128`");
+        check("mooltiroute ps aux", "leave it out");
+        check("mooltiroute ps -ef", "leave it out");
+        check("mooltiroute env bash", "tip: write `--shell sh`");
+        check("mooltiroute env fish", "tip: write `--shell fish`");
+        check("mooltiroute init --force", "never overwrites");
+        check("mooltiroute service --user install", "leave `--user` out");
         check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");
         check("mooltiroute hop corporate disable", "tip: write `off`");
         check("mooltiroute run --log-level warning", "tip: write `--log-level warn`");

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
-use mooltiroute_hops::{Authority, InvalidPreferences, Preferences};
+use mooltiroute_hops::{Authority, Country, InvalidPreferences, Preferences};
 use tracing::{debug, warn};
 
 use crate::{
@@ -114,6 +114,9 @@ impl Ask<'_> {
         if self.has_unused_preferences(way, generation) {
             asker.log_unused(way.chain.name(), shared);
         }
+        if let Some(country) = preferences.country_in_session() {
+            asker.log_country_in_session(country, shared);
+        }
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
         let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
@@ -217,6 +220,18 @@ impl Asker<'_> {
         if let Some(skipped) = shared.denials().note(ClientLine::UnusedPreferences) {
             let reason = no_say(chain);
             warn!(%client, %target, reason, skipped, "the client's username has no effect");
+        }
+    }
+
+    /// Logs that the country in the name of the client's session has no effect.
+    fn log_country_in_session(&self, country: Country, shared: &Shared) {
+        let Self { peer: client, target, .. } = self;
+        if let Some(skipped) = shared.denials().note(ClientLine::CountryInSession) {
+            let reason = format!(
+                "`session-NAME-country-{country}` is one session of that name; with a comma, as in \
+                 `session-NAME,country-{country}`, the client chooses the country too"
+            );
+            warn!(%client, %target, reason, skipped, "a country in the name of a session has no effect");
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     cli::{Check, Format},
     config::{Config, Environment, Listener, Loader, NamedHop, Source},
     network::Network,
+    state::saved_lists::SavedLists,
 };
 
 /// Runs the command.
@@ -69,8 +70,15 @@ fn answer(loader: &Loader, flags: &Check, environment: &Environment) -> io::Resu
 
 /// Writes the file that means the same as the hops of the command line, or every problem of these hops.
 fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
-    if let Err(problems) = loader.load() {
-        return write_problems(loader, &problems, Format::Human, &mut super::answer(Format::Human));
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(problems) => {
+            let out = &mut super::answer(Format::Human);
+            return write_problems(loader, &problems, Format::Human, out);
+        }
+    };
+    for warning in &config.warnings {
+        super::complain(&warning.brief());
     }
     if super::shows_credentials(loader) {
         // On standard error, since standard output may go into the file.
@@ -96,7 +104,8 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
     match format {
         Format::Human => {
             writeln!(out, "{}: valid", loader.source())?;
-            describe(&config, &schemes, &loader.network, out)?;
+            let lists = SavedLists::find(loader.source(), loader.environment());
+            describe(&config, &schemes, &loader.network, &lists, out)?;
         }
         Format::Json => {
             // A field of its own: `listeners` holds plain texts, as programs have read it since before TLS.
@@ -126,6 +135,7 @@ fn describe(
     config: &Config,
     schemes: &Schemes,
     network: &Network,
+    lists: &SavedLists,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
@@ -179,7 +189,7 @@ fn describe(
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;
         }
-        describe::document(hop, "    ", out)?;
+        describe::document(hop, lists, "    ", out)?;
         for Readiness { scheme, credentials } in schemes {
             match credentials {
                 Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,

@@ -10,7 +10,10 @@ use mooltiroute_hops::{Hop, SourceKind, SourceState};
 
 use crate::{
     config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
+    duration::{in_words, whole_seconds},
     network::{Network, Truth},
+    state::saved_lists::SavedLists,
+    timestamp::rfc_3339,
 };
 
 /// Describes the hops of a chain.
@@ -103,10 +106,16 @@ pub(super) fn switch(hop: &NamedHop, config: &Config, network: &Network) -> Opti
     }
 }
 
-/// Describes the document that a hop depends on: its source, and the meaning of its rules.
-pub(super) fn document(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io::Result<()> {
+/// Describes the document that a hop depends on: its source, the copy of it in `lists`, and the meaning of its rules.
+pub(super) fn document(
+    hop: &NamedHop,
+    lists: &SavedLists,
+    indent: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let Some(asker) = hop.asker() else { return Ok(()) };
     let SourceState { kind, source, loaded, .. } = asker.state();
+    let kept = asker.saved_name().and_then(|name| kept_list(lists, &name));
     let fetched = match (loaded, asker.via()) {
         (Some(_), _) => String::new(),
         (None, "direct") => ", fetched when a request needs it".to_owned(),
@@ -122,10 +131,30 @@ pub(super) fn document(hop: &NamedHop, indent: &str, out: &mut dyn Write) -> io:
                     "{indent}its proxies are not known here, since `check` fetches nothing"
                 )?;
             }
+            if let Some(words) = kept {
+                writeln!(out, "{indent}{words}")?;
+            }
         }
     }
     let terms = hop.decider().map(|decider| decider.terms()).unwrap_or_default();
     terms.iter().try_for_each(|term| writeln!(out, "{indent}{term}"))
+}
+
+/// Describes the copy of a list that is kept for the next start, if there is one.
+fn kept_list(lists: &SavedLists, name: &str) -> Option<String> {
+    Some(match lists.read(name) {
+        Ok(found) => {
+            let loaded = found?.loaded;
+            let age = loaded.elapsed().map(|age| in_words(whole_seconds(age))).unwrap_or_default();
+            format!(
+                "its last good copy is of {}, {age} ago; a start uses it until the list is fetched",
+                rfc_3339(loaded)
+            )
+        }
+        Err(error) => format!(
+            "its last good copy can't be used: {error}; it is replaced when the list is fetched"
+        ),
+    })
 }
 
 /// Says where credentials come from, with a comma before each.

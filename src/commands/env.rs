@@ -44,7 +44,14 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
     }
     if let Some(note) = settings.note_on_tls() {
-        let _ = writeln!(anstream::stderr(), "mooltiroute: {note}");
+        complain(&note);
+    }
+    // The variables may be set before the proxy starts, so this is no failure.
+    if let Some(address) = settings.unanswered() {
+        complain(&format_args!(
+            "no proxy listens on {address} yet; start it with `mooltiroute run`, or requests of programs with these \
+             variables fail"
+        ));
     }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
     let lines: Vec<_> = settings

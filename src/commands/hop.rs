@@ -313,7 +313,9 @@ fn undo(target: &SwitchTarget, problems: Vec<ToldProblem>, reload: impl FnOnce()
 fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),
-        HopState::Auto => format!("{name} is switched by its earlier value of `enabled` again"),
+        HopState::Auto => {
+            format!("{name} has the `enabled` again that it had before `on` or `off`")
+        }
     }
 }
 

@@ -131,6 +131,8 @@ impl Loader {
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
         let mut config = resolver.resolve();
+        let warnings = std::mem::take(&mut config.warnings);
+        config.warnings = self.shown(Problems(warnings)).0;
         if config.hops.iter().any(|hop| hop.condition.is_some()) {
             // A change of the network builds the configuration again from the texts in force. What is on disk
             // by then may be invalid.

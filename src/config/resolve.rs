@@ -10,6 +10,7 @@ mod misnamed;
 mod origins;
 mod replaced;
 mod routes;
+mod self_loops;
 mod shown;
 mod unused;
 
@@ -106,6 +107,7 @@ impl<'a> Resolver<'a> {
         self.warn_of_unused(&hops, &chains, &routes);
         self.warn_of_oddities();
         self.warn_of_mixed_hops();
+        self.warn_of_self_loops(&hops, &server.listen);
         let replaced = self.replaced();
         // The meaning of a configuration is more than its YAML. A new password in a `password_file` and a
         // condition that comes true are changes too, and without them a reload would find nothing to do.
@@ -237,7 +239,8 @@ impl<'a> Resolver<'a> {
     fn auth(&mut self, raw: raw::RawAuth) -> Option<Auth> {
         let raw::RawAuth { username, password, password_file } = raw;
         let (path, context) = (KeyPath::of(["server", "auth"]), self.context());
-        let auth = credentials::password(password, password_file.as_deref(), &context)
+        let from_file = password_file.as_deref();
+        let auth = credentials::password(password, from_file, Some(&username), &context)
             .and_then(|password| password.ok_or(InvalidSetting::missing("password")))
             .and_then(|password| {
                 credentials::basic(&username, &password)?;

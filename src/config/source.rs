@@ -318,11 +318,35 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
     });
     match paths.len() {
-        0 => Err(about(path, "source", "there is no `*.yaml` or `*.yml` file in this directory")),
+        0 => Err(about(path, "source", nothing_to_read(path))),
         1..=FILES_MAX => Ok(paths),
         _ => {
             Err(about(path, "size", format!("there are over {FILES_MAX} files in this directory")))
         }
+    }
+}
+
+/// Says that no file in the directory `path` is read, and names one that was probably meant.
+fn nothing_to_read(path: &Path) -> String {
+    let nothing = "there is no `*.yaml` or `*.yml` file in this directory";
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let names = entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name());
+    let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.sort();
+    // A file of secrets or a backup has another ending on purpose.
+    let is_config = |name: &&String| {
+        let lower = name.to_ascii_lowercase();
+        [".conf", ".cfg", ".config", ".json", ".yaml.txt", ".yml.txt"]
+            .iter()
+            .any(|end| lower.ends_with(end))
+    };
+    match names.iter().find(is_config) {
+        Some(name) => format!(
+            "{nothing}, and no other file is read; if `{name}` is a configuration in YAML, rename it, and otherwise see \
+             what `mooltiroute check -c {}` says",
+            path.join(name).display()
+        ),
+        None => format!("{nothing}; `mooltiroute init DIR` writes one to start from"),
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::warn;
 use self::bind::{bind, in_words, is_address_missing, set_options};
 use crate::{
     config::{ListenAddress, Listener},
-    tls::TlsServer,
+    tls::{TlsProblem, TlsServer},
 };
 
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
@@ -242,6 +242,24 @@ impl Listeners {
     /// Returns the sockets that are accepted on, now and later.
     pub(crate) fn sockets(&self) -> ListeningSockets {
         self.sockets.clone()
+    }
+
+    /// Returns the first of `listeners` with a certificate that is out of date and not in force already.
+    ///
+    /// One that ran out while it was in force must not get in the way of other edits. To take another such certificate
+    /// would replace a good one by it.
+    pub(crate) fn newly_out_of_date<'a>(
+        &self,
+        listeners: &'a [Listener],
+    ) -> Option<(ListenAddress, &'a TlsProblem)> {
+        listeners.iter().find_map(|Listener { address, tls }| {
+            let new = tls.as_ref()?;
+            let problem = new.out_of_date().first()?;
+            let has_it = |open: &OpenListener| {
+                open.tls.load().as_ref().is_some_and(|old| old.has_certificates_of(new))
+            };
+            (!self.open.iter().any(has_it)).then_some((*address, problem))
+        })
     }
 
     /// Binds the sockets of `listeners` that are not open yet. The listeners in force stay as they are.

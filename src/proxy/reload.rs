@@ -262,13 +262,21 @@ impl Reloads {
                 ..self.in_force(ReloadOutcome::Unchanged, Vec::new())
             };
         }
+        if let Some((address, why)) = self.listeners.newly_out_of_date(&config.server.listen) {
+            let why = format!(
+                "`{address}`: {why}, so it does not replace what is in force; {}",
+                why.help()
+            );
+            let problem = self.about_listeners(why).await;
+            return self.reject(vec![problem], call);
+        }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
                 self.end_rejection();
                 self.accept(config, prepared, &changed, None)
             }
             Err(error) => {
-                let problem = self.not_bound(with_causes(&error)).await;
+                let problem = self.about_listeners(with_causes(&error)).await;
                 self.reject(vec![problem], call)
             }
         }

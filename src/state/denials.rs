@@ -22,6 +22,8 @@ pub(crate) enum ClientLine {
     Refused(Protocol, RefusalReason),
     /// A client names a session or a country, and no hop on its way takes one.
     UnusedPreferences,
+    /// A client names a session with a country in its name.
+    CountryInSession,
 }
 
 /// Why requests are refused, as far as one line of the log can stand for many: clients choose neither the number of these

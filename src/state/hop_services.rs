@@ -91,8 +91,8 @@ impl Services for HopServices {
                 let (in_use, next) = (in_use("PAC file", kept), next_fetch(retry));
                 warn!(hop, source, problem, in_use, next, "PAC file not loaded");
             }
-            (_, SourceNews::Loaded { members }) => {
-                info!(hop, source, proxies = members, "list loaded");
+            (_, SourceNews::Loaded { members, before }) => {
+                ListNews { hop, source, proxies: members, before }.log();
             }
             (_, SourceNews::NotLoaded { problem, kept, retry }) => {
                 let (in_use, next) = (in_use("list", kept), next_fetch(retry));
@@ -135,6 +135,42 @@ impl Services for HopServices {
     fn confirm(&self, name: &str) {
         if let Err(error) = self.lists.confirm(name) {
             debug!(hop = &*self.hop, %error, "the list that is kept for the next start can't be confirmed");
+        }
+    }
+}
+
+/// A list that came into use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListNews<'a> {
+    /// The hop that has its members from it.
+    pub hop: &'a str,
+    /// The file, or the server of the URL.
+    pub source: &'a str,
+    /// The number of its proxies.
+    pub proxies: Option<usize>,
+    /// The number of proxies of the list before it, if there was one.
+    pub before: Option<usize>,
+}
+
+impl ListNews<'_> {
+    /// Returns whether more than half of the proxies are gone. A download that was cut short looks like this.
+    pub(crate) fn is_shrunk(&self) -> bool {
+        matches!((self.proxies, self.before), (Some(now), Some(before)) if now < before.div_ceil(2))
+    }
+
+    /// Logs the numbers.
+    pub(crate) fn log(&self) {
+        let Self { hop, source, proxies, before } = self;
+        if self.is_shrunk() {
+            warn!(
+                hop,
+                source,
+                proxies,
+                before,
+                "list loaded, with less than half of the proxies that it had"
+            );
+        } else {
+            info!(hop, source, proxies, before, "list loaded");
         }
     }
 }

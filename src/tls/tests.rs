@@ -51,10 +51,18 @@ fn a_chain_in_order_with_its_key_is_taken_while_it_is_valid() {
     let from = day(0);
     let early =
         |position| TlsProblem::OutOfDate { position, reason: OutOfDate::NotYetValid { from } };
-    check(&chain, &key, from - Duration::from_secs(1), &[early(1), early(2)]);
+    let check_dates = |now, expected: &[TlsProblem]| {
+        let server = TlsServer::new(&ServerPem { cert: &chain, key: &key, client_ca: None }, now);
+        assert_eq!(server.unwrap().out_of_date(), expected);
+    };
+    check_dates(day(10), &[]);
+    check_dates(from - Duration::from_secs(1), &[early(1), early(2)]);
     let at = day(364);
     let late = |position| TlsProblem::OutOfDate { position, reason: OutOfDate::Expired { at } };
-    check(&chain, &key, day(365), &[late(1), late(2)]);
+    check_dates(day(365), &[late(1), late(2)]);
+    // Beside a mistake, the dates are named too.
+    let Pems { key: other, .. } = pems();
+    check(&server, &other, day(365), &[late(1), TlsProblem::KeyMismatch]);
 }
 
 #[test]

@@ -38,7 +38,11 @@ fn env_prints_lines_that_a_shell_evaluates() {
          routes:\n  - { hosts: [localhost, \"::1\"], chain: direct }\n  - { chain: default }\n",
     );
     let lines = run(["env", "-c", path(&config), "--shell", "sh"]);
+    // No proxy runs: scripts set the variables before it starts.
     assert_eq!(lines.status.code(), Some(0), "{lines:?}");
+    let warned =
+        format!("no proxy listens on 127.0.0.1:{port} yet; start it with `mooltiroute run`");
+    assert!(text(&lines.stderr).contains(&warned), "{lines:?}");
     let unset = run(["env", "-c", path(&config), "--shell", "sh", "--unset"]);
     let Some(shell) = Program::find_or_skip("sh") else { return };
     let shown = "echo $http_proxy $HTTPS_PROXY $all_proxy $no_proxy ${HTTP_PROXY-none}";

@@ -215,7 +215,7 @@ async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
         assert_eq!(code, Some(0), "{error}");
         assert!(
             out.contains(
-                "corporate is switched by its earlier value of `enabled` again; generation "
+                "corporate has the `enabled` again that it had before `on` or `off`; generation "
             ),
             "{out}"
         );

@@ -209,6 +209,72 @@ async fn a_session_chooses_the_member_of_a_sticky_pool() {
     assert!(refused.starts_with("HTTP/1.1 400 "), "no member chooses a country: {refused}");
 }
 
+#[tokio::test]
+async fn a_list_that_loses_most_of_its_proxies_is_a_warning_with_both_numbers() {
+    let one = member("one").await;
+    let lines = |count: usize| format!("{}\n", one.address()).repeat(count);
+    let server = ListServer::of(&lines(10)).await;
+    let proxy = Proxy::start(&yaml(&server.url(PATH), ", every: 1s", "")).await;
+    served_by(&proxy).await;
+    assert_eq!(proxy.event("list loaded").await.field("proxies"), "10");
+    server.becomes(&lines(4));
+    const SHRUNK: &str = "list loaded, with less than half of the proxies that it had";
+    within("the new list is read", async {
+        while !proxy.events().iter().any(|event| event.message() == SHRUNK) {
+            served_by(&proxy).await;
+            pause().await;
+        }
+    })
+    .await;
+    let event = proxy.event(SHRUNK).await;
+    assert_eq!((event.field("proxies"), event.field("before")), ("4".into(), "10".into()));
+    let state = list(&proxy).await;
+    assert_eq!((&state["members"], &state["members_before"]), (&json!(4), &json!(10)), "{state}");
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    assert!(told.contains(", 4 proxies (10 in the list before), loaded 20"), "{told}");
+}
+
+#[tokio::test]
+async fn a_list_in_a_file_is_in_the_status_and_tells_how_many_proxies_it_lost() {
+    let lines =
+        |count: u16| (1..=count).map(|port| format!("127.0.0.1:{port}\n")).collect::<String>();
+    let config = ConfigDir::new(
+        "hops: { exits: { kind: pool, members_from: { file: exits.txt } } }\nchains: { default: [exits] }\n",
+    );
+    config.write("exits.txt", &lines(100));
+    let proxy = Proxy::on(config, &[]).await;
+    let state = list(&proxy).await;
+    assert_eq!(
+        (&state["source"], &state["members"]),
+        (&json!("exits.txt"), &json!(100)),
+        "{state}"
+    );
+    assert_eq!(state["members_before"], Value::Null);
+    proxy.config().write("exits.txt", &(lines(3) + "broken\n"));
+    let event = proxy.event("list loaded, with less than half of the proxies that it had").await;
+    let fields = ["hop", "source", "proxies", "before"].map(|field| event.field(field));
+    assert_eq!(fields, ["exits", "exits.txt", "3", "100"]);
+    let state = list(&proxy).await;
+    assert_eq!((&state["members"], &state["members_before"]), (&json!(3), &json!(100)), "{state}");
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    let line =
+        "exits has its members from exits.txt, 3 proxies (100 in the list before), loaded 20";
+    assert!(told.contains(line) && told.contains("1 of 4 lines that can't be used"), "{told}");
+    // An edit of another setting reads the same list, and does not hide the change.
+    proxy.config().write("20.yaml", "hops: { exits: { pick: round-robin } }\n");
+    proxy.event("config reloaded").await;
+    within("the pool has the setting", async {
+        while status(proxy.address()).await["generation"] != 3 {
+            pause().await;
+        }
+    })
+    .await;
+    assert_eq!(list(&proxy).await["members_before"], json!(100));
+    proxy.config().write("exits.txt", &lines(4));
+    let event = proxy.event("list loaded").await;
+    assert_eq!((event.field("proxies"), event.field("before")), ("4".into(), "3".into()));
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_last_good_list_is_in_use_again_after_a_restart() {
@@ -235,6 +301,18 @@ async fn the_last_good_list_is_in_use_again_after_a_restart() {
     let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "it holds credentials");
     assert!(!file.display().to_string().contains("cAnArY"), "{file:?}");
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    check
+        .arg("check")
+        .arg("-c")
+        .arg(files.path())
+        .env("XDG_STATE_HOME", files.path().join(".state"));
+    let (code, told, _) = outcome(&check.env_remove("STATE_DIRECTORY").output().unwrap());
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("its last good copy is of 20") && told.contains(" s ago; a start uses"),
+        "{told}"
+    );
     drop(proxy);
     // The provider is down, and the proxy starts again.
     server.answers("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
@@ -482,7 +560,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
 #[tokio::test]
 async fn bad_lines_are_left_out_counted_and_never_quoted() {
     let one = member("one").await;
-    let text = format!("{}\nnonsense cAnArY\n1.2.3.4,80,cAnArY,cAnArY\n", one.address());
+    let text = format!("{}\nnonsense,cAnArY,x\n1.2.3.4,80,cAnArY,cAnArY\n", one.address());
     let server = ListServer::of(&text).await;
     let proxy = start(&server.url(PATH), "", "").await;
     assert_eq!(served_by(&proxy).await, "one");

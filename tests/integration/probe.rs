@@ -83,7 +83,7 @@ async fn the_first_hop_is_blamed_for_its_faults() {
             answer("403 Forbidden"),
             "refuses CONNECT to port 80 of `provider.test`; it may allow 443",
         ),
-        (answer("502 Bad Gateway"), "could not reach the next stop"),
+        (answer("502 Bad Gateway"), "could not reach the address"),
         (vec![Step::Listen], "raise `timeouts.handshake`"),
         (vec![Step::Answer(String::new()), Step::End], "closed the connection"),
         (vec![Step::Answer(String::new()), Step::Reset], "hung up"),
@@ -125,7 +125,7 @@ async fn the_second_hop_is_blamed_for_its_faults() {
 async fn a_plain_request_blames_who_answers_it() {
     for (script, words) in [
         (answer("407 No\r\nProxy-Authenticate: Basic"), "`username` and `password`"),
-        (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "could not reach the next stop"),
+        (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "could not reach the address"),
         (vec![Step::Listen], "no answer within 1 s (`timeouts.response`)"),
         (vec![Step::Answer(String::new()), Step::End], "closed before"),
         (vec![Step::Answer("SSH-2.0-hop\r\n".into())], "can't be passed on"),

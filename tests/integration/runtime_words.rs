@@ -411,6 +411,16 @@ async fn a_session_beside_a_login_is_written_behind_a_plus() {
 }
 
 #[tokio::test]
+async fn a_country_in_the_name_of_a_session_is_logged() {
+    let proxy = Proxy::start(&with_and_without_say("")).await;
+    exchange(proxy.address(), connect_as("gw.test", "session-a,country-us:x").as_bytes()).await;
+    exchange(proxy.address(), connect_as("gw.test", "session-alice-country-fr:x").as_bytes()).await;
+    let event = proxy.event("a country in the name of a session has no effect").await;
+    assert!(event.field("reason").contains("`session-NAME,country-fr`"), "{event:?}");
+    assert!(!event.text().contains("alice"), "{event:?}");
+}
+
+#[tokio::test]
 async fn each_reason_for_a_denial_is_logged() {
     let proxy = Proxy::start(&with_and_without_say("")).await;
     for login in ["alice:x", "session-a b:x", "country-usa:x", "alice:x"] {
@@ -452,7 +462,7 @@ async fn a_list_that_does_not_load_names_the_setting_to_correct() {
         let told = exchange(Proxy::start(&yaml).await.address(), CONNECT).await;
         assert!(told.contains(words) && told.contains("asks for it again"), "{words}: {told}");
         assert!(!told.contains("whether this machine reaches it"), "{told}");
-        assert!(told.contains("hop `exits`, which has no proxy for the request: "), "{told}");
+        assert!(told.contains("hop `exits` could not choose a proxy: "), "{told}");
     }
     let plain = Double::start([Step::Hear("\u{16}".into()), Step::End]).await;
     let yaml = format!(

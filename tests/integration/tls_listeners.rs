@@ -333,12 +333,17 @@ fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
     assert!(is_valid && said.contains("https://127.0.0.1:8443"), "{said}");
     let [expired, expired_key] = certificates.issue("expired.test", 2001);
     let [_, foreign_key] = others.issue("other.test", 2100);
+    // Time alone makes a certificate invalid, so it is a warning.
+    let (said, is_valid) = check(&expired, &expired_key);
+    assert!(is_valid && said.contains("certificate 1 of the file expired on 2001-01-01"), "{said}");
+    assert!(
+        said.contains("clients that check certificates refuse") && said.contains("renew it"),
+        "{said}"
+    );
     let (authority, swapped) = (certificates.authority_file(), certificates.path().join("swapped"));
     let texts = [&authority, &good].map(|file| fs::read_to_string(file).unwrap());
     fs::write(&swapped, texts.concat()).unwrap();
     for (cert, key, path, words) in [
-        (&expired, &expired_key, "tls.cert", "expired on 2001-01-01"),
-        (&expired, &expired_key, "tls.cert", "renew it"),
         (&good, &foreign_key, "tls.key", "does not belong to the certificate"),
         (&swapped, &key, "tls.cert", "`key` belongs to certificate 2"),
         (&swapped, &key, "tls.cert", "write the server's certificate first"),
@@ -353,6 +358,46 @@ fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
             "{said}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ran_out_in_force_stops_no_other_edit_and_no_other_one_comes_in_force() {
+    let certificates = Certificates::new();
+    let [cert, key] = certificates.issue("one.test", 2001);
+    let [other, other_key] = certificates.issue("two.test", 2001);
+    let [good, good_key] = certificates.issue("three.test", 2100);
+    let files = |cert: &Path, key: &Path| {
+        let tls = format!("cert: '{}', key: '{}'", cert.display(), key.display());
+        server("127.0.0.1:0", &tls)
+    };
+    let config = ConfigDir::new(DIRECT);
+    config.write("00-server.yaml", &files(&cert, &key));
+    // It starts, as it would go on after that date.
+    let proxy = Proxy::on(config, &[]).await;
+    let is_warned = |events: &[crate::support::Event]| {
+        events.iter().any(|event| event.text().contains("expired on 2001-01-01"))
+    };
+    assert!(is_warned(&proxy.events()), "{:?}", proxy.events());
+    let config = proxy.config();
+    let seen = proxy.events().len();
+    config.write("20.yaml", "limits: { connections: 77 }\n");
+    let reloaded = proxy.event_after(seen, "config reloaded").await;
+    assert!(reloaded.field("changed").contains("limits.connections"), "{reloaded:?}");
+    assert!(is_warned(&proxy.events()[seen..]), "{:?}", proxy.events());
+    let seen = proxy.events().len();
+    config.write("00-server.yaml", &files(&other, &other_key));
+    let rejected = proxy.event_after(seen, "config rejected").await;
+    assert!(
+        rejected.text().contains("does not replace what is in force; renew it"),
+        "{rejected:?}"
+    );
+    let seen = proxy.events().len();
+    config.write("00-server.yaml", &files(&good, &good_key));
+    proxy.event_after(seen, "config reloaded").await;
+    // A good one is not replaced by one that ran out either.
+    let seen = proxy.events().len();
+    config.write("00-server.yaml", &files(&cert, &key));
+    proxy.event_after(seen, "config rejected").await;
 }
 
 #[tokio::test]

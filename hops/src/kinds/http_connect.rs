@@ -104,7 +104,8 @@ impl HopConfig for HttpConnectConfig {
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let from_file = self.password_file.as_deref();
         let key = if from_file.is_some() { "password_file" } else { "password" };
-        let password = credentials::password(self.password, from_file, context)?;
+        let username = self.username.as_ref();
+        let password = credentials::password(self.password, from_file, username, context)?;
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let written = Written {
             context,

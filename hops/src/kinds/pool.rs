@@ -15,6 +15,7 @@ mod roster;
 use std::{
     any::Any,
     sync::{Arc, OnceLock},
+    time::SystemTime,
 };
 
 use schemars::JsonSchema;
@@ -27,7 +28,7 @@ use self::{
 use crate::{
     Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
     InvalidSetting, InvalidSettings, Key, LoginShape, MemberStatus, PlainForm, Preferences,
-    Request, kinds::wish::Wish, preferences::stable_number,
+    Request, SourceKind, SourceState, kinds::wish::Wish, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -72,8 +73,20 @@ struct KnownMembers {
     /// The roster with what an earlier pool knew of the members that stayed. It is set before the pool is used.
     inherited: OnceLock<Arc<Roster>>,
     /// The file that lists them, if there is one.
-    list: Option<String>,
+    list: Option<ListFile>,
     requires_session: bool,
+}
+
+/// A file with a list of proxies, as it was read.
+#[derive(Debug)]
+struct ListFile {
+    /// Its path as the configuration names it.
+    name: String,
+    read: SystemTime,
+    /// What is odd about it.
+    doubt: Option<String>,
+    /// The number of proxies in the list before it. It is set before the pool is used.
+    members_before: OnceLock<usize>,
 }
 
 /// The members of a pool.
@@ -175,7 +188,7 @@ fn warn_of_repeated(written: &[Member], context: &BuildContext<'_>) {
 }
 
 impl Members {
-    fn known(members: Vec<PoolMember>, pick: Pick, list: Option<String>) -> Self {
+    fn known(members: Vec<PoolMember>, pick: Pick, list: Option<ListFile>) -> Self {
         // The pool does not know which member a client will get, so it asks for what any of them requires.
         let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
         let roster = Arc::new(Roster::new(members, pick));
@@ -186,6 +199,36 @@ impl Members {
 impl KnownMembers {
     fn roster(&self) -> &Arc<Roster> {
         self.inherited.get().unwrap_or(&self.roster)
+    }
+
+    /// Returns the state of the list, if there is one.
+    fn source(&self) -> Option<SourceState> {
+        let ListFile { name, read, doubt, members_before } = self.list.as_ref()?;
+        Some(SourceState {
+            loaded: Some(*read),
+            members: Some(self.roster.members.len()),
+            members_before: members_before.get().copied(),
+            doubt: doubt.clone(),
+            ..SourceState::new(SourceKind::List, name.clone())
+        })
+    }
+
+    /// Notes how many proxies the list of `before` had.
+    fn follow(&self, before: &Self) {
+        let (Some(list), Some(last)) = (&self.list, &before.list) else { return };
+        let count = before.roster.members.len();
+        // An edit of another setting reads the same list again, which must not hide the last change.
+        let is_same = count == self.roster.members.len();
+        let before = if is_same { last.members_before.get().copied() } else { Some(count) };
+        if let Some(before) = before {
+            let _ = list.members_before.set(before);
+        }
+    }
+}
+
+impl ListFile {
+    fn new(name: String, doubt: Option<String>) -> Self {
+        Self { name, read: SystemTime::now(), doubt, members_before: OnceLock::new() }
     }
 }
 
@@ -211,7 +254,7 @@ impl Hop for Pool {
 
     fn list(&self) -> Option<String> {
         match &self.0 {
-            Members::Known(known) => known.list.clone(),
+            Members::Known(known) => known.list.as_ref().map(|list| list.name.clone()),
             Members::Listed(list) => Some(list.shown_url()),
         }
     }
@@ -246,6 +289,13 @@ impl Hop for Pool {
         }
     }
 
+    fn source(&self) -> Option<SourceState> {
+        match &self.0 {
+            Members::Known(known) => known.source(),
+            Members::Listed(list) => Some(list.state()),
+        }
+    }
+
     fn inherit(&self, before: &dyn Hop, is_unchanged: bool) {
         let Some(Self(before)) = (before as &dyn Any).downcast_ref() else { return };
         match (&self.0, before) {
@@ -256,6 +306,7 @@ impl Hop for Pool {
                     (false, Some(_)) => Arc::new(known.roster.with_knowledge_of(before.roster())),
                     (false, None) => return,
                 };
+                known.follow(before);
                 // Set once, before the pool is used.
                 let _ = known.inherited.set(roster);
             }
@@ -501,7 +552,7 @@ mod tests {
         let text = "\u{feff}# from the provider\r\n\r\na.example:1\r\nb.example:2:user:canary:x\r\n\
                     user:canary@c.example:3\nhttp://us%40er:p%3Aw@d.example:4\n  broken canary\n\
                     e.example\nh.example\nftp://f.example:1\ng.example:99999:u:canary\n";
-        let text = text.to_owned() + &"canary\n".repeat(7) + &"canary 1\ncanary\n".repeat(4);
+        let text = text.to_owned() + &"canary\n".repeat(7) + &"canary 1 x\ncanary\n".repeat(4);
         let (built, warnings) = listed(&text, "");
         let pool = built.unwrap();
         let mut chosen = Some(pick(&pool, "t.example:1", ""));

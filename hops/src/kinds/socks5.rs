@@ -44,7 +44,8 @@ impl HopConfig for Socks5Config {
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
         let from_file = self.password_file.as_deref();
         let password_key = if from_file.is_some() { "password_file" } else { "password" };
-        let password = credentials::password(self.password, from_file, context)?;
+        let username = self.username.as_ref();
+        let password = credentials::password(self.password, from_file, username, context)?;
         // Half of a pair is an error, so that no hop works without the credentials that its operator meant. RFC 1929
         // has no empty username or password, and `UserPassword` rejects those.
         let credentials = match (self.username, password) {

@@ -107,8 +107,9 @@ impl HopConfig for WebshareConfig {
         &["ports", "protocol", "country", "city", "session", "sessions"];
 
     fn build(self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
-        let password =
-            credentials::password(self.password, self.password_file.as_deref(), context)?;
+        let from_file = self.password_file.as_deref();
+        let username = self.username.as_ref();
+        let password = credentials::password(self.password, from_file, username, context)?;
         // Both keys are optional for the reader, so that one error can name both. The schema still requires the
         // username.
         let (username, password) = match (self.username, password) {

@@ -15,6 +15,8 @@ use crate::KeptDocument;
 pub(super) struct RemoteState<V> {
     /// The last good document.
     pub(super) document: Option<Document<V>>,
+    /// The number of members of the document before it, if there was one.
+    pub(super) members_before: Option<usize>,
     /// Whether a document of an earlier process was looked for.
     pub(super) is_restored: bool,
     /// The network in which it was last asked for.
@@ -106,6 +108,7 @@ impl<V> Default for RemoteState<V> {
     fn default() -> Self {
         Self {
             document: None,
+            members_before: None,
             is_restored: false,
             epoch: None,
             checked: None,

@@ -63,7 +63,33 @@ pub(super) const COMMANDS: [OtherWords; 16] = [
 
 /// Flags that a command does not have, although another one does: the commands, the flags, and the advice. `NAME` in it
 /// stands for the value.
-pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 9] = [
+pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 15] = [
+    (
+        &["ps"],
+        &["-e", "-a", "-A", "-l", "-w", "--all"],
+        "leave it out: `mooltiroute ps` lists all open connections",
+    ),
+    (
+        NOT_THE_PROXY,
+        &["--quiet", "-q", "--silent"],
+        "end the line with `> /dev/null`; the exit status says the result: 0 if all is well",
+    ),
+    (
+        NOT_THE_PROXY,
+        &["--verbose", "-v", "-vv", "--debug", "--trace"],
+        "this command shows all that it knows; the log of the proxy says more with `mooltiroute run --log-level debug`",
+    ),
+    (
+        &["init"],
+        &["--force", "-f", "--overwrite"],
+        "`init` never overwrites a file: name a directory that is empty or does not exist yet",
+    ),
+    (&["service"], &["--user"], "leave `--user` out: the service is always one of your own user"),
+    (
+        &["service"],
+        &["--system", "--global", "--root"],
+        "this command is for your own user; the packages have a service for the machine: `systemctl enable --now mooltiroute`",
+    ),
     (&["exec"], &["-s", "--sess"], "write `--session NAME`"),
     (
         &["exec"],
@@ -111,6 +137,30 @@ pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 9] = [
         &["usage"],
         &["--hop", "--chain", "--route", "--session", "--target"],
         "write `--by hop`, `--by chain`, `--by route`, `--by session` or `--by target`",
+    ),
+];
+
+/// Every command but `run`, which has flags for its log.
+const NOT_THE_PROXY: &[&str] = &[
+    "check", "explain", "probe", "init", "status", "ps", "top", "kill", "reload", "hop", "env",
+    "exec", "service", "usage",
+];
+
+/// The orders that squid takes behind `-k` and nginx behind `-s`.
+pub(super) const ORDERS: [OtherWords; 4] = [
+    (
+        &["reconfigure", "reload"],
+        "write `mooltiroute reload`; the proxy also loads the configuration again by itself when a file changes",
+    ),
+    (&["parse", "check", "test"], "write `mooltiroute check`"),
+    (
+        &["shutdown", "interrupt", "kill", "stop", "quit"],
+        "end the proxy with Ctrl+C in its terminal, or a service with `systemctl --user stop mooltiroute`, without \
+         `--user` if it is the system's",
+    ),
+    (
+        &["rotate", "reopen", "debug"],
+        "the log goes to standard error; the program that keeps it, such as journald or logrotate, rotates it",
     ),
 ];
 

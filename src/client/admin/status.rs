@@ -70,7 +70,7 @@ pub(crate) struct StatusDocument {
     pub pools: BTreeMap<String, Pool>,
     /// The PAC files, by the hops that choose by them.
     pub pac_files: BTreeMap<String, SourceStatus>,
-    /// The lists of proxies at a URL, by the hops whose members they name.
+    /// The lists of proxies, by the hops whose members they name.
     pub lists: BTreeMap<String, SourceStatus>,
     /// Spare tunnels, by the chains that keep them.
     pub warm: BTreeMap<String, WarmTotals>,

@@ -236,7 +236,7 @@ fn known_scheme(http: &HttpRefusal) -> &'static str {
 /// Advice for a hop that did not reach the next stop.
 pub(super) fn not_reached(stage: &Stage) -> String {
     let check = next_address(stage).unwrap_or_else(|| look_at_log(stage));
-    format!("It could not reach the next stop. {check}")
+    format!("It could not reach the address that it was asked for. {check}")
 }
 
 /// Advice for a hop that can't look up the name of the next stop.
@@ -250,7 +250,7 @@ pub(super) fn unknown_name(stage: &Stage) -> String {
 /// Advice for a hop that reached the next stop, which refused.
 pub(super) fn target_refused(stage: &Stage) -> String {
     let check = next_address(stage).unwrap_or_else(|| "Check that something listens there.".into());
-    format!("It reached the next stop, which refused the connection. {check}")
+    format!("It reached the address that it was asked for, which refused the connection. {check}")
 }
 
 /// Advice for a hop whose answer to CONNECT says little. Web servers answer like this.

@@ -212,10 +212,12 @@ pub(super) fn no_route(target: &Authority) -> String {
 pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String {
     let subject = &error.stage;
     // The step after the hop's name is an aside ("hop `a`, asked for `b`, failed"), which ends with a comma.
-    let failed = match subject.step {
-        Step::Choose => "",
-        Step::Extend => ", failed",
-        _ => " failed",
+    let failed = match (subject.step, subject.hop_name()) {
+        (Step::Choose, Some(hop)) => {
+            format!("hop `{hop}`{} could not choose a proxy", subject.own_name())
+        }
+        (Step::Extend, _) => format!("{subject}, failed"),
+        _ => format!("{subject} failed"),
     };
     // Only the last member has words here. Without the number, its advice would hide that the others failed too.
     let others = error
@@ -223,7 +225,7 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         .as_ref()
         .map(|failed| format!("{} of `{}` failed; the last: ", failed.in_words(), failed.hop));
     let others = others.unwrap_or_default();
-    let mut text = format!("Mooltiroute: {others}{subject}{failed}: {details}. {advice}");
+    let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
     text.push_str(&missing_hops(error));
     let _ = write!(text, " (chain `{}`)", error.chain);
     text

@@ -40,6 +40,9 @@ pub enum InvalidUrl {
         "this has neither a scheme nor a port; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
     )]
     Bare,
+    /// The text is the path of a configuration.
+    #[error("this looks like the path of a configuration: write `-c PATH`, and the URL beside it")]
+    Configuration,
     /// The part before the path is not a host.
     #[error("this is no URL that a proxy can serve: {0}")]
     Authority(InvalidAuthority),
@@ -59,6 +62,9 @@ impl FromStr for Asked {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let Some((scheme, rest)) = text.split_once("://") else {
+            if [".yaml", ".yml", "config.d", "config.d/"].iter().any(|end| text.ends_with(end)) {
+                return Err(InvalidUrl::Configuration);
+            }
             let target = ascii(text)?.parse()?;
             return Ok(Self { target, form: Form::Tunnel, path: "/".into() });
         };
@@ -146,6 +152,8 @@ mod tests {
             "joe:hunter2@a:1",
             "https://a:hunter2",
             "hunter2",
+            "config.yaml",
+            "./config.d",
         ] {
             check(wrong, None);
         }

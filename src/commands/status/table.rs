@@ -113,10 +113,13 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
 /// Lists the documents that hops depend on, with their state. `verb` says what a hop does with its document.
 fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<()> {
     for (hop, file) in documents.as_object().into_iter().flatten() {
+        let before = file["members_before"].as_u64();
+        let before = before.map(|count| format!(" ({count} in the list before)"));
+        let before = before.unwrap_or_default();
         let members = match file["members"].as_u64() {
             None => String::new(),
-            Some(1) => "1 proxy, ".to_owned(),
-            Some(count) => format!("{count} proxies, "),
+            Some(1) => format!("1 proxy{before}, "),
+            Some(count) => format!("{count} proxies{before}, "),
         };
         let is_in_use = file["loaded_at"].is_string();
         let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
@@ -359,7 +362,7 @@ const STAGES: [(&str, &str); 5] = [
     ("choose", "no member to use"),
     ("dial", "connecting to the hop"),
     ("enter", "TLS with it"),
-    ("extend", "asking it for the next stop"),
+    ("extend", "asking it to connect further"),
     ("response", "the answer to a plain request"),
 ];
 /// The number of refusals in a row from which they are shown.
@@ -448,7 +451,7 @@ exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
-extend: asking it for the next stop
+extend: asking it to connect further
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

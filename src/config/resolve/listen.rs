@@ -85,7 +85,12 @@ impl Resolver<'_> {
         let (cert, key) = (cert.unwrap_or_default(), key.unwrap_or_default());
         let pem = ServerPem { cert, key, client_ca };
         match TlsServer::new(&pem, SystemTime::now()) {
-            Ok(server) => Some(Arc::new(server)),
+            Ok(server) => {
+                for problem in server.out_of_date() {
+                    self.warn_of_date(&below(path, problem.setting().key()), problem);
+                }
+                Some(Arc::new(server))
+            }
             Err(problems) => {
                 for problem in problems.iter().filter(|problem| is_read(problem.setting())) {
                     let place = below(path, problem.setting().key());
@@ -93,6 +98,15 @@ impl Resolver<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// Warns of a certificate that time has made invalid. A problem would reject every later edit of anything else.
+    fn warn_of_date(&mut self, place: &KeyPath, problem: &TlsProblem) {
+        if !self.failed.contains(place) && !self.warnings.skips() {
+            let message = format!("{problem}: clients that check certificates refuse the proxy");
+            let warning = self.tree.problem(place, Part::Value, "certificate", message);
+            self.warnings.push(warning.with_help(problem.help()));
         }
     }
 

@@ -1,6 +1,10 @@
 //! Recognises files that are something else than YAML.
 
+mod program;
+
 use std::fmt;
+
+use self::program::Program;
 
 /// The format of a file that was named as a configuration and is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +15,10 @@ pub(crate) enum ForeignFormat {
     ProxyList,
     /// A web page, or XML.
     Markup,
+    /// A PAC file.
+    Script,
+    /// The settings of another program.
+    Of(Program),
 }
 
 impl ForeignFormat {
@@ -25,6 +33,12 @@ impl ForeignFormat {
         }
         if lines.iter().all(|line| is_proxy(line)) {
             return Some(Self::ProxyList);
+        }
+        if lines.iter().any(|line| line.contains("FindProxyForURL")) {
+            return Some(Self::Script);
+        }
+        if let Some(program) = Program::of(&lines) {
+            return Some(Self::Of(program));
         }
         let begins = is_section(first) || is_assignment(first);
         (begins && lines.iter().any(|line| is_assignment(line))).then_some(Self::Ini)
@@ -41,6 +55,11 @@ impl ForeignFormat {
             Self::Markup => {
                 "it may be the answer to a download; look at it, and download the file again"
             }
+            Self::Script => {
+                "name it in a configuration: `hops: { proxy: { kind: http-connect, address: \"HOST:PORT\" }, office: { kind: \
+                 pac, file: FILE, hops: { \"*\": proxy } } }` and `chains: { default: [office] }`"
+            }
+            Self::Of(program) => program.help(),
         }
     }
 }
@@ -51,6 +70,14 @@ impl fmt::Display for ForeignFormat {
             Self::Ini => "this is not YAML: it looks like INI or TOML",
             Self::ProxyList => "this is a list of proxies and no configuration",
             Self::Markup => "this is not YAML: it looks like a web page or XML",
+            Self::Script => "this is a PAC file and no configuration",
+            Self::Of(program) => {
+                return write!(
+                    f,
+                    "this is not YAML: it looks like a configuration of {}",
+                    program.name()
+                );
+            }
         })
     }
 }
@@ -94,7 +121,9 @@ mod tests {
     #[test]
     fn formats_are_told_by_their_first_lines() {
         for (text, expected) in [
-            ("# px\n[proxy:main]\nserver = a:1\n", Some(ForeignFormat::Ini)),
+            ("# x\n[main]\nserver = a:1\n", Some(ForeignFormat::Ini)),
+            ("# px\n[proxy:main]\nserver = a:1\n", Some(ForeignFormat::Of(Program::Px))),
+            ("function FindProxyForURL(url, host) {\n", Some(ForeignFormat::Script)),
             ("listen = \"127.0.0.1:1\"\n[[hops]]\nname = 'a'\n", Some(ForeignFormat::Ini)),
             ("; cntlm\nUsername=alice\n", Some(ForeignFormat::Ini)),
             ("127.0.0.1:1:u:p\n127.0.0.2:2:u:p\n", Some(ForeignFormat::ProxyList)),

@@ -12,7 +12,10 @@ use crate::{
     client::reply::with_causes,
     config::{Config, Overridden},
     control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict, ToldProblem},
-    proxy::{changes::with_new_value, direct::targets_that_go_direct, listeners::Prepared},
+    proxy::{
+        changes::with_new_value, direct::targets_that_go_direct, listeners::Prepared,
+        lists::changed_lists,
+    },
     state::generation::{Generation, is_cut},
     timestamp::rfc_3339,
 };
@@ -74,6 +77,7 @@ impl Reloads {
             warn!(targets, "targets that went through hops go direct now");
             warnings.push(format!("targets that went through hops go direct now: {targets}"));
         }
+        let lists = changed_lists(&last, &next);
         let generation = next.number();
         // From here on requests take the new generation. The outcomes are in force only after that, because a
         // request that waits for them takes the generation that is current then.
@@ -93,6 +97,10 @@ impl Reloads {
         if let Some(control) = &self.log {
             // So the line below is written with the new level and format.
             control.set(&log);
+        }
+        for list in &lists {
+            list.log();
+            warnings.extend(list.is_shrunk().then(|| list.in_words()));
         }
         let shown = changed.join(", ");
         info!(generation, changed = shown, cause, "config reloaded");

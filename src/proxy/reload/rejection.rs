@@ -22,8 +22,8 @@ impl Reloads {
         ReloadVerdict { problems, ..ReloadVerdict::new(ReloadOutcome::Unsettled, generation) }
     }
 
-    /// Describes an address that can't be listened on, with the place of the setting.
-    pub(super) async fn not_bound(&self, why: String) -> ToldProblem {
+    /// Describes an address that can't be listened on as configured, with the place of the setting.
+    pub(super) async fn about_listeners(&self, why: String) -> ToldProblem {
         let loader = Arc::clone(&self.loader);
         let path = KeyPath::of(["server", "listen"]);
         let line = ToldProblem::line(format!("{path}: {why}"));

@@ -191,17 +191,24 @@ impl fmt::Display for Stage {
             _ => "connection to",
         };
         let Some(hop) = self.hop_name() else { return write!(f, "the {what} the target `{stop}`") };
-        // A member is called by its place, and may have a name that says more.
+        let own = self.own_name();
+        match step {
+            Step::Choose => write!(f, "hop `{hop}`{own}, while it chose a proxy"),
+            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}`{own} at `{stop}`"),
+            Step::Extend => write!(f, "hop `{hop}`{own}, asked for `{stop}`"),
+        }
+    }
+}
+
+impl Stage {
+    /// Returns the name of the member that is the hop, in brackets. A member is called by its place, and its name may say
+    /// more.
+    pub(crate) fn own_name(&self) -> String {
         let is_other = |name: &&Arc<str>| {
             self.member.as_ref().is_some_and(|member| !member.contains(&***name))
         };
         let own = self.through.last().filter(is_other);
-        let own = own.map(|name| format!(" (`{name}`)")).unwrap_or_default();
-        match step {
-            Step::Choose => write!(f, "hop `{hop}`{own}, which has no proxy for the request"),
-            Step::Dial | Step::Enter => write!(f, "the {what} hop `{hop}`{own} at `{stop}`"),
-            Step::Extend => write!(f, "hop `{hop}`{own}, asked for `{stop}`"),
-        }
+        own.map(|name| format!(" (`{name}`)")).unwrap_or_default()
     }
 }
 

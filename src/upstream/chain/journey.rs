@@ -676,7 +676,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "chain `default` failed at hop `pool`, which has no proxy for the request"
+            "chain `default` failed at hop `pool`, while it chose a proxy"
         );
     }
 

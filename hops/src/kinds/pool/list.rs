@@ -1,9 +1,13 @@
 //! A line of a list of proxies, in any of the forms that providers hand out.
 
-use std::borrow::Cow;
+mod other_form;
 
-use thiserror::Error;
+use std::{
+    borrow::Cow,
+    net::{Ipv6Addr, SocketAddr},
+};
 
+use self::other_form::{OtherForm, host_and_port};
 use crate::{Authority, InvalidAuthority, Secret};
 
 /// A proxy of a list.
@@ -42,57 +46,194 @@ pub(super) enum ListScheme {
     Socks5,
 }
 
+/// How a line is written, for the examples in its advice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineForm {
+    /// The protocol that the line means.
+    scheme: ListScheme,
+    is_url: bool,
+}
+
 /// Why a line is no proxy. The text never repeats the line, which may hold a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidLine {
-    #[error(transparent)]
-    Address(#[from] InvalidAuthority),
-    #[error("the scheme is none of `http`, `https` and `socks5`")]
+    Address(InvalidAuthority),
     Scheme,
-    #[error("in a URL the login comes first, as in `socks5://USER:PASSWORD@HOST:PORT`")]
+    Socks4,
+    /// A URL with the login behind the address.
     UrlLogin,
-    #[error("separate the parts with `:`, as in `HOST:PORT:USER:PASSWORD`")]
-    Separator,
-    #[error("this is a web page or XML; download the list again")]
+    /// The login is behind the address, although there is an `@` between them.
+    AddressBeforeAt,
+    Form(OtherForm),
     Markup,
-    #[error("this is JSON; ask the provider for the list as text, one proxy a line")]
     Json,
-    #[error("it is in quotes; remove them")]
     Quotes,
-    #[error("this names the columns of a table, and is no proxy; remove the line")]
     Header,
-    #[error("the address comes first, as in `HOST:PORT:USER:PASSWORD`")]
+    /// `USER:PASSWORD:HOST:PORT`.
     Order,
-    #[error("the login lacks its username or its password")]
+    /// The username or the password is missing.
     Login,
-    #[error(
-        "it can be read as `host:port:user:password` and as `user:password@host:port`; write it as a URL"
-    )]
     Ambiguous,
-    #[error("it has an invisible character; type the line again")]
     Control,
-    #[error("a `%` in the login is not followed by two hexadecimal digits; write `%25` for a `%`")]
     Escape,
+}
+
+/// A probable mistake in a line that is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineDoubt {
+    /// The password has a `:`.
+    LongPassword,
+    Comment,
+    Variable,
+    /// The password ends with a `,` or a `;`.
+    Ending(char),
+}
+
+impl ListScheme {
+    /// Returns the scheme of a URL.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks5 => "socks5",
+        }
+    }
+}
+
+impl LineForm {
+    /// Returns the form of `line` in a list whose lines without a scheme mean `default`.
+    pub(super) fn of(line: &str, default: ListScheme) -> Self {
+        match line.trim().split_once("://") {
+            Some((scheme, _)) => {
+                Self { scheme: scheme_of(scheme).unwrap_or(default), is_url: true }
+            }
+            None => Self { scheme: default, is_url: false },
+        }
+    }
+
+    /// Returns a URL with a login.
+    fn url(self) -> String {
+        format!("`{}://USER:PASSWORD@HOST:PORT`", self.scheme.name())
+    }
+
+    /// Returns a line with a login.
+    fn with_login(self) -> String {
+        if self.is_url { self.url() } else { "`HOST:PORT:USER:PASSWORD`".to_owned() }
+    }
+
+    /// Returns a line without a login.
+    fn without_login(self) -> String {
+        match self.is_url {
+            true => format!("`{}://HOST:PORT`", self.scheme.name()),
+            false => "`HOST:PORT`".to_owned(),
+        }
+    }
+}
+
+impl InvalidLine {
+    /// Describes the mistake in a line of this form.
+    pub(super) fn in_words(self, form: LineForm) -> Cow<'static, str> {
+        let (url, with, without) = (form.url(), form.with_login(), form.without_login());
+        let words = match self {
+            Self::Address(InvalidAuthority::MissingPort) => {
+                return format!("the port is missing; write {without}").into();
+            }
+            Self::Address(InvalidAuthority::MissingHost) => {
+                return format!("the host is missing; write {without}").into();
+            }
+            Self::Address(InvalidAuthority::Brackets) => {
+                return "an IPv6 address is written in brackets, as in `[::1]:1080`".into();
+            }
+            Self::Address(invalid) => return invalid.to_string().into(),
+            Self::UrlLogin => return format!("in a URL the login comes first: write {url}").into(),
+            Self::AddressBeforeAt => {
+                let with = if form.is_url { url } else { "`USER:PASSWORD@HOST:PORT`".to_owned() };
+                return format!(
+                    "the address is before the `@`, and the login behind it; write {with}"
+                )
+                .into();
+            }
+            Self::Form(other) => {
+                return other.in_words(&with, &without).into();
+            }
+            Self::Order => return format!("the address comes first: write {with}").into(),
+            Self::Login => {
+                return format!(
+                    "the login needs a username and a password: write {with}, or {without} for a proxy without a login"
+                )
+                .into();
+            }
+            Self::Ambiguous => {
+                return format!(
+                    "it can be read as `HOST:PORT:USER:PASSWORD` and as `USER:PASSWORD@HOST:PORT`; write it as a URL, {url}"
+                )
+                .into();
+            }
+            Self::Scheme => {
+                "the scheme is unknown; write `http://`, `https://` or `socks5://`, or leave it out"
+            }
+            Self::Socks4 => {
+                "SOCKS4 is not supported; ask the provider for HTTP or SOCKS5, or remove the line"
+            }
+            Self::Markup => "this is a web page or XML; download the list again",
+            Self::Json => "this is JSON; ask the provider for the list as text, one proxy a line",
+            Self::Quotes => "it is in quotes; remove them",
+            Self::Header => "this names the columns of a table, and is no proxy; remove the line",
+            Self::Control => "it has an invisible character; type the line again",
+            Self::Escape => {
+                "a `%` in the login is not followed by two hexadecimal digits; write `%25` for a `%`"
+            }
+        };
+        words.into()
+    }
+}
+
+impl From<InvalidAuthority> for InvalidLine {
+    fn from(invalid: InvalidAuthority) -> Self {
+        Self::Address(invalid)
+    }
+}
+
+impl LineDoubt {
+    /// Describes the doubt about a line of this form.
+    pub(super) fn in_words(self, form: LineForm) -> Cow<'static, str> {
+        match self {
+            Self::LongPassword => format!(
+                "all after the third `:` is read as the password; if it has a `:` in it, write the line as a URL, {}, with \
+                 `%25` for a `%`; otherwise remove what follows the password",
+                form.url()
+            )
+            .into(),
+            Self::Comment => {
+                "`# …` after a proxy is part of its password; write a comment in a line of its own"
+                    .into()
+            }
+            Self::Variable => "variables are not replaced in lists; write the value itself".into(),
+            Self::Ending(end) => format!(
+                "the `{end}` at its end is read as a part of the password; remove it, unless the password ends so"
+            )
+            .into(),
+        }
+    }
 }
 
 impl ListedProxy {
     /// Describes a probable mistake in the line, although it is valid.
-    pub(super) fn doubt(&self) -> Option<&'static str> {
+    pub(super) fn doubt(&self) -> Option<LineDoubt> {
         let (user, password) = self.login.as_ref()?;
-        if self.is_login_last && password.expose().contains(':') {
-            return Some(
-                "all after the third `:` is read as the password; if it has a `:` in it, write the line as a URL, as in \
-                 `http://USER:PASSWORD@HOST:PORT`, with `%25` for a `%`; otherwise remove what follows the password",
-            );
+        let password = password.expose();
+        if self.is_login_last && password.contains(':') {
+            return Some(LineDoubt::LongPassword);
         }
-        if password.expose().contains(" #") {
-            return Some(
-                "`# …` after a proxy is part of its password; write a comment in a line of its own",
-            );
+        if password.contains(" #") {
+            return Some(LineDoubt::Comment);
         }
         let is_variable = |text: &str| text.starts_with("${") && text.ends_with('}');
-        let has_variable = is_variable(user.expose()) || is_variable(password.expose());
-        has_variable.then_some("variables are not replaced in lists")
+        if is_variable(user.expose()) || is_variable(password) {
+            return Some(LineDoubt::Variable);
+        }
+        let end = password.chars().next_back().filter(|end| [',', ';'].contains(end));
+        end.filter(|_| self.is_login_last).map(LineDoubt::Ending)
     }
 }
 
@@ -106,10 +247,7 @@ pub(super) fn parse_line(line: &str) -> Option<Result<ListedProxy, InvalidLine>>
 }
 
 fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
-    if line.contains('\t') {
-        return Err(InvalidLine::Separator);
-    }
-    if line.chars().any(char::is_control) {
+    if line.chars().any(|one| one.is_control() && one != '\t') {
         return Err(InvalidLine::Control);
     }
     // These come before the URL, since a page or a JSON text has URLs in it too.
@@ -122,22 +260,38 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
     if is_quoted(line) && !is_header(line) {
         return Err(InvalidLine::Quotes);
     }
-    if let Some((scheme, rest)) = line.split_once("://") {
-        return parse_url(scheme, rest);
-    }
-    parse_parts(line).map_err(|error| {
+    parse_form(line).or_else(|error| {
         // A line that can be read is a proxy, also if its login is `user` and `password`.
         if is_header(line) {
-            return InvalidLine::Header;
+            return Err(InvalidLine::Header);
         }
         if has_login_first(line) {
-            return InvalidLine::Order;
+            return Err(InvalidLine::Order);
         }
-        // Columns of a table are a likelier mistake than an odd host or port.
-        let host = line.split(':').next().unwrap_or_default();
-        let is_table = host.contains([',', ';', ' ']) || line.split(',').count() > 2;
-        if is_table { InvalidLine::Separator } else { error }
+        // Nothing but an address can end before one of these, so it is no part of anything.
+        let whole = line.trim_end_matches([',', ';', ' ', '\t']);
+        if whole.len() < line.len()
+            && let Ok(proxy) = parse_form(whole)
+            && !proxy.is_login_last
+        {
+            return Ok(proxy);
+        }
+        if let Some(address) = host_and_port(line) {
+            return proxy(None, &address, None);
+        }
+        Err(OtherForm::of(line, parse_form).map_or(error, InvalidLine::Form))
     })
+}
+
+/// Reads a line of one of the forms that lists are documented to have.
+fn parse_form(line: &str) -> Result<ListedProxy, InvalidLine> {
+    if line.contains('\t') {
+        return Err(InvalidLine::Control);
+    }
+    match line.split_once("://") {
+        Some((scheme, rest)) => parse_url(scheme, rest),
+        None => parse_parts(line),
+    }
 }
 
 /// Returns whether `line` is in quotes, perhaps with a comma after them.
@@ -182,9 +336,12 @@ fn has_login_first(line: &str) -> bool {
 }
 
 fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
+    if has_bare_ipv6(line) {
+        return Err(InvalidAuthority::Brackets.into());
+    }
     let by_colons = by_colons(line);
     let by_at = line.rsplit_once('@').map(|(login, address)| {
-        let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
+        let (user, password) = split_login(login, address)?;
         proxy(None, address, Some((user.into(), password.into())))
     });
     match (by_colons, by_at) {
@@ -194,6 +351,26 @@ fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
         (_, Some(Err(error))) | (Some(Err(error)), None) => Err(error),
         (None, None) => proxy(None, line, None),
     }
+}
+
+/// Splits the login before an `@`.
+fn split_login<'a>(login: &'a str, address: &str) -> Result<(&'a str, &'a str), InvalidLine> {
+    // Nobody has an address as the name and its port as the password. A name with a dot is an address only if what is
+    // behind the `@` is none.
+    let is_socket = login.parse::<SocketAddr>().is_ok();
+    let is_address = || login.contains('.') && login.parse::<Authority>().is_ok();
+    if is_socket || (is_address() && address.parse::<Authority>().is_err()) {
+        return Err(InvalidLine::AddressBeforeAt);
+    }
+    login.split_once(':').ok_or(InvalidLine::Login)
+}
+
+/// Returns whether `text` begins with an IPv6 address that is not in brackets, so that its end can't be seen.
+fn has_bare_ipv6(text: &str) -> bool {
+    // Few lines have so many colons, and each of them is tried.
+    let may_be = text.contains("::") || text.bytes().filter(|byte| *byte == b':').count() > 7;
+    let ends = || text.match_indices(':').map(|(at, _)| at).chain([text.len()]);
+    may_be && ends().any(|end| text[..end].parse::<Ipv6Addr>().is_ok())
 }
 
 /// Reads `host:port:user:password`; returns `None` for a line without a third part.
@@ -211,22 +388,29 @@ fn by_colons(line: &str) -> Option<Result<ListedProxy, InvalidLine>> {
 }
 
 fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
-    let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "http" => ListScheme::Http,
-        "https" => ListScheme::Https,
-        "socks5" | "socks5h" => ListScheme::Socks5,
-        _ => return Err(InvalidLine::Scheme),
-    };
+    let scheme = scheme_of(scheme).ok_or_else(|| {
+        let is_socks4 = scheme.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("socks4"));
+        if is_socks4 { InvalidLine::Socks4 } else { InvalidLine::Scheme }
+    })?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let Some((login, address)) = rest.rsplit_once('@') else {
         // Providers' lists have the login behind the address, and people put a scheme before it.
         return match by_colons(rest) {
-            Some(Ok(_)) => Err(InvalidLine::UrlLogin),
+            Some(Ok(_)) if !has_bare_ipv6(rest) => Err(InvalidLine::UrlLogin),
             _ => proxy(Some(scheme), rest, None),
         };
     };
-    let (user, password) = login.split_once(':').ok_or(InvalidLine::Login)?;
+    let (user, password) = split_login(login, address)?;
     proxy(Some(scheme), address, Some((decoded(user)?, decoded(password)?)))
+}
+
+fn scheme_of(scheme: &str) -> Option<ListScheme> {
+    Some(match &*scheme.to_ascii_lowercase() {
+        "http" => ListScheme::Http,
+        "https" => ListScheme::Https,
+        "socks5" | "socks5h" => ListScheme::Socks5,
+        _ => return None,
+    })
 }
 
 fn proxy(
@@ -234,7 +418,10 @@ fn proxy(
     address: &str,
     login: Option<(Cow<'_, str>, Cow<'_, str>)>,
 ) -> Result<ListedProxy, InvalidLine> {
-    let address = address.parse()?;
+    let address = address.parse().map_err(|invalid| match has_bare_ipv6(address) {
+        true => InvalidAuthority::Brackets,
+        false => invalid,
+    })?;
     let login = login.map(|(user, password)| {
         let (user, password) = (Secret::new(user.into_owned()), Secret::new(password.into_owned()));
         if user.is_empty() { Err(InvalidLine::Login) } else { Ok((user, password)) }
@@ -283,6 +470,20 @@ mod tests {
         check("1.2.3.4:80", Ok(("1.2.3.4:80", "")));
         check("1.2.3.4:80:u:p", Ok(("1.2.3.4:80", "u|p")));
         check("1.2.3.4:80:u:p:q@r", Ok(("1.2.3.4:80", "u|p:q@r")));
+        // Without a login, nothing else can be meant by these.
+        for line in [
+            "1.2.3.4:80;",
+            "1.2.3.4:80,",
+            "1.2.3.4 80",
+            "1.2.3.4\t80",
+            "1.2.3.4, 80",
+            "1.2.3.4|80;",
+        ] {
+            check(line, Ok(("1.2.3.4:80", "")));
+        }
+        check("u:p@a.example:80;", Ok(("a.example:80", "u|p")));
+        check("socks5://a.example:80 ,", Ok(("a.example:80", "")));
+        check("1.2.3.4:80:u:p;", Ok(("1.2.3.4:80", "u|p;")));
         check("1.2.3.4:80:user:password", Ok(("1.2.3.4:80", "user|password")));
         check("user:pass@proxy:80", Ok(("proxy:80", "user|pass")));
         check("1.2.3.4:80:u:", Ok(("1.2.3.4:80", "u|")));
@@ -299,19 +500,17 @@ mod tests {
     #[test]
     fn a_comment_and_a_variable_in_a_line_are_doubtful() {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
-        assert!(doubt("1.2.3.4:80:u:p   # Berlin").unwrap().contains("line of its own"));
-        let login_last = doubt("1.2.3.4:80:u:p:5").unwrap();
-        assert!(
-            login_last.contains("third `:`") && login_last.contains("as a URL"),
-            "{login_last}"
-        );
-        assert!(doubt("1.2.3.4:80:u:${PW}").unwrap().contains("variables"));
+        assert_eq!(doubt("1.2.3.4:80:u:p   # Berlin"), Some(LineDoubt::Comment));
+        assert_eq!(doubt("1.2.3.4:80:u:p:5"), Some(LineDoubt::LongPassword));
+        assert_eq!(doubt("1.2.3.4:80:u:${PW}"), Some(LineDoubt::Variable));
+        assert_eq!(doubt("1.2.3.4:80:u:p;"), Some(LineDoubt::Ending(';')));
         for ordinary in [
             "1.2.3.4:80:u:p#1",
             "1.2.3.4:80",
             "1.2.3.4:80:u:p$",
             "u:p@ss:w#rd@1.2.3.4:80",
             "http://u:p:5@1.2.3.4:80",
+            "u:p,@1.2.3.4:80",
         ] {
             assert_eq!(doubt(ordinary), None, "{ordinary}");
         }
@@ -329,9 +528,23 @@ mod tests {
         check("a:80:u:p@b:90", Err(L::Ambiguous));
         check("ftp://a:80", Err(L::Scheme));
         check("socks5://1.2.3.4:80:u:p", Err(L::UrlLogin));
-        check("1.2.3.4,80,u,p", Err(L::Separator));
-        check("1.2.3.4\t80", Err(L::Separator));
-        check("1.2.3.4 80", Err(L::Separator));
+        check("socks4://a:80", Err(L::Socks4));
+        check("SOCKS4a://a:80", Err(L::Socks4));
+        for line in [
+            "::1:1080",
+            "2001:db8::1:1080:u:p",
+            "1:2:3:4:5:6:7:8:80",
+            "u:p@::1:80",
+            "http://::1:80",
+            "a:1::2:80",
+        ] {
+            check(line, Err(L::Address(A::Brackets)));
+        }
+        check("1.2.3.4:80@u:p", Err(L::AddressBeforeAt));
+        check("1.2.3.4:80@u:8080", Err(L::AddressBeforeAt));
+        check("a.example:80@u:p", Err(L::AddressBeforeAt));
+        check("http://a.example:80@u:p", Err(L::AddressBeforeAt));
+        check("joe.doe:1234@a.example:80", Ok(("a.example:80", "joe.doe|1234")));
         check("ip:port:username:password", Err(L::Header));
         check("Host,Port,User,Password", Err(L::Header));
         check("1.2.3.4:80:user:pass", Ok(("1.2.3.4:80", "user|pass")));
@@ -345,9 +558,25 @@ mod tests {
         check("http://u:%0a@a:80", Err(L::Control));
     }
 
+    #[test]
+    fn the_advice_shows_what_fits_the_scheme_of_the_list() {
+        let told = |line: &str, scheme| {
+            let form = LineForm::of(line, scheme);
+            parse_line(line).unwrap().unwrap_err().in_words(form).into_owned()
+        };
+        let (http, https, socks5) = (ListScheme::Http, ListScheme::Https, ListScheme::Socks5);
+        assert!(told("a:80:u:p@b:90", https).ends_with("`https://USER:PASSWORD@HOST:PORT`"));
+        assert!(told("a:80:u:p@b:90", socks5).ends_with("`socks5://USER:PASSWORD@HOST:PORT`"));
+        assert!(told("http://a:80:u:p", socks5).ends_with("`http://USER:PASSWORD@HOST:PORT`"));
+        assert!(told("socks5://a.test", http).ends_with("write `socks5://HOST:PORT`"));
+        assert!(told("a.test", socks5).ends_with("write `HOST:PORT`"));
+        let doubt = LineDoubt::LongPassword.in_words(LineForm::of("", socks5)).into_owned();
+        assert!(doubt.contains("`socks5://USER:PASSWORD@HOST:PORT`"), "{doubt}");
+    }
+
     proptest! {
         #[test]
-        fn no_line_makes_it_panic(line in "[a1:@%\\[\\]/#. é]{0,24}") {
+        fn no_line_makes_it_panic(line in "[a1:@%\\[\\]/#. ,;|\té]{0,24}") {
             let _ = parse_line(&line);
         }
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     PoolMember,
-    list::{InvalidLine, ListedProxy, parse_line},
+    list::{InvalidLine, LineDoubt, LineForm, ListScheme, ListedProxy, parse_line},
 };
 use crate::InvalidSetting;
 
@@ -16,7 +16,9 @@ pub(super) struct Listing {
     pub(super) members: Vec<PoolMember>,
     bad: Vec<(usize, BadLine)>,
     /// The first line with a probable mistake, and that mistake.
-    doubtful: Option<(usize, &'static str)>,
+    doubtful: Option<(usize, LineDoubt, LineForm)>,
+    /// The number of other lines with the same mistake.
+    doubtful_more: usize,
     /// The first line that repeats an earlier one, with the number of that one.
     repeated: Option<(usize, usize)>,
     /// The number of other lines that repeat one.
@@ -44,6 +46,14 @@ pub(super) struct Doubt {
     pub(super) about: String,
     /// The first lines that it is about.
     pub(super) lines: Vec<String>,
+}
+
+impl Doubt {
+    /// Puts all of `doubts` into one sentence, if there are any.
+    pub(super) fn all_in_words(doubts: &[Self]) -> Option<String> {
+        let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+        (!doubts.is_empty()).then(|| format!("it {}", doubts.join("; it ")))
+    }
 }
 
 impl fmt::Display for Doubt {
@@ -80,18 +90,20 @@ impl UnusableList {
 /// Why a line gives no member.
 #[derive(Debug)]
 enum BadLine {
-    Invalid(InvalidLine),
+    Invalid(InvalidLine, LineForm),
     /// The hop that it describes can't be built.
     Hop(Vec<InvalidSetting>),
 }
 
 impl Listing {
-    /// Reads `text`. `member` makes a member of each proxy, which gets the name of its line.
+    /// Reads `text`, whose lines without a scheme mean `scheme`. `member` makes a member of each proxy, which gets the name
+    /// of its line.
     ///
     /// # Errors
     /// The text is no list, or has no usable line, or too many.
     pub(super) fn read(
         text: &str,
+        scheme: ListScheme,
         mut member: impl FnMut(&ListedProxy, Arc<str>) -> Result<PoolMember, Vec<InvalidSetting>>,
     ) -> Result<Self, UnusableList> {
         let mut listing = Self::default();
@@ -105,9 +117,12 @@ impl Listing {
         let mut lines = HashMap::new();
         for (line, number) in text.lines().zip(1..) {
             let Some(parsed) = parse_line(line) else { continue };
-            let doubt = parsed.as_ref().ok().and_then(ListedProxy::doubt);
-            listing.doubtful = listing.doubtful.or_else(|| doubt.map(|doubt| (number, doubt)));
-            let built = parsed.map_err(BadLine::Invalid).and_then(|proxy| {
+            let form = LineForm::of(line, scheme);
+            if let Some(doubt) = parsed.as_ref().ok().and_then(ListedProxy::doubt) {
+                listing.doubts_in(number, doubt, form);
+            }
+            let invalid = |why| BadLine::Invalid(why, form);
+            let built = parsed.map_err(invalid).and_then(|proxy| {
                 member(&proxy, format!("line {number}").into()).map_err(BadLine::Hop)
             });
             match built {
@@ -139,11 +154,23 @@ impl Listing {
         }
     }
 
+    fn doubts_in(&mut self, number: usize, doubt: LineDoubt, form: LineForm) {
+        match self.doubtful {
+            None => self.doubtful = Some((number, doubt, form)),
+            Some((_, first, _)) => self.doubtful_more += usize::from(first == doubt),
+        }
+    }
+
     /// Returns all that is odd about the list.
     pub(super) fn doubts(&self) -> Vec<Doubt> {
-        let doubtful = self
-            .doubtful
-            .map(|(number, doubt)| format!("probably has a mistake in line {number}: {doubt}"));
+        let doubtful = self.doubtful.map(|(number, doubt, form)| {
+            let more = match self.doubtful_more {
+                0 => String::new(),
+                1 => " and in one more".to_owned(),
+                more => format!(" and in {more} more"),
+            };
+            format!("probably has a mistake in line {number}{more}: {}", doubt.in_words(form))
+        });
         let left_out = (!self.bad.is_empty()).then(|| {
             let (bad, count) = (self.bad.len(), self.bad.len() + self.members.len());
             let about = format!("has {bad} of {count} lines that can't be used, and are left out");
@@ -208,7 +235,7 @@ fn in_one_line(lines: &[String]) -> String {
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(why) => why.fmt(f),
+            Self::Invalid(why, form) => f.write_str(&why.in_words(*form)),
             Self::Hop(why) => {
                 let why: Vec<String> = why.iter().map(ToString::to_string).collect();
                 f.write_str(&why.join(", "))

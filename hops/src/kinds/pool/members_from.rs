@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    Members, Pick, PoolMember,
+    ListFile, Members, Pick, PoolMember,
     every::Every,
     list::{ListScheme, ListedProxy},
     listing::{Doubt, Listing, UnusableList},
@@ -67,9 +67,9 @@ impl MembersFrom {
                 invalid(key, "is for a list at a `url`; remove it beside `file`")
             }
             (Some(file), None) => {
-                let members = self.of_file(file, context)?;
-                let name = file.display().to_string();
-                Ok(Members::known(members, pick, Some(name)))
+                let (members, doubt) = self.of_file(file, context)?;
+                let list = ListFile::new(file.display().to_string(), doubt);
+                Ok(Members::known(members, pick, Some(list)))
             }
             (None, Some(url)) => Ok(Members::Listed(Arc::new(self.remote(url, pick, context)?))),
             (Some(_), Some(_)) => invalid("url", "can't be beside `file`; write one of the two"),
@@ -80,12 +80,13 @@ impl MembersFrom {
         }
     }
 
-    /// Reads the list in `file`. Lines that can't be used are left out, and a warning counts them.
+    /// Reads the list in `file`, and returns what is odd about it too. Lines that can't be used are left out, and a warning
+    /// counts them.
     fn of_file(
         &self,
         file: &Path,
         context: &BuildContext<'_>,
-    ) -> Result<Vec<PoolMember>, InvalidSetting> {
+    ) -> Result<(Vec<PoolMember>, Option<String>), InvalidSetting> {
         let invalid = |message: String| below(InvalidSetting::file("file", message));
         let text =
             context.read(file).map_err(|error| invalid(format!("can't be read: {error}")))?;
@@ -94,7 +95,7 @@ impl MembersFrom {
             let fingerprint = proxy.fingerprint(self.scheme, context.hasher());
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
         };
-        let listing = Listing::read(text.expose(), member).map_err(|unusable| {
+        let listing = Listing::read(text.expose(), self.scheme, member).map_err(|unusable| {
             let help = unusable.help();
             let invalid = match unusable {
                 UnusableList::NoUsableLine(lines) => {
@@ -107,10 +108,12 @@ impl MembersFrom {
                 None => invalid,
             }
         })?;
-        for Doubt { about, lines } in listing.doubts() {
+        let doubts = listing.doubts();
+        let in_words = Doubt::all_in_words(&doubts);
+        for Doubt { about, lines } in doubts {
             context.warn(invalid(about).with_details(lines));
         }
-        Ok(listing.members)
+        Ok((listing.members, in_words))
     }
 
     fn remote(

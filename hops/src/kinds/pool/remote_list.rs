@@ -10,7 +10,11 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    Pick, PoolMember, list::ListScheme, listing::Listing, members_from::MembersFrom, roster::Roster,
+    Pick, PoolMember,
+    list::ListScheme,
+    listing::{Doubt, Listing},
+    members_from::MembersFrom,
+    roster::Roster,
 };
 use crate::{
     Asker, BuildContext, HopError, NoChoice, Services, SourceKind, SourceState,
@@ -161,6 +165,10 @@ impl Asker for RemoteList {
     fn state(&self) -> SourceState {
         self.shared().remote.shown()
     }
+
+    fn saved_name(&self) -> Option<String> {
+        Some(self.shared().remote.saved_name())
+    }
 }
 
 /// Makes a roster of each list that is fetched.
@@ -230,7 +238,7 @@ impl ListBuilder {
             .with_head_bytes_max(self.head_bytes_max)
             .with_handshake(self.handshake);
         let mut known = last.map(Roster::by_line).unwrap_or_default();
-        let listing = Listing::read(text, |proxy, name| {
+        let listing = Listing::read(text, self.scheme, |proxy, name| {
             let fingerprint = proxy.fingerprint(self.scheme, &self.hasher);
             if let Some(stayed) = known.get_mut(&fingerprint).and_then(Vec::pop) {
                 return Ok(PoolMember { name, ..stayed.clone() });
@@ -239,8 +247,7 @@ impl ListBuilder {
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
         });
         let listing = listing.map_err(|unusable| unusable.to_string())?;
-        let doubts: Vec<String> = listing.doubts().iter().map(ToString::to_string).collect();
-        let doubt = (!doubts.is_empty()).then(|| format!("it {}", doubts.join("; it ")));
+        let doubt = Doubt::all_in_words(&listing.doubts());
         let value = match last {
             Some(last) => Roster::following(last, listing.members, self.pick),
             None => Roster::new(listing.members, self.pick),

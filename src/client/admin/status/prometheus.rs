@@ -208,7 +208,9 @@ impl Out<'_> {
 
     /// Writes how fresh the PAC files and the lists at a URL are. One that was never loaded has no time.
     fn documents(&mut self, status: &StatusDocument) -> fmt::Result {
-        let lists = status.lists.iter().map(|(hop, list)| (hop, "list", list));
+        // A list in a file is a part of the configuration, which has metrics of its own.
+        let lists = status.lists.iter().filter(|(_, list)| list.is_fetched);
+        let lists = lists.map(|(hop, list)| (hop, "list", list));
         let pac_files = status.pac_files.iter().map(|(hop, file)| (hop, "pac", file));
         let all: Vec<_> = lists.chain(pac_files).collect();
         let help = "When a list of proxies or a PAC file was last asked for with success, in seconds since 1970";

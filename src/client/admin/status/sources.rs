@@ -7,11 +7,14 @@ use serde::Serialize;
 
 use crate::{state::generation::Generation, timestamp::rfc_3339};
 
-/// A document that a hop depends on: a PAC file, or a list of proxies at a URL.
+/// A document that a hop depends on: a PAC file, or a list of proxies.
 #[derive(Debug, Serialize)]
 pub(crate) struct SourceStatus {
     /// The file or URL that it is read from. Of the URL of a list, only the server is shown.
     pub source: String,
+    /// Whether the hop reads it by itself. A list in a file is read with the configuration.
+    #[serde(skip)]
+    pub is_fetched: bool,
     /// Whether requests can be served.
     pub loaded: bool,
     /// When the one in use was read.
@@ -19,6 +22,9 @@ pub(crate) struct SourceStatus {
     /// The number of proxies in use, if it is a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
+    /// The number of proxies of the list before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members_before: Option<usize>,
     /// When it was last asked for.
     pub checked_at: Option<String>,
     /// When it was last asked for with success: it was new, or still the one in use.
@@ -38,20 +44,23 @@ pub(crate) struct SourceStatus {
 impl SourceStatus {
     /// Returns the documents of this kind that `generation` depends on, by the names of their hops.
     pub(super) fn all(generation: &Generation, kind: SourceKind) -> BTreeMap<String, Self> {
-        let state = |hop: &dyn Hop| hop.asker().map(|asker| asker.state());
-        let named = generation.built_hops().map(|(name, hop)| (name, state(&**hop)));
-        let named = named.filter_map(|(name, state)| Some((name.to_string(), state?)));
-        let of_kind = named.filter(|(_, state)| state.kind == kind);
-        of_kind.map(|(name, state)| (name, state.into())).collect()
+        let status = |hop: &dyn Hop| {
+            let state = hop.source().filter(|state| state.kind == kind)?;
+            Some(Self { is_fetched: hop.asker().is_some(), ..Self::from(state) })
+        };
+        let all = generation.built_hops();
+        all.filter_map(|(name, hop)| Some((name.to_string(), status(&**hop)?))).collect()
     }
 }
 
 impl From<SourceState> for SourceStatus {
     fn from(state: SourceState) -> Self {
         Self {
+            is_fetched: true,
             loaded: state.loaded.is_some(),
             loaded_at: state.loaded.map(rfc_3339),
             members: state.members,
+            members_before: state.members_before,
             checked_at: state.checked.map(rfc_3339),
             confirmed_at: state.confirmed.map(rfc_3339),
             confirmed_seconds: state

@@ -19,7 +19,7 @@ use crate::config::{
         known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon},
         problem::{is_name, is_word},
         proxy_url::{listed_instead, mended_address, settings_instead},
-        suggest::same_name,
+        suggest::{nearest, same_name},
     },
     yaml::{
         oddity::{Oddity, look_alike},
@@ -133,9 +133,14 @@ impl Tree {
                 Some(format!("write `{name}:` without indentation; it is a section of its own"))
             });
         }
+        let is_account = matches!(above, [Key::Name(server), Key::Name(auth)] if server == "server" && auth == "auth");
         self.specific_key(path, above, name, known)
             .or_else(|| keys::instead(above, name, known).map(|help| self.with_port(path, help)))
             .or_else(|| of_another_section(above, name))
+            .or_else(|| {
+                let is_account = is_account && nearest(name, known.iter().copied()).is_none();
+                is_account.then(|| keys::ONE_ACCOUNT_HERE.to_owned())
+            })
     }
 
     /// Returns what to write instead of keys whose values say more than their names.

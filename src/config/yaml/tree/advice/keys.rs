@@ -42,6 +42,7 @@ fn tables(above: &[Key]) -> [&'static [OtherKeys]; 3] {
     let (first, second): (&[OtherKeys], &[OtherKeys]) = match names[..] {
         [] => (&TOP, &[]),
         ["server"] => (&SERVER, &[]),
+        ["server", "auth"] => (&AUTH, &[]),
         ["timeouts"] => (&TIMEOUTS, &[]),
         ["limits"] => (&LIMITS, &[]),
         ["log"] => (&LOG, &[]),
@@ -95,8 +96,8 @@ const HEALTH_CHECKS: &[&str] = &[
 ];
 
 /// All tables of this module.
-const ALL: [&[OtherKeys]; 10] =
-    [&TOP, &SERVER, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
+const ALL: [&[OtherKeys]; 11] =
+    [&TOP, &SERVER, &AUTH, &TIMEOUTS, &LIMITS, &LOG, &HOP, &HOP_TLS, &CHAIN, &ROUTE, &ANYWHERE];
 
 /// Keys that are written in any section.
 const ANYWHERE: [OtherKeys; 5] = [
@@ -123,7 +124,7 @@ const ANYWHERE: [OtherKeys; 5] = [
 ];
 
 /// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
-const TOP: [OtherKeys; 14] = [
+const TOP: [OtherKeys; 17] = [
     keys(
         &[
             "port",
@@ -222,12 +223,19 @@ const TOP: [OtherKeys; 14] = [
          of `kind: pool` a member",
     ),
     keys(
-        &["maxconn", "max_connections", "worker_connections"],
+        &["maxconn", "max_connections", "worker_connections", "max_clients", "maxclients"],
         "write `limits: { connections: 10000 }`",
+    ),
+    keys(ALLOWED_CLIENTS, ONLY_AUTH_AT_TOP),
+    keys(HTPASSWD, ONE_ACCOUNT_AT_TOP),
+    keys(
+        &["passntlmv2", "passnt", "passlm"],
+        "write the hash into a hop, as `nt_hash: HASH`; it is the one that `cntlm -H` prints as `PassNT`, and neither \
+         `PassNTLMv2` nor `PassLM`",
     ),
 ];
 
-const SERVER: [OtherKeys; 7] = [
+const SERVER: [OtherKeys; 10] = [
     keys(
         &[
             "port",
@@ -269,8 +277,21 @@ const SERVER: [OtherKeys; 7] = [
         "write `listen: { address: \"127.0.0.1:8443\", tls: { cert: FILE, key: FILE } }`",
     ),
     keys(
-        &["maxconn", "max_connections", "connections", "worker_connections"],
+        &[
+            "maxconn",
+            "max_connections",
+            "connections",
+            "worker_connections",
+            "max_clients",
+            "maxclients",
+        ],
         "write `limits: { connections: 10000 }`, outside of `server`",
+    ),
+    keys(ALLOWED_CLIENTS, ONLY_AUTH),
+    keys(HTPASSWD, ONE_ACCOUNT),
+    keys(
+        &["no_proxy", "noproxy", "bypass", "exceptions"],
+        "write a route, outside of `server`: `routes: [{ hosts: [HOST], chain: direct }, { chain: default }]`",
     ),
     keys(
         &["timeout", "connect_timeout", "connect", "dial"],
@@ -280,6 +301,38 @@ const SERVER: [OtherKeys; 7] = [
         &["log_level", "loglevel", "verbose", "debug"],
         "write `log: { level: debug }`, outside of `server`",
     ),
+];
+
+/// Below `server.auth`.
+const AUTH: [OtherKeys; 3] = [
+    keys(&["users", "accounts", "clients", "logins", "file"], ONE_ACCOUNT_HERE),
+    keys(HTPASSWD, ONE_ACCOUNT_HERE),
+    keys(
+        &["type", "method", "scheme", "realm", "kind"],
+        "clients always log in by Basic; remove this key",
+    ),
+];
+
+/// Words for the addresses of clients that may use a proxy.
+const ALLOWED_CLIENTS: &[&str] = &[
+    "allow",
+    "deny",
+    "allowed",
+    "allow_from",
+    "allowed_ips",
+    "allowed_clients",
+    "whitelist",
+    "allowlist",
+];
+/// Words for a file of accounts.
+const HTPASSWD: &[&str] = &[
+    "htpasswd",
+    "htpasswd_file",
+    "passwd_file",
+    "user_file",
+    "users_file",
+    "auth_file",
+    "userlist",
 ];
 
 const TIMEOUTS: [OtherKeys; 4] = [
@@ -300,6 +353,8 @@ const LIMITS: [OtherKeys; 2] = [
             "max_conns",
             "max_connections",
             "max_clients",
+            "maxclients",
+            "clients",
             "worker_connections",
         ],
         "write `connections: 10000`",
@@ -339,7 +394,7 @@ const LOG: [OtherKeys; 5] = [
     ),
 ];
 
-const HOP: [OtherKeys; 15] = [
+const HOP: [OtherKeys; 17] = [
     keys(
         &["domain", "workgroup", "ntdomain"],
         "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
@@ -367,7 +422,31 @@ const HOP: [OtherKeys; 15] = [
         &["scheme", "protocol", "proxy_type"],
         "the `kind` says it: `http-connect` for an HTTP proxy, with `tls: true` for an HTTPS one, or `socks5`",
     ),
-    keys(&["hosts", "no_proxy", "noproxy", "bypass", "domains", "ports_allowed"], ROUTES),
+    keys(
+        &[
+            "hosts",
+            "no_proxy",
+            "noproxy",
+            "bypass",
+            "domains",
+            "ports_allowed",
+            "acl",
+            "acls",
+            "allow",
+            "deny",
+            "rules",
+        ],
+        ROUTES,
+    ),
+    keys(
+        &["max_clients", "maxclients", "maxconn", "max_connections", "connections"],
+        "a hop has no limit of its own; write `limits: { connections: 10000 }`, outside of `hops`, for all clients",
+    ),
+    keys(
+        &["passntlmv2", "passnt", "passlm"],
+        "write `nt_hash: HASH`; the hash is the one that `cntlm -H` prints as `PassNT`, and neither `PassNTLMv2` nor `PassLM`",
+    )
+    .beside("nt_hash"),
     keys(
         &["host", "hostname", "server", "ip", "port", "addr", "endpoint", "url", "uri", "proxy"],
         "write host and port in one, as `address: \"HOST:PORT\"`",
@@ -422,10 +501,47 @@ const HOP_TLS: [OtherKeys; 4] = [
     ),
 ];
 
-const CHAIN: [OtherKeys; 1] =
-    [keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`")];
+const CHAIN: [OtherKeys; 3] = [
+    keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`"),
+    keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
+    keys(
+        SWITCHES,
+        "a chain has no switch: write `enabled: false` in a hop, or another chain in the route",
+    ),
+];
 
-const ROUTE: [OtherKeys; 5] = [
+/// Words that switch something on or off.
+const SWITCHES: &[&str] = &["enabled", "disabled", "enable", "disable", "active"];
+
+/// Words for a condition.
+const CONDITIONS: &[&str] = &[
+    "when",
+    "if",
+    "unless",
+    "condition",
+    "conditions",
+    "resolves",
+    "address_in",
+    "interface",
+    "reachable",
+];
+
+const ROUTE: [OtherKeys; 10] = [
+    keys(SWITCHES, "a route has no switch: to leave one out, write a `#` before each of its lines"),
+    keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
+    keys(
+        &["no_proxy", "noproxy", "bypass", "direct", "exceptions"],
+        "write `hosts: [HOST]` and `chain: direct`",
+    ),
+    keys(
+        &["acl", "acls", "dst_domain", "targets", "target", "to"],
+        "write `hosts: [HOST]`, with names such as `\"*.example.com\"` or networks such as `10.0.0.0/8`",
+    ),
+    keys(
+        &["allow", "deny", "block", "reject", "refuse", "forbid"],
+        "a target that no route matches is refused: write a route for each that is allowed, as in `{ hosts: [HOST], chain: \
+         default }`, and leave the route for all others out",
+    ),
     keys(
         &["session", "sessions", "session_id", "sticky", "rotate", "country", "countries", "geo"],
         "a session and a country belong to a hop: write them in a hop of `kind: webshare` or `kind: rotating`, a chain of \
@@ -476,6 +592,18 @@ const ROUTE: [OtherKeys; 5] = [
 ];
 
 const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
+const HOPS_HAVE_CONDITIONS: &str = "hops have conditions, and chains leave a hop out while it is off: write `hops: { NAME: { \
+                                    enabled: { when: { resolves: NAME } } } }`, or another condition";
+const ONLY_AUTH: &str = "clients are let in by credentials, whatever their address: write `auth: { username: NAME, password: \
+                         \"${PASSWORD}\" }`; on `127.0.0.1` only this machine reaches the proxy";
+const ONLY_AUTH_AT_TOP: &str = "clients are let in by credentials, whatever their address: write `server: { auth: { username: \
+                                NAME, password: \"${PASSWORD}\" } }`; on `127.0.0.1` only this machine reaches the proxy";
+const ONE_ACCOUNT: &str = "all clients use one account: write `auth: { username: NAME, password: \"${PASSWORD}\" }`; there is no \
+                           file of accounts";
+const ONE_ACCOUNT_AT_TOP: &str = "all clients use one account: write `server: { auth: { username: NAME, password: \"${PASSWORD}\" \
+                                  } }`; there is no file of accounts";
+pub(super) const ONE_ACCOUNT_HERE: &str =
+    "all clients use one account: write `username: NAME` and `password: \"${PASSWORD}\"`";
 const LOG_FILE: &str =
     "the log goes to standard error; write it to a file with `mooltiroute run 2>> FILE`";
 

@@ -11,6 +11,7 @@ use crate::config::{
         advice::{
             budgets, conditions,
             files::is_clearly_path,
+            keys,
             sizes::{Amount, UNITS},
         },
     },
@@ -104,6 +105,14 @@ impl Tree {
             }
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
                 Some(SESSION.to_owned())
+            }
+            ("server", "auth")
+                if value.is_sequence() || text.is_some_and(|text| !text.contains(':')) =>
+            {
+                Some(ONE_ACCOUNT.to_owned())
+            }
+            ("server", "username" | "password") if value.is_sequence() || value.is_mapping() => {
+                Some(keys::ONE_ACCOUNT_HERE.to_owned())
             }
             ("server", "listen" | "address") => {
                 // An entry of a list has no key of its own.
@@ -298,6 +307,8 @@ fn pattern_instead(entry: &str, is_shown: bool) -> Option<String> {
     ))
 }
 
+const ONE_ACCOUNT: &str = "all clients use one account: write `auth: { username: NAME, password: \"${PASSWORD}\" }`; a client \
+                           names its own session as in `NAME+session-alice`";
 const ONE_LIST: &str = "a pool has one list: put the proxies of all lists into one file, and write `members_from: { file: \
                         FILE }`; or write a pool for each list, and a pool of these pools";
 const PAC_HOPS: &str = "write patterns of the proxies in the file, each with the name of a hop, as in `hops: { \
