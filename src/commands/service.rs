@@ -64,6 +64,8 @@ trait Manager {
 enum ServiceError {
     #[error("the directory of the user's services is not known: set {0}")]
     NoDirectory(&'static str),
+    #[error("the name of the user is not known: set {0}")]
+    NoUser(&'static str),
     #[error("`{}` was not written by this command; remove it first", .0.display())]
     Foreign(PathBuf),
     #[error("`{}` can't be read: {cause}", path.display())]
@@ -113,8 +115,8 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
 }
 
 const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own \
-                                      (`systemctl --user edit mooltiroute` on Linux), or keep a password in a file and \
-                                      name that with `password_file`";
+                                      (`~/.config/mooltiroute/environment` on Linux, one `NAME=value` a line), or keep a \
+                                      password in a file and name that with `password_file`";
 
 fn done(done: Result<String, ServiceError>) -> ExitCode {
     match done {
@@ -234,9 +236,9 @@ fn manager(environment: &Environment) -> Box<dyn Manager> {
     if cfg!(target_os = "macos") {
         Box::new(launchd::Launchd { home: environment.absolute_path("HOME") })
     } else if cfg!(windows) {
-        Box::new(task::ScheduledTask { directory: environment.absolute_path("LOCALAPPDATA") })
+        Box::new(task::ScheduledTask::new(environment))
     } else {
-        Box::new(systemd::Systemd { config: environment.user_directory() })
+        Box::new(systemd::Systemd { config: environment.user_directories().into_iter().next() })
     }
 }
 
@@ -273,8 +275,10 @@ mod tests {
         let line = r#"ExecStart="/opt/my \"tools\"/100%%/mooltiroute" "run" "-c" "/home/ann/$$x & <y>/config.d""#;
         assert!(unit.lines().any(|found| found == line), "{unit}");
         assert!(
-            unit.contains("Type=notify-reload\n") && unit.contains("WantedBy=default.target\n")
+            unit.contains("Type=notify\n") && unit.contains("ExecReload="),
+            "`notify-reload` needs systemd 253: {unit}"
         );
+        assert!(unit.contains("WantedBy=default.target\n"), "{unit}");
         assert!(!unit.contains("User="), "it is a unit of a user");
     }
 
@@ -290,15 +294,43 @@ mod tests {
 
     #[test]
     fn a_task_starts_at_logon_with_the_rights_of_its_user() {
-        let task = text(&task::ScheduledTask { directory: Some("/c/Users/ann".into()) });
+        let task = text(&task());
+        assert!(task.contains("<RunLevel>LeastPrivilege</RunLevel>"), "{task}");
+        // The trigger and the principal name the user, or only an administrator may register the task.
+        assert_eq!(task.matches("<UserId>OFFICE\\ann &amp; co</UserId>").count(), 2, "{task}");
         assert!(
-            task.contains("<LogonTrigger>") && task.contains("<RunLevel>LeastPrivilege</RunLevel>")
+            task.contains("<Interval>PT1M</Interval>") && task.contains("IgnoreNew"),
+            "it starts again after a failure: {task}"
         );
         assert!(
             task.contains("<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>"),
             "it runs without a limit: {task}"
         );
+        assert!(
+            task.contains("<Command>conhost.exe</Command><Arguments>--headless &quot;/opt/my"),
+            "it has no window: {task}"
+        );
         assert!(task.contains("&quot;/home/ann/$x &amp; &lt;y&gt;/config.d&quot;"), "{task}");
+    }
+
+    fn task() -> task::ScheduledTask {
+        let directory = Some("/c/Users/ann".into());
+        task::ScheduledTask { directory, user: Some("OFFICE\\ann & co".to_owned()) }
+    }
+
+    #[test]
+    fn the_user_of_a_task_comes_with_the_domain() {
+        let environment = |variables: &'static [(&str, &str)]| {
+            let find = move |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.into())
+            };
+            task::ScheduledTask::new(&Environment::new(find, "")).user
+        };
+        let both = environment(&[("USERNAME", "ann"), ("USERDOMAIN", "OFFICE")]);
+        assert_eq!(both.as_deref(), Some("OFFICE\\ann"));
+        assert_eq!(environment(&[("USERNAME", "ann")]).as_deref(), Some("ann"));
+        assert_eq!(environment(&[]), None);
     }
 
     /// Returns the commands of a second installation as text, and of the removal.
@@ -324,8 +356,7 @@ mod tests {
 
     #[test]
     fn a_second_installation_ends_the_process_of_a_running_task() {
-        let (install, remove) =
-            commands(&task::ScheduledTask { directory: Some("/c/Users/ann".into()) });
+        let (install, remove) = commands(&task());
         let end = "schtasks /End /TN Mooltiroute".to_owned();
         assert_eq!(install[0], end);
         assert!(install[1].starts_with("schtasks /Create /F /TN Mooltiroute /XML "), "{install:?}");
