@@ -82,6 +82,11 @@ enum ServiceError {
     Run { command: String, cause: io::Error },
     #[error("`{command}` failed: {said}")]
     Failed { command: String, said: String },
+    #[error(
+        "{cause}. The service is not started; its definition is `{}`. Mend that and run `mooltiroute service install` \
+         again, or start `mooltiroute run` in another way", path.display()
+    )]
+    Start { path: PathBuf, cause: Box<Self> },
 }
 
 /// Runs the command.
@@ -107,7 +112,14 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
         ServiceAction::Status => match execute(&mut manager.status()) {
             Ok(output) => {
                 let _ = super::stdout().write_all(&output.stdout);
-                if output.status.success() { ExitCode::SUCCESS } else { complain(&NOT_INSTALLED) }
+                if output.status.success() {
+                    return ExitCode::SUCCESS;
+                }
+                // The reason may be that there is no service manager, as in many containers.
+                match said(&output) {
+                    why if why.is_empty() => complain(&NOT_INSTALLED),
+                    why => complain(&format_args!("{NOT_INSTALLED} ({why})")),
+                }
             }
             Err(error) => complain(&error),
         },
@@ -142,10 +154,8 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     let directory = path.parent().unwrap_or(Path::new(""));
     let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, &content));
     written.map_err(|cause| ServiceError::Write { path: path.clone(), cause })?;
-    end(manager)?;
-    for mut command in manager.start(&path) {
-        succeed(&mut command)?;
-    }
+    let started = end(manager).and_then(|()| manager.start(&path).iter_mut().try_for_each(succeed));
+    started.map_err(|cause| ServiceError::Start { path: path.clone(), cause: Box::new(cause) })?;
     Ok(format!("{}: written, and the service is started\n", path.display()))
 }
 
@@ -206,8 +216,12 @@ fn succeed(command: &mut Command) -> Result<(), ServiceError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(ServiceError::Failed { command: shown(command), said })
+    Err(ServiceError::Failed { command: shown(command), said: said(&output) })
+}
+
+/// Returns what a command wrote to standard error, without a full stop at its end.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().trim_end_matches('.').to_owned()
 }
 
 fn execute(command: &mut Command) -> Result<Output, ServiceError> {

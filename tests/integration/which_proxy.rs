@@ -164,7 +164,8 @@ async fn commands_find_a_proxy_that_listens_elsewhere_than_its_files_say() {
 async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
     let mut one = Proxy::start(DIRECT).await;
     let mut two = Proxy::on_files_of(&one, &["--listen", "127.0.0.1:0"]).await;
-    let [first, second] = [&one, &two].map(|proxy| proxy.address().to_string());
+    let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;
+    let [first, second, third] = [&one, &two, &other].map(|proxy| proxy.address().to_string());
     for command in [&["env"][..], &["status"], &["ps"], &["exec", "--", "true"]] {
         let (name, rest) = command.split_first().unwrap();
         let path = one.config().path().to_str().unwrap();
@@ -173,7 +174,9 @@ async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
         for named in [&first, &second, "--address", "--pid"] {
             assert!(error.contains(named), "{name}: {error}");
         }
+        assert!(!error.contains(&third), "it has other files: {name}: {error}");
     }
+    drop(other);
     let pid = two.pid().to_string();
     for choice in [["--address", &second], ["--pid", &pid]] {
         let (code, out, error) =
