@@ -265,7 +265,7 @@ async fn a_proxy_of_another_user_takes_an_edit_and_no_orders() {
     let id = SOMEONE.to_string();
     let mut theirs = std::process::Command::new(setpriv.path());
     theirs.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
-    let copy = runtime.path().join("mooltiroute");
+    let copy = runtime.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &copy).unwrap();
     std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     theirs.arg(&copy).arg("run").arg("-c").arg(config.path());
@@ -315,7 +315,7 @@ async fn rights_that_are_missing_for_an_edit_are_named() {
     let file = config.path().join("10-test.yaml");
     let copy = tempfile::tempdir().unwrap();
     std::fs::set_permissions(copy.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let program = copy.path().join("mooltiroute");
+    let program = copy.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(
