@@ -150,9 +150,10 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
 /// Returns what to write instead of the system's `kill`, with the number of a connection if there is one.
 fn kill_instead(arguments: &[OsString]) -> String {
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    let is_number = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_digit());
-    // Only the last word, since the value of `-s` may be a number too.
-    let number = words.last().filter(is_number).map_or("NUMBER", |number| number);
+    let mut numbers = words.iter().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+    // The value of `-s` may be a number too.
+    let number = numbers.next_back().filter(|number| words.last() == Some(number));
+    let number = number.map_or("NUMBER", |number| number);
     format!(
         "this command ends connections, which have no signals: write `mooltiroute kill {number}`, with a number that \
          `mooltiroute ps` shows. To reload the configuration, write `mooltiroute reload`; a signal for the proxy itself is \
