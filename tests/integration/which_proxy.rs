@@ -251,11 +251,6 @@ async fn a_proxy_of_another_user_takes_an_edit_and_no_orders() {
     for file in std::fs::read_dir(config.path()).unwrap() {
         open(&file.unwrap().path());
     }
-    std::fs::set_permissions(
-        config.path().parent().unwrap(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
     let id = SOMEONE.to_string();
     let mut theirs = std::process::Command::new(setpriv.path());
     theirs.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
@@ -312,11 +307,6 @@ async fn rights_that_are_missing_for_an_edit_are_named() {
     let program = copy.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(
-        config.path().parent().unwrap(),
-        std::fs::Permissions::from_mode(0o755),
-    )
-    .unwrap();
     chown(&file, Some(1), Some(65534)).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
     for (owner, words) in [(0, "it needs that of `"), (65534, "The file belongs to `")] {
