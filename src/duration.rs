@@ -23,6 +23,11 @@ pub(crate) fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
 }
 
+/// Returns `duration` without what is shorter than a millisecond.
+pub(crate) fn whole_milliseconds(duration: Duration) -> Duration {
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,6 +106,25 @@ impl Network {
         }
     }
 
+    /// Asks the questions of all conditions in force, unless that was done within the last second, and waits for the answers,
+    /// but no longer than `patience`.
+    pub(crate) async fn refresh(&self, patience: std::time::Duration) {
+        let begun = Instant::now();
+        if !self.facts().wants_fresh_answers(begun) {
+            return;
+        }
+        self.wanted.notify_one();
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if self.facts().has_answers_since(begun)
+                || timeout_at(begun + patience, moved).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
     /// Waits until an outcome differs from the one in force.
     pub(crate) async fn changed(&self) {
         self.flipped.notified().await;

@@ -1,5 +1,6 @@
 //! TLS with clients: the certificate of a listener, and the handshake.
 
+mod names;
 mod problem;
 
 use std::{fmt, io, sync::Arc, time::SystemTime};
@@ -19,14 +20,17 @@ use tokio_rustls::{
     },
 };
 
-pub(crate) use self::problem::{TlsProblem, TlsSetting};
+pub(crate) use self::{
+    names::ClientChecks,
+    problem::{TlsProblem, TlsSetting},
+};
 
 /// Serves TLS with one certificate.
 #[derive(Clone)]
 pub struct TlsServer {
     acceptor: TlsAcceptor,
     checks_clients: bool,
-    /// The certificates that it presents.
+    /// The certificates that clients get.
     chain: Vec<CertificateDer<'static>>,
     out_of_date: Vec<TlsProblem>,
 }

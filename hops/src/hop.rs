@@ -203,6 +203,12 @@ pub struct MemberStatus {
     pub reached: u64,
     /// Connections that it failed since then.
     pub failed: u64,
+    /// Requests that it refused since then, though nothing says that the refusal is about itself.
+    pub refused: u64,
+    /// How many of those came one after the other, with nothing else between them, up to now.
+    pub refused_in_a_row: u64,
+    /// The reason of the last one, if it refused any.
+    pub refusal: Option<Arc<str>>,
     /// The time until a connection tries it again, if it failed and is left out. `None` if it is in use.
     pub left_out: Option<Duration>,
     /// Why it is left out, if it is and the reason is known.
@@ -221,6 +227,9 @@ impl MemberStatus {
             scheme: None,
             reached,
             failed,
+            refused: 0,
+            refused_in_a_row: 0,
+            refusal: None,
             left_out: None,
             problem: None,
         }
@@ -300,11 +309,36 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);
 
+    /// Reports that the chosen link works and refused what it was asked for, for the reason `why`. Returns how many
+    /// requests it has refused in a row, or zero if the hop does not count them.
+    ///
+    /// Takes the place of [`reached`](Self::reached). The refusal may be about the link or about what lies behind it, so
+    /// it decides nothing.
+    fn refused(&self, _why: &Arc<str>) -> u64 {
+        self.reached();
+        0
+    }
+
+    /// Returns the record of what the chosen link answers, which outlives the choice. `None` if the hop does not keep one.
+    fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
+        None
+    }
+
     /// Notes why the chosen link failed, for operators. [`instead`](Self::instead) follows.
     fn note_failure(&mut self, _why: &Arc<str>) {}
 
     /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
+}
+
+/// A record of what one link answers, for operators. No choice depends on it.
+pub trait AnswerRecord: fmt::Debug + Send + Sync {
+    /// Notes that the link did what it was asked for. Returns how many refusals in a row this has ended.
+    fn agreed(&self) -> u64;
+
+    /// Notes that the link refused what it was asked for, for the reason `why`. Returns how many requests it has refused
+    /// in a row.
+    fn refused(&self, why: &Arc<str>) -> u64;
 }
 
 /// The reason why a hop could not choose a link.

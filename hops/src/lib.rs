@@ -75,8 +75,8 @@ pub use crate::{
     field::{Field, FieldName},
     glob::Glob,
     hop::{
-        ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus, PlainForm,
-        Selection, UrlKeys,
+        AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus,
+        PlainForm, Selection, UrlKeys,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,

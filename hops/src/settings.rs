@@ -1,5 +1,7 @@
 //! Unread settings, and what can be wrong with them.
 
+mod invalid;
+mod key_path;
 mod node;
 
 use std::fmt;
@@ -12,73 +14,15 @@ use serde_yaml::{
 use zeroize::Zeroize as _;
 
 use self::node::Node;
-pub use self::node::name_of_value;
+pub use self::{
+    invalid::{Fault, InvalidSetting, InvalidSettings},
+    key_path::{Key, KeyPath},
+    node::name_of_value,
+};
 
 /// A part of the configuration that no kind has read yet. `Debug` shows the names in it and no value.
 #[derive(Clone, Default, PartialEq, Hash)]
 pub struct Settings(Value);
-
-/// One thing that is wrong with settings. Its text never holds a value of theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSetting {
-    path: KeyPath,
-    fault: Fault,
-    details: Vec<String>,
-    help: Option<String>,
-}
-
-/// Everything that is wrong with settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSettings(Vec<InvalidSetting>);
-
-/// The problem with a setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// No setting has this name.
-    UnknownKey {
-        /// The names there are.
-        known: &'static [&'static str],
-    },
-    /// A setting that has no default is not there.
-    MissingKey(&'static str),
-    /// The value is of another type.
-    WrongType {
-        /// The expected value, with its article.
-        expected: String,
-        /// The kind of value that was found, with its article.
-        found: &'static str,
-    },
-    /// The value is one of a few names, and this is none of them.
-    UnknownValue {
-        /// The names there are.
-        known: &'static [&'static str],
-    },
-    /// It names a hop that does not exist or can't be used.
-    UnknownHop,
-    /// All hops that it names are switched off.
-    SwitchedOff,
-    /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
-    /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
-    File(String),
-    /// The key itself can't be used, as a clause about it.
-    Key(String),
-    /// Anything else, as a clause about the setting.
-    Other(String),
-}
-
-/// The place of a setting: the keys and indices that lead to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyPath(Vec<Key>);
-
-/// One step of a [`KeyPath`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// A key of a mapping.
-    Name(String),
-    /// A place in a list, counted from zero.
-    Index(usize),
-}
 
 impl Settings {
     /// Reads the settings as a `T`. A text is read as a number or a boolean if one is expected, since it may come
@@ -159,214 +103,6 @@ impl fmt::Debug for Settings {
             self.0.as_mapping().into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
         f.debug_set().entries(names).finish()
     }
-}
-
-impl InvalidSetting {
-    /// Creates a problem of the setting `key`. `message` is a clause that says what to do, and does not repeat the
-    /// value.
-    pub fn new(key: &str, message: impl Into<String>) -> Self {
-        let path = if key.is_empty() {
-            KeyPath::default()
-        } else {
-            KeyPath(vec![Key::Name(key.to_owned())])
-        };
-        Self { path, ..Self::without_path(Fault::Other(message.into())) }
-    }
-
-    /// Creates a problem of the file that the setting `key` names. `message` is a clause about the file, such as "is
-    /// empty", and holds neither its name nor anything of its content.
-    pub fn file(key: &str, message: impl Into<String>) -> Self {
-        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::File(message.into())) }
-    }
-
-    /// Creates a problem of the key that the path leads to, in a mapping whose keys are values. `message` is a clause about
-    /// the key, and does not repeat it.
-    pub fn key(message: impl Into<String>) -> Self {
-        Self::without_path(Fault::Key(message.into()))
-    }
-
-    /// Creates the problem of a name that belongs to no usable hop.
-    pub fn unknown_hop() -> Self {
-        Self::without_path(Fault::UnknownHop)
-    }
-
-    /// Creates the problem that all hops at `key` are switched off.
-    pub fn switched_off(key: &str) -> Self {
-        let help = "switch one of them on, or switch this hop off too, to go without it";
-        Self { path: KeyPath::of([key]), ..Self::without_path(Fault::SwitchedOff) }.with_help(help)
-    }
-
-    /// Creates the problem that the setting `key` is missing.
-    pub fn missing(key: &'static str) -> Self {
-        Self::without_path(Fault::MissingKey(key))
-    }
-
-    /// The place of the setting, below the settings that were read.
-    pub fn path(&self) -> &KeyPath {
-        &self.path
-    }
-
-    /// The problem.
-    pub fn fault(&self) -> &Fault {
-        &self.fault
-    }
-
-    /// Adds what to do about the problem. The text holds nothing that could be a secret. Without it, the program gives
-    /// advice by what is written at the setting.
-    #[must_use]
-    pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-
-    /// Adds examples of the problem, such as the first bad lines of a file. Each is a clause without a value of the settings,
-    /// and is shown on a line of its own.
-    #[must_use]
-    pub fn with_details(self, details: Vec<String>) -> Self {
-        Self { details, ..self }
-    }
-
-    /// Returns the examples of the problem.
-    pub fn details(&self) -> &[String] {
-        &self.details
-    }
-
-    /// Returns the remedy, if the kind of hop knows one.
-    pub fn help(&self) -> Option<&str> {
-        self.help.as_deref()
-    }
-
-    /// Moves the problem below `key`, for settings that are nested there.
-    #[must_use]
-    pub fn below(mut self, key: Key) -> Self {
-        self.path.0.insert(0, key);
-        self
-    }
-
-    /// Moves the problem to the setting `key`.
-    #[must_use]
-    pub(crate) fn at(self, key: &str) -> Self {
-        Self { path: KeyPath::of([key]), ..self }
-    }
-
-    fn without_path(fault: Fault) -> Self {
-        Self { path: KeyPath::default(), fault, details: Vec::new(), help: None }
-    }
-}
-
-impl From<InvalidSetting> for InvalidSettings {
-    fn from(invalid: InvalidSetting) -> Self {
-        Self(vec![invalid])
-    }
-}
-
-impl From<Vec<InvalidSetting>> for InvalidSettings {
-    fn from(invalid: Vec<InvalidSetting>) -> Self {
-        Self(invalid)
-    }
-}
-
-impl From<InvalidSettings> for Vec<InvalidSetting> {
-    fn from(InvalidSettings(invalid): InvalidSettings) -> Self {
-        invalid
-    }
-}
-
-impl fmt::Display for InvalidSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.fault {
-            // No arm repeats a value or an unknown key: either may be a misplaced password. Suggestions are made by
-            // the program, which knows what may be shown.
-            Fault::UnknownKey { known: [] } => f.write_str("no key is expected here"),
-            Fault::UnknownKey { known } => {
-                f.write_str("no such setting; known are ")?;
-                write_names(f, known)
-            }
-            Fault::MissingKey(key) => write!(f, "the setting `{key}` is missing"),
-            Fault::WrongType { expected, found } => write!(f, "expected {expected}, found {found}"),
-            Fault::UnknownValue { known } => {
-                f.write_str("no such value; known are ")?;
-                write_names(f, known)
-            }
-            Fault::UnknownHop => f.write_str("names no hop that can be used"),
-            Fault::SwitchedOff => f.write_str("all of them are switched off"),
-            Fault::File(message) => write!(f, "the file {message}"),
-            Fault::Key(message) | Fault::Other(message) => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for InvalidSetting {}
-
-impl Key {
-    /// The name, or `None` for a place in a list.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Name(name) => Some(name),
-            Self::Index(_) => None,
-        }
-    }
-}
-
-impl KeyPath {
-    /// Adds one step to the path.
-    #[must_use]
-    pub fn then(mut self, key: Key) -> Self {
-        self.0.push(key);
-        self
-    }
-
-    /// Creates a path of these names.
-    pub fn of<const N: usize>(names: [&str; N]) -> Self {
-        Self(names.into_iter().map(|name| Key::Name(name.to_owned())).collect())
-    }
-
-    /// The steps from the top.
-    pub fn keys(&self) -> &[Key] {
-        &self.0
-    }
-
-    /// Returns the last key that is a name. For an item of a list, that is the key of the list.
-    pub fn last_name(&self) -> Option<&str> {
-        self.0.iter().rev().find_map(Key::name)
-    }
-
-    /// Adds the steps of `below` to the path.
-    #[must_use]
-    pub fn join(mut self, below: &Self) -> Self {
-        self.0.extend_from_slice(&below.0);
-        self
-    }
-
-    /// Returns the part of this path after `above`, or `None` if it does not begin with `above`.
-    pub fn below(&self, above: &Self) -> Option<Self> {
-        self.0.strip_prefix(above.0.as_slice()).map(|keys| Self(keys.to_vec()))
-    }
-}
-
-impl From<Vec<Key>> for KeyPath {
-    fn from(keys: Vec<Key>) -> Self {
-        Self(keys)
-    }
-}
-
-impl fmt::Display for KeyPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, key) in self.0.iter().enumerate() {
-            match key {
-                Key::Name(name) if position == 0 => f.write_str(name)?,
-                Key::Name(name) => write!(f, ".{name}")?,
-                Key::Index(index) => write!(f, "[{index}]")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn write_names(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
-    for (position, name) in names.iter().enumerate() {
-        write!(f, "{}`{name}`", if position == 0 { "" } else { ", " })?;
-    }
-    Ok(())
 }
 
 fn wipe(value: &mut Value) {

@@ -6,27 +6,15 @@
 mod authorities;
 pub mod certificate;
 mod file_content;
+mod layer;
 mod pinned;
 mod rejected;
+mod settings;
 
-use std::{
-    borrow::Cow,
-    fmt,
-    io::{self, ErrorKind},
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, io, sync::Arc};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
 use tokio_rustls::{
-    TlsConnector, TlsStream,
+    TlsConnector,
     rustls::{
         self, ClientConfig, InvalidMessage,
         client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
@@ -35,36 +23,19 @@ use tokio_rustls::{
     },
 };
 
-pub use self::file_content::FileContent;
-pub use self::rejected::{GivenAuthorities, RejectedCertificate, RejectionReason};
 use self::{
     authorities::{Authorities, read_authorities},
     certificate::CertificateFacts,
     pinned::PinnedVerifier,
     rejected::ExplainingVerifier,
 };
-use crate::{BuildContext, CountWire, HopError, Host, InvalidSetting, Spoken, Stream, Tunnel};
-
-/// The value of a hop's `tls:`: `true`, `false`, or a mapping of `ca` and `server_name`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum TlsSettings {
-    /// No TLS.
-    #[default]
-    Off,
-    /// TLS with these checks.
-    On(TlsChecks),
-}
-
-/// How the certificate of a hop is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsChecks {
-    /// A PEM file with the only authorities to trust, or with the very certificate that the hop shows. Without it, the
-    /// system's authorities are trusted.
-    pub ca: Option<PathBuf>,
-    /// The name that the certificate must have. Without it, the host of `address`.
-    pub server_name: Option<String>,
-}
+pub use self::{
+    file_content::FileContent,
+    layer::layer,
+    rejected::{GivenAuthorities, RejectedCertificate, RejectionReason, presented_name},
+    settings::{TlsChecks, TlsSettings},
+};
+use crate::{BuildContext, HopError, Host, InvalidSetting, Spoken, Tunnel};
 
 /// A client for TLS, and a warning about its settings.
 #[derive(Debug)]
@@ -180,143 +151,15 @@ fn system_verifier(
     Ok(Arc::clone(context.system_verifier.get_or_init(|| verifier)))
 }
 
-/// Makes a tunnel of an established TLS connection, with a server or with a client.
-pub fn layer(stream: impl Into<TlsStream<Tunnel>>) -> Tunnel {
-    Tunnel::layered(TlsLayer(stream.into()))
-}
-
 /// Returns whether the peer sent something that is no record of TLS.
 fn is_not_tls(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
-/// A TLS connection that may end without `close_notify`.
-///
-/// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's
-/// `https_port`. RFC 8446 section 6.1 demands the alert, and rustls reports its absence as
-/// [`ErrorKind::UnexpectedEof`]. That protects protocols which can't tell a complete message from a cut one.
-/// Everything that passes through a proxy can: HTTP by lengths and chunks, and a tunnel carries a protocol that would
-/// meet the same end without TLS. So this is an end, and a reset stays an error.
-struct TlsLayer(TlsStream<Tunnel>);
-
-impl AsyncRead for TlsLayer {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.0).poll_read(cx, buf) {
-            // rustls returns every byte that it has decrypted before it reports this, so an end here loses nothing.
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                Poll::Ready(Ok(()))
-            }
-            read => read,
-        }
-    }
-}
-
-impl AsyncWrite for TlsLayer {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl Stream for TlsLayer {
-    fn socket(&self) -> Option<&TcpStream> {
-        self.0.get_ref().0.bottom()
-    }
-
-    fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
-        self.0.get_ref().0.bottom_wire()
-    }
-
-    fn peer_certificate(&self) -> Option<&[u8]> {
-        let (_, connection) = self.0.get_ref();
-        connection.peer_certificates()?.first().map(AsRef::as_ref)
-    }
-}
-
 impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsClient").field("server_name", &self.server_name).finish_non_exhaustive()
-    }
-}
-
-impl<'de> Deserialize<'de> for TlsSettings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TlsVisitor)
-    }
-}
-
-/// Writes the default of `tls` into the schema.
-impl Serialize for TlsSettings {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_bool(false),
-            Self::On(checks) => checks.serialize(serializer),
-        }
-    }
-}
-
-impl JsonSchema for TlsSettings {
-    fn schema_name() -> Cow<'static, str> {
-        "Tls".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let checks = generator.subschema_for::<TlsChecks>();
-        json_schema!({ "anyOf": [{ "type": "boolean" }, checks] })
-    }
-}
-
-struct TlsVisitor;
-
-impl<'de> de::Visitor<'de> for TlsVisitor {
-    type Value = TlsSettings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`true`, `false`, or a mapping of `ca` and `server_name`")
-    }
-
-    fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<TlsSettings, E> {
-        Ok(if is_on { TlsSettings::On(TlsChecks::default()) } else { TlsSettings::Off })
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<TlsSettings, E> {
-        // `"true"` may come from a variable, which is always a text.
-        match text.parse() {
-            Ok(is_on) => self.visit_bool(is_on),
-            Err(_) => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
-        }
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TlsSettings, A::Error> {
-        TlsChecks::deserialize(de::value::MapAccessDeserializer::new(map)).map(TlsSettings::On)
     }
 }
 
@@ -331,8 +174,9 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         (None, Host::Address(address)) => return Ok(ServerName::from(*address)),
         (None, Host::Name(name)) => name.to_string(),
     };
-    ServerName::try_from(name)
-        .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
+    ServerName::try_from(name).map_err(|_| {
+        InvalidSetting::new("server_name", "is not a name that a certificate can have")
+    })
 }
 
 /// Returns a verifier that trusts `authorities`, and each of their certificates if a server shows that itself.

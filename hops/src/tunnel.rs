@@ -1,6 +1,8 @@
 //! A stream to some stop of a chain.
 
 mod halves;
+mod pass;
+mod stream;
 
 use std::{
     any::Any,
@@ -10,13 +12,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-pub use self::halves::{ReadHalf, WriteHalf};
+pub use self::{
+    halves::{ReadHalf, WriteHalf},
+    stream::Io,
+};
 use crate::{Field, Logon, ObserveRounds, PassHeaders, Request, pass_headers::PassedFields};
 
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
@@ -65,14 +70,6 @@ struct Extras {
     passed: Option<PassedFields>,
     logon: Option<Arc<dyn Logon>>,
     rounds: Option<Arc<dyn ObserveRounds>>,
-}
-
-/// The stream below a tunnel. A bare socket stays recognisable, so that the kernel can relay it.
-pub enum Io {
-    /// TCP and nothing else.
-    Socket(TcpStream),
-    /// Anything else, such as TLS.
-    Layered(Box<dyn Stream>),
 }
 
 impl Tunnel {
@@ -243,16 +240,6 @@ impl Tunnel {
     }
 }
 
-impl Io {
-    /// The socket below all layers, if there is one.
-    pub fn bottom(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Socket(socket) => Some(socket),
-            Self::Layered(stream) => stream.socket(),
-        }
-    }
-}
-
 impl Stream for Tunnel {
     fn socket(&self) -> Option<&TcpStream> {
         self.bottom()
@@ -273,172 +260,13 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-impl fmt::Debug for Io {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Socket(_) => "Socket",
-            Self::Layered(_) => "Layered",
-        })
-    }
-}
-
-impl AsyncRead for Tunnel {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // Early bytes are returned alone, without asking the stream for more: a read that found nothing would have to
-        // report both bytes and a pending state.
-        if read_early(&mut self.early, buf) {
-            return Poll::Ready(Ok(()));
-        }
-        let Self { io, wire, .. } = &mut *self;
-        count_read(wire.as_ref(), buf, |buf| Pin::new(io).poll_read(cx, buf))
-    }
-}
-
-/// Counts the bytes that a read adds to `buf`.
-fn count_read(
-    wire: Option<&Arc<dyn CountWire>>,
-    buf: &mut ReadBuf<'_>,
-    read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>,
-) -> Poll<io::Result<()>> {
-    let before = buf.filled().len();
-    let read = read(buf);
-    let count = buf.filled().len() - before;
-    if let Some(wire) = wire
-        && count > 0
-    {
-        wire.received(count);
-    }
-    read
-}
-
-/// Counts the bytes that a write took.
-fn count_written(
-    wire: Option<&Arc<dyn CountWire>>,
-    written: Poll<io::Result<usize>>,
-) -> Poll<io::Result<usize>> {
-    if let (Poll::Ready(Ok(count @ 1..)), Some(wire)) = (&written, wire) {
-        wire.sent(*count);
-    }
-    written
-}
-
-/// Fills `buf` from the early bytes. Returns `false` if there are none.
-fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
-    if early.is_empty() {
-        return false;
-    }
-    // A reader with little room gets a part, and the rest stays in front of the stream.
-    let count = early.len().min(buf.remaining());
-    buf.put_slice(&early[..count]);
-    early.advance(count);
-    if early.is_empty() {
-        // An empty slice would still hold the buffer that it came from.
-        *early = Bytes::new();
-    }
-    true
-}
-
-impl AsyncWrite for Tunnel {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        count_written(self.wire.as_ref(), written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        count_written(self.wire.as_ref(), written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-impl Io {
-    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
-        Pin::new(match self {
-            Self::Socket(socket) => socket,
-            Self::Layered(stream) => stream,
-        })
-    }
-
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
-        Pin::new(match self {
-            Self::Socket(socket) => socket,
-            Self::Layered(stream) => stream,
-        })
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.reader().poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Socket(socket) => socket.is_write_vectored(),
-            Self::Layered(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_shutdown(cx)
-    }
-}
-
 impl Stream for tokio::io::DuplexStream {}
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Buf as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;

@@ -29,6 +29,19 @@ pub(crate) fn admit(head: &RequestHead, auth: Option<&Auth>) -> Option<Admitted>
     admitted.or_else(|| admit_by(head.fields(), "Authorization", auth).filter(|_| is_origin))
 }
 
+/// Returns the scheme of the client's credentials for this proxy, if it is another one than Basic. A scheme that this program
+/// does not know is not repeated.
+pub(crate) fn other_scheme(head: &RequestHead) -> Option<&'static str> {
+    let value = head.fields().values("Proxy-Authorization").next()?;
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    if scheme.eq_ignore_ascii_case(b"Basic") {
+        return None;
+    }
+    let known = ["Digest", "NTLM", "Negotiate", "Bearer"];
+    let named = known.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()));
+    Some(named.unwrap_or("non-Basic"))
+}
+
 /// Lets a SOCKS5 client in by its username and password.
 pub(crate) fn admit_login(
     username: &[u8],
@@ -174,6 +187,23 @@ mod tests {
             admit_user(b"country-us", None).unwrap().preferences.as_deref(),
             Some("country-us")
         );
+    }
+
+    #[test]
+    fn a_scheme_other_than_basic_is_named() {
+        let named = |fields: &str| {
+            let head = format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let head = HeadReader::new(HeadLimits::default())
+                .request(&mut BytesMut::from(head.as_str()))
+                .unwrap();
+            other_scheme(&head.unwrap())
+        };
+        assert_eq!(named(""), None);
+        assert_eq!(named(&basic("a:b")), None);
+        assert_eq!(named("Proxy-Authorization: BASIC\r\n"), None);
+        assert_eq!(named("Proxy-Authorization: digest username=\"a\"\r\n"), Some("Digest"));
+        assert_eq!(named("Proxy-Authorization: NTLM TlRM\r\n"), Some("NTLM"));
+        assert_eq!(named("Proxy-Authorization: secret\r\n"), Some("non-Basic"));
     }
 
     #[test]

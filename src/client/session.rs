@@ -238,12 +238,14 @@ fn admit(
     let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
         let is_page = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
         let has_tried = head.fields().values("Proxy-Authorization").next().is_some();
-        let reply = match (is_page, has_tried) {
-            (true, _) => Reply::unauthorized_page(),
-            (false, true) => Reply::wrong_credentials(),
-            (false, false) => Reply::unauthorized(),
+        let scheme = auth::other_scheme(head);
+        let reply = match (is_page, scheme, has_tried) {
+            (true, ..) => Reply::unauthorized_page(),
+            (false, Some(scheme), _) => Reply::other_scheme(scheme),
+            (false, None, true) => Reply::wrong_credentials(),
+            (false, None, false) => Reply::unauthorized(),
         };
-        log_unauthorized(client, head, &reply, shared);
+        log_unauthorized(client, head, (&reply, scheme), shared);
         return Err(Box::new(reply));
     };
     let target = match head.target() {
@@ -262,14 +264,28 @@ fn admit(
 
 /// Logs that a client has not authenticated. Many clients send credentials only when asked, so a request without any is
 /// no failure.
-fn log_unauthorized(client: &Client, head: &RequestHead, reply: &Reply, shared: &Shared) {
+fn log_unauthorized(
+    client: &Client,
+    head: &RequestHead,
+    (reply, scheme): (&Reply, Option<&str>),
+    shared: &Shared,
+) {
     let names = ["Proxy-Authorization", "Authorization"];
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
     let status = reply.status();
-    let line = ClientLine::Refused(Protocol::Http, RefusalReason::Unauthorized);
+    let reason = match scheme {
+        Some(_) => RefusalReason::OtherScheme,
+        None => RefusalReason::Unauthorized,
+    };
+    let line = ClientLine::Refused(Protocol::Http, reason);
     match has_tried.then(|| shared.denials().note(line)).flatten() {
         Some(skipped) => {
-            let reason = "the client's credentials are not those of `server.auth`";
+            let reason = match scheme {
+                Some(scheme) => format!(
+                    "the client sent {scheme} credentials, and `server.auth` takes Basic only; set the client to Basic"
+                ),
+                None => "the client's credentials are not those of `server.auth`".to_owned(),
+            };
             warn!(client = %client.peer, status, reason, skipped, "request denied");
         }
         None => debug!(client = %client.peer, "authentication failed"),

@@ -50,6 +50,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
              variables fail"
         ));
     }
+    if let Some(note) = settings.note_on_tls() {
+        let _ = writeln!(anstream::stderr(), "mooltiroute: {note}");
+    }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
     let lines: Vec<_> = settings
         .variables(&user)

@@ -40,6 +40,9 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     if let Some(note) = without_effect(flags, &settings) {
         complain(&note);
     }
+    if let Some(note) = settings.note_on_tls() {
+        complain(&note);
+    }
     // A program that ignores the variables would send its requests past the proxy without a word.
     if let Some(note) = note(program, arguments, &settings, environment) {
         complain(&note);
@@ -123,11 +126,19 @@ fn without_effect(flags: &cli::Exec, settings: &ClientSettings) -> Option<String
         [one] => format!("the chain {one}"),
         several => format!("the chains {}", several.join(", ")),
     };
-    let effect = match settings.some_chain_refuses_preferences() {
-        true => "the proxy refuses requests that go",
-        false => "it has no effect on requests that go",
+    // The answer of the proxy is about the `+` of a username, which this command has written.
+    let (effect, remedy) = match settings.some_chain_refuses_preferences() {
+        true => (
+            "the proxy refuses requests that go",
+            format!(
+                "; run commands for these targets without {option}, which the username has behind its `+`"
+            ),
+        ),
+        false => ("it has no effect on requests that go", String::new()),
     };
-    Some(format!("{option}: {effect} through {chains}, in which no hop lets its clients choose"))
+    Some(format!(
+        "{option}: {effect} through {chains}, in which no hop lets its clients choose{remedy}"
+    ))
 }
 
 /// Returns a name that no other run has. The standard library seeds its hashers from the system's random numbers.

@@ -385,6 +385,11 @@ impl<'a> ExplainedWay<'a> {
             let form = hop.hop.as_ref().map_or(PlainForm::Tunnel, |hop| hop.plain_form());
             let form = if asked.form == Form::Plain { form } else { PlainForm::Tunnel };
             let target = &asked.target;
+            // It chose nothing here, so what follows is only what it does if it chooses a hop.
+            let may_be_left_out = decided.iter().any(|one| {
+                one.hop == &*hop.name
+                    && !matches!(one.decision, Decision::Hop(_) | Decision::Refused)
+            });
             let request = match (next, form) {
                 _ if hop.has_all_members_off => describe::MEMBERS_OFF.to_owned(),
                 (Some(Some(next)), _) => format!("CONNECT {next}"),
@@ -401,6 +406,10 @@ impl<'a> ExplainedWay<'a> {
                     )
                 }
                 (None, _) => format!("CONNECT {target}"),
+            };
+            let request = match may_be_left_out {
+                true => format!("{request}; or the PAC file chooses no hop, and it gets nothing"),
+                false => request,
             };
             steps.push(ExplainedStep {
                 hop: Some(&hop.name),
@@ -514,8 +523,8 @@ impl<'a> ExplainedWay<'a> {
 fn reason(rule: &Rule, query: &Query<'_>) -> String {
     let host = query.target.host();
     match rule.applies(query) {
-        Err(Condition::Hosts(_)) => format!("no: `{host}` is none of its hosts"),
-        Err(Condition::Ports(_)) => format!("no: {} is none of its ports", query.target.port()),
+        Err(Condition::Hosts(_)) => format!("no: `{host}` is not one of its hosts"),
+        Err(Condition::Ports(_)) => format!("no: {} is not one of its ports", query.target.port()),
         // A rule that applies has matched its ports too; the host is what operators look for.
         Ok(()) => match rule.parts().hosts.iter().find(|pattern| pattern.matches(host)) {
             Some(pattern) => format!("yes: `{host}` is one of its hosts, by `{pattern}`"),

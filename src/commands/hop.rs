@@ -5,6 +5,7 @@
 //! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
 //! If it rejects the new file all the same, the old one comes back.
 
+mod foreign;
 mod origins;
 pub(super) mod target;
 
@@ -15,6 +16,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use self::{
+    foreign::ForeignProxy,
     origins::{Origins, OriginsError},
     target::{NoTarget, SwitchTarget},
 };
@@ -27,7 +29,7 @@ use crate::{
     },
     control::{
         api::Checked,
-        client::{Control, NoAnswer, NoProxy, WantedProxy},
+        client::{Control, NoAnswer, WantedProxy},
         verdict::{self, ReloadOutcome, ToldProblem},
     },
     system::replace_file::replace_file,
@@ -40,8 +42,6 @@ enum HopError {
     NoTarget(#[from] NoTarget),
     #[error("{}: {reason}; edit it by hand", file)]
     Uneditable { file: String, reason: Uneditable },
-    #[error("{0}")]
-    NoProxy(#[from] NoProxy),
     #[error(
         "`-c` names the files to edit, and so do `--address` and `--pid` of their proxy; leave one of them out"
     )]
@@ -57,12 +57,16 @@ enum HopError {
     #[error("the edit would change {} as well, and was not made; edit the file by hand", .0.join(", "))]
     ChangesMore(Vec<String>),
     #[error(
-        "`auto` has nothing to restore: neither `on` nor `off` has replaced a condition of {0}"
+        "`auto` has nothing to restore: neither `on` nor `off` of this user has replaced a condition of {0}. What another \
+         user has replaced, only that user can restore"
     )]
     NoOrigin(String),
     #[error("{0}")]
     Origins(#[from] OriginsError),
-    #[error("{file} can't be written: {cause}; nothing was changed")]
+    #[error(
+        "{file} can't be written: {cause}; nothing was changed{}",
+        foreign::advice_on_rights(file, cause)
+    )]
     Write { file: String, cause: std::io::Error },
     #[error("{0} was changed by another program meanwhile, and was left alone; try again")]
     Disturbed(String),
@@ -83,15 +87,15 @@ pub fn run(flags: &cli::Hop, registry: Registry, environment: &Environment) -> E
     }
 }
 
-/// The files to edit, and the proxy that runs with them.
+/// The files to edit, and the proxies that run with them.
 #[derive(Debug)]
 struct Switchboard {
     source: Source,
     target: SwitchTarget,
-    /// `None` if no proxy runs.
-    running: Option<Control>,
-    /// Words that name the proxy, unless it is certain that the command means this one.
-    place: String,
+    /// Every proxy of this user that reads the file, since all of them take the edit. Empty if none runs.
+    running: Vec<Control>,
+    /// Whether the result has to name the proxy, since it is not certain that the command means this one.
+    is_uncertain: bool,
 }
 
 impl Switchboard {
@@ -105,27 +109,30 @@ impl Switchboard {
             let control = running::find(choice, environment).map_err(HopError::NotFound)?;
             let source = control.source();
             let target = SwitchTarget::find(&source, name)?;
-            return Ok(Self { source, target, running: Some(control), place: String::new() });
+            let mut running = Self::readers(&source, &target, environment);
+            // The named one reports first. Others that read the same file can't be kept from it.
+            running.retain(|one| one.identity.pid != control.identity.pid);
+            running.insert(0, control);
+            return Ok(Self { source, target, running, is_uncertain: false });
         }
         let source =
             Source::find(choice.config.path.clone(), environment).map_err(HopError::NoSource)?;
         let target = SwitchTarget::find(&source, name)?;
-        let Source::Path(path) = &source else { return Err(NoTarget::NoFiles.into()) };
-        let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
-        let running = match Control::find(&wanted, environment) {
-            Ok(control) => Some(control),
-            // Without a proxy the file is still switched, for its next start. If several fit, it is unclear which
-            // one must agree.
-            Err(NoProxy::NotRunning(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
+        // Without a proxy the file is still switched, for its next start.
+        let running = Self::readers(&source, &target, environment);
         // A proxy that was started with another path to these files may not be the one that the operator means.
         let is_certain = |control: &Control| {
             control.is_exact && running::names_configuration(&choice.config, environment)
         };
-        let uncertain = running.as_ref().filter(|control| !is_certain(control));
-        let place = uncertain.map(|control| format!(" in {}", control.identity));
-        Ok(Self { source, target, running, place: place.unwrap_or_default() })
+        let is_uncertain = !running.iter().all(is_certain);
+        Ok(Self { source, target, running, is_uncertain })
+    }
+
+    /// Finds every proxy of this user that reads the file of `target`.
+    fn readers(source: &Source, target: &SwitchTarget, environment: &Environment) -> Vec<Control> {
+        let Source::Path(path) = source else { return Vec::new() };
+        let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
+        Control::all(&wanted, environment)
     }
 }
 
@@ -138,35 +145,58 @@ fn set(
     let name = flags.name.as_str();
     // Everything that can fail without an effect comes first: the file, the proxy, what is remembered, the
     // edit, its check.
-    let Switchboard { source, target, running, place } =
+    let Switchboard { source, target, running, is_uncertain } =
         Switchboard::find(name, &flags.proxy, environment)?;
     let mut origins = Origins::read(environment)?;
     let Some((text, origin)) = edited(&target, flags.state, origins.of(&target.path, name))? else {
         return Ok(format!("{name} is {} already in {}", flags.state, target.path.display()));
     };
     let edit = EditedFile { path: target.path.clone(), text };
-    let checked = match &running {
-        // The proxy may have other variables and flags than this process, so its judgement counts.
-        Some(control) => control.post("/v1/check", &edit)?,
-        None => {
-            let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
-            check_here(&loader, &edit)
-        }
-    };
-    check(&checked, name)?;
+    // A proxy may have other variables and flags than this process, so its judgement counts.
+    for control in &running {
+        check(&control.post("/v1/check", &edit)?, name)?;
+    }
+    // The proxy of another user is out of reach, and reads the edit by itself.
+    let mut foreign = None;
+    if running.is_empty() {
+        foreign = ForeignProxy::find(&flags.proxy, &source, environment);
+        let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
+        check(&check_here(&loader, &edit), name)?;
+    }
     // Before the file is written: if this process ends in between, an entry too many is harmless, but a
     // condition that is written nowhere would be lost.
     if let Some(origin) = origin {
         origins.set(&target.path, name, Some(origin))?;
     }
     write(&target, &edit.text)?;
-    let said = match running {
-        Some(control) => in_force(&control, &target, flags.state, &place)?,
-        None => format!(
-            "{} in {}; no proxy runs with this configuration",
-            switched(name, flags.state),
+    let switched_words = switched(name, flags.state);
+    let said = match (&*running, foreign) {
+        ([], None) => format!(
+            "{switched_words} in {}; no proxy runs with this configuration",
             target.path.display()
         ),
+        ([], Some(foreign)) => match foreign.takes_edit() {
+            Ok(words) => format!("{switched_words}; {words}"),
+            Err(problems) => return Err(undo(&target, problems, || ())),
+        },
+        (running, _) => {
+            // Several proxies may share the files, such as the two of an upgrade.
+            let is_named = is_uncertain || running.len() > 1;
+            let report = |control: &Control| {
+                let place =
+                    if is_named { format!(" in {}", control.identity) } else { String::new() };
+                in_force(control, &target, flags.state, &place)
+            };
+            let reports = running.iter().map(report).collect::<Result<Vec<_>, _>>()?;
+            // Most of their warnings are the same.
+            let mut lines = Vec::new();
+            for line in reports.iter().flat_map(|report| report.lines()) {
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+            lines.join("\n")
+        }
     };
     // Forgotten last: if the proxy rejects the restored value, the file is put back, and `auto` must work
     // again later.
@@ -250,15 +280,8 @@ fn in_force(
             target.path.display()
         ),
         ReloadOutcome::Rejected => {
-            let problems = verdict.problems;
-            return Err(match replace_file(&target.path, target.text.as_bytes()) {
-                Ok(()) => {
-                    // Its verdict on the old text is the one it had before.
-                    let _ = reload();
-                    HopError::Undone(problems)
-                }
-                Err(cause) => HopError::NotUndone { problems, cause },
-            });
+            // Its verdict on the old text is the one it had before.
+            return Err(undo(target, verdict.problems, || drop(reload())));
         }
     };
     for warning in &verdict.warnings {
@@ -273,6 +296,17 @@ fn in_force(
         );
     }
     Ok(said)
+}
+
+/// Puts the old text back, which `reload` then makes known.
+fn undo(target: &SwitchTarget, problems: Vec<ToldProblem>, reload: impl FnOnce()) -> HopError {
+    match replace_file(&target.path, target.text.as_bytes()) {
+        Ok(()) => {
+            reload();
+            HopError::Undone(problems)
+        }
+        Err(cause) => HopError::NotUndone { problems, cause },
+    }
 }
 
 /// Describes the new state of the hop.

@@ -158,7 +158,12 @@ pub async fn probe(
             match &reached {
                 Ok(answer) => {
                     describe(answer.as_ref(), out)?;
-                    writeln!(out, "reached in {}", milliseconds(took))?;
+                    let took = milliseconds(took);
+                    match answer.as_ref().map(|answer| (&answer.perhaps_by, &answer.sign)) {
+                        Some((_, Some(_))) => writeln!(out, "answered in {took}; {NOT_BY_TARGET}")?,
+                        Some((Some(_), None)) => writeln!(out, "answered in {took}")?,
+                        _ => writeln!(out, "reached in {took}")?,
+                    }
                 }
                 Err(reply) => {
                     // The line of the route is already followed by an empty line.
@@ -181,6 +186,8 @@ pub async fn probe(
         }
         Format::Json => {
             let answer = reached.as_ref().ok().and_then(Option::as_ref);
+            let refusal = answer.and_then(refusal_of_a_proxy);
+            let failure = reached.as_ref().err().map(failure).or(refusal);
             let probed = json!({
                 "request": errand.to_string(),
                 "target": errand.target.to_string(),
@@ -190,17 +197,20 @@ pub async fn probe(
                 "switches": way.as_ref().ok().and_then(|way| switches.get(way.chain.name())),
                 "steps": steps,
                 "seconds": took.as_secs_f64(),
-                "reached": reached.is_ok(),
+                "reached": failure.is_none(),
                 "ignored": ignored,
                 "budgets_used_up": used_up,
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),
-                "failure": reached.as_ref().err().map(failure),
+                "perhaps_by": answer.and_then(|answer| answer.perhaps_by.as_deref()),
+                "failure": failure,
             });
             writeln!(out, "{probed:#}")?;
         }
     }
-    Ok(if reached.is_ok() { Verdict::Valid } else { Verdict::Invalid })
+    let is_reached =
+        matches!(&reached, Ok(answer) if answer.as_ref().is_none_or(|one| one.sign.is_none()));
+    Ok(if is_reached { Verdict::Valid } else { Verdict::Invalid })
 }
 
 /// Asks what the conditions of hops depend on, as a running proxy does, and loads the configuration for the answers.
@@ -217,10 +227,22 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
 fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
     match answer {
         None => writeln!(out, "\nthe tunnel is open"),
-        Some(ProbeAnswer { status, reason, exit, perhaps_by }) => {
+        Some(ProbeAnswer { status, reason, exit, perhaps_by, sign }) => {
             writeln!(out, "\nanswer        {status} {reason}")?;
-            if let Some(hop) = perhaps_by {
-                writeln!(out, "              of the target, or of `{hop}`, which does not say")?;
+            match (perhaps_by, sign) {
+                (Some(hop), Some(sign)) => {
+                    writeln!(
+                        out,
+                        "              of a proxy, `{hop}` or one behind it, by its field `{sign}`"
+                    )?;
+                }
+                (Some(hop), None) => {
+                    writeln!(
+                        out,
+                        "              of the target, or of `{hop}`, which does not say"
+                    )?;
+                }
+                (None, _) => {}
             }
             match exit {
                 Some(exit) => writeln!(out, "exit address  {exit}"),
@@ -228,6 +250,18 @@ fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()>
             }
         }
     }
+}
+
+/// Returns as JSON the failure of a request that a proxy refused by an answer of its own. A client gets that answer.
+fn refusal_of_a_proxy(answer: &ProbeAnswer) -> Option<serde_json::Value> {
+    let (hop, sign) = (answer.perhaps_by.as_deref()?, answer.sign.as_deref()?);
+    Some(json!({
+        "status": answer.status,
+        "error": "http_request_denied",
+        "hop": hop,
+        "stage": "response",
+        "text": format!("`{hop}`, or a proxy behind it, refused the request: `{sign}`; {NOT_BY_TARGET}"),
+    }))
 }
 
 /// Returns as JSON the failure that a client would see.
@@ -240,3 +274,5 @@ fn failure(reply: &Reply) -> serde_json::Value {
         "text": reply.text(),
     })
 }
+
+const NOT_BY_TARGET: &str = "the target was not reached. A client gets this answer, and its page may say why; ask the administrator of that proxy";

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::{
         client::Control,
         verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict},
     },
+    timestamp::rfc_3339,
 };
 
 /// The verdict of a proxy, and which proxy that is.
@@ -64,12 +66,20 @@ fn write(reloaded: &ProxyVerdict, out: &mut dyn Write) -> io::Result<()> {
                 writeln!(out, "  {changed}")?;
             }
         }
-        ReloadOutcome::Unchanged => {
-            writeln!(
+        // The proxy may have read an edit by itself a moment ago, and then this must not read as if the edit had no effect.
+        ReloadOutcome::Unchanged => match &verdict.since {
+            Some(since) => {
+                let since = since_in_words(since, &rfc_3339(SystemTime::now()));
+                writeln!(
+                    out,
+                    "already in force since {since} (generation {generation}){place}: the files mean the same"
+                )?;
+            }
+            None => writeln!(
                 out,
                 "generation {generation} stays in force{place}: the configuration means the same"
-            )?;
-        }
+            )?,
+        },
         ReloadOutcome::Rejected => {
             for problem in &verdict.problems {
                 writeln!(out, "{}", problem.text)?;
@@ -99,4 +109,26 @@ fn write(reloaded: &ProxyVerdict, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Returns a time in UTC without its date if that is the date of `now`.
+fn since_in_words(since: &str, now: &str) -> String {
+    match (since.split_once('T'), now.split_once('T')) {
+        (Some((date, time)), Some((today, _))) if date == today => {
+            format!("{} UTC", time.trim_end_matches('Z'))
+        }
+        _ => since.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_today_has_no_date() {
+        let now = "2026-11-27T02:30:00Z";
+        assert_eq!(since_in_words("2026-11-27T02:29:58Z", now), "02:29:58 UTC");
+        assert_eq!(since_in_words("2026-11-26T02:29:58Z", now), "2026-11-26T02:29:58Z");
+    }
 }

@@ -1,6 +1,7 @@
 //! Finds the running proxy that a command is for, and writes its answer.
 
 mod lost_socket;
+pub(super) mod owner;
 
 use std::{
     io::{self, Write},
@@ -27,7 +28,9 @@ pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Co
     let wanted = wanted(choice, environment)?;
     let control = Control::find(&wanted, environment).map_err(|error| match &error {
         NoProxy::NotRunning(others) | NoProxy::Missing(_, others) => {
-            lost_socket::describe(choice, others, environment).unwrap_or_else(|| error.to_string())
+            let process = choice.pid.and_then(|pid| lost_socket::of_another_user(pid.into()));
+            let lost = || lost_socket::describe(choice, others, environment);
+            process.or_else(lost).unwrap_or_else(|| error.to_string())
         }
         NoProxy::Ambiguous(_) => error.to_string(),
     })?;
@@ -162,7 +165,8 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy
 /// It is no address, or its name can't be looked up.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     // People copy the URL of the proxy.
-    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let bare = bare.unwrap_or(text);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
     match bare.to_socket_addrs() {
         Ok(found) => Ok(found.collect()),

@@ -219,7 +219,11 @@ impl Api {
         let body = match call {
             ApiCall::HandOver => return self.hand_over(),
             ApiCall::Identify => self.identify(),
-            ApiCall::Status => elsewhere(move || self.status()).await,
+            ApiCall::Status => {
+                // Without requests, the answers that decide conditions may be of any age.
+                self.shared.live().current().network().refresh(REFRESH_MAX).await;
+                elsewhere(move || self.status()).await
+            }
             ApiCall::Connections => elsewhere(move || self.connections()).await,
             ApiCall::Overview => elsewhere(move || json(&Overview::of(&self.shared))).await,
             ApiCall::Usage => elsewhere(move || self.usage()).await,
@@ -394,3 +398,5 @@ async fn elsewhere(
 
 /// The usual length of a connection's row.
 const ROW_BYTES: usize = 256;
+/// How long a status waits for fresh answers about the network. One that takes longer is in the next status.
+const REFRESH_MAX: std::time::Duration = std::time::Duration::from_millis(500);

@@ -78,15 +78,7 @@ impl Control {
     pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
         let is_named = !matches!(wanted, WantedProxy::Usual(_));
         // Every proxy is asked, since the name of a socket does not say which configuration its proxy has.
-        let mut running: Vec<Self> = sockets(&directories(environment))
-            .into_iter()
-            .filter_map(|socket| {
-                // One that does not answer is dead, or about to end.
-                let identity =
-                    exchange::exchange(&socket, "GET", "/v1/proxy", None, GREETING).ok()?;
-                Some(Self { socket, identity, is_named, is_exact: true, others: Vec::new() })
-            })
-            .collect();
+        let mut running = Self::running(is_named, environment);
         // Two that fit are an error and no reason to guess: `kill` or `reload` of the wrong proxy can't be taken
         // back.
         let fitting = |fits: &dyn Fn(&ProxyIdentity) -> bool| -> Vec<usize> {
@@ -113,6 +105,34 @@ impl Control {
             None if is_ambiguous => Err(NoProxy::Ambiguous(others)),
             None => Err(wanted.missing(others)),
         }
+    }
+
+    /// Finds all proxies of this user that `wanted` describes, without those that are about to end if another one fits too.
+    pub(crate) fn all(wanted: &WantedProxy, environment: &Environment) -> Vec<Self> {
+        let running = Self::running(true, environment);
+        let is_exact = running.iter().any(|one| wanted.fits(&one.identity));
+        let fits = |one: &Self| match is_exact {
+            true => wanted.fits(&one.identity),
+            false => wanted.allows(&one.identity),
+        };
+        let mut fitting: Vec<_> = running.into_iter().filter(fits).collect();
+        if fitting.iter().any(|one| !one.identity.draining) {
+            fitting.retain(|one| !one.identity.draining);
+        }
+        fitting.into_iter().map(|one| Self { is_exact, ..one }).collect()
+    }
+
+    /// Returns every proxy of this user that answers.
+    fn running(is_named: bool, environment: &Environment) -> Vec<Self> {
+        sockets(&directories(environment))
+            .into_iter()
+            .filter_map(|socket| {
+                // One that does not answer is dead, or about to end.
+                let identity =
+                    exchange::exchange(&socket, "GET", "/v1/proxy", None, GREETING).ok()?;
+                Some(Self { socket, identity, is_named, is_exact: true, others: Vec::new() })
+            })
+            .collect()
     }
 
     /// Returns a sentence that names this proxy, and the others of this user.
@@ -228,7 +248,7 @@ fn has_config(proxy: &ProxyIdentity, path: Option<&Path>) -> bool {
 }
 
 /// Returns whether a connection to `address` reaches `listener`.
-fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
+pub(crate) fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
     // `0.0.0.0` means every address of this machine, on either side.
     let is_same_host = listener.ip() == address.ip()
         || listener.ip().is_unspecified()

@@ -12,6 +12,9 @@ pub(crate) struct ReloadVerdict {
     pub verdict: ReloadOutcome,
     /// The generation that is in force now.
     pub generation: u64,
+    /// Since when it is, in UTC.
+    #[serde(default)]
+    pub since: Option<String>,
     /// The settings that changed, with their new values unless those could be secret.
     #[serde(default)]
     pub changed: Vec<String>,
@@ -93,7 +96,8 @@ impl ReloadVerdict {
     pub(crate) fn new(verdict: ReloadOutcome, generation: u64) -> Self {
         let (changed, problems, overridden) = (Vec::new(), Vec::new(), Vec::new());
         let (warnings, notes) = (Vec::new(), Vec::new());
-        Self { verdict, generation, changed, warnings, notes, problems, overridden }
+        let since = None;
+        Self { verdict, generation, since, changed, warnings, notes, problems, overridden }
     }
 }
 

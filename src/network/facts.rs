@@ -78,6 +78,20 @@ impl Facts {
         questions(self.in_force.keys())
     }
 
+    /// Notes for the keeper that an operator wants fresh answers. Returns whether there are any to wait for.
+    pub(super) fn wants_fresh_answers(&mut self, now: Instant) -> bool {
+        let is_fresh = self.last_asked.is_some_and(|last| now < last + FRESH_FOR_OPERATORS);
+        let wants = !is_fresh && !self.is_settling && !self.questions().is_empty();
+        self.wants_answers |= wants;
+        wants
+    }
+
+    /// Returns whether every question was answered since `begun`.
+    pub(super) fn has_answers_since(&self, begun: Instant) -> bool {
+        let is_new = |question| self.answer(question).is_ok_and(|decided| decided.instant >= begun);
+        self.questions().iter().all(is_new)
+    }
+
     /// Returns whether the network has to be watched.
     pub(super) fn are_needed(&self) -> bool {
         self.is_followed || !self.in_force.is_empty()
@@ -232,6 +246,9 @@ fn holds(requirement: &Requirement, answer: &Finding) -> Truth {
         _ => Truth::False,
     }
 }
+
+/// How old answers may be that an operator is shown.
+const FRESH_FOR_OPERATORS: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

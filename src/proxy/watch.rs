@@ -3,6 +3,7 @@
 //! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
 //! made again all show in the directory that holds the name.
 
+mod completeness;
 #[cfg(target_os = "linux")]
 mod lease;
 mod survey;
@@ -14,7 +15,6 @@ mod writers;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
-    fs,
     future::pending,
     io,
     path::{Path, PathBuf},
@@ -28,11 +28,11 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task,
-    time::{Instant, sleep, timeout, timeout_at},
 };
 
-pub(crate) use self::{survey::wait_for_writers, unfinished::Unfinished};
+pub(crate) use self::survey::wait_for_writers;
 use self::{
+    completeness::Progress,
     survey::{Files, Looker, Survey, lock},
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
@@ -59,22 +59,6 @@ pub(crate) struct Watch {
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
     _looks: mpsc::Sender<Infallible>,
-}
-
-/// How far the writer of a file has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Opened,
-    Written,
-}
-
-/// How long to wait for files that are not complete.
-#[derive(Clone, Copy, Debug)]
-struct WaitLimits {
-    /// For a process that has a file open for writing.
-    writer: Duration,
-    /// For the content of a file that has lost it.
-    content: Duration,
 }
 
 impl Watch {
@@ -162,81 +146,6 @@ impl Watch {
         self.complete().await;
     }
 
-    /// Waits until no process is writing to the files.
-    ///
-    /// A file that is read between the truncation and the last write of its writer may be valid, and mean the
-    /// opposite: without its routes everything goes direct. Quiet time alone says nothing, since
-    /// `(sleep 2; cat new) > file` is quiet for two seconds. So there are three sources, and each knows something that
-    /// the others can't: `/proc` names the processes that have a file open for writing, events tell of writers that
-    /// `/proc` does not show, and a file that has become empty is about to be written.
-    ///
-    /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
-    /// The other two may err (a network file system may never tell of the close), so they count for half a minute. A
-    /// file that is still empty then is in [`emptied`](Self::emptied).
-    pub(crate) async fn complete(&mut self) {
-        // It waits for writers without limit, so it always returns `Ok`.
-        let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
-    }
-
-    /// Waits as [`complete`](Self::complete) does, but for half a minute at most, since an operator waits for the answer.
-    /// If that is not enough, the next [`changed`](Self::changed) goes on waiting.
-    ///
-    /// # Errors
-    /// The file that is still being written.
-    pub(crate) async fn complete_soon(&mut self) -> Result<(), Unfinished> {
-        self.complete_within(WaitLimits::OF_AN_ORDER).await
-    }
-
-    async fn complete_within(&mut self, limits: WaitLimits) -> Result<(), Unfinished> {
-        let begun = Instant::now();
-        let (mut is_told, mut last_look) = (false, None);
-        loop {
-            // One save is several events, so nothing is looked at before they have stopped.
-            self.quiet().await;
-            let Some(survey) = self.survey().await else { return Ok(()) };
-            let (unfinished, look) = (self.unfinished(&survey), survey.look);
-            let filled = survey.filled.clone();
-            let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
-            self.follow(survey);
-            // Without events for closed files, two looks in a row must agree before a file counts as complete.
-            let is_settled = self.is_told_of_closes() || last_look.replace(look) == Some(look);
-            let waited = begun.elapsed();
-            let is_late = waited > WRITER_WAIT_MAX;
-            match unfinished {
-                Some(unfinished @ Unfinished::Writer(_)) if waited > limits.writer => {
-                    self.is_changing = true;
-                    return Err(unfinished);
-                }
-                // Said once, and then the next round decides: a process that is visible is still waited for.
-                Some(unfinished) if is_late && !is_told => {
-                    is_told = true;
-                    unfinished.warn();
-                }
-                None if !is_settled => sleep(QUIET_BETWEEN_LOOKS).await,
-                Some(Unfinished::Writer(_)) => self.tick_within(POLL).await,
-                Some(Unfinished::Unclosed(_)) if !is_late => self.tick_within(POLL).await,
-                Some(Unfinished::Emptied(_)) if waited <= limits.content => {
-                    self.tick_within(POLL).await;
-                }
-                _ => {
-                    // The files are complete, or the sign that they are not has had its time. A close that never
-                    // came must not delay the next edit too.
-                    self.unclosed.clear();
-                    // An emptied YAML file is remembered until it is written again or removed. The file of a setting
-                    // is judged by the setting.
-                    let files = lock(&self.files);
-                    let is_yaml = |path: &PathBuf| !files.is_named(path);
-                    self.emptied = emptied.into_iter().filter(is_yaml).collect();
-                    drop(files);
-                    self.filled = filled;
-                    self.filled.extend(self.emptied.iter().cloned());
-                    self.is_changing = false;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
     /// Returns the YAML files that had content before and are empty now, as they were when the files were last complete.
     /// They must not be served, since that would drop settings that no one has removed on purpose.
     pub(crate) fn emptied(&self) -> &[PathBuf] {
@@ -266,57 +175,6 @@ impl Watch {
                 None => pending().await,
             }
         }
-    }
-
-    /// Waits until no event comes for a moment, or until the wait has taken too long.
-    async fn quiet(&mut self) {
-        // The inner limit begins again with each event, the outer one does not.
-        let deadline = Instant::now() + WAIT_MAX;
-        while let Ok(Ok(Some(tick))) = timeout_at(deadline, timeout(QUIET, self.ticks.recv())).await
-        {
-            self.note(tick);
-        }
-    }
-
-    async fn tick_within(&mut self, limit: Duration) {
-        if let Ok(Some(tick)) = timeout(limit, self.ticks.recv()).await {
-            self.note(tick);
-        }
-    }
-
-    fn note(&mut self, tick: Tick) {
-        if !cfg!(target_os = "linux") {
-            // No event would tell of the close.
-            return;
-        }
-        match tick {
-            Tick::Begun(path) => drop(self.unclosed.insert(path, Progress::Opened)),
-            Tick::Written(path) => drop(self.unclosed.insert(path, Progress::Written)),
-            Tick::Closed(path) | Tick::Renamed(path) => drop(self.unclosed.remove(&path)),
-            Tick::Changed | Tick::Differs => {}
-        }
-    }
-
-    fn is_told_of_closes(&self) -> bool {
-        cfg!(target_os = "linux") && self.watcher.is_ok()
-    }
-
-    fn unfinished(&self, survey: &Survey) -> Option<Unfinished> {
-        // The surest sign comes first. Only this one is waited for without limit.
-        if let Some(writer) = &survey.writer {
-            return Some(Unfinished::Writer(writer.clone()));
-        }
-        // A file with content that was never written to while it was open was only linked here, and opened to be read.
-        let is_open = |(path, progress): &(&PathBuf, &Progress)| {
-            **progress == Progress::Written
-                || fs::metadata(path).is_ok_and(|found| found.len() == 0)
-        };
-        if let Some((path, _)) = self.unclosed.iter().find(is_open) {
-            return Some(Unfinished::Unclosed(path.clone()));
-        }
-        // A file that was always empty means what it says. One that was truncated is about to be written: without
-        // its routes, requests would go another way for that moment.
-        survey.empty.intersection(&self.filled).next().cloned().map(Unfinished::Emptied)
     }
 
     /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime
@@ -361,34 +219,17 @@ impl Watch {
     }
 }
 
-impl WaitLimits {
-    const OF_AN_EDIT: Self = Self { writer: Duration::MAX, content: WRITER_WAIT_MAX };
-    const OF_AN_ORDER: Self = Self { writer: WRITER_WAIT_MAX, content: CONTENT_WAIT };
-}
-
-/// How long no event may come before the files are looked at. Longer on systems that don't tell of a closed file.
-const QUIET: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 40 } else { 120 });
 /// The shortest time between two looks at the files.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// How long the files must look the same if no event tells of a closed file.
-const QUIET_BETWEEN_LOOKS: Duration =
-    Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
-/// The longest wait for quiet, so that a program that saves all the time does not delay every edit.
-const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
-const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long an order waits for the content of a file that was emptied.
-const CONTENT_WAIT: Duration = Duration::from_secs(2);
-/// How often an unfinished file is looked at if no event comes.
-const POLL: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use tempfile::tempdir;
+    use tokio::time::timeout;
 
-    use super::*;
+    use super::{completeness::QUIET, *};
 
     /// Waits for the change that `edit` makes, and fails if none is reported.
     async fn check(watch: &mut Watch, edit: impl FnOnce()) {

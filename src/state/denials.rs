@@ -32,6 +32,8 @@ pub(crate) enum ClientLine {
 pub(crate) enum RefusalReason {
     /// The client did not send what `server.auth` asks for.
     Unauthorized,
+    /// The client sent credentials by another scheme than Basic.
+    OtherScheme,
     /// No route matches.
     NoRoute,
     /// The username states no preferences.

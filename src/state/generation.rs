@@ -194,12 +194,13 @@ impl Generation {
             };
             let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
             let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();
-            let hops: Vec<_> = chain.hops.into_iter().filter_map(chain_hop).collect();
+            let hops: Vec<_> = chain.hops.iter().copied().filter_map(chain_hop).collect();
             // A chain of the same parts stays the same object. Upstream connections belong to it, so one that a
             // client has signed on to (NTLM) outlives an unrelated reload, and so does the fallback address that
             // worked.
             let is_kept = |old: &&Arc<Chain>| {
                 old.is_made_of(&chain.name, &hops, steps, &dialer)
+                    && *old.switched_off() == *chain.switched_off
                     && old.warm().map_or(0, |warm| warm.limit())
                         == if Chain::can_be_warm(&hops) { chain.warm } else { 0 }
             };
@@ -211,9 +212,10 @@ impl Generation {
             let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
             let names = hops.iter().map(|hop| &hop.name);
             let accounts = ChainAccounts::new(&metrics.usage, &chain.name, names);
+            let switched_off = chain.switched_off;
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
             let chain = chain.metered(meter).counted_for(accounts).rotated_after(rotate_after);
-            Arc::new(chain.warmed(warm))
+            Arc::new(chain.warmed(warm).without(switched_off))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());

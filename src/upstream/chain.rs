@@ -52,6 +52,8 @@ pub(crate) struct Chain {
     has_deciders: bool,
     /// Whether a hop may have to ask before it can choose.
     has_askers: bool,
+    /// The names of the hops that the configuration lists too, and that are switched off.
+    switched_off: Arc<[Arc<str>]>,
 }
 
 /// A hop of a chain, with its name.
@@ -138,7 +140,20 @@ impl Chain {
             has_deciders: hops.iter().any(|hop| hop.hop.decider().is_some()),
             has_askers: hops.iter().any(|hop| hop.hop.asker().is_some()),
             hops,
+            switched_off: Arc::default(),
         }
+    }
+
+    /// Notes the hops that are missing since they are switched off, for errors.
+    #[must_use]
+    pub(crate) fn without(mut self, switched_off: Vec<Arc<str>>) -> Self {
+        self.switched_off = switched_off.into();
+        self
+    }
+
+    /// The names of the hops that are switched off.
+    pub(crate) fn switched_off(&self) -> &[Arc<str>] {
+        &self.switched_off
     }
 
     /// Counts the bytes on the wire for `accounts`.
@@ -301,7 +316,7 @@ impl Chain {
             self.go(request.begun_at(begun), destination, trace).await?;
         let reuse = journey.reuse();
         let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
-        Ok(Connected { tunnel, fields, last: journey.arrive(), is_at_hop, reuse, passage })
+        Ok(Connected { tunnel, fields, last: journey.arrive(is_at_hop), is_at_hop, reuse, passage })
     }
 
     /// Opens a connection, and returns the journey that led there.
@@ -360,6 +375,7 @@ impl Chain {
             attempts: 0,
             refused: Vec::new(),
             failed_members: None,
+            switched_off: Arc::clone(&self.switched_off),
         }
     }
 }
@@ -474,7 +490,7 @@ mod tests {
             .travel(Request::new(&target, &Preferences::default()), Destination::Target, &())
             .await
             .unwrap_err();
-        assert!(matches!(error.cause, Cause::Timeout(_)));
+        assert!(matches!(error.cause, Cause::Timeout(..)));
         assert_eq!(
             error.to_string(),
             "chain `default` failed at hop `corporate`, asked for `target.example:443`"

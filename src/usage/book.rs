@@ -2,12 +2,12 @@
 
 use std::{
     borrow::Borrow as _,
-    collections::HashMap,
     fmt::Debug,
     hash::Hash,
     sync::{Arc, Mutex},
 };
 
+use foldhash::{HashMap, HashMapExt as _};
 use mooltiroute_hops::Authority;
 
 use super::{Sum, UsageAccount, lock};

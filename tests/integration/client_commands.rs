@@ -5,7 +5,7 @@ use std::{
     str,
 };
 
-use crate::support::{ConfigDir, Double, Program, Proxy, Step, free_port, run};
+use crate::support::{Certificates, ConfigDir, Double, Program, Proxy, Step, free_port, run};
 
 /// A configuration at a port that is known before the proxy runs.
 fn at_a_known_port(yaml: &str) -> (ConfigDir, u16) {
@@ -221,4 +221,53 @@ async fn a_command_under_exec_uses_the_proxy_and_its_credentials() {
     assert!(provider.sent().contains("Proxy-Authorization: Basic "), "{}", provider.sent());
     let line = proxy.event("request").await;
     assert_eq!(line.field("target"), "target.test:80");
+}
+
+#[test]
+fn env_prints_the_listener_that_is_named() {
+    let [first, second] = [free_port(), free_port()];
+    let config = ConfigDir::new(ROUTES);
+    config.write(
+        "00-server.yaml",
+        &format!("server: {{ listen: [\"127.0.0.1:{first}\", \"127.0.0.1:{second}\"] }}\n"),
+    );
+    let proxy = tokio::runtime::Runtime::new().unwrap();
+    let _inside = proxy.enter();
+    let proxy = proxy.block_on(Proxy::on(config, &[]));
+    for (named, expected) in [
+        (format!("127.0.0.1:{second}"), second),
+        (format!("http://127.0.0.1:{second}/"), second),
+        (format!("127.0.0.1:{first}"), first),
+    ] {
+        let output = proxy.command_for(&["env", "--shell", "sh", "--address", &named]);
+        let line = format!("export http_proxy='http://127.0.0.1:{expected}'\n");
+        assert!(text(&output.stdout).starts_with(&line), "{output:?}");
+    }
+}
+
+#[test]
+fn env_and_exec_say_what_clients_of_a_tls_listener_need() {
+    let certificates = Certificates::new();
+    for (address, words) in [
+        ("127.0.0.1", "Its certificate is for 127.0.0.1. They have to trust the authority `"),
+        ("127.0.0.2", "and not for 127.0.0.2, so write `https://"),
+    ] {
+        let (config, port) = (ConfigDir::new(ROUTES), free_port());
+        config.write(
+            "00-server.yaml",
+            &format!(
+                "server: {{ listen: [{{ address: \"{address}:{port}\", tls: {{ {} }} }}] }}\n",
+                certificates.listener_tls()
+            ),
+        );
+        let printed = run(["env", "-c", path(&config), "--shell", "sh"]);
+        let line = format!("export http_proxy='https://{address}:{port}'\n");
+        assert!(text(&printed.stdout).starts_with(&line), "{printed:?}");
+        let executed = exec(&config, &[], &["true"]);
+        for output in [&printed, &executed] {
+            let said = text(&output.stderr);
+            assert!(said.contains("clients speak TLS to this listener (`https://`)"), "{said}");
+            assert!(said.contains(words) && said.contains("--proxy-cacert"), "{said}");
+        }
+    }
 }

@@ -196,7 +196,7 @@ async fn reload_waits_for_the_verdict() {
     let proxy = Proxy::start(DIRECT).await;
     let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0));
-    assert!(out.starts_with("generation 1 stays in force"), "{out}");
+    assert!(out.starts_with("already in force since ") && out.contains("(generation 1)"), "{out}");
 
     let file = proxy.config().path().join("20-more.yaml");
     std::fs::write(&file, "log: { level: debug }\n").unwrap();

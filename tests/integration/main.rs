@@ -78,6 +78,7 @@ mod support;
 mod switching;
 mod take_over;
 mod tls_listeners;
+mod told_causes;
 #[cfg(unix)]
 mod top;
 mod tunnels;

@@ -126,7 +126,7 @@ async fn a_plain_request_blames_who_answers_it() {
     for (script, words) in [
         (answer("407 No\r\nProxy-Authenticate: Basic"), "`username` and `password`"),
         (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "could not reach the address"),
-        (vec![Step::Listen], "its head is not there"),
+        (vec![Step::Listen], "no answer within 1 s (`timeouts.response`)"),
         (vec![Step::Answer(String::new()), Step::End], "closed before"),
         (vec![Step::Answer("SSH-2.0-hop\r\n".into())], "can't be passed on"),
     ] {
@@ -167,7 +167,7 @@ async fn a_target_is_blamed_for_its_own_faults() {
     let probed = probe(&yaml, &[&format!("https://{}/", silent.address())]).await;
     probed.blames("", "TLS", "raise `timeouts.connect`");
     let probed = probe(&yaml, &[&format!("http://{}/", silent.address())]).await;
-    probed.blames("", "first byte", "its head is not there");
+    probed.blames("", "first byte", "no answer within 1 s (`timeouts.response`)");
 }
 
 #[tokio::test]

@@ -15,13 +15,7 @@ mod plan;
 mod reader;
 mod script;
 
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{any::Any, sync::Arc};
 
 pub use self::config::PacConfig;
 use self::{
@@ -32,12 +26,15 @@ use self::{
     script::Script,
 };
 use super::{
-    pool::health::{Health, LeftOut},
+    pool::{
+        counts::MemberCounts,
+        health::{Health, LeftOut},
+    },
     wish::Wish,
 };
 use crate::{
     Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
-    MemberStatus, Request, Services, SourceKind, SourceState,
+    MemberStatus, PlainForm, Request, Services, SourceKind, SourceState,
     remote::{Attached, Remote},
     tls::TlsSettings,
 };
@@ -60,10 +57,7 @@ struct PacMember {
     name: Arc<str>,
     /// `None` if it is switched off.
     hop: Option<Arc<dyn Hop>>,
-    /// Connections that it carried.
-    reached: AtomicU64,
-    /// Connections that it failed.
-    failed: AtomicU64,
+    counts: Arc<MemberCounts>,
 }
 
 /// The source of the script.
@@ -77,7 +71,7 @@ enum Source {
 
 impl PacMember {
     fn new(name: Arc<str>, hop: Option<Arc<dyn Hop>>) -> Self {
-        Self { name, hop, reached: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Self { name, hop, counts: Arc::default() }
     }
 }
 
@@ -157,15 +151,21 @@ impl Hop for Pac {
         let status = |(index, left_out): (usize, Option<&LeftOut>)| {
             let member: &PacMember = self.members.get(index)?;
             let address = member.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
-            Some(MemberStatus {
-                reached: member.reached.load(Ordering::Relaxed),
-                failed: member.failed.load(Ordering::Relaxed),
+            Some(member.counts.shown_in(MemberStatus {
                 left_out: left_out.map(|left_out| left_out.pause),
                 problem: left_out.and_then(|left_out| left_out.why.clone()),
                 ..MemberStatus::new(Arc::clone(&member.name), address)
-            })
+            }))
         };
         on.into_iter().filter_map(status).collect()
+    }
+
+    /// Each request goes to the hop that the script chooses for it.
+    fn plain_form(&self) -> PlainForm {
+        let mut forms =
+            self.members.iter().filter_map(|member| Some(member.hop.as_ref()?.plain_form()));
+        let first = forms.next().unwrap_or(PlainForm::Tunnel);
+        if forms.all(|form| form == first) { first } else { PlainForm::ByMember }
     }
 
     fn asker(&self) -> Option<&dyn Asker> {

@@ -1,5 +1,6 @@
 //! `kind: pool`: several hops. Each connection takes one of them.
 
+pub(super) mod counts;
 mod every;
 pub(super) mod health;
 mod list;

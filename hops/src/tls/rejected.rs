@@ -207,8 +207,7 @@ fn reason_of(
             RejectionReason::OtherName { names: Vec::new(), expected: None }
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            // rustls writes `DnsName("NAME")`.
-            let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
+            let names = presented.iter().map(|name| presented_name(name));
             RejectionReason::OtherName {
                 names: names.map(str::to_owned).collect(),
                 expected: Some(expected.to_str().into_owned()),
@@ -251,4 +250,22 @@ fn last_issuer<'a>(
 
 fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + std::time::Duration::from_secs(time.as_secs())
+}
+/// Returns the name in one of the texts by which rustls lists the names of a certificate: `DnsName("NAME")` or
+/// `IpAddress(ADDRESS)`.
+pub fn presented_name(text: &str) -> &str {
+    let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(text).trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_certificate_are_shown_bare() {
+        assert_eq!(presented_name("DnsName(\"*.a.test\")"), "*.a.test");
+        assert_eq!(presented_name("IpAddress(192.0.2.1)"), "192.0.2.1");
+        assert_eq!(presented_name("other"), "other");
+    }
 }

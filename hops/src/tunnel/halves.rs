@@ -13,7 +13,10 @@ use tokio::{
     net::tcp,
 };
 
-use super::{CountWire, Io, Stream, Tunnel, count_read, count_written, read_early};
+use super::{
+    CountWire, Io, Stream, Tunnel,
+    pass::{count_read, count_written, read_early},
+};
 
 /// The reading half of a [`Tunnel`].
 pub struct ReadHalf<'a> {

@@ -6,6 +6,8 @@ use mooltiroute_hops::{
     Logon, PlainRequest, Preferences, Refusal, Request, RequestLine, Reuse, Spoken,
 };
 
+use tracing::{Level, debug, event_enabled};
+
 use super::{
     ending::Ending,
     exchange::Hearing,
@@ -13,6 +15,7 @@ use super::{
 };
 use crate::{
     client::reply::{Reply, with_causes},
+    duration,
     http::{
         AbsoluteTarget, BadResponse, BodyLength, HeadLimits, RequestForm, RequestHead, Resource,
         ResponseHead,
@@ -279,8 +282,41 @@ impl<'a> Outbound<'a> {
             logon.challenged(&challenges, &mut refusal)
         });
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
+        if !can_go_on {
+            hop.refused(self.plan.chain, &with_causes(&error.cause).into());
+        }
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
         Some((ending, can_go_on))
+    }
+
+    /// Notes for the member of a pool that passed on `response` whether that is a refusal. Nothing depends on it, since the
+    /// target may have sent it.
+    pub(super) fn note_answer(&self, response: &ResponseHead) {
+        let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
+        let status = response.status();
+        if status < 400 {
+            hop.agreed(self.plan.chain);
+        } else if REFUSALS.contains(&status) {
+            let refusal = Refusal::from_http(status, response.reason(), []);
+            let target = self.plan.resource.authority();
+            let why = format!(
+                "{refusal} came for a plain request to `{target}`, from the target or from the member itself"
+            );
+            hop.refused(self.plan.chain, &why.into());
+        }
+    }
+
+    /// Logs that the request is sent and how long its answer may take.
+    pub(super) fn log_wait(&self) {
+        if event_enabled!(Level::DEBUG) {
+            let (upstream, timeout) = (self.next_hop(), self.response_timeout());
+            let timeout = timeout.map_or("never".to_owned(), duration::in_words);
+            debug!(
+                upstream,
+                "timeouts.response" = timeout,
+                "the request is sent, and its answer is awaited"
+            );
+        }
     }
 
     /// Counts an answer that broke off.
@@ -306,10 +342,17 @@ impl<'a> Outbound<'a> {
 
     /// The name of the upstream in an error.
     fn next_hop(&self) -> String {
-        self.answering_hop()
-            .map_or_else(|| self.plan.resource.authority().to_string(), |hop| hop.to_string())
+        let member = self.end.hop.as_ref().and_then(|last| last.member.as_deref());
+        match (self.answering_hop(), member) {
+            (Some(hop), Some(member)) => format!("{hop}.{member}"),
+            (Some(hop), None) => hop.to_string(),
+            (None, _) => self.plan.resource.authority().to_string(),
+        }
     }
 }
+
+/// The statuses by which proxies refuse requests, as targets do too.
+const REFUSALS: [u16; 7] = [402, 403, 407, 429, 502, 503, 504];
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,10 @@ use crate::{
     error::with_causes,
     proxy_error::ProxyError,
     state::generation::OverBudget,
-    upstream::{chain::ChainError, rounds::NotAdmitted},
+    upstream::{
+        chain::{ChainError, FailedMembers},
+        rounds::NotAdmitted,
+    },
 };
 
 /// An answer of the proxy's own. The connection is closed after it.
@@ -54,6 +57,7 @@ impl Reply {
     pub fn unauthorized() -> Self {
         Self {
             status: 407,
+            summary: Some("server.auth, by Basic".to_owned()),
             field: Some(texts::CHALLENGE.into()),
             ..Self::of_ours(ProxyError::HttpRequestDenied, texts::UNAUTHORIZED.to_owned())
         }
@@ -61,12 +65,20 @@ impl Reply {
 
     /// Asks for the credentials of `server.auth`, since those that the client sent are others.
     pub(crate) fn wrong_credentials() -> Self {
-        Self { text: texts::WRONG_CREDENTIALS.to_owned(), ..Self::unauthorized() }
+        let summary = Some("not those of server.auth".to_owned());
+        Self { summary, text: texts::WRONG_CREDENTIALS.to_owned(), ..Self::unauthorized() }
+    }
+
+    /// Asks for the credentials of `server.auth` by Basic, since the client sent some by `scheme`.
+    pub(crate) fn other_scheme(scheme: &str) -> Self {
+        let summary = Some("server.auth takes Basic only".to_owned());
+        Self { summary, text: texts::other_scheme(scheme), ..Self::unauthorized() }
     }
 
     /// Asks for the credentials of `server.auth`, for a page of the proxy itself.
     pub fn unauthorized_page() -> Self {
-        Self { text: texts::UNAUTHORIZED_PAGE.to_owned(), ..Self::unauthorized() }
+        let text = texts::UNAUTHORIZED_PAGE.to_owned();
+        Self { summary: None, text, ..Self::unauthorized() }
     }
 
     /// Refuses a username that does not say which preferences the client has.
@@ -92,6 +104,7 @@ impl Reply {
         };
         Self {
             status: 407,
+            summary: Some("username names no session".to_owned()),
             field: Some(challenge.into()),
             ..Self::of_ours(ProxyError::HttpRequestDenied, text.to_owned())
         }
@@ -171,15 +184,17 @@ impl Reply {
         let details = with_causes(&error.cause);
         // Without a hop, the stop that was to be reached takes its name.
         let next_hop = error.stage.hop_name().unwrap_or_else(|| error.stage.stop.to_string());
-        let others = error
-            .failed_members
-            .as_ref()
-            .map(|failed| format!("{}: {} failed; ", failed.hop, failed.in_words()));
-        let others = others.unwrap_or_default();
+        let summary = Summary {
+            failed_members: error.failed_members.as_ref(),
+            name: &next_hop,
+            cause: &verdict.summary,
+            // A hop that is missing explains little about the others, and much about a target that is gone to without any.
+            switched_off: if error.stage.hop.is_none() { &error.switched_off } else { &[] },
+        };
         Self {
             status: verdict.status,
             error: verdict.error,
-            summary: Some(format!("{others}{next_hop}: {}", verdict.summary)),
+            summary: Some(summary.within(room_beside(standard_phrase(verdict.status)))),
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
             text: texts::failed(error, &details, &verdict.advice),
@@ -331,7 +346,7 @@ fn reason_phrase(status: u16, summary: Option<&str>) -> String {
             _ => '?',
         })
         .collect();
-    let room = REASON_PHRASE_MAX.saturating_sub(phrase.len() + " ()".len());
+    let room = room_beside(&phrase);
     let clean = clean.trim();
     if clean.len() <= room {
         let _ = write!(phrase, " ({clean})");
@@ -343,6 +358,57 @@ fn reason_phrase(status: u16, summary: Option<&str>) -> String {
     phrase
 }
 
+/// Returns how many characters a summary may have beside the standard reason phrase `phrase`.
+fn room_beside(phrase: &str) -> usize {
+    REASON_PHRASE_MAX.saturating_sub(phrase.len() + " ()".len())
+}
+
+/// The parts of a summary of a chain's failure.
+#[derive(Clone, Copy)]
+struct Summary<'a> {
+    failed_members: Option<&'a FailedMembers>,
+    /// The name of the hop or of the target.
+    name: &'a str,
+    cause: &'a str,
+    /// The hops that are switched off, if that is why the target was asked itself.
+    switched_off: &'a [Arc<str>],
+}
+
+impl Summary<'_> {
+    /// Returns the summary in at most `room` characters as far as that is possible. The name is shortened rather than the
+    /// cause, since the paragraph and the log have both.
+    fn within(self, room: usize) -> String {
+        let Self { failed_members, name, cause, switched_off } = self;
+        let off: Vec<&str> = switched_off.iter().map(|name| &**name).collect();
+        let off = match off.is_empty() {
+            true => String::new(),
+            false => format!("; off: {}", off.join(", ")),
+        };
+        let (mut forms, mut of_members) = (Vec::new(), String::new());
+        if let Some(failed) = failed_members {
+            forms.push(format!("{}: {} failed; {name}: {cause}", failed.hop, failed.in_words()));
+            of_members = format!("last of {} to fail, ", failed.count);
+        }
+        forms.push(format!("{of_members}{name}: {cause}{off}"));
+        let fits = |form: &&String| form.chars().count() <= room;
+        if let Some(form) = forms.iter().find(fits) {
+            return form.clone();
+        }
+        let rest = format!(": {cause}{off}");
+        let left = room.saturating_sub(of_members.chars().count() + rest.chars().count());
+        let kept = left.max(NAME_MIN).saturating_sub(ELLIPSIS.len());
+        match name.char_indices().nth(kept + ELLIPSIS.len()) {
+            None => format!("{of_members}{name}{rest}"),
+            Some(_) => {
+                let short: String = name.chars().take(kept).collect();
+                format!("{of_members}{short}{ELLIPSIS}{rest}")
+            }
+        }
+    }
+}
+
+/// The fewest characters of a name that a summary keeps.
+const NAME_MIN: usize = 16;
 /// The most characters of a reason phrase.
 const REASON_PHRASE_MAX: usize = 80;
 const ELLIPSIS: &str = "...";
@@ -429,6 +495,35 @@ mod tests {
     fn a_reason_phrase_is_printable_ascii_in_one_pair_of_parentheses() {
         check(502, "a: 403 (x) OK)\r\nA: b", "Bad Gateway (a: 403 [x] OK]??A: b)");
         check(502, "größe: \u{1b}[2J\0", "Bad Gateway (gr??e: ?[2J?)");
+    }
+
+    #[test]
+    fn a_summary_that_is_too_long_keeps_the_cause() {
+        let failed = FailedMembers { hop: "exits".into(), count: 3, are_all: true };
+        let summary = |failed_members, name, off: &[&str], room| {
+            let off: Vec<Arc<str>> = off.iter().map(|&name| name.into()).collect();
+            let cause = "407, credentials rejected";
+            Summary { failed_members, name, cause, switched_off: &off }.within(room)
+        };
+        let name = "exits.members[2]";
+        assert_eq!(
+            summary(Some(&failed), name, &[], 90),
+            "exits: all 3 members failed; exits.members[2]: 407, credentials rejected"
+        );
+        assert_eq!(
+            summary(Some(&failed), name, &[], 66),
+            "last of 3 to fail, exits.members[2]: 407, credentials rejected"
+        );
+        let long = "a-proxy-of-the-department-with-a-very-long-name";
+        assert_eq!(
+            summary(None, long, &[], 66),
+            "a-proxy-of-the-department-with-a-very...: 407, credentials rejected"
+        );
+        assert_eq!(
+            summary(None, "a.test:80", &["corp"], 66),
+            "a.test:80: 407, credentials rejected; off: corp"
+        );
+        assert_eq!(summary(None, long, &[], 10), "a-proxy-of-th...: 407, credentials rejected");
     }
 
     #[test]

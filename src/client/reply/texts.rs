@@ -41,7 +41,8 @@ pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exi
      `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
                                        `server.auth` in its configuration, as in \
-                                       `http://USER:PASSWORD@localhost:8888`.";
+                                       `http://USER:PASSWORD@localhost:8888`. It takes them by Basic authentication only, \
+                                       so a client that is set to Digest, NTLM or Negotiate sends none.";
 pub(super) const WRONG_CREDENTIALS: &str = "The username or the password that was given to this proxy is not that of \
                                             `server.auth` in its configuration. A URL with both is \
                                             `http://USER:PASSWORD@localhost:8888`; the name of a session follows the \
@@ -107,7 +108,36 @@ pub(super) fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: b
 pub(super) fn no_say_beside_auth(chain: &str) -> String {
     let why = no_say(chain);
     format!(
-        "The credentials are right, but {why}. Leave out the `+` of the username and what follows it."
+        "The credentials are right, but {why}. Leave out the `+` of the username and what follows it, or `--session` and \
+         `--country` if `mooltiroute exec` has written it."
+    )
+}
+
+/// Refuses credentials of another scheme than Basic.
+pub(super) fn other_scheme(scheme: &str) -> String {
+    format!(
+        "The client sent {scheme} credentials, and `server.auth` of this proxy takes Basic only. Set the client to Basic for \
+         this proxy (curl: `--proxy-basic`, which is its default), with the username and the password of `server.auth`."
+    )
+}
+
+/// Names the hops that are missing from the way of a request. Returns nothing if all are there.
+fn missing_hops(error: &ChainError) -> String {
+    let names: Vec<_> = error.switched_off.iter().map(|name| format!("`{name}`")).collect();
+    let (subject, verb, them) = match &*names {
+        [] => return String::new(),
+        [one] => (format!("Hop {one}"), "is", "it"),
+        several => (format!("The hops {}", several.join(", ")), "are", "them"),
+    };
+    let effect = match error.stage.hop.is_none() {
+        true => "so the request went to the target without",
+        false => "and left out",
+    };
+    let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
+    let name = error.switched_off.first().map_or("", |name| name);
+    format!(
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} on` \
+         switches it on."
     )
 }
 
@@ -196,6 +226,7 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         .map(|failed| format!("{} of `{}` failed; the last: ", failed.in_words(), failed.hop));
     let others = others.unwrap_or_default();
     let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
+    text.push_str(&missing_hops(error));
     let _ = write!(text, " (chain `{}`)", error.chain);
     text
 }
@@ -206,6 +237,21 @@ pub(super) fn bad_response(
     is_hop: bool,
     (error, details): (ProxyError, &str),
 ) -> String {
+    match (error, is_hop) {
+        (ProxyError::HttpResponseTimeout, true) => {
+            return format!(
+                "Mooltiroute: hop `{next_hop}` took the request and did not answer in time: {details}. The hop, or the server \
+                 behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`."
+            );
+        }
+        (ProxyError::HttpResponseTimeout, false) => {
+            return format!(
+                "Mooltiroute: `{next_hop}` took the request and did not answer in time: {details}. Check the server; if it \
+                 needs longer, raise `timeouts.response`."
+            );
+        }
+        _ => {}
+    }
     // A server of TLS closes the connection when it reads a request without.
     let is_cut = error == ProxyError::ConnectionTerminated;
     let (noun, advice) = match is_hop {

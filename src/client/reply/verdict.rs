@@ -57,7 +57,7 @@ impl From<&ChainError> for FailureVerdict {
             Cause::Preferences(_) => {
                 Self::new(ProxyError::HttpRequest, "username not understood", texts::OTHER_USERNAME)
             }
-            Cause::Timeout(_) => timed_out(stage),
+            Cause::Timeout(..) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
             Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),

@@ -35,7 +35,7 @@ pub(super) fn of_failure(error: &ChainError, target: &Authority) -> ReplyCode {
     let is_about_target = error.stage.stop == *target;
     match &error.cause {
         // The nearest that RFC 1928 has for a timeout.
-        Cause::Timeout(_) => TTL_EXPIRED,
+        Cause::Timeout(..) => TTL_EXPIRED,
         Cause::Hop(HopError::Refused(refusal)) => match refusal.meaning {
             Meaning::Policy | Meaning::Forbidden => NOT_ALLOWED,
             Meaning::Timeout => TTL_EXPIRED,
@@ -111,6 +111,7 @@ mod tests {
             attempts: 1,
             refused: vec![],
             failed_members: None,
+            switched_off: Default::default(),
         };
         let target = "target.test:443".parse().unwrap();
         assert_eq!(of_failure(&error, &target).0, expected, "{error:?}");
@@ -157,6 +158,6 @@ mod tests {
         check("target.test:443", DialError::NoAddress, 4);
         check("target.test:443", DialError::Loop, 1);
         check("target.test:443", HopError::Closed, 1);
-        check("target.test:443", Cause::Timeout(Duration::ZERO), 6);
+        check("target.test:443", Cause::Timeout(Duration::ZERO, "timeouts.connect"), 6);
     }
 }

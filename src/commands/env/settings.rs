@@ -13,7 +13,9 @@ use super::bypass::no_proxy;
 use crate::{
     cli::ProxyChoice,
     commands::{running, status},
-    config::{Auth, Config, Environment, Loader, Overrides, Protocol, Source, reachable},
+    config::{Auth, Config, Environment, Listener, Loader, Overrides, Protocol, Source, reachable},
+    control::client::leads_to,
+    tls::ClientChecks,
 };
 
 /// The facts that a client needs to use the proxy.
@@ -21,6 +23,8 @@ use crate::{
 pub(in crate::commands) struct ClientSettings {
     scheme: &'static str,
     address: SocketAddr,
+    /// What clients check of the listener's certificate, if it speaks TLS.
+    tls: Option<ClientChecks>,
     auth: Option<Auth>,
     no_proxy: Vec<String>,
     /// Whether clients may state preferences to a hop of any chain.
@@ -71,9 +75,13 @@ impl ClientSettings {
                 Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
             loader.load().map_err(|problems| problems.to_string())
         };
+        // The address that the user names is the one to print, if it is one of the listeners'.
+        let wanted = choice.address.as_deref().map(running::addresses).transpose()?;
+        let wanted = wanted.unwrap_or_default();
         let running = running::find_if_any(choice, environment)?;
         if let Some(control) = running.as_ref().filter(|control| control.is_exact) {
-            return Self::at(&load(control.source())?, control.identity.listeners.clone());
+            let listening = control.identity.listeners.clone();
+            return Self::at(&load(control.source())?, listening, &wanted);
         }
         let source = Source::find(choice.config.path.clone(), environment)
             .map_err(|problems| problems.to_string())?;
@@ -86,17 +94,21 @@ impl ClientSettings {
             && status.as_ref().is_none_or(|status| status["pid"] == control.identity.pid)
         {
             running::introduce(&control);
-            return Self::at(&load(control.source())?, control.identity.listeners);
+            return Self::at(&load(control.source())?, control.identity.listeners, &wanted);
         }
         if status.is_none() {
             running::doubt_source(&choice.config, &source, environment);
         }
-        Self::at(&config?, status.map(|status| listeners(&status)).unwrap_or_default())
+        Self::at(&config?, status.map(|status| listeners(&status)).unwrap_or_default(), &wanted)
     }
 
     /// Returns the settings for a proxy with `config` that listens on `listening`. If that is empty, the configuration
-    /// says where it listens.
-    fn at(config: &Config, listening: Vec<SocketAddr>) -> Result<Self, String> {
+    /// says where it listens. Of several listeners, one of the addresses `wanted` comes first.
+    fn at(
+        config: &Config,
+        listening: Vec<SocketAddr>,
+        wanted: &[SocketAddr],
+    ) -> Result<Self, String> {
         let sockets = |has_tls: bool| {
             let listeners = config.server.listen.iter();
             let listeners = listeners.filter(move |listener| listener.tls.is_some() == has_tls);
@@ -105,12 +117,33 @@ impl ClientSettings {
         let over_tls = sockets(true);
         let mut plain = if listening.is_empty() { sockets(false) } else { listening };
         plain.retain(|address| !over_tls.contains(address));
+        let leading = |listening: &[SocketAddr]| {
+            let leads = |one: &&SocketAddr| listening.iter().any(|other| leads_to(**one, *other));
+            wanted.iter().find(leads).copied().map(reachable)
+        };
+        if let Some(address) = leading(&plain) {
+            return Ok(Self::new(config, address));
+        }
+        if let Some(address) = leading(&over_tls) {
+            return Ok(Self::over_tls(config, address));
+        }
         // Fewer programs can speak TLS to a proxy, and they would have to trust its certificate.
         if let Some(address) = nearest(&plain) {
             return Ok(Self::new(config, address));
         }
         let address = nearest(&over_tls).ok_or(NO_PORT)?;
-        Ok(Self { scheme: "https", ..Self::new(config, address) })
+        Ok(Self::over_tls(config, address))
+    }
+
+    /// Returns the settings for the listener with TLS at `address`.
+    fn over_tls(config: &Config, address: SocketAddr) -> Self {
+        let is_it = |listener: &&Listener| {
+            listener.address.sockets().any(|socket| leads_to(address, socket))
+        };
+        let mut with_tls = config.server.listen.iter().filter(|listener| listener.tls.is_some());
+        let tls = with_tls.find(is_it).and_then(|listener| listener.tls.as_ref());
+        let tls = tls.map(|tls| tls.client_checks(address.ip()));
+        Self { scheme: "https", tls, ..Self::new(config, address) }
     }
 
     fn new(config: &Config, address: SocketAddr) -> Self {
@@ -131,7 +164,8 @@ impl ClientSettings {
         let scheme = if speaks_http { "http" } else { "socks5h" };
         let takes_preferences = !with.is_empty();
         let no_proxy = no_proxy(config);
-        Self { scheme, address, auth, no_proxy, takes_preferences, chains_without_choice }
+        let tls = None;
+        Self { scheme, address, tls, auth, no_proxy, takes_preferences, chains_without_choice }
     }
 
     /// Returns whether a client has to present `server.auth`.
@@ -152,6 +186,42 @@ impl ClientSettings {
     /// Returns the chains for which a session or a country has no meaning.
     pub(in crate::commands) fn chains_without_choice(&self) -> &[Arc<str>] {
         &self.chains_without_choice
+    }
+
+    /// Returns a note on what clients of a listener with TLS need beside the variables.
+    pub(in crate::commands) fn note_on_tls(&self) -> Option<String> {
+        let ClientChecks { other_names, issuer, has_client_ca } = self.tls.as_ref()?;
+        let (host, port) = (self.address.ip(), self.address.port());
+        let names = match other_names.as_deref() {
+            None => format!("Its certificate is for {host}"),
+            Some([]) => {
+                format!("Its certificate is not for {host}, and has no name to use instead")
+            }
+            Some(names) => {
+                // A pattern is no name to connect to.
+                let first = names.iter().find(|name| !name.contains('*'));
+                let first = first.map_or("NAME", String::as_str);
+                let all: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                format!(
+                    "Its certificate is for {} and not for {host}, so write `https://{first}:{port}`, by a name that leads here",
+                    all.join(", ")
+                )
+            }
+        };
+        let issuer = match issuer {
+            Some(issuer) => format!("the authority `{issuer}`, which issued it"),
+            None => "this very certificate".to_owned(),
+        };
+        let own = match has_client_ca {
+            true => {
+                ". They have to show a certificate of `client_ca` too, which these variables can't give them"
+            }
+            false => "",
+        };
+        Some(format!(
+            "clients speak TLS to this listener (`https://`). {names}. They have to trust {issuer}: curl by `--proxy-cacert FILE`, \
+             Python by `REQUESTS_CA_BUNDLE`, Node.js by `NODE_EXTRA_CA_CERTS`, git by `http.proxySSLCAInfo`{own}"
+        ))
     }
 
     /// Returns the address of the proxy.
@@ -239,6 +309,7 @@ mod tests {
         ClientSettings {
             scheme: "http",
             address: "127.0.0.1:8888".parse().unwrap(),
+            tls: None,
             auth,
             no_proxy: vec!["localhost".into()],
             takes_preferences: true,

@@ -145,7 +145,7 @@ impl Trace for Steps<'_> {
         let is_dns = stage.step == Step::Dial
             && match &error.cause {
                 Cause::Dial(DialError::Lookup(_) | DialError::NoAddress) => true,
-                Cause::Timeout(_) => !notes.is_looked_up,
+                Cause::Timeout(..) => !notes.is_looked_up,
                 _ => false,
             };
         let step = if is_dns { "DNS" } else { name(stage) };

@@ -44,8 +44,10 @@ pub(super) struct ProbeAnswer {
     pub(super) reason: String,
     /// The address in the body, if the body is an address and nothing else.
     pub(super) exit: Option<IpAddr>,
-    /// The hop that may have answered in the target's place, and does not say.
+    /// The hop that may have answered in the target's place.
     pub(super) perhaps_by: Option<Arc<str>>,
+    /// The field by which the answer is a proxy's own, and not the target's.
+    pub(super) sign: Option<String>,
 }
 
 /// The end of one attempt.
@@ -116,7 +118,7 @@ impl Visit<'_, '_> {
                 return Ok(tunnel);
             }
             Ok(Err(error)) => Cause::Hop(error),
-            Err(_) => Cause::Timeout(timeout),
+            Err(_) => Cause::Timeout(timeout, "timeouts.connect"),
         };
         Err(self.chain.target_failed(&self.errand.target, cause))
     }
@@ -184,11 +186,33 @@ impl Visit<'_, '_> {
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
         // says that the answer is its own.
-        // A web server in the place of a proxy answers 404 or 405.
-        let is_doubtful = status >= 500 || [401, 404, 405].contains(&status);
+        // A web server in the place of a proxy answers 400, 404 or 405, and a proxy that blocks the target 403.
+        let is_doubtful = status >= 500 || DOUBTFUL.contains(&status);
         let perhaps_by = hop.filter(|_| is_doubtful).cloned();
-        Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by }))
+        let sign = perhaps_by.as_ref().and_then(|_| sign_of_a_proxy(&head));
+        Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by, sign }))
     }
+}
+
+/// Returns the field of an error that only a proxy writes: its own `Proxy-Status` with an error (RFC 9209 §2.1), or Squid's
+/// reason. It may be a proxy behind the hop, and even one in front of the origin.
+fn sign_of_a_proxy(head: &ResponseHead) -> Option<String> {
+    let fields: Vec<_> = head.fields().iter().collect();
+    let value = |wanted: &str| {
+        // The last one is of the proxy that is nearest.
+        let found =
+            fields.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    };
+    let has_error = |value: &String| {
+        value.split(';').any(|part| part.trim_start().to_ascii_lowercase().starts_with("error="))
+    };
+    let status = value("Proxy-Status").filter(has_error).map(|value| ("Proxy-Status", value));
+    let (name, value) = status.or_else(|| Some(("X-Squid-Error", value("X-Squid-Error")?)))?;
+    // It goes to a terminal.
+    let value: String =
+        value.chars().filter(|one| !one.is_control()).take(SIGN_CHARS_MAX).collect();
+    Some(format!("{name}: {value}"))
 }
 
 /// Reads an answer that the exchange passes on, and the address in it. Returns `None` if there is no answer.
@@ -240,6 +264,10 @@ async fn exit_address(
     None
 }
 
+/// The statuses below 500 by which proxies answer themselves, as targets do too.
+const DOUBTFUL: [u16; 8] = [400, 401, 402, 403, 404, 405, 407, 429];
+/// The most characters of a field that is shown.
+const SIGN_CHARS_MAX: usize = 120;
 /// More than `limits.header_bytes` allows.
 const HEAD_BYTES_MAX: usize = 2 << 20;
 /// The largest `limits.header_fields`.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::owner;
 use crate::{
     cli::ProxyChoice,
     commands::status,
@@ -24,12 +25,28 @@ pub(super) fn describe(
     let listeners = status["listeners"].as_array()?.iter().filter_map(|one| one.as_str());
     let listeners: Vec<SocketAddr> = listeners.filter_map(|one| one.parse().ok()).collect();
     let address = listeners.first()?;
+    if let Some(user) = owner::of_process(pid) {
+        return Some(format!("a proxy answers at {address}: {}", belongs_to(pid, &user)));
+    }
     let name = format!("{}.sock", socket_name(&listeners));
     // The first directory is the one that a proxy takes if it can.
     let path = directories(environment).first()?.join(name);
     Some(format!(
-        "a proxy answers at {address} (process {pid}), but this user finds no control socket of it, such as {}: it was \
-         removed, or the proxy belongs to another user. Restart the proxy to get a new one",
+        "a proxy answers at {address} (process {pid}), but this command finds no control socket of it, such as {}. If the proxy \
+         was started with another `XDG_RUNTIME_DIR`, run this command with that one. If it belongs to another user, run this \
+         command as that user. If the socket was removed, restart the proxy to get a new one",
         path.display()
     ))
+}
+
+/// Describes the process `pid` if it belongs to another user, whose proxy it may be.
+pub(super) fn of_another_user(pid: u64) -> Option<String> {
+    owner::of_process(pid).map(|user| belongs_to(pid, &user))
+}
+
+fn belongs_to(pid: u64, user: &str) -> String {
+    format!(
+        "process {pid} belongs to the user `{user}`, and only that user may give it orders. Run this command as `{user}`, as in \
+         `sudo -u {user} mooltiroute …`; a service of systemd is reloaded by `systemctl reload`"
+    )
 }

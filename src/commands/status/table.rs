@@ -173,20 +173,24 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+    let (mut rows, mut reasons, mut is_refusing) = (Vec::new(), Vec::new(), false);
     for (name, pool) in pools.as_object().into_iter().flatten() {
         // Only the first members of a long list are told one by one; `other` adds the rest up.
         for member in list(&pool["shown"]) {
             // A member that is left out is tried by the next connection once its pause is over, so the pause
             // may be zero.
             let state = match member["retry_seconds"].as_f64() {
-                None => "works".to_owned(),
+                None => match number(&member["refused_in_a_row"]) {
+                    in_a_row if in_a_row < REFUSALS_IN_A_ROW => "works".to_owned(),
+                    in_a_row => format!("in use, refused the last {in_a_row}"),
+                },
                 Some(seconds) if seconds > 0.0 => {
                     format!("left out, tried again in {seconds:.0} s")
                 }
                 Some(_) => "left out, tried again next".to_owned(),
             };
-            let counts = [&member["reached"], &member["failed"]].map(word);
+            let [reached, failed, refused] =
+                ["reached", "failed", "refused"].map(|key| number(&member[key]).to_string());
             let at = match member["hop"].is_string() {
                 true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
                 false => word(&member["name"]),
@@ -194,29 +198,40 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
             if member["problem"].is_string() {
                 reasons.push(format!("{name}.{at} is left out: {}", word(&member["problem"])));
             }
+            let in_a_row = number(&member["refused_in_a_row"]);
+            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW {
+                is_refusing = true;
+                let refusal = word(&member["refusal"]);
+                reasons
+                    .push(format!("{name}.{at} refused the last {in_a_row} requests: {refusal}"));
+            }
             let address =
                 member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
-            let [reached, failed] = counts;
-            rows.push(vec![name.clone(), at, state, reached, failed, address]);
+            rows.push(vec![name.clone(), at, state, reached, failed, refused, address]);
         }
         let other = &pool["other"];
         if !other.is_null() {
             let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
-            let [reached, failed] = [&other["reached"], &other["failed"]].map(word);
-            rows.push(vec![name.clone(), "other".into(), state, reached, failed, "-".into()]);
+            let [reached, failed, refused] =
+                ["reached", "failed", "refused"].map(|key| number(&other[key]).to_string());
+            let counts = [reached, failed, refused, "-".into()];
+            rows.push([name.clone(), "other".into(), state].into_iter().chain(counts).collect());
         }
     }
-    let head = ["pool", "member", "state", "carried", "failed", "address"];
+    let head = ["pool", "member", "state", "carried", "failed", "refused", "address"];
     if rows.is_empty() {
         return Ok(());
     }
     write_section(&head, rows, out)?;
     let rest = reasons.len().saturating_sub(REASONS_MAX);
     reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
-    match rest {
-        0 => Ok(()),
-        _ => writeln!(out, "and {rest} more: see `pool member left` in the log"),
+    if rest > 0 {
+        writeln!(
+            out,
+            "and {rest} more: see `pool member left` and `pool member refuses` in the log"
+        )?;
     }
+    if is_refusing { writeln!(out, "{STAYS_IN_USE}") } else { Ok(()) }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -350,6 +365,10 @@ const STAGES: [(&str, &str); 5] = [
     ("extend", "asking it to connect further"),
     ("response", "the answer to a plain request"),
 ];
+/// The number of refusals in a row from which they are shown.
+const REFUSALS_IN_A_ROW: u64 = 3;
+const STAYS_IN_USE: &str = "A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
+                            it out of the pool.";
 /// The most members of pools whose failures are listed. All members of a long list may fail at once.
 const REASONS_MAX: usize = 10;
 /// The columns that contain words, besides the first one.
@@ -389,11 +408,11 @@ mod tests {
                 "members": 60, "working": 58,
                 "shown": [
                     { "name": "members[0]", "address": "a.test:80", "working": true, "retry_seconds": null,
-                      "reached": 120, "failed": 0 },
+                      "reached": 120, "failed": 0, "refused": 4, "refused_in_a_row": 3, "refusal": "it answered 403" },
                     { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
-                      "reached": 3, "failed": 17, "problem": "it answered 407" },
+                      "reached": 3, "failed": 17, "refused": 0, "problem": "it answered 407" },
                 ],
-                "other": { "members": 58, "working": 57, "reached": 9, "failed": 1 },
+                "other": { "members": 58, "working": 57, "reached": 9, "failed": 1, "refused": 2 },
             } },
         });
         let mut out = Vec::new();
@@ -418,11 +437,14 @@ default    12     200        35       2  1023 B   1.5 MiB
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 
-pool   member      state                         carried  failed  address
-exits  members[0]  works                             120       0  a.test:80
-exits  members[1]  left out, tried again in 4 s        3      17  -
-exits  other       57 of 58 work                       9       1  -
+pool   member      state                         carried  failed  refused  address
+exits  members[0]  in use, refused the last 3        120       0        4  a.test:80
+exits  members[1]  left out, tried again in 4 s        3      17        0  -
+exits  other       57 of 58 work                       9       1        2  -
+exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
+A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
+it out of the pool.
 
 budget  state               used            limit  begins again in
 exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h

@@ -1,11 +1,13 @@
 //! A line of a file, without what could be a secret.
 
+mod harmless;
+mod hidden;
+
+use self::harmless::{is_harmless, is_key_shown};
 use crate::config::{
-    credentials::Credential,
-    raw,
     report::{
         known_keys::{key_without_colon, key_without_space},
-        problem::{Excerpt, is_host_pattern, is_name, is_word},
+        problem::{Excerpt, is_word},
     },
     yaml::{
         spans::{Content, Node, Span},
@@ -160,78 +162,6 @@ impl SourceLine<'_> {
             std::cmp::Ordering::Greater => None,
         }
     }
-
-    /// Returns the index of the first character that could be part of a secret.
-    fn hidden_from(&self) -> usize {
-        self.root.map_or(0, |root| self.hidden_in(root, &mut Vec::new()))
-    }
-
-    fn hidden_in<'a>(&self, node: &'a Node, path: &mut Vec<&'a str>) -> usize {
-        // The first value on this line that could be a secret decides. In `{ password: a, kind: hunter2 }`
-        // the password may be `a, kind: hunter2`, so what looks like the next setting can't be trusted.
-        let covers = |span: Span| span.start.0 <= self.number && span.end > (self.number, 1);
-        let mut hidden_from = usize::MAX;
-        match &node.content {
-            _ if !covers(node.span) => {}
-            Content::Scalar(_) | Content::Nothing | Content::Unread => {}
-            Content::List(list) => {
-                for node in list {
-                    hidden_from = hidden_from.min(self.hidden_in(node, path));
-                }
-            }
-            Content::Mapping(entries) => {
-                for entry in entries {
-                    path.push(&entry.name);
-                    let (key, value) = (entry.key, &entry.value);
-                    let from = if !self.is_guarded(path, value) {
-                        self.hidden_in(value, path)
-                    } else if key.end.0 == self.number {
-                        self.after_colon(key.end.1 - 1)
-                    // The value began on an earlier line, so this one is hidden from its first character.
-                    } else if key.end.0 < self.number && covers(value.span) {
-                        0
-                    } else {
-                        usize::MAX
-                    };
-                    hidden_from = hidden_from.min(from);
-                    path.pop();
-                }
-            }
-        }
-        hidden_from
-    }
-
-    /// Returns the index after a key that ends at `end`, its colon and the blanks.
-    fn after_colon(&self, end: usize) -> usize {
-        let rest = self.text.chars().skip(end);
-        end + rest.take_while(|one| [':', ' '].contains(one)).count()
-    }
-
-    /// Returns whether `value` could be a secret, or the beginning of one.
-    fn is_guarded(&self, path: &[&str], value: &Node) -> bool {
-        let is_secret = path.last().is_some_and(|key| Credential::is_named_so(key));
-        // The first arm that fits decides. If in doubt, a value is guarded; the arms name what is known to be
-        // harmless, or a collection whose values are judged one by one.
-        match (&value.content, path) {
-            // A merge brings in settings, and each of these has a path of its own to be judged by.
-            (_, [.., "<<"]) => false,
-            // No setting of these sections holds a credential.
-            (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
-            (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
-                is_secret || !["tls", "kind", "enabled", "hops", "budget"].contains(key)
-            }
-            (Content::List(_) | Content::Mapping(_), _) => is_secret,
-            // Nothing could be read of the value, but the keys above it tell that a section or a hop begins
-            // here.
-            (Content::Unread, [section]) => !raw::SECTIONS.contains(section),
-            (Content::Unread, ["hops", _]) => false,
-            // People write whole proxy URLs as an address, and credentials in a URL end in an `@`.
-            (Content::Scalar(_), ["hops", _, "address"]) => {
-                value.span.start.0 != value.span.end.0 || self.text.contains('@')
-            }
-            _ => !is_harmless(path, ""),
-        }
-    }
 }
 
 /// The part of a setting that a token is.
@@ -301,58 +231,6 @@ fn visit<'a>(
         }
     }
 }
-
-/// Returns whether the last key of `path` may be shown: it is a name that operators choose, or a plain word.
-fn is_key_shown(path: &[&str]) -> bool {
-    match path {
-        ["hops" | "chains", name] => is_name(name),
-        ["hops", _, "hops", pattern] => is_host_pattern(pattern),
-        [.., name] => is_word(name),
-        [] => false,
-    }
-}
-
-/// Returns whether `text` as the value of the setting at `path` is known to be no secret. An address is not: people
-/// write whole proxy URLs there.
-fn is_harmless(path: &[&str], text: &str) -> bool {
-    let is_setting = matches!(
-        path,
-        ["server", "listen"]
-            | ["server", "listen", "address"]
-            | ["server", "listen", "tls", "cert" | "client_ca"]
-            | ["timeouts" | "limits" | "log", _]
-            | ["server", "via" | "workers" | "protocols"]
-            | ["hops", _, "kind" | "enabled" | "pick"]
-            | ["hops", _, "budget", "bytes" | "per" | "zone" | "warn"]
-            | ["chains", _]
-            | ["chains", _, "hops" | "warm"]
-            | ["routes", "hosts" | "ports" | "chain"]
-    );
-    // In `password: pass, enabled: word` the `enabled` may be a part of the password, so its value is shown
-    // only if it is a plausible one.
-    let is_expected = match path {
-        _ if text.is_empty() => true,
-        ["hops", _, "enabled"] => is_toggle(text),
-        ["hops", _, "budget", _] => is_word(text) || is_amount(text),
-        ["hops", _, "pick"] => is_word(text),
-        _ => true,
-    };
-    is_setting && is_expected && !text.contains('@') && !text.contains("://")
-}
-
-/// Returns whether `text` is a boolean as people write it, or a variable.
-fn is_toggle(text: &str) -> bool {
-    let is_variable = text.starts_with("${") && text.ends_with('}');
-    is_variable || ["true", "false", "yes", "no", "on", "off"].contains(&text.trim_matches('"'))
-}
-
-/// Returns whether `text` begins as a size or a percentage does, and is as short.
-fn is_amount(text: &str) -> bool {
-    text.len() <= AMOUNT_BYTES_MAX && text.starts_with(|one: char| one.is_ascii_digit())
-}
-
-/// As in `500 gigabytes`.
-const AMOUNT_BYTES_MAX: usize = 14;
 
 const PUNCTUATION: &str = " {}[],:-";
 

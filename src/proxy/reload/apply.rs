@@ -17,6 +17,7 @@ use crate::{
         lists::changed_lists,
     },
     state::generation::{Generation, is_cut},
+    timestamp::rfc_3339,
 };
 
 impl Reloads {
@@ -127,7 +128,9 @@ impl Reloads {
             OverriddenSetting { path: path.clone(), option: (*option).to_owned() }
         });
         let overridden = overridden.collect();
-        let generation = self.shared().live().current().number();
-        ReloadVerdict { changed, overridden, ..ReloadVerdict::new(outcome, generation) }
+        let current = self.shared().live().current();
+        let since = Some(rfc_3339(current.since));
+        let verdict = ReloadVerdict::new(outcome, current.number());
+        ReloadVerdict { since, changed, overridden, ..verdict }
     }
 }

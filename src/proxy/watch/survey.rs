@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    WRITER_WAIT_MAX,
+    completeness::WRITER_WAIT_MAX,
     tick::Tick,
     trail::{Identity, Look, Trail},
     writers::{self, Writer},

@@ -254,7 +254,11 @@ impl Chain {
                 return Ok(done);
             }
             Ok(Err(error)) => error.into(),
-            Err(_) => Cause::Timeout(timeout),
+            // A hop that asks for new connections has to make them within its handshake.
+            Err(_) if step == Step::Extend || timeout < self.timeouts.connect => {
+                Cause::Timeout(timeout, "timeouts.handshake")
+            }
+            Err(_) => Cause::Timeout(timeout, "timeouts.connect"),
         };
         // The link adds what its kind knows about a refusal, such as a provider's own codes. It has
         // to be asked here: a detour may replace the link, and with it that knowledge.

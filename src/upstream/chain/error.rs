@@ -6,7 +6,10 @@ use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, Lin
 use thiserror::Error;
 
 use super::{ChainHop, Passage};
-use crate::upstream::dial::DialError;
+use crate::{
+    duration::{in_words, whole_milliseconds},
+    upstream::dial::DialError,
+};
 
 /// The step at which a connection failed, and the reason.
 #[derive(Debug, Error)]
@@ -25,6 +28,8 @@ pub struct ChainError {
     pub refused: Vec<Authority>,
     /// The members of a hop that failed one after the other, if there were several. The error is that of the last one.
     pub failed_members: Option<FailedMembers>,
+    /// The hops that the chain lists and that are switched off.
+    pub switched_off: Arc<[Arc<str>]>,
 }
 
 /// Members of one hop that failed for the same connection.
@@ -103,9 +108,9 @@ pub enum Cause {
     /// The client prefers something that the hop can't do.
     #[error(transparent)]
     Preferences(#[from] InvalidPreferences),
-    /// The step took longer than this.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
+    /// The step took longer than this, as the setting of this name has it.
+    #[error("no answer within {time} (`{setting}`)", time = in_words(whole_milliseconds(*.0)), setting = .1)]
+    Timeout(Duration, &'static str),
 }
 
 impl From<ChooseError> for Cause {

@@ -134,18 +134,24 @@ impl<'a> Journey<'a> {
     }
 
     /// Ends the journey at its destination. Returns its last hop.
-    pub(super) fn arrive(self) -> Option<LastHop> {
+    ///
+    /// If the connection `is_at_hop`, the last hop was not asked for anything yet.
+    pub(super) fn arrive(self, is_at_hop: bool) -> Option<LastHop> {
         // All hops did their part. An address is remembered only after others were refused: without
         // that, it is the first one, or is remembered already.
-        for hop in &self.hops {
+        for (index, hop) in self.hops.iter().enumerate() {
             self.reached(hop);
+            if !(is_at_hop && index + 1 == self.hops.len()) {
+                self.agreed(hop);
+            }
             if !hop.refused.is_empty() {
                 self.chain.remember(hop.position, Some(hop.address.clone()));
             }
         }
         self.hops.into_iter().last().map(|hop| {
             let (member, through) = (hop.member(), hop.through());
-            LastHop { position: hop.position, link: hop.link, member, through }
+            let record = hop.selection.and_then(|selection| selection.record());
+            LastHop { position: hop.position, link: hop.link, member, through, record }
         })
     }
 
@@ -182,6 +188,10 @@ impl<'a> Journey<'a> {
         }
         // Kind 3, or the end. If the target failed, no hop is responsible, and all of them learn
         // that they worked.
+        if is_about_next(&error) {
+            self.refused(index, &error);
+        }
+        self.hops.iter().take(index).for_each(|hop| self.agreed(hop));
         let Some(failed) = self.failed_hop(index, &error) else {
             self.reached_before(self.hops.len());
             return self.try_without_leaving_out(error).await;
@@ -234,7 +244,7 @@ impl<'a> Journey<'a> {
 
     /// Lets a hop that was left out choose again, if the target was dialled without any hop and could not be reached.
     async fn try_without_leaving_out(&mut self, error: ChainError) -> Result<(), ChainError> {
-        if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(_)) {
+        if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(..)) {
             return Err(error);
         }
         while let Some(LeftOutHop { position, selection }) = self.left_out.pop() {
@@ -255,10 +265,36 @@ impl<'a> Journey<'a> {
 
     /// Reports that a hop did its part. Logs it if connections left its member out until now.
     fn reached(&self, hop: &ChosenHop) {
+        self.note_return(hop, ChosenHop::reached);
+    }
+
+    /// Reports that the hop at `index` works, and refused to connect to the next stop.
+    fn refused(&self, index: usize, error: &ChainError) {
+        let Some(hop) = self.hops.get(index).filter(|hop| hop.selection.is_some()) else { return };
+        let stop = &error.stage.stop;
+        let why: Arc<str> = format!("{} (asked for `{stop}`)", with_causes(&error.cause)).into();
+        let mut in_a_row = 0;
+        self.note_return(hop, |hop| {
+            in_a_row = hop.selection.as_ref().map_or(0, |selection| selection.refused(&why));
+        });
+        self.chain.note_refused(hop.position, hop.member().as_deref(), in_a_row, &why);
+    }
+
+    /// Notes that a hop connected to the stop behind it.
+    fn agreed(&self, hop: &ChosenHop) {
+        if let Some(record) = hop.selection.as_ref().and_then(|selection| selection.record())
+            && let in_a_row @ 1.. = record.agreed()
+        {
+            self.chain.note_agreed(hop.position, hop.member().as_deref(), in_a_row);
+        }
+    }
+
+    /// Runs `report`, which tells the selection of `hop` that the hop works. Logs if that puts a member back in use.
+    fn note_return(&self, hop: &ChosenHop, report: impl FnOnce(&ChosenHop)) {
         // A member that was left out is tried by one connection after a pause. If that works, other
         // connections use it again, which operators want to see.
         let was_left_out = hop.is_in_use() == Some(false);
-        hop.reached();
+        report(hop);
         if was_left_out && hop.is_in_use() == Some(true) {
             let (name, member) = (self.hop_name(hop.position), hop.member());
             info!(hop = name, member, "pool member back");
@@ -321,9 +357,7 @@ impl<'a> Journey<'a> {
     fn failed_hop(&self, index: usize, error: &ChainError) -> Option<usize> {
         // "I can't reach the next stop" is about the next hop if there is one. Behind the last hop
         // it is about the target, which no other hop would reach either.
-        let is_about_next = error.stage.step == Step::Extend
-            && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next);
-        let failed = if is_about_next { index + 1 } else { index };
+        let failed = if is_about_next(error) { index + 1 } else { index };
         (failed < self.hops.len()).then_some(failed)
     }
 }
@@ -385,6 +419,12 @@ impl ChosenHop {
             None => Eventual::Ready(None),
         }
     }
+}
+
+/// Returns whether a hop that was asked for the next stop says that it is about that one.
+fn is_about_next(error: &ChainError) -> bool {
+    error.stage.step == Step::Extend
+        && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next)
 }
 
 fn addresses(link: &dyn Link) -> impl Iterator<Item = &Authority> {
@@ -716,6 +756,6 @@ mod tests {
     #[tokio::test]
     async fn new_connections_do_not_prolong_the_handshake() {
         let (connected, _) = insist(1, Duration::from_millis(200)).await;
-        assert!(matches!(connected.unwrap_err().cause, Cause::Timeout(_)));
+        assert!(matches!(connected.unwrap_err().cause, Cause::Timeout(..)));
     }
 }

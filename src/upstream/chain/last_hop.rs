@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, Link, PlainRequest, Refusal, Request, Spoken, Tunnel,
+    AnswerRecord, Authority, Eventual, Field, HopError, Link, PlainRequest, Refusal, Request,
+    Spoken, Tunnel,
 };
 use tokio::time;
+use tracing::{info, warn};
 
 use super::{Chain, ChainError, Stage, Step};
 
@@ -20,6 +22,25 @@ pub(crate) struct LastHop {
     pub member: Option<String>,
     /// The names of the hops that the hop of the chain chose to go through.
     pub through: Vec<Arc<str>>,
+    /// The record of what the link answers, if its hop keeps one.
+    pub record: Option<Arc<dyn AnswerRecord>>,
+}
+
+impl LastHop {
+    /// Notes that `link` passed on an answer to a plain request.
+    pub(crate) fn agreed(&self, chain: &Chain) {
+        if let Some(record) = &self.record {
+            chain.note_agreed(self.position, self.member.as_deref(), record.agreed());
+        }
+    }
+
+    /// Notes an answer to a plain request that refuses it, which may be the link's own.
+    pub(crate) fn refused(&self, chain: &Chain, why: &Arc<str>) {
+        if let Some(record) = &self.record {
+            let in_a_row = record.refused(why);
+            chain.note_refused(self.position, self.member.as_deref(), in_a_row, why);
+        }
+    }
 }
 
 impl Chain {
@@ -82,9 +103,35 @@ impl Chain {
         self.error(self.last_stage(last, target), HopError::OtherProtocol(spoken).into())
     }
 
+    /// Logs once that a member refuses one request after the other. Nothing says that it is about the member, so it stays
+    /// in its pool.
+    pub(super) fn note_refused(
+        &self,
+        position: usize,
+        member: Option<&str>,
+        in_a_row: u64,
+        why: &str,
+    ) {
+        if in_a_row == REFUSALS_IN_A_ROW {
+            let hop = self.hops.get(position).map(|hop| &*hop.name);
+            warn!(hop, member, in_a_row, error = why, "pool member refuses");
+        }
+    }
+
+    /// Logs that a member serves a request after it had refused `in_a_row`, if that was logged.
+    pub(super) fn note_agreed(&self, position: usize, member: Option<&str>, in_a_row: u64) {
+        if in_a_row >= REFUSALS_IN_A_ROW {
+            let hop = self.hops.get(position).map(|hop| &*hop.name);
+            info!(hop, member, "pool member agrees again");
+        }
+    }
+
     fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
         let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
         Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
     }
 }
+
+/// How many refusals in a row are worth a line in the log. A target that is down for a moment is asked for less often.
+const REFUSALS_IN_A_ROW: u64 = 3;

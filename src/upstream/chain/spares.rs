@@ -41,7 +41,7 @@ impl Chain {
         let Arrived { tunnel, journey, .. } = self.go(request, Destination::LastHop, &()).await?;
         let path = journey.path();
         // The hops did their part, and hear so as they do for the connection of a client.
-        journey.arrive();
+        journey.arrive(true);
         Ok((path, tunnel))
     }
 }

@@ -30,6 +30,27 @@ impl Diagnosis {
         let known = DIAGNOSES.iter().find(|diagnosis| diagnosis.reason == reason);
         known.unwrap_or(&DIAGNOSES[DIAGNOSES.len() - 1])
     }
+
+    /// Returns the remedy for `sign_on`. `kinit` alone fills the default cache, which is no help if the settings name another
+    /// one.
+    pub(super) fn advice_for(&self, sign_on: &SignOn) -> String {
+        let Some((cache, principal)) = sign_on.ccache() else { return self.advice.to_owned() };
+        let principal = principal.map(|name| format!(" {name}")).unwrap_or_default();
+        let kinit = format!("`kinit -c {cache}{principal}`");
+        match self.reason {
+            Reason::NoTicket => format!(
+                "Get a ticket with {kinit}, as the user that runs Mooltiroute: `ccache` of this hop names that cache. The next \
+                 request uses it."
+            ),
+            Reason::TicketExpired => format!(
+                "Renew it with {kinit}, since `ccache` of this hop names that cache. The next request uses the new one."
+            ),
+            Reason::BadCache => format!(
+                "Make it with {kinit}, or correct `ccache` of this hop. The user that runs Mooltiroute must be its owner."
+            ),
+            _ => self.advice.replace("`kinit`", &kinit),
+        }
+    }
 }
 
 /// Describes a sign-on for which there is no token. `canonical` is another name of the proxy's host.
@@ -45,7 +66,8 @@ pub(super) fn missing_credentials(
         SignOnError::Library(error) => (error.reason, details(error, service)),
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
     };
-    let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
+    let diagnosis = Diagnosis::of(reason);
+    let (summary, advice) = (&diagnosis.summary, diagnosis.advice_for(sign_on));
     // The library says only that there is no ticket. If there is a keytab, its keys got none.
     let (summary, advice) = match (reason, sign_on.keytab()) {
         (Reason::NoTicket, Some((path, principal))) => {
@@ -64,7 +86,7 @@ pub(super) fn missing_credentials(
         ) if cfg!(unix) => {
             (*summary, format!("{advice} {}", settings_file(std::env::var_os(KRB5_CONFIG))))
         }
-        _ => (*summary, (*advice).to_owned()),
+        _ => (*summary, advice),
     };
     MissingCredentials {
         summary: summary.to_owned(),
@@ -244,6 +266,8 @@ pub(super) const DIAGNOSES: [Diagnosis; 17] = [
 mod tests {
     use std::path::Path;
 
+    use mooltiroute_sso::{Credentials, Identity};
+
     use super::*;
 
     #[test]
@@ -253,6 +277,24 @@ mod tests {
             let others = &DIAGNOSES[..index];
             assert!(others.iter().all(|other| other.summary != diagnosis.summary));
         }
+    }
+
+    #[test]
+    fn advice_on_a_named_cache_fills_that_one() {
+        let sign_on = |principal: Option<&str>| {
+            let (name, principal) = ("FILE:/run/x".to_owned(), principal.map(str::to_owned));
+            let cache = Credentials::Ccache { name, principal };
+            SignOn::new("HTTP/a", vec![Identity::new(cache)], Duration::ZERO)
+        };
+        let advice = |reason, sign_on: &SignOn| Diagnosis::of(reason).advice_for(sign_on);
+        for reason in [Reason::NoTicket, Reason::TicketExpired, Reason::BadCache, Reason::Other] {
+            let told = advice(reason, &sign_on(None));
+            assert!(told.contains("`kinit -c FILE:/run/x`") && !told.contains("`kinit`"), "{told}");
+            let told = advice(reason, &sign_on(Some("alice@CORP.TEST")));
+            assert!(told.contains("`kinit -c FILE:/run/x alice@CORP.TEST`"), "{told}");
+        }
+        let default = SignOn::new("HTTP/a", Vec::new(), Duration::ZERO);
+        assert!(advice(Reason::NoTicket, &default).contains("`kinit`"));
     }
 
     #[test]

@@ -117,6 +117,14 @@ impl SignOn {
         })
     }
 
+    /// Returns the name of the credential cache that the settings name, and its principal if they name that too.
+    pub(super) fn ccache(&self) -> Option<(&str, Option<&str>)> {
+        self.identities.iter().find_map(|identity| match identity.credentials() {
+            Credentials::Ccache { name, principal } => Some((name.as_str(), principal.as_deref())),
+            _ => None,
+        })
+    }
+
     /// Describes the credentials that the next sign-on would use. Blocks.
     ///
     /// # Errors
@@ -125,7 +133,7 @@ impl SignOn {
         // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
         let unready = |error: &SsoError| Unready {
             reason: self.without_username(&error.to_string()),
-            advice: Diagnosis::of(error.reason).advice.to_owned(),
+            advice: Diagnosis::of(error.reason).advice_for(self),
         };
         sso::check_available().map_err(|error| unready(&error))?;
         let mut without = failure(Reason::NoTicket, "");

@@ -10,7 +10,7 @@ use super::{
     plan::{Candidate, Failure, Plan},
 };
 use crate::{
-    ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
+    AnswerRecord, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
     kinds::{pool::health::Taken, wish::Wish},
 };
 
@@ -172,7 +172,7 @@ impl Way {
         let why = self.why.take();
         if let (Some(taken), Some(member)) = (self.taken, self.member()) {
             self.choosing.pac.health.failed(taken, why);
-            member.failed.fetch_add(1, Ordering::Relaxed);
+            member.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
         match self.given_up().next() {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
@@ -208,8 +208,25 @@ impl Selection for Way {
             && let (Some(taken), Some(member)) = (self.taken, self.member())
         {
             self.choosing.pac.health.reached(taken);
-            member.reached.fetch_add(1, Ordering::Relaxed);
+            member.counts.reached.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn refused(&self, why: &Arc<str>) -> u64 {
+        let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
+        if self.settle()
+            && let (Some(taken), Some(member)) = (self.taken, self.member())
+        {
+            self.choosing.pac.health.reached(taken);
+            let in_a_row = member.counts.refused(why);
+            return of_inner.unwrap_or(in_a_row);
+        }
+        of_inner.unwrap_or_default()
+    }
+
+    fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
+        let own = || Some(Arc::clone(&self.member()?.counts) as Arc<dyn AnswerRecord>);
+        self.inner.as_ref().and_then(|inner| inner.record()).or_else(own)
     }
 
     fn note_failure(&mut self, why: &Arc<str>) {

@@ -65,7 +65,7 @@ impl EntryPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum InvalidEntry {
     #[error(
-        "is no pattern of a host; write as in `proxy*.corp.example`, perhaps with a port, as in `proxy*:3128`"
+        "is not a pattern of a host; write one such as `proxy*.corp.example`, perhaps with a port, as in `proxy*:3128`"
     )]
     NoHost,
     #[error("ends with `:*`; leave that out, since a pattern without a port matches every port")]

@@ -8,12 +8,13 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
 use super::{
     Pick,
+    counts::MemberCounts,
     health::{Health, LeftOut, Taken},
 };
 use crate::{Hop, MemberStatus, Request, preferences::stable_number};
@@ -35,15 +36,6 @@ pub(super) struct PoolMember {
     pub(super) fingerprint: u64,
     pub(super) takes_preferences: bool,
     pub(super) counts: Arc<MemberCounts>,
-}
-
-/// The connections of a member.
-#[derive(Debug, Default)]
-pub(super) struct MemberCounts {
-    /// Connections that it carried.
-    pub(super) reached: AtomicU64,
-    /// Connections that it failed.
-    pub(super) failed: AtomicU64,
 }
 
 /// The rule by which a pool orders its members.
@@ -96,15 +88,13 @@ impl PoolMember {
     /// Describes the member, which may be `left_out`.
     pub(super) fn status(&self, left_out: Option<&LeftOut>) -> MemberStatus {
         let description = self.hop.describe();
-        MemberStatus {
+        self.counts.shown_in(MemberStatus {
             scheme: description.scheme,
             hop: self.hop_name.clone(),
-            reached: self.counts.reached.load(Ordering::Relaxed),
-            failed: self.counts.failed.load(Ordering::Relaxed),
             left_out: left_out.map(|left_out| left_out.pause),
             problem: left_out.and_then(|left_out| left_out.why.clone()),
             ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
-        }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     order::{Candidates, PoolMember},
     roster::Roster,
 };
-use crate::{Chosen, Eventual, Selection, kinds::wish::Wish};
+use crate::{AnswerRecord, Chosen, Eventual, Selection, kinds::wish::Wish};
 
 /// The member that a connection takes.
 #[derive(Debug)]
@@ -106,6 +106,23 @@ impl Selection for Picked {
             self.roster.health.reached(self.taken);
             self.picked().counts.reached.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn refused(&self, why: &Arc<str>) -> u64 {
+        let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
+        if self.settle() {
+            // It works. Whether the refusal is about it or about the target is not known.
+            self.roster.health.reached(self.taken);
+            let in_a_row = self.picked().counts.refused(why);
+            return of_inner.unwrap_or(in_a_row);
+        }
+        of_inner.unwrap_or_default()
+    }
+
+    fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
+        let own = || Arc::clone(&self.picked().counts) as Arc<dyn AnswerRecord>;
+        // A pool in the pool has many exits, and the answers tell of one of them.
+        self.inner.as_ref().and_then(|inner| inner.record()).or_else(|| Some(own()))
     }
 
     fn note_failure(&mut self, why: &Arc<str>) {

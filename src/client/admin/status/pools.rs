@@ -40,6 +40,12 @@ pub(crate) struct Member {
     /// Why it is left out, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// How many requests it has refused one after the other, up to now.
+    pub refused_in_a_row: u64,
+    /// What it said at its last refusal, if it refused any request. Nothing tells whether that is about it or about the
+    /// target, so connections go on using it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Its connections.
     #[serde(flatten)]
     pub counts: MemberCounts,
@@ -65,6 +71,8 @@ pub(crate) struct MemberCounts {
     pub reached: u64,
     /// Connections that they failed.
     pub failed: u64,
+    /// Requests that they refused, perhaps because of the target.
+    pub refused: u64,
 }
 
 impl Pool {
@@ -88,6 +96,7 @@ impl Pool {
             counts: MemberCounts {
                 reached: rest.iter().map(|member| member.reached).sum(),
                 failed: rest.iter().map(|member| member.failed).sum(),
+                refused: rest.iter().map(|member| member.refused).sum(),
             },
         };
         Some(Self {
@@ -130,7 +139,13 @@ impl From<&MemberStatus> for Member {
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
             problem: member.problem.as_deref().map(str::to_owned),
-            counts: MemberCounts { reached: member.reached, failed: member.failed },
+            refused_in_a_row: member.refused_in_a_row,
+            refusal: member.refusal.as_deref().map(str::to_owned),
+            counts: MemberCounts {
+                reached: member.reached,
+                failed: member.failed,
+                refused: member.refused,
+            },
         }
     }
 }

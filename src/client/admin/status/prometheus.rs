@@ -253,13 +253,18 @@ impl Out<'_> {
             }
         }
         type OfMember = fn(&MemberCounts) -> u64;
-        let counters: [(&str, &str, OfMember); 2] = [
+        let counters: [(&str, &str, OfMember); 3] = [
             ("pool_member_connections", "Connections that a member of a pool carried", |counts| {
                 counts.reached
             }),
             ("pool_member_failures", "Connections that a member of a pool failed", |counts| {
                 counts.failed
             }),
+            (
+                "pool_member_refusals",
+                "Requests that a member of a pool refused, perhaps because of their target",
+                |counts| counts.refused,
+            ),
         ];
         for (name, help, pick) in counters {
             let mut family = self.family(name, help, MetricType::Counter)?;

@@ -1,4 +1,4 @@
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Preferences, kinds};
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -8,11 +8,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::*;
+use super::{deadlines::QUIET, *};
 use crate::{
     client::forward::upstream::UpstreamEnd,
     config::{Environment, Loader, Overrides, Source},
-    http::{BodyReader, Decoded, HeadLimits, RequestHead, Target},
+    http::{BodyLength, BodyReader, Decoded, HeadLimits, RequestHead, Target},
     io::lazy_timer,
     router::Query,
     state::generation::Generation,
@@ -267,7 +267,7 @@ async fn an_answer_is_late_once_the_request_is_over() {
     .await;
     assert_eq!(
         (ending.as_str(), begun.elapsed().as_secs()),
-        ("its head is not there after 10s", 310)
+        ("no answer within 10 s (`timeouts.response`)", 310)
     );
 }
 
@@ -286,7 +286,7 @@ async fn a_head_that_dribbles_is_late_while_the_request_is_under_way() {
     .await;
     assert_eq!(
         (ending.as_str(), begun.elapsed().as_secs()),
-        ("its head is not there after 10s", 10)
+        ("no whole head of its answer within 10 s (`timeouts.response`)", 10)
     );
 }
 
@@ -303,7 +303,7 @@ async fn an_answer_is_not_late_while_the_client_takes_nothing_of_an_interim_one(
         String::from_utf8(read_to_end(&mut client).await).unwrap()
     })
     .await;
-    assert_eq!(ending, "its head is not there after 10s");
+    assert_eq!(ending, "no answer within 10 s (`timeouts.response`)");
     assert_eq!(
         (told.as_str(), begun.elapsed().as_secs()),
         ("", 60),
@@ -346,7 +346,7 @@ async fn a_receiver_that_takes_nothing_is_given_up_and_one_that_takes_a_little_i
         }
     })
     .await;
-    assert_eq!(ending, "it has taken nothing of the request for 10s");
+    assert_eq!(ending, "it has taken nothing of the request for 10 s (`timeouts.stall`)");
     let seconds = begun.elapsed().as_secs();
     assert!((270..=290).contains(&seconds), "{seconds}");
     let begun = Instant::now();

@@ -1,0 +1,129 @@
+//! The deadlines of an exchange, which follow from how far its two directions are.
+
+use std::task::{Context, Poll};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Duration, Instant},
+};
+
+use super::{Answer, Exchange, Upload};
+use crate::{
+    client::forward::{ending::Ending, outbox::Outbox},
+    duration,
+    proxy_error::ProxyError,
+};
+
+/// A wait that ended at its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The head of the answer.
+    Head,
+    /// That the upstream takes more of the request.
+    Upstream,
+    /// That the client takes more of the answer.
+    Client,
+    /// That anything moves, for a client that may be gone.
+    Movement,
+}
+
+impl<C, U> Exchange<'_, C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Waits until the earliest deadline. Returns the wait that timed out.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
+        self.note_quiet();
+        let stall = self.outbound.stall_timeout();
+        let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
+        // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
+        // that names the one that timed out.
+        let due = [
+            (self.head_due(), Wait::Head),
+            (stalled(&self.to_upstream), Wait::Upstream),
+            (stalled(&self.to_client), Wait::Client),
+            (self.quiet.map(|(since, _)| since + QUIET), Wait::Movement),
+        ];
+        let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
+        let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
+        self.alarm.poll_until(cx, due).map(|()| wait)
+    }
+
+    /// When the head of the answer is late. Never while an interim answer is on its way to the client, for another
+    /// answer would begin in the middle of it.
+    fn head_due(&self) -> Option<Instant> {
+        if !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some() {
+            return None;
+        }
+        // Whichever came first: the request is over, or the answer has begun.
+        let since = match (self.over, self.head_begun) {
+            (Some(over), Some(begun)) => over.min(begun),
+            (over, begun) => over.or(begun)?,
+        };
+        Some(since + self.outbound.response_timeout()?)
+    }
+
+    /// Notes since when nothing moves, if the client may be gone or may not send the rest of its request.
+    ///
+    /// A client that has ended its direction may wait for its answer or be gone; nothing tells the two apart, except that
+    /// writing to one that is gone fails. So what is on its way to the client is waited for, and beyond that only for as
+    /// long as something moves. The same holds for the rest of a request that was already answered with an error.
+    fn note_quiet(&mut self) {
+        let may_be_gone = self.client_has_ended && self.to_client.blocked_since().is_none();
+        let is_refused = matches!(self.answer, Answer::Done { .. }) && self.status >= 400;
+        if !may_be_gone && !is_refused {
+            self.quiet = None;
+            return;
+        }
+        // Bytes of an incomplete head move nothing else, so what was read ahead counts as well.
+        let moved = (self.sent(), self.received(), self.upstream_seen.len());
+        if self.quiet.is_none_or(|(_, before)| before != moved) {
+            self.quiet = Some((Instant::now(), moved));
+        }
+    }
+
+    /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
+    pub(super) fn give_up(&mut self, wait: Wait) -> Option<Ending> {
+        let stall = self.outbound.stall_timeout().unwrap_or_default();
+        match (wait, &self.answer) {
+            (Wait::Head, _) => {
+                let timeout = self.outbound.response_timeout().unwrap_or_default();
+                let timeout = duration::in_words(timeout);
+                let why = match self.head_begun {
+                    None => format!("no answer within {timeout} (`timeouts.response`)"),
+                    Some(_) => format!(
+                        "no whole head of its answer within {timeout} (`timeouts.response`)"
+                    ),
+                };
+                Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
+            }
+            // A part of an interim answer is with the client, so no other answer can take its
+            // place.
+            (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
+                Some(self.truncated("the upstream takes nothing of the request"))
+            }
+            (Wait::Upstream, Answer::Head { .. }) => {
+                let stall = duration::in_words(stall);
+                let why =
+                    format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
+                Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
+            }
+            // The answer has begun and is worth having all the same. The rest of the request is
+            // read and dropped from now on.
+            (Wait::Upstream, _) => {
+                self.upload = Upload::Abandoned;
+                self.over = Some(Instant::now());
+                self.to_upstream.abandon();
+                None
+            }
+            (Wait::Client, _) => Some(Ending::ClientStalled),
+            // The client has its answer. That the rest of its request does not come is no failure.
+            (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
+            (Wait::Movement, _) => Some(self.client_left()),
+        }
+    }
+}
+
+/// How long nothing may move for a client that may be gone: origins are to know within two seconds.
+pub(super) const QUIET: Duration = Duration::from_millis(1_500);

@@ -1,0 +1,336 @@
+//! Failures whose cause is not where a user looks first: a member of a pool that refuses everything, a hop that is switched
+//! off, a silent proxy, a client with another scheme. The output alone has to name it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::support::{
+    ConfigDir, Double, EchoOrigin, Proxy, Step, connect, exchange, outcome, pause, probe, run,
+    status, within,
+};
+
+const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
+const GET: &[u8] =
+    b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n";
+const BLOCKED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\naccount blocked";
+const AGREED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn answer(text: &str) -> Step {
+    Step::Answer(text.to_owned())
+}
+
+/// A pool of one member.
+fn pool(member: &Double) -> String {
+    format!(
+        "timeouts: {{ response: 1s }}\nhops:\n  exits:\n    kind: pool\n    members: [{{ kind: http-connect, address: \
+         \"{}\" }}]\nchains: {{ default: [exits] }}\n",
+        member.address()
+    )
+}
+
+fn count(proxy: &Proxy, message: &str) -> usize {
+    proxy.events().iter().filter(|event| event.message() == message).count()
+}
+
+fn shown(proxy: &Proxy) -> String {
+    let (code, told, error) =
+        outcome(&proxy.command_for(&["status", "--address", &proxy.address().to_string()]));
+    assert_eq!(code, Some(0), "{error}");
+    told
+}
+
+#[tokio::test]
+async fn a_member_that_refuses_one_request_after_the_other_is_told_and_stays_in_use() {
+    for (request, words) in [(CONNECT, "asked for `origin.test:443`"), (GET, "from the target or")]
+    {
+        let member = Double::start([answer(BLOCKED)]).await;
+        let proxy = Proxy::start(&pool(&member)).await;
+        for _ in 0..2 {
+            exchange(proxy.address(), request).await;
+        }
+        let pool = status(proxy.address()).await["pools"]["exits"].clone();
+        assert_eq!(pool["shown"][0]["refused"], 2, "{pool}");
+        assert_eq!(count(&proxy, "pool member refuses"), 0);
+        assert!(shown(&proxy).contains("exits  members[0]  works"), "{}", shown(&proxy));
+        for _ in 0..3 {
+            exchange(proxy.address(), request).await;
+        }
+        let event = proxy.event("pool member refuses").await;
+        assert_eq!(["hop", "member"].map(|name| event.field(name)), ["exits", "members[0]"]);
+        assert!(event.field("error").contains("403 Forbidden"), "{event:?}");
+        assert!(event.field("error").contains(words), "{event:?}");
+        assert_eq!(count(&proxy, "pool member refuses"), 1, "once, however many follow");
+        let pool = status(proxy.address()).await["pools"]["exits"].clone();
+        let told = &pool["shown"][0];
+        assert_eq!(told["working"], true, "{told}");
+        let counts = ["failed", "refused", "refused_in_a_row"].map(|key| told[key].as_u64());
+        assert_eq!(counts, [Some(0), Some(5), Some(5)], "{told}");
+        assert!(told["refusal"].as_str().unwrap().contains("403 Forbidden"), "{told}");
+        let text = shown(&proxy);
+        assert!(text.contains("in use, refused the last 5"), "{text}");
+        assert!(text.contains("exits.members[0] refused the last 5 requests: "), "{text}");
+        assert!(text.contains("stays in use"), "{text}");
+        let metrics = exchange(
+            proxy.address(),
+            format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address()).as_bytes(),
+        )
+        .await;
+        let line = "mooltiroute_pool_member_refusals_total{hop=\"exits\",member=\"members[0]\"} 5";
+        assert!(metrics.contains(line), "{metrics}");
+        // One answer that serves ends it.
+        member.becomes([answer(AGREED)]);
+        match request {
+            CONNECT => drop(connect(proxy.address(), "origin.test:443").await.tunnel()),
+            _ => drop(exchange(proxy.address(), request).await),
+        }
+        proxy.event("pool member agrees again").await;
+        let pool = status(proxy.address()).await["pools"]["exits"].clone();
+        assert_eq!(pool["shown"][0]["refused_in_a_row"], 0, "{pool}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_takes_no_member_out_of_its_pool() {
+    let member = Double::start([answer(
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )])
+    .await;
+    let proxy = Proxy::start(&pool(&member)).await;
+    for _ in 0..6 {
+        exchange(proxy.address(), CONNECT).await;
+    }
+    let pool = status(proxy.address()).await["pools"]["exits"].clone();
+    let told = &pool["shown"][0];
+    assert_eq!(told["working"], true, "{told}");
+    assert_eq!(told["reached"], 0, "{told}");
+    assert_eq!(count(&proxy, "pool member left"), 0);
+}
+
+#[tokio::test]
+async fn a_silent_member_is_named_with_the_setting_that_ends_the_wait() {
+    let member = Double::start([Step::Listen]).await;
+    let proxy = Proxy::with_arguments(&pool(&member), &["--log-level", "debug"]).await;
+    let told = exchange(proxy.address(), GET).await;
+    assert!(
+        told.starts_with("HTTP/1.1 504 Gateway Timeout (exits.members[0]: no answer in time)\r\n"),
+        "{told}"
+    );
+    for words in [
+        "hop `exits.members[0]` took the request",
+        "no answer within 1 s (`timeouts.response`)",
+        "raise `timeouts.response`",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let waiting = proxy.event("the request is sent, and its answer is awaited").await;
+    assert_eq!(waiting.field("upstream"), "exits.members[0]");
+    assert_eq!(waiting.field("timeouts.response"), "1 s");
+    let failed = proxy.event("request failed").await;
+    assert!(failed.field("error").contains("`timeouts.response`"), "{failed:?}");
+    assert!(failed.field("hops").contains("exits.members[0]@"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn each_timeout_of_a_hop_is_named_in_the_log() {
+    let silent = Double::start([Step::Listen]).await;
+    for (more, setting) in [("", "timeouts.handshake"), (", tls: true", "timeouts.connect")] {
+        let yaml = format!(
+            "timeouts: {{ connect: 300ms, handshake: 400ms }}\nhops: {{ corporate: {{ kind: http-connect, address: \
+             \"{}\"{more} }} }}\nchains: {{ default: [corporate] }}\n",
+            silent.address()
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        assert!(told.contains(&format!("00 ms (`{setting}`)")), "{told}");
+        let failed = proxy.event("request failed").await;
+        assert!(failed.field("error").contains(&format!("(`{setting}`)")), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hop_that_is_switched_off_is_named_when_the_target_is_not_reached_without_it() {
+    let yaml = "hops:\n  corporate: { kind: http-connect, address: \"a.test:1\", enabled: false }\n\
+                chains: { default: [corporate] }\n";
+    let proxy = Proxy::start(yaml).await;
+    for request in [
+        &b"CONNECT intra.invalid:443 HTTP/1.1\r\nHost: intra.invalid:443\r\n\r\n"[..],
+        b"GET http://intra.invalid/ HTTP/1.1\r\nHost: intra.invalid\r\n\r\n",
+    ] {
+        let told = exchange(proxy.address(), request).await;
+        let line = told.lines().next().unwrap();
+        assert!(line.ends_with(": name lookup failed; off: corporate)"), "{line}");
+        for words in [
+            "Hop `corporate` of this chain is switched off, so the request went to the target without it",
+            "`mooltiroute hop corporate on`",
+        ] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+    // A hop that is left out says something about the others, but does not take their place in the status line.
+    let hop = Double::start([answer(BLOCKED)]).await;
+    let yaml = format!(
+        "hops:\n  corporate: {{ kind: http-connect, address: \"a.test:1\", enabled: false }}\n  other: {{ kind: \
+         http-connect, address: \"{}\" }}\nchains: {{ default: [corporate, other] }}\n",
+        hop.address()
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(told.starts_with("HTTP/1.1 502 Bad Gateway (other: 403 Forbidden"), "{told}");
+    assert!(told.contains("Hop `corporate` of this chain is switched off, and left out"), "{told}");
+    // Once it is gone from the chain, it is gone from the words.
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &yaml.replace("[corporate, other]", "[other]"));
+    proxy.event_after(seen, "config reloaded").await;
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(!told.contains("switched off"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_with_another_scheme_hears_that_this_proxy_takes_basic() {
+    let proxy = Proxy::start(
+        "server: { auth: { username: dev, password: hunter2 } }\nchains: { default: [] }\n",
+    )
+    .await;
+    let ask = async |value: &str| {
+        let request =
+            format!("CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n{value}\r\n");
+        exchange(proxy.address(), request.as_bytes()).await
+    };
+    let told = ask("").await;
+    assert!(
+        told.starts_with("HTTP/1.1 407 Proxy Authentication Required (server.auth, by Basic)\r\n"),
+        "{told}"
+    );
+    assert!(told.contains("by Basic authentication only"), "{told}");
+    for (value, scheme) in [
+        ("Digest username=\"dev\", response=\"0123\"", "Digest"),
+        ("NTLM TlRMTVNTUAAB", "NTLM"),
+        ("s3cret-token abc", "non-Basic"),
+    ] {
+        let seen = proxy.events().len();
+        let told = ask(&format!("Proxy-Authorization: {value}\r\n")).await;
+        let line = told.lines().next().unwrap();
+        assert!(line.ends_with("Required (server.auth takes Basic only)"), "{line}");
+        assert!(told.contains(&format!("The client sent {scheme} credentials")), "{told}");
+        assert!(!told.contains("USER:PASSWORD") && !told.contains("s3cret"), "{told}");
+        if scheme == "Digest" {
+            let reason = proxy.event_after(seen, "request denied").await.field("reason");
+            assert!(reason.contains("Digest") && reason.contains("Basic only"), "{reason}");
+        }
+    }
+    let wrong = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode("dev:wrong"));
+    let told = ask(&wrong).await;
+    assert!(told.lines().next().unwrap().ends_with("(not those of server.auth)"), "{told}");
+}
+
+#[tokio::test]
+async fn a_status_line_has_the_cause_even_if_names_are_long() {
+    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"a\"\r\n\
+                   Content-Length: 0\r\n\r\n";
+    let hop = Double::start([answer(refusal), answer(refusal)]).await;
+    let long = "the-proxy-of-the-department-in-the-second-building-on-the-left";
+    let member = format!(
+        "{{ kind: http-connect, address: \"{}\", username: u, password: p }}",
+        hop.address()
+    );
+    for yaml in [
+        format!("hops: {{ {long}: {member} }}\nchains: {{ default: [{long}] }}\n"),
+        format!(
+            "hops: {{ exits: {{ kind: pool, members: [{member}, {member}, {member}] }} }}\nchains: {{ default: [exits] }}\n"
+        ),
+        format!(
+            "hops: {{ {long}: {{ kind: pool, members: [{member}, {member}] }} }}\nchains: {{ default: [{long}] }}\n"
+        ),
+    ] {
+        let proxy = Proxy::start(&yaml).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        let line = told.lines().next().unwrap();
+        assert!(line.contains("credentials rejected"), "{line}");
+        let name = if yaml.contains(long) { &long[..13] } else { "exits.members[2]" };
+        assert!(line.contains(name), "{line}");
+        assert!(line.len() <= "HTTP/1.1 502 ".len() + 80 && line.is_ascii(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn probe_tells_a_refusal_by_a_proxy_from_an_answer_of_the_target() {
+    let probed_by = async |fields: &str| {
+        let text = format!("HTTP/1.1 403 Forbidden\r\n{fields}Content-Length: 0\r\n\r\n");
+        let hop = Double::start([answer(&text)]).await;
+        let yaml = format!(
+            "hops: {{ corporate: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [corporate] }}\n",
+            hop.address()
+        );
+        probe(&yaml, &["http://target.test/"]).await
+    };
+    let probed = probed_by("").await;
+    assert_eq!(probed.told["reached"], true, "{}", probed.told);
+    assert_eq!(probed.told["perhaps_by"], "corporate", "{}", probed.told);
+    assert!(
+        probed.words.contains("of the target, or of `corporate`, which does not say"),
+        "{}",
+        probed.words
+    );
+    assert!(
+        probed.words.contains("\nanswered in ") && !probed.words.contains("reached in"),
+        "{}",
+        probed.words
+    );
+    for sign in [
+        "X-Squid-Error: ERR_ACCESS_DENIED 0",
+        "Proxy-Status: squid.corp.test; error=http_request_denied",
+    ] {
+        let probed = probed_by(&format!("{sign}\r\n")).await;
+        assert_eq!(probed.told["reached"], false, "{}", probed.told);
+        assert_eq!(probed.told["failure"]["hop"], "corporate", "{}", probed.told);
+        assert!(probed.words.contains(sign), "{}", probed.words);
+        assert!(probed.words.contains("the target was not reached"), "{}", probed.words);
+    }
+    // A proxy that only passed the answer on says so without an error.
+    let probed = probed_by("Proxy-Status: squid.corp.test; received-status=403\r\n").await;
+    assert_eq!(probed.told["reached"], true, "{}", probed.told);
+}
+
+#[tokio::test]
+async fn explain_says_what_a_hop_of_a_pac_file_gets_before_the_file_is_there() {
+    let yaml = "hops:\n  office: { kind: pac, url: \"http://pac.invalid/proxy.pac\", hops: { \"*.corp.test\": corporate } }\n\
+                \u{20} corporate: { kind: http-connect, address: \"a.corp.test:1\" }\nchains: { default: [office] }\n";
+    let config = ConfigDir::new(yaml);
+    let explain =
+        |url: &str| outcome(&run(["explain", url, "-c", config.path().to_str().unwrap()])).1;
+    let plain = explain("http://target.test/");
+    assert!(
+        plain.contains("gets the request in absolute-form, for http://target.test:80;"),
+        "{plain}"
+    );
+    assert!(!plain.contains("CONNECT"), "{plain}");
+    let tunnel = explain("https://target.test/");
+    assert!(
+        tunnel.contains("gets CONNECT target.test:443; or the PAC file chooses no hop"),
+        "{tunnel}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn status_asks_before_it_shows_what_a_condition_depends_on() {
+    let echo = EchoOrigin::start().await;
+    let port = crate::support::free_port();
+    let yaml = format!(
+        "hops:\n  office: {{ kind: http-connect, address: \"127.0.0.1:{port}\", enabled: {{ when: {{ reachable: \
+         \"127.0.0.1:{port}\" }} }} }}\nchains: {{ default: [office] }}\n"
+    );
+    let proxy = Proxy::start(&yaml).await;
+    drop(connect(proxy.address(), echo.address()).await.tunnel());
+    let path = proxy.config().path().to_str().unwrap();
+    let told = || outcome(&proxy.command_for(&["status", "-c", path])).1;
+    assert!(told().contains("office is off: "), "{}", told());
+    // No request follows: only the question itself finds out that the port is open.
+    let _office = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    within("the status has a new answer", async {
+        while !told().contains("can be reached: true (the connection was accepted") {
+            pause().await;
+        }
+    })
+    .await;
+    proxy.event("config reloaded").await;
+}
