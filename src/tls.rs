@@ -30,7 +30,7 @@ pub(crate) use self::{
 pub struct TlsServer {
     acceptor: TlsAcceptor,
     checks_clients: bool,
-    /// The certificates that clients get.
+    /// The certificates that it presents.
     chain: Vec<CertificateDer<'static>>,
     out_of_date: Vec<TlsProblem>,
 }

@@ -92,10 +92,19 @@ pub struct SavedDocument {
     pub bytes: Zeroizing<Vec<u8>>,
     /// The encoding that the server named.
     pub charset: Option<String>,
-    /// The tag by which the server knows it.
-    pub etag: Option<String>,
+    /// How its server knows it.
+    pub validators: Validators,
     /// When it was read.
     pub loaded: SystemTime,
+}
+
+/// The marks by which a server knows a version of a document (RFC 9110 §8.8). With them it is asked for a newer one only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// The value of `ETag`.
+    pub etag: Option<String>,
+    /// The value of `Last-Modified`, as the server wrote it.
+    pub last_modified: Option<String>,
 }
 
 impl fmt::Debug for SavedDocument {

@@ -64,7 +64,7 @@ pub use schemars;
 pub use crate::{
     asker::{
         Asker, Forwarder, KeptDocument, OpenError, PlainConnection, SavedDocument, Services,
-        SourceKind, SourceNews, SourceState,
+        SourceKind, SourceNews, SourceState, Validators,
     },
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, Siblings, is_utf16},

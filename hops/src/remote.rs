@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     Eventual, KeptDocument, SavedDocument, Services, SourceKind, SourceNews, SourceState,
-    tls::TlsClient,
+    Validators, tls::TlsClient,
 };
 
 /// Turns a document into the value that a hop uses.
@@ -149,7 +149,7 @@ impl<R: Reader> Remote<R> {
         ours.document = Some(Document {
             value: value(&document.value),
             doubt: document.doubt.clone(),
-            etag: document.etag.clone(),
+            validators: document.validators.clone(),
             ..*document
         });
         (ours.epoch, ours.checked, ours.confirmed) =
@@ -345,7 +345,7 @@ impl<R: Reader> Fetch<R> {
         }
         let (looking, name) = (Arc::clone(services), remote.saved_name());
         let saved = tokio::task::spawn_blocking(move || looking.saved(&name)).await;
-        let Ok(Some(SavedDocument { bytes, charset, etag, loaded })) = saved else { return };
+        let Ok(Some(SavedDocument { bytes, charset, validators, loaded })) = saved else { return };
         let fingerprint = remote.server.hasher.hash_one((&*bytes, &charset));
         let read = remote.reader.read(RemoteBody { bytes, charset }, None, *epoch).await;
         let ReadDocument { value, doubt } = match read {
@@ -359,7 +359,7 @@ impl<R: Reader> Fetch<R> {
         };
         let kept = KeptDocument { loaded, members: R::members(&value) };
         let value = Arc::new(value);
-        remote.state().document = Some(Document { value, doubt, loaded, fingerprint, etag });
+        remote.state().document = Some(Document { value, doubt, loaded, fingerprint, validators });
         remote.fetched.notify_waiters();
         services.report(R::KIND, &remote.shown_url(), SourceNews::Restored(kept));
     }
@@ -373,11 +373,12 @@ impl<R: Reader> Fetch<R> {
         services: &Arc<dyn Services>,
     ) -> Result<Option<Document<R::Value>>, LoadProblem> {
         let Remote { reader, server, policy, .. } = &*self.remote;
-        let (last, fingerprint, etag) = {
+        let (last, fingerprint, known) = {
             let state = self.remote.state();
             let document = state.document.as_ref();
             let fingerprint = document.map(|document| document.fingerprint);
-            (state.value(), fingerprint, document.and_then(|document| document.etag.clone()))
+            let known = document.map(|document| document.validators.clone());
+            (state.value(), fingerprint, known.unwrap_or_default())
         };
         let RemoteServer { url, tls, head_bytes_max, hasher, .. } = server;
         let server = Server {
@@ -387,35 +388,60 @@ impl<R: Reader> Fetch<R> {
             accept: R::ACCEPT,
             patience: policy.patience,
         };
-        let (body, etag) = match server.fetch(url, etag.as_deref()).await {
-            Ok(Fetched::Document { body, etag }) => (body, etag),
+        let (body, mut validators) = match server.fetch(url, &known).await {
+            Ok(Fetched::Document { body, validators }) => (body, validators),
             Ok(Fetched::NotModified) => return Ok(None),
             Err(error) => {
                 let words = if R::HIDES_URL { error.without_urls() } else { error.to_string() };
                 return Err(LoadProblem::new(error.cause(), words));
             }
         };
+        if policy.follows_network {
+            // The same URL may have another document in another network, and that one may be older.
+            validators.last_modified = None;
+        }
         let present = hasher.hash_one((&*body.bytes, &body.charset));
         if fingerprint == Some(present) {
+            self.revalidated(services, body, validators);
             return Ok(None);
         }
         let loaded = SystemTime::now();
         let saved = R::IS_SAVED.then(|| SavedDocument {
             bytes: body.bytes.clone(),
             charset: body.charset.clone(),
-            etag: etag.clone(),
+            validators: validators.clone(),
             loaded,
         });
         let read = reader.read(body, last, self.epoch).await;
         let ReadDocument { value, doubt } =
             read.map_err(|words| LoadProblem::new(LoadCause::Content, words))?;
         if let Some(saved) = saved {
-            // Nothing waits for the disk.
-            let (saving, name) = (Arc::clone(services), self.remote.saved_name());
-            drop(tokio::task::spawn_blocking(move || saving.save(&name, &saved)));
+            self.save(services, saved);
         }
         let value = Arc::new(value);
-        Ok(Some(Document { value, doubt, loaded, fingerprint: present, etag }))
+        Ok(Some(Document { value, doubt, loaded, fingerprint: present, validators }))
+    }
+
+    /// Notes how the server knows the present document, which is `body`. It may do so in another way than before, as after
+    /// the same document was uploaded again.
+    fn revalidated(&self, services: &Arc<dyn Services>, body: RemoteBody, validators: Validators) {
+        let loaded = {
+            let mut state = self.remote.state();
+            let changed = state.document.as_mut().filter(|known| known.validators != validators);
+            let Some(document) = changed else { return };
+            document.validators = validators.clone();
+            document.loaded
+        };
+        if R::IS_SAVED {
+            let RemoteBody { bytes, charset } = body;
+            self.save(services, SavedDocument { bytes, charset, validators, loaded });
+        }
+    }
+
+    /// Saves a document. Nothing waits for the disk.
+    fn save(&self, services: &Arc<dyn Services>, document: SavedDocument) {
+        let (services, name) = (Arc::clone(services), self.remote.saved_name());
+        drop(tokio::task::spawn_blocking(move || services.save(&name, &document)));
     }
 }
 

@@ -92,6 +92,20 @@ eventually through_corporate
 systemctl reload mooltiroute
 [ "$(systemctl show --property MainPID --value mooltiroute)" = "$process" ]
 
+step "it starts again after a crash, and when a configuration is mended at last"
+systemctl kill --signal=KILL mooltiroute
+restarted() { [ "$(systemctl show --property MainPID --value mooltiroute)" != "$process" ] && get http://127.0.0.1:8080/; }
+eventually restarted
+printf 'hops: { corporate: { knd: x } }\n' >$files/90-wrong.yaml
+if systemctl restart mooltiroute; then exit 1; fi
+# systemd gives up after five starts in ten seconds.
+attempts() { [ "$(systemctl show --property NRestarts --value mooltiroute)" -ge "$1" ]; }
+eventually attempts 3
+eventually attempts 6
+rm $files/90-wrong.yaml
+eventually get http://127.0.0.1:8080/
+process=$(systemctl show --property MainPID --value mooltiroute)
+
 step "an upgrade keeps the edited file and replaces the other"
 before=$(sha256sum $files/20-hops.yaml)
 dpkg --install /root/next.deb
@@ -141,6 +155,24 @@ systemctl --user --machine tester@ enable --now mooltiroute.service
 get http://127.0.0.1:8080/ | grep -q '^origin$'
 [ "$(ps -o user= -C mooltiroute)" = tester ]
 systemctl --user --machine tester@ disable --now mooltiroute.service
+
+step "\`service install\` does the same, with a unit that this systemd understands"
+as_tester() {
+  setpriv --reuid=tester --regid=tester --clear-groups env --chdir=/ HOME=/home/tester "XDG_RUNTIME_DIR=/run/user/$(id -u tester)" "$@"
+}
+as_tester mooltiroute service install
+as_tester mooltiroute service status >/dev/null
+eventually get http://127.0.0.1:8080/
+if journalctl --no-pager | grep 'tester/.config/systemd/user/mooltiroute.service:[0-9]'; then exit 1; fi
+process=$(as_tester systemctl --user show --property MainPID --value mooltiroute)
+as_tester systemctl --user reload mooltiroute
+[ "$(as_tester systemctl --user show --property MainPID --value mooltiroute)" = "$process" ]
+kill -KILL "$process"
+restarted_for_tester() { [ "$(as_tester systemctl --user show --property MainPID --value mooltiroute)" != "$process" ] && get http://127.0.0.1:8080/; }
+eventually restarted_for_tester
+as_tester mooltiroute service uninstall
+test ! -e /home/tester/.config/systemd/user/mooltiroute.service
+if get http://127.0.0.1:8080/ 2>/dev/null; then exit 1; fi
 loginctl terminate-user tester
 loginctl disable-linger tester
 eventually userdel --remove tester

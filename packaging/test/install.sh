@@ -10,6 +10,7 @@ processes=()
 trap 'kill "${processes[@]}" 2>/dev/null; wait; rm -rf "$scratch"' EXIT
 PARTIAL=1 packaging/render.sh "$DIST/SHA256SUMS" "$scratch/channels"
 cp "$DIST"/mooltiroute-*.tar.gz "$DIST/SHA256SUMS" "$scratch"
+: >"$scratch/server.log"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$scratch" 0 >"$scratch/server.log" 2>&1 &
 processes+=($!)
 until port=$(grep -o 'port [0-9]*' "$scratch/server.log" | cut -d ' ' -f 2) && [ -n "$port" ]; do sleep 0.1; done

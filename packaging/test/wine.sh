@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tries a Windows build under Wine, with real clients: wine.sh mooltiroute.exe
 #
-# Start, plain requests, CONNECT, SOCKS5, a reload by an edit, a rejected edit, status, and Ctrl+C.
+# Start, plain requests, CONNECT, SOCKS5, a reload by an edit, a rejected edit, commands through the named pipe, the
+# definition of the scheduled task, and Ctrl+C. Needs Wine, mingw's gcc (for Wine before 8.9), curl and python3.
 set -euo pipefail
 program=$(realpath "$1")
 scratch=$(mktemp -d)
@@ -71,9 +72,46 @@ printf 'hops: { closed: { kind: http-connect, address: "127.0.0.1:9" } }\nchains
 logged "config reloaded"
 [ "$(curl -s --max-time 20 -o /dev/null -w '%{http_code}' --proxy "http://127.0.0.1:$port" "$url")" = 502 ] || fail "a reload"
 passed "a reload by an edit"
+run hop closed off --config "$scratch/config.d" >"$scratch/hop" || fail "hop off"
+code() { curl -s --max-time 20 -o /dev/null -w '%{http_code}' --proxy "http://127.0.0.1:$port" "$url"; }
+[ "$(code)" = 200 ] || fail "hop off did not take the hop out: $(cat "$scratch/hop")"
+run hop closed on --config "$scratch/config.d" >/dev/null || fail "hop on"
+[ "$(code)" = 502 ] || fail "hop on did not put the hop back"
+passed "hop off, hop on"
 printf 'hops: { closed: { knd: x } }\n' >"$scratch/config.d/30.yaml"
 logged "config rejected"
 passed "a rejected edit"
+if run reload --config "$scratch/config.d" >"$scratch/reload" 2>&1; then fail "reload accepts a wrong file"; fi
+grep -q knd "$scratch/reload" || fail "reload does not say what is wrong: $(cat "$scratch/reload")"
+rm "$scratch/config.d/20.yaml" "$scratch/config.d/30.yaml"
+run reload --config "$scratch/config.d" >/dev/null || fail "reload"
+[ "$(code)" = 200 ] || fail "reload"
+passed "reload"
+
+# A tunnel that stays open.
+exec 3<>"/dev/tcp/127.0.0.1/$port"
+printf 'CONNECT 127.0.0.1:%s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n\r\n' "$origin" "$origin" >&3
+read -r -t 20 answer <&3 || fail "no answer to CONNECT"
+[[ $answer == *200* ]] || fail "no tunnel: $answer"
+run ps --config "$scratch/config.d" >"$scratch/ps" || fail "ps"
+grep -q "127.0.0.1:$origin" "$scratch/ps" || fail "ps lacks the tunnel: $(cat "$scratch/ps")"
+run kill --chain default --config "$scratch/config.d" >/dev/null || fail "kill"
+timeout 20 cat <&3 >/dev/null || fail "kill left the tunnel open"
+exec 3<&-
+passed "ps, kill"
+
+# Wine's scheduler can't run tasks, so the definition is only printed.
+run service install --config "$scratch/config.d" --print >"$scratch/task.xml" || fail "service install --print"
+python3 - "$scratch/task.xml" <<'CHECK' || fail "the definition of the task is no XML"
+import re, sys, xml.etree.ElementTree
+text = open(sys.argv[1], encoding="utf-8-sig").read()
+task = xml.etree.ElementTree.fromstring(re.sub(r"^<\?xml[^>]*>", "", text.strip()))
+space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+arguments = task.find(f"{space}Actions/{space}Exec/{space}Arguments").text
+assert re.fullmatch(r'--headless "[^"]*\.exe" run -c "[^"]*"', arguments), arguments
+assert task.find(f"{space}Triggers/{space}LogonTrigger/{space}UserId").text
+CHECK
+passed "service install --print"
 
 kill -INT "$proxy"
 logged "stopped"

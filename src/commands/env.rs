@@ -43,15 +43,15 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         // On standard error, so that a shell which evaluates the lines does not run it.
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
     }
+    if let Some(note) = settings.note_on_tls() {
+        complain(&note);
+    }
     // The variables may be set before the proxy starts, so this is no failure.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
             "no proxy listens on {address} yet; start it with `mooltiroute run`, or requests of programs with these \
              variables fail"
         ));
-    }
-    if let Some(note) = settings.note_on_tls() {
-        let _ = writeln!(anstream::stderr(), "mooltiroute: {note}");
     }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
     let lines: Vec<_> = settings

@@ -64,6 +64,8 @@ trait Manager {
 enum ServiceError {
     #[error("the directory of the user's services is not known: set {0}")]
     NoDirectory(&'static str),
+    #[error("the name of the user is not known: set {0}")]
+    NoUser(&'static str),
     #[error("`{}` was not written by this command; remove it first", .0.display())]
     Foreign(PathBuf),
     #[error("`{}` can't be read: {cause}", path.display())]
@@ -80,6 +82,11 @@ enum ServiceError {
     Run { command: String, cause: io::Error },
     #[error("`{command}` failed: {said}")]
     Failed { command: String, said: String },
+    #[error(
+        "{cause}. The service is not started; its definition is `{}`. Mend that and run `mooltiroute service install` \
+         again, or start `mooltiroute run` in another way", path.display()
+    )]
+    Start { path: PathBuf, cause: Box<Self> },
 }
 
 /// Runs the command.
@@ -105,7 +112,14 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
         ServiceAction::Status => match execute(&mut manager.status()) {
             Ok(output) => {
                 let _ = super::stdout().write_all(&output.stdout);
-                if output.status.success() { ExitCode::SUCCESS } else { complain(&NOT_INSTALLED) }
+                if output.status.success() {
+                    return ExitCode::SUCCESS;
+                }
+                // The reason may be that there is no service manager, as in many containers.
+                match said(&output) {
+                    why if why.is_empty() => complain(&NOT_INSTALLED),
+                    why => complain(&format_args!("{NOT_INSTALLED} ({why})")),
+                }
             }
             Err(error) => complain(&error),
         },
@@ -113,8 +127,8 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
 }
 
 const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own \
-                                      (`systemctl --user edit mooltiroute` on Linux), or keep a password in a file and \
-                                      name that with `password_file`";
+                                      (`~/.config/mooltiroute/environment` on Linux, one `NAME=value` a line), or keep a \
+                                      password in a file and name that with `password_file`";
 
 fn done(done: Result<String, ServiceError>) -> ExitCode {
     match done {
@@ -140,10 +154,8 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     let directory = path.parent().unwrap_or(Path::new(""));
     let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, &content));
     written.map_err(|cause| ServiceError::Write { path: path.clone(), cause })?;
-    end(manager)?;
-    for mut command in manager.start(&path) {
-        succeed(&mut command)?;
-    }
+    let started = end(manager).and_then(|()| manager.start(&path).iter_mut().try_for_each(succeed));
+    started.map_err(|cause| ServiceError::Start { path: path.clone(), cause: Box::new(cause) })?;
     Ok(format!("{}: written, and the service is started\n", path.display()))
 }
 
@@ -204,8 +216,12 @@ fn succeed(command: &mut Command) -> Result<(), ServiceError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(ServiceError::Failed { command: shown(command), said })
+    Err(ServiceError::Failed { command: shown(command), said: said(&output) })
+}
+
+/// Returns what a command wrote to standard error, without a full stop at its end.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().trim_end_matches('.').to_owned()
 }
 
 fn execute(command: &mut Command) -> Result<Output, ServiceError> {
@@ -234,9 +250,9 @@ fn manager(environment: &Environment) -> Box<dyn Manager> {
     if cfg!(target_os = "macos") {
         Box::new(launchd::Launchd { home: environment.absolute_path("HOME") })
     } else if cfg!(windows) {
-        Box::new(task::ScheduledTask { directory: environment.absolute_path("LOCALAPPDATA") })
+        Box::new(task::ScheduledTask::new(environment))
     } else {
-        Box::new(systemd::Systemd { config: environment.user_directory() })
+        Box::new(systemd::Systemd { config: environment.user_directories().into_iter().next() })
     }
 }
 
@@ -273,8 +289,10 @@ mod tests {
         let line = r#"ExecStart="/opt/my \"tools\"/100%%/mooltiroute" "run" "-c" "/home/ann/$$x & <y>/config.d""#;
         assert!(unit.lines().any(|found| found == line), "{unit}");
         assert!(
-            unit.contains("Type=notify-reload\n") && unit.contains("WantedBy=default.target\n")
+            unit.contains("Type=notify\n") && unit.contains("ExecReload="),
+            "`notify-reload` needs systemd 253: {unit}"
         );
+        assert!(unit.contains("WantedBy=default.target\n"), "{unit}");
         assert!(!unit.contains("User="), "it is a unit of a user");
     }
 
@@ -290,15 +308,43 @@ mod tests {
 
     #[test]
     fn a_task_starts_at_logon_with_the_rights_of_its_user() {
-        let task = text(&task::ScheduledTask { directory: Some("/c/Users/ann".into()) });
+        let task = text(&task());
+        assert!(task.contains("<RunLevel>LeastPrivilege</RunLevel>"), "{task}");
+        // The trigger and the principal name the user, or only an administrator may register the task.
+        assert_eq!(task.matches("<UserId>OFFICE\\ann &amp; co</UserId>").count(), 2, "{task}");
         assert!(
-            task.contains("<LogonTrigger>") && task.contains("<RunLevel>LeastPrivilege</RunLevel>")
+            task.contains("<Interval>PT1M</Interval>") && task.contains("IgnoreNew"),
+            "it starts again after a failure: {task}"
         );
         assert!(
             task.contains("<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>"),
             "it runs without a limit: {task}"
         );
+        assert!(
+            task.contains("<Command>conhost.exe</Command><Arguments>--headless &quot;/opt/my"),
+            "it has no window: {task}"
+        );
         assert!(task.contains("&quot;/home/ann/$x &amp; &lt;y&gt;/config.d&quot;"), "{task}");
+    }
+
+    fn task() -> task::ScheduledTask {
+        let directory = Some("/c/Users/ann".into());
+        task::ScheduledTask { directory, user: Some("OFFICE\\ann & co".to_owned()) }
+    }
+
+    #[test]
+    fn the_user_of_a_task_comes_with_the_domain() {
+        let environment = |variables: &'static [(&str, &str)]| {
+            let find = move |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.into())
+            };
+            task::ScheduledTask::new(&Environment::new(find, "")).user
+        };
+        let both = environment(&[("USERNAME", "ann"), ("USERDOMAIN", "OFFICE")]);
+        assert_eq!(both.as_deref(), Some("OFFICE\\ann"));
+        assert_eq!(environment(&[("USERNAME", "ann")]).as_deref(), Some("ann"));
+        assert_eq!(environment(&[]), None);
     }
 
     /// Returns the commands of a second installation as text, and of the removal.
@@ -324,8 +370,7 @@ mod tests {
 
     #[test]
     fn a_second_installation_ends_the_process_of_a_running_task() {
-        let (install, remove) =
-            commands(&task::ScheduledTask { directory: Some("/c/Users/ann".into()) });
+        let (install, remove) = commands(&task());
         let end = "schtasks /End /TN Mooltiroute".to_owned();
         assert_eq!(install[0], end);
         assert!(install[1].starts_with("schtasks /Create /F /TN Mooltiroute /XML "), "{install:?}");

@@ -1,6 +1,7 @@
 //! `mooltiroute status`: shows the status of the running proxy.
 
 mod ask;
+pub(super) mod cells;
 pub(super) mod table;
 
 use std::{net::SocketAddr, process::ExitCode};

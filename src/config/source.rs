@@ -116,18 +116,24 @@ impl Environment {
         set("STATE_DIRECTORY").or_else(of_user)
     }
 
-    /// Returns the user's directory for configurations.
-    pub(crate) fn user_directory(&self) -> Option<PathBuf> {
+    /// Returns the user's directories for configurations, in the order in which they are looked at.
+    pub(crate) fn user_directories(&self) -> Vec<PathBuf> {
+        self.user_directories_on(std::env::consts::OS)
+    }
+
+    /// Returns the directories of [`user_directories`](Self::user_directories) on another system.
+    fn user_directories_on(&self, system: &str) -> Vec<PathBuf> {
         if let Some(directory) = self.absolute_path("XDG_CONFIG_HOME") {
-            return Some(directory);
+            return vec![directory];
         }
-        if cfg!(windows) {
-            self.absolute_path("APPDATA")
-        } else if cfg!(target_os = "macos") {
-            self.absolute_path("HOME").map(|home| home.join("Library/Application Support"))
-        } else {
-            self.absolute_path("HOME").map(|home| home.join(".config"))
-        }
+        let (variable, below): (_, &[&str]) = match system {
+            "windows" => ("APPDATA", &[""]),
+            // Many command-line programs keep to `~/.config` on macOS too.
+            "macos" => ("HOME", &["Library/Application Support", ".config"]),
+            _ => ("HOME", &[".config"]),
+        };
+        let Some(root) = self.absolute_path(variable) else { return Vec::new() };
+        below.iter().map(|below| root.join(below)).collect()
     }
 }
 
@@ -202,7 +208,8 @@ impl Source {
 
     /// Returns the places in which a configuration is looked for, if none is named.
     fn places(environment: &Environment) -> Vec<PathBuf> {
-        let user = environment.user_directory().map(|user| user.join("mooltiroute/config.d"));
+        let user = environment.user_directories().into_iter();
+        let user = user.map(|user| user.join("mooltiroute/config.d"));
         let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
         let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
         local.into_iter().chain(user).chain(system).collect()
@@ -424,6 +431,20 @@ mod tests {
     use super::*;
 
     #[cfg(unix)]
+    #[test]
+    fn macos_looks_in_both_customary_directories() {
+        let home = |name: &str| (name == "HOME").then(|| "/Users/ann".into());
+        let environment = Environment::new(home, "");
+        let found = environment.user_directories_on("macos");
+        let expected = ["/Users/ann/Library/Application Support", "/Users/ann/.config"];
+        assert_eq!(found, expected.map(PathBuf::from));
+        let found = environment.user_directories_on("linux");
+        assert_eq!(found, [PathBuf::from("/Users/ann/.config")]);
+        let set = |name: &str| (name == "XDG_CONFIG_HOME").then(|| "/elsewhere".into());
+        let found = Environment::new(set, "").user_directories_on("macos");
+        assert_eq!(found, [PathBuf::from("/elsewhere")]);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_file_is_shown_below_the_path_that_was_written() {

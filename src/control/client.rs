@@ -95,6 +95,11 @@ impl Control {
         let found = if staying.is_empty() { fits } else { staying };
         // `Usual` allows every proxy. That several run says nothing about which of them is meant.
         let is_ambiguous = found.len() > 1 && (is_exact || is_named);
+        if is_ambiguous {
+            // Only those that can be meant, so that one of them is chosen.
+            let fitting = found.into_iter().map(|position| running[position].identity.clone());
+            return Err(NoProxy::Ambiguous(fitting.collect()));
+        }
         let only =
             if let [position] = found[..] { Some(running.swap_remove(position)) } else { None };
         let others = running.into_iter().map(|control| control.identity).collect();
@@ -102,7 +107,6 @@ impl Control {
             Some(control) => {
                 Ok(Self { is_named: is_named && is_only, is_exact, others, ..control })
             }
-            None if is_ambiguous => Err(NoProxy::Ambiguous(others)),
             None => Err(wanted.missing(others)),
         }
     }

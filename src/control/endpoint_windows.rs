@@ -8,7 +8,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
@@ -59,12 +60,24 @@ pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
     pipes
 }
 
-/// Connects to the proxy at `path`. A pipe that is opened as a file has no timeouts.
+/// Connects to the proxy at `path`. Once open, a pipe that is used as a file has no timeouts.
+///
+/// No instance waits for a moment after another client has come, so a busy pipe is tried again until `patience` ends.
 ///
 /// # Errors
 /// The system's error.
-pub(crate) fn connect(path: &Path, _patience: Duration) -> io::Result<Connection> {
-    OpenOptions::new().read(true).write(true).open(path)
+pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Connection> {
+    let begin = Instant::now();
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Err(error)
+                if error.raw_os_error() == Some(ERROR_PIPE_BUSY) && begin.elapsed() < patience =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Endpoint {
@@ -106,3 +119,5 @@ impl Endpoint {
 }
 
 const PIPES: &str = r"\\.\pipe\";
+/// The system's number for "all pipe instances are busy".
+const ERROR_PIPE_BUSY: i32 = 231;

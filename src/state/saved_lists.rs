@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mooltiroute_hops::SavedDocument;
+use mooltiroute_hops::{SavedDocument, Validators};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,6 +32,8 @@ struct SavedHead {
     /// When the list was read, in seconds since 1970.
     loaded: u64,
     etag: Option<String>,
+    /// Files of an earlier version don't have it.
+    last_modified: Option<String>,
     charset: Option<String>,
 }
 
@@ -72,9 +74,10 @@ impl SavedLists {
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         bytes.drain(..=end);
-        let SavedHead { loaded, etag, charset, .. } = head;
+        let SavedHead { loaded, etag, last_modified, charset, .. } = head;
+        let validators = Validators { etag, last_modified };
         let loaded = UNIX_EPOCH + Duration::from_secs(loaded);
-        Ok(Some(SavedDocument { bytes, charset, etag, loaded }))
+        Ok(Some(SavedDocument { bytes, charset, validators, loaded }))
     }
 
     /// Keeps a list under `name`, in place of the one before, and removes lists that no start has wanted for long. Blocks
@@ -89,11 +92,12 @@ impl SavedLists {
         if File::open(&path).is_ok_and(|file| is_private(&file).is_err()) {
             fs::remove_file(&path)?;
         }
-        let SavedDocument { bytes, charset, etag, loaded } = document;
+        let SavedDocument { bytes, charset, validators, loaded } = document;
         let head = SavedHead {
             version: VERSION,
             loaded: loaded.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            etag: etag.clone(),
+            etag: validators.etag.clone(),
+            last_modified: validators.last_modified.clone(),
             charset: charset.clone(),
         };
         // Of its final size, so that no reallocation leaves a copy of a credential behind.
@@ -185,7 +189,10 @@ mod tests {
         SavedDocument {
             bytes: bytes.to_vec().into(),
             charset: Some("utf-8".into()),
-            etag: Some("\"7\"".into()),
+            validators: Validators {
+                etag: Some("\"7\"".into()),
+                last_modified: Some("Fri, 27 Nov 2026 00:00:00 GMT".into()),
+            },
             loaded: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         }
     }

@@ -203,7 +203,7 @@ async fn reload_waits_for_the_verdict() {
     // The watcher may see the edit first.
     let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(0));
-    assert!(out.contains("generation 2 "), "{out}");
+    assert!(out.contains("generation 2"), "{out}");
 
     std::fs::write(&file, "log: { levle: debug }\ntimeouts: { idel: 1h }\n").unwrap();
     let (code, out, _) = outcome(&proxy.command(&["reload"]));

@@ -113,9 +113,16 @@ fn a_service_of_someone_else_is_left_alone_and_failures_are_told() {
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert_eq!(failed.status.code(), Some(1));
     assert!(said.contains("systemctl --user restart") && said.contains("broken"), "{said}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let unit = user.unit();
+    assert!(words.contains(&format!("its definition is `{}`", unit.display())), "{said}");
+    assert!(words.contains("start `mooltiroute run` in another way"), "{said}");
     assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(0));
     fs::write(user.path("fails"), "--no-pager\n").unwrap();
-    assert_eq!(user.run(config.path(), &["status"]).status.code(), Some(1));
+    let failed = user.run(config.path(), &["status"]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(said.contains("the service does not run") && said.contains("broken"), "{said}");
 }
 
 #[test]

@@ -54,6 +54,50 @@ async fn own_pages_need_a_local_host_field_and_are_read_only() {
     proxy.assert_is_well().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn pages_for_many_clients_at_once_take_a_few_threads() {
+    let config = ConfigDir::new(
+        "hops: { exits: { kind: pool, pick: round-robin, members_from: { file: exits.txt } } }\n\
+         chains: { default: [exits] }\n",
+    );
+    // So many members that a page takes its time.
+    let members = (0..MEMBERS).map(|n| format!("192.0.2.{}:{}\n", n % 250 + 1, n / 250 + 1));
+    config.write("exits.txt", &members.collect::<String>());
+    let mut proxy = Proxy::on(config, &[]).await;
+    let (address, pid) = (proxy.address(), proxy.pid());
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    let before = threads();
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..CLIENTS {
+        let page = if number % 2 == 0 { "status" } else { "metrics" };
+        let request = format!("GET /{page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        clients.spawn(async move { exchange(address, request.as_bytes()).await });
+    }
+    let health = exchange(address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(health.ends_with("\r\n\r\nok\n"), "{health}");
+    let (mut most, mut served) = (before, 0);
+    while served < CLIENTS {
+        most = most.max(threads());
+        tokio::select! {
+            Some(answer) = clients.join_next() => {
+                let answer = answer.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{:?}", answer.lines().next());
+                served += 1;
+            }
+            () = pause() => {}
+        }
+    }
+    assert!(most > before, "{most} threads: there is nothing to see");
+    // Two pages are made at once. A thread that has just made one may not be free for the next yet.
+    assert!(most < before + CLIENTS / 2, "{before} threads became {most}");
+}
+
+#[cfg(target_os = "linux")]
+const MEMBERS: usize = 4_000;
+#[cfg(target_os = "linux")]
+const CLIENTS: usize = 40;
+
 #[tokio::test]
 async fn credentials_are_required_and_never_shown() {
     let proxy = Proxy::start(

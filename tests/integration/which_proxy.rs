@@ -164,7 +164,8 @@ async fn commands_find_a_proxy_that_listens_elsewhere_than_its_files_say() {
 async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
     let mut one = Proxy::start(DIRECT).await;
     let mut two = Proxy::on_files_of(&one, &["--listen", "127.0.0.1:0"]).await;
-    let [first, second] = [&one, &two].map(|proxy| proxy.address().to_string());
+    let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;
+    let [first, second, third] = [&one, &two, &other].map(|proxy| proxy.address().to_string());
     for command in [&["env"][..], &["status"], &["ps"], &["exec", "--", "true"]] {
         let (name, rest) = command.split_first().unwrap();
         let path = one.config().path().to_str().unwrap();
@@ -173,7 +174,9 @@ async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
         for named in [&first, &second, "--address", "--pid"] {
             assert!(error.contains(named), "{name}: {error}");
         }
+        assert!(!error.contains(&third), "it has other files: {name}: {error}");
     }
+    drop(other);
     let pid = two.pid().to_string();
     for choice in [["--address", &second], ["--pid", &pid]] {
         let (code, out, error) =
@@ -257,7 +260,7 @@ async fn a_proxy_of_another_user_takes_an_edit_and_no_orders() {
     let id = SOMEONE.to_string();
     let mut theirs = std::process::Command::new(setpriv.path());
     theirs.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
-    let copy = runtime.path().join("mooltiroute");
+    let copy = runtime.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &copy).unwrap();
     std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     theirs.arg(&copy).arg("run").arg("-c").arg(config.path());
@@ -307,7 +310,7 @@ async fn rights_that_are_missing_for_an_edit_are_named() {
     let file = config.path().join("10-test.yaml");
     let copy = tempfile::tempdir().unwrap();
     std::fs::set_permissions(copy.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let program = copy.path().join("mooltiroute");
+    let program = copy.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     chown(&file, Some(1), Some(65534)).unwrap();

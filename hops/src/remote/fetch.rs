@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{problem::LoadCause, url::RemoteUrl};
 use crate::{
     Field, Forwarder, HopError, Logon, OpenError, PlainConnection, Refusal, RequestLine, Secret,
-    Services, Spoken, Tunnel,
+    Services, Spoken, Tunnel, Validators,
     exchange::{Answer, Exchange},
     tls::TlsClient,
 };
@@ -17,14 +17,14 @@ use crate::{
 /// The result of a fetch that worked.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// The document is still the one of the tag that was sent.
+    /// The document is still the one of the validators that were sent.
     NotModified,
-    /// The document is new, or the server keeps no tags.
+    /// The document is new, or the server does not compare versions.
     Document {
         /// The document itself.
         body: RemoteBody,
-        /// The tag by which the server knows it.
-        etag: Option<String>,
+        /// How the server knows it.
+        validators: Validators,
     },
 }
 
@@ -148,26 +148,30 @@ pub(super) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Fetches the document at `url`, unless it is still the one with this `etag`.
+    /// Fetches the document at `url`, unless it is still the one that the server knows by the validators `known`.
     ///
     /// # Errors
     /// There is no document, or it does not come in time.
     pub(super) async fn fetch(
         &self,
         url: &RemoteUrl,
-        etag: Option<&str>,
+        known: &Validators,
     ) -> Result<Fetched, FetchError> {
-        let fetched = timeout(self.patience, self.follow(url, etag)).await;
+        let fetched = timeout(self.patience, self.follow(url, known)).await;
         fetched.unwrap_or(Err(FetchError::Silent(self.patience)))
     }
 
-    async fn follow(&self, url: &RemoteUrl, etag: Option<&str>) -> Result<Fetched, FetchError> {
+    async fn follow(&self, url: &RemoteUrl, known: &Validators) -> Result<Fetched, FetchError> {
         let (mut url, mut tls) = (Cow::Borrowed(url), self.tls.map(Cow::Borrowed));
-        for _ in 0..=REDIRECTS_MAX {
-            let next = match self.request(&url, tls.as_deref(), etag).await? {
+        let mut known = Cow::Borrowed(known);
+        for redirects in 0..=REDIRECTS_MAX {
+            let next = match self.request(&url, tls.as_deref(), &known).await? {
+                Response::Final(fetched) if redirects > 0 => return Ok(fetched.without_date()),
                 Response::Final(fetched) => return Ok(fetched),
                 Response::Redirect(to) => to,
             };
+            // A date says nothing about a document of another URL, which may be older and still be another one.
+            known.to_mut().last_modified = None;
             let there = url.joined(&next).ok_or(FetchError::Nowhere)?;
             // From TLS to none, an attacker could choose the document. The other way there are no settings for TLS.
             if there.is_tls() != url.is_tls() {
@@ -187,27 +191,27 @@ impl Server<'_> {
         &self,
         url: &RemoteUrl,
         tls: Option<&TlsClient>,
-        etag: Option<&str>,
+        known: &Validators,
     ) -> Result<Response, FetchError> {
-        let fields = self.fields(etag);
+        let fields = self.fields(known);
         if let Some(tls) = tls {
             let tunnel = self.services.open(url.authority().clone()).wait().await?;
             let mut tunnel = tls.enter(tunnel).await?;
             let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
-            return self.read(&mut tunnel, answer, etag).await;
+            return self.read(&mut tunnel, answer, known).await;
         }
         for _ in 0..=AGAINS_MAX {
             let opened = self.services.open_plain(url.authority().clone(), url.absolute_form());
             let PlainConnection { mut tunnel, forwarder } = opened.wait().await?;
             let Some(forwarder) = forwarder else {
                 let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
-                return self.read(&mut tunnel, answer, etag).await;
+                return self.read(&mut tunnel, answer, known).await;
             };
             let fields = [&fields, &*forwarder.fields].concat();
             let answer = self.ask(&mut tunnel, &url.absolute_form(), url, &fields).await?;
             match refusal_of(&forwarder, tunnel.logon().map(|logon| &**logon), &answer) {
                 None => {
-                    let read = self.read(&mut tunnel, answer, etag).await;
+                    let read = self.read(&mut tunnel, answer, known).await;
                     return read.map_err(|error| error.through(&forwarder.name));
                 }
                 // The hop has learned from its challenge.
@@ -221,13 +225,17 @@ impl Server<'_> {
         Err(FetchError::Logons)
     }
 
-    fn fields(&self, etag: Option<&str>) -> Vec<Field> {
+    fn fields(&self, known: &Validators) -> Vec<Field> {
         let mut fields = vec![
             Field::new("User-Agent", Secret::new(USER_AGENT)),
             Field::new("Accept", Secret::new(self.accept)),
             Field::new("Connection", Secret::new("close")),
         ];
-        fields.extend(etag.map(|etag| Field::new("If-None-Match", Secret::new(etag))));
+        // With both, a server that knows tags ignores the date (RFC 9110 §13.1.3).
+        let Validators { etag, last_modified } = known;
+        for (name, value) in [("If-None-Match", etag), ("If-Modified-Since", last_modified)] {
+            fields.extend(value.as_deref().map(|value| Field::new(name, Secret::new(value))));
+        }
         fields
     }
 
@@ -248,7 +256,7 @@ impl Server<'_> {
         &self,
         tunnel: &mut Tunnel,
         answer: Answer,
-        etag: Option<&str>,
+        known: &Validators,
     ) -> Result<Response, FetchError> {
         let value = |name: &str| {
             let value = answer.values(name).next();
@@ -257,7 +265,9 @@ impl Server<'_> {
         let status = answer.status();
         match (status, value("Location")) {
             (200, _) => {}
-            (304, _) if etag.is_some() => return Ok(Response::Final(Fetched::NotModified)),
+            (304, _) if *known != Validators::default() => {
+                return Ok(Response::Final(Fetched::NotModified));
+            }
             (301 | 302 | 303 | 307 | 308, Some(to)) => return Ok(Response::Redirect(to)),
             _ => {
                 return Err(FetchError::Status {
@@ -274,9 +284,27 @@ impl Server<'_> {
             return Err(FetchError::TooLarge);
         }
         let charset = value("Content-Type").as_deref().and_then(charset);
-        // The tag goes into the next request. A line break in it would start another field there.
-        let etag = value("ETag").filter(|etag| !etag.chars().any(char::is_control));
-        Ok(Response::Final(Fetched::Document { body: RemoteBody { bytes, charset }, etag }))
+        // They go into the next request. A line break in one would start another field there.
+        let validator = |name| value(name).filter(|value| !value.chars().any(char::is_control));
+        let validators = Validators {
+            etag: validator("ETag"),
+            // A document that was changed in the second of the answer may change again in the same second, and then have
+            // the same date (RFC 9110 §8.8.2.2).
+            last_modified: validator("Last-Modified")
+                .filter(|at| value("Date").as_ref() != Some(at)),
+        };
+        let body = RemoteBody { bytes, charset };
+        Ok(Response::Final(Fetched::Document { body, validators }))
+    }
+}
+
+impl Fetched {
+    /// Forgets the date of a document.
+    fn without_date(mut self) -> Self {
+        if let Self::Document { validators, .. } = &mut self {
+            validators.last_modified = None;
+        }
+        self
     }
 }
 

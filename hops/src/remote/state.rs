@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::problem::{LoadCause, LoadProblem};
-use crate::KeptDocument;
+use crate::{KeptDocument, Validators};
 
 /// The state of the document.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Document<V> {
     /// A hash by which an equal document is recognised. No copy of the document is kept, since it may be a list of
     /// credentials.
     pub(super) fingerprint: u64,
-    pub(super) etag: Option<String>,
+    pub(super) validators: Validators,
 }
 
 impl<V> RemoteState<V> {

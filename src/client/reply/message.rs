@@ -517,7 +517,7 @@ mod tests {
         let long = "a-proxy-of-the-department-with-a-very-long-name";
         assert_eq!(
             summary(None, long, &[], 66),
-            "a-proxy-of-the-department-with-a-very...: 407, credentials rejected"
+            "a-proxy-of-the-department-with-a-ver...: 407, credentials rejected"
         );
         assert_eq!(
             summary(None, "a.test:80", &["corp"], 66),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, thread};
 
 use serde::Serialize;
 
-use super::processes::{ClientProcess, ClientSockets};
+use super::processes::{ClientProcess, ClientSockets, Processes};
 use crate::{
     commands::status::table::bytes,
     control::{
@@ -26,78 +26,60 @@ pub(crate) struct Listed {
     pub bytes_per_second: f64,
 }
 
-/// The columns of the table for people.
-pub(crate) const COLUMNS: [&str; 14] = [
-    "id",
-    "age",
-    "client",
-    "process",
-    "protocol",
-    "target",
-    "route",
-    "chain",
-    "hops",
-    "session",
-    "sent",
-    "received",
-    "rate",
-    "generation",
-];
-
 impl Listed {
     /// Asks the proxy for its connections, and the system for their clients.
     ///
     /// # Errors
     /// The proxy did not answer.
     pub(crate) fn all(control: &Control) -> Result<Vec<Self>, NoAnswer> {
-        let ProxyIdentity { pid, listeners, generation, .. } = &control.identity;
-        // The search for processes goes through many files, and does not wait for the proxy's answer.
-        let (connections, sockets) = thread::scope(|scope| {
-            let sockets = scope.spawn(|| ClientSockets::connected_to(listeners, *pid));
-            let connections = control.get::<Vec<ListedConnection>>("/v1/connections");
-            // A panic was reported already. Processes are an addition, and their absence is no failure.
-            (connections, sockets.join().unwrap_or_default())
-        });
-        let connections = connections?;
-        let clients = connections.iter().map(|one| one.client);
-        let older = connections.iter().filter(|one| one.generation < *generation);
-        let processes = sockets.processes(clients, older.map(|one| one.client), *pid);
+        let (connections, processes, ()) = ask(control, |_| ())?;
         let listed = |connection: ListedConnection| {
-            let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
-            // A connection may be so young that its age is zero.
-            let bytes_per_second = bytes / connection.age_seconds.max(f64::MIN_POSITIVE);
             let process = processes.get(connection.client).cloned();
-            Self { connection, process, bytes_per_second }
+            Self { bytes_per_second: bytes_per_second(&connection), connection, process }
         };
         Ok(connections.into_iter().map(listed).collect())
     }
+}
 
-    /// Returns the cells of [`COLUMNS`].
-    pub(crate) fn cells(&self) -> [Cow<'_, str>; COLUMNS.len()] {
-        let Self { connection: of, process, bytes_per_second } = self;
-        [
-            of.id.to_string().into(),
-            age(of.age_seconds).into(),
-            of.client.to_string().into(),
-            process.as_ref().map(ToString::to_string).unwrap_or_default().into(),
-            of.protocol.as_str().into(),
-            self.target(),
-            of.route.to_string().into(),
-            of.chain.as_str().into(),
-            hops(&of.hops),
-            of.session.as_deref().unwrap_or_default().into(),
-            bytes(of.bytes_sent).into(),
-            bytes(of.bytes_received).into(),
-            rate(*bytes_per_second).into(),
-            of.generation.to_string().into(),
-        ]
-    }
+/// Asks the proxy for its connections, and the system for their clients. The system takes its time, and `prepare` does its
+/// work meanwhile.
+///
+/// # Errors
+/// The proxy did not answer.
+pub(super) fn ask<T>(
+    control: &Control,
+    prepare: impl FnOnce(&[ListedConnection]) -> T,
+) -> Result<(Vec<ListedConnection>, Processes, T), NoAnswer> {
+    let ProxyIdentity { pid, listeners, generation, .. } = &control.identity;
+    // The search for processes goes through many files, and does not wait for the proxy's answer.
+    let (answer, sockets) = thread::scope(|scope| {
+        let sockets = scope.spawn(|| ClientSockets::connected_to(listeners, *pid));
+        let connections = control.get::<Vec<ListedConnection>>("/v1/connections");
+        let answer = connections.map(|connections| {
+            let prepared = prepare(&connections);
+            (connections, prepared)
+        });
+        // A panic was reported already. Processes are an addition, and their absence is no failure.
+        (answer, sockets.join().unwrap_or_default())
+    });
+    let (connections, prepared) = answer?;
+    let clients = connections.iter().map(|one| one.client);
+    let older = connections.iter().filter(|one| one.generation < *generation);
+    let processes = sockets.processes(clients, older.map(|one| one.client), *pid);
+    Ok((connections, processes, prepared))
+}
 
-    /// Returns the target, with the method unless it is a tunnel.
-    pub(crate) fn target(&self) -> Cow<'_, str> {
-        let ListedConnection { method, target, .. } = &self.connection;
-        if method == "CONNECT" { target.into() } else { format!("{method} {target}").into() }
-    }
+/// Returns the bytes of both directions in a second, on average since the connection began.
+pub(super) fn bytes_per_second(connection: &ListedConnection) -> f64 {
+    let bytes = (connection.bytes_sent + connection.bytes_received) as f64;
+    // A connection may be so young that its age is zero.
+    bytes / connection.age_seconds.max(f64::MIN_POSITIVE)
+}
+
+/// Returns the target, with the method unless it is a tunnel.
+pub(crate) fn target(connection: &ListedConnection) -> Cow<'_, str> {
+    let ListedConnection { method, target, .. } = connection;
+    if method == "CONNECT" { target.into() } else { format!("{method} {target}").into() }
 }
 
 /// Returns the hops, with the member or address that each uses.

@@ -7,12 +7,13 @@
 mod inodes;
 mod sock_diag;
 
-use std::{ffi::CString, fmt, fs, net::SocketAddr, os::fd::OwnedFd, path::Path, thread};
+use std::{fmt, fs, net::SocketAddr, os::fd::OwnedFd, path::Path, thread};
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use rustix::{
-    fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw},
+    fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
     net::AddressFamily,
+    path::DecInt,
 };
 use serde::Serialize;
 
@@ -88,6 +89,13 @@ impl Processes {
     }
 }
 
+impl ClientProcess {
+    /// Returns its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
 impl fmt::Display for ClientProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.pid)
@@ -134,17 +142,17 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 /// A process may have ten thousand files, and the kernel takes 4 µs for the link of each. So several threads share the
 /// work, and links are read from the open directory, since a whole path would take longer to look up.
 fn sockets_of(files: &OwnedFd) -> Vec<u64> {
-    let Ok(entries) = Dir::read_from(files) else { return Vec::new() };
-    let names: Vec<CString> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
+    let numbers = open_files(files);
     // Most processes have few files. The number of processors is not asked for those, since it is read from files.
-    if names.len() < 2 * FILES_PER_THREAD_MIN {
-        return linked_sockets(files, &names);
+    if numbers.len() < 2 * FILES_PER_THREAD_MIN {
+        return linked_sockets(files, &numbers);
     }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = names.len().div_ceil(threads).max(FILES_PER_THREAD_MIN);
-    let (first, others) = names.split_at(share);
+    let share = numbers.len().div_ceil(threads).max(FILES_PER_THREAD_MIN);
+    let (first, others) = numbers.split_at(share);
     thread::scope(|scope| {
-        let others = others.chunks(share).map(|names| scope.spawn(|| linked_sockets(files, names)));
+        let others =
+            others.chunks(share).map(|numbers| scope.spawn(|| linked_sockets(files, numbers)));
         let others: Vec<_> = others.collect();
         let mut inodes = linked_sockets(files, first);
         // A panic was reported already. The processes of these sockets stay unknown.
@@ -153,14 +161,25 @@ fn sockets_of(files: &OwnedFd) -> Vec<u64> {
     })
 }
 
-/// Returns the inodes of the sockets that the links `names` in the directory `files` lead to.
-fn linked_sockets(files: &OwnedFd, names: &[CString]) -> Vec<u64> {
+/// Returns the numbers of the open files that the directory `files` lists.
+fn open_files(files: &OwnedFd) -> Vec<u32> {
+    let (mut numbers, mut buffer) = (Vec::new(), Vec::with_capacity(LISTING_BYTES));
+    let mut listing = RawDir::new(files, buffer.spare_capacity_mut());
+    while let Some(Ok(entry)) = listing.next() {
+        // All but `.` and `..`.
+        numbers.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers
+}
+
+/// Returns the inodes of the sockets that the links `numbers` in the directory `files` lead to.
+fn linked_sockets(files: &OwnedFd, numbers: &[u32]) -> Vec<u64> {
     let mut link = [0; LINK_BYTES_MAX];
-    let inode = |name: &CString| {
-        let length = readlinkat_raw(files, name, &mut link).ok()?;
+    let inode = |number: &u32| {
+        let length = readlinkat_raw(files, DecInt::new(*number), &mut link).ok()?;
         link.get(..length).and_then(inode_in)
     };
-    names.iter().filter_map(inode).collect()
+    numbers.iter().filter_map(inode).collect()
 }
 
 /// Returns the inode of a socket that the link of an open file names.
@@ -180,6 +199,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// The room for a part of a listing. A file takes 24 bytes.
+const LISTING_BYTES: usize = 16 * 1024;
 /// Longer links are no sockets.
 const LINK_BYTES_MAX: usize = 32;
 /// More threads would wait for each other in the kernel.
@@ -218,13 +239,11 @@ mod tests {
     fn all_threads_together_find_all_sockets() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let files = open_directory(Path::new("/proc/self/fd")).unwrap();
-        let names = sockets_of(&files);
-        assert!(!names.is_empty());
-        let all: Vec<CString> = (0..3 * FILES_PER_THREAD_MIN)
-            .map(|number| CString::new(number.to_string()).unwrap())
-            .collect();
+        let inodes = sockets_of(&files);
+        assert!(!inodes.is_empty());
+        let all: Vec<u32> = (0..3 * FILES_PER_THREAD_MIN as u32).collect();
         let found = linked_sockets(&files, &all);
-        assert!(names.iter().any(|inode| found.contains(inode)), "{listener:?}");
+        assert!(inodes.iter().any(|inode| found.contains(inode)), "{listener:?}");
     }
 
     #[test]

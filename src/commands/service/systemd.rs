@@ -1,4 +1,4 @@
-//! A unit of systemd for the user's session.
+//! A unit of systemd for the user's session. It follows the unit of the packages, whose comments explain the settings.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,9 +32,13 @@ impl Manager for Systemd {
              [Unit]\n\
              Description=Mooltiroute, a local proxy that routes requests through chains of hops\n\n\
              [Service]\n\
-             Type=notify-reload\n\
+             Type=notify\n\
              ExecStart={command}\n\
+             ExecReload=/bin/kill -HUP $MAINPID\n\
+             EnvironmentFile=-%E/mooltiroute/environment\n\
+             WorkingDirectory=/\n\
              Restart=on-failure\n\
+             RestartSec=3\n\
              StateDirectory=mooltiroute\n\
              NoNewPrivileges=yes\n\n\
              [Install]\n\

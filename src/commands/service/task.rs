@@ -1,4 +1,7 @@
 //! A scheduled task of Windows that starts when its user logs on.
+//!
+//! `conhost.exe --headless` gives the program a console without a window. The scheduler doesn't count an exit status as a
+//! failure, so the trigger repeats every minute, and `IgnoreNew` makes that do nothing while the program runs.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,12 +9,26 @@ use std::{
 };
 
 use super::{MARK, Manager, Program, ServiceError, command, escaped};
+use crate::config::Environment;
 
 /// The task scheduler.
 #[derive(Debug)]
 pub(super) struct ScheduledTask {
     /// The directory for the definition. A definition there marks the task as one of this command.
     pub(super) directory: Option<PathBuf>,
+    /// The name of the user, with that of the domain or machine before it.
+    pub(super) user: Option<String>,
+}
+
+impl ScheduledTask {
+    pub(super) fn new(environment: &Environment) -> Self {
+        let name = |variable| environment.variable(variable).map(|name| name.display().to_string());
+        let user = name("USERNAME").map(|user| match name("USERDOMAIN") {
+            Some(domain) => format!("{domain}\\{user}"),
+            None => user,
+        });
+        Self { directory: environment.absolute_path("LOCALAPPDATA"), user }
+    }
 }
 
 impl Manager for ScheduledTask {
@@ -22,22 +39,25 @@ impl Manager for ScheduledTask {
     }
 
     fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
-        let executable = escaped(&program.executable.to_string_lossy());
+        let user = self.user.as_ref().ok_or(ServiceError::NoUser("`USERNAME`"))?;
+        // Without the user, the trigger is for whoever logs on, which only administrators may register.
+        let user = escaped(user);
+        let executable = program.executable.display();
         let config = program.config.as_ref().map(|path| format!(" -c \"{}\"", path.display()));
-        let arguments = escaped(&format!("run{}", config.unwrap_or_default()));
+        let arguments =
+            escaped(&format!("--headless \"{executable}\" run{}", config.unwrap_or_default()));
         let xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-16\"?>\r\n\
              <Task version=\"1.2\" xmlns=\"http://schemas.microsoft.com/windows/2004/02/mit/task\">\r\n\
              <RegistrationInfo><Description>{MARK}</Description></RegistrationInfo>\r\n\
-             <Triggers><LogonTrigger><Enabled>true</Enabled></LogonTrigger></Triggers>\r\n\
-             <Principals><Principal id=\"Author\"><LogonType>InteractiveToken</LogonType>\
+             <Triggers><LogonTrigger>{EVERY_MINUTE}<Enabled>true</Enabled><UserId>{user}</UserId></LogonTrigger></Triggers>\r\n\
+             <Principals><Principal id=\"Author\"><UserId>{user}</UserId><LogonType>InteractiveToken</LogonType>\
              <RunLevel>LeastPrivilege</RunLevel></Principal></Principals>\r\n\
              <Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>\
              <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>\
              <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>\
-             <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>\
-             <RestartOnFailure><Interval>PT1M</Interval><Count>99</Count></RestartOnFailure></Settings>\r\n\
-             <Actions Context=\"Author\"><Exec><Command>{executable}</Command>\
+             <ExecutionTimeLimit>PT0S</ExecutionTimeLimit></Settings>\r\n\
+             <Actions Context=\"Author\"><Exec><Command>conhost.exe</Command>\
              <Arguments>{arguments}</Arguments></Exec></Actions>\r\n\
              </Task>\r\n"
         );
@@ -69,3 +89,4 @@ impl Manager for ScheduledTask {
 }
 
 const NAME: &str = "Mooltiroute";
+const EVERY_MINUTE: &str = "<Repetition><Interval>PT1M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition>";

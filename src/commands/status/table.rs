@@ -261,22 +261,26 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
 /// Writes an empty line and a table.
 fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    write_table(head, &rows, out)
+    write_table(head, rows.iter().map(|row| row.iter().map(String::as_str)), out)
 }
 
 /// Writes a table. Words are aligned to the left, numbers to the right.
-pub(in crate::commands) fn write_table(
+pub(in crate::commands) fn write_table<'a>(
     head: &[&str],
-    rows: &[Vec<impl AsRef<str>>],
+    rows: impl Iterator<Item: IntoIterator<Item = &'a str>> + Clone,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let column = |index: usize| rows.iter().filter_map(move |row| row.get(index));
     let columns = head.iter().enumerate().map(|(index, name)| TableColumn {
-        width: column(index).map(|cell| chars(cell.as_ref())).max().unwrap_or(0).max(name.len()),
+        width: name.len(),
         // By the heading and not by the cell: a name may begin with a digit.
         is_words: index == 0 || WORDS.contains(name),
     });
-    let columns: Vec<_> = columns.collect();
+    let mut columns: Vec<_> = columns.collect();
+    for row in rows.clone() {
+        for (column, cell) in columns.iter_mut().zip(row) {
+            column.width = column.width.max(chars(cell));
+        }
+    }
     let mut text = BOLD.to_owned();
     push_line(&mut text, &columns, head.iter().copied());
     text.push_str(RESET);
@@ -286,7 +290,7 @@ pub(in crate::commands) fn write_table(
     text.clear();
     for row in rows {
         text.push('\n');
-        push_line(&mut text, &columns, row.iter().map(AsRef::as_ref));
+        push_line(&mut text, &columns, row.into_iter());
     }
     text.push('\n');
     out.write_all(text.as_bytes())

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::screen::{Column, Screen};
 use crate::{
-    commands::ps::listed::{Listed, age},
+    commands::ps::listed::{Listed, age, target},
     control::api::{ChainOverview, HopOverview},
 };
 
@@ -117,7 +117,7 @@ fn connection_row(screen: &Screen, row: &Listed) -> Row<'static> {
         of.id.to_string(),
         age(of.age_seconds),
         process.unwrap_or_else(|| of.client.to_string()),
-        row.target().into_owned(),
+        target(&row.connection).into_owned(),
         of.chain.clone(),
         short(of.bytes_sent as f64),
         short(of.bytes_received as f64),

@@ -100,14 +100,16 @@ fn ask(
 
 /// Reads an answer.
 fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, NoAnswer> {
-    let mut answer = BytesMut::from(answer);
     let limits = HeadLimits { bytes: HEAD_BYTES_MAX, ..HeadLimits::default() };
-    // What is left in `answer` after the head is the body.
-    let head = HeadReader::new(limits).response(&mut answer);
+    // A copy of the beginning, since the reader takes the head off it, and the body may have megabytes.
+    let mut beginning = BytesMut::from(answer.get(..HEAD_BYTES_MAX).unwrap_or(answer));
+    let copied = beginning.len();
+    let head = HeadReader::new(limits).response(&mut beginning);
     let Ok(Some(head)) = head else { return Err(NoAnswer::NoHttp) };
+    let body = answer.get(copied - beginning.len()..).unwrap_or_default();
     if head.status() == 200 {
-        return serde_json::from_slice(&answer).map_err(NoAnswer::Unreadable);
+        return serde_json::from_slice(body).map_err(NoAnswer::Unreadable);
     }
-    let explanation: Explanation = serde_json::from_slice(&answer).map_err(NoAnswer::Unreadable)?;
+    let explanation: Explanation = serde_json::from_slice(body).map_err(NoAnswer::Unreadable)?;
     Err(NoAnswer::Refused(explanation.error))
 }

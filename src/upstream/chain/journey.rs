@@ -188,15 +188,16 @@ impl<'a> Journey<'a> {
         }
         // Kind 3, or the end. If the target failed, no hop is responsible, and all of them learn
         // that they worked.
-        if is_about_next(&error) {
+        let refusing = is_about_next(&error).then_some(index);
+        if let Some(index) = refusing {
             self.refused(index, &error);
         }
         self.hops.iter().take(index).for_each(|hop| self.agreed(hop));
         let Some(failed) = self.failed_hop(index, &error) else {
-            self.reached_before(self.hops.len());
+            self.reached_before(self.hops.len(), refusing);
             return self.try_without_leaving_out(error).await;
         };
-        self.reached_before(failed);
+        self.reached_before(failed, refusing);
         let hop = self.hops.remove(failed);
         // The address may be what failed, so the next connection begins with the first one again.
         self.chain.remember(hop.position, None);
@@ -258,9 +259,10 @@ impl<'a> Journey<'a> {
         Err(error)
     }
 
-    /// Reports that every hop before `index` did its part.
-    fn reached_before(&self, index: usize) {
-        self.hops.iter().take(index).for_each(|hop| self.reached(hop));
+    /// Reports that every hop before `index` did its part, except the one at `refusing`, which was reported already.
+    fn reached_before(&self, index: usize, refusing: Option<usize>) {
+        let did = self.hops.iter().enumerate().take(index);
+        did.filter(|(at, _)| Some(*at) != refusing).for_each(|(_, hop)| self.reached(hop));
     }
 
     /// Reports that a hop did its part. Logs it if connections left its member out until now.

@@ -79,6 +79,20 @@ impl ListServer {
         *self.answer.lock().unwrap() = Arc::new(move |_| answer.clone());
     }
 
+    /// Serves `text` from now on with the date `modified` in an answer of the date `now`, and 304 to a request that has the
+    /// date already.
+    pub(super) fn becomes_dated(&self, text: &str, modified: &str, now: &str) {
+        let (known, fields) = (
+            format!("If-Modified-Since: {modified}\r\n"),
+            format!("\r\nDate: {now}\r\nLast-Modified: {modified}\r\n\r\n"),
+        );
+        let whole = ok(text).replacen("\r\n\r\n", &fields, 1);
+        *self.answer.lock().unwrap() = Arc::new(move |head| match head.contains(&known) {
+            true => "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned(),
+            false => whole.clone(),
+        });
+    }
+
     /// Returns the heads of all requests so far.
     pub(super) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()

@@ -9,14 +9,16 @@ use crate::support::{
     ConfigDir, Double, EchoOrigin, Proxy, Step, free_port, pause, run, status, within,
 };
 
-/// A server of the PAC file `script`, which answers each request with it and a tag.
+/// A server of the PAC file `script`, which answers each request with it, a tag and a date.
 async fn server(script: &str) -> Double {
     Double::start(serving(script)).await
 }
 
 fn serving(script: &str) -> [Step; 2] {
-    let head =
-        format!("HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: {}\r\n\r\n", script.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nETag: \"one\"\r\nLast-Modified: Thu, 26 Nov 2026 08:15:00 GMT\r\nContent-Length: {}\r\n\r\n",
+        script.len()
+    );
     [Step::Answer(head + script), Step::End]
 }
 
@@ -272,6 +274,8 @@ fn a_change_of_the_network_has_the_file_fetched_again_and_the_last_good_one_kept
         })
         .await;
         assert!(server.sent().contains("If-None-Match: \"one\"\r\n"), "{}", server.sent());
+        let has_date = server.sent().contains("If-Modified-Since");
+        assert!(!has_date, "a server elsewhere may have an older file: {}", server.sent());
         // A server that is broken in the next network: the last good file stays in use, and the status says why.
         server.becomes(answering("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"));
         namespace.ip("link set event up");

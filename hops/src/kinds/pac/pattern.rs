@@ -72,7 +72,7 @@ pub(super) enum InvalidEntry {
     AnyPort,
     #[error("has a port that is not a number from 1 to 65535")]
     Port,
-    #[error("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`")]
+    #[error("has an IPv6 address without brackets; write it as in `[2001:db8::1]:3128`")]
     Brackets,
 }
 
