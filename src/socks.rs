@@ -99,10 +99,10 @@ pub enum SocksError {
     #[error("its target has an unknown type of address")]
     AddressType,
     /// The name is no host name.
-    #[error("its target is no host: {0}")]
+    #[error("its target is not a host: {0}")]
     Host(InvalidAuthority),
     /// The name has bytes that no name has.
-    #[error("its target is no text")]
+    #[error("its target is not a text")]
     NotText,
     /// The port is zero.
     #[error("its target has port 0")]

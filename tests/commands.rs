@@ -66,9 +66,9 @@ fn a_tunnel_is_explained_hop_by_hop() {
 
 routes (the first match applies)
   1. localhost, 127.0.0.0/8 -> direct  (a.yaml:9:5)
-     no: `www.example.com` is none of its hosts
+     no: `www.example.com` is not one of its hosts
   2. *.example.com on port 8443 -> fast  (a.yaml:10:5)
-     no: 443 is none of its ports
+     no: 443 is not one of its ports
   3. *.example.com -> default  (a.yaml:11:5)
      yes: `www.example.com` is one of its hosts, by `*.example.com`
 

@@ -266,7 +266,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }
 
-const NO_UTF_8: &str = "it is no text in UTF-8";
+const NO_UTF_8: &str = "it is not text in UTF-8";
 
 /// The default of `timeouts.handshake`.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -25,7 +25,8 @@ impl Country {
 
     /// Returns what is odd about a code that looks right.
     pub(crate) fn doubt(self) -> Option<&'static str> {
-        (self.0 == *b"uk").then_some("is no code of ISO 3166, in which the United Kingdom is `gb`")
+        (self.0 == *b"uk")
+            .then_some("is not a code of ISO 3166, in which the United Kingdom is `gb`")
     }
 
     /// The remedy for a code that is in [`doubt`](Self::doubt).

@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for FieldName {
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         // No error repeats the name, which may be a misplaced secret.
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_token) {
-            return Err(de::Error::custom("is no name of a field, such as `X-Client`"));
+            return Err(de::Error::custom("is not the name of a field, such as `X-Client`"));
         }
         // A second `Host` or `Content-Length` would give the request two meanings.
         if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {

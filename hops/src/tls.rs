@@ -174,8 +174,9 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
         (None, Host::Address(address)) => return Ok(ServerName::from(*address)),
         (None, Host::Name(name)) => name.to_string(),
     };
-    ServerName::try_from(name)
-        .map_err(|_| InvalidSetting::new("server_name", "is no name that a certificate can have"))
+    ServerName::try_from(name).map_err(|_| {
+        InvalidSetting::new("server_name", "is not a name that a certificate can have")
+    })
 }
 
 /// Returns a verifier that trusts `authorities`, and each of their certificates if a server shows that itself.

@@ -220,8 +220,8 @@ const NO_ROUTE: &str = "No route matches: the client gets an error, and no conne
 fn reason(rule: &Rule, query: &Query<'_>) -> String {
     let host = query.target.host();
     match rule.applies(query) {
-        Err(Condition::Hosts(_)) => format!("no: `{host}` is none of its hosts"),
-        Err(Condition::Ports(_)) => format!("no: {} is none of its ports", query.target.port()),
+        Err(Condition::Hosts(_)) => format!("no: `{host}` is not one of its hosts"),
+        Err(Condition::Ports(_)) => format!("no: {} is not one of its ports", query.target.port()),
         // A rule that applies has matched its ports too; the host is what operators look for.
         Ok(()) => match rule.parts().hosts.iter().find(|pattern| pattern.matches(host)) {
             Some(pattern) => format!("yes: `{host}` is one of its hosts, by `{pattern}`"),

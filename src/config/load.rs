@@ -108,7 +108,7 @@ impl Loader {
         let mut edited = texts.iter_mut().filter(is_edited).peekable();
         if edited.peek().is_none() {
             let name = edit.path.display();
-            let message = format!("{name}: this is no file of the configuration");
+            let message = format!("{name}: this is not a file of the configuration");
             return Err(Problem::new(&KeyPath::default(), "source", message).into());
         }
         edited.for_each(|text| text.text.clone_from(&edit.text));

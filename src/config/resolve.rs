@@ -196,7 +196,7 @@ impl<'a> Resolver<'a> {
             let path = KeyPath::of(["server", "via"]);
             self.invalid(
                 &path,
-                "is no name for `Via` fields; write `none`, or a name of letters, digits, `-`, `_` and `.`",
+                "can't be the name in `Via` fields; write `none`, or a name of letters, digits, `-`, `_` and `.`",
             );
         }
         let credentials = self.credentials(&KeyPath::of(["server", "auth"]), true);
@@ -226,7 +226,7 @@ impl<'a> Resolver<'a> {
             let message = if protocol.eq_ignore_ascii_case("h2c") {
                 "is HTTP/2, which is never passed on; remove it"
             } else if !is_protocol(protocol) {
-                "is no protocol; write its name, such as `websocket`"
+                "is not a protocol; write its name, such as `websocket`"
             } else {
                 continue;
             };

@@ -25,11 +25,11 @@ pub enum HostPattern {
 pub enum InvalidPattern {
     /// Neither of the forms there are.
     #[error(
-        "is no host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
+        "is not a host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
     )]
     Unknown,
     /// The text before the prefix of a network is no address.
-    #[error("is no network: before the `/` there is an IP address, as in `10.0.0.0/8`")]
+    #[error("is not a network: before the `/` there is an IP address, as in `10.0.0.0/8`")]
     Address,
     /// A lone star.
     #[error("`*` alone has no meaning; leave `hosts` out to match every host")]

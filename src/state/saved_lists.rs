@@ -57,7 +57,7 @@ impl SavedLists {
         let Some(path) = self.path(name) else { return Ok(None) };
         match fs::symlink_metadata(&path) {
             // To open a pipe would wait for its other end, and a link may lead to a file of somebody else's making.
-            Ok(found) if !found.is_file() => return Err(io::Error::other("it is no file")),
+            Ok(found) if !found.is_file() => return Err(io::Error::other("it is not a file")),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

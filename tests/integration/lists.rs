@@ -620,7 +620,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: cAnArY again\r\nContent-Length: 0\r\n\r\n",
-            "redirects to something that is no URL",
+            "redirects to something that is not a URL",
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: /cAnArY\r\nContent-Length: 0\r\n\r\n",

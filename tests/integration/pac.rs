@@ -423,7 +423,7 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
         ("file: missing.pac", "there is no such file"),
         ("unknown: refuse", "url"),
         ("file: office.pac, url: \"http://a/\"", "write one of the two"),
-        ("url: \"pac.example\"", "is no URL"),
+        ("url: \"pac.example\"", "is not a URL"),
         ("url: \"http://u:p@a/\"", "credentials"),
         ("url: \"file:///etc/x.pac\"", "`file`"),
         ("url: \"http://a/\", via: nowhere", "unknown chain"),

@@ -29,7 +29,7 @@ pub enum InvalidAuthority {
     AmbiguousAddress,
     /// The name has a character that names don't have, or an empty or too long part.
     #[error(
-        "the host is no valid name; use letters, digits, `-`, `_` and `.`, and punycode for others"
+        "the host is not a valid name; use letters, digits, `-`, `_` and `.`, and punycode for others"
     )]
     InvalidName,
     /// The text is a URL.

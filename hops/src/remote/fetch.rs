@@ -71,7 +71,7 @@ pub(super) enum FetchError {
     Logons,
     #[error("the server redirects to {}; write that as `url`", .0.expose())]
     Elsewhere(RemoteUrl),
-    #[error("the server redirects to something that is no URL")]
+    #[error("the server redirects to something that is not a URL")]
     Nowhere,
     #[error("the server redirects again and again")]
     Redirects,

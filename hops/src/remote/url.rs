@@ -84,7 +84,7 @@ impl FromStr for RemoteUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let no_url = "is no URL; write as in `http://HOST/PATH`";
+        let no_url = "is not a URL; write one such as `http://HOST/PATH`";
         let (scheme, rest) = text.split_once("://").ok_or(no_url)?;
         let (is_tls, port) = match &*scheme.to_ascii_lowercase() {
             "http" => (false, HTTP),

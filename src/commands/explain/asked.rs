@@ -44,7 +44,7 @@ pub enum InvalidUrl {
     #[error("this looks like the path of a configuration: write `-c PATH`, and the URL beside it")]
     Configuration,
     /// The part before the path is not a host.
-    #[error("this is no URL that a proxy can serve: {0}")]
+    #[error("this is not a URL that a proxy can serve: {0}")]
     Authority(InvalidAuthority),
 }
 

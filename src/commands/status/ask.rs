@@ -31,7 +31,7 @@ pub(super) enum NoStatus {
     Unauthorized,
     #[error("it has as many connections as `limits.connections` allows, and no room for this one")]
     Full,
-    #[error("it answers {0}, so it is no Mooltiroute that tells its status")]
+    #[error("it answers {0}, so it is not a Mooltiroute that shows its status")]
     Status(u16),
     #[error("what listens there is not Mooltiroute")]
     Other,

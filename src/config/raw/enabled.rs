@@ -187,7 +187,7 @@ impl<'de> Deserialize<'de> for WrittenNetwork {
             Ok(HostPattern::Network(network)) => Ok(Self(network)),
             // Only a text with a prefix was meant as a network. Of any other text, the error is about names.
             Err(InvalidPattern::Unknown) if !text.contains(',') => {
-                Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`"))
+                Err(de::Error::custom("is not a network; write one such as `10.0.0.0/8`"))
             }
             Err(error) if text.contains('/') && !text.contains(',') => {
                 Err(de::Error::custom(error))
@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for WrittenNetwork {
             Err(_) if text.contains(',') => Err(de::Error::custom(
                 "has several networks; write a list, as in `[10.0.0.0/8, 192.168.0.0/16]`",
             )),
-            _ => Err(de::Error::custom("is no network; write one such as `10.0.0.0/8`")),
+            _ => Err(de::Error::custom("is not a network; write one such as `10.0.0.0/8`")),
         }
     }
 }
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for ResolvedName {
                 Err(de::Error::custom("is an address; write a name that is looked up"))
             }
             Err(_) => Err(de::Error::custom(
-                "is no name of a host; write one such as `proxy.corp.example`",
+                "is not the name of a host; write one such as `proxy.corp.example`",
             )),
         }
     }

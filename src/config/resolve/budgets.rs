@@ -23,7 +23,7 @@ impl Resolver<'_> {
             );
         }
         let Ok(zone) = Zone::named(&raw.zone) else {
-            let message = "is no time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
+            let message = "is not a time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
             self.invalid(&below("zone"), message);
             return None;
         };

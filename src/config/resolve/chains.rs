@@ -170,7 +170,7 @@ impl Resolver<'_> {
             return;
         }
         let message =
-            "a chain passes all of its hops, one after the other; this one is no fallback";
+            "a chain passes all of its hops, one after the other; this one is not a fallback";
         let place = list.clone().then(Key::Index(index));
         let problem = self.tree.problem(&place, Part::Value, "fallback", message);
         let pair = &names[index - 1..=index];

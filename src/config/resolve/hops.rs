@@ -357,7 +357,7 @@ impl Siblings for KnownHops<'_> {
             vec![InvalidSetting::new(key, format!("{message}; known kinds: {}", known()))]
         };
         let kind = settings.take("kind").ok_or_else(|| invalid("", "has no `kind`"))?;
-        let kind = kind.read::<String>().map_err(|_| invalid("kind", "is no text"))?;
+        let kind = kind.read::<String>().map_err(|_| invalid("kind", "is not a text"))?;
         let kind = self.registry.kind(&kind).ok_or_else(|| {
             let near = nearest(&kind, self.registry.names()).filter(|_| is_word(&kind));
             let near =

@@ -76,7 +76,7 @@ impl fmt::Display for YamlFault {
         f.write_str(match self {
             Self::Syntax(fault) => return fault.fmt(f),
             Self::Foreign(format) => return format.fmt(f),
-            Self::Template(_) => "`{{ }}` is no variable here",
+            Self::Template(_) => "`{{ }}` is not a variable here",
             Self::Merge(why) => return write!(f, "a merge key can't be followed: {why}"),
             Self::Depth(limit) => {
                 return write!(f, "lists and mappings are nested more than {limit} deep");

@@ -68,9 +68,9 @@ impl fmt::Display for ForeignFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ini => "this is not YAML: it looks like INI or TOML",
-            Self::ProxyList => "this is a list of proxies and no configuration",
+            Self::ProxyList => "this is a list of proxies and not a configuration",
             Self::Markup => "this is not YAML: it looks like a web page or XML",
-            Self::Script => "this is a PAC file and no configuration",
+            Self::Script => "this is a PAC file and not a configuration",
             Self::Of(program) => {
                 return write!(
                     f,

@@ -83,7 +83,7 @@ impl fmt::Display for Oddity {
                 )
             }
             Self::TypographicQuote(quote) => {
-                write!(f, "`{quote}` is no quote of YAML, and so it is a part of the value")
+                write!(f, "`{quote}` is not a quote in YAML, so it is a part of the value")
             }
         }
     }
@@ -101,7 +101,7 @@ pub(crate) fn look_alike(text: &str) -> Option<(&'static str, &'static str)> {
         Some(match one {
             _ if is_quote(one) => ("a typographic quote", "write `\"` instead, at both ends"),
             '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => {
-                ("a blank that is no ordinary one", "remove it, or type an ordinary blank")
+                ("a blank that is not an ordinary space", "remove it, or type an ordinary blank")
             }
             '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => {
                 ("an invisible character", "remove it, such as by typing the value again")

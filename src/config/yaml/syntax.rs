@@ -44,7 +44,7 @@ pub(crate) enum SyntaxFault {
     Unopened(char),
     /// A mark that git leaves at two versions of some lines.
     ConflictMark,
-    /// A line begins with a blank that is no ordinary one.
+    /// A line begins with a blank that is not an ordinary space.
     OddBlank,
     /// This key has no space after its colon.
     MissingSpace(String),
@@ -236,12 +236,12 @@ impl fmt::Display for SyntaxFault {
             Self::Tab => f.write_str("this line is indented with a tab"),
             Self::ConflictMark => f.write_str("this line is a mark of a merge conflict in git"),
             Self::OddBlank => {
-                f.write_str("this line begins with a blank that is no ordinary space")
+                f.write_str("this line begins with a blank that is not an ordinary space")
             }
             Self::MissingSpace(key) => write!(f, "a space is missing after `{key}:`"),
             Self::MissingColon(Some(key)) => write!(f, "a colon is missing after `{key}`"),
             Self::MissingColon(None) => f.write_str("a colon is missing after this key"),
-            Self::ForeignVariable(_) => f.write_str("this is no variable here"),
+            Self::ForeignVariable(_) => f.write_str("this is not a variable here"),
             Self::Escape(one) if one.is_ascii_alphanumeric() => {
                 write!(
                     f,

@@ -34,7 +34,7 @@ pub(crate) enum NoAnswer {
     #[error("the proxy's answer can't be read, perhaps because it is another version: {0}")]
     Unreadable(#[source] serde_json::Error),
     /// The peer does not speak HTTP.
-    #[error("the proxy's answer is no HTTP")]
+    #[error("the proxy's answer is not HTTP")]
     NoHttp,
 }
 

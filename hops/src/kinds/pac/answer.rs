@@ -20,7 +20,7 @@ pub(super) enum Entry {
 pub(super) enum NoList {
     #[error("it returned an empty text")]
     Empty,
-    #[error("it returned `{0}`, which is no list of proxies")]
+    #[error("it returned `{0}`, which is not a list of proxies")]
     Entry(String),
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(parse(" ;; "), Err(NoList::Empty));
         assert_eq!(
             parse("b\u{e4}d\r\n").unwrap_err().to_string(),
-            "it returned `b?d`, which is no list of proxies"
+            "it returned `b?d`, which is not a list of proxies"
         );
     }
 }

@@ -65,14 +65,14 @@ impl EntryPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum InvalidEntry {
     #[error(
-        "is no pattern of a host; write as in `proxy*.corp.example`, perhaps with a port, as in `proxy*:3128`"
+        "is not a pattern of a host; write one such as `proxy*.corp.example`, perhaps with a port, as in `proxy*:3128`"
     )]
     NoHost,
     #[error("ends with `:*`; leave that out, since a pattern without a port matches every port")]
     AnyPort,
     #[error("has a port that is not a number from 1 to 65535")]
     Port,
-    #[error("has an IPv6 address without brackets; write as in `[2001:db8::1]:3128`")]
+    #[error("has an IPv6 address without brackets; write it as in `[2001:db8::1]:3128`")]
     Brackets,
 }
 

@@ -218,7 +218,7 @@ impl Failure {
 
     pub(super) fn unknown_entry(entry: &Authority, answer: &str) -> Self {
         Self {
-            summary: format!("the PAC file chose {entry}, which is no hop"),
+            summary: format!("the PAC file chose {entry}, which is not a hop"),
             details: format!("the PAC file chose `{entry}`, which matches no pattern of `hops`"),
             advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.",
             answer: Some(answer.to_owned()),

@@ -195,8 +195,9 @@ impl Tree {
             Invalid::Name => {
                 let text = self.value(path).and_then(Value::as_str).unwrap_or_default();
                 let instead = foreign_variable::in_dollar_braces(text);
-                problem
-                    .with_help(format!("{instead}; a `${{` that is no variable is written `$${{`"))
+                problem.with_help(format!(
+                    "{instead}; a `${{` that is not a variable is written `$${{`"
+                ))
             }
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
