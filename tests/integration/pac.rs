@@ -159,7 +159,10 @@ async fn the_list_is_failed_over_by_the_health_of_its_hops() {
     assert_eq!(way(&proxy, echo.address()).await, "direct");
     assert_eq!(way(&proxy, "skip.test:443").await, "corporate");
     let refused = way(&proxy, "off.test:443").await;
-    assert!(refused.starts_with("HTTP/1.1 502") && refused.contains("switched off"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 502") && refused.contains("choice is off: off"),
+        "{refused}"
+    );
     // The name does not exist, so the direct way fails and the proxy is next.
     assert_eq!(way(&proxy, "refused.invalid:443").await, "corporate");
     let pool = &status(proxy.address()).await["pools"]["office"];
