@@ -6,6 +6,7 @@
 
 mod body;
 mod head;
+mod request_head;
 
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use zeroize::Zeroizing;
 
 pub use self::head::Answer;
 use self::{
     body::{BodyDecoder, Progress},
     head::HeadScanner,
+    request_head::head,
 };
 use crate::{
     Authority, Field, HopError, Refusal, RequestLine, Tunnel, auth::challenge::AuthScheme,
@@ -286,36 +287,19 @@ impl<'t> Exchange<'t> {
     }
 }
 
-/// Writes a request head with nothing beyond the necessary, since some providers refuse what other clients add.
-/// There is no `Proxy-Connection: keep-alive` either; an authentication that needs the connection after a refusal by an
-/// old proxy adds it.
-fn head(method: &str, uri: &str, host: &str, fields: &[Field]) -> Zeroizing<String> {
-    let fields_bytes: usize =
-        fields.iter().map(|field| field.name.len() + field.value.expose().len() + 4).sum();
-    // Sized exactly, so that no reallocation leaves a copy of a credential behind.
-    let fixed_bytes = "  HTTP/1.1\r\nHost: \r\n\r\n".len();
-    let mut head =
-        String::with_capacity(method.len() + uri.len() + host.len() + fields_bytes + fixed_bytes);
-    for part in [method, " ", uri, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
-        head.push_str(part);
-    }
-    for field in fields {
-        for part in [&field.name, ": ", field.value.expose(), "\r\n"] {
-            head.push_str(part);
-        }
-    }
-    head.push_str("\r\n");
-    head.into()
-}
-
 /// The default of `limits.header_bytes`.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
 /// How much of an answer's body is read, its framing included. More counts as a close.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
 const INTERIM_MAX: usize = 100;
+
 /// How much of a refusal's page is looked at, and how long it may take to come.
 const PAGE_BYTES_MAX: usize = 8 * 1024;
+
 const PAGE_WAIT_MAX: Duration = Duration::from_millis(250);
+
 /// Most answers fit in one read of this size.
 const READ_BYTES: usize = 1024;
 

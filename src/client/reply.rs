@@ -1,10 +1,11 @@
 //! Answers to a client that this proxy writes itself.
 //!
-//! [`message`] has the answer and how it is written, [`verdict`] decides what an error means to a client, and [`texts`]
+//! [`message`] has the answer and how it is written, [`reason_phrase`] the words of its status line, [`verdict`] decides what an error means to a client, and [`texts`]
 //! has the words.
 
 mod hop_advice;
 mod message;
+mod reason_phrase;
 mod texts;
 mod verdict;
 

@@ -1,7 +1,9 @@
 //! The requests that the control socket understands, and their answers.
 
+mod calls;
 mod listing;
 mod overview;
+mod refused;
 
 use std::sync::Arc;
 
@@ -14,16 +16,19 @@ use tracing::info;
 pub(crate) use self::overview::OverviewCounts;
 #[cfg(feature = "top")]
 pub(crate) use self::overview::{ChainOverview, HopOverview};
+use self::refused::failed;
 pub(crate) use self::{
+    calls::{ApiCall, KillOrder},
     listing::{ListedConnection, ListedHop},
     overview::Overview,
+    refused::Refused,
 };
 use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem};
 use crate::{
     client::admin::status::StatusDocument,
     config::{Loader, Source, edit::EditedFile},
     proxy::listeners::ListeningSockets,
-    state::{connections::OpenConnection, shared::Shared},
+    state::shared::Shared,
 };
 
 /// Answers requests for one proxy.
@@ -72,45 +77,6 @@ pub(crate) struct ProxyIdentity {
     pub draining: bool,
 }
 
-/// A request that was understood.
-#[derive(Debug)]
-pub(crate) enum ApiCall {
-    /// `GET /v1/proxy`
-    Identify,
-    /// `GET /v1/status`
-    Status,
-    /// `GET /v1/connections`
-    Connections,
-    /// `GET /v1/overview`
-    Overview,
-    /// `GET /v1/usage`
-    Usage,
-    /// `POST /v1/kill`
-    Kill(KillOrder),
-    /// `POST /v1/reload`
-    Reload,
-    /// `POST /v1/check`
-    Check(EditedFile),
-    /// `POST /v1/hand-over`
-    HandOver,
-    /// `POST /v1/drain`
-    Drain,
-}
-
-/// The connections to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum KillOrder {
-    /// The connections with these numbers.
-    Ids(Vec<u64>),
-    /// All that take this chain.
-    Chain(String),
-    /// All whose chain has this hop.
-    Hop(String),
-    /// All that began under an earlier configuration.
-    OlderGenerations {},
-}
-
 /// The answer to a [`KillOrder`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Killed {
@@ -125,25 +91,6 @@ pub(crate) struct Checked {
     pub changes: Option<Vec<String>>,
     /// Everything that would be wrong after the edit.
     pub problems: Vec<ToldProblem>,
-}
-
-/// The reason why a request gets no answer.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// It can't be understood.
-    BadRequest(String),
-    /// It carries the marks of a web page.
-    FromAPage,
-    /// There is nothing at this path.
-    NotFound,
-    /// The path takes another method.
-    Method(&'static str),
-    /// The body is too long.
-    TooLarge,
-    /// The proxy is about to end.
-    Ending,
-    /// The answer could not be made.
-    Failed(String),
 }
 
 impl ProxyIdentity {
@@ -164,36 +111,6 @@ impl ProxyIdentity {
             generation: 0,
             draining: false,
         }
-    }
-}
-
-impl ApiCall {
-    /// Reads a request.
-    ///
-    /// # Errors
-    /// There is no such request.
-    pub(crate) fn read(method: &str, path: &str, body: &[u8]) -> Result<Self, Refused> {
-        let expected = match path {
-            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" | "/v1/usage" => "GET",
-            "/v1/kill" | "/v1/reload" | "/v1/check" | "/v1/hand-over" | "/v1/drain" => "POST",
-            _ => return Err(Refused::NotFound),
-        };
-        // A GET never changes anything: programs send one without being asked, to follow a link for example.
-        if method != expected {
-            return Err(Refused::Method(expected));
-        }
-        Ok(match path {
-            "/v1/proxy" => Self::Identify,
-            "/v1/status" => Self::Status,
-            "/v1/connections" => Self::Connections,
-            "/v1/overview" => Self::Overview,
-            "/v1/usage" => Self::Usage,
-            "/v1/kill" => Self::Kill(parse(body)?),
-            "/v1/check" => Self::Check(parse(body)?),
-            "/v1/hand-over" => Self::HandOver,
-            "/v1/drain" => Self::Drain,
-            _ => Self::Reload,
-        })
     }
 }
 
@@ -316,77 +233,10 @@ impl Api {
     }
 }
 
-impl KillOrder {
-    fn means(&self, row: &OpenConnection, current: u64) -> bool {
-        match self {
-            Self::Ids(ids) => ids.contains(&row.id),
-            Self::Chain(name) => **row.chain.name() == **name,
-            Self::Hop(name) => takes_hop(row, name),
-            Self::OlderGenerations {} => row.generation.number() < current,
-        }
-    }
-}
-
-/// Returns whether `ps` lists the connection of `row` with the hop `name`, in its chain or as the choice of a hop. A name such as `exits.line 1`, as in the log,
-/// names a member, which the connection must have taken.
-fn takes_hop(row: &OpenConnection, name: &str) -> bool {
-    let (hops, passage) = (row.chain.hops(), row.passage());
-    // A hop that left itself out is listed all the same, and its name finds the connection.
-    let is_listed = hops.iter().any(|hop| *hop.name == *name);
-    if is_listed || passage.chosen_hops().any(|chosen| **chosen == *name) {
-        return true;
-    }
-    hops.iter().enumerate().any(|(position, hop)| {
-        let member = name.strip_prefix(&*hop.name).and_then(|rest| rest.strip_prefix('.'));
-        let taken = passage.taken_at(position).and_then(|taken| taken.member.as_deref());
-        member.is_some() && taken == member
-    })
-}
-
-impl Refused {
-    /// Returns the status line's end.
-    pub(crate) fn status(&self) -> &'static str {
-        match self {
-            Self::BadRequest(_) => "400 Bad Request",
-            Self::FromAPage => "403 Forbidden",
-            Self::NotFound => "404 Not Found",
-            Self::Method(_) => "405 Method Not Allowed",
-            Self::TooLarge => "413 Content Too Large",
-            Self::Ending => "503 Service Unavailable",
-            Self::Failed(_) => "500 Internal Server Error",
-        }
-    }
-
-    /// Returns the explanation as JSON.
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let error = match self {
-            Self::BadRequest(why) | Self::Failed(why) => why.clone(),
-            Self::FromAPage => "no web page may use the control socket".to_owned(),
-            Self::NotFound => {
-                "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/usage, /v1/kill, \
-                               /v1/reload, /v1/check, /v1/hand-over and /v1/drain"
-                    .to_owned()
-            }
-            Self::Method(method) => format!("use {method}"),
-            Self::TooLarge => "the body is too long".to_owned(),
-            Self::Ending => "the proxy is about to end".to_owned(),
-        };
-        json!({ "error": error }).to_string().into_bytes()
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| Refused::BadRequest(error.to_string()))
-}
-
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
     let mut json = serde_json::to_vec(value).map_err(failed)?;
     json.push(b'\n');
     Ok(json)
-}
-
-fn failed(error: impl ToString) -> Refused {
-    Refused::Failed(error.to_string())
 }
 
 /// Makes an answer on a thread that serves no connections.
@@ -398,5 +248,6 @@ async fn elsewhere(
 
 /// The usual length of a connection's row.
 const ROW_BYTES: usize = 256;
+
 /// How long a status waits for fresh answers about the network. One that takes longer is in the next status.
 const REFRESH_MAX: std::time::Duration = std::time::Duration::from_millis(500);

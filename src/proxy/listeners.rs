@@ -185,7 +185,7 @@ impl Listeners {
             let address = passed.local_addr()?;
             // The supervisor may have set it up in any way, so the options that we depend on are set here.
             passed.set_nonblocking(true)?;
-            set_options(SockRef::from(&passed))?;
+            set_options(SockRef::from(&passed), address)?;
             let listener = TcpListener::from_std(passed)?;
             // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
             let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };

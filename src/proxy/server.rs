@@ -122,7 +122,7 @@ impl Server {
         // On Linux sockets inherit these from the listener. A socket that is already broken fails at its first use.
         if cfg!(not(target_os = "linux")) {
             let _ = accepted.socket.set_nodelay(true);
-            let _ = keepalive::probe(&accepted.socket);
+            let _ = keepalive::probe(&accepted.socket, accepted.peer.ip());
         }
         let admission = Admission::new(Arc::clone(&self.shared));
         // A client over the limit is told so, unless there are too many of them. It counts as open until then.

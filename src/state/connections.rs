@@ -4,13 +4,14 @@
 //! lock of the table is taken when a row comes or goes and while the table is listed, never while bytes move.
 
 mod failures;
+mod kill;
 
 use std::{
     borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::Waker,
 };
@@ -19,7 +20,7 @@ use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
 pub(crate) use self::failures::RecentFailure;
-use self::failures::RecentFailures;
+use self::{failures::RecentFailures, kill::KillToken};
 use crate::{
     config::Protocol,
     log::DirectLog,
@@ -69,13 +70,6 @@ pub(crate) struct OpenConnection {
     passage: Mutex<Passage>,
     /// The counts of the hops on its way that the chain does not list.
     chosen: ChosenPlace,
-}
-
-/// Ends one connection from outside. The task that serves it is woken and finds the flag set.
-#[derive(Debug, Default)]
-struct KillToken {
-    is_killed: AtomicBool,
-    task: Mutex<Option<Waker>>,
 }
 
 /// A row of the table, which is removed when this is dropped.
@@ -261,17 +255,6 @@ impl Trace for OpenConnection {
     /// Notes the choice before the connection is made, so that it can be listed and cut while it waits for its hop.
     fn chosen(&self, taken: &Arc<[TakenHop]>) {
         lock(&self.passage).taken = Some(Arc::clone(taken));
-    }
-}
-
-impl KillToken {
-    fn kill(&self) {
-        // The flag comes before the wake-up, so that the task finds it set. The waker is the one of the task that
-        // serves the connection, which stays the same to its end.
-        self.is_killed.store(true, Ordering::Release);
-        if let Some(task) = lock(&self.task).take() {
-            task.wake();
-        }
     }
 }
 

@@ -72,7 +72,6 @@ impl Dialer {
         // (Nagle's algorithm). Errors are ignored: a socket that is already broken says so at its
         // first use.
         let _ = socket.set_nodelay(true);
-        let _ = keepalive::probe(&socket);
         Ok(socket)
     }
 
@@ -124,6 +123,8 @@ impl Dialer {
         if is_own || self.listens_everywhere(address) && is_same_host(&socket) {
             return Err(DialError::Loop);
         }
+        // Without probes, all else works.
+        let _ = keepalive::probe(&socket, address.ip());
         Ok(socket)
     }
 

@@ -252,6 +252,71 @@ async fn a_status_line_has_the_cause_even_if_names_are_long() {
 }
 
 #[tokio::test]
+async fn a_hop_that_did_not_reach_the_next_stop_says_which() {
+    let bad_gateway = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+    let portal = "HTTP/1.1 302 Found\r\nLocation: http://gate.test/login?token=s3cret\r\nContent-Length: 0\r\n\r\n";
+    for (script, [one, two], words) in [
+        (
+            vec![answer(bad_gateway)],
+            [
+                "(first: 502, it did not reach the target)",
+                "(first: 502, it did not reach hop second)",
+            ],
+            "asked for `",
+        ),
+        (
+            vec![Step::End],
+            [
+                "(first: closed the connection)",
+                "(first: closed the connection when asked for the next hop)",
+            ],
+            "Some proxies do so if they can't reach ",
+        ),
+        (
+            vec![answer(portal)],
+            ["(first: 302 Found)", "(first: 302 Found)"],
+            "Open `http://gate.test/` in a browser",
+        ),
+    ] {
+        let first = Double::start(script).await;
+        let hops = format!(
+            "hops:\n  first: {{ kind: http-connect, address: \"{}\" }}\n  second: {{ kind: http-connect, address: \
+             \"second.test:1\" }}\n",
+            first.address()
+        );
+        for (chain, line) in [("[first]", one), ("[first, second]", two)] {
+            let proxy = Proxy::start(&format!("{hops}chains: {{ default: {chain} }}\n")).await;
+            let told = exchange(proxy.address(), CONNECT).await;
+            assert!(told.lines().next().unwrap().ends_with(line), "{told}");
+            assert!(told.contains(words) && !told.contains("s3cret"), "{told}");
+            if chain.contains("second") && !words.contains("browser") && one.contains("closed") {
+                assert!(told.contains("the address of the next hop, `second`"), "{told}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_country_that_no_hop_can_choose_is_told_as_such() {
+    let proxy = Proxy::start(
+        "hops: { gw: { kind: rotating, address: \"gw.test:1\", user: u, username: \"{user}[-{session}]\", sessions: \
+         by-client } }\nchains: { default: [gw] }\n",
+    )
+    .await;
+    let login = STANDARD.encode("country-us:x");
+    let request = format!(
+        "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\nProxy-Authorization: Basic {login}\r\n\r\n"
+    );
+    let told = exchange(proxy.address(), request.as_bytes()).await;
+    assert!(
+        told.starts_with("HTTP/1.1 400 Bad Request (gw: can't choose a country)\r\n"),
+        "{told}"
+    );
+    assert!(told.contains("`--country` of `mooltiroute exec`"), "{told}");
+    assert!(!told.contains("not understood"), "{told}");
+}
+
+#[tokio::test]
 async fn probe_tells_a_refusal_by_a_proxy_from_an_answer_of_the_target() {
     let probed_by = async |fields: &str| {
         let text = format!("HTTP/1.1 403 Forbidden\r\n{fields}Content-Length: 0\r\n\r\n");

@@ -12,6 +12,8 @@ use crate::support::{
     WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, free_port, head,
     open, pause, ping, rest, two_hops, within,
 };
+#[cfg(target_os = "linux")]
+use crate::support::{Namespace, PASSWORD, Says, USERNAME};
 
 #[tokio::test]
 async fn each_hop_is_asked_for_the_next_stop_and_no_more() {
@@ -29,6 +31,37 @@ async fn each_hop_is_asked_for_the_next_stop_and_no_more() {
             ),
         )
         .await;
+}
+
+/// Ten thousand of them would be probed at the same moments, and the system would drop some probes each time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_within_this_machine_are_not_probed() {
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    ping(&mut tunnel).await;
+    let port =
+        |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
+    // The timers of the proxy's ends: to the client, and to the target.
+    let timers = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = lines.filter(|line| {
+            let is_open = line[3] == "01";
+            let (here, there) = (port(line[1]), port(line[2]));
+            is_open && (here == proxy.address().port() || there == echo.address().port())
+        });
+        ours.map(|line| line[5].split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Timer 1 waits for an acknowledgement, and timer 2 is that of probes.
+    within("all is acknowledged", async {
+        while timers().contains(&"01".to_owned()) {
+            pause().await;
+        }
+    })
+    .await;
+    assert_eq!(timers(), ["00", "00"]);
 }
 
 #[tokio::test]
@@ -293,27 +326,42 @@ fn default_chain(corporate: &Double, chain: &str) -> String {
 }
 
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn silent_peers_are_probed_on_both_legs() {
-    let echo = EchoOrigin::start().await;
-    let proxy = Proxy::start("chains: { default: [] }\n").await;
-    let tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    for peer in [tunnel.local_addr().unwrap(), echo.address()] {
-        within(&format!("{peer} is to be probed"), async {
-            while until_probe(peer).is_none_or(|time| time > Duration::from_secs(60)) {
-                pause().await;
-            }
-        })
+#[test]
+fn silent_peers_elsewhere_are_probed_on_both_legs() {
+    use tokio::net::{TcpListener, TcpStream};
+
+    Namespace::run(Says::NoSuchName, |namespace| async move {
+        namespace.ip("address add 192.0.2.1/32 dev lo");
+        let origin = TcpListener::bind("192.0.2.1:0").await.unwrap();
+        let proxy = Proxy::start(&format!(
+            "server: {{ listen: \"192.0.2.1:0\", auth: {{ username: {USERNAME}, password: {PASSWORD} }} }}\n\
+             chains: {{ default: [] }}\n"
+        ))
         .await;
-    }
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let target = origin.local_addr().unwrap();
+        let request = format!(
+            "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: {BASIC}\r\n\r\n"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        for peer in [client.local_addr().unwrap(), target] {
+            within(&format!("{peer} is to be probed"), async {
+                while until_probe(peer).is_none_or(|time| time > Duration::from_secs(60)) {
+                    pause().await;
+                }
+            })
+            .await;
+        }
+    });
 }
 
-/// How long until the system probes this peer, where nothing comes from it.
+/// Returns how long it takes until the system probes this peer, if nothing comes from it.
 #[cfg(target_os = "linux")]
 fn until_probe(peer: std::net::SocketAddr) -> Option<Duration> {
     // Of the numbers after the addresses and the state, the second pair is the timer: 02 is the one of probes, and its
     // time is in hundredths of a second.
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let port = format!(":{:04X}", peer.port());
     let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
     let row = rows.into_iter().find(|row| row[2].ends_with(&port) && row[3] == "01")?;

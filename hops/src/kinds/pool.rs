@@ -3,6 +3,7 @@
 pub(super) mod counts;
 mod every;
 pub(super) mod health;
+mod known;
 mod list;
 mod listing;
 mod member;
@@ -15,20 +16,23 @@ mod roster;
 use std::{
     any::Any,
     sync::{Arc, OnceLock},
-    time::SystemTime,
 };
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    member::Member, members_from::MembersFrom, order::PoolMember, remote_list::RemoteList,
+    known::{KnownMembers, ListFile},
+    member::Member,
+    members_from::MembersFrom,
+    order::PoolMember,
+    remote_list::RemoteList,
     roster::Roster,
 };
 use crate::{
     Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
     InvalidSetting, InvalidSettings, Key, LoginShape, MemberStatus, PlainForm, Preferences,
-    Request, SourceKind, SourceState, kinds::wish::Wish, preferences::stable_number,
+    Request, SourceState, kinds::wish::Wish, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -65,29 +69,6 @@ enum Pick {
 /// A hop that represents several. Each connection takes one of them.
 #[derive(Debug)]
 struct Pool(Members);
-
-/// Members that a configuration names, or a file that is a part of it.
-#[derive(Debug)]
-struct KnownMembers {
-    roster: Arc<Roster>,
-    /// The roster with what an earlier pool knew of the members that stayed. It is set before the pool is used.
-    inherited: OnceLock<Arc<Roster>>,
-    /// The file that lists them, if there is one.
-    list: Option<ListFile>,
-    requires_session: bool,
-}
-
-/// A file with a list of proxies, as it was read.
-#[derive(Debug)]
-struct ListFile {
-    /// Its path as the configuration names it.
-    name: String,
-    read: SystemTime,
-    /// What is odd about it.
-    doubt: Option<String>,
-    /// The number of proxies in the list before it. It is set before the pool is used.
-    members_before: OnceLock<usize>,
-}
 
 /// The members of a pool.
 #[derive(Debug)]
@@ -193,42 +174,6 @@ impl Members {
         let requires_session = members.iter().any(|member| member.hop.describe().requires_session);
         let roster = Arc::new(Roster::new(members, pick));
         Self::Known(KnownMembers { roster, inherited: OnceLock::new(), list, requires_session })
-    }
-}
-
-impl KnownMembers {
-    fn roster(&self) -> &Arc<Roster> {
-        self.inherited.get().unwrap_or(&self.roster)
-    }
-
-    /// Returns the state of the list, if there is one.
-    fn source(&self) -> Option<SourceState> {
-        let ListFile { name, read, doubt, members_before } = self.list.as_ref()?;
-        Some(SourceState {
-            loaded: Some(*read),
-            members: Some(self.roster.members.len()),
-            members_before: members_before.get().copied(),
-            doubt: doubt.clone(),
-            ..SourceState::new(SourceKind::List, name.clone())
-        })
-    }
-
-    /// Notes how many proxies the list of `before` had.
-    fn follow(&self, before: &Self) {
-        let (Some(list), Some(last)) = (&self.list, &before.list) else { return };
-        let count = before.roster.members.len();
-        // An edit of another setting reads the same list again, which must not hide the last change.
-        let is_same = count == self.roster.members.len();
-        let before = if is_same { last.members_before.get().copied() } else { Some(count) };
-        if let Some(before) = before {
-            let _ = list.members_before.set(before);
-        }
-    }
-}
-
-impl ListFile {
-    fn new(name: String, doubt: Option<String>) -> Self {
-        Self { name, read: SystemTime::now(), doubt, members_before: OnceLock::new() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `kind: rotating`: any provider whose username, password or fields choose the exit, by template.
 
+mod check;
+mod link;
 mod session_id;
 mod template;
 
@@ -9,17 +11,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    check::unset,
+    link::{Provider, ProviderSession},
     session_id::SessionId,
     template::{Placeholder, Template, Values},
 };
-use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
+use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, HopError, InvalidPreferences, InvalidSetting, InvalidSettings, Key, Link,
-    LinkSettings, LoginShape, Meaning, PassHeaders, PlainRequest, Preferences, Refusal, Request,
-    Reuse, Secret, Sessions, Tunnel, UrlKeys, async_trait, field,
-    refusal::CREDENTIALS_REJECTED,
-    socks::UserPassword,
+    Hop, HopConfig, InvalidPreferences, InvalidSettings, Link, LoginShape, Preferences, Request,
+    Secret, Sessions, UrlKeys,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -88,26 +89,6 @@ struct Rotating {
     session: Arc<ProviderSession>,
 }
 
-/// The gateway with the credentials of one session.
-#[derive(Debug)]
-struct ProviderSession {
-    provider: Arc<Provider>,
-    login: GatewayLogin,
-    reuse: Reuse,
-}
-
-/// The parts that all sessions share.
-#[derive(Debug)]
-struct Provider {
-    config: RotatingConfig,
-    alternatives: Vec<Authority>,
-    tls: Option<TlsClient>,
-    pass_headers: PassHeaders,
-    head_bytes_max: usize,
-    /// The remedy if the provider rejects the credentials.
-    on_rejection: String,
-}
-
 impl HopConfig for RotatingConfig {
     const KIND: &'static str = "rotating";
     const URL: UrlKeys = UrlKeys { username: "user", password: "pass", ..UrlKeys::USUAL };
@@ -153,151 +134,6 @@ impl HopConfig for RotatingConfig {
 }
 
 impl RotatingConfig {
-    fn check(&self) -> Result<(), InvalidSetting> {
-        if self.ports.len() > PORTS_MAX {
-            return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
-        }
-        // A setting that has no effect is an error in all checks below: its operator would believe that the provider
-        // honours it.
-        for (key, is_set) in
-            [("headers", !self.headers.is_empty()), ("error_fields", !self.error_fields.is_empty())]
-        {
-            if is_set && self.protocol == GatewayProtocol::Socks5 {
-                let message = "is for `protocol: http`: SOCKS5 has no header fields";
-                return Err(InvalidSetting::new(key, message));
-            }
-        }
-        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
-            // Most templates separate their parts with `-`, `,` or `;`. A value with one of these would add parts of
-            // its own, such as another session.
-            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
-            if value
-                .as_ref()
-                .is_some_and(|value| value.is_empty() || !value.bytes().all(is_allowed))
-            {
-                return Err(InvalidSetting::new(key, "may have letters, digits, `_` and `.` only"));
-            }
-        }
-        // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
-        if self.session.as_ref().is_some_and(|session| !self.session_id.fits(session)) {
-            let allowed = self.session_id.in_words();
-            let message = format!("must be {allowed}, without blanks or other characters");
-            let help = "`session_id` sets which characters the provider accepts, and how many";
-            return Err(InvalidSetting::new("session", message).with_help(help));
-        }
-        for (key, is_set, placeholders) in [
-            (
-                "country",
-                self.country.is_some(),
-                [Placeholder::CountryLower, Placeholder::CountryUpper].as_slice(),
-            ),
-            ("city", self.city.is_some(), &[Placeholder::City]),
-            ("session", self.session.is_some(), &[Placeholder::Session]),
-            ("ttl", self.ttl.is_some(), &[Placeholder::Ttl]),
-            ("sessions", self.sessions.are_by_client(), &[Placeholder::Session]),
-        ] {
-            if is_set && !self.has(placeholders) {
-                let name = placeholders[0].name();
-                let message = format!("has no effect: no template has `{{{name}}}` in it");
-                let help = format!(
-                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
-                );
-                return Err(InvalidSetting::new(key, message).with_help(help));
-            }
-        }
-        Ok(())
-    }
-
-    /// Warns of what is valid and probably not meant.
-    fn warn(&self, context: &BuildContext<'_>) {
-        if let Some(doubt) = self.country.and_then(Country::doubt) {
-            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
-        }
-        let is_word = |value: &Option<String>, words: &[&str]| {
-            value
-                .as_ref()
-                .is_some_and(|value| words.iter().any(|one| value.eq_ignore_ascii_case(one)))
-        };
-        if is_word(&self.session, &NEW_EXIT_WORDS) {
-            let message =
-                "is the name of a session, which keeps its exit, and not an order to change it";
-            let help = "for a new exit each time, leave `session` out; what is in `[ ]` around `{session}` is left out then";
-            context.warn(InvalidSetting::new("session", message).with_help(help));
-        }
-        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
-            if is_word(value, &ANY_WORDS) {
-                let message = "is sent to the provider as this word";
-                let help = format!("to ask for none in particular, leave `{key}` out");
-                context.warn(InvalidSetting::new(key, message).with_help(help));
-            }
-        }
-        let written = [("username", &self.username), ("password", &self.password)];
-        let written =
-            written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
-        for (key, template) in written {
-            let unset = template.bare().filter(|value| !self.is_always_set(*value));
-            if let Some(value) = unset.map(Placeholder::name).next() {
-                let message = format!(
-                    "has brackets around `{{{value}}}` alone, so the text before them is sent even if there is no {value}"
-                );
-                let help = format!(
-                    "put that text between the brackets too, as in `[-{value}-{{{value}}}]`: all between `[` and `]` is \
-                     left out if there is no {value}"
-                );
-                context.warn(InvalidSetting::new(key, message).with_help(help));
-            }
-        }
-    }
-
-    /// Returns what to do if the provider rejects the credentials, which come from `login`.
-    fn advice_on_rejection(&self, login: Option<&str>) -> String {
-        let origins = login.map(|login| format!(" ({login})")).unwrap_or_default();
-        let templates = [("username", &self.username), ("password", &self.password)];
-        let templates: Vec<_> = templates
-            .iter()
-            .filter(|(_, template)| template.is_some())
-            .map(|(key, _)| format!("`{key}`"))
-            .collect();
-        let templates = match &templates[..] {
-            [] => String::new(),
-            some => format!(
-                ". If these are right, compare {} with the provider's documentation",
-                some.join(" and ")
-            ),
-        };
-        format!(
-            "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
-             The client needs none."
-        )
-    }
-
-    /// Returns whether the configuration sets this value, so that no request is without it.
-    fn is_always_set(&self, value: Placeholder) -> bool {
-        match value {
-            Placeholder::User => !self.user.is_empty(),
-            Placeholder::Pass => !self.pass.is_empty(),
-            Placeholder::CountryLower | Placeholder::CountryUpper => self.country.is_some(),
-            Placeholder::City => self.city.is_some(),
-            Placeholder::Session => self.session.is_some(),
-            Placeholder::Ttl => self.ttl.is_some(),
-        }
-    }
-
-    /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
-    fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
-        // Without a template the credential is `user` or `pass` itself, and `username` is a key that the operator did
-        // not write.
-        let origin = match invalid.path().to_string().as_str() {
-            "username" if self.username.is_none() => "user",
-            "password" if self.password.is_none() => "pass",
-            _ => return invalid,
-        };
-        match self.protocol {
-            GatewayProtocol::Http => invalid,
-            GatewayProtocol::Socks5 => InvalidSetting::new(origin, UserPassword::LENGTHS),
-        }
-    }
-
     /// Returns the identifier of the session that a client prefers, if it names one.
     ///
     /// A client's name is never sent as it is: it becomes an identifier of the form that the provider accepts, and a client
@@ -322,38 +158,6 @@ impl RotatingConfig {
         let written = [&self.username, &self.password].into_iter().flatten();
         let mut templates = written.chain(self.headers.values());
         templates.any(|template| placeholders.iter().any(|one| template.has(*one)))
-    }
-}
-
-impl ProviderSession {
-    fn new(provider: Arc<Provider>, preferences: &Preferences) -> Result<Self, InvalidSetting> {
-        let config = &provider.config;
-        let chosen = config.chosen_session(preferences);
-        let values = config.values(preferences, chosen.as_deref());
-        let fill = |key: &str, template: &Option<Template>, default: &Secret| match template {
-            None => Ok(default.clone()),
-            Some(template) => template.fill(&values).map_err(|missing| unset(key, missing)),
-        };
-        let username = fill("username", &config.username, &config.user)?;
-        let password = fill("password", &config.password, &config.pass)?;
-        let mut headers = BTreeMap::new();
-        for (name, template) in &config.headers {
-            let value = template.fill(&values).map_err(|missing| {
-                unset(name.as_str(), missing).below(Key::Name("headers".into()))
-            })?;
-            // A field that became empty is not sent.
-            if !value.is_empty() {
-                headers.insert(name.clone(), value);
-            }
-        }
-        // Checked after filling, because a value of the settings can break a field even if its template does not.
-        let headers = field::checked("headers", headers)?;
-        let login = GatewayLogin::new(config.protocol, username, password, headers)
-            .map_err(|invalid| config.at_origin(invalid))?;
-        // A provider may choose the exit once for a connection. Without a session each request is to get a new exit,
-        // so no connection is used again.
-        let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
-        Ok(Self { login, reuse, provider })
     }
 }
 
@@ -416,92 +220,9 @@ impl Rotating {
     }
 }
 
-#[async_trait]
-impl Link for ProviderSession {
-    fn address(&self) -> &Authority {
-        &self.provider.config.address
-    }
-
-    fn alternatives(&self) -> &[Authority] {
-        &self.provider.alternatives
-    }
-
-    fn tls(&self) -> Option<&TlsClient> {
-        self.provider.tls.as_ref()
-    }
-
-    fn settings(&self) -> LinkSettings {
-        self.login.settings()
-    }
-
-    fn pass_headers(&self) -> Option<&PassHeaders> {
-        Some(&self.provider.pass_headers)
-    }
-
-    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        self.login.connect(tunnel, next, self.provider.head_bytes_max).await
-    }
-
-    fn forwards(&self) -> bool {
-        self.login.forwards() && self.provider.config.headers.is_empty()
-    }
-
-    fn authorize<'a>(
-        &'a self,
-        _: &'a mut Tunnel,
-        _: PlainRequest<'a>,
-    ) -> Eventual<'a, Result<Arc<[Field]>, HopError>> {
-        Eventual::Ready(Ok(self.login.plain()))
-    }
-
-    fn reuse(&self) -> Reuse {
-        self.reuse
-    }
-
-    fn refuses(&self, refusal: &Refusal) -> bool {
-        refusal.is_by_proxy() || self.provider.reason(refusal).is_some()
-    }
-
-    fn explain(&self, refusal: &mut Refusal) {
-        if refusal.meaning == Meaning::Credentials {
-            refusal.advice = Some(self.provider.on_rejection.clone());
-        }
-        if let Some(reason) = self.provider.reason(refusal).map(str::to_owned) {
-            refusal.detail = Some(reason);
-        } else if refusal.meaning == Meaning::Credentials {
-            refusal.summary = Some(CREDENTIALS_REJECTED.into());
-        }
-        // Providers send 402 for a used-up quota. To other hops it means nothing in particular.
-        if refusal.http.as_ref().is_some_and(|http| http.status == 402) {
-            refusal.means(Meaning::Quota);
-        }
-    }
-}
-
-impl Provider {
-    fn reason<'a>(&self, refusal: &'a Refusal) -> Option<&'a str> {
-        self.config.error_fields.iter().find_map(|name| refusal.field(name.as_str()))
-    }
-}
-
-fn unset(key: &str, missing: Placeholder) -> InvalidSetting {
-    let name = missing.name();
-    InvalidSetting::new(key, format!("has a place for `{{{name}}}`, which is unset")).with_help(format!(
-        "set `{setting}`, or put brackets around all that belongs to it, as in `[-{name}-{{{name}}}]`: what is between \
-         `[` and `]` is left out if there is no {setting}",
-        setting = missing.setting(),
-    ))
-}
-
 fn nothing() -> Secret {
     Secret::new("")
 }
-
-/// Words for another exit each time, which a session can't be.
-const NEW_EXIT_WORDS: [&str; 8] =
-    ["rotate", "rotating", "random", "new", "auto", "none", "false", "off"];
-/// Words for a value that is left open.
-const ANY_WORDS: [&str; 6] = ["any", "all", "random", "none", "auto", "default"];
 
 /// Each is a connection of its own to try.
 const PORTS_MAX: usize = 16;
@@ -509,7 +230,9 @@ const PORTS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RequestLine, Settings, credentials};
+    use crate::{
+        Meaning, PlainRequest, Refusal, RequestLine, Reuse, Settings, Tunnel, credentials,
+    };
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
         let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");

@@ -1,5 +1,7 @@
 //! `kind: webshare`: the gateway of Webshare, whose username chooses the exit.
 
+mod addresses;
+mod by_client;
 mod reason;
 mod username;
 
@@ -12,13 +14,17 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::username::{ExitWish, Session};
+use self::{
+    addresses::addresses,
+    by_client::ByClient,
+    username::{ExitWish, Session},
+};
 use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, HopError, Host, InvalidPreferences, InvalidSetting, InvalidSettings, Link,
-    LinkSettings, LoginShape, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request,
-    Reuse, Secret, Sessions, Tunnel, async_trait, credentials, preferences,
+    Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link, LinkSettings, LoginShape,
+    OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret, Sessions,
+    Tunnel, async_trait, credentials,
 };
 
 /// The settings of Webshare's gateway.
@@ -88,17 +94,6 @@ struct Exit {
     reuse: Reuse,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
-}
-
-#[derive(Debug)]
-struct ByClient {
-    protocol: GatewayProtocol,
-    username: Secret,
-    password: Secret,
-    countries: Vec<Country>,
-    city: Option<String>,
-    session: Session,
-    session_max: NonZeroU64,
 }
 
 impl HopConfig for WebshareConfig {
@@ -186,41 +181,6 @@ fn login_for(
     Ok((GatewayLogin::new(protocol, username, password.clone(), vec![])?, reuse))
 }
 
-impl ByClient {
-    fn login(
-        &self,
-        preferences: &Preferences,
-    ) -> Result<(GatewayLogin, Reuse), InvalidPreferences> {
-        // All parts were checked when the hop was built.
-        self.wish(preferences, |wish| {
-            login_for(wish, &self.username, &self.password, self.protocol)
-        })?
-        .map_err(|_| InvalidPreferences::Unknown)
-    }
-
-    /// Calls `then` with the exit that a client with these preferences wishes for.
-    fn wish<T>(
-        &self,
-        preferences: &Preferences,
-        then: impl FnOnce(&ExitWish<'_>) -> T,
-    ) -> Result<T, InvalidPreferences> {
-        // On plans with a fixed list a session is a place in the list, counted from 1. A greater number is answered
-        // with 407.
-        let session = match (&preferences.session, self.session) {
-            (Some(name), _) => {
-                let number = preferences::stable_number(name) % self.session_max.get();
-                Session::Number(number + 1)
-            }
-            // The username is sent as it is written, so there is no place in it for a country alone.
-            (None, Session::AsWritten) => return Err(InvalidPreferences::CountryAlone),
-            (None, session) => session,
-        };
-        let country = preferences.country.map(|country| [country]);
-        let countries = country.as_ref().map_or(self.countries.as_slice(), |country| country);
-        Ok(then(&ExitWish { countries, city: self.city.as_deref(), session }))
-    }
-}
-
 impl Hop for Webshare {
     fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
         let Some(by_client) = &self.by_client else { return Vec::new() };
@@ -304,58 +264,20 @@ impl Link for Exit {
     }
 }
 
-/// Returns the address of the gateway, and its fallback addresses.
-fn addresses(
-    address: Option<Authority>,
-    ports: Option<Vec<NonZeroU16>>,
-) -> Result<(Authority, Arc<[Authority]>), InvalidSetting> {
-    let gateway = Host::Name(GATEWAY.into());
-    let ports = match ports {
-        Some(ports) if ports.is_empty() || ports.len() > PORTS_MAX => {
-            let message = format!("must have from 1 to {PORTS_MAX} ports");
-            return Err(InvalidSetting::new("ports", message));
-        }
-        Some(ports) => ports,
-        // A stock Squid lets CONNECT through to port 443 only, so the port is often what the hop before refuses. The
-        // other documented ports are tried, but only at Webshare's own host: another host need not listen on them.
-        None if address.as_ref().is_some_and(|address| *address.host() != gateway) => vec![],
-        None => DOCUMENTED_PORTS.to_vec(),
-    };
-    // The first of `ports` is the first that is tried, if no address says otherwise.
-    let first = ports.first().copied().unwrap_or(DOCUMENTED_PORTS[0]);
-    let address = address.unwrap_or_else(|| Authority::new(gateway, first));
-    let mut alternatives: Vec<Authority> = Vec::with_capacity(ports.len());
-    for port in ports {
-        let alternative = address.with_port(port);
-        if alternative != address && !alternatives.contains(&alternative) {
-            alternatives.push(alternative);
-        }
-    }
-    Ok((address, alternatives.into()))
-}
-
 fn default_session_max() -> NonZeroU64 {
     SESSION_MAX
 }
 
 /// Webshare's own tools draw numbers below 10^9.
 const SESSION_MAX: NonZeroU64 = NonZeroU64::new(999_999_999).unwrap();
-const GATEWAY: &str = "p.webshare.io";
+
 /// The account in the shape of a username.
 const ACCOUNT: &str = "account";
-const DOCUMENTED_PORTS: [NonZeroU16; 4] = [
-    NonZeroU16::new(80).unwrap(),
-    NonZeroU16::new(3128).unwrap(),
-    NonZeroU16::new(1080).unwrap(),
-    NonZeroU16::new(9999).unwrap(),
-];
-/// Each is a connection of its own to try.
-const PORTS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, RequestLine, Settings};
+    use crate::{InvalidPreferences, Registry, RequestLine, Settings};
 
     fn choose(hop: Arc<dyn Hop>, said: &Preferences) -> Result<Arc<dyn Link>, ChooseError> {
         let target = "a.example:80".parse().unwrap();

@@ -6,7 +6,7 @@ use mooltiroute_hops::{
 };
 
 use super::texts;
-use crate::upstream::chain::Stage;
+use crate::upstream::chain::{Stage, Step};
 
 /// Returns the place of the hop's address: a key, or the line of a list.
 pub(super) fn address_setting(stage: &Stage) -> Option<String> {
@@ -90,10 +90,38 @@ pub(super) fn hung_up(stage: &Stage) -> String {
         true => ", whether this port speaks TLS (`tls: true`) or not (`tls: false`)",
         false => "",
     };
+    // Many proxies have no answer for a stop that they can't reach.
+    let unreached = match (next_address(stage), stage.step) {
+        (Some(check), _) => {
+            format!(" Some proxies do so if they can't reach the next stop. {check}")
+        }
+        (None, Step::Extend) => {
+            format!(" Some proxies do so if they can't reach `{}`.", stage.stop)
+        }
+        (None, _) => String::new(),
+    };
     format!(
-        "It hung up instead of answering. If it never answers, check {}{tls}, and look at its log.",
+        "It hung up instead of answering.{unreached} If it never answers, check {}{tls}, and look at its log.",
         place(stage)
     )
+}
+
+/// Advice for a hop that sends the request elsewhere, as the gate of a network does before a login.
+pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
+    let location = refusal.field("Location").and_then(origin_of);
+    let at = location.map_or("the network's login page".to_owned(), |origin| format!("`{origin}`"));
+    format!(
+        "It redirects to a page, as a login page of a network does. Open {at} in a browser. If there is none, check that {} is \
+         that of an HTTP proxy.",
+        place(stage)
+    )
+}
+
+/// Returns the scheme and the host of a URL. The rest may have a token in it.
+fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
+    (["http", "https"].contains(&scheme) && !host.is_empty()).then(|| format!("{scheme}://{host}/"))
 }
 
 /// Advice for a hop whose answer is not understood.

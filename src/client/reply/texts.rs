@@ -52,7 +52,12 @@ pub(super) const UNAUTHORIZED_PAGE: &str = "This page asks for the username and 
 pub(super) const PAGE_NOT_MADE: &str =
     "This page could not be made. The log of the proxy says why.";
 pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
-pub(super) const OTHER_USERNAME: &str = "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`, or \
+const NO_COUNTRY: &str = "Leave `country-…` out of the username that was given to this proxy, or `--country` of `mooltiroute exec`. A hop of \
+                          `kind: rotating` chooses a country if its template has `{country}`.";
+const COUNTRY_ALONE: &str = "Write both, as in `http://session-NAME,country-us:x@localhost:8888`, or \
+                             `http://USER+session-NAME,country-us:PASSWORD@localhost:8888` if this proxy asks for credentials of its \
+                             own.";
+const OTHER_USERNAME: &str = "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`, or \
      `http://USER+session-NAME:PASSWORD@localhost:8888` if it asks for credentials of its own.";
 pub(super) const NO_DESCRIPTORS: &str =
     "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
@@ -92,7 +97,32 @@ const TARGET_UP: &str =
 const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
+/// Says in a few words what is wrong with the preferences of a client.
+pub(super) fn preferences_summary(invalid: InvalidPreferences) -> &'static str {
+    match invalid {
+        InvalidPreferences::NoCountry => "can't choose a country",
+        InvalidPreferences::CountryAlone => "country without session",
+        _ => "username not understood",
+    }
+}
+
+/// Says how to write preferences that the hop can meet.
+pub(super) fn other_preferences(invalid: InvalidPreferences) -> &'static str {
+    match invalid {
+        InvalidPreferences::NoCountry => NO_COUNTRY,
+        InvalidPreferences::CountryAlone => COUNTRY_ALONE,
+        _ => OTHER_USERNAME,
+    }
+}
+
 pub(super) fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: bool) -> String {
+    // These two are understood. The hop can't do what they ask for.
+    if let InvalidPreferences::NoCountry | InvalidPreferences::CountryAlone = invalid {
+        let advice = other_preferences(invalid);
+        return format!(
+            "The username that was given to this proxy can't be followed: {invalid}. {advice}"
+        );
+    }
     if is_beside_auth {
         return format!(
             "The part behind the `+` of the username that was given to this proxy is not understood: {invalid}. A whole URL \

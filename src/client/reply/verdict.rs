@@ -7,7 +7,7 @@ use mooltiroute_hops::{
     tls::RejectionReason,
 };
 
-use super::{hop_advice, message::standard_phrase, texts};
+use super::{hop_advice, reason_phrase::standard_phrase, texts};
 use crate::{
     proxy_error::ProxyError,
     system::open_files,
@@ -54,9 +54,11 @@ impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let stage = &error.stage;
         match &error.cause {
-            Cause::Preferences(_) => {
-                Self::new(ProxyError::HttpRequest, "username not understood", texts::OTHER_USERNAME)
-            }
+            Cause::Preferences(invalid) => Self::new(
+                ProxyError::HttpRequest,
+                texts::preferences_summary(*invalid),
+                texts::other_preferences(*invalid),
+            ),
             Cause::Timeout(..) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
@@ -168,6 +170,11 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
         HopError::Io(_) => (
             ProxyError::ConnectionTerminated,
             "connection broke",
+            hop_advice::hung_up(stage).into(),
+        ),
+        HopError::Closed if stage.next.is_some() => (
+            ProxyError::ConnectionTerminated,
+            "closed the connection when asked for the next hop",
             hop_advice::hung_up(stage).into(),
         ),
         HopError::Closed => (
@@ -288,6 +295,9 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
+        _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
+            (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
+        }
         // The answer of a server that does not know the method (RFC 9110 §15.6.2).
         _ if refusal.http.as_ref().is_some_and(|http| http.status == 501) => {
             (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into())
@@ -303,7 +313,7 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Some(wait) => format!("{advice} {}", texts::held_back(wait)).into(),
         None => advice,
     };
-    let mut verdict = FailureVerdict::new(error, refusal_summary(refusal), advice);
+    let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -333,7 +343,7 @@ fn held_back(chain: &ChainError, HeldBack { wait, refusal }: &HeldBack) -> Failu
 ///
 /// A summary by the hop's kind takes the place of what only repeats the status: the standard reason phrase, and codes
 /// such as those of Squid.
-fn refusal_summary(refusal: &Refusal) -> String {
+fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
     match &refusal.http {
         // A kind that gives advice knows more than the challenge says.
         Some(http) if refusal.advice.is_none() && hop_advice::needs_another_scheme(http) => {
@@ -347,12 +357,27 @@ fn refusal_summary(refusal: &Refusal) -> String {
                 _ => format!("{}, {summary}", refusal.said),
             },
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
-            (None, None) => match &refusal.page {
-                Some(line) => format!("{}, {line}", refusal.said),
-                None => refusal.said.clone(),
+            (None, None) => match (&refusal.page, http) {
+                (Some(line), _) => format!("{}, {line}", refusal.said),
+                // `502 Bad Gateway` behind the same words of this proxy says nothing of where the way ends.
+                (None, Some(http))
+                    if is_unreached(refusal) && is_standard(&refusal.said, http.status) =>
+                {
+                    match &stage.next {
+                        Some(next) => format!("{}, it did not reach hop {next}", http.status),
+                        None => format!("{}, it did not reach the target", http.status),
+                    }
+                }
+                (None, _) => refusal.said.clone(),
             },
         },
     }
+}
+
+/// Returns whether the hop answered for a next stop that it did not reach. 503 may say that it is overloaded itself.
+fn is_unreached(refusal: &Refusal) -> bool {
+    let is_meant = matches!(refusal.meaning, Meaning::Unreachable | Meaning::Timeout);
+    is_meant && refusal.http.as_ref().is_some_and(|http| [502, 504].contains(&http.status))
 }
 
 /// Returns whether the hop's words are the status and the reason phrase that RFC 9110 §15 has for it, or none.

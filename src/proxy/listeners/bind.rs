@@ -26,19 +26,19 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // Before `listen`, so that no client is accepted without them.
-    set_options(SockRef::from(&socket))?;
+    set_options(SockRef::from(&socket), address)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Sets the options that accepted sockets inherit, on systems that do so.
+/// Sets the options that the sockets inherit which `listener` accepts at `address`, on systems that do so.
 ///
 /// # Errors
 /// The system's error.
-pub(super) fn set_options(listener: SockRef<'_>) -> io::Result<()> {
+pub(super) fn set_options(listener: SockRef<'_>, address: SocketAddr) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     // Without probes, all else works.
-    let _ = keepalive::probe(listener);
+    let _ = keepalive::probe(listener, address.ip());
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! One attempt to pass all hops of a chain: dial the first, pass each to the next, and ask the last for the end.
 
+mod failed;
+
 use std::{
     future::Future,
     pin::{Pin, pin},
@@ -8,12 +10,13 @@ use std::{
 };
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, Link, ObserveRounds, PlainRequest, Request, Tunnel,
+    Authority, Eventual, Field, HopError, ObserveRounds, PlainRequest, Request, Tunnel,
     auth::challenge::AuthScheme,
 };
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
+pub(super) use self::failed::FailedAttempt;
 use super::{
     Cause, Chain, ChainError, ChainHop, Stage, Step, Trace,
     journey::{ChosenHop, Journey},
@@ -29,30 +32,6 @@ pub(super) enum AttemptEnd<'a> {
     Forwarder(PlainRequest<'a>),
     /// The last hop is sent nothing.
     LastHop,
-}
-
-/// The error of one attempt, and the hop that met it.
-pub(super) struct FailedAttempt {
-    /// The index of the hop in its journey.
-    pub index: usize,
-    /// The error.
-    pub error: ChainError,
-    /// The link to go on with after the chain has dialled again.
-    pub again: Option<Arc<dyn Link>>,
-    /// When the hop was asked.
-    pub asked: Instant,
-}
-
-impl FailedAttempt {
-    fn asked_at(self, asked: Instant) -> Self {
-        Self { asked, ..self }
-    }
-
-    /// Notes that the hop was asked for nothing yet: it had to be logged in to first.
-    fn at_login(mut self) -> Self {
-        self.error.stage.is_login = true;
-        self
-    }
 }
 
 /// Writes the rounds of authentication to the debug log.

@@ -2,23 +2,21 @@
 
 mod challenged;
 mod plain;
+mod rejections;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
-
-use mooltiroute_sso::Ticket;
 
 use super::{
     attempt::{Attempt, Method},
-    diagnosis, explanations,
-    lockout::{Lockout, Permit, Rejection},
+    lockout::{Lockout, Permit},
     sign_on::SignOn,
 };
 use crate::{
-    Authority, Field, HopError, MissingCredentials, PlainRequest, Readiness, Refusal, RequestLine,
-    Secret, Tunnel,
+    Authority, Field, HopError, MissingCredentials, PlainRequest, Readiness, RequestLine, Secret,
+    Tunnel,
     auth::{
         challenge::{AuthScheme, Challenge},
         channel_bindings::ChannelBindings,
@@ -291,56 +289,6 @@ impl Authenticator {
         if !matches!(attempt, Attempt::None) {
             self.lockout.accepted();
         }
-    }
-
-    /// Turns the end of an authentication into an error, and records a rejection.
-    async fn stopped(&self, stop: Stop, refusal: Refusal) -> HopError {
-        match stop {
-            Stop::Failed(error) => error,
-            Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
-            Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
-            Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
-            Stop::TokenRefused => {
-                self.token_refused(diagnosis::refused_ticket(refusal, SystemTime::now())).await
-            }
-            // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
-            // their own, which name the scheme.
-            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal, None),
-            Stop::Rejected(scheme) => {
-                self.rejected_by_proxy(self.explained_rejection(refusal, scheme), None)
-            }
-        }
-    }
-
-    /// Explains that the proxy does not accept the credentials.
-    fn explained_rejection(&self, refusal: Refusal, scheme: AuthScheme) -> Refusal {
-        let domain = self.ntlm_domain.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_without_domain = |method: &Method| matches!(method, Method::Ntlm(login) if login.domain().is_empty() && !login.user().contains('@'));
-        let lacks_domain = scheme == AuthScheme::Ntlm && self.methods.iter().any(is_without_domain);
-        explanations::rejection(refusal, scheme, domain.as_deref().filter(|_| lacks_domain))
-    }
-
-    /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity
-    /// is kept with the rejection, so that `kinit` ends the wait at once.
-    async fn token_refused(&self, refusal: Refusal) -> HopError {
-        let ticket = match self.sign_on() {
-            Some(sign_on) => sign_on.ticket().await,
-            None => None,
-        };
-        self.rejected_by_proxy(refusal, ticket)
-    }
-
-    fn rejected_by_proxy(&self, refusal: Refusal, ticket: Option<Ticket>) -> HopError {
-        self.rejected(Rejection::ByProxy(Box::new(refusal)), ticket)
-    }
-
-    fn rejected_by_domain(&self, missing: MissingCredentials) -> HopError {
-        self.rejected(Rejection::ByDomain(Box::new(missing)), None)
-    }
-
-    fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> HopError {
-        let wait = self.lockout.rejected(rejection.clone(), ticket);
-        rejection.met(wait)
     }
 
     /// Returns the credentials of a connection's first request.

@@ -1,16 +1,18 @@
 //! Negotiate: tokens by which the user of the system, or a Kerberos user of the settings, signs on to the proxy.
 
+mod rounds;
+
 use std::{
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dns_lookup::AddrInfoHints;
 use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
-use zeroize::Zeroizing;
 
+pub(super) use self::rounds::SignOnRound;
+use self::rounds::{first_token, next_token};
 use super::diagnosis::Diagnosis;
 use crate::{
     Host, Secret, Unready,
@@ -27,19 +29,6 @@ pub(super) struct SignOn {
     /// The key `username`, which must not show in an error.
     username: Option<Secret>,
     calls: BlockingCalls,
-}
-
-/// A token, and the state that answers the proxy's token on the same connection.
-#[derive(Debug)]
-pub(super) struct SignOnRound {
-    /// The value of the field.
-    value: Secret,
-    context: sso::Context,
-    is_first: bool,
-    /// Whether a token of the proxy has no answer.
-    is_done: bool,
-    /// Whether the token proves nothing yet, and the proxy has to answer it.
-    is_question: bool,
 }
 
 /// The reason why there is no token.
@@ -229,51 +218,6 @@ impl SignOn {
     }
 }
 
-impl SignOnRound {
-    /// The value of the `Proxy-Authorization` field.
-    pub(super) fn value(&self) -> &Secret {
-        &self.value
-    }
-
-    /// Whether the token proves nothing yet, and the proxy has to answer it.
-    pub(super) fn is_question(&self) -> bool {
-        self.is_question
-    }
-
-    /// Whether the token is the first on its connection.
-    pub(super) fn is_first(&self) -> bool {
-        self.is_first
-    }
-}
-
-fn first_token(
-    service: &str,
-    identity: &Arc<Identity>,
-    bindings: Option<&ChannelBindings>,
-) -> Result<SignOnRound, SsoError> {
-    let bindings = bindings.map(ChannelBindings::application_data);
-    next_token(sso::Context::new(service, identity, bindings)?, None)
-}
-
-fn next_token(mut context: sso::Context, token: Option<&[u8]>) -> Result<SignOnRound, SsoError> {
-    let step = context.step(token)?;
-    // Without a token there is nothing to send, and a request without one would begin the sign-on again.
-    let Some(made) = step.token() else {
-        return Err(failure(Reason::Refused, "the library has no answer to the proxy's token"));
-    };
-    let encoded = Zeroizing::new(STANDARD.encode(made));
-    let value = Secret::new(format!("Negotiate {}", encoded.as_str()));
-    let is_question = asks_for_challenge(made);
-    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), is_question, context })
-}
-
-/// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of
-/// Kerberos hold a ticket, and prove all at once, though the library goes on to wait for the proof of the other side.
-fn asks_for_challenge(token: &[u8]) -> bool {
-    const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";
-    token.windows(NEGOTIATE_MESSAGE.len()).any(|bytes| bytes == NEGOTIATE_MESSAGE)
-}
-
 /// Returns the canonical name of a host by the system's resolver, if it is another one. Blocks.
 fn canonical_name(host: &str) -> Option<String> {
     let hints = AddrInfoHints { flags: AI_CANONNAME, ..AddrInfoHints::default() };
@@ -322,7 +266,7 @@ const CALLS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{rounds::asks_for_challenge, *};
 
     #[test]
     fn only_the_first_message_of_ntlm_needs_an_answer() {

@@ -202,8 +202,9 @@ impl Failure {
     fn all_off(text: &str, off: &[Arc<str>]) -> Self {
         let mut names: Vec<_> = off.iter().map(|name| format!("`{name}`")).collect();
         names.dedup();
+        let bare: Vec<_> = names.iter().map(|name| name.trim_matches('`')).collect();
         Self {
-            summary: "the hop of the PAC file's choice is switched off".into(),
+            summary: format!("the PAC file's choice is off: {}", bare.join(", ")),
             details: format!(
                 "every hop that the PAC file chose is switched off: {}, for its answer `{}`",
                 names.join(", "),
@@ -316,7 +317,7 @@ mod tests {
             ("DIRECT; DIRECT; PROXY two", "direct false, 1 two:80"),
             ("PROXY off:1; PROXY two:2", "1 two:2"),
             ("PROXY off:1; DIRECT", "direct false"),
-            ("PROXY off:1", "the hop of the PAC file's choice is switched off"),
+            ("PROXY off:1", "the PAC file's choice is off: off"),
             ("PROXY two:2; PROXY x:1; DIRECT", "1 two:2, refuse x:1"),
             ("PROXY x:1", "refuse x:1"),
             ("", "the PAC file gave no list of proxies"),

@@ -1,0 +1,124 @@
+//! A hop's choice for one request.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+use crate::{Eventual, HopError, InvalidPreferences, Link};
+
+/// The link that carries a connection, and the selection that learns from the outcome.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The link. `None` leaves the hop out of its chain for this connection: the stop before it connects to the one
+    /// behind it.
+    pub link: Option<Arc<dyn Link>>,
+    /// The selection that learns from the outcome. A hop without a choice has none.
+    pub selection: Option<Box<dyn Selection>>,
+}
+
+impl Chosen {
+    /// Chooses `link`. The hop does not learn from the outcome.
+    pub fn new(link: Arc<dyn Link>) -> Self {
+        Self { link: Some(link), selection: None }
+    }
+
+    /// Leaves the hop out, without an interest in the outcome.
+    pub fn left_out() -> Self {
+        Self { link: None, selection: None }
+    }
+
+    /// The name of the chosen link below its hop, such as `members[0]`.
+    pub fn member(&self) -> Option<String> {
+        self.selection.as_ref().map(|selection| selection.member())
+    }
+
+    /// Reports that the link did its part for a connection.
+    pub fn reached(&self) {
+        if let Some(selection) = &self.selection {
+            selection.reached();
+        }
+    }
+
+    /// Reports that the link failed, and chooses another one for the same connection. Returns `None` if all were tried.
+    pub fn instead(self) -> Eventual<'static, Option<Self>> {
+        // A hop without a choice has no other link. The chain then fails the request; it never goes on without the
+        // hop.
+        match self.selection {
+            Some(selection) => selection.instead(),
+            None => Eventual::Ready(None),
+        }
+    }
+}
+
+/// A choice among several links, made for one connection.
+///
+/// Exactly one of [`reached`](Self::reached) and [`instead`](Self::instead) reports the outcome. A selection that is
+/// dropped without a report belongs to a connection that was cancelled, from which nothing is learned.
+pub trait Selection: fmt::Debug + Send + Sync {
+    /// The name of the chosen link below its hop, such as `members[0]`.
+    fn member(&self) -> String;
+
+    /// Returns a text that tells the chosen link from all others, also from a later one of the same name. Connections that
+    /// wait through a link are used only by a choice of the same text, so links with different credentials differ in it.
+    fn identity(&self) -> String {
+        self.member()
+    }
+
+    /// Returns the names of the hops of the configuration that the choice leads to, the outermost first. Links that have
+    /// no entry below `hops:` have no such name.
+    fn hops(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
+    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does
+    /// not keep a record of that.
+    fn is_in_use(&self) -> Option<bool> {
+        None
+    }
+
+    /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
+    fn reached(&self);
+
+    /// Reports that the chosen link works and refused what it was asked for, for the reason `why`. Returns how many
+    /// requests it has refused in a row, or zero if the hop does not count them.
+    ///
+    /// Takes the place of [`reached`](Self::reached). The refusal may be about the link or about what lies behind it, so
+    /// it decides nothing.
+    fn refused(&self, _why: &Arc<str>) -> u64 {
+        self.reached();
+        0
+    }
+
+    /// Returns the record of what the chosen link answers, which outlives the choice. `None` if the hop does not keep one.
+    fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
+        None
+    }
+
+    /// Notes why the chosen link failed, for operators. [`instead`](Self::instead) follows.
+    fn note_failure(&mut self, _why: &Arc<str>) {}
+
+    /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.
+    fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
+}
+
+/// A record of what one link answers, for operators. No choice depends on it.
+pub trait AnswerRecord: fmt::Debug + Send + Sync {
+    /// Notes that the link did what it was asked for. Returns how many refusals in a row this has ended.
+    fn agreed(&self) -> u64;
+
+    /// Notes that the link refused what it was asked for, for the reason `why`. Returns how many requests it has refused
+    /// in a row.
+    fn refused(&self, why: &Arc<str>) -> u64;
+}
+
+/// The reason why a hop could not choose a link.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ChooseError {
+    /// The client prefers something that the hop can't do.
+    #[error(transparent)]
+    Preferences(#[from] InvalidPreferences),
+    /// The choice itself failed.
+    #[error(transparent)]
+    Failed(#[from] HopError),
+}

@@ -1,0 +1,169 @@
+//! Checks the settings, and warns of what is valid and surely not meant.
+
+use super::{PORTS_MAX, RotatingConfig, template::Placeholder};
+use crate::{
+    BuildContext, Country, InvalidSetting, kinds::gateway::GatewayProtocol, socks::UserPassword,
+};
+
+impl RotatingConfig {
+    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+        if self.ports.len() > PORTS_MAX {
+            return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
+        }
+        // A setting that has no effect is an error in all checks below: its operator would believe that the provider
+        // honours it.
+        for (key, is_set) in
+            [("headers", !self.headers.is_empty()), ("error_fields", !self.error_fields.is_empty())]
+        {
+            if is_set && self.protocol == GatewayProtocol::Socks5 {
+                let message = "is for `protocol: http`: SOCKS5 has no header fields";
+                return Err(InvalidSetting::new(key, message));
+            }
+        }
+        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
+            // Most templates separate their parts with `-`, `,` or `;`. A value with one of these would add parts of
+            // its own, such as another session.
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+            if value
+                .as_ref()
+                .is_some_and(|value| value.is_empty() || !value.bytes().all(is_allowed))
+            {
+                return Err(InvalidSetting::new(key, "may have letters, digits, `_` and `.` only"));
+            }
+        }
+        // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
+        if self.session.as_ref().is_some_and(|session| !self.session_id.fits(session)) {
+            let allowed = self.session_id.in_words();
+            let message = format!("must be {allowed}, without blanks or other characters");
+            let help = "`session_id` sets which characters the provider accepts, and how many";
+            return Err(InvalidSetting::new("session", message).with_help(help));
+        }
+        for (key, is_set, placeholders) in [
+            (
+                "country",
+                self.country.is_some(),
+                [Placeholder::CountryLower, Placeholder::CountryUpper].as_slice(),
+            ),
+            ("city", self.city.is_some(), &[Placeholder::City]),
+            ("session", self.session.is_some(), &[Placeholder::Session]),
+            ("ttl", self.ttl.is_some(), &[Placeholder::Ttl]),
+            ("sessions", self.sessions.are_by_client(), &[Placeholder::Session]),
+        ] {
+            if is_set && !self.has(placeholders) {
+                let name = placeholders[0].name();
+                let message = format!("has no effect: no template has `{{{name}}}` in it");
+                let help = format!(
+                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
+                );
+                return Err(InvalidSetting::new(key, message).with_help(help));
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of what is valid and probably not meant.
+    pub(super) fn warn(&self, context: &BuildContext<'_>) {
+        if let Some(doubt) = self.country.and_then(Country::doubt) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        }
+        let is_word = |value: &Option<String>, words: &[&str]| {
+            value
+                .as_ref()
+                .is_some_and(|value| words.iter().any(|one| value.eq_ignore_ascii_case(one)))
+        };
+        if is_word(&self.session, &NEW_EXIT_WORDS) {
+            let message =
+                "is the name of a session, which keeps its exit, and not an order to change it";
+            let help = "for a new exit each time, leave `session` out; what is in `[ ]` around `{session}` is left out then";
+            context.warn(InvalidSetting::new("session", message).with_help(help));
+        }
+        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
+            if is_word(value, &ANY_WORDS) {
+                let message = "is sent to the provider as this word";
+                let help = format!("to ask for none in particular, leave `{key}` out");
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            }
+        }
+        let written = [("username", &self.username), ("password", &self.password)];
+        let written =
+            written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
+        for (key, template) in written {
+            let unset = template.bare().filter(|value| !self.is_always_set(*value));
+            if let Some(value) = unset.map(Placeholder::name).next() {
+                let message = format!(
+                    "has brackets around `{{{value}}}` alone, so the text before them is sent even if there is no {value}"
+                );
+                let help = format!(
+                    "put that text between the brackets too, as in `[-{value}-{{{value}}}]`: all between `[` and `]` is \
+                     left out if there is no {value}"
+                );
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            }
+        }
+    }
+
+    /// Returns what to do if the provider rejects the credentials, which come from `login`.
+    pub(super) fn advice_on_rejection(&self, login: Option<&str>) -> String {
+        let origins = login.map(|login| format!(" ({login})")).unwrap_or_default();
+        let templates = [("username", &self.username), ("password", &self.password)];
+        let templates: Vec<_> = templates
+            .iter()
+            .filter(|(_, template)| template.is_some())
+            .map(|(key, _)| format!("`{key}`"))
+            .collect();
+        let templates = match &templates[..] {
+            [] => String::new(),
+            some => format!(
+                ". If these are right, compare {} with the provider's documentation",
+                some.join(" and ")
+            ),
+        };
+        format!(
+            "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
+             The client needs none."
+        )
+    }
+
+    /// Returns whether the configuration sets this value, so that no request is without it.
+    fn is_always_set(&self, value: Placeholder) -> bool {
+        match value {
+            Placeholder::User => !self.user.is_empty(),
+            Placeholder::Pass => !self.pass.is_empty(),
+            Placeholder::CountryLower | Placeholder::CountryUpper => self.country.is_some(),
+            Placeholder::City => self.city.is_some(),
+            Placeholder::Session => self.session.is_some(),
+            Placeholder::Ttl => self.ttl.is_some(),
+        }
+    }
+
+    /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
+    pub(super) fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
+        // Without a template the credential is `user` or `pass` itself, and `username` is a key that the operator did
+        // not write.
+        let origin = match invalid.path().to_string().as_str() {
+            "username" if self.username.is_none() => "user",
+            "password" if self.password.is_none() => "pass",
+            _ => return invalid,
+        };
+        match self.protocol {
+            GatewayProtocol::Http => invalid,
+            GatewayProtocol::Socks5 => InvalidSetting::new(origin, UserPassword::LENGTHS),
+        }
+    }
+}
+
+pub(super) fn unset(key: &str, missing: Placeholder) -> InvalidSetting {
+    let name = missing.name();
+    InvalidSetting::new(key, format!("has a place for `{{{name}}}`, which is unset")).with_help(format!(
+        "set `{setting}`, or put brackets around all that belongs to it, as in `[-{name}-{{{name}}}]`: what is between \
+         `[` and `]` is left out if there is no {setting}",
+        setting = missing.setting(),
+    ))
+}
+
+/// Words for another exit each time, which a session can't be.
+const NEW_EXIT_WORDS: [&str; 8] =
+    ["rotate", "rotating", "random", "new", "auto", "none", "false", "off"];
+
+/// Words for a value that is left open.
+const ANY_WORDS: [&str; 6] = ["any", "all", "random", "none", "auto", "default"];

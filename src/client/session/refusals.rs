@@ -1,0 +1,129 @@
+//! Refuses clients and requests that are not served.
+
+use std::{pin::pin, time::Duration};
+
+use tracing::{debug, warn};
+
+use super::limits;
+use crate::{
+    client::{
+        accepted::Accepted,
+        connection::{Arrival, Client, is_head},
+        detect::Detected,
+        reply::Reply,
+        socks,
+    },
+    config::Protocol,
+    http::{BadRequest, RequestHead},
+    io::lazy_timer::{self, Alarm},
+    state::{
+        denials::{ClientLine, RefusalReason},
+        shared::{Admission, Shared},
+    },
+};
+
+/// Logs that a client has not authenticated. Many clients send credentials only when asked, so a request without any is
+/// no failure.
+pub(super) fn log_unauthorized(
+    client: &Client,
+    head: &RequestHead,
+    (reply, scheme): (&Reply, Option<&str>),
+    shared: &Shared,
+) {
+    let names = ["Proxy-Authorization", "Authorization"];
+    let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
+    let status = reply.status();
+    let reason = match scheme {
+        Some(_) => RefusalReason::OtherScheme,
+        None => RefusalReason::Unauthorized,
+    };
+    let line = ClientLine::Refused(Protocol::Http, reason);
+    match has_tried.then(|| shared.denials().note(line)).flatten() {
+        Some(skipped) => {
+            let reason = match scheme {
+                Some(scheme) => format!(
+                    "the client sent {scheme} credentials, and `server.auth` takes Basic only; set the client to Basic"
+                ),
+                None => "the client's credentials are not those of `server.auth`".to_owned(),
+            };
+            warn!(client = %client.peer, status, reason, skipped, "request denied");
+        }
+        None => debug!(client = %client.peer, "authentication failed"),
+    }
+}
+
+/// Refuses a client beyond `limits.connections`.
+pub(crate) async fn turn_away(accepted: Accepted, admission: Admission) {
+    let shared = admission.shared();
+    if shared.turned_away() > TURNED_AWAY_MAX {
+        // Too many to answer each of them; closing the connection says it too.
+        return;
+    }
+    let work = pin!(tell_limit(accepted, shared));
+    let _ = shared.shutdown().heeded_by(work).await;
+}
+
+async fn tell_limit(accepted: Accepted, shared: &Shared) {
+    let generation = shared.live().current();
+    let (limits, _) = limits(&generation);
+    let mut timer = pin!(lazy_timer::timer());
+    let mut alarm = Alarm::new(timer.as_mut());
+    let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
+    let Some(mut client) = accepted.greet(wait, &mut alarm, shutdown).await else { return };
+    if let Detected::Socks(version) = Detected::of(&client.seen) {
+        warn!(client = %client.peer, limit = generation.limits.connections, "too many connections");
+        client.close_after(&socks::turned_away(version)).await;
+        return;
+    }
+    // Read, although the answer is certain: after a HEAD it must have no body.
+    let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
+    let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
+    let reply = Reply::over_limit(generation.limits.connections);
+    warn!(client = %client.peer, status = reply.status(), limit = generation.limits.connections, "too many connections");
+    client.close_with(&reply, is_head).await;
+}
+
+/// Refuses a client whose protocol `server.protocols` leaves out, in that protocol.
+pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
+    let protocol = detected.protocol();
+    warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
+    match detected {
+        Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
+        Detected::Http => client.close_with(&Reply::refused(403, NO_HTTP), false).await,
+    }
+}
+
+pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
+    // A client of another protocol can't show the answer, so the log has the reason.
+    let reason = match &arrival {
+        Arrival::Bad(BadRequest::Tls) => Some(RefusalReason::Tls),
+        Arrival::Bad(BadRequest::Socks(_)) => Some(RefusalReason::Socks),
+        Arrival::Bad(BadRequest::Http2) => Some(RefusalReason::Http2),
+        _ => None,
+    };
+    if let (Arrival::Bad(bad), Some(reason)) = (&arrival, reason)
+        && let Some(skipped) = shared.denials().note(ClientLine::Refused(Protocol::Http, reason))
+    {
+        warn!(client = %client.peer, status = bad.status(), reason = %bad, skipped, "request denied");
+    }
+    let reply = match arrival {
+        Arrival::Bad(bad) => {
+            Reply::refused(bad.status(), &format!("Mooltiroute can't serve this request: {bad}."))
+        }
+        _ => Reply::refused(
+            408,
+            "Mooltiroute has waited for the rest of the request's head, and it did not come.",
+        ),
+    };
+    debug!(client = %client.peer, status = reply.status(), "request refused");
+    client.close_with(&reply, false).await;
+}
+
+const NO_HTTP: &str =
+    "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";
+
+/// How long a client that is turned away has for its request.
+const TURN_AWAY: Duration = Duration::from_secs(1);
+
+/// How many connections over the limit get an answer at the same time.
+const TURNED_AWAY_MAX: usize = 64;

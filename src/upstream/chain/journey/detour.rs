@@ -1,0 +1,185 @@
+//! Chooses another way after a failed attempt.
+
+use std::sync::Arc;
+
+use mooltiroute_hops::{Authority, HopError, Link, Party};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Journey, LeftOutHop};
+use crate::{
+    error::with_causes,
+    upstream::chain::{Cause, ChainError, ChainHop, FailedAttempt, FailedMembers, Step},
+};
+
+impl<'a> Journey<'a> {
+    /// Looks for another way after an attempt failed, and gives the error back if there is none.
+    ///
+    /// A client that has not heard anything yet can be served by any number of attempts, so three kinds of failure are
+    /// not final. They differ in the party that failed, which never depends on the wording of an answer:
+    ///
+    /// 1. The hop needs a new connection, because its authentication goes on after the old one was closed. The same hop
+    ///    is asked again, with what it learned, at most [`AGAINS_MAX`] times and within its handshake timeout.
+    /// 2. A hop's policy forbids the address of the next hop. The next hop may be reached at other addresses; each is
+    ///    tried once, and the one that works is remembered for later connections.
+    /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
+    ///    know another hop in its place. If a hop says that it can't reach the *next* one, that one failed.
+    ///
+    /// A failure to reach the target itself is final: another hop would meet it too. The one exception is a hop that was
+    /// left out: if the target can't be dialled without it, its selection may know a way with a hop.
+    ///
+    /// Every hop before the failed one did its part, and is reported as working: its health does not depend on the hops
+    /// behind it.
+    pub(crate) async fn detour(&mut self, failed: FailedAttempt) -> Result<(), ChainError> {
+        let FailedAttempt { index, mut error, again, asked } = failed;
+        // Kind 1. The link that comes back has what the old connection taught, such as a challenge.
+        if let Some(link) = again
+            && self.ask_again(index, link, asked)
+        {
+            return Ok(());
+        }
+        // The deadline was for the hop that asked again. Another way has the full timeouts.
+        self.deadline = None;
+        // Kind 2.
+        if self.tries_another_address(index, &mut error) {
+            return Ok(());
+        }
+        // Kind 3, or the end. If the target failed, no hop is responsible, and all of them learn
+        // that they worked.
+        let refusing = is_about_next(&error).then_some(index);
+        if let Some(index) = refusing {
+            self.refused(index, &error);
+        }
+        self.hops.iter().take(index).for_each(|hop| self.agreed(hop));
+        let Some(failed) = self.failed_hop(index, &error) else {
+            self.reached_before(self.hops.len(), refusing);
+            return self.try_without_leaving_out(error).await;
+        };
+        self.reached_before(failed, refusing);
+        let hop = self.hops.remove(failed);
+        // The address may be what failed, so the next connection begins with the first one again.
+        self.chain.remember(hop.position, None);
+        // Logged only when connections begin to leave the member out: each later failure of it
+        // would say the same.
+        let name = hop.member();
+        if hop.is_in_use() == Some(true) {
+            let (hop, member) = (self.hop_name(hop.position), name.as_deref());
+            warn!(hop, member, error = with_causes(&error), "pool member left");
+        }
+        let position = hop.position;
+        // Reports the failure and asks for another member in one call, so neither can be forgotten.
+        let why = with_causes(&error.cause);
+        match hop.instead(&why).wait().await {
+            Some(other) => {
+                debug!(failed = name, other = other.member(), "another member is tried");
+                self.count_failure(position);
+                self.take(position, failed, other);
+                Ok(())
+            }
+            None => {
+                error.failed_members = self.failed_members(position);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a member that failed and has another one in its place.
+    fn count_failure(&mut self, position: usize) {
+        match self.failed_members.iter_mut().find(|(at, _)| *at == position) {
+            Some((_, count)) => *count += 1,
+            None => self.failed_members.push((position, 1)),
+        }
+    }
+
+    /// Describes the members that failed at `position`, the last one included. Returns `None` if that was the only one.
+    pub(super) fn failed_members(&self, position: usize) -> Option<FailedMembers> {
+        let (_, before) = self.failed_members.iter().find(|(at, _)| *at == position)?;
+        let ChainHop { name, hop } = self.chain.hops.get(position)?;
+        let count = before + 1;
+        // A member may be a pool itself, whose members are counted here one by one.
+        let are_all = count >= hop.members().len();
+        Some(FailedMembers { hop: Arc::clone(name), count, are_all })
+    }
+
+    /// Lets a hop that was left out choose again, if the target was dialled without any hop and could not be reached.
+    async fn try_without_leaving_out(&mut self, error: ChainError) -> Result<(), ChainError> {
+        if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(..)) {
+            return Err(error);
+        }
+        while let Some(LeftOutHop { position, selection }) = self.left_out.pop() {
+            let Some(selection) = selection else { continue };
+            if let Some(other) = selection.instead().wait().await {
+                debug!(other = other.member(), "a hop that was left out is tried");
+                self.take(position, 0, other);
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.
+    fn ask_again(&mut self, index: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
+        // Counted for the whole journey, so that hops which close each connection can't keep the
+        // client waiting.
+        let Some(hop) = self.hops.get_mut(index).filter(|_| self.agains_left > 0) else {
+            return false;
+        };
+        self.agains_left -= 1;
+        debug!(hop.position, "the hop is asked again, over a new connection");
+        hop.link = link;
+        // From the first time that the hop was asked: new connections don't prolong its handshake.
+        self.deadline.get_or_insert(asked + self.chain.timeouts.handshake);
+        true
+    }
+
+    /// Chooses another address of the next hop, if the one that was tried is forbidden. Returns whether there is one.
+    fn tries_another_address(&mut self, index: usize, error: &mut ChainError) -> bool {
+        let next = index + 1;
+        let (Step::Extend, Cause::Hop(HopError::Refused(refusal)), Some(hop)) =
+            (error.stage.step, &error.cause, self.hops.get_mut(next))
+        else {
+            return false;
+        };
+        // Only rules of the hop can depend on the address of the next one. Many corporate proxies
+        // allow CONNECT to port 443 only, and providers listen on several ports. Any other refusal
+        // would be the same for every address.
+        if !refusal.is_by_policy() {
+            return false;
+        }
+        // Each address is tried once. One that is forbidden now is not the first choice of the next
+        // connection, even if it worked before.
+        hop.refused.push(hop.address.clone());
+        self.chain.remember(hop.position, None);
+        let mut addresses = addresses(&*hop.link);
+        match addresses.find(|address| !hop.refused.contains(address)).cloned() {
+            Some(other) => {
+                debug!(forbidden = %hop.address, %other, "another address of the hop is tried");
+                hop.address = other;
+            }
+            None => {
+                // All ports were refused, and the advice to the operator names them.
+                error.refused.clone_from(&hop.refused);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns the index of the hop that failed, or `None` if the target can't be reached.
+    fn failed_hop(&self, index: usize, error: &ChainError) -> Option<usize> {
+        // "I can't reach the next stop" is about the next hop if there is one. Behind the last hop
+        // it is about the target, which no other hop would reach either.
+        let failed = if is_about_next(error) { index + 1 } else { index };
+        (failed < self.hops.len()).then_some(failed)
+    }
+}
+
+/// Returns whether a hop that was asked for the next stop says that it is about that one.
+fn is_about_next(error: &ChainError) -> bool {
+    error.stage.step == Step::Extend
+        && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next)
+}
+
+pub(super) fn addresses(link: &dyn Link) -> impl Iterator<Item = &Authority> {
+    std::iter::once(link.address()).chain(link.alternatives())
+}
