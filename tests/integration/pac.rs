@@ -442,7 +442,7 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
     for (from, to, words) in [
         ("\"*:9999\": other", "\"*:9999\": nobody", "unknown hop"),
         ("\"*:9999\": other", "\"*:9999\": office", "names the hop itself"),
-        ("\"*:9999\": other", "\"http://a\": other", "is no pattern of a host"),
+        ("\"*:9999\": other", "\"http://a\": other", "is not a pattern of a host"),
         ("[office]", "{ hops: [office], warm: 2 }", "no tunnel can be kept ready"),
         ("[office] }", "[pool] }\nx-none: {}", "unknown hop"),
     ] {
