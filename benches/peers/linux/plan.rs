@@ -23,6 +23,13 @@ pub(super) struct Plan {
     pub(super) crowd_talk: Duration,
     /// How long after the close of a crowd the memory is read.
     pub(super) crowd_rest: Duration,
+    pub(super) tails: usize,
+    pub(super) tail_tunnels: u64,
+    /// How long the clients talk beside the busy tunnel.
+    pub(super) tail_talk: Duration,
+    /// The largest number of routes, members and tunnels for the costs that grow, and the tunnels that are opened each
+    /// time.
+    pub(super) growth: (u64, u64),
 }
 
 impl Plan {
@@ -40,6 +47,10 @@ impl Plan {
         crowd_tunnels: 10_000,
         crowd_talk: Duration::from_secs(5),
         crowd_rest: Duration::from_secs(3),
+        tails: 5,
+        tail_tunnels: 200,
+        tail_talk: Duration::from_secs(4),
+        growth: (10_000, 1000),
     };
 
     /// A run that shows that everything works.
@@ -56,6 +67,10 @@ impl Plan {
         crowd_tunnels: 200,
         crowd_talk: Duration::from_millis(300),
         crowd_rest: Duration::from_millis(300),
+        tails: 1,
+        tail_tunnels: 20,
+        tail_talk: Duration::from_millis(500),
+        growth: (100, 40),
     };
 
     /// Returns this plan with no more tunnels than this process and its children may open files for.
