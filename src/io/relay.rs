@@ -744,6 +744,7 @@ mod tests {
         // A message that has to go through the system, so only a look for events brings it.
         let turns = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&turns);
+        #[expect(clippy::disallowed_methods, reason = "the test ends it")]
         let others = tokio::spawn(async move {
             while near.write_all(b"x").await.is_ok() && far.read_u8().await.is_ok() {
                 counted.fetch_add(1, Ordering::Relaxed);
