@@ -35,19 +35,19 @@ pub(super) struct Plan {
 impl Plan {
     /// A run whose figures are published.
     pub(super) const FULL: Self = Self {
-        rounds: 7,
+        rounds: 5,
         tunnels: 1500,
         bulk_bytes: 512 << 20,
         messages: 3000,
         requests: 6000,
         idle_tunnels: 9000,
-        starts: 9,
-        openings: 25,
+        starts: 7,
+        openings: 15,
         crowds: 3,
         crowd_tunnels: 10_000,
         crowd_talk: Duration::from_secs(5),
         crowd_rest: Duration::from_secs(3),
-        tails: 5,
+        tails: 3,
         tail_tunnels: 200,
         tail_talk: Duration::from_secs(4),
         growth: (10_000, 1000),
