@@ -98,7 +98,8 @@ fn preferences(
     // Only a wish that was stated may fail. A session that the user did not ask for is left out if it could
     // make a chain refuse the command's requests.
     let is_asked = flags.session.is_some() || flags.country.is_some();
-    if !settings.takes_preferences() && !(is_asked && settings.may_take_preferences()) {
+    let takes_wish = settings.takes_preferences() || (is_asked && settings.may_take_preferences());
+    if !takes_wish {
         return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
     }
     if !is_asked && settings.some_chain_refuses_preferences() {

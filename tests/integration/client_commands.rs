@@ -289,7 +289,10 @@ fn env_and_exec_say_what_clients_of_a_tls_listener_need() {
     let certificates = Certificates::new();
     for (address, words) in [
         ("127.0.0.1", "Its certificate is for 127.0.0.1. They have to trust the authority `"),
-        ("127.0.0.2", "and not for 127.0.0.2, so write `https://"),
+        (
+            "127.0.0.2",
+            "and not for 127.0.0.2: use a name of it that leads to this address, as in `https://localhost:",
+        ),
     ] {
         let (config, port) = (ConfigDir::new(ROUTES), free_port());
         config.write(

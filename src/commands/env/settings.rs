@@ -284,7 +284,7 @@ impl ClientSettings {
                 let first = first.map_or("NAME", String::as_str);
                 let all: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
                 format!(
-                    "Its certificate is for {} and not for {host}, so write `https://{first}:{port}`, by a name that leads here",
+                    "Its certificate is for {} and not for {host}: use a name of it that leads to this address, as in `https://{first}:{port}`",
                     all.join(", ")
                 )
             }
