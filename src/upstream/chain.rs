@@ -23,7 +23,7 @@ pub(crate) use self::{
     passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
-    travel::Destination,
+    travel::{Destination, Unproved},
 };
 use crate::{
     metrics::Meter,

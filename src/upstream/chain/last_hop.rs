@@ -9,7 +9,7 @@ use mooltiroute_hops::{
 use tokio::time;
 use tracing::{info, warn};
 
-use super::{Chain, ChainError, Stage, Step};
+use super::{Cause, Chain, ChainError, Stage, Step};
 
 /// The last hop of a connection.
 #[derive(Clone, Debug)]
@@ -91,6 +91,11 @@ impl Chain {
     ) -> ChainError {
         last.link.explain(&mut refusal);
         self.error(self.last_stage(last, target), HopError::from(refusal).into())
+    }
+
+    /// Describes a last hop that took a plain request to `target` and gave no answer, for the reason `cause`.
+    pub(crate) fn unheard(&self, last: &LastHop, target: &Authority, cause: Cause) -> ChainError {
+        self.error(self.last_stage(last, target), cause)
     }
 
     /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.
