@@ -135,8 +135,13 @@ impl<'a> Outbound<'a> {
     /// Notes for the member of a pool that passed on `response` whether that is a refusal. Nothing depends on it, since the
     /// target may have sent it.
     pub(super) fn note_answer(&self, response: &ResponseHead) {
-        let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
         let status = response.status();
+        if let Some(hop) =
+            self.answering_hop().filter(|_| REFUSALS.contains(&status) || status == 401)
+        {
+            debug!(%hop, status, "answered by the hop or by the target, which the answer does not say");
+        }
+        let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
         if status < 400 {
             hop.agreed(self.plan.chain);
         } else if REFUSALS.contains(&status) {

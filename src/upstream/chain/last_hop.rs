@@ -119,7 +119,14 @@ impl Chain {
     ) {
         if in_a_row == REFUSALS_IN_A_ROW {
             let hop = self.hops.get(position).map(|hop| &*hop.name);
-            warn!(hop, member, in_a_row, error = why, "pool member refuses");
+            warn!(
+                hop,
+                member,
+                in_a_row,
+                error = why,
+                advice = REFUSING_MEMBER,
+                "pool member refuses"
+            );
         }
     }
 
@@ -137,6 +144,10 @@ impl Chain {
         Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
     }
 }
+
+/// Advice on a member that refuses one request after the other.
+pub(crate) const REFUSING_MEMBER: &str = "A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
+                                          it out of the pool.";
 
 /// How many refusals in a row are worth a line in the log. A target that is down for a moment is asked for less often.
 const REFUSALS_IN_A_ROW: u64 = 3;
