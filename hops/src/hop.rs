@@ -66,6 +66,12 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns the place among [`members`](Self::members) of the one that carries `request` while all of them work. Returns
+    /// `None` if there is no choice, or if it differs from one connection to the next.
+    fn usual_member(&self, _request: Request<'_>) -> Option<usize> {
+        None
+    }
+
     /// Returns the list that the members come from: its file as the configuration names it, or the server of its URL.
     /// Returns `None` without a list.
     fn list(&self) -> Option<String> {

@@ -211,6 +211,13 @@ impl Hop for Pool {
         }
     }
 
+    fn usual_member(&self, request: Request<'_>) -> Option<usize> {
+        match &self.0 {
+            Members::Known(known) => known.roster().usual_member(request),
+            Members::Listed(list) => list.present()?.usual_member(request),
+        }
+    }
+
     fn plain_form(&self) -> PlainForm {
         match &self.0 {
             Members::Known(known) => known.roster().plain_form(),

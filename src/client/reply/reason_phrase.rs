@@ -73,6 +73,12 @@ impl Summary<'_> {
             return form.clone();
         }
         let rest = format!(": {cause}{off}");
+        // The number of members goes before a part of the cause does.
+        if room
+            < of_members.chars().count() + NAME_MIN.min(name.chars().count()) + rest.chars().count()
+        {
+            of_members.clear();
+        }
         let left = room.saturating_sub(of_members.chars().count() + rest.chars().count());
         let kept = left.max(NAME_MIN).saturating_sub(ELLIPSIS.len());
         match name.char_indices().nth(kept + ELLIPSIS.len()) {

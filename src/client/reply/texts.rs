@@ -88,6 +88,7 @@ pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if i
 
 // Refusals of a hop.
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
+pub(super) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";

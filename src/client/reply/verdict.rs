@@ -291,8 +291,15 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Meaning::NetworkUnreachable => {
             (ProxyError::DestinationIpUnroutable, hop_advice::not_reached(stage).into())
         }
+        _ if stage.next.is_none() && is_about_a_name(refusal) => {
+            (ProxyError::DestinationUnavailable, hop_advice::unknown_name(stage).into())
+        }
         Meaning::Unreachable | Meaning::Timeout => {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
+        }
+        // Providers send it when the traffic of an account is used up or not paid for.
+        Meaning::Unclear if refusal.http.as_ref().is_some_and(|http| http.status == 402) => {
+            (ProxyError::ProxyConfiguration, texts::PAYMENT.into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
@@ -354,6 +361,8 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
                 Some(http) if is_standard(&refusal.said, http.status) => {
                     format!("{}, {summary}", http.status)
                 }
+                // The words of a protocol without texts, such as SOCKS5, are those of its kind.
+                None => summary.to_string(),
                 _ => format!("{}, {summary}", refusal.said),
             },
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
@@ -373,6 +382,33 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
         },
     }
 }
+
+/// Returns whether the hop failed to reach the next stop and says that it can't look up a name. Only advice depends on
+/// the words.
+fn is_about_a_name(refusal: &Refusal) -> bool {
+    let is_meant = matches!(refusal.meaning, Meaning::Unreachable | Meaning::Timeout)
+        || refusal.meaning == Meaning::Unclear && is_server_error(refusal);
+    let detail = refusal.detail.as_deref().unwrap_or_default();
+    let page = refusal.page.as_deref().unwrap_or_default();
+    let said = format!("{} {detail} {page}", refusal.said).to_ascii_lowercase();
+    is_meant && NAME_WORDS.iter().any(|words| said.contains(words))
+}
+
+/// Words of proxies that can't look up a name.
+const NAME_WORDS: [&str; 12] = [
+    "resolv",
+    "resolution",
+    "dns",
+    "nxdomain",
+    "no such host",
+    "unknown host",
+    "host not found",
+    "name or service not known",
+    "getaddrinfo",
+    "enotfound",
+    "ip address from host name",
+    "name does not exist",
+];
 
 /// Returns whether the hop answered for a next stop that it did not reach. 503 may say that it is overloaded itself.
 fn is_unreached(refusal: &Refusal) -> bool {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::duration;
+use crate::{duration, upstream::chain::REFUSING_MEMBER};
 
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -231,7 +231,7 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
             "and {rest} more: see `pool member left` and `pool member refuses` in the log"
         )?;
     }
-    if is_refusing { writeln!(out, "{STAYS_IN_USE}") } else { Ok(()) }
+    if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -371,8 +371,6 @@ const STAGES: [(&str, &str); 5] = [
 ];
 /// The number of refusals in a row from which they are shown.
 const REFUSALS_IN_A_ROW: u64 = 3;
-const STAYS_IN_USE: &str = "A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
-                            it out of the pool.";
 /// The most members of pools whose failures are listed. All members of a long list may fail at once.
 const REASONS_MAX: usize = 10;
 /// The columns that contain words, besides the first one.

@@ -254,7 +254,7 @@ impl Resolver<'_> {
         named.credentials = self.credentials(&path, named.is_enabled || named.condition.is_some());
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
-        named.settings = self.shown_settings(&path, &kind);
+        named.settings = self.shown_settings(&path, &kind, &named);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         // The set is sorted, so the failures below this hop are one range of it. Forgotten values count as
         // unknown instead of missing, and building the hop then tells what else is wrong with it.

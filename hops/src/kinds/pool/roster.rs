@@ -100,6 +100,17 @@ impl Roster {
         self.members.iter().map(status).collect()
     }
 
+    /// Returns the index of the member that carries `request` while all of them work, if that is always the same.
+    pub(super) fn usual_member(&self, request: Request<'_>) -> Option<usize> {
+        if !matches!(self.pick, Pick::Failover | Pick::Sticky) {
+            return None;
+        }
+        let must_take_preferences = self.takes_preferences && !request.preferences.is_empty();
+        let mut candidates = self.order.candidates(request, must_take_preferences);
+        let taken = self.order.take(&mut candidates, &self.members, &Health::default());
+        taken.map(|(index, _)| index)
+    }
+
     /// Chooses a member for `request`.
     pub(super) fn choose(
         self: Arc<Self>,
