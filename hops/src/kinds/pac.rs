@@ -98,8 +98,10 @@ impl Pac {
             Source::Url { remote, .. } => remote
                 .value()
                 .await
-                .map_err(|why| Failure::not_loaded(&remote.shown_url(), &why, remote.retry()))
-                .map_err(Arc::new)?,
+                .map_err(|why| {
+                    let failure = Failure::not_loaded(&remote.shown_url(), &why, remote.retry());
+                    Arc::new(failure.despite(self.rules.otherwise))
+                })?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));

@@ -164,6 +164,16 @@ impl Authenticator {
         }
     }
 
+    /// Returns how long the credentials are still held back after a rejection.
+    pub(super) fn held_back(&self) -> Option<Duration> {
+        self.lockout.held_back()
+    }
+
+    /// Ends that wait, by an order of the operator.
+    pub(super) fn release(&self) {
+        self.lockout.release();
+    }
+
     /// Says for each scheme whether this machine can use it now. Blocks.
     pub(super) fn readiness(&self) -> Vec<Readiness> {
         if !self.takes_rounds() {
