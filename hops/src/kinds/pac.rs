@@ -269,7 +269,7 @@ impl Decider for Pac {
     }
 
     fn terms(&self) -> Vec<String> {
-        self.rules.terms(&self.members)
+        self.rules.terms(&self.members, matches!(self.source, Source::Url { .. }))
     }
 }
 

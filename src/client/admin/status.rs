@@ -17,7 +17,7 @@ use self::{pools::Pool, sources::SourceStatus};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     config::Per,
-    metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
+    metrics::{Buckets, Failure, HopCounts, LastFailure, Totals, WarmTotals},
     network::ShownCondition,
     state::{
         generation::Generation,
@@ -142,6 +142,10 @@ pub(crate) struct HopTotals {
     pub totals: Totals,
     /// The failures by kind.
     pub failures: Vec<Failure>,
+    /// The last failure.
+    pub last_failure: Option<LastFailure>,
+    /// How long its credentials are still held back, because it has rejected them.
+    pub held_back_seconds: Option<u64>,
     /// The mean time of its answers to CONNECT; `None` before the first one.
     pub handshake_seconds_mean: Option<f64>,
     /// The distribution of those times.
@@ -223,7 +227,13 @@ impl StatusDocument {
                 .collect(),
             hops: hops
                 .into_iter()
-                .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
+                .map(|(name, counts)| {
+                    let built = current.built_hops().find(|(built, _)| **built == name);
+                    let held = built.and_then(|(_, hop)| hop.held_back());
+                    let held_back_seconds = held.map(|wait| wait.as_secs());
+                    let totals = HopTotals { held_back_seconds, ..HopTotals::from(&*counts) };
+                    (name.to_string(), totals)
+                })
                 .collect(),
             hops_off: current
                 .hops()
@@ -309,6 +319,8 @@ impl From<&HopCounts> for HopTotals {
         Self {
             totals: counts.totals(),
             failures: counts.failures(),
+            last_failure: counts.last_failure(),
+            held_back_seconds: None,
             handshake_seconds_mean: mean,
             handshakes,
         }

@@ -42,7 +42,7 @@ struct LoggedRounds {
 }
 
 impl ObserveRounds for LoggedRounds {
-    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
+    fn round(&self, scheme: Option<AuthScheme>, _: Option<&'static str>, status: u16) {
         let Self { chain, hop } = self;
         let scheme = scheme.map(AuthScheme::name);
         debug!(%chain, %hop, scheme, status, "round of authentication");

@@ -260,7 +260,7 @@ impl Authenticator {
             // to itself.
             let answer = asked.send(exchange, self.fields(&attempt)).await?;
             if self.takes_rounds() {
-                exchange.report_round(attempt.scheme(), &answer);
+                exchange.report_round(attempt.scheme(), attempt.source(), &answer);
             }
             if answer.status() != 407 {
                 return Ok(RoundsEnd::Answered(answer, attempt));

@@ -209,7 +209,7 @@ impl SignOn {
         }
         // The context moves into the call and comes back with the token. If the call is given up, the context is gone
         // with it, and so is the connection that it belongs to.
-        let next = move || next_token(round.context, Some(&token));
+        let next = move || next_token(round.context, Some(&token), round.source);
         Ok(SignOnRound { is_first: false, ..self.call(next).await? })
     }
 

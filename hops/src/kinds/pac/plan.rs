@@ -299,6 +299,7 @@ const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC fil
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::LoadCause;
 
     fn members() -> Vec<PacMember> {
         let hop = Arc::new(crate::kinds::pac::tests::Fixed("a.example:1".parse().unwrap()));
@@ -371,7 +372,7 @@ mod tests {
             PacError::Busy,
             PacError::NoThread("no".into()),
         ] {
-            let advice = refusing.failed(&error).unwrap_err().advice;
+            let advice = &refusing.failed(&error).unwrap_err().advice;
             let is_advised = advice.contains("`otherwise: direct`");
             assert_eq!(is_advised, direct.failed(&error).is_ok(), "{error}");
         }
