@@ -348,7 +348,8 @@ mod tests {
         meter.failed(Some("b"), "extend", ProxyError::Dns);
         meter.failed(None, "dial", ProxyError::ConnectionRefused);
         meter.explain(Some("b"), "404\u{1b} Not Found");
-        let cause = |name_of: &str| metrics.hops.of(&name(name_of)).last_failure().map(|last| last.cause);
+        let cause =
+            |name_of: &str| metrics.hops.of(&name(name_of)).last_failure().map(|last| last.cause);
         assert_eq!((cause("a"), cause("b")), (None, Some("404 Not Found".to_owned())));
         let expected = Failure { stage: "extend", error: "dns_error", count: 2 };
         assert_eq!(metrics.hops.of(&name("b")).failures(), [expected]);

@@ -84,7 +84,8 @@ fn assignment(text: &str) -> Option<&'static str> {
     let (name, _) = text.split_at(name_ends);
     let name = name.trim().trim_start_matches("export ").trim().trim_matches('"').to_lowercase();
     let is_password = ["password", "passwd", "pass", "pwd", "secret"].iter().any(|word| {
-        name == *word || name.strip_suffix(word).is_some_and(|start| start.ends_with(['_', '-', '.']))
+        name == *word
+            || name.strip_suffix(word).is_some_and(|start| start.ends_with(['_', '-', '.']))
     });
     is_password.then_some(
         "begins with a name such as `password=`, which is sent as a part of the password; write the password alone",
@@ -202,7 +203,9 @@ mod tests {
         ] {
             assert!(assignment(text).is_some_and(|doubt| doubt.contains("`password=`")), "{text}");
         }
-        for text in ["Secret1", "pass", "pass word", "compass=north", "x=password", "=", "my:pass=1"] {
+        for text in
+            ["Secret1", "pass", "pass word", "compass=north", "x=password", "=", "my:pass=1"]
+        {
             assert_eq!(assignment(text), None, "{text}");
         }
         for hash in ["$apr1$x", "$2y$05$x", "{SHA}x"] {

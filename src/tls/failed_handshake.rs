@@ -66,7 +66,11 @@ mod tests {
     #[test]
     fn alerts_and_missing_certificates_have_plain_words_and_their_name() {
         for (error, words, name) in [
-            (Error::AlertReceived(AlertDescription::UnknownCA), "does not trust", "(alert UnknownCA)"),
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "does not trust",
+                "(alert UnknownCA)",
+            ),
             (
                 Error::AlertReceived(AlertDescription::CertificateUnknown),
                 "does not trust",

@@ -50,7 +50,9 @@ pub enum Reason {
     #[error("the domain controller does not know the proxy's service name")]
     UnknownService,
     /// The KDC knows no way to the realm of the service.
-    #[error("the domain controller does not know the realm of the proxy's service name, or does not trust it")]
+    #[error(
+        "the domain controller does not know the realm of the proxy's service name, or does not trust it"
+    )]
     ForeignRealm,
     /// No KDC answers.
     #[error("no domain controller answers")]

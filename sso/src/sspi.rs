@@ -69,9 +69,7 @@ impl SystemContext {
                 let acquired = Credential::acquire(None);
                 (Some(acquired.map_err(|status| failure(status, &place))?), place)
             }
-            Credentials::Password { username, .. } => {
-                (None, of_password(username))
-            }
+            Credentials::Password { username, .. } => (None, of_password(username)),
             _ => {
                 let words = "Windows has no credential caches or keytabs; leave out `kerberos:`";
                 return Err(SsoError::new(Reason::Unsupported, words));

@@ -127,14 +127,16 @@ const BASIC_REJECTED: &str =
 
 #[tokio::test]
 async fn the_first_rejection_of_a_plain_request_names_the_wait_too() {
-    for (auth, steps) in [
-        ("basic", vec![answer(BASIC_REJECTED)]),
-        ("ntlm", Vec::from(ntlm(REJECTED))),
-    ] {
+    for (auth, steps) in
+        [("basic", vec![answer(BASIC_REJECTED)]), ("ntlm", Vec::from(ntlm(REJECTED)))]
+    {
         let hop = Double::start(steps).await;
         let proxy = Proxy::start(&with_login(&hop, r"CORP\svc", auth)).await;
         let first = exchange(proxy.address(), GET).await;
-        assert!(first.contains("sends these credentials again in 30 s at the earliest"), "{auth}: {first}");
+        assert!(
+            first.contains("sends these credentials again in 30 s at the earliest"),
+            "{auth}: {first}"
+        );
         assert!(first.contains("\r\nRetry-After: 30\r\n"), "{auth}: {first}");
     }
 }
@@ -152,7 +154,10 @@ async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_
     let (code, told, errors) = outcome(&run(["reload", "-c", path]));
     assert_eq!(code, Some(0), "{told}{errors}");
     let second = exchange(proxy.address(), CONNECT).await;
-    assert!(second.contains("sends these credentials again in 35 min at the earliest. An edit"), "{second}");
+    assert!(
+        second.contains("sends these credentials again in 35 min at the earliest. An edit"),
+        "{second}"
+    );
     assert!(second.contains("\r\nRetry-After: 2100\r\n"), "{second}");
     exchange(proxy.address(), CONNECT).await;
     assert_eq!(logons(), 2);
@@ -166,7 +171,10 @@ async fn status_and_log_say_that_credentials_were_rejected_and_what_to_do() {
         exchange(proxy.address(), request).await;
         let shown = status(proxy.address()).await;
         let corporate = &shown["hops"]["corporate"];
-        assert_eq!(corporate["last_failure"]["cause"], "407 Who, credentials rejected", "{corporate}");
+        assert_eq!(
+            corporate["last_failure"]["cause"], "407 Who, credentials rejected",
+            "{corporate}"
+        );
         let held = corporate["held_back_seconds"].as_u64();
         assert!(held.is_some_and(|seconds| (20..=30).contains(&seconds)), "{corporate}");
     }
@@ -177,7 +185,10 @@ async fn status_and_log_say_that_credentials_were_rejected_and_what_to_do() {
     }
     let path = proxy.config().path().to_str().unwrap();
     let (_, told, _) = outcome(&run(["status", "-c", path]));
-    assert!(told.contains("407 Who, credentials rejected; its credentials are held back for "), "{told}");
+    assert!(
+        told.contains("407 Who, credentials rejected; its credentials are held back for "),
+        "{told}"
+    );
 }
 
 #[tokio::test]

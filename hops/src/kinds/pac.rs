@@ -95,13 +95,10 @@ impl Pac {
     async fn verdict(&self, asked: Asked) -> Verdict {
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url { remote, .. } => remote
-                .value()
-                .await
-                .map_err(|why| {
-                    let failure = Failure::not_loaded(&remote.shown_url(), &why, remote.retry());
-                    Arc::new(failure.despite(self.rules.otherwise))
-                })?,
+            Source::Url { remote, .. } => remote.value().await.map_err(|why| {
+                let failure = Failure::not_loaded(&remote.shown_url(), &why, remote.retry());
+                Arc::new(failure.despite(self.rules.otherwise))
+            })?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));

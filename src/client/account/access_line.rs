@@ -248,7 +248,12 @@ mod tests {
     fn check(line: &AccessLine<'_>, expected: &str) {
         let end = &"client left";
         let passed = Passed { message: "tunnel closed", sent: 4, received: 5, end };
-        let failed = Failed { hop: Some("b"), stage: Some("dial"), error: "no \"way\"", advice: Some("Go.") };
+        let failed = Failed {
+            hop: Some("b"),
+            stage: Some("dial"),
+            error: "no \"way\"",
+            advice: Some("Go."),
+        };
         let log = |log: Option<&DirectLog>| {
             line.passed(passed, log);
             line.failed(failed, log);

@@ -418,7 +418,8 @@ mod tests {
             "failures": [{ "stage": "extend", "error": "dns_error", "count": 2 }],
         });
         let mut hop = counts.clone();
-        hop["last_failure"] = json!({ "at": "2026-11-22T20:11:02Z", "cause": "407, credentials rejected" });
+        hop["last_failure"] =
+            json!({ "at": "2026-11-22T20:11:02Z", "cause": "407, credentials rejected" });
         hop["held_back_seconds"] = json!(224);
         let status = json!({
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",

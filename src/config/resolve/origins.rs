@@ -110,7 +110,8 @@ impl Resolver<'_> {
 
     /// Warns if others may read the keytab of the hop at `path`. It is as good as a password.
     fn warn_of_readers_of_keytab(&mut self, path: &KeyPath) {
-        let place = path.clone().then(Key::Name("kerberos".into())).then(Key::Name("keytab".into()));
+        let place =
+            path.clone().then(Key::Name("kerberos".into())).then(Key::Name("keytab".into()));
         if let Some(Value::String(file)) = self.tree.value(&place) {
             let file = self.context().directory().join(file);
             self.warn_of_readers(&place, &file);

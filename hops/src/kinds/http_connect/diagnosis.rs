@@ -74,14 +74,14 @@ pub(super) fn missing_credentials(
     // The library says only that there is no ticket. If there is a keytab, its keys got none.
     let shown = |path: &Path| sign_on.without_username(&path.display().to_string());
     let (summary, advice) = match (reason, sign_on.keytab()) {
-        (Reason::NoTicket, Some((path, principal))) => {
-            ("no usable key in the keytab", no_key(&shown(path), &sign_on.without_username(principal)))
-        }
-        // The password of the account was changed after the keytab was made, so its keys are those of the old one.
-        (Reason::WrongPassword, Some((path, principal))) => (
-            "keytab is out of date",
-            old_keys(&shown(path), &sign_on.without_username(principal)),
+        (Reason::NoTicket, Some((path, principal))) => (
+            "no usable key in the keytab",
+            no_key(&shown(path), &sign_on.without_username(principal)),
         ),
+        // The password of the account was changed after the keytab was made, so its keys are those of the old one.
+        (Reason::WrongPassword, Some((path, principal))) => {
+            ("keytab is out of date", old_keys(&shown(path), &sign_on.without_username(principal)))
+        }
         (Reason::UnknownUser, Some(_)) => (*summary, WRONG_PRINCIPAL.to_owned()),
         // The name is only advised. To use it without asking would let anyone who can forge answers of the DNS choose
         // the service that a ticket is for.
@@ -326,7 +326,10 @@ mod tests {
         let other = SignOn::new("HTTP/a", other, Duration::ZERO);
         for reason in [Reason::NoTicket, Reason::TicketExpired, Reason::BadCache, Reason::Other] {
             let told = advice(reason, &other);
-            assert!(told.contains("`kinit other@CORP.TEST`") && !told.contains("`kinit`"), "{told}");
+            assert!(
+                told.contains("`kinit other@CORP.TEST`") && !told.contains("`kinit`"),
+                "{told}"
+            );
         }
     }
 

@@ -303,7 +303,8 @@ impl Standing {
     fn accept(&mut self) -> bool {
         // Requests with credentials that were once accepted run at the same time. A slow success may come after a
         // newer rejection, as when the password was changed in between.
-        let is_held = matches!(&self.verdict, LastVerdict::Rejected { until, .. } if *until > Instant::now());
+        let is_held =
+            matches!(&self.verdict, LastVerdict::Rejected { until, .. } if *until > Instant::now());
         if !is_held {
             self.verdict = LastVerdict::Accepted;
         }

@@ -122,12 +122,13 @@ impl SignOn {
 
     /// Returns the user whose ticket is looked for, if it must be that of one, without what is secret.
     pub(super) fn principal(&self) -> Option<String> {
-        let principal = self.identities.iter().find_map(|identity| match identity.credentials() {
-            Credentials::Ccache { principal, .. } | Credentials::LoggedIn { principal } => {
-                principal.as_deref()
-            }
-            _ => None,
-        })?;
+        let principal =
+            self.identities.iter().find_map(|identity| match identity.credentials() {
+                Credentials::Ccache { principal, .. } | Credentials::LoggedIn { principal } => {
+                    principal.as_deref()
+                }
+                _ => None,
+            })?;
         // Of `DOMAIN\\NAME`, Kerberos sees the name alone.
         let principal = principal.split_once('\\').map_or(principal, |(_, name)| name);
         Some(self.without_username(principal))
@@ -324,7 +325,8 @@ mod tests {
             ];
             for reason in [Reason::PasswordExpired, Reason::NoTicket] {
                 let told = sign_on.hidden(SsoError { reason, details: details.clone() });
-                let kept = "(Client '(username)@CORP.TEST' not found; with the password of (username))";
+                let kept =
+                    "(Client '(username)@CORP.TEST' not found; with the password of (username))";
                 assert_eq!(told.to_string(), format!("{reason} {kept}"));
             }
         }

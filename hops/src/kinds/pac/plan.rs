@@ -226,7 +226,8 @@ impl Failure {
         Self {
             summary: format!("the PAC file chose {entry}, which is not a hop"),
             details: format!("the PAC file chose `{entry}`, which matches no pattern of `hops`"),
-            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.".into(),
+            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`."
+                .into(),
             answer: Some(answer.to_owned()),
         }
     }

@@ -8,7 +8,11 @@ use super::{Authenticator, Stop};
 use crate::{
     HopError, MissingCredentials, Refusal,
     auth::challenge::AuthScheme,
-    kinds::http_connect::{attempt::Method, diagnosis, explanations, lockout::{Rejection, Tried}},
+    kinds::http_connect::{
+        attempt::Method,
+        diagnosis, explanations,
+        lockout::{Rejection, Tried},
+    },
 };
 
 impl Authenticator {
