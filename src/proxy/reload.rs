@@ -245,6 +245,10 @@ impl Reloads {
             );
         }
         self.overridden.clone_from(&config.overridden);
+        // An operator who has had an account unlocked has nothing to edit.
+        if matches!(call, Call::Signal | Call::Order) {
+            self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
+        }
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
