@@ -416,3 +416,37 @@ async fn rights_that_are_missing_for_an_edit_are_named() {
         assert!(error.contains("nothing was changed") && error.contains(words), "{error}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_password_file_of_another_user_is_no_reason_to_open_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if !rustix::process::geteuid().is_root() {
+        return crate::support::skip("a second user (this needs root)");
+    }
+    let Some(setpriv) = crate::support::Program::find_or_skip("setpriv") else { return };
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let config = ConfigDir::new(
+        "hops: { a: { kind: http-connect, address: \"a.test:1\", username: u, password_file: word } }\n\
+         chains: { default: [a] }\n",
+    );
+    set(config.path(), 0o755);
+    fs::write(config.path().join("word"), "canary").unwrap();
+    set(&config.path().join("word"), 0o600);
+    let copy = tempfile::tempdir().unwrap();
+    set(copy.path(), 0o777);
+    let program = copy.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
+    set(&program, 0o755);
+    let mut command = std::process::Command::new(setpriv.path());
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(&program).args(["hop", "a", "off", "-c"]).arg(config.path());
+    command.env("XDG_STATE_HOME", copy.path()).env("XDG_RUNTIME_DIR", copy.path());
+    let (code, out, error) = outcome(&command.output().unwrap());
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("belong to `root`") && error.contains("sudo -u root"), "{error}");
+    assert!(!error.contains("needs the right"), "{error}");
+}
