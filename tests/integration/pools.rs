@@ -132,7 +132,7 @@ async fn a_plain_request_goes_on_through_another_member_if_the_first_hangs_up() 
 #[tokio::test]
 async fn a_plain_request_that_is_unsafe_to_repeat_fails_and_its_member_is_left_out() {
     let body =
-        "PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 2\r\n\r\nhi";
+        "PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
     for request in [plain("POST"), body.to_owned()] {
         let first = Double::start(hangs_up(Step::End)).await;
         let second = Double::start([Step::Answer(ANSWER.into())]).await;
