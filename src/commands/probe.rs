@@ -148,7 +148,8 @@ pub async fn probe(
             }
             Ok(_) => {
                 let (chain, generation) = (way.chain, &generation);
-                Visit { errand, chain, generation, tls, steps: &steps }.make().await
+                let visit = Visit { errand, chain, generation, tls, steps: &steps };
+                visit.make().await.map_err(Reply::for_probe)
             }
         },
     };

@@ -2,6 +2,7 @@
 
 mod apply;
 mod rejection;
+mod triggers;
 mod words;
 
 use std::{
@@ -15,8 +16,10 @@ use tokio::{sync::mpsc, task};
 use tracing::{debug, info};
 
 pub(crate) use self::words::announce;
-use self::words::{brief_warnings, emptied, note_on_variables, notes_on_replaced};
-
+use self::{
+    triggers::{next_edit, next_order, next_request},
+    words::{brief_warnings, emptied, note_on_variables, notes_on_replaced},
+};
 use crate::{
     client::reply::with_causes,
     config::{Config, Environment, Loader, Overridden, source::KeptTexts},
@@ -242,6 +245,10 @@ impl Reloads {
             );
         }
         self.overridden.clone_from(&config.overridden);
+        // An operator who has had an account unlocked has nothing to edit.
+        if matches!(call, Call::Signal | Call::Order) {
+            self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
+        }
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
@@ -311,27 +318,4 @@ fn fetch_lists(generation: &Generation) -> Option<String> {
             names.join(", ")
         )
     })
-}
-
-async fn next_edit(watch: Option<&mut Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_request(requests: Option<&mut ReloadRequests>) {
-    match requests {
-        Some(requests) => requests.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
-    if let Some(orders) = orders
-        && let Some(order) = orders.recv().await
-    {
-        return order;
-    }
-    std::future::pending().await
 }

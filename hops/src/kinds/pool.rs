@@ -234,6 +234,17 @@ impl Hop for Pool {
         }
     }
 
+    fn release(&self) {
+        match &self.0 {
+            Members::Known(known) => known.roster().release(),
+            Members::Listed(list) => {
+                if let Some(roster) = list.present() {
+                    roster.release();
+                }
+            }
+        }
+    }
+
     fn asker(&self) -> Option<&dyn Asker> {
         match &self.0 {
             Members::Known(_) => None,

@@ -126,7 +126,8 @@ impl<'a> Outbound<'a> {
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
         let why = with_causes(&error.cause);
-        if !can_go_on && !(is_rejection && self.plan.is_rejected(error)) {
+        let tries_another = can_go_on || (is_rejection && self.plan.is_rejected(error));
+        if !tries_another {
             hop.refused(self.plan.chain, &why.into());
         }
         Some((ending, can_go_on))

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
+    net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
@@ -167,10 +168,17 @@ fn missing_hops(error: &ChainError) -> String {
     let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
     let name = error.switched_off.first().map_or("", |name| name);
     format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} on` \
-         switches it on."
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} {SWITCH_ON}"
     )
 }
+
+/// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.
+pub(super) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
+    text.replace(SWITCH_ON, &SWITCH_ON.replacen("on`", &format!("on --address {address}`"), 1))
+}
+
+/// The end of the advice to switch a hop on.
+const SWITCH_ON: &str = "on` switches it on.";
 
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;
@@ -364,12 +372,20 @@ pub(super) fn refused_after_login(stage: &Stage) -> String {
 
 /// Says how long credentials are held back, and what ends that.
 pub(super) fn held_back(wait: Duration) -> String {
+    let later = if wait > SHORT_HOLD { "" } else { AFTER_ANOTHER };
     format!(
-        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest. An edit of \
-         the hop ends the wait at once; if they come from variables, a restart does.",
+        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. An \
+         edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
+
+/// Says the same to the user of `probe`, which has no memory of its own.
+pub(super) const PROBE_IS_A_LOGON: &str = "Each probe is one logon, and does not wait as the running proxy does: correct the credentials before the \
+     next one, so that the account is not locked.";
+/// The longest wait that may be followed by a longer one.
+const SHORT_HOLD: Duration = Duration::from_secs(300);
+const AFTER_ANOTHER: &str = ", and waits longer after another rejection, up to 35 min";
 
 pub(super) fn slow_to_connect(stage: &Stage) -> String {
     format!("{} Or raise `timeouts.connect`.", is_it_up(stage))

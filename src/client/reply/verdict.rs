@@ -29,6 +29,8 @@ pub(super) struct FailureVerdict {
     pub(super) summary: Cow<'static, str>,
     /// Sentences that say what to do.
     pub(super) advice: Cow<'static, str>,
+    /// The sentences of the advice about credentials that are held back.
+    pub(super) hold: Option<String>,
     /// A field line that belongs to the status.
     pub(super) field: Option<Cow<'static, str>>,
 }
@@ -45,6 +47,7 @@ impl FailureVerdict {
             received_status: None,
             summary: summary.into(),
             advice: advice.into(),
+            hold: None,
             field: None,
         }
     }
@@ -223,11 +226,9 @@ fn certificate_summary(reason: &RejectionReason) -> &'static str {
 
 fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
     let summary = missing.summary.clone();
-    let advice = match missing.retry_after {
-        Some(wait) => format!("{} {}", missing.advice, texts::held_back(wait)),
-        None => missing.advice.clone(),
-    };
+    let advice = missing.advice.clone();
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
+    verdict.hold = missing.retry_after.map(texts::held_back);
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -316,11 +317,8 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
-    let advice = match refusal.held_back {
-        Some(wait) => format!("{advice} {}", texts::held_back(wait)).into(),
-        None => advice,
-    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
+    verdict.hold = refusal.held_back.map(texts::held_back);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -342,9 +340,12 @@ fn held_back(chain: &ChainError, HeldBack { wait, refusal }: &HeldBack) -> Failu
     refusal.summary.get_or_insert("credentials rejected".into());
     let verdict = refused(chain, &refusal);
     // Nothing was sent, so there is no status that was received.
-    let summary = format!("held back; {}", verdict.summary).into();
+    let summary = format!("{HELD_BACK}{}", verdict.summary).into();
     FailureVerdict { received_status: None, summary, ..verdict }
 }
+
+/// Begins the summary of a request whose credentials were not sent.
+pub(super) const HELD_BACK: &str = "held back; ";
 
 /// Returns the hop's words, or the schemes that it offers if this program speaks none of them.
 ///

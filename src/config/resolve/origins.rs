@@ -21,6 +21,7 @@ impl Resolver<'_> {
         let mut names = self.tree.names(path).unwrap_or_default();
         names.retain(|name| Credential::is_named_so(name));
         let mut credentials = Vec::new();
+        self.warn_of_readers_of_keytab(path);
         for name in names {
             let place = path.clone().then(Key::Name(name.clone()));
             let Some(Value::String(text)) = self.tree.value(&place).cloned() else { continue };
@@ -104,6 +105,16 @@ impl Resolver<'_> {
             let message = format!("the value of `${{{}}}` {doubt}", names.join("}` and `${"));
             let problem = self.tree.problem(place, Part::Value, "odd-credential", message);
             self.warnings.push(problem);
+        }
+    }
+
+    /// Warns if others may read the keytab of the hop at `path`. It is as good as a password.
+    fn warn_of_readers_of_keytab(&mut self, path: &KeyPath) {
+        let place =
+            path.clone().then(Key::Name("kerberos".into())).then(Key::Name("keytab".into()));
+        if let Some(Value::String(file)) = self.tree.value(&place) {
+            let file = self.context().directory().join(file);
+            self.warn_of_readers(&place, &file);
         }
     }
 

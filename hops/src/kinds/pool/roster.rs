@@ -93,6 +93,11 @@ impl Roster {
         self.members.iter().flat_map(of_member).collect()
     }
 
+    /// Ends the waits after rejected credentials of all members.
+    pub(super) fn release(&self) {
+        self.members.iter().for_each(|member| member.hop.release());
+    }
+
     /// Describes each member.
     pub(super) fn status(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
