@@ -238,20 +238,20 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
     loader.load()
 }
 
-/// Describes the lists of hops of `chain` that could not be fetched, so that their last good copies were used.
+/// Describes the lists of hops of `chain` whose last good copies were used.
 fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {
     let hops = generation.hops().iter();
     let hops = hops.filter(|hop| chain.hops().iter().any(|one| one.name == hop.name));
     let kept = hops.filter_map(|hop| {
-        let SourceState { kind, source, loaded, problem, .. } = hop.asker()?.state();
-        let (loaded, problem) = (loaded?, problem?);
-        let is_list = kind == SourceKind::List;
-        is_list.then(|| {
+        let SourceState { kind, source, loaded, checked, problem, .. } = hop.asker()?.state();
+        let loaded = loaded.filter(|_| problem.is_some() || checked.is_none())?;
+        let why = problem.map(|problem| format!(", since the list can't be fetched: {problem}"));
+        (kind == SourceKind::List).then(|| {
             format!(
-                "{}: the list at {source} can't be fetched: {problem}; its last good copy, of {}, was used, as by a \
-                 running proxy",
+                "{}: the last good copy of the list at {source} was used, as by a running proxy; it is of {}{}",
                 hop.name,
-                rfc_3339(loaded)
+                rfc_3339(loaded),
+                why.unwrap_or_default()
             )
         })
     });

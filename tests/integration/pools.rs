@@ -131,8 +131,7 @@ async fn a_plain_request_goes_on_through_another_member_if_the_first_hangs_up() 
 
 #[tokio::test]
 async fn a_plain_request_that_is_unsafe_to_repeat_fails_and_its_member_is_left_out() {
-    let body =
-        "PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 2\r\n\r\nhi";
+    let body = "PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
     for request in [plain("POST"), body.to_owned()] {
         let first = Double::start(hangs_up(Step::End)).await;
         let second = Double::start([Step::Answer(ANSWER.into())]).await;
@@ -206,4 +205,44 @@ async fn a_plain_request_that_every_member_hangs_up_on_fails_with_the_last_of_th
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     assert!(answer.contains("all 2 members"), "{answer}");
     assert_eq!(member.record().now().len(), 2);
+}
+
+#[test]
+fn check_shows_the_age_and_the_budget_of_a_pool_and_warns_of_the_same_exit() {
+    let told = |pick: &str| {
+        let config = ConfigDir::new(&format!(
+            "hops: {{ exits: {{ kind: pool, pick: {pick}, rotate_after: 10m, budget: {{ bytes: 5GiB, per: day }}, \
+             members: [{{ kind: socks5, address: \"a.test:1\" }}, {{ kind: socks5, address: \"b.test:1\" }}] }} }}\n\
+             chains: {{ default: [exits] }}\n"
+        ));
+        let output = run(["check", "-c", config.path().to_str().unwrap()]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (sticky, random) = (told("sticky"), told("random"));
+    for text in [&sticky, &random] {
+        assert!(text.contains("rotate_after 10m"), "{text}");
+        assert!(text.contains("budget 5GiB per day, then refuse"), "{text}");
+    }
+    assert!(sticky.contains("`pick: sticky` gives them the same member again"), "{sticky}");
+    assert!(!random.contains("same member"), "{random}");
+}
+
+#[test]
+fn explain_names_the_member_of_a_session_or_says_that_each_connection_gets_one() {
+    let told = |pick: &str, session: usize| {
+        let config = ConfigDir::new(
+            &two_members([1, 2]).replace("pool\n", &format!("pool\n    pick: {pick}\n")),
+        );
+        let session = format!("session-{session}");
+        let path = config.path().to_str().unwrap().to_owned();
+        let output = run(["explain", "-c", &path, "--as", &session, "https://t.test/"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sticky: Vec<_> = (0..8).map(|session| told("sticky", session)).collect();
+    for (member, address) in [("members[0]", "127.0.0.1:1,"), ("members[1]", "127.0.0.1:2,")] {
+        let words = format!("{address} its {member} while that works");
+        assert!(sticky.iter().any(|text| text.contains(&words)), "{sticky:?}");
+    }
+    let text = told("round-robin", 1);
+    assert!(text.contains("one of its 2 members, chosen for each connection"), "{text}");
 }

@@ -575,6 +575,26 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_member_of_a_session_is_the_one_that_it_gets() {
+        for (picked, is_usual) in
+            [("sticky", true), ("failover", true), ("round-robin", false), ("random", false)]
+        {
+            let hop = pool(&format!("members: {MEMBERS}, pick: {picked}")).unwrap();
+            let target = "t.example:1".parse().unwrap();
+            for session in 0..20 {
+                let said =
+                    if picked == "sticky" { format!("session-{session}") } else { String::new() };
+                let preferences =
+                    if said.is_empty() { Preferences::default() } else { said.parse().unwrap() };
+                let usual = hop.usual_member(Request::new(&target, &preferences));
+                let taken = pick(&hop, "t.example:1", &said).member();
+                let usual = usual.map(|index| hop.members()[index].name.to_string());
+                assert_eq!(usual, is_usual.then(|| taken.unwrap()), "{picked} {said}");
+            }
+        }
+    }
+
+    #[test]
     fn ten_thousand_members_cost_what_ten_do() {
         for pick_by in
             [Pick::Failover, Pick::RoundRobin, Pick::Random, Pick::Sticky, Pick::LeastUsed]
