@@ -51,7 +51,8 @@ fn of_words(text: &str) -> Option<&'static str> {
             "write `hosts: [localhost, 127.0.0.0/8, \"::1\"]` for this machine, and each other name without a dot by itself",
         );
     }
-    text.trim_start_matches("*.").contains('*').then_some(
+    let is_one = !text.contains([' ', ',', ';', '|']);
+    (is_one && text.trim_start_matches("*.").contains('*')).then_some(
         "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself",
     )
 }

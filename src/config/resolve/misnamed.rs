@@ -27,7 +27,9 @@ pub(super) fn is_proxy(name: &str) -> bool {
 
 /// Returns what to write at `place` instead of `name`, if that was not meant as the name of a hop.
 pub(super) fn instead_of_name(place: &KeyPath, name: &str, known: &[&str]) -> Option<String> {
-    if name.eq_ignore_ascii_case("direct") {
+    let is_pattern =
+        matches!(place.keys().last(), Some(Key::Name(last)) if last.eq_ignore_ascii_case("direct"));
+    if name.eq_ignore_ascii_case("direct") && !is_pattern {
         return direct_for_name(place).map(str::to_owned);
     }
     // In the `hops` of a PAC hop, a pattern leads to a hop. People also write the hop first.

@@ -235,7 +235,7 @@ impl Tree {
         let is_chain = value.as_sequence().is_some_and(|list| list.iter().any(names_a_hop));
         // Without a chain `default`, a chain of another name would be one that no request takes.
         let has_default = self.value(&KeyPath::of(["chains", "default"])).is_some();
-        if is_chain && keys::is_listed(name) && !has_default {
+        if is_chain && name != "default" && keys::is_listed(name) && !has_default {
             return Some("write the hops as a chain: `chains: { default: [HOP, HOP] }`".to_owned());
         }
         if is_chain || name == "default" || has("warm") {

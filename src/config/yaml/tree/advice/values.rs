@@ -135,13 +135,13 @@ impl Tree {
                     .or_else(|| host_pattern::list_instead(text, is_shown))
             }),
             ("log", "log") => text.and_then(log_instead),
-            ("server", "server") if text.is_some() || value.is_number() => {
+            ("server", "server") if is_amount(value) => {
                 Some("write `server: { listen: \"127.0.0.1:8888\" }`".to_owned())
             }
-            ("timeouts", "timeouts") if text.is_some() || value.is_number() => {
+            ("timeouts", "timeouts") if is_amount(value) => {
                 Some("write which one, as in `timeouts: { connect: 10s }`".to_owned())
             }
-            ("limits", "limits") if text.is_some() || value.is_number() => {
+            ("limits", "limits") if is_amount(value) => {
                 Some("write which one, as in `limits: { connections: 10000 }`".to_owned())
             }
             ("chains", _)
@@ -315,6 +315,12 @@ fn no_limit(key: &str) -> String {
         "response" | "stall" | "idle" => format!("write `{key}: 0s`, which means no limit"),
         _ => format!("`{key}` always has a limit; write a long one, as in `{key}: 1h`"),
     }
+}
+
+/// Returns whether `value` is a number, or a text that begins with one, such as `30s` or an address.
+fn is_amount(value: &Value) -> bool {
+    let begins = |text: &str| text.trim_start().starts_with(|one: char| one.is_ascii_digit());
+    value.is_number() || value.as_str().is_some_and(begins)
 }
 
 /// Returns whether `text` asks for the address of a PAC file to be found.
