@@ -22,5 +22,9 @@ for page in docs/*.md; do
   sed 's#](\.\./#](https://github.com/mooltiroute/mooltiroute/blob/main/#g' "$page" >"target/site/docs/${page##*/}"
 done
 mdbook build target/site --dest-dir "$PWD/target/book"
+# Debian's mdbook comes without fonts, but its pages link to their style sheet. Browsers then use fonts of the system.
+if grep -q '"fonts/fonts\.css"' target/book/install.html && [ ! -e target/book/fonts/fonts.css ]; then
+  install -D -m 644 /dev/null target/book/fonts/fonts.css
+fi
 grep -q '/edit/main/docs/install\.md"' target/book/install.html || { printf 'the link that edits a page is wrong\n' >&2; exit 1; }
 packaging/check_links.py target/book

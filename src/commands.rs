@@ -35,6 +35,7 @@ use std::{
 use mooltiroute_hops::{InvalidPreferences, Preferences, Registry};
 use serde_json::json;
 use terminal_size::{Height, Width};
+use thiserror::Error;
 
 use crate::{
     cli::{Cli, Command, ConfigOrHops, Format, RequestFlags},
@@ -115,7 +116,14 @@ fn loader_of(
     registry: Registry,
     environment: &Environment,
 ) -> Result<Loader, ExitCode> {
-    loader(&request.config, request.switches.overrides(), format, registry, environment)
+    let loader =
+        loader(&request.config, request.switches.overrides(), format, registry, environment)?;
+    // The answer would read as if it were about the proxy that runs.
+    if let Some(words) = loader.source().nothing_found(environment) {
+        complain(&words);
+        running::doubt_source(&request.config.place, loader.source(), environment);
+    }
+    Ok(loader)
 }
 
 /// Returns the loader of a command that only reads the configuration.
@@ -128,24 +136,55 @@ fn loader(
     registry: Registry,
     environment: &Environment,
 ) -> Result<Loader, ExitCode> {
+    find_loader(config, overrides, registry, environment).map_err(|error| match error {
+        // A program that asked for JSON gets it also if there is nothing to load.
+        NoLoader::NoSource(problems) if format == Format::Json => {
+            status(write_json_problems(&problems, &mut stdout()))
+        }
+        error => error.complain(),
+    })
+}
+
+/// The reason why there is nothing to load.
+#[derive(Debug, Error)]
+enum NoLoader {
+    #[error("{0}")]
+    Usage(InvalidHopUrl),
+    #[error("{0}")]
+    NoSource(Problems),
+}
+
+impl NoLoader {
+    /// Returns the exit status of a command that can't go on.
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(USAGE),
+            Self::NoSource(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn complain(&self) -> ExitCode {
+        complain(self);
+        self.status()
+    }
+}
+
+/// Returns the loader of the configuration that `config` means.
+///
+/// # Errors
+/// The reason why there is nothing to load.
+fn find_loader(
+    config: &ConfigOrHops,
+    overrides: Overrides,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<Loader, NoLoader> {
     // Hops of the command line come first: clap refuses `-c` beside them, and a configuration that is merely
     // found must not add routes to them.
-    let (source, environment) = match hops_of(config, &registry, environment) {
-        Ok(found) => found,
-        Err(error) => {
-            complain(&error);
-            return Err(ExitCode::from(USAGE));
-        }
-    };
+    let (source, environment) = hops_of(config, &registry, environment).map_err(NoLoader::Usage)?;
     let source = source.map_or_else(|| Source::find(config.place.path.clone(), &environment), Ok);
-    match source {
-        Ok(source) => Ok(Loader::new(source, overrides, registry, environment)),
-        // A program that asked for JSON gets it also if there is nothing to load.
-        Err(problems) if format == Format::Json => {
-            Err(status(write_json_problems(&problems, &mut stdout())))
-        }
-        Err(problems) => Err(complain(&problems)),
-    }
+    let source = source.map_err(NoLoader::NoSource)?;
+    Ok(Loader::new(source, overrides, registry, environment))
 }
 
 /// Returns the configuration that the hops of the command line mean, if it names some, and the environment with their

@@ -1,7 +1,8 @@
-//! Bytes on sockets: the relay of a tunnel, reading ahead, and the timers and probes beside it.
+//! Bytes on sockets: the relay of a tunnel, reading ahead, and the turns, timers and probes beside it.
 
 pub(crate) mod keepalive;
 pub(crate) mod lazy_timer;
 pub(crate) mod read_ahead;
 pub(crate) mod relay;
 pub(crate) mod send_queue;
+pub(crate) mod turn;

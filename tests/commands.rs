@@ -574,6 +574,36 @@ fn check_says_where_it_looked_if_there_is_no_configuration() {
         for part in ["every request goes direct", "config.yaml", &user.display().to_string()] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        let explained = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+            .args(["explain", "http://a.test/"])
+            .current_dir(directory.path())
+            .env_clear()
+            .env("XDG_CONFIG_HOME", &home)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&explained.stderr);
+        assert!(error.contains("no configuration was found"), "{error}");
+        assert_eq!(explained.status.code(), Some(0), "{error}");
+    }
+}
+
+#[test]
+fn a_proxy_that_can_not_run_says_so_in_the_format_of_its_log() {
+    let directory = directory();
+    fs::write(directory.path().join("bad.yaml"), "server: { lisen: 1 }\n").unwrap();
+    for (flags, words) in [
+        (&["--log-format", "json", "-c", "missing.yaml"][..], "does not exist"),
+        (&["--log-format", "json", "-c", "bad.yaml"], "unknown key"),
+    ] {
+        let output = command(directory.path(), &[&["run"], flags].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&error).unwrap();
+        assert_eq!(
+            (&line["level"], &line["message"]),
+            (&"ERROR".into(), &"the proxy can't run".into())
+        );
+        assert!(line["reason"].as_str().unwrap().contains(words), "{error}");
     }
 }
 

@@ -4,6 +4,7 @@ mod crowd;
 mod document;
 mod door;
 mod figures;
+mod growth;
 mod hop;
 mod kerberos;
 mod link;
@@ -24,6 +25,7 @@ mod results;
 mod role;
 mod suite;
 mod table;
+mod tail;
 mod tls_ends;
 mod usage;
 

@@ -47,6 +47,8 @@ fn load(
 
 fn check(loaded: Result<Config, Problems>, expected: Option<&str>) {
     match expected {
+        // Credentials that everybody knows.
+        Some("") => assert!(loaded.is_err()),
         Some(expected) => {
             let auth = loaded.unwrap().server.auth.unwrap();
             assert_eq!(auth.password.expose(), expected);

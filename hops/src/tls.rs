@@ -1,6 +1,6 @@
 //! TLS with a hop itself, inside which everything else then runs.
 //!
-//! Three parts also serve TLS with clients: [`layer`] puts an established TLS connection into a [`Tunnel`],
+//! Three parts also serve TLS with clients: [`layer()`] puts an established TLS connection into a [`Tunnel`],
 //! [`certificate`] reads the names and dates of a certificate, and [`FileContent`] names what a file holds instead.
 
 mod authorities;

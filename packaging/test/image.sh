@@ -7,7 +7,8 @@ set -euo pipefail
 image=${1:?usage: image.sh IMAGE}
 engine=${ENGINE:-docker}
 name=mooltiroute-test-$$
-# For machines on which containers have no network of their own: RUN_ARGUMENTS="--network host".
+# For machines on which containers have no network of their own, RUN_ARGUMENTS="--network host". A machine without systemd,
+# on which no limit may be raised, also needs `--no-healthcheck --ulimit nofile=20000:20000 --ulimit nproc=1024:1024`.
 read -ra arguments <<<"${RUN_ARGUMENTS:-}"
 trap '"$engine" rm --force "$name" >/dev/null 2>&1 || true' EXIT
 

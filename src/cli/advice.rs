@@ -138,6 +138,13 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let argument = quoted(error, ContextKind::InvalidArg)?;
             let value = quoted(error, ContextKind::InvalidValue)?.to_ascii_lowercase();
+            let words = words_of(arguments);
+            if let [.., "hop", state, name] = &words[..]
+                && is_name(name)
+                && ["on", "off", "auto"].contains(state)
+            {
+                return Some(format!("the name comes first: `mooltiroute hop {name} {state}`"));
+            }
             let instead = VALUES
                 .iter()
                 .find(|(of, words, _)| argument.contains(of) && words.contains(&&*value));
@@ -145,6 +152,12 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the arguments that are texts and no flags.
+fn words_of(arguments: &[OsString]) -> Vec<&str> {
+    let words = arguments.iter().filter_map(|argument| argument.to_str());
+    words.filter(|word| !word.starts_with('-')).collect()
 }
 
 /// Returns what to write instead of the system's `kill`, with the number of a connection if there is one.
@@ -354,6 +367,19 @@ mod tests {
         check("mooltiroute service --user install", "leave `--user` out");
         check("mooltiroute proxy:3128", "`mooltiroute run --hop http://proxy:3128`");
         check("mooltiroute hop corporate disable", "tip: write `off`");
+        check(
+            "mooltiroute hop off webshare",
+            "tip: the name comes first: `mooltiroute hop webshare off`",
+        );
+        check("mooltiroute hop --list", "tip: `mooltiroute status` lists the hops");
+        check(
+            "mooltiroute service install --dry-run",
+            "tip: write `mooltiroute service install --print`",
+        );
+        check(
+            "mooltiroute service install --listen 127.0.0.1:1",
+            "tip: a service listens where its configuration says",
+        );
         check("mooltiroute run --log-level warning", "tip: write `--log-level warn`");
     }
 

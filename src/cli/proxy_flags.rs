@@ -186,7 +186,9 @@ pub enum HopState {
 #[command(after_help = "Examples:\n  \
     eval \"$(mooltiroute env)\"\n  \
     mooltiroute env --shell fish | source\n  \
-    mooltiroute env --shell powershell | Out-String | Invoke-Expression")]
+    mooltiroute env --shell powershell | Out-String | Invoke-Expression\n\n\
+Some programs ignore these variables and connect directly: Node.js before 22.21 and 24, Java and OpenSSH. `mooltiroute exec` \
+names them.")]
 pub struct Env {
     /// The proxy.
     #[command(flatten)]

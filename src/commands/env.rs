@@ -12,7 +12,7 @@ use self::{
     settings::{ClientSettings, ClientUser, SWITCHES, VARIABLES},
     shell::quoted_assignment,
 };
-use super::{Verdict, complain};
+use super::{Verdict, complain, running};
 use crate::{
     cli::{self, Shell},
     config::Environment,
@@ -39,6 +39,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };
+    if let Some(why) = settings.unknown_credentials().filter(|_| flags.with_credentials) {
+        return complain(&why);
+    }
     if settings.needs_credentials() && !flags.with_credentials {
         // On standard error, so that a shell which evaluates the lines does not run it.
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
@@ -49,9 +52,12 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
     // The variables may be set before the proxy starts, so this is no failure.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
-            "no proxy listens on {address} yet; start it with `mooltiroute run`, or requests of programs with these \
-             variables fail"
+            "no proxy listens on {address} yet; start it with `{}`, or requests of programs with these variables fail",
+            running::run_command(&flags.proxy.config)
         ));
+    }
+    if let Some(note) = note_on_no_proxy(&settings, environment) {
+        complain(&note);
     }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };
     let lines: Vec<_> = settings
@@ -60,6 +66,38 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         .map(|(name, value)| quoted_assignment(shell, name, value))
         .collect();
     super::status(writeln!(out, "{}", lines.join("\n")).map(|()| Verdict::Valid))
+}
+
+/// Returns a note on the hosts that the variables of this shell keep from the proxy, and the printed ones don't.
+fn note_on_no_proxy(settings: &ClientSettings, environment: &Environment) -> Option<String> {
+    let values = ["no_proxy", "NO_PROXY"].map(|name| environment.variable(name));
+    let mut lost: Vec<_> = values
+        .iter()
+        .flatten()
+        .flat_map(|value| settings.lost_bypasses(&value.to_string_lossy()))
+        .collect();
+    lost.sort();
+    lost.dedup();
+    // `*` is no host: it switches proxies off.
+    lost.retain(|host| host != "*");
+    if lost.is_empty() {
+        return None;
+    }
+    let hosts = lost.join(",");
+    let quoted: Vec<_> = lost.iter().map(|host| format!("\"{}\"", as_pattern(host))).collect();
+    Some(format!(
+        "these lines replace the `no_proxy` of this shell: requests to {hosts} go through the proxy now. To keep them from its \
+         hops, write a route before the others: `- {{ hosts: [{}], chain: direct }}`",
+        quoted.join(", ")
+    ))
+}
+
+/// Returns an entry of `no_proxy` as routes write it.
+fn as_pattern(entry: &str) -> String {
+    match entry.strip_prefix('.') {
+        Some(rest) => format!("*.{rest}"),
+        None => entry.to_owned(),
+    }
 }
 
 /// Returns the shell of the user: the one that `$SHELL` names, or PowerShell on Windows.

@@ -17,6 +17,7 @@ use self::bypasses::note;
 use super::{
     complain,
     env::settings::{ClientSettings, ClientUser},
+    running,
 };
 use crate::{cli, config::Environment};
 
@@ -26,6 +27,9 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         Ok(settings) => settings,
         Err(why) => return complain(&why),
     };
+    if let Some(why) = settings.unknown_credentials() {
+        return complain(&why);
+    }
     let preferences = match preferences(flags, &settings) {
         Ok(preferences) => preferences,
         Err(why) => return complain(&why),
@@ -33,7 +37,8 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     // The command runs all the same: it may need no network, and callers read its exit status.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
-            "no proxy listens on {address}; start it with `mooltiroute run`, or the requests of this command fail"
+            "no proxy listens on {address}; start it with `{}`, or the requests of this command fail",
+            running::run_command(&flags.proxy.config)
         ));
     }
     let [program, arguments @ ..] = &*flags.command else { return ExitCode::from(super::USAGE) };
@@ -93,7 +98,8 @@ fn preferences(
     // Only a wish that was stated may fail. A session that the user did not ask for is left out if it could
     // make a chain refuse the command's requests.
     let is_asked = flags.session.is_some() || flags.country.is_some();
-    if !settings.takes_preferences() {
+    let takes_wish = settings.takes_preferences() || (is_asked && settings.may_take_preferences());
+    if !takes_wish {
         return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
     }
     if !is_asked && settings.some_chain_refuses_preferences() {
@@ -119,8 +125,7 @@ fn without_effect(flags: &cli::Exec, settings: &ClientSettings) -> Option<String
         (None, Some(_)) => "--country",
         (None, None) => return None,
     };
-    let names: Vec<_> =
-        settings.chains_without_choice().iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = settings.chains_without_choice().map(|name| format!("`{name}`")).collect();
     let chains = match &*names {
         [] => return None,
         [one] => format!("the chain {one}"),
@@ -130,9 +135,7 @@ fn without_effect(flags: &cli::Exec, settings: &ClientSettings) -> Option<String
     let (effect, remedy) = match settings.some_chain_refuses_preferences() {
         true => (
             "the proxy refuses requests that go",
-            format!(
-                "; run commands for these targets without {option}, which the username has behind its `+`"
-            ),
+            format!("; run commands for such targets without {option}"),
         ),
         false => ("it has no effect on requests that go", String::new()),
     };

@@ -9,7 +9,7 @@ mod foreign;
 mod origins;
 pub(super) mod target;
 
-use std::{fs, io::Write as _, process::ExitCode};
+use std::{fs, io::Write as _, path::Path, process::ExitCode};
 
 use mooltiroute_hops::Registry;
 use serde_json::json;
@@ -25,11 +25,11 @@ use crate::{
     cli::{self, HopState, ProxyChoice},
     config::{
         Environment, Loader, Overrides, Problems, Source,
-        edit::{EditedFile, Origin, Uneditable, restore, switch},
+        edit::{EditedFile, Origin, Uneditable, has_condition, restore, switch},
     },
     control::{
         api::Checked,
-        client::{Control, NoAnswer, WantedProxy},
+        client::{Control, NoAnswer, NoProxy, WantedProxy},
         verdict::{self, ReloadOutcome, ToldProblem},
     },
     system::replace_file::replace_file,
@@ -61,6 +61,16 @@ enum HopError {
          user has replaced, only that user can restore"
     )]
     NoOrigin(String),
+    #[error(
+        "`auto` has nothing to restore in this file. What a switch replaced belongs to another one, which may have had this \
+         content before it was renamed:{}\nWrite that by hand", lines(.0)
+    )]
+    OriginElsewhere(Vec<(String, String)>),
+    #[error(
+        "`{file}` and the files beside it belong to `{user}`, and this user may not read all that they name. Run this command as \
+         `{user}`, as in `sudo -u {user} mooltiroute hop …`; nothing was changed"
+    )]
+    ForeignFiles { file: String, user: String },
     #[error("{0}")]
     Origins(#[from] OriginsError),
     #[error(
@@ -117,15 +127,46 @@ impl Switchboard {
         }
         let source =
             Source::find(choice.config.path.clone(), environment).map_err(HopError::NoSource)?;
-        let target = SwitchTarget::find(&source, name)?;
+        if !matches!(source, Source::Path(_)) {
+            return Self::of_only_proxy(name, environment);
+        }
+        let doubt = || running::doubt_source(&choice.config, &source, environment);
+        let target = SwitchTarget::find(&source, name).inspect_err(|_| doubt())?;
         // Without a proxy the file is still switched, for its next start.
         let running = Self::readers(&source, &target, environment);
+        if running.is_empty() {
+            doubt();
+        }
         // A proxy that was started with another path to these files may not be the one that the operator means.
         let is_certain = |control: &Control| {
             control.is_exact && running::names_configuration(&choice.config, environment)
         };
         let is_uncertain = !running.iter().all(is_certain);
         Ok(Self { source, target, running, is_uncertain })
+    }
+
+    /// Finds the files of the only proxy that runs, since none were found from here.
+    fn of_only_proxy(name: &str, environment: &Environment) -> Result<Self, HopError> {
+        let control = match Control::find(&WantedProxy::Usual(None), environment) {
+            Ok(control) => control,
+            Err(
+                NoProxy::NotRunning(others)
+                | NoProxy::Missing(_, others)
+                | NoProxy::Ambiguous(others),
+            ) => {
+                return Err(NoTarget::NoFiles(others).into());
+            }
+        };
+        let source = control.source();
+        if !matches!(source, Source::Path(_)) {
+            return Err(match control.identity.has_hops_of_command_line {
+                true => NoTarget::HopsOfCommandLine,
+                false => NoTarget::NoFiles(control.others),
+            }
+            .into());
+        }
+        let target = SwitchTarget::find(&source, name)?;
+        Ok(Self { source, target, running: vec![control], is_uncertain: true })
     }
 
     /// Finds every proxy of this user that reads the file of `target`.
@@ -148,8 +189,15 @@ fn set(
     let Switchboard { source, target, running, is_uncertain } =
         Switchboard::find(name, &flags.proxy, environment)?;
     let mut origins = Origins::read(environment)?;
-    let Some((text, origin)) = edited(&target, flags.state, origins.of(&target.path, name))? else {
-        return Ok(format!("{name} is {} already in {}", flags.state, target.path.display()));
+    let Some((text, origin)) = edited(&target, flags.state, &origins)? else {
+        let file = target.path.display();
+        let said = match flags.state {
+            HopState::Auto => format!("{name} follows its condition already, in {file}"),
+            state => format!("{name} is {state} already in {file}"),
+        };
+        let is_read =
+            !running.is_empty() || ForeignProxy::find(&flags.proxy, &source, environment).is_some();
+        return Ok(said + if is_read { "" } else { "; no proxy runs with this configuration" });
     };
     let edit = EditedFile { path: target.path.clone(), text };
     // A proxy may have other variables and flags than this process, so its judgement counts.
@@ -161,7 +209,14 @@ fn set(
     if running.is_empty() {
         foreign = ForeignProxy::find(&flags.proxy, &source, environment);
         let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
-        check(&check_here(&loader, &edit), name)?;
+        let checked = check_here(&loader, &edit);
+        if !checked.problems.is_empty()
+            && let Some(user) = running::owner::of_path(&target.path)
+            && checked.problems.iter().all(|problem| problem.text.contains("the right to read it"))
+        {
+            return Err(HopError::ForeignFiles { file: target.path.display().to_string(), user });
+        }
+        check(&checked, name)?;
     }
     // Before the file is written: if this process ends in between, an entry too many is harmless, but a
     // condition that is written nowhere would be lost.
@@ -210,13 +265,25 @@ fn set(
 fn edited(
     target: &SwitchTarget,
     state: HopState,
-    known: Option<&Origin>,
+    origins: &Origins,
 ) -> Result<Option<(String, Option<Origin>)>, HopError> {
     let name = &target.name;
     let uneditable =
         |reason| HopError::Uneditable { file: target.path.display().to_string(), reason };
     if state == HopState::Auto {
-        let origin = known.ok_or_else(|| HopError::NoOrigin(name.clone()))?;
+        let Some(origin) = origins.of(&target.path, name) else {
+            if has_condition(&target.text, name) {
+                return Ok(None);
+            }
+            let elsewhere = origins.elsewhere(&target.path, name);
+            let elsewhere = elsewhere.filter(|(file, _)| !Path::new(file).exists());
+            let lost: Vec<_> =
+                elsewhere.map(|(file, origin)| (file.to_owned(), origin.in_words())).collect();
+            return Err(match lost.is_empty() {
+                true => HopError::NoOrigin(name.clone()),
+                false => HopError::OriginElsewhere(lost),
+            });
+        };
         let text = restore(&target.text, name, origin).map_err(uneditable)?;
         return Ok(Some((text, None)));
     }
@@ -317,6 +384,10 @@ fn switched(name: &str, state: HopState) -> String {
             format!("{name} has the `enabled` again that it had before `on` or `off`")
         }
     }
+}
+
+fn lines(lost: &[(String, String)]) -> String {
+    lost.iter().map(|(file, value)| format!("\n  {value}, in {file}")).collect()
 }
 
 fn texts(problems: &[ToldProblem]) -> String {

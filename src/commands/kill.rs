@@ -56,8 +56,14 @@ fn nothing_killed(flags: &cli::Kill, control: &Control) -> String {
     let is_known = |known: &&str| {
         name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    if known.iter().any(is_known) {
-        return NONE_MATCHES.to_owned();
+    if let Some(hop) = known.iter().find(|known| is_known(known)) {
+        let member = name.strip_prefix(*hop).and_then(|rest| rest.strip_prefix('.'));
+        return match member.and_then(member_in_full) {
+            Some(member) => {
+                format!("no open connection matches; did you mean `--hop '{hop}.{member}'`?")
+            }
+            None => NONE_MATCHES.to_owned(),
+        };
     }
     if is_member(name) {
         return format!("a member is named with its hop before it, as in `--hop 'HOP.{name}'`");
@@ -65,6 +71,21 @@ fn nothing_killed(flags: &cli::Kill, control: &Control) -> String {
     match nearest(name, known) {
         Some(near) => format!("no {noun} is called `{name}`; did you mean `{near}`?"),
         None => format!("no {noun} is called `{name}`; `mooltiroute status` lists them"),
+    }
+}
+
+/// Returns the name of the member that `text` seems to mean, if that is another text.
+fn member_in_full(text: &str) -> Option<String> {
+    if is_member(text) {
+        return None;
+    }
+    let number = |text: &str| {
+        text.trim_matches(|letter: char| !letter.is_ascii_digit()).parse::<usize>().ok()
+    };
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("line") {
+        Some(rest) => Some(format!("line {}", number(rest)?)),
+        None => Some(format!("members[{}]", number(lower.strip_prefix("member")?)?)),
     }
 }
 
@@ -79,3 +100,21 @@ fn order(flags: &cli::Kill) -> KillOrder {
 }
 
 const NONE_MATCHES: &str = "no open connection matches";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_suggested_by_its_number() {
+        let of = |text| member_in_full(text);
+        for text in ["line2", "line-2", "Line  2", "line[2]"] {
+            assert_eq!(of(text).as_deref(), Some("line 2"), "{text}");
+        }
+        assert_eq!(of("members.3").as_deref(), Some("members[3]"));
+        assert_eq!(of("member3").as_deref(), Some("members[3]"));
+        for text in ["line 2", "members[0]", "proxy", "line", "lines"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}

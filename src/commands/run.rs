@@ -2,17 +2,23 @@
 
 mod predecessor;
 
-use std::{io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::SystemTime,
+};
 
 use mooltiroute_hops::Registry;
+use serde_json::json;
 use tokio::runtime::Builder;
 use tracing::warn;
 
 use self::predecessor::Predecessor;
 use crate::{
-    cli::{Format, Run},
+    cli::Run,
     commands::complain,
-    config::{Environment, Source},
+    config::{Environment, LogFormat, Source},
     control::client::{Control, WantedProxy},
     log,
     proxy::{Loaded, listeners::ListenError},
@@ -21,42 +27,48 @@ use crate::{
         shutdown::{ReloadRequests, Shutdown, Signals},
         supervisor, threads,
     },
+    timestamp::rfc_3339,
 };
 
 /// Runs the proxy until a signal ends it.
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
     // Before any other thread exists, since each thread may get a heap of its own.
     memory::share_heap();
+    // The file may say another format, but it is not read yet.
+    let fail = |why: &dyn fmt::Display| end_with(why, flags.log_format.unwrap_or(LogFormat::Text));
     let passed = match supervisor::passed() {
         Ok(passed) => passed,
         Err(error) => {
-            return complain(&format_args!(
+            return fail(&format_args!(
                 "a socket that the supervisor passed can't be used: {error}"
             ));
         }
     };
     // Libraries panic if a thread can't be started, so this is found out first.
     if let Err(error) = threads::check_supply() {
-        return complain(&format_args!("{NO_THREADS} ({error})"));
+        return fail(&format_args!("{NO_THREADS} ({error})"));
     }
-    let loaded =
-        super::loader(&flags.config, flags.overrides(), Format::Human, registry, environment);
-    let loader = match loaded {
+    let loader = match super::find_loader(&flags.config, flags.overrides(), registry, environment) {
         Ok(loader) => loader,
-        Err(status) => return status,
+        Err(error) => {
+            fail(&error);
+            return error.status();
+        }
     };
     let shows_credentials = super::shows_credentials(&loader);
     let is_without_files = matches!(loader.source(), Source::Embedded);
     let loaded = match Loaded::new(loader) {
         Ok(loaded) => loaded,
-        Err(problems) => return complain(&problems),
+        Err(problems) => return fail(&problems),
     };
+    let format = loaded.config().log.format;
+    let fail = |why: &dyn fmt::Display| end_with(why, format);
     // A flag wins over the variable, which wins over the files.
     let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
     let directives = directives.as_deref().map(|text| text.to_string_lossy());
     let (control, flush) = match log::begin(&loaded.config().log, directives.as_deref()) {
         Ok(log) => log,
-        Err(error) => return complain(&error),
+        Err(error) => return fail(&error),
     };
     if is_without_files {
         warn!("{NO_FILES}");
@@ -69,13 +81,13 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     let predecessor = flags.take_over.then(|| Predecessor::find(loaded.config(), environment));
     let (predecessor, taken) = match predecessor.transpose() {
         Ok(found) => found.flatten().unzip(),
-        Err(why) => return complain(&why),
+        Err(why) => return fail(&why),
     };
     // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
     // more; see ARCHITECTURE.md.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
+        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
     };
     let ended = runtime.block_on(async {
         // Before the first line of the log, since its reader may answer it with a signal.
@@ -102,24 +114,52 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     // A name look-up that does not return must not delay the exit.
     runtime.shutdown_background();
     drop(flush);
-    ended.map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS)
+    ended.map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS)
+}
+
+/// Says why the proxy ends, as a line of its log if that has JSON, and returns the exit status for that.
+fn end_with(why: &dyn fmt::Display, format: LogFormat) -> ExitCode {
+    if format != LogFormat::Json {
+        return complain(why);
+    }
+    let line = json!({
+        "timestamp": rfc_3339(SystemTime::now()),
+        "level": "ERROR",
+        "message": CANNOT_RUN,
+        "reason": why.to_string(),
+    });
+    // If standard error is closed, there is nowhere to report it.
+    let _ = writeln!(io::stderr(), "{line}");
+    ExitCode::FAILURE
 }
 
 /// Describes why the proxy can't start, and names the running one that has its address.
 fn not_started(error: &ListenError, environment: &Environment) -> String {
     if let ListenError::Bind { address, source } = error
         && source.kind() == io::ErrorKind::AddrInUse
-        && let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment)
     {
-        let running = running.identity;
-        return format!(
-            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with `--take-over`, or \
-             choose another address (`server.listen`, `--listen`)"
-        );
+        if let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment) {
+            let running = running.identity;
+            return format!(
+                "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
+                 `--take-over`, or choose another address (`server.listen`, `--listen`)"
+            );
+        }
+        // The control socket of another user is closed to this one. The port is open.
+        if let Some(pid) = super::status::process_at(*address) {
+            let user = super::running::owner::of_process(pid);
+            let user = user.map_or("another user".to_owned(), |user| format!("the user `{user}`"));
+            return format!(
+                "can't listen on {address}: Mooltiroute runs there already, as process {pid} of {user}, and `--take-over` \
+                 replaces only a proxy of the same user. Point your programs at that one, have it stopped, or choose another \
+                 address (`server.listen`, `--listen`)"
+            );
+        }
     }
     error.to_string()
 }
 
+const CANNOT_RUN: &str = "the proxy can't run";
 const NO_FILES: &str = "no configuration was found, so everything goes direct: name one with `-c PATH`, or write one with \
                         `mooltiroute init`";
 const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \

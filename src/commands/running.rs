@@ -87,6 +87,46 @@ pub(super) fn doubt_choice(config: &ConfigPath, environment: &Environment) {
     }
 }
 
+/// Finds the proxy of this user that is the process `pid`, if it is one of those that a command without a name may mean.
+pub(super) fn of_process(
+    config: &ConfigPath,
+    pid: &serde_json::Value,
+    environment: &Environment,
+) -> Option<Control> {
+    if names_configuration(config, environment) {
+        return None;
+    }
+    let pid = pid.as_u64().and_then(|pid| u32::try_from(pid).ok())?;
+    Control::find(&WantedProxy::Process(pid), environment).ok()
+}
+
+/// Finds the proxy that runs with the configuration that `config` names. If it names none, the only proxy that runs will
+/// do, and which one it is is said on standard error.
+pub(super) fn of_choice(config: &ConfigPath, environment: &Environment) -> Option<Control> {
+    let config = ConfigPath { path: config.path.clone() };
+    let choice = ProxyChoice { config, ..ProxyChoice::default() };
+    let control = find_if_any(&choice, environment).ok().flatten()?;
+    introduce(&control);
+    Some(control)
+}
+
+/// Returns the command that starts a proxy with the configuration of `config`.
+pub(super) fn run_command(config: &ConfigPath) -> String {
+    match &config.path {
+        Some(path) => format!("mooltiroute run -c {}", shell_word(&path.to_string_lossy())),
+        None => "mooltiroute run".to_owned(),
+    }
+}
+
+/// Quotes `text` for a shell, if that is needed.
+fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%=~\\".contains(letter);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Finds the proxy that runs with `source`.
 pub(super) fn of_source(source: &Source, environment: &Environment) -> Option<Control> {
     let wanted = WantedProxy::Config(path_of(source));

@@ -82,6 +82,17 @@ enum ServiceError {
     Run { command: String, cause: io::Error },
     #[error("`{command}` failed: {said}")]
     Failed { command: String, said: String },
+    #[error("the service manager of this user can't be reached ({said}). {NO_SESSION}")]
+    Unreachable { said: String },
+    #[error(
+        "{cause}. The definition `{}` was written, and is not in force: run `mooltiroute service install` again after that, or \
+         `mooltiroute service uninstall` to remove it", path.display()
+    )]
+    Waiting { path: PathBuf, cause: Box<Self> },
+    #[error(
+        "{cause}. `{}` is removed, so the service does not start at the next login; whether it runs now is not known", path.display()
+    )]
+    NotStopped { path: PathBuf, cause: Box<Self> },
     #[error(
         "{cause}. The service is not started; its definition is `{}`. Mend that and run `mooltiroute service install` \
          again, or start `mooltiroute run` in another way", path.display()
@@ -118,6 +129,7 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
                 // The reason may be that there is no service manager, as in many containers.
                 match said(&output) {
                     why if why.is_empty() => complain(&NOT_INSTALLED),
+                    said if is_unreachable(&said) => complain(&ServiceError::Unreachable { said }),
                     why => complain(&format_args!("{NOT_INSTALLED} ({why})")),
                 }
             }
@@ -155,7 +167,13 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, &content));
     written.map_err(|cause| ServiceError::Write { path: path.clone(), cause })?;
     let started = end(manager).and_then(|()| manager.start(&path).iter_mut().try_for_each(succeed));
-    started.map_err(|cause| ServiceError::Start { path: path.clone(), cause: Box::new(cause) })?;
+    started.map_err(|cause| {
+        let (path, cause) = (path.clone(), Box::new(cause));
+        match *cause {
+            ServiceError::Unreachable { .. } => ServiceError::Waiting { path, cause },
+            _ => ServiceError::Start { path, cause },
+        }
+    })?;
     Ok(format!("{}: written, and the service is started\n", path.display()))
 }
 
@@ -181,14 +199,24 @@ fn uninstall(manager: &dyn Manager) -> Result<String, ServiceError> {
     if !is_installed(&path)? {
         return Ok("no service was installed\n".to_owned());
     }
+    let mut unreachable = None;
     for mut command in manager.stop() {
         // The command fails if the service is not loaded, which is fine here.
-        execute(&mut command)?;
+        let said = said(&execute(&mut command)?);
+        if is_unreachable(&said) {
+            unreachable = Some(ServiceError::Unreachable { said });
+        }
     }
-    match fs::remove_file(&path) {
-        Ok(()) => Ok(format!("{}: removed, and the service is stopped\n", path.display())),
-        Err(cause) => Err(ServiceError::Remove { path, cause }),
+    match (fs::remove_file(&path), unreachable) {
+        (Ok(()), Some(cause)) => Err(ServiceError::NotStopped { path, cause: Box::new(cause) }),
+        (Ok(()), None) => Ok(format!("{}: removed, and the service is stopped\n", path.display())),
+        (Err(cause), _) => Err(ServiceError::Remove { path, cause }),
     }
+}
+
+/// Returns whether a command of systemd says that this user has no service manager to talk to.
+fn is_unreachable(said: &str) -> bool {
+    said.contains("connect to bus") || said.contains("connect to user scope bus")
 }
 
 /// Returns whether [`install`] has written the definition at `path`.
@@ -216,7 +244,11 @@ fn succeed(command: &mut Command) -> Result<(), ServiceError> {
     if output.status.success() {
         return Ok(());
     }
-    Err(ServiceError::Failed { command: shown(command), said: said(&output) })
+    let said = said(&output);
+    Err(match is_unreachable(&said) {
+        true => ServiceError::Unreachable { said },
+        false => ServiceError::Failed { command: shown(command), said },
+    })
 }
 
 /// Returns what a command wrote to standard error, without a full stop at its end.
@@ -261,6 +293,10 @@ const MARK: &str = "Written by `mooltiroute service install`";
 /// The longest time that a service may take to end. launchd kills it after 20 s.
 const LONGEST_END: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
+/// Says how a user gets a service manager. `su` and `sudo` start none, and in many containers there is none at all.
+const NO_SESSION: &str = "Log in as this user instead of using `su` or `sudo`, or let an administrator run `loginctl \
+                          enable-linger USER`. Without systemd, start `mooltiroute run` in another way; a service for the \
+                          whole machine is `systemctl enable --now mooltiroute` of the packages";
 const NOT_INSTALLED: &str = "the service does not run; `mooltiroute service install` starts it";
 
 #[cfg(test)]
@@ -281,6 +317,18 @@ mod tests {
             content.into_iter().filter(|byte| *byte != 0 && byte.is_ascii()).collect(),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn a_user_without_a_service_manager_is_told_from_a_service_that_fails() {
+        for said in [
+            "Failed to connect to bus: No medium found",
+            "Failed to connect to bus: $DBUS_SESSION_BUS_ADDRESS and $XDG_RUNTIME_DIR not defined (consider using --machine=<user>@.host --user to connect to bus of other user)",
+            "Failed to connect to user scope bus via local transport: No such file or directory",
+        ] {
+            assert!(is_unreachable(said), "{said}");
+        }
+        assert!(!is_unreachable("Job for mooltiroute.service failed"));
     }
 
     #[test]

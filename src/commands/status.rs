@@ -92,6 +92,11 @@ pub(super) fn over_tcp(choice: &ProxyChoice, environment: &Environment) -> Optio
     ask_all(&aim).ok()
 }
 
+/// Returns the number of the process whose proxy listens on `address`, if one says so without credentials.
+pub(super) fn process_at(address: SocketAddr) -> Option<u64> {
+    ask::ask(reachable(address), None).ok()?["pid"].as_u64()
+}
+
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> Result<Aim, String> {
     let source = Source::find(choice.config.path.clone(), environment);

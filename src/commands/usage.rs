@@ -25,13 +25,17 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Ok(source) => source,
         Err(problems) => return complain(&problems),
     };
-    running::doubt_source(&flags.config, &source, environment);
-    let record = match of_running_proxy(&source, environment) {
+    // The proxy may have files that another command would not find.
+    let running = running::of_choice(&flags.config, environment);
+    let record: UsageRecord = match running.and_then(|control| control.get("/v1/usage").ok()) {
         Some(record) => record,
-        None => match of_file(&source, environment) {
-            Ok(record) => record,
-            Err(problem) => return complain(&problem),
-        },
+        None => {
+            running::doubt_source(&flags.config, &source, environment);
+            match of_file(&source, environment) {
+                Ok(record) => record,
+                Err(problem) => return complain(&problem),
+            }
+        }
     };
     let out = &mut super::stdout();
     let written = match flags.format {
@@ -39,11 +43,6 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Format::Json => writeln!(out, "{:#}", shown(&record, flags.by)),
     };
     super::status(written.map(|()| Verdict::Valid))
-}
-
-/// Returns the counts of the proxy that runs with this configuration, if one does.
-fn of_running_proxy(source: &Source, environment: &Environment) -> Option<UsageRecord> {
-    running::of_source(source, environment)?.get("/v1/usage").ok()
 }
 
 /// Reads the counts that the last proxy with this configuration has saved.

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::switch::{Mention, Origin, Uneditable, hop_names, mentions, restore, switch};
-use crate::config::{Loader, Problems};
+pub(crate) use self::switch::{
+    Mention, Origin, Uneditable, has_condition, hop_names, mentions, restore, switch,
+};
+use crate::config::{Loader, Problems, source::Text, yaml::tree::Tree};
 
 /// A file of a configuration with a new text that is not written yet.
 #[derive(Clone, Serialize, Deserialize)]
@@ -25,6 +27,12 @@ impl std::fmt::Debug for EditedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EditedFile").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// Returns the problems for which `texts` can't be read as YAML.
+pub(crate) fn unreadable(texts: &[Text]) -> Problems {
+    let copy = |text: &Text| Text { name: text.name.clone(), text: text.text.clone() };
+    Tree::new(texts.iter().map(copy).collect()).1.into_problems()
 }
 
 impl Loader {

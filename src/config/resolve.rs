@@ -56,6 +56,8 @@ pub(crate) struct Resolver<'a> {
     files: Vec<(KeyPath, u64)>,
     /// For each hop that may choose other hops, the names of those.
     holds: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// Whether hops without the values of their variables are built too. They describe themselves, and can't be used.
+    pub(crate) keeps_incomplete_hops: bool,
     pub(crate) problems: Found,
     warnings: Found,
 }
@@ -77,6 +79,7 @@ impl<'a> Resolver<'a> {
             failed: BTreeSet::new(),
             files: Vec::new(),
             holds: HashMap::new(),
+            keeps_incomplete_hops: false,
             problems: Found::default(),
             warnings: Found::default(),
         }

@@ -13,7 +13,10 @@ use mooltiroute_hops::{KeyPath, Secret, is_utf16};
 use zeroize::Zeroize as _;
 
 use crate::config::{
-    report::problem::{Place, Problem, Problems},
+    report::{
+        file_access::unreadable_configuration,
+        problem::{Place, Problem, Problems},
+    },
     yaml::interpolate,
 };
 
@@ -484,7 +487,11 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problems {
-    about(path, "source", format!("can't be read: {error}"))
+    let mut problems = about(path, "source", format!("can't be read: {error}"));
+    if let Some(help) = unreadable_configuration(path, error) {
+        problems.0.iter_mut().for_each(|problem| problem.help = Some(help.clone()));
+    }
+    problems
 }
 
 fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problems {

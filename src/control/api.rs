@@ -66,6 +66,9 @@ pub(crate) struct ProxyIdentity {
     pub pid: u32,
     /// The absolute path of the configuration, as it was named at the start. `None` for the built-in one.
     pub config: Option<String>,
+    /// Whether the configuration is that of `--hop` on the command line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_hops_of_command_line: bool,
     /// The addresses that it listens on.
     #[serde(default)]
     pub listeners: Vec<std::net::SocketAddr>,
@@ -107,6 +110,7 @@ impl ProxyIdentity {
             version,
             pid: std::process::id(),
             config,
+            has_hops_of_command_line: matches!(source, Source::CommandLine { .. }),
             listeners: Vec::new(),
             generation: 0,
             draining: false,

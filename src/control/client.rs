@@ -217,6 +217,8 @@ impl WantedProxy {
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
             Self::Process(pid) => proxy.pid == *pid,
+            // Hops of a command line are no configuration that another command could read.
+            Self::Config(None) => has_config(proxy, None) && !proxy.has_hops_of_command_line,
             Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
             Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),
         }
@@ -279,7 +281,11 @@ impl fmt::Display for ProxyIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Everything that is needed to choose it with `--address` or `-c`.
         let listeners: Vec<_> = self.listeners.iter().map(SocketAddr::to_string).collect();
-        let config = self.config.as_deref().unwrap_or("the built-in configuration");
+        let config = match self.config.as_deref() {
+            Some(path) => path,
+            None if self.has_hops_of_command_line => "the hops of its command line (`--hop`)",
+            None => "the built-in configuration",
+        };
         let state = if self.draining { ", which is about to end" } else { "" };
         write!(f, "process {} on {}, with {config}{state}", self.pid, listeners.join(", "))
     }

@@ -13,9 +13,9 @@ use socket2::{SockRef, TcpKeepalive};
 /// [`INTERVAL`] after that. On Linux, the sockets that a listener accepts inherit this; `peer` is then its own address.
 ///
 /// A peer on this machine is not probed: it can't disappear without the system noticing. Linux lets the timers of two
-/// seconds expire together, and drops packets if one processor has over a thousand of them waiting. Of ten thousand
-/// idle connections that were opened together, hundreds had all of their probes dropped that way, and were taken for dead.
-/// So the silence also differs from one connection to the next.
+/// seconds expire together, and drops packets if one processor has over a thousand of them waiting. With ten thousand
+/// idle connections that were opened together, most probes were dropped that way, and a connection that loses all of its
+/// probes is taken for dead. So the silence also differs from one connection to the next.
 ///
 /// # Errors
 /// The system's error. Everything else works without probes.

@@ -274,7 +274,11 @@ impl fmt::Display for End {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Duration};
+    use std::{
+        io,
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -284,6 +288,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::io::turn::TURN_BYTES;
 
     const PATIENCE: Patience =
         Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
@@ -693,6 +698,64 @@ mod tests {
     }
 
     impl mooltiroute_hops::Stream for Grudging {}
+
+    /// A stream that is always ready: it delivers this many bytes, and takes all.
+    struct Eager(u64);
+
+    impl tokio::io::AsyncRead for Eager {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.0.min(buf.remaining() as u64);
+            self.0 -= count;
+            buf.put_slice(&vec![b'x'; count as usize]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl tokio::io::AsyncWrite for Eager {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl mooltiroute_hops::Stream for Eager {}
+
+    #[tokio::test]
+    async fn a_transfer_that_never_waits_lets_others_have_their_turn() {
+        const BYTES: u64 = 16 * TURN_BYTES;
+        let (client, upstream) = (Tunnel::layered(Eager(0)), Tunnel::layered(Eager(BYTES)));
+        let mut relay = Relay::new(client, upstream, PATIENCE);
+        let (mut near, mut far) = sockets().await;
+        // A message that has to go through the system, so only a look for events brings it.
+        let turns = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&turns);
+        #[expect(clippy::disallowed_methods, reason = "the test ends it")]
+        let others = tokio::spawn(async move {
+            while near.write_all(b"x").await.is_ok() && far.read_u8().await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert_eq!(relay.run(|| false).await, End::Closed);
+        assert_eq!(relay.received(), BYTES);
+        others.abort();
+        let turns = turns.load(Ordering::Relaxed);
+        assert!(turns >= 8, "{turns} messages beside {} turns", BYTES / TURN_BYTES);
+    }
 
     #[tokio::test]
     async fn bytes_before_a_break_arrive_one_by_one() {

@@ -1,6 +1,7 @@
 //! The sockets that clients connect to.
 
 mod bind;
+mod prepare;
 
 use std::{
     io,
@@ -15,7 +16,11 @@ use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-use self::bind::{bind, in_words, is_address_missing, set_options};
+pub(crate) use self::prepare::Prepared;
+use self::{
+    bind::{bind, in_words, set_options},
+    prepare::{Bound, MissingFamily, Wanted},
+};
 use crate::{
     config::{ListenAddress, Listener},
     tls::{TlsProblem, TlsServer},
@@ -56,37 +61,6 @@ struct ListenPlace {
     wanted: Wanted,
     /// The address that the socket is bound to.
     actual: SocketAddr,
-}
-
-/// A socket of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    /// The address, which may have port 0.
-    address: SocketAddr,
-    /// How many sockets before it have the same address, which only those with port 0 may have.
-    twins: usize,
-}
-
-/// A change of listeners that is complete, but not in force yet. Dropping it closes what was bound for it.
-#[derive(Debug, Default)]
-pub(crate) struct Prepared {
-    wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
-    bound: Vec<Bound>,
-    missing: Vec<MissingFamily>,
-}
-
-#[derive(Debug)]
-struct Bound {
-    place: ListenPlace,
-    listener: TcpListener,
-}
-
-/// A loopback address of `localhost` that this machine does not have.
-#[derive(Debug)]
-struct MissingFamily {
-    listener: ListenAddress,
-    address: SocketAddr,
-    source: io::Error,
 }
 
 /// A listener to accept on, and the token that ends it.
@@ -262,106 +236,6 @@ impl Listeners {
         })
     }
 
-    /// Binds the sockets of `listeners` that are not open yet. The listeners in force stay as they are.
-    ///
-    /// # Errors
-    /// The first address that can't be bound, or a supervisor's that is not wanted. Everything that was bound is closed
-    /// again.
-    pub(crate) fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, ListenError> {
-        let mut prepared = Prepared::default();
-        for listener in listeners {
-            // All sockets of the entry are noted, also those that are open already: what is not wanted closes
-            // later.
-            let wanted: Vec<_> = listener
-                .address
-                .sockets()
-                .map(|address| prepared.want(address, listener))
-                .collect();
-            match listener.address {
-                ListenAddress::Socket(address) => {
-                    prepared.bound.extend(self.ensure(wanted[0], address.port())?.bound());
-                }
-                // `localhost` is two sockets, which have to agree on the port.
-                ListenAddress::Localhost(_) => {
-                    let (bound, missing) = self.ensure_localhost(listener.address, &wanted)?;
-                    prepared.bound.extend(bound);
-                    prepared.missing.extend(missing);
-                }
-            }
-        }
-        // A supervisor's socket can't be closed by an edit: the supervisor goes on listening, so clients would
-        // connect and wait without an answer.
-        let mut passed = self.open.iter().filter(|open| open.closes.is_none());
-        match passed.find(|open| prepared.tls(open.place.wanted).is_none()) {
-            Some(open) => Err(ListenError::NotNamed(open.place.actual)),
-            None => Ok(prepared),
-        }
-    }
-
-    /// Binds the loopback addresses of both families. One of them is enough if the machine does not have the other.
-    ///
-    /// If the system is to choose the port, it chooses one for the first address, and another program may have that
-    /// port at the second. Then another choice is made, since a client that looks up `localhost` expects one port.
-    fn ensure_localhost(
-        &self,
-        listener: ListenAddress,
-        wanted: &[Wanted],
-    ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
-        let mut attempts = PORT_CHOICES_MAX;
-        loop {
-            attempts -= 1;
-            match self.ensure_all(listener, wanted) {
-                // Only a port that the system chose can be chosen again. A written one that is taken is an error
-                // at once.
-                Err(ListenError::Bind { address, source })
-                    if address.port() == 0
-                        && source.kind() == io::ErrorKind::AddrInUse
-                        && attempts > 0 => {}
-                ensured => return ensured,
-            }
-        }
-    }
-
-    /// Makes one attempt at [`ensure_localhost`](Self::ensure_localhost).
-    fn ensure_all(
-        &self,
-        listener: ListenAddress,
-        wanted: &[Wanted],
-    ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
-        let (mut bound, mut missing) = (Vec::new(), None::<MissingFamily>);
-        // The second address takes the port of the first, whether that was bound now or before.
-        let mut port = None;
-        for wanted in wanted {
-            let address = wanted.address;
-            match self.ensure(*wanted, port.unwrap_or(address.port())) {
-                Ok(ensured) => {
-                    port = Some(ensured.place().actual.port());
-                    bound.extend(ensured.bound());
-                }
-                Err(ListenError::Bind { source, .. })
-                    if is_address_missing(&source) && missing.is_none() =>
-                {
-                    missing = Some(MissingFamily { listener, address, source });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((bound, missing))
-    }
-
-    /// Finds the open socket for `wanted`, or binds one at `port`.
-    fn ensure(&self, wanted: Wanted, port: u16) -> Result<Ensured, ListenError> {
-        // Found by what was written and not by the port it got, so `port: 0` keeps its socket over a reload.
-        if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
-            return Ok(Ensured::Open(open.place));
-        }
-        let fail = |source| ListenError::Bind { address: wanted.address, source };
-        let bound = (self.bind)(SocketAddr::new(wanted.address.ip(), port)).map_err(fail)?;
-        let actual = bound.local_addr().map_err(fail)?;
-        let listener = TcpListener::from_std(bound).map_err(fail)?;
-        Ok(Ensured::Bound(Bound { place: ListenPlace { wanted, actual }, listener }))
-    }
-
     /// Returns the addresses that are listened on once `prepared` is in force.
     pub(crate) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
         // The addresses with their real ports, since loops are recognised by them.
@@ -397,48 +271,6 @@ impl Listeners {
         begun
     }
 }
-
-impl Prepared {
-    /// Adds the socket of `listener` at `address`.
-    fn want(&mut self, address: SocketAddr, listener: &Listener) -> Wanted {
-        // Entries with port 0 may be equal. The count tells them apart, so each has a socket of its own.
-        let twins = self.wanted.iter().filter(|(wanted, _)| wanted.address == address).count();
-        let wanted = Wanted { address, twins };
-        self.wanted.push((wanted, listener.tls.clone()));
-        wanted
-    }
-
-    /// Returns the TLS of a socket, or `None` if the socket is not wanted.
-    fn tls(&self, wanted: Wanted) -> Option<&Option<Arc<TlsServer>>> {
-        self.wanted.iter().find(|(other, _)| *other == wanted).map(|(_, tls)| tls)
-    }
-}
-
-/// A socket that is open already, or that was bound now.
-#[derive(Debug)]
-enum Ensured {
-    Open(ListenPlace),
-    Bound(Bound),
-}
-
-impl Ensured {
-    fn place(&self) -> ListenPlace {
-        match self {
-            Self::Open(place) => *place,
-            Self::Bound(bound) => bound.place,
-        }
-    }
-
-    fn bound(self) -> Option<Bound> {
-        match self {
-            Self::Open(_) => None,
-            Self::Bound(bound) => Some(bound),
-        }
-    }
-}
-
-/// How often the system may choose a port for `localhost`.
-const PORT_CHOICES_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod rejection;
+mod triggers;
 mod words;
 
 use std::{
@@ -14,8 +15,10 @@ use tokio::{sync::mpsc, task};
 use tracing::{debug, info};
 
 pub(crate) use self::words::announce;
-use self::words::{brief_warnings, emptied, note_on_variables, notes_on_replaced};
-
+use self::{
+    triggers::{next_edit, next_order, next_request},
+    words::{brief_warnings, emptied, note_on_variables, notes_on_replaced},
+};
 use crate::{
     client::reply::with_causes,
     config::{Config, Environment, Loader, Overridden, source::KeptTexts},
@@ -293,26 +296,3 @@ impl Reloads {
 
 /// How often files that change while they are read are read again.
 const LOADS_MAX: usize = 20;
-
-async fn next_edit(watch: Option<&mut Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_request(requests: Option<&mut ReloadRequests>) {
-    match requests {
-        Some(requests) => requests.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_order(orders: Option<&mut mpsc::Receiver<ReloadOrder>>) -> ReloadOrder {
-    if let Some(orders) = orders
-        && let Some(order) = orders.recv().await
-    {
-        return order;
-    }
-    std::future::pending().await
-}

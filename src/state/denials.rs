@@ -54,6 +54,14 @@ pub(crate) enum RefusalReason {
     Socks,
     /// The client speaks HTTP/2.
     Http2,
+    /// The client asks for an `https://` URL without CONNECT.
+    NeedsConnect,
+    /// The scheme of the URL is not served.
+    UnknownScheme,
+    /// The target of CONNECT has no port, or is none.
+    ConnectTarget,
+    /// The request is malformed in another way.
+    Malformed,
 }
 
 /// The lines of one sort.

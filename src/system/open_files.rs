@@ -6,7 +6,7 @@
 
 use std::io;
 
-/// Raises this process's limit as far as allowed, and warns if `connections` clients would not fit.
+/// Raises this process's limit as far as allowed, and logs it if `connections` clients would not fit.
 pub(crate) fn raise(connections: usize) {
     #[cfg(unix)]
     unix::raise(connections);
@@ -73,7 +73,7 @@ mod unix {
         io::Errno,
         process::{Resource, Rlimit, getrlimit, setrlimit},
     };
-    use tracing::warn;
+    use tracing::{info, warn};
 
     use super::PER_CLIENT;
 
@@ -91,10 +91,13 @@ mod unix {
                 "raise the limit to {needed} (`ulimit -Hn {needed}`, or `LimitNOFILE={needed}` for systemd), or lower \
                  `limits.connections` to {fitting}"
             );
-            warn!(
-                limit,
-                needed, fitting, advice, "too few open files are allowed for `limits.connections`"
-            );
+            const MESSAGE: &str = "too few open files are allowed for `limits.connections`";
+            // Most machines never have that many clients, and nothing is wrong there: further ones would wait.
+            if fitting < MANY_CLIENTS {
+                warn!(limit, needed, fitting, advice, MESSAGE);
+            } else {
+                info!(limit, needed, fitting, advice, MESSAGE);
+            }
         }
     }
 
@@ -116,6 +119,8 @@ mod unix {
 
     /// Listeners, the runtime, the log, name look-ups: more than they usually need.
     const OTHERS: u64 = 64;
+    /// More clients than the programs of one user have.
+    const MANY_CLIENTS: u64 = 1000;
 }
 
 #[cfg(all(test, unix))]

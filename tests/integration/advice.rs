@@ -182,6 +182,30 @@ async fn a_misspelt_session_is_explained_in_the_reason_phrase_and_the_log() {
 }
 
 #[tokio::test]
+async fn a_request_that_can_not_be_served_is_in_the_log_once() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    for (target, words) in [
+        ("GET https://a.test/", "the client must open a tunnel"),
+        ("CONNECT a.test", "not `host:port`"),
+        ("GET ftp://a.test/", "the scheme of the target is not served"),
+        ("GET nothing", "the target is neither"),
+    ] {
+        let seen = proxy.events().len();
+        for _ in 0..2 {
+            exchange(
+                proxy.address(),
+                format!("{target} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes(),
+            )
+            .await;
+        }
+        let line = proxy.event_after(seen, "request denied").await;
+        assert!(line.field("reason").contains(words), "{target}: {line:?}");
+        let lines = proxy.events().into_iter().skip(seen);
+        assert_eq!(lines.filter(|line| line.message() == "request denied").count(), 1, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_no_hop_takes_is_in_the_log_once() {
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let ask = async |credentials: &str| {

@@ -65,6 +65,45 @@ fn env_shows_credentials_only_if_asked() {
 }
 
 #[test]
+fn only_the_credentials_of_clients_have_to_be_known() {
+    let (config, port) = at_a_known_port(
+        "hops: { exit: { kind: http-connect, address: \"exit.test:1\", username: \"${TEST_NO_LOGIN}\", password: x } }\n\
+         chains: { default: [exit] }\n",
+    );
+    let line = format!("export http_proxy='http://127.0.0.1:{port}'\n");
+    let plain = run(["env", "-c", path(&config), "--shell", "sh"]);
+    assert!(text(&plain.stdout).starts_with(&line), "{plain:?}");
+    let advice = format!("start it with `mooltiroute run -c {}`", path(&config));
+    assert!(text(&plain.stderr).contains(&advice), "{plain:?}");
+    assert_eq!(exec(&config, &[], &["true"]).status.code(), Some(0));
+    let auth = "server: { auth: { username: ann, password: \"${TEST_NO_WORD}\" } }\n";
+    config.write("20.yaml", auth);
+    let plain = run(["env", "-c", path(&config), "--shell", "sh"]);
+    assert!(text(&plain.stdout).starts_with(&line), "{plain:?}");
+    assert!(text(&plain.stderr).contains("--with-credentials"), "{plain:?}");
+    let asked = run(["env", "-c", path(&config), "--shell", "sh", "--with-credentials"]);
+    for failed in [asked, exec(&config, &[], &["true"])] {
+        assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""), "{failed:?}");
+        assert!(text(&failed.stderr).contains("`TEST_NO_WORD` is not set"), "{failed:?}");
+    }
+}
+
+#[test]
+fn env_says_which_hosts_lose_their_bypass() {
+    let routes = "chains: { default: [] }\nroutes: [{ hosts: [localhost, 127.0.0.0/8], chain: direct }, { chain: default }]\n";
+    let (config, _) = at_a_known_port(routes);
+    let said = |bypass: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.args(["env", "-c", path(&config), "--shell", "sh"]).env("no_proxy", bypass);
+        text(&command.env_remove("NO_PROXY").output().unwrap().stderr).to_owned()
+    };
+    let lost = said("localhost,127.0.0.1,.corp.example").replace("\n", " ");
+    assert!(lost.contains("requests to .corp.example go through the proxy now"), "{lost}");
+    assert!(lost.contains("`- { hosts: [\"*.corp.example\"], chain: direct }`"), "{lost}");
+    assert!(!said("localhost,127.0.0.1").contains("no_proxy"));
+}
+
+#[test]
 fn env_needs_a_port() {
     let config = ConfigDir::new(ROUTES);
     let failed = run(["env", "-c", path(&config)]);
@@ -250,7 +289,10 @@ fn env_and_exec_say_what_clients_of_a_tls_listener_need() {
     let certificates = Certificates::new();
     for (address, words) in [
         ("127.0.0.1", "Its certificate is for 127.0.0.1. They have to trust the authority `"),
-        ("127.0.0.2", "and not for 127.0.0.2, so write `https://"),
+        (
+            "127.0.0.2",
+            "and not for 127.0.0.2: use a name of it that leads to this address, as in `https://localhost:",
+        ),
     ] {
         let (config, port) = (ConfigDir::new(ROUTES), free_port());
         config.write(

@@ -70,6 +70,32 @@ fn auto_brings_back_what_a_switch_replaced() {
     let (code, _, error) = hop(&config, &["corporate", "auto"]);
     assert_eq!(code, Some(0), "{error}");
     assert_eq!(hops_of(&config), written);
+    // There is nothing left to do.
+    let (code, out, error) = hop(&config, &["corporate", "auto"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.starts_with("corporate follows its condition already, in "), "{out}");
+}
+
+#[test]
+fn the_condition_of_a_renamed_file_is_shown() {
+    let config = config();
+    config.write("20-hops.yaml", &HOPS.replace(" true ", " \"${CORPORATE_ON:-true}\" "));
+    assert_eq!(hop(&config, &["corporate", "off"]).0, Some(0));
+    let old = config.path().join("20-hops.yaml");
+    fs::rename(&old, config.path().join("25-hops.yaml")).unwrap();
+    let (code, _, error) = hop(&config, &["corporate", "auto"]);
+    assert_eq!(code, Some(1));
+    let value = "`enabled: \"${CORPORATE_ON:-true}\"`, in ";
+    assert!(error.contains(value) && error.contains("20-hops.yaml"), "{error}");
+}
+
+#[test]
+fn a_file_with_a_syntax_error_is_shown_and_not_taken_for_one_without_the_hop() {
+    let config = config();
+    config.write("20-hops.yaml", &format!("{HOPS}  broken: [\n"));
+    let (code, _, error) = hop(&config, &["corporate", "off"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("20-hops.yaml:") && !error.contains("is called"), "{error}");
 }
 
 #[test]

@@ -159,7 +159,10 @@ async fn the_list_is_failed_over_by_the_health_of_its_hops() {
     assert_eq!(way(&proxy, echo.address()).await, "direct");
     assert_eq!(way(&proxy, "skip.test:443").await, "corporate");
     let refused = way(&proxy, "off.test:443").await;
-    assert!(refused.starts_with("HTTP/1.1 502") && refused.contains("switched off"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 502") && refused.contains("choice is off: off"),
+        "{refused}"
+    );
     // The name does not exist, so the direct way fails and the proxy is next.
     assert_eq!(way(&proxy, "refused.invalid:443").await, "corporate");
     let pool = &status(proxy.address()).await["pools"]["office"];
@@ -439,7 +442,7 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
     for (from, to, words) in [
         ("\"*:9999\": other", "\"*:9999\": nobody", "unknown hop"),
         ("\"*:9999\": other", "\"*:9999\": office", "names the hop itself"),
-        ("\"*:9999\": other", "\"http://a\": other", "is no pattern of a host"),
+        ("\"*:9999\": other", "\"http://a\": other", "is not a pattern of a host"),
         ("[office]", "{ hops: [office], warm: 2 }", "no tunnel can be kept ready"),
         ("[office] }", "[pool] }\nx-none: {}", "unknown hop"),
     ] {

@@ -126,6 +126,34 @@ fn a_service_of_someone_else_is_left_alone_and_failures_are_told() {
 }
 
 #[test]
+fn a_user_without_a_service_manager_learns_how_to_get_one() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
+    assert_eq!(user.run(config.path(), &["install"]).status.code(), Some(0));
+    let script = "#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2; exit 1\n";
+    fs::write(user.path("bin/systemctl"), script).unwrap();
+    for (action, words) in [
+        ("install", "is not in force"),
+        ("status", "Log in as this user"),
+        ("uninstall", "is removed"),
+    ] {
+        let failed = user.run(config.path(), &[action]);
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(
+            (failed.status.code(), &*failed.stdout),
+            (Some(1), &b""[..]),
+            "{action}: {said}"
+        );
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            said.contains("loginctl enable-linger") && said.contains(words),
+            "{action}: {said}"
+        );
+        assert!(action != "status" || !said.contains("service install"), "{said}");
+    }
+    assert!(!user.unit().exists());
+}
+
+#[test]
 fn systemd_accepts_the_unit() {
     let Some(verify) = Program::find_or_skip("systemd-analyze") else { return };
     let config = ConfigDir::new("chains: { default: [] }\n");

@@ -160,7 +160,7 @@ async fn a_hop_that_is_switched_off_is_named_when_the_target_is_not_reached_with
         assert!(line.ends_with(": name lookup failed; off: corporate)"), "{line}");
         for words in [
             "Hop `corporate` of this chain is switched off, so the request went to the target without it",
-            "`mooltiroute hop corporate on`",
+            &*format!("`mooltiroute hop corporate on --address {}`", proxy.address()),
         ] {
             assert!(told.contains(words), "{words}: {told}");
         }

@@ -595,7 +595,7 @@ async fn a_tunnel_is_rotated_in_its_first_quiet_second() {
 fn budgets_that_make_no_sense_are_refused() {
     for (budget, expected) in [
         ("{ bytes: 0, per: day }", "must be at least 1"),
-        ("{ bytes: 1, per: day, zone: Nowhere/City }", "is no time zone"),
+        ("{ bytes: 1, per: day, zone: Nowhere/City }", "is not a time zone"),
         ("{ bytes: 1, per: day, then: { chain: default } }", "leads through the hop"),
         ("{ bytes: 1, per: day, then: { chain: others } }", "unknown chain"),
         ("{ bytes: 1, per: day, warn: 101% }", "percentage"),

@@ -37,7 +37,7 @@ async fn hop_waits_for_the_proxy_that_reads_the_edited_file() {
 async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
     let one = Proxy::start(DIRECT).await;
     let address = one.address().to_string();
-    for command in ["ps", "reload", "status"] {
+    for command in ["ps", "reload", "status", "usage"] {
         let (code, _, error) = outcome(&one.command_for(&[command]));
         assert_eq!(code, Some(0), "{error}");
         assert!(error.contains("asked process ") && error.contains(&address), "{command}: {error}");
@@ -45,12 +45,93 @@ async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
         let (code, _, error) = outcome(&one.command(&[command]));
         assert_eq!((code, error.as_str()), (Some(0), ""), "{command}");
     }
-    let (_, _, error) = outcome(&one.command_for(&["usage"]));
-    assert!(error.contains("the built-in configuration") && error.contains(&address), "{error}");
     let two = Proxy::beside(&one, ConfigDir::new(DIRECT)).await;
     let (code, _, error) = outcome(&one.command_for(&["ps"]));
     assert_eq!(code, Some(1));
     assert!(error.contains(&address) && error.contains(&two.address().to_string()), "{error}");
+    let (_, _, error) = outcome(&one.command_for(&["usage"]));
+    assert!(error.contains("the built-in configuration") && error.contains(&address), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn env_and_exec_need_no_credentials_of_hops() {
+    let yaml = "hops: { exit: { kind: webshare, username: \"${TEST_LOGIN}\", password: \"${TEST_WORD}\", sessions: by-client } }\n\
+                chains: { default: [exit] }\n";
+    let variables = [("TEST_LOGIN", "joe"), ("TEST_WORD", "hunter2")];
+    let proxy = Proxy::in_environment(yaml, &[], &variables).await;
+    let (address, path) = (proxy.address().to_string(), proxy.config().path().to_str().unwrap());
+    // The commands don't have the variables of the proxy.
+    for choice in [&[][..], &["--address", &address], &["-c", path]] {
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["env", "--shell", "sh"], choice].concat()));
+        assert_eq!(code, Some(0), "{choice:?}: {error}");
+        assert!(out.starts_with(&line(&address)), "{out}");
+        let shows = ["--", "sh", "-c", "echo $http_proxy"];
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["exec"], choice, &shows[..]].concat()));
+        assert_eq!(code, Some(0), "{choice:?}: {error}");
+        // The hop is known to take sessions, so the command has one of its own.
+        assert!(out.starts_with("http://session-run-") && out.contains(&address), "{out}");
+        assert!(!error.contains("is not set"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn env_and_exec_name_the_proxy_that_they_took_if_another_one_runs() {
+    let one = Proxy::start(DIRECT).await;
+    let two = Proxy::beside(&one, ConfigDir::new(DIRECT)).await;
+    // The configuration of this directory is that of the first one.
+    let found = one.config().runtime().join("config.d");
+    std::os::unix::fs::symlink(one.config().path(), found).unwrap();
+    for command in [&["env", "--shell", "sh"][..], &["exec", "--", "sh", "-c", "env"]] {
+        let (code, out, error) = outcome(&one.command_for(command));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.contains(&format!("http://{}", one.address())), "{out}");
+        assert!(error.contains("asked process "), "{command:?}: {error}");
+        assert!(error.contains(&two.address().to_string()), "{command:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hop_without_files_switches_the_hop_of_the_only_proxy() {
+    let one = Proxy::start(TWO_HOPS).await;
+    let (code, out, error) = outcome(&one.command_for(&["hop", "b", "off"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("b is off; generation 2 is in force in process "), "{out}");
+    let (code, out, _) = outcome(&one.command_for(&["hop", "b", "off"]));
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("b is off already") && !out.contains("no proxy runs"), "{out}");
+    let two = Proxy::beside(&one, ConfigDir::new(TWO_HOPS)).await;
+    let (code, out, error) = outcome(&one.command_for(&["hop", "b", "on"]));
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("name that of a running proxy with `-c`"), "{error}");
+    assert!(error.contains(&two.address().to_string()), "{error}");
+    // A file that no proxy reads is edited, and the proxies that run are named.
+    let other = one.config().runtime().join("config.yaml");
+    fs::write(other, TWO_HOPS).unwrap();
+    for words in ["b is off in ", "b is off already in "] {
+        let (code, out, error) = outcome(&one.command_for(&["hop", "b", "off"]));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(
+            out.starts_with(words) && out.contains("no proxy runs with this configuration"),
+            "{out}"
+        );
+        assert!(error.contains(&two.address().to_string()), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_with_hops_of_the_command_line_is_named_so() {
+    let proxy = Proxy::of_hops(&["http://a.test:1"]).await;
+    let other = Proxy::beside(&proxy, ConfigDir::new(DIRECT)).await;
+    let (code, _, error) = outcome(&other.command_for(&["status"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("with the hops of its command line (`--hop`)"), "{error}");
+    let (code, _, error) = outcome(&other.command_for(&["hop", "hop1", "off"]));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no file in which one could be switched"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,6 +373,14 @@ async fn a_proxy_of_another_user_takes_an_edit_and_no_orders() {
         assert_eq!(code, Some(1), "{out}");
         assert!(error.contains("belongs to the user `") && error.contains("sudo -u "), "{error}");
         assert!(!error.contains("removed"), "{error}");
+    }
+    for flags in [&[][..], &["--take-over"]] {
+        let listen = format!("127.0.0.1:{port}");
+        let run = [&["run", "--listen", &listen, "--hop", "http://a.test:1"], flags].concat();
+        let (code, _, error) = command(&run);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("Mooltiroute runs there already, as process "), "{error}");
+        assert!(error.contains("only a proxy of the same user"), "{error}");
     }
     theirs.kill().unwrap();
     theirs.wait().unwrap();

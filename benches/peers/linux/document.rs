@@ -11,6 +11,7 @@ pub(super) fn write(results: &Results, table: &str) {
         .replace("{idle}", &results.plan.idle_tunnels.to_string())
         .replace("{openings}", &results.plan.openings.to_string())
         .replace("{crowds}", &results.plan.crowds.to_string())
+        .replace("{tails}", &results.plan.tails.to_string())
         .replace("{machine}", &machine(results))
         .replace("{picture}", PICTURE)
         .replace("{table}", table);

@@ -24,6 +24,13 @@ pub(super) enum Figure {
     ResidentUsed,
     Growth,
     ResidentClosed,
+    MessageHalf,
+    Message99,
+    Message999,
+    Opening99,
+    Opening999,
+    /// Of the tunnel that moves as much as it can.
+    BesideRate,
 }
 
 impl Figure {
@@ -49,6 +56,12 @@ impl Figure {
             Self::ResidentUsed => "RSS MB after",
             Self::Growth => "growth %",
             Self::ResidentClosed => "RSS MB closed",
+            Self::MessageHalf => "message ms, half",
+            Self::Message99 => "99 %",
+            Self::Message999 => "99.9 %",
+            Self::Opening99 => "opening ms, 99 %",
+            Self::Opening999 => "99.9 %",
+            Self::BesideRate => "GB/s beside",
         }
     }
 
@@ -70,13 +83,29 @@ impl Figure {
             | Self::ResidentUsed
             | Self::Growth
             | Self::ResidentClosed => 1,
-            Self::BulkRate | Self::BulkCpu | Self::BulkOthers | Self::RoundTrips => 2,
+            Self::MessageHalf
+            | Self::Message99
+            | Self::Message999
+            | Self::Opening99
+            | Self::Opening999
+            | Self::BesideRate
+            | Self::BulkRate
+            | Self::BulkCpu
+            | Self::BulkOthers
+            | Self::RoundTrips => 2,
         }
     }
 
     /// Whether a larger figure is better.
     pub(super) fn is_rate(self) -> bool {
-        matches!(self, Self::TunnelRate | Self::BulkRate | Self::RequestRate | Self::MessageRate)
+        matches!(
+            self,
+            Self::TunnelRate
+                | Self::BulkRate
+                | Self::RequestRate
+                | Self::MessageRate
+                | Self::BesideRate
+        )
     }
 
     /// Whether the ratio of two figures means anything.

@@ -224,7 +224,7 @@ impl Errors {
 }
 
 /// Sends `message` and reads as many bytes.
-fn echo(mut stream: &TcpStream, message: &mut [u8]) -> io::Result<()> {
+pub(super) fn echo(mut stream: &TcpStream, message: &mut [u8]) -> io::Result<()> {
     stream.write_all(message)?;
     stream.read_exact(message)
 }

@@ -23,23 +23,34 @@ pub(super) struct Plan {
     pub(super) crowd_talk: Duration,
     /// How long after the close of a crowd the memory is read.
     pub(super) crowd_rest: Duration,
+    pub(super) tails: usize,
+    pub(super) tail_tunnels: u64,
+    /// How long the clients talk beside the busy tunnel.
+    pub(super) tail_talk: Duration,
+    /// The largest number of routes, members and tunnels for the costs that grow, and the tunnels that are opened each
+    /// time.
+    pub(super) growth: (u64, u64),
 }
 
 impl Plan {
     /// A run whose figures are published.
     pub(super) const FULL: Self = Self {
-        rounds: 7,
+        rounds: 5,
         tunnels: 1500,
         bulk_bytes: 512 << 20,
         messages: 3000,
         requests: 6000,
         idle_tunnels: 9000,
-        starts: 9,
-        openings: 25,
+        starts: 7,
+        openings: 15,
         crowds: 3,
         crowd_tunnels: 10_000,
         crowd_talk: Duration::from_secs(5),
         crowd_rest: Duration::from_secs(3),
+        tails: 3,
+        tail_tunnels: 200,
+        tail_talk: Duration::from_secs(4),
+        growth: (10_000, 1000),
     };
 
     /// A run that shows that everything works.
@@ -56,6 +67,10 @@ impl Plan {
         crowd_tunnels: 200,
         crowd_talk: Duration::from_millis(300),
         crowd_rest: Duration::from_millis(300),
+        tails: 1,
+        tail_tunnels: 20,
+        tail_talk: Duration::from_millis(500),
+        growth: (100, 40),
     };
 
     /// Returns this plan with no more tunnels than this process and its children may open files for.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     figures::Figure,
+    growth::Grown,
     load::Errors,
     peer::{Peer, Sort},
     plan::Plan,
@@ -22,6 +23,8 @@ pub(super) struct Results {
     pub(super) plan: Plan,
     /// The errors, as text.
     pub(super) remarks: Vec<String>,
+    /// What grows with the number of something.
+    pub(super) growth: Vec<Grown>,
     samples: BTreeMap<(Way, Figure), Vec<f64>>,
     errors: BTreeMap<(Table, Way), u64>,
 }
@@ -34,6 +37,7 @@ impl Results {
             missing,
             plan,
             remarks: Vec::new(),
+            growth: Vec::new(),
             samples: BTreeMap::new(),
             errors: BTreeMap::new(),
         }
@@ -95,7 +99,9 @@ impl Results {
             let mut ours = places.filter(|place| self.peers[*place].sort.is_ours_or_limit());
             ours.all(|place| self.errors(table, (hops, place)) == Some(0))
         };
-        Table::ALL.into_iter().all(|table| table.hops().all(|hops| is_sound(table, hops)))
+        let has_grown = self.growth.iter().all(|grown| grown.errors == 0);
+        has_grown
+            && Table::ALL.into_iter().all(|table| table.hops().all(|hops| is_sound(table, hops)))
     }
 }
 

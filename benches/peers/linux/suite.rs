@@ -6,6 +6,7 @@ use super::{
     crowd,
     door::Door,
     figures::Figure,
+    growth,
     load::{self, Errors, Tally},
     login,
     network::Network,
@@ -14,7 +15,7 @@ use super::{
     plan::Plan,
     results::{Results, Way},
     table::Table,
-    usage,
+    tail, usage,
 };
 
 /// Measures all peers for every table.
@@ -37,6 +38,10 @@ pub(super) fn run(plan: Plan) -> Results {
     login::measure(&network, &mut results);
     eprintln!("many tunnels");
     crowd::measure(&network, &mut results);
+    eprintln!("the slowest of many");
+    tail::measure(&network, &mut results);
+    eprintln!("what grows");
+    results.growth = growth::measure(&network, plan.growth);
     results
 }
 

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, ops::RangeInclusive};
 
 use super::{
     figures::Figure,
+    growth::Grown,
     login::LoginScheme,
     peer::{Peer, Side, Sort},
     results::Results,
@@ -22,11 +23,13 @@ pub(super) enum Table {
     Opening,
     /// The effect of very many tunnels on a process.
     Crowd,
+    /// The slowest messages and openings beside many busy tunnels.
+    Tail,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Ways, Self::Secure, Self::Login, Self::Opening, Self::Crowd];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Ways, Self::Secure, Self::Login, Self::Opening, Self::Crowd, Self::Tail];
 
     /// The numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
@@ -35,7 +38,7 @@ impl Table {
             Self::Secure => 0..=1,
             Self::Login => 1..=1,
             Self::Opening => 2..=2,
-            Self::Crowd => 0..=0,
+            Self::Crowd | Self::Tail => 0..=0,
         }
     }
 
@@ -52,6 +55,7 @@ impl Table {
                 matches!(sort, Sort::Limit | Sort::Passage | Sort::Ours | Sort::Warm | Sort::Other)
             }
             Self::Crowd => matches!(sort, Sort::Limit | Sort::Ours),
+            Self::Tail => matches!(sort, Sort::Limit | Sort::Passage | Sort::Ours | Sort::Other),
         }
     }
 
@@ -72,6 +76,7 @@ impl Table {
             Self::Login => "A hop that wants a login",
             Self::Opening => "Until a tunnel is open, with 50 ms a round trip",
             Self::Crowd => "Many tunnels, one of a hundred active",
+            Self::Tail => "The slowest of many, beside a tunnel that moves as much as it can",
         }
     }
 
@@ -109,6 +114,14 @@ impl Table {
                 Figure::ResidentUsed,
                 Figure::Growth,
                 Figure::ResidentClosed,
+            ],
+            Self::Tail => &[
+                Figure::MessageHalf,
+                Figure::Message99,
+                Figure::Message999,
+                Figure::Opening99,
+                Figure::Opening999,
+                Figure::BesideRate,
             ],
         }
     }
@@ -235,6 +248,7 @@ pub(super) fn render(results: &Results) -> String {
     for table in Table::ALL {
         let _ = writeln!(text, "### {}\n\n{}", table.title(), aligned(&table.rows(results)));
     }
+    let _ = writeln!(text, "### Growth\n\n{}", aligned(&growth(&results.growth)));
     let mut remarks = results.remarks.clone();
     for hops in Table::Ways.hops() {
         let unable =
@@ -250,6 +264,20 @@ pub(super) fn render(results: &Results) -> String {
         let _ = writeln!(text, "- {remark}");
     }
     text.trim_end().to_owned()
+}
+
+/// Returns the rows of what grows with the number of something.
+fn growth(all: &[Grown]) -> Vec<Vec<String>> {
+    let titles = ["number", "of", "start ms", "CPU µs each", "RSS MB", "errors"];
+    let mut rows = vec![titles.map(String::from).to_vec()];
+    rows.extend(all.iter().map(|grown| {
+        let start = format!("{:.1}", grown.start.as_secs_f64() * 1e3);
+        let cpu = format!("{:.0}", grown.cpu.as_secs_f64() * 1e6);
+        let resident = format!("{:.1}", grown.resident);
+        let (count, errors) = (grown.count.to_string(), grown.errors.to_string());
+        vec![count, grown.what.to_owned(), start, cpu, resident, errors]
+    }));
+    rows
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {

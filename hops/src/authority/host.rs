@@ -9,7 +9,7 @@ use std::{
 
 use super::InvalidAuthority;
 
-/// The host of an [`Authority`]: a name that has to be looked up, or an address.
+/// The host of an [`Authority`](super::Authority): a name that has to be looked up, or an address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A registered name: letters, digits, `-`, `_` and `.`, at most 253 bytes and a final dot.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why a text is no [`Authority`]. The text itself is not repeated: it may hold a credential.
+/// Why a text is no [`Authority`](super::Authority). The text itself is not repeated: it may hold a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidAuthority {

@@ -63,7 +63,7 @@ pub(super) const COMMANDS: [OtherWords; 16] = [
 
 /// Flags that a command does not have, although another one does: the commands, the flags, and the advice. `NAME` in it
 /// stands for the value.
-pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 15] = [
+pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 18] = [
     (
         &["ps"],
         &["-e", "-a", "-A", "-l", "-w", "--all"],
@@ -89,6 +89,21 @@ pub(super) const FLAGS_OF_COMMANDS: [(&[&str], &[&str], &str); 15] = [
         &["service"],
         &["--system", "--global", "--root"],
         "this command is for your own user; the packages have a service for the machine: `systemctl enable --now mooltiroute`",
+    ),
+    (
+        &["service"],
+        &["--dry-run", "-n", "--test", "--show", "--stdout"],
+        "write `mooltiroute service install --print`, which shows the definition and installs nothing",
+    ),
+    (
+        &["service"],
+        &["--listen", "--port", "-p"],
+        "a service listens where its configuration says: write `server: { listen: \"127.0.0.1:8888\" }` there",
+    ),
+    (
+        &["hop"],
+        &["--list", "-l", "--all", "-a"],
+        "`mooltiroute status` lists the hops of the running proxy, and `mooltiroute check` those of a configuration",
     ),
     (&["exec"], &["-s", "--sess"], "write `--session NAME`"),
     (

@@ -1,30 +1,26 @@
 //! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
 //! secret.
 
+mod parts;
 mod pools;
 mod prometheus;
 mod sources;
 
-use std::{
-    collections::BTreeMap, net::SocketAddr, process, sync::atomic::Ordering::Relaxed,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, net::SocketAddr, process, sync::atomic::Ordering::Relaxed};
 
 use mooltiroute_hops::SourceKind;
 use serde::Serialize;
 
+pub(crate) use self::parts::{
+    BudgetStatus, ConditionStatus, ConnectionStatus, HopTotals, InUse, Rejected, ReloadStatus,
+};
 use self::{pools::Pool, sources::SourceStatus};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
-    config::Per,
-    metrics::{Buckets, Failure, HopCounts, Totals, WarmTotals},
-    network::ShownCondition,
-    state::{
-        generation::Generation,
-        shared::{Rejection, Shared},
-    },
+    metrics::{Failure, Totals, WarmTotals},
+    state::shared::Shared,
     timestamp::rfc_3339,
-    usage::{Sum, UsageAccount},
+    usage::Sum,
 };
 
 /// The state of the proxy at one moment.
@@ -80,107 +76,6 @@ pub(crate) struct StatusDocument {
     pub budgets: BTreeMap<String, BudgetStatus>,
     /// Failures of targets themselves, and not of hops.
     pub target_failures: Vec<Failure>,
-}
-
-/// A configuration that was not taken.
-#[derive(Debug, Serialize)]
-pub(crate) struct Rejected {
-    /// When.
-    pub at: String,
-    /// The problems, one per line.
-    pub problems: Vec<String>,
-}
-
-/// Reloads by outcome.
-#[derive(Debug, Serialize)]
-pub(crate) struct ReloadStatus {
-    /// A new generation came in force.
-    pub applied: u64,
-    /// Nothing had changed that has a meaning.
-    pub unchanged: u64,
-    /// Something was wrong, and the old generation stayed in force.
-    pub rejected: u64,
-}
-
-/// Clients' connections.
-#[derive(Debug, Serialize)]
-pub(crate) struct ConnectionStatus {
-    /// How many are open.
-    pub open: usize,
-    /// How many may be.
-    pub limit: usize,
-}
-
-/// A generation that is in force, or has users left.
-#[derive(Debug, Serialize)]
-pub(crate) struct InUse {
-    /// Its number.
-    pub number: u64,
-    /// When it came in force.
-    pub since: String,
-    /// Tunnels that began under it and are open.
-    pub tunnels: usize,
-    /// Requests that began under it and are under way.
-    pub requests: usize,
-}
-
-/// A condition of the network, and the hop that it switches.
-#[derive(Debug, Serialize)]
-pub(crate) struct ConditionStatus {
-    /// Whether the hop is on in the generation in force.
-    pub enabled: bool,
-    /// The condition with its present value.
-    #[serde(flatten)]
-    pub shown: ShownCondition,
-}
-
-/// The traffic of a hop, and its failures.
-#[derive(Debug, Serialize)]
-pub(crate) struct HopTotals {
-    /// Its counts.
-    #[serde(flatten)]
-    pub totals: Totals,
-    /// The failures by kind.
-    pub failures: Vec<Failure>,
-    /// The mean time of its answers to CONNECT; `None` before the first one.
-    pub handshake_seconds_mean: Option<f64>,
-    /// The distribution of those times.
-    #[serde(skip)]
-    pub handshakes: Buckets,
-}
-
-/// The use of the budget of a hop.
-#[derive(Debug, Serialize)]
-pub(crate) struct BudgetStatus {
-    /// The limit in bytes.
-    pub bytes: u64,
-    /// The length of a period.
-    pub per: Per,
-    /// The bytes of the current period.
-    pub used: u64,
-    /// The seconds until the next period.
-    pub seconds_left: u64,
-    /// Whether the warning is due.
-    pub is_warned: bool,
-    /// Whether it is used up.
-    pub is_reached: bool,
-    /// Requests that were refused, or sent through another chain.
-    pub refused: u64,
-}
-
-impl BudgetStatus {
-    fn of(account: &UsageAccount) -> Option<Self> {
-        let (budget, used) = account.budget_use()?;
-        Some(Self {
-            bytes: budget.bytes,
-            per: budget.per,
-            used: used.used,
-            seconds_left: used.period.left(SystemTime::now()).as_secs(),
-            is_warned: used.is_warned,
-            is_reached: used.is_reached,
-            refused: used.refused,
-        })
-    }
 }
 
 impl StatusDocument {
@@ -281,36 +176,6 @@ impl StatusDocument {
         match format {
             MetricsFormat::Prometheus => prometheus::prometheus(self),
             MetricsFormat::OpenMetrics => prometheus::open_metrics(self),
-        }
-    }
-}
-
-impl From<&Rejection> for Rejected {
-    fn from(rejection: &Rejection) -> Self {
-        Self { at: rfc_3339(rejection.at), problems: rejection.problems.clone() }
-    }
-}
-
-impl From<&Generation> for InUse {
-    fn from(generation: &Generation) -> Self {
-        Self {
-            number: generation.number(),
-            since: rfc_3339(generation.since),
-            tunnels: generation.users.tunnels.load(Relaxed),
-            requests: generation.users.requests.load(Relaxed),
-        }
-    }
-}
-
-impl From<&HopCounts> for HopTotals {
-    fn from(counts: &HopCounts) -> Self {
-        let handshakes = counts.handshakes.buckets();
-        let mean = (handshakes.count > 0).then(|| handshakes.seconds / handshakes.count as f64);
-        Self {
-            totals: counts.totals(),
-            failures: counts.failures(),
-            handshake_seconds_mean: mean,
-            handshakes,
         }
     }
 }

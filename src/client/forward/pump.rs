@@ -11,7 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::outbox::Outbox;
 use crate::{
     http::{BadBody, BodyLength, BodyReader, Decoded, Fields, chunked},
-    io::read_ahead,
+    io::{
+        read_ahead,
+        turn::{self, TURN_BYTES},
+    },
 };
 
 /// The body of one message on its way, with the framing that its recipient understands.
@@ -71,6 +74,7 @@ impl Pump {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let mut moved = 0;
         loop {
             // Nothing is flushed while there is room, so that small pieces are collected. At the
             // end everything leaves, also what came before a broken part: it is good, and the
@@ -91,7 +95,11 @@ impl Pump {
                     // Nothing is left to decode. The next bytes may come much later, so what is
                     // collected leaves before they are awaited.
                     ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
-                    self.read(ready!(read_ahead::poll_read(cx, reader, seen, self.read_bytes)))?;
+                    if moved >= TURN_BYTES {
+                        return turn::end(cx);
+                    }
+                    let read = ready!(read_ahead::poll_read(cx, reader, seen, self.read_bytes));
+                    moved += self.read(read)?;
                 }
                 Err(bad) => self.state = PumpState::Broken(bad),
             }
@@ -106,7 +114,8 @@ impl Pump {
         self.state = PumpState::Whole;
     }
 
-    fn read(&mut self, read: io::Result<usize>) -> Result<(), Stuck> {
+    /// Notes the outcome of a read, and returns how many bytes it brought.
+    fn read(&mut self, read: io::Result<usize>) -> Result<u64, Stuck> {
         let count = read.map_err(|_| Stuck::ReaderBroke)?;
         // The end of the connection completes only a body that lasts until then.
         if count == 0 {
@@ -116,7 +125,7 @@ impl Pump {
         if count >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
-        Ok(())
+        Ok(count as u64)
     }
 }
 

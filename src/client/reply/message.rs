@@ -280,7 +280,12 @@ impl Reply {
     /// Returns the text with the address at which `client` has reached this proxy, in place of the example.
     fn text_for(&self, client: &Client) -> Cow<'_, str> {
         // The address of the socket, and not the `Host` field, which the client may have chosen.
-        self.text_at(client.reached().map(|address| (address, client.is_tls)))
+        let reached = client.reached();
+        let text = self.text_at(reached.map(|address| (address, client.is_tls)));
+        match reached {
+            Some(address) => texts::with_address_of_switch(&text, address).into(),
+            None => text,
+        }
     }
 
     /// Returns the text with this address of the proxy in place of the example, and whether clients speak TLS to it.

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
+    net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
@@ -166,10 +167,17 @@ fn missing_hops(error: &ChainError) -> String {
     let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
     let name = error.switched_off.first().map_or("", |name| name);
     format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} on` \
-         switches it on."
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} {SWITCH_ON}"
     )
 }
+
+/// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.
+pub(super) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
+    text.replace(SWITCH_ON, &SWITCH_ON.replacen("on`", &format!("on --address {address}`"), 1))
+}
+
+/// The end of the advice to switch a hop on.
+const SWITCH_ON: &str = "on` switches it on.";
 
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;

@@ -94,11 +94,15 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
 }
 
 pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
-    // A client of another protocol can't show the answer, so the log has the reason.
+    // Few clients show the answer, and one of another protocol can't, so the log has the reason.
     let reason = match &arrival {
         Arrival::Bad(BadRequest::Tls) => Some(RefusalReason::Tls),
         Arrival::Bad(BadRequest::Socks(_)) => Some(RefusalReason::Socks),
         Arrival::Bad(BadRequest::Http2) => Some(RefusalReason::Http2),
+        Arrival::Bad(BadRequest::NeedsConnect) => Some(RefusalReason::NeedsConnect),
+        Arrival::Bad(BadRequest::UnknownScheme) => Some(RefusalReason::UnknownScheme),
+        Arrival::Bad(BadRequest::ConnectTarget(_)) => Some(RefusalReason::ConnectTarget),
+        Arrival::Bad(_) => Some(RefusalReason::Malformed),
         _ => None,
     };
     if let (Arrival::Bad(bad), Some(reason)) = (&arrival, reason)

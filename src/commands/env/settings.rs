@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -12,9 +12,13 @@ use mooltiroute_hops::{Preferences, Registry};
 use super::bypass::no_proxy;
 use crate::{
     cli::ProxyChoice,
-    commands::{running, status},
-    config::{Auth, Config, Environment, Listener, Loader, Overrides, Protocol, Source, reachable},
-    control::client::leads_to,
+    commands::{complain, running, status},
+    config::{
+        Auth, Config, Environment, Listener, Loader, Overrides, Protocol, Source, load::ClientView,
+        reachable,
+    },
+    control::client::{Control, leads_to},
+    router::HostPattern,
     tls::ClientChecks,
 };
 
@@ -26,11 +30,17 @@ pub(in crate::commands) struct ClientSettings {
     /// What clients check of the listener's certificate, if it speaks TLS.
     tls: Option<ClientChecks>,
     auth: Option<Auth>,
+    /// The reasons why `server.auth` is not known, though clients need it.
+    unknown_auth: Option<String>,
     no_proxy: Vec<String>,
     /// Whether clients may state preferences to a hop of any chain.
     takes_preferences: bool,
+    /// Whether some hop could not be asked for that.
+    may_take_preferences: bool,
     /// The chains without a hop that takes preferences. They refuse them only if the proxy has `server.auth`.
     chains_without_choice: Vec<Arc<str>>,
+    /// Those of them that are only for hosts of `no_proxy`, which clients don't ask the proxy for.
+    bypassed_chains: Vec<Arc<str>>,
 }
 
 /// The user as which a client presents itself.
@@ -70,34 +80,52 @@ impl ClientSettings {
         registry: Registry,
         environment: &Environment,
     ) -> Result<Self, String> {
+        // The running proxy has its variables; this shell may lack those of the hops, which clients don't need.
         let load = |source: Source| {
             let loader =
                 Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
-            loader.load().map_err(|problems| problems.to_string())
+            loader.load_for_clients().map_err(|problems| problems.to_string())
+        };
+        let of_proxy = |control: Control, wanted: &[SocketAddr]| {
+            let hides_hops = control.identity.has_hops_of_command_line;
+            let settings = Self::at(&load(control.source())?, control.identity.listeners, wanted)?;
+            let may_take_preferences = settings.may_take_preferences || hides_hops;
+            Ok(Self { may_take_preferences, ..settings })
         };
         // The address that the user names is the one to print, if it is one of the listeners'.
         let wanted = choice.address.as_deref().map(running::addresses).transpose()?;
         let wanted = wanted.unwrap_or_default();
         let running = running::find_if_any(choice, environment)?;
-        if let Some(control) = running.as_ref().filter(|control| control.is_exact) {
-            let listening = control.identity.listeners.clone();
-            return Self::at(&load(control.source())?, listening, &wanted);
-        }
+        let running = match running {
+            Some(control) if control.is_exact => {
+                running::introduce(&control);
+                return of_proxy(control, &wanted);
+            }
+            other => other,
+        };
         let source = Source::find(choice.config.path.clone(), environment)
             .map_err(|problems| problems.to_string())?;
         let config = load(source.clone());
         // A service of another user has its own control socket, which is closed to us. Its port is open.
         let status = config.as_ref().ok();
-        let status = status.and_then(|config| status::of_server(config.server.clone()).ok());
+        let status = status.and_then(|view| status::of_server(view.config.server.clone()).ok());
         // The one proxy that runs has another configuration. It is what the user means unless a service answered.
         if let Some(control) = running
             && status.as_ref().is_none_or(|status| status["pid"] == control.identity.pid)
         {
             running::introduce(&control);
-            return Self::at(&load(control.source())?, control.identity.listeners, &wanted);
+            return of_proxy(control, &wanted);
         }
-        if status.is_none() {
-            running::doubt_source(&choice.config, &source, environment);
+        match &status {
+            None => running::doubt_source(&choice.config, &source, environment),
+            // Several run, and one of them has the address of this configuration.
+            Some(status) => {
+                let answered = running::of_process(&choice.config, &status["pid"], environment);
+                if let Some(control) = answered {
+                    complain(&control.introduction());
+                    return of_proxy(control, &wanted);
+                }
+            }
         }
         Self::at(&config?, status.map(|status| listeners(&status)).unwrap_or_default(), &wanted)
     }
@@ -105,6 +133,16 @@ impl ClientSettings {
     /// Returns the settings for a proxy with `config` that listens on `listening`. If that is empty, the configuration
     /// says where it listens. Of several listeners, one of the addresses `wanted` comes first.
     fn at(
+        view: &ClientView,
+        listening: Vec<SocketAddr>,
+        wanted: &[SocketAddr],
+    ) -> Result<Self, String> {
+        let ClientView { config, auth_problems } = view;
+        let unknown_auth = (!auth_problems.0.is_empty()).then(|| auth_problems.to_string());
+        Ok(Self { unknown_auth, ..Self::of_config(config, listening, wanted)? })
+    }
+
+    fn of_config(
         config: &Config,
         listening: Vec<SocketAddr>,
         wanted: &[SocketAddr],
@@ -156,7 +194,7 @@ impl ClientSettings {
         let (with, without): (Vec<_>, Vec<_>) =
             chains.partition(|chain| chain.hops.iter().any(takes));
         let names: BTreeSet<_> = without.into_iter().map(|chain| Arc::clone(&chain.name)).collect();
-        let chains_without_choice = names.into_iter().collect();
+        let chains_without_choice: Vec<_> = names.into_iter().collect();
         let auth = config.server.auth.clone();
         let speaks_http = config.server.protocols.contains(&Protocol::Http);
         // With `socks5h` the proxy looks names up. With `socks5` clients would do that themselves, and routes
@@ -164,13 +202,55 @@ impl ClientSettings {
         let scheme = if speaks_http { "http" } else { "socks5h" };
         let takes_preferences = !with.is_empty();
         let no_proxy = no_proxy(config);
+        let asked = config.routes.iter().filter(|route| {
+            let hosts = route.rule.parts().hosts;
+            let is_bypassed = |host: &HostPattern| no_proxy.contains(&host.to_string());
+            hosts.is_empty() || !hosts.iter().all(is_bypassed)
+        });
+        let asked: Vec<_> = asked.map(|route| &config.chains[route.chain].name).collect();
+        let is_bypassed = |name: &&Arc<str>| !asked.contains(name);
+        let bypassed_chains = chains_without_choice.iter().filter(is_bypassed).cloned().collect();
+        let may_take_preferences =
+            config.hops.iter().any(|hop| hop.is_enabled && hop.hop.is_none());
         let tls = None;
-        Self { scheme, address, tls, auth, no_proxy, takes_preferences, chains_without_choice }
+        Self {
+            scheme,
+            address,
+            tls,
+            auth,
+            unknown_auth: None,
+            no_proxy,
+            takes_preferences,
+            may_take_preferences,
+            chains_without_choice,
+            bypassed_chains,
+        }
     }
 
     /// Returns whether a client has to present `server.auth`.
     pub(in crate::commands) fn needs_credentials(&self) -> bool {
-        self.auth.is_some()
+        self.auth.is_some() || self.unknown_auth.is_some()
+    }
+
+    /// Returns why the credentials of `server.auth` can't be passed on, though clients need them.
+    pub(in crate::commands) fn unknown_credentials(&self) -> Option<String> {
+        let why = self.unknown_auth.as_ref()?;
+        Some(format!(
+            "{why}\nthe proxy asks its clients for these credentials, so this command needs them too: set the variable here as \
+             for the proxy, or name a file in `password_file`"
+        ))
+    }
+
+    /// Returns the hosts of `listed`, a value of `no_proxy`, that these settings send through the proxy.
+    pub(in crate::commands) fn lost_bypasses(&self, listed: &str) -> Vec<String> {
+        let entries = listed.split([',', ' ']).map(str::trim).filter(|entry| !entry.is_empty());
+        let is_lost = |entry: &&str| !self.no_proxy.iter().any(|kept| kept_as(entry, kept));
+        entries.filter(is_lost).map(str::to_owned).collect()
+    }
+
+    /// Returns whether a hop may let clients choose their session, though none is known to do so.
+    pub(in crate::commands) fn may_take_preferences(&self) -> bool {
+        self.may_take_preferences
     }
 
     /// Returns whether a hop lets clients choose their session.
@@ -183,9 +263,10 @@ impl ClientSettings {
         self.auth.is_some() && !self.chains_without_choice.is_empty()
     }
 
-    /// Returns the chains for which a session or a country has no meaning.
-    pub(in crate::commands) fn chains_without_choice(&self) -> &[Arc<str>] {
-        &self.chains_without_choice
+    /// Returns the chains that clients use and for which a session or a country has no meaning.
+    pub(in crate::commands) fn chains_without_choice(&self) -> impl Iterator<Item = &Arc<str>> {
+        let chains = self.chains_without_choice.iter();
+        chains.filter(|name| !self.bypassed_chains.contains(name))
     }
 
     /// Returns a note on what clients of a listener with TLS need beside the variables.
@@ -203,7 +284,7 @@ impl ClientSettings {
                 let first = first.map_or("NAME", String::as_str);
                 let all: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
                 format!(
-                    "Its certificate is for {} and not for {host}, so write `https://{first}:{port}`, by a name that leads here",
+                    "Its certificate is for {} and not for {host}: use a name of it that leads to this address, as in `https://{first}:{port}`",
                     all.join(", ")
                 )
             }
@@ -269,6 +350,17 @@ impl ClientSettings {
     }
 }
 
+/// Returns whether `kept` stands for the hosts of `entry` too: it is the same, or a network that has the address.
+fn kept_as(entry: &str, kept: &str) -> bool {
+    let (entry, kept) = (entry.trim_start_matches(['*', '.']), kept.trim_start_matches(['*', '.']));
+    let is_below = entry.strip_suffix(kept).is_some_and(|rest| rest.ends_with('.'));
+    let network = kept.parse::<ipnet::IpNet>();
+    let contains = |network: ipnet::IpNet| {
+        entry.parse().is_ok_and(|address: IpAddr| network.contains(&address))
+    };
+    entry.eq_ignore_ascii_case(kept) || is_below || network.is_ok_and(contains)
+}
+
 /// Returns the addresses that the running proxy says it listens on.
 fn listeners(status: &serde_json::Value) -> Vec<SocketAddr> {
     let listed = status["listeners"].as_array().into_iter().flatten();
@@ -311,9 +403,12 @@ mod tests {
             address: "127.0.0.1:8888".parse().unwrap(),
             tls: None,
             auth,
-            no_proxy: vec!["localhost".into()],
+            unknown_auth: None,
+            no_proxy: vec!["localhost".into(), "127.0.0.0/8".into()],
             takes_preferences: true,
+            may_take_preferences: false,
             chains_without_choice: Vec::new(),
+            bypassed_chains: Vec::new(),
         }
     }
 
@@ -335,6 +430,13 @@ mod tests {
             url(Some(auth()), user(Some("session-a"), true)),
             "http://d%40v+session-a:p%3Aw%2F@127.0.0.1:8888"
         );
+    }
+
+    #[test]
+    fn only_hosts_that_no_entry_stands_for_lose_their_bypass() {
+        let lost = settings(None)
+            .lost_bypasses("localhost, 127.0.0.1,.corp.example 10.0.0.0/8,,api.localhost");
+        assert_eq!(lost, [".corp.example", "10.0.0.0/8"]);
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl Origins {
         self.known.get(&*file.to_string_lossy())?.get(name)
     }
 
+    /// Returns the files, other than `file`, of whose hop `name` a switch replaced a value, with that value.
+    pub(super) fn elsewhere<'a>(
+        &'a self,
+        file: &Path,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Origin)> {
+        let own = file.to_string_lossy().into_owned();
+        let others = self.known.iter().filter(move |(known, _)| **known != own);
+        others.filter_map(move |(known, hops)| Some((known.as_str(), hops.get(name)?)))
+    }
+
     /// Remembers `origin`, or forgets the remembered value, and writes the file at once.
     ///
     /// # Errors

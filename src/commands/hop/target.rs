@@ -6,9 +6,10 @@ use thiserror::Error;
 
 use crate::config::{
     Problems, Source,
-    edit::{Mention, hop_names, mentions},
+    edit::{Mention, hop_names, mentions, unreadable},
     report::suggest::nearest,
 };
+use crate::control::{api::ProxyIdentity, client::OtherProxies};
 
 /// The file to edit.
 #[derive(Debug)]
@@ -25,8 +26,14 @@ pub(super) struct SwitchTarget {
 #[derive(Debug, Error)]
 pub(super) enum NoTarget {
     /// The built-in configuration has no file.
-    #[error("there is no configuration file; `mooltiroute init` writes one")]
-    NoFiles,
+    #[error("no configuration file was found; {}", no_files(.0))]
+    NoFiles(Vec<ProxyIdentity>),
+    /// The proxy was started with `--hop`.
+    #[error(
+        "this proxy has the hops of its command line (`--hop`), and no file in which one could be switched; `mooltiroute check --hop URL > \
+         config.yaml` writes such a file, and `mooltiroute -c config.yaml` runs with it"
+    )]
+    HopsOfCommandLine,
     /// Files can't be read.
     #[error("{0}")]
     Unreadable(Problems),
@@ -68,7 +75,7 @@ impl SwitchTarget {
     /// The reason why there is none.
     pub(super) fn find(source: &Source, name: &str) -> Result<Self, NoTarget> {
         if !matches!(source, Source::Path(_)) {
-            return Err(NoTarget::NoFiles);
+            return Err(NoTarget::NoFiles(Vec::new()));
         }
         let (texts, problems) = source.read();
         if !problems.0.is_empty() {
@@ -78,6 +85,11 @@ impl SwitchTarget {
         let mentions = texts.iter().map(|text| (mentions(&text.text, name), text));
         let best = mentions.max_by_key(|(mention, _)| *mention);
         let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
+            // A hop may be there and not be found, since its file can't be read as YAML.
+            let unreadable = unreadable(&texts);
+            if !unreadable.0.is_empty() {
+                return Err(NoTarget::Unreadable(unreadable));
+            }
             // The names of these files and not of the loaded configuration, which may be invalid.
             let known: Vec<_> = texts.iter().flat_map(|text| hop_names(&text.text)).collect();
             // The log names members like this. Suggesting the pool would lead to switching all of them.
@@ -105,6 +117,13 @@ pub(in crate::commands) fn is_member(name: &str) -> bool {
     let number =
         number.or_else(|| name.strip_prefix("members[").and_then(|rest| rest.strip_suffix(']')));
     number.is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
+fn no_files(running: &[ProxyIdentity]) -> String {
+    match running.is_empty() {
+        true => "`mooltiroute init` writes one".to_owned(),
+        false => format!("name that of a running proxy with `-c`{}", OtherProxies(running)),
+    }
 }
 
 fn instead(suggestion: Option<&str>, known: &[String]) -> String {

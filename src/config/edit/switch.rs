@@ -31,6 +31,16 @@ pub(crate) enum Origin {
     },
 }
 
+impl Origin {
+    /// Returns the lines that mean what was replaced, for someone who writes them by hand.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Value(value) => format!("`enabled:{}`", value.trim_end()),
+            Self::Absent { .. } => "no `enabled` at all".to_owned(),
+        }
+    }
+}
+
 /// The reason why a text can't be edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Uneditable {
@@ -79,6 +89,13 @@ pub(crate) fn hop_names(text: &str) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns whether the switch of the hop `name` is more than on or off: a condition, a variable or an alias.
+pub(crate) fn has_condition(text: &str, name: &str) -> bool {
+    let root = outline::read(body(text).1);
+    let enabled = root.as_ref().and_then(|root| hop(root, name)?.value.entry("enabled"));
+    enabled.is_some_and(|enabled| boolean(&enabled.value).is_none())
 }
 
 /// Switches the hop `name` on or off. Returns `None` if `text` says so already.

@@ -9,6 +9,37 @@ pub(crate) fn unreadable_file(error: &io::Error) -> Option<String> {
     })
 }
 
+/// Returns what to do about the configuration file at `path` that can't be read because of `error`, if the cause is its
+/// permissions. Unlike a file of credentials, its owner and its permissions may be told.
+pub(crate) fn unreadable_configuration(path: &Path, error: &io::Error) -> Option<String> {
+    let help = unreadable_file(error)?;
+    Some(match owner_and_mode(path) {
+        Some((owner, mode)) => {
+            format!("{help}; `{}` belongs to {owner} and has the mode {mode}", path.display())
+        }
+        None => help,
+    })
+}
+
+/// Returns the owner of the file at `path`, as words, and its permissions, as in `0600`.
+#[cfg(unix)]
+fn owner_and_mode(path: &Path) -> Option<(String, String)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let metadata = path.metadata().ok()?;
+    let owner = match metadata.uid() {
+        own if own == rustix::process::geteuid().as_raw() => "that user".to_owned(),
+        0 => "root".to_owned(),
+        other => format!("the user with the id {other}"),
+    };
+    Some((owner, format!("{:04o}", metadata.mode() & 0o7777)))
+}
+
+#[cfg(not(unix))]
+fn owner_and_mode(_: &Path) -> Option<(String, String)> {
+    None
+}
+
 /// Names the user that this process runs as.
 fn this_user() -> String {
     #[cfg(unix)]

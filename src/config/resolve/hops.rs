@@ -93,7 +93,7 @@ impl Resolver<'_> {
                 match built {
                     // Built only to find what else is wrong. It lacks the values of variables, so it must not be
                     // used.
-                    Ok(_) if !plan.is_whole => {}
+                    Ok(_) if !plan.is_whole && !self.keeps_incomplete_hops => {}
                     // A hop that is off is built as well, so that `check` finds its mistakes. It is not entered
                     // into `known`, where it stays a member to leave out.
                     Ok(built) => {

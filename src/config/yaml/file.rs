@@ -1,8 +1,10 @@
 //! One file of the configuration, with the place of each value.
 
+mod oddities;
+
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
-use mooltiroute_hops::{Key, KeyPath};
+use mooltiroute_hops::KeyPath;
 use serde_yaml::Value;
 
 use crate::config::{
@@ -19,7 +21,6 @@ use crate::config::{
         fault::YamlFault,
         foreign::ForeignFormat,
         indentation::{Outdented, outdented},
-        oddity::Oddity,
         spans::{self, Content, Node, Span, YamlError},
     },
 };
@@ -253,68 +254,6 @@ impl File {
         self.root.as_ref().is_some_and(|root| root.is_shared(path))
     }
 
-    /// Returns what is odd about the way the value at `path` is written in this file.
-    pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
-        let node = self.root.as_ref()?.get(path)?;
-        self.oddity_of(path.last_name()?, node)
-    }
-
-    fn oddity_of(&self, key: &str, node: &Node) -> Option<Oddity> {
-        let Content::Scalar(style) = node.content else { return None };
-        let Span { start, end } = node.span;
-        // In a very long line, counting to the column would cost more than the advice is worth.
-        if start.0 != end.0 || end.1 > COLUMN_MAX {
-            return None;
-        }
-        let mut chars = self.line(start.0).chars().skip(start.1 - 1);
-        let written: String = chars.by_ref().take(end.1 - start.1).collect();
-        let rest: String = chars.take(REST_CHARS_MAX).collect();
-        Oddity::find(key, style, written.trim_end(), &rest)
-    }
-
-    /// Returns the first values of this file that are written in an odd way.
-    pub(crate) fn oddities(&self) -> Vec<(KeyPath, Oddity)> {
-        let mut found = Vec::new();
-        if let Some(root) = &self.root {
-            self.find_oddities(root, &mut Vec::new(), "", &mut found);
-        }
-        found
-    }
-
-    /// Searches `node`, which is at `path` and below the key `key`.
-    fn find_oddities(
-        &self,
-        node: &Node,
-        path: &mut Vec<Key>,
-        key: &str,
-        found: &mut Vec<(KeyPath, Oddity)>,
-    ) {
-        if found.len() >= ODDITIES_MAX {
-            return;
-        }
-        match &node.content {
-            Content::Scalar(_) => {
-                found.extend(self.oddity_of(key, node).map(|odd| (path.clone().into(), odd)));
-            }
-            Content::Nothing | Content::Unread => {}
-            Content::List(list) => {
-                for (index, inner) in list.iter().enumerate() {
-                    // The key stays that of the list, as in `oddity`.
-                    path.push(Key::Index(index));
-                    self.find_oddities(inner, path, key, found);
-                    path.pop();
-                }
-            }
-            Content::Mapping(entries) => {
-                for entry in entries {
-                    path.push(Key::Name(entry.name.clone()));
-                    self.find_oddities(&entry.value, path, &entry.name, found);
-                    path.pop();
-                }
-            }
-        }
-    }
-
     fn known_line(&self, number: usize) -> SourceLine<'_> {
         let Self { root, read_to, .. } = self;
         SourceLine { number, text: self.line(number), root: root.as_deref(), read_to: *read_to }
@@ -326,8 +265,6 @@ const REST_CHARS_MAX: usize = 80;
 
 /// The last column in which an odd value is looked for.
 const COLUMN_MAX: usize = 500;
-/// More than this many are not worth the time.
-const ODDITIES_MAX: usize = 100;
 
 /// More than any key and its value need.
 const SPAN_CHARS_MAX: usize = 200;

@@ -18,6 +18,7 @@ use super::{
     pool::{self, Buffer},
     splice::Pipe,
 };
+use crate::io::turn::{self, TURN_BYTES};
 
 /// The bytes of one direction that were read and not yet written, and the state of the direction.
 #[derive(Default)]
@@ -103,7 +104,7 @@ impl Direction {
         }
     }
 
-    /// Moves as many bytes as possible. Becomes ready once the end of `reader` was passed on to `writer`, or one of them
+    /// Moves as many bytes as possible in one [turn](turn::TURN_BYTES). Becomes ready once the end of `reader` was passed on to `writer`, or one of them
     /// broke. Later calls return the same result.
     ///
     /// A broken reader is reported only after the writer has taken everything that could be read: the kernel keeps
@@ -114,11 +115,15 @@ impl Direction {
         reader: &mut Tunnel,
         writer: &mut Tunnel,
     ) -> Poll<Result<(), Break>> {
+        let turn_end = self.moved + TURN_BYTES;
         while self.state == DirectionState::Open {
             // Nothing more is read before all that is held was written. So a slow writer holds up
             // its reader, and one buffer per direction is enough.
             if let Err(error) = ready!(self.poll_write(cx, writer)) {
                 return self.fail_write(&error);
+            }
+            if self.moved >= turn_end {
+                return turn::end(cx);
             }
             match self.poll_read(cx, reader, writer) {
                 Poll::Ready(Ok(true)) => {}

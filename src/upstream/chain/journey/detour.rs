@@ -19,7 +19,7 @@ impl<'a> Journey<'a> {
     /// not final. They differ in the party that failed, which never depends on the wording of an answer:
     ///
     /// 1. The hop needs a new connection, because its authentication goes on after the old one was closed. The same hop
-    ///    is asked again, with what it learned, at most [`AGAINS_MAX`] times and within its handshake timeout.
+    ///    is asked again, with what it learned, at most [`AGAINS_MAX`](super::AGAINS_MAX) times and within its handshake timeout.
     /// 2. A hop's policy forbids the address of the next hop. The next hop may be reached at other addresses; each is
     ///    tried once, and the one that works is remembered for later connections.
     /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
