@@ -29,7 +29,10 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
     // A `@` may belong to credentials, and the place where they end is uncertain.
     let (pattern, port) = match text.contains('@') {
         true => (None, None),
-        false => meant(text)?,
+        false => match meant(text) {
+            Some(meant) => meant,
+            None => return of_words(text).map(str::to_owned),
+        },
     };
     let pattern = pattern.filter(|pattern| is_shown && pattern.parse::<HostPattern>().is_ok());
     let pattern = pattern.as_deref().unwrap_or("HOST");
@@ -39,6 +42,19 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
         _ => String::new(),
     };
     Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
+}
+
+/// Returns what to write instead of words for local names, and of a `*` inside of a name.
+fn of_words(text: &str) -> Option<&'static str> {
+    if ["<local>", "<-loopback>", "local"].contains(&&*text.to_ascii_lowercase()) {
+        return Some(
+            "write `hosts: [localhost, 127.0.0.0/8, \"::1\"]` for this machine, and each other name without a dot by itself",
+        );
+    }
+    let is_one = !text.contains([' ', ',', ';', '|']);
+    (is_one && text.trim_start_matches("*.").contains('*')).then_some(
+        "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself",
+    )
 }
 
 /// Returns the list to write instead of `text`, which is one valid pattern, or several with commas or blanks between them.

@@ -79,6 +79,12 @@ impl KerberosSettings {
         if self.ccache.as_deref().is_some_and(|name| !is_cache(name)) {
             return Err(below("ccache", NO_CACHE));
         }
+        if self.ccache.as_deref().is_some_and(|name| name.contains("%{")) {
+            let message =
+                "has a `%{`, which is a part of the name of the cache: nothing is put in its place";
+            let help = "write the number or the name itself; without `ccache`, the cache of the user is used";
+            context.warn(below("ccache", message).with_help(help));
+        }
         let username = login.username.map(Secret::expose);
         let principal = self.principal.as_deref().or(username).map(str::to_owned);
         // A keytab or a cache in the settings is the only identity. Nothing falls back to the tickets of the
