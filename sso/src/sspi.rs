@@ -195,7 +195,7 @@ fn token_bytes_max() -> Result<u32, SsoError> {
     unsafe {
         let status = QuerySecurityPackageInfoW(package.as_ptr(), &raw mut found);
         if status != SEC_E_OK || found.is_null() {
-            return Err(failure(status, "the package Negotiate"));
+            return Err(failure(status, &[Words::Ours("the package Negotiate")]));
         }
         let length = (*found).cbMaxToken;
         FreeContextBuffer(found.cast());
