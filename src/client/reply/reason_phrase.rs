@@ -166,6 +166,9 @@ mod tests {
             summary(Some(&failed), name, &[], 66),
             "last of 3 to fail, exits.members[2]: 407, credentials rejected"
         );
+        let cause = "407, offers NTLM, Negotiate, Digest and Other";
+        let parts = Summary { failed_members: Some(&failed), name, cause, switched_off: &[] };
+        assert_eq!(parts.within(66), format!("{name}: {cause}"));
         let long = "a-proxy-of-the-department-with-a-very-long-name";
         assert_eq!(
             summary(None, long, &[], 66),
