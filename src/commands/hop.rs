@@ -160,7 +160,7 @@ impl Switchboard {
         let source = control.source();
         if !matches!(source, Source::Path(_)) {
             return Err(match control.identity.has_hops_of_command_line {
-                true => NoTarget::HopsOfCommandLine,
+                true => NoTarget::HopsOfCommandLine(control.others),
                 false => NoTarget::NoFiles(control.others),
             }
             .into());

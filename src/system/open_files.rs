@@ -91,12 +91,23 @@ mod unix {
                 "raise the limit to {needed} (`ulimit -Hn {needed}`, or `LimitNOFILE={needed}` for systemd), or lower \
                  `limits.connections` to {fitting}"
             );
-            const MESSAGE: &str = "too few open files are allowed for `limits.connections`";
             // Most machines never have that many clients, and nothing is wrong there: further ones would wait.
             if fitting < MANY_CLIENTS {
-                warn!(limit, needed, fitting, advice, MESSAGE);
+                warn!(
+                    limit,
+                    needed,
+                    fitting,
+                    advice,
+                    "too few open files are allowed for `limits.connections`"
+                );
             } else {
-                info!(limit, needed, fitting, advice, MESSAGE);
+                info!(
+                    limit,
+                    needed,
+                    fitting,
+                    advice,
+                    "too few open files are allowed for `limits.connections`"
+                );
             }
         }
     }

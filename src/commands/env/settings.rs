@@ -193,7 +193,12 @@ impl ClientSettings {
         let chains = config.routes.iter().filter_map(|route| config.chains.get(route.chain));
         let (with, without): (Vec<_>, Vec<_>) =
             chains.partition(|chain| chain.hops.iter().any(takes));
-        let names: BTreeSet<_> = without.into_iter().map(|chain| Arc::clone(&chain.name)).collect();
+        // A hop that could not be built may take them.
+        let is_unknown = |index: &usize| {
+            config.hops.get(*index).is_some_and(|hop| hop.is_enabled && hop.hop.is_none())
+        };
+        let without = without.into_iter().filter(|chain| !chain.hops.iter().any(is_unknown));
+        let names: BTreeSet<_> = without.map(|chain| Arc::clone(&chain.name)).collect();
         let chains_without_choice: Vec<_> = names.into_iter().collect();
         let auth = config.server.auth.clone();
         let speaks_http = config.server.protocols.contains(&Protocol::Http);

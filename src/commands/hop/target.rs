@@ -31,9 +31,9 @@ pub(super) enum NoTarget {
     /// The proxy was started with `--hop`.
     #[error(
         "this proxy has the hops of its command line (`--hop`), and no file in which one could be switched; `mooltiroute check --hop URL > \
-         config.yaml` writes such a file, and `mooltiroute -c config.yaml` runs with it"
+         config.yaml` writes such a file, and `mooltiroute -c config.yaml` runs with it{}", OtherProxies(.0)
     )]
-    HopsOfCommandLine,
+    HopsOfCommandLine(Vec<ProxyIdentity>),
     /// Files can't be read.
     #[error("{0}")]
     Unreadable(Problems),

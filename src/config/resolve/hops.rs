@@ -260,7 +260,10 @@ impl Resolver<'_> {
         // unknown instead of missing, and building the hop then tells what else is wrong with it.
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
-        unknown.iter().for_each(|path| settings.forget(path));
+        // A hop that only describes itself takes the text with its variables for the value.
+        if !self.keeps_incomplete_hops {
+            unknown.iter().for_each(|path| settings.forget(path));
+        }
         let is_whole = unknown.is_empty();
         (named, Some(HopPlan { index, path, kind, settings, is_whole }))
     }
