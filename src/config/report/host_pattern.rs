@@ -51,7 +51,8 @@ fn of_words(text: &str) -> Option<&'static str> {
             "write `hosts: [localhost, 127.0.0.0/8, \"::1\"]` for this machine, and each other name without a dot by itself",
         );
     }
-    let is_one = !text.contains([' ', ',', ';', '|']);
+    // A name, and not an address or nothing but marks.
+    let is_one = !text.contains([' ', ',', ';', '|']) && text.contains(char::is_alphabetic);
     (is_one && text.trim_start_matches("*.").contains('*')).then_some(
         "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself",
     )
@@ -216,6 +217,9 @@ mod tests {
         check("10.1.2.3/255.0.0.0", Some("write `hosts: [\"10.0.0.0/8\"]`"));
         check("10.0.0.0-10.0.255.255", Some("write `hosts: [\"10.0.0.0/16\"]`"));
         check("10.0.0.1 - 2", Some("write `hosts: [\"10.0.0.1/32\", \"10.0.0.2/32\"]`"));
+        let end = "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself";
+        check("a*.test", Some(end));
+        check("*corp*", Some(end));
         check("fd00::-fd00::ffff", Some("write `hosts: [\"fd00::/112\"]`"));
     }
 
@@ -228,7 +232,6 @@ mod tests {
             "10.0.0.2-1",
             "10.0.0.1-fd00::",
             "*",
-            "a*.test",
             "*.*",
             "256.*",
             "a b",

@@ -354,7 +354,9 @@ mod tests {
         check("a: *b\n", F::UnknownAlias, (1, 4));
         check("a: b: c\n", F::ColonInText, (1, 5));
         check("a:\n  b: x\n      c: y\n", F::Deeper { line: 3, above: 2 }, (3, 7));
-        check("a:\n  b: x\n\n    # z\n    c: y\n", F::Deeper { line: 5, above: 2 }, (5, 5));
+        check("a:\n  b: x\n\n    c: y\n", F::Deeper { line: 4, above: 2 }, (4, 5));
+        // A comment ends the value, so the parser finds a wrong indentation.
+        check("a:\n  b: x\n\n    # z\n    c: y\n", F::Indentation, (5, 5));
         check("a: {b: ${C}}\n", F::Variable, (1, 9));
         check("a: {b: p@ss:w#rd%21&{}}\n", F::EndsText('{'), (1, 21));
         check("a: {b: x{y, c: 1}\n", F::EndsText('{'), (1, 9));
