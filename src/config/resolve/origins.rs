@@ -63,6 +63,9 @@ impl Resolver<'_> {
                 credentials.push(Credential { setting: setting.to_owned(), origin });
                 continue;
             }
+            // With `auth`, the hop warns of two backslashes itself, in the words of NTLM.
+            let auth = path.clone().then(Key::Name("auth".into()));
+            let is_checked = text.contains("\\\\") && self.tree.value(&auth).is_some();
             // The username of `kind: rotating` is a template, which has a check of its own.
             let is_template = self
                 .tree
@@ -70,6 +73,7 @@ impl Resolver<'_> {
                 .is_some_and(|kind| kind.as_str() == Some("rotating"));
             if origin == CredentialSource::Written
                 && !is_template
+                && !is_checked
                 && let Some((message, help)) = written_doubt(&name, text)
                 && !self.warnings.skips()
             {
